@@ -1,0 +1,61 @@
+# Everything runs in .venv, which the first target that needs it creates and which is renewed when pyproject.toml changes.
+# PYTHON names the interpreter to make it from: the first of these that is 3.11 or newer and has the venv module.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo "$$python"; break; fi; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Extra arguments for the command behind a target: make demo ARGS=--keep, make test ARGS="-k settings".
+ARGS ?=
+
+export LITELLM_LOCAL_MODEL_COST_MAP ?= True
+
+.PHONY: help venv demo test lint format bench soak clean
+.DEFAULT_GOAL := help
+
+help: ## Show the targets.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed (Debian: python3-venv);" \
+		"name it with make PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11 or has no venv module" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.with-proxy: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing exacto-plugin and LiteLLM's proxy into $(VENV), once"
+	$(INSTALL) --editable '.[proxy]'
+	@touch $@
+
+$(VENV)/.with-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing exacto-plugin with what its tests need into $(VENV), once"
+	$(INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/.with-proxy
+
+venv: $(VENV)/.with-test ## Create .venv with everything that development needs.
+
+demo: $(VENV)/.with-proxy ## Run simulated providers and a real LiteLLM proxy; show what the plugin changes.
+	$(BIN)/exacto demo $(ARGS)
+
+test: $(VENV)/.with-test ## Run all tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.with-test ## Check style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.with-test ## Bring the code into the project's format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.with-test ## Measure the cost of the plugin beside bare LiteLLM.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.with-test ## Run traffic for long and watch memory, errors and tiers.
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
