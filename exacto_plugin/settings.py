@@ -1,0 +1,209 @@
+"""What an operator can configure: the ``exacto_settings:`` block as immutable models, each default with its source.
+
+Knows neither files nor LiteLLM; where the block comes from is :mod:`exacto_plugin.settings_source`. A name stands here
+only when something honours it: a setting that does nothing would be a lie, so unknown keys stop the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from exacto_plugin.core.evaluation import EmptyArguments
+from exacto_plugin.core.model import Mode, Sort
+from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.schema_engine import EngineChoice
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.settings_faults import explain
+
+BLOCK = "exacto_settings"
+"""Key of the block in LiteLLM's ``config.yaml``."""
+
+
+DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, Sort.THROUGHPUT, Sort.LATENCY, Sort.NONE]
+"""The sorts that can be a default: every policy but a client's own ``order``."""
+
+
+class TierPreset(StrEnum):
+    """Which rule turns measurements into tiers."""
+
+    OPENROUTER = "openrouter"
+    """The rule and the numbers that OpenRouter publishes for Auto Exacto."""
+
+
+def _yaml_off(value: object) -> object:
+    """YAML 1.1 reads an unquoted ``off`` as false; no other mode could be meant by it."""
+    return "off" if value is False else value
+
+
+def _no_bool(value: object) -> object:
+    """Keep ``yes``/``no`` from being read as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _no_bools(block: object) -> object:
+    """The same for every number of a part."""
+    if isinstance(block, Mapping):
+        for key, value in block.items():
+            if isinstance(value, bool):
+                raise ValueError(f"{key}: expected a number, got {str(value).lower()}")
+    return block
+
+
+ModeSetting = Annotated[Mode, BeforeValidator(_yaml_off)]
+Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+CuratedList = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+def _is_part(annotation: object) -> bool:
+    """Whether a field is written as a mapping."""
+    if isinstance(annotation, type):
+        return issubclass(annotation, _Block) or is_dataclass(annotation)
+    return getattr(annotation, "__origin__", None) is Mapping
+
+
+class _Block(BaseModel):
+    """A part of the configuration: immutable, unknown keys refused, documented by the docstrings of its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_parts(cls, block: Any) -> Any:
+        """A part that is written with nothing under it (YAML: null) means its defaults."""
+        if not isinstance(block, Mapping):
+            return block
+        parts = {name for name, field in cls.model_fields.items() if _is_part(field.annotation)}
+        return {key: {} if value is None and key in parts else value for key, value in block.items()}
+
+
+class GroupSettings(_Block):
+    """What one model group has otherwise than the rest; what is not named here holds as it does globally."""
+
+    mode: ModeSetting | None = None
+    """As the global ``mode``, for this model group."""
+    apply_share: Share | None = None
+    """As the global ``apply_share``, for this model group."""
+    default_sort: DefaultSort | None = None
+    """As the global ``default_sort``, for this model group."""
+
+
+class Expose(_Block):
+    """What clients may see."""
+
+    headers: bool = True
+    """Send the ``x-exacto-*`` response headers. On by default: nothing in them is secret to who may call the model."""
+    providers: bool = True
+    """Name the providers that exist in errors. Off where the list of providers is nobody's business."""
+
+
+class Tiers(_Block):
+    """How measurements become tiers."""
+
+    preset: TierPreset = TierPreset.OPENROUTER
+    """``openrouter``: the published rule."""
+    recompute_interval_s: Seconds = 300.0
+    """Seconds between two recomputes; 5 minutes is what OpenRouter publishes for Auto Exacto."""
+    openrouter: Annotated[PublishedRule, BeforeValidator(_no_bools)] = PublishedRule()
+    """The numbers of the preset ``openrouter``."""
+
+    def rule(self) -> PublishedRule:
+        """The rule of the chosen preset."""
+        return self.openrouter
+
+
+class Failover(_Block):
+    """How many deployments one request may try."""
+
+    max_attempts: Count | None = None
+    """Attempts of one request, the first included. null, the default: LiteLLM's own number (``num_retries``)."""
+
+
+class Scoring(_Block):
+    """How the tool calls of an answer are judged."""
+
+    engine: EngineChoice = EngineChoice.AUTO
+    """``auto``: the compiled validator where it is installed, since it is two orders of magnitude faster (measured)."""
+    empty_arguments: EmptyArguments | None = None
+    """Reading of ``""``. null, the default: as the tier preset has it; ``openrouter`` reads it as invalid JSON."""
+
+
+class Settings(_Block):
+    """The whole ``exacto_settings:`` block."""
+
+    mode: ModeSetting = Mode.APPLY
+    """``apply`` | ``observe`` | ``off``: governs tiers and nothing else. Suffixes, curated lists and explicit sorts are
+    honoured in every mode, since the client asked for them. ``observe`` decides and records tiers and applies none."""
+    apply_share: Share = 1.0
+    """Share of conversations that tiers are applied to, for a careful rollout; the rest is observed. 1: all of them."""
+    default_sort: DefaultSort = Sort.AUTO
+    """Order of requests that ask for none. ``auto``: tiers for requests with tools, as OpenRouter does by default;
+    ``exacto``: tiers for every request; ``price_weighted``: a lottery by 1/price^2; ``price``, ``throughput``,
+    ``latency``: that order; ``none``: the operator's own strategy untouched."""
+    curated: Mapping[Name, CuratedList] = Field(default_factory=dict)
+    """Allow-lists that ``:exacto`` enforces: model group to providers or deployment ids. None by default; without one
+    ``:exacto`` means tiers."""
+    model_groups: Mapping[Name, GroupSettings] = Field(default_factory=dict)
+    """Exceptions for single model groups: ``mode``, ``apply_share``, ``default_sort``."""
+    client_preferences: Literal["allow", "deny"] = "allow"
+    """Whether clients may send ``provider``, ``models`` and suffixes other than ``:exacto``. Allowed by default: who
+    may call a model may say how."""
+    expose: Expose = Expose()
+    """What clients may see."""
+    tiers: Tiers = Tiers()
+    """How measurements become tiers."""
+    failover: Failover = Failover()
+    """How many deployments one request may try."""
+    scoring: Scoring = Scoring()
+    """How tool calls are judged."""
+
+    def mode_of(self, group: str) -> Mode:
+        """The mode that holds for a model group."""
+        own = self.model_groups.get(group)
+        return self.mode if own is None or own.mode is None else own.mode
+
+    def apply_share_of(self, group: str) -> float:
+        """The share of a model group's conversations that tiers are applied to."""
+        own = self.model_groups.get(group)
+        return self.apply_share if own is None or own.apply_share is None else own.apply_share
+
+    def default_sort_of(self, group: str) -> Sort:
+        """The sort of a model group's requests that ask for none."""
+        own = self.model_groups.get(group)
+        return self.default_sort if own is None or own.default_sort is None else own.default_sort
+
+    def curated_list(self, group: str) -> tuple[str, ...] | None:
+        """The providers or deployment ids that ``:exacto`` is limited to; None where no list is configured."""
+        return self.curated.get(group)
+
+    @property
+    def empty_arguments(self) -> EmptyArguments:
+        """The reading of ``""`` that holds: what was configured, else the preset's own."""
+        return self.scoring.empty_arguments or EmptyArguments.INVALID_JSON
+
+
+def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Settings:
+    """Read the mapping under ``exacto_settings:``.
+
+    Args:
+        block: the mapping; None means defaults.
+        path: how the block is called in messages.
+
+    Raises:
+        SettingsError: unknown keys or bad values; one line each, naming the key, the value and what was expected.
+    """
+    if block is None:
+        return Settings()
+    try:
+        return Settings.model_validate(block)
+    except ValidationError as error:
+        raise SettingsError(explain(error, Settings, path)) from None

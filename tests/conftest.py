@@ -1,0 +1,25 @@
+"""Settings that hold for every test."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # before LiteLLM is imported: no look-ups on the network
+
+# Shared machines stall: how long an example takes says nothing about the code.
+settings.register_profile("exacto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("exacto")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With EXACTO_NO_SKIPS set, as continuous integration does, a skipped test fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("EXACTO_NO_SKIPS"):
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"{len(skipped)} skipped, and EXACTO_NO_SKIPS is set: failed", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
