@@ -1,0 +1,221 @@
+"""What a simulated provider says, before it is put into the words of an API: the request's tools in, one answer out.
+
+Neutral between the surfaces; how an answer looks on the wire is :mod:`exacto_plugin.demo.chat` and its siblings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from random import Random
+from typing import Any, Final
+
+import orjson
+
+from exacto_plugin.demo.arguments import broken_json, mismatch, unknown_name, valid_arguments
+from exacto_plugin.demo.behaviour import Act, Behaviour
+
+_VARIANTS: Final = 8
+"""Different arguments per tool. Making them takes milliseconds, so that they are kept."""
+_TOKEN_CHARACTERS: Final = 4
+"""Characters of English or JSON that one token stands for, as a rule of thumb."""
+_SENTENCES: Final = (
+    "The order has been found and is on its way.",
+    "Here is what I know about the matter so far.",
+    "Both options are open; the first one is cheaper.",
+    "It will be sunny in the afternoon, with a light wind.",
+)
+_MARKUP: Final = (
+    "<|tool_calls_section_begin|><|tool_call_begin|>functions.{name}:0<|tool_call_argument_begin|>{arguments}"
+    "<|tool_call_end|><|tool_calls_section_end|>",
+    '<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>',
+    '[TOOL_CALLS][{{"name": "{name}", "arguments": {arguments}}}]',
+)
+"""Raw markup of Kimi K2, of Hermes and Qwen, and of Mistral, which a provider's parser should have taken out."""
+
+
+class Finish(Enum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    CALLS = "calls"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the request offers."""
+
+    name: str
+    schema: object
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, as far as an answer depends on it."""
+
+    model: str
+    tools: tuple[Tool, ...] = ()
+    """Empty as well when the request forbids their use."""
+    forced: bool = False
+    """Whether a call is demanded."""
+    stream: bool = False
+    include_usage: bool = False
+    """Whether a chat stream ends with the usage."""
+    prompt_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call; ``arguments`` is the text that the model wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What will be said."""
+
+    act: Act
+    """What the answer really does; another bad call than was asked for where the tool's schema refuses nothing."""
+    content: str
+    calls: tuple[Call, ...]
+    finish: Finish
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Arguments for one tool, made once."""
+
+    valid: str
+    broken: str
+    mismatch: str | None
+    """None for a schema that refuses nothing."""
+
+
+def compose(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> Answer:
+    """The answer that does ``act``; without tools in the request it is text, whatever was asked for."""
+    calls: tuple[Call, ...] = ()
+    content = ""
+    finish = Finish.STOP
+    if not ask.tools or act is Act.TEXT:
+        content = behaviour.content or " ".join(random.choices(_SENTENCES, k=2))
+        act = act if act in _REGARDLESS_OF_TOOLS else Act.TEXT if ask.tools else Act.VALID
+    elif act is Act.LEAKED_MARKUP:
+        call = _valid_call(behaviour, ask, random)
+        content = random.choice(_MARKUP).format(name=call.name, arguments=call.arguments)
+    elif act is Act.MISSING_CALL:
+        finish = Finish.CALLS
+    else:
+        act, calls = _calls(behaviour, act, ask, random)
+        finish = Finish.CALLS
+    if act is Act.TRUNCATED:
+        finish = Finish.LENGTH
+        content, calls = _cut(content), tuple(Call(one.id, one.name, _cut(one.arguments)) for one in calls[-1:])
+    spoken = len(content) + sum(len(call.name) + len(call.arguments) for call in calls)
+    counted = max(1, spoken // _TOKEN_CHARACTERS)
+    return Answer(
+        act,
+        content,
+        calls,
+        finish,
+        ask.prompt_tokens if behaviour.prompt_tokens is None else behaviour.prompt_tokens,
+        counted if behaviour.completion_tokens is None else behaviour.completion_tokens,
+    )
+
+
+_REGARDLESS_OF_TOOLS: Final = frozenset(
+    {Act.TRUNCATED, Act.HANG, Act.STALL, Act.DROP, Act.ERROR_FIRST, Act.STOP_AFTER_NAME}
+)
+
+
+def _calls(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> tuple[Act, tuple[Call, ...]]:
+    calls = [_valid_call(behaviour, ask, random) for _ in range(behaviour.calls)]
+    if act is Act.DUPLICATE_IDS:
+        twin = _valid_call(behaviour, ask, random)
+        return act, (*calls, Call(calls[0].id, twin.name, twin.arguments))
+    place = random.randrange(len(calls))
+    act, calls[place] = _spoilt(calls[place], act, ask, random)
+    return act, tuple(calls)
+
+
+def _spoilt(call: Call, act: Act, ask: Ask, random: Random) -> tuple[Act, Call]:
+    """The call as the act wants it; where the schema refuses nothing, another kind of bad call."""
+    if act is Act.UNKNOWN_NAME:
+        known = frozenset(tool.name for tool in ask.tools)
+        return act, Call(call.id, unknown_name(call.name, known, random), call.arguments)
+    if act is Act.EMPTY_ARGUMENTS:
+        return act, Call(call.id, call.name, "")
+    if act in (Act.INVALID_JSON, Act.SCHEMA_MISMATCH):
+        schema = next(tool.schema for tool in ask.tools if tool.name == call.name)
+        prepared = _prepared(_text(schema), random.randrange(_VARIANTS))
+        if act is Act.SCHEMA_MISMATCH and prepared.mismatch is not None:
+            return act, Call(call.id, call.name, prepared.mismatch)
+        return Act.INVALID_JSON, Call(call.id, call.name, prepared.broken)
+    return act, call
+
+
+def _valid_call(behaviour: Behaviour, ask: Ask, random: Random) -> Call:
+    tool = random.choice(ask.tools)
+    arguments = behaviour.arguments
+    if arguments is None:
+        arguments = _prepared(_text(tool.schema), random.randrange(_VARIANTS)).valid
+    return Call(f"call_{random.getrandbits(64):016x}", tool.name, arguments)
+
+
+def _text(schema: object) -> bytes:
+    return orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+
+
+@lru_cache(maxsize=8192)
+def _prepared(schema_text: bytes, variant: int) -> _Prepared:
+    schema: Any = orjson.loads(schema_text)
+    random = Random(f"{variant}/{schema_text.decode()}")
+    try:
+        valid = valid_arguments(schema, random)
+    except (ValueError, TypeError):  # a schema that contradicts itself: a model would write something all the same
+        valid = {}
+    try:
+        wrong = json.dumps(mismatch(schema, valid, random))
+    except ValueError:
+        wrong = None
+    return _Prepared(json.dumps(valid), broken_json(valid, random), wrong)
+
+
+def _cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def offered(tools: object, choice: object) -> tuple[tuple[Tool, ...], bool]:
+    """The tools a request offers and whether it demands a call; reads the forms of chat, Responses and Messages.
+
+    Args:
+        tools: the body's ``tools``.
+        choice: the body's ``tool_choice``.
+    """
+    found = tuple(tool for entry in tools if (tool := _tool(entry)) is not None) if isinstance(tools, list) else ()
+    kind = choice.get("type") if isinstance(choice, Mapping) else choice
+    if kind == "none":
+        return (), False
+    if isinstance(choice, Mapping) and kind in ("function", "tool"):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        return tuple(tool for tool in found if tool.name == name) or found, True
+    return found, kind in ("required", "any")
+
+
+def _tool(entry: object) -> Tool | None:
+    """One entry of ``tools``; built-in tools without a name of their own are left out."""
+    if not isinstance(entry, Mapping):
+        return None
+    function = entry.get("function")
+    spec = function if isinstance(function, Mapping) else entry
+    name = spec.get("name")
+    return Tool(name, spec.get("parameters", spec.get("input_schema"))) if isinstance(name, str) else None

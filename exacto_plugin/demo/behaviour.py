@@ -1,0 +1,127 @@
+"""How a simulated provider behaves: data that can be replaced while it runs, and what it decides for one request.
+
+No HTTP and no clock. Every decision is drawn from a seed, the provider's name and the number of the request, so the
+same traffic gets the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from random import Random
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_PROPENSITY = 1.0
+"""Tools are always used unless a test says otherwise, so that every request yields a verdict."""
+
+
+class Act(StrEnum):
+    """What one answer does. The first group is drawn from rates; the others happen when they are asked for."""
+
+    VALID = "valid"
+    """Tool calls whose arguments fit; text when no tools were offered."""
+    INVALID_JSON = "invalid_json"
+    UNKNOWN_NAME = "unknown_name"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    TEXT = "text"
+    """Tools were offered and are not used."""
+    EMPTY_ARGUMENTS = "empty_arguments"
+    """``""`` instead of a JSON object."""
+    LEAKED_MARKUP = "leaked_markup"
+    """The call arrives as the model's raw markup in the content."""
+    MISSING_CALL = "missing_call"
+    """Finish reason ``tool_calls``, and no call."""
+    DUPLICATE_IDS = "duplicate_ids"
+    """Two good calls with one id."""
+    TRUNCATED = "truncated"
+    """Cut off by the token limit in the middle of the arguments."""
+    HANG = "hang"
+    """No byte is ever sent."""
+    STALL = "stall"
+    """A stream that falls silent in the middle and stays open."""
+    DROP = "drop"
+    """The connection breaks in the middle of the answer."""
+    ERROR_FIRST = "error_first"
+    """Status 200, and the first event of the stream is an error; a whole answer is a 500."""
+    STOP_AFTER_NAME = "stop_after_name"
+    """A stream that ends in good order after the tool's name, without a finish reason."""
+
+
+BAD_CALLS = (Act.INVALID_JSON, Act.UNKNOWN_NAME, Act.SCHEMA_MISMATCH)
+"""The three ways in which a tool call is bad."""
+
+Status = Annotated[int, Field(ge=400, le=599)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Behaviour(BaseModel):
+    """What a simulated provider does, as data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    seed: int = 0
+    """With the provider's name and the number of the request this decides everything that is drawn."""
+    error_rate: Share = 0.0
+    """Share of tool-calling answers with a bad call."""
+    error_mix: Mapping[Act, Annotated[float, Field(ge=0.0)]] = Field(
+        default_factory=lambda: dict.fromkeys(BAD_CALLS, 1.0)
+    )
+    """Relative weights of the kinds of bad call (or of any other act) within ``error_rate``."""
+    propensity: Share = DEFAULT_PROPENSITY
+    """Probability that offered tools are used when the request leaves it open."""
+    calls: Annotated[int, Field(ge=1, le=16)] = 1
+    """Tool calls in one answer."""
+    failure_rate: Share = 0.0
+    """Share of requests that fail with ``failure_status``."""
+    failure_status: Status = 500
+    retry_after_s: float | None = None
+    """``Retry-After`` of answers with 429 and 503."""
+    always: Act | Status | None = None
+    """One act or status for every request."""
+    next: tuple[Act | Status, ...] = ()
+    """A script: one act or status for each coming request, then the rules above again."""
+    latency_s: Annotated[float, Field(ge=0.0)] = 0.0
+    """Wait before the first byte."""
+    tokens_per_s: Annotated[float, Field(gt=0.0)] | None = None
+    """Speed of generation; None: as fast as it goes."""
+    content: str | None = None
+    """Text of answers without a call; None: drawn."""
+    arguments: str | None = None
+    """Arguments of valid calls, word for word; None: made to fit the tool's schema."""
+    prompt_tokens: int | None = None
+    """Usage to report; None: a quarter of the request's characters."""
+    completion_tokens: int | None = None
+    """Usage to report; None: a quarter of the answer's characters."""
+
+
+def draw(behaviour: Behaviour, provider: str, number: int) -> Random:
+    """The source of every choice for one request."""
+    return Random(f"{behaviour.seed}/{provider}/{number}")
+
+
+def decide(behaviour: Behaviour, random: Random, *, tools: bool, forced: bool) -> Act | int:
+    """What one request gets when no script says so.
+
+    Args:
+        tools: whether the request offers tools and allows their use.
+        forced: whether the request demands a call.
+
+    Returns:
+        An act, or an HTTP status to fail with.
+    """
+    if behaviour.always is not None:
+        return behaviour.always
+    failing, calling, erring = random.random(), random.random(), random.random()
+    if failing < behaviour.failure_rate:
+        return behaviour.failure_status
+    if not tools:
+        return Act.VALID
+    if not forced and calling >= behaviour.propensity:
+        return Act.TEXT
+    if erring < behaviour.error_rate:
+        kinds = [kind for kind, weight in behaviour.error_mix.items() if weight > 0]
+        if kinds:
+            return random.choices(kinds, weights=[behaviour.error_mix[kind] for kind in kinds])[0]
+    return Act.VALID

@@ -1,0 +1,81 @@
+"""The state of the simulated providers: behaviour, script, and what each of them was asked and did.
+
+No HTTP. One event loop uses it, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from exacto_plugin.demo.behaviour import Act, Behaviour, decide, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+_SEEN_REQUESTS: Final = 200
+"""Requests that a provider remembers; older ones are forgotten, so that long runs do not grow."""
+
+
+@dataclass(slots=True)
+class SimulatedProvider:
+    """One provider while it runs."""
+
+    name: str
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    script: deque[Act | int] = field(default_factory=deque)
+    requests: int = 0
+    acts: Counter[str] = field(default_factory=Counter)
+    """What was served: an act or a status, to how often."""
+    seen: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=_SEEN_REQUESTS))
+    """Path, headers and body of the latest requests."""
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Replace the behaviour; its script takes the place of what was left of the old one."""
+        self.behaviour = behaviour
+        self.script = deque(behaviour.next)
+
+    def turn(self, *, tools: bool, forced: bool) -> tuple[Act | int, Random]:
+        """What the request at hand gets, and the source of its further choices."""
+        random = draw(self.behaviour, self.name, self.requests)
+        self.requests += 1
+        decided = decide(self.behaviour, random, tools=tools, forced=forced)
+        return (self.script.popleft() if self.script else decided), random
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the requests, as JSON."""
+        return {
+            "name": self.name,
+            "behaviour": self.behaviour.model_dump(mode="json"),
+            "script_left": len(self.script),
+            "requests": self.requests,
+            "acts": dict(self.acts),
+        }
+
+
+class Fleet:
+    """All simulated providers of a process; a name asked for the first time begins with the default behaviour."""
+
+    def __init__(self, behaviours: Mapping[str, Behaviour] | None = None) -> None:
+        self._initial = dict(behaviours or {})
+        self._providers: dict[str, SimulatedProvider] = {}
+
+    def provider(self, name: str) -> SimulatedProvider:
+        """The provider of this name."""
+        if name not in self._providers:
+            self._providers[name] = SimulatedProvider(name)
+            self._providers[name].behave(self._initial.get(name, Behaviour()))
+        return self._providers[name]
+
+    def forget(self, name: str | None = None) -> None:
+        """Put one provider, or all of them, back to the beginning."""
+        if name is None:
+            self._providers.clear()
+        else:
+            self._providers.pop(name, None)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The state of every provider that was asked or set so far."""
+        return {name: provider.state() for name, provider in sorted(self._providers.items())}

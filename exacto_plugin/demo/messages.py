@@ -1,0 +1,76 @@
+"""Anthropic's Messages API on the wire, whole and streamed.
+
+A whole answer carries a call's input as JSON, not as text, so broken JSON cannot be said there; it is sent as a string.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from exacto_plugin.demo.answer import Answer, Ask, Finish
+from exacto_plugin.demo.wire import Event, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_FINISH: Final[Mapping[Finish, str]] = {
+    Finish.STOP: "end_turn",
+    Finish.CALLS: "tool_use",
+    Finish.LENGTH: "max_tokens",
+}
+
+
+def whole_message(answer: Answer, ask: Ask, identity: str) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": answer.content}] if answer.content else []
+    blocks += [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)} for call in answer.calls
+    ]
+    return {**_head(ask, identity), "content": blocks, **_ending(answer), "usage": _usage(answer)}
+
+
+def message_events(answer: Answer, ask: Ask, identity: str) -> Iterator[Event]:
+    """A stream: start, each block with its deltas, the stop reason with the usage, stop."""
+    start = {**_head(ask, identity), "content": [], "stop_reason": None, "stop_sequence": None}
+    yield _event("message_start", message={**start, "usage": {**_usage(answer), "output_tokens": 1}})
+    blocks = 0
+    if answer.content:
+        yield _event("content_block_start", index=blocks, content_block={"type": "text", "text": ""})
+        for piece in pieces(answer.content):
+            delta = {"type": "text_delta", "text": piece}
+            yield _event("content_block_delta", len(piece), index=blocks, delta=delta)
+        yield _event("content_block_stop", index=blocks)
+        blocks += 1
+    for index, call in enumerate(answer.calls, blocks):
+        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        yield _event("content_block_start", len(call.name), names_tool=True, index=index, content_block=block)
+        for piece in pieces(call.arguments):
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            yield _event("content_block_delta", len(piece), index=index, delta=delta)
+        yield _event("content_block_stop", index=index)
+    yield _event("message_delta", delta=_ending(answer), usage={"output_tokens": answer.completion_tokens})
+    yield _event("message_stop")
+
+
+def _event(name: str, characters: int = 0, *, names_tool: bool = False, **data: Any) -> Event:
+    return Event({"type": name, **data}, name, characters, names_tool)
+
+
+def _head(ask: Ask, identity: str) -> dict[str, Any]:
+    return {"id": f"msg_{identity}", "type": "message", "role": "assistant", "model": ask.model}
+
+
+def _ending(answer: Answer) -> dict[str, Any]:
+    return {"stop_reason": _FINISH[answer.finish], "stop_sequence": None}
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    return {"input_tokens": answer.prompt_tokens, "output_tokens": answer.completion_tokens}
+
+
+def _input(arguments: str) -> Any:
+    try:
+        return json.loads(arguments) if arguments else {}
+    except ValueError:
+        return arguments

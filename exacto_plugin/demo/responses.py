@@ -1,0 +1,122 @@
+"""OpenAI's Responses API on the wire, whole and streamed; LiteLLM asks it for its own ``/v1/responses`` and more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from exacto_plugin.demo.answer import Answer, Ask, Call, Finish
+from exacto_plugin.demo.wire import Event, pieces
+
+
+def whole_response(answer: Answer, ask: Ask, identity: str, created: int) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
+    items = [_call_item(call, status) for call in answer.calls]
+    if not items:
+        items = [_message_item(identity, answer.content, status)]
+    return {**_head(ask, identity, created), "output": items, **_ending(answer, status)}
+
+
+def response_events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+    """A stream: created, items with their deltas, completed or incomplete; numbered throughout."""
+    for number, event in enumerate(_events(answer, ask, identity, created)):
+        assert isinstance(event.data, Mapping)
+        data = {"type": event.name, "sequence_number": number, **event.data}
+        yield Event(data, event.name, event.characters, event.names_tool)
+
+
+def _events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+    started = {**_head(ask, identity, created), "output": [], "status": "in_progress", "usage": None}
+    yield Event({"response": started}, "response.created")
+    yield Event({"response": started}, "response.in_progress")
+    status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
+    if answer.calls:
+        for index, call in enumerate(answer.calls):
+            yield from _call_events(call, index, status)
+    else:
+        yield from _message_events(answer.content, identity, status)
+    yield Event({"response": whole_response(answer, ask, identity, created)}, f"response.{status}")
+
+
+def _call_events(call: Call, index: int, status: str) -> Iterator[Event]:
+    begun = {**_call_item(call, "in_progress"), "arguments": ""}
+    where = {"output_index": index, "item_id": begun["id"]}
+    yield Event({"output_index": index, "item": begun}, "response.output_item.added", len(call.name), names_tool=True)
+    for piece in pieces(call.arguments):
+        yield Event({**where, "delta": piece}, "response.function_call_arguments.delta", len(piece))
+    done = {**where, "name": call.name, "arguments": call.arguments}
+    yield Event(done, "response.function_call_arguments.done")
+    yield Event({"output_index": index, "item": _call_item(call, status)}, "response.output_item.done")
+
+
+def _message_events(content: str, identity: str, status: str) -> Iterator[Event]:
+    item = _message_item(identity, content, status)
+    where = {"output_index": 0, "item_id": item["id"], "content_index": 0}
+    begun = {**item, "content": [], "status": "in_progress"}
+    yield Event({"output_index": 0, "item": begun}, "response.output_item.added")
+    yield Event({**where, "part": _part("")}, "response.content_part.added")
+    for piece in pieces(content):
+        yield Event({**where, "delta": piece, "logprobs": []}, "response.output_text.delta", len(piece))
+    yield Event({**where, "text": content, "logprobs": []}, "response.output_text.done")
+    yield Event({**where, "part": _part(content)}, "response.content_part.done")
+    yield Event({"output_index": 0, "item": item}, "response.output_item.done")
+
+
+def _head(ask: Ask, identity: str, created: int) -> dict[str, Any]:
+    return {
+        "id": f"resp_{identity}",
+        "object": "response",
+        "created_at": created,
+        "model": ask.model,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+    }
+
+
+def _ending(answer: Answer, status: str) -> dict[str, Any]:
+    cut = status == "incomplete"
+    usage = {
+        "input_tokens": answer.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": answer.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
+    return {
+        "status": status,
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "usage": usage,
+    }
+
+
+def _call_item(call: Call, status: str) -> dict[str, Any]:
+    return {
+        "type": "function_call",
+        "id": f"fc_{call.id}",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": status,
+    }
+
+
+def _message_item(identity: str, content: str, status: str) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "id": f"msg_{identity}",
+        "role": "assistant",
+        "content": [_part(content)],
+        "status": status,
+    }
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -1,0 +1,249 @@
+"""``exacto demo``: the main job on simulated providers and a real LiteLLM proxy, first observed, then applied.
+
+The providers' error rates are those that MoonshotAI's K2 Vendor Verifier measured on 2025-11-15; their prices are
+invented. Bad calls are counted on the client's side, from the answers that were delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from exacto_plugin.core.evaluation import Evaluator, ToolCall, worst
+from exacto_plugin.core.model import Outcome
+from exacto_plugin.demo.k2vv import table
+from exacto_plugin.demo.provider import SimulatedProviders
+from exacto_plugin.demo.proxy import DemoProxy
+
+GROUP = "moonshotai/kimi-k2-0905"
+KEY = "sk-exacto-demo"
+REQUESTS_PER_PROVIDER = 70
+"""Enough for a verdict with the demo's 40 requests although the proxy spreads them by chance."""
+APPLIED_REQUESTS = 500
+INTERVAL_S = 2.0
+_ENGINES = frozenset({"vLLM", "SGLang"})
+"""Rows of the table that are inference engines, not providers."""
+_CURATED = ("moonshotai", "moonshot-ai-turbo", "fireworks")
+_CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "book_table",
+            "description": "Book a table in a restaurant.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "restaurant": {"type": "string"},
+                    "guests": {"type": "integer", "minimum": 1},
+                    "when": {"type": "string"},
+                },
+                "required": ["restaurant", "guests", "when"],
+                "additionalProperties": False,
+            },
+        },
+    }
+]
+
+
+@dataclass
+class Tally:
+    """What one phase delivered to the client."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    providers: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+
+    @property
+    def bad(self) -> int:
+        """Delivered answers with a bad tool call."""
+        return sum(
+            self.outcomes[o.value] for o in (Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH)
+        )
+
+    @property
+    def total(self) -> int:
+        """Delivered answers."""
+        return sum(self.outcomes.values())
+
+
+def run_demo(*, keep: bool = False, port: int = 0) -> int:
+    """Run the demonstration; returns the exit status."""
+    vendors = [vendor for vendor in table() if vendor.name not in _ENGINES]
+    behaviours = {vendor.slug: vendor.behaviour(seed=1) for vendor in vendors}
+    with tempfile.TemporaryDirectory(prefix="exacto-demo-") as directory, SimulatedProviders(behaviours) as providers:
+        root = Path(directory)
+        settings = root / "exacto.yaml"
+        _write_settings(settings, "observe")
+        (root / "config.yaml").write_text(yaml.safe_dump(_config(providers, list(behaviours))), encoding="utf-8")
+        environment = {**os.environ, "LITELLM_MASTER_KEY": KEY, "EXACTO_CONFIG": str(settings)}
+        _CONSOLE.print(f"Starting a LiteLLM proxy with {len(vendors)} simulated providers of {GROUP} ...")
+        with DemoProxy(root / "config.yaml", environment, port) as proxy:
+            return _show(proxy, settings, len(vendors), keep)
+
+
+def _show(proxy: DemoProxy, settings: Path, providers: int, keep: bool) -> int:
+    with Progress(console=_CONSOLE) as progress:
+        observed = _drive(
+            proxy.base_url, progress, "observe: tiers are decided, none applied", providers * REQUESTS_PER_PROVIDER
+        )
+        _write_settings(settings, "apply")
+        time.sleep(2 * INTERVAL_S)
+        applied = _drive(proxy.base_url, progress, "apply: requests with tools follow the tiers", APPLIED_REQUESTS)
+    group = _get(proxy.base_url, f"/exacto/api/models/{GROUP}")
+    _CONSOLE.print(_tier_table(group, observed, applied))
+    _CONSOLE.print(_outcome_table(observed, applied))
+    _CONSOLE.print(_things_to_try(proxy.base_url, keep), markup=False, soft_wrap=True)
+    if keep:
+        _CONSOLE.print("The proxy is running; Ctrl-C stops it.")
+        try:
+            proxy.wait()
+        except KeyboardInterrupt:
+            _CONSOLE.print("stopped")
+    return 0 if applied.total and not applied.failed else 1
+
+
+def _write_settings(path: Path, mode: str) -> None:
+    block = {
+        "mode": mode,
+        "curated": {GROUP: list(_CURATED)},
+        # Small numbers so that a minute of traffic is enough; the defaults are the published 200 requests in 2 hours.
+        "tiers": {"recompute_interval_s": INTERVAL_S, "openrouter": {"tool_call_requests": 40}},
+    }
+    fresh = path.with_suffix(".new")
+    fresh.write_text(yaml.safe_dump({"exacto_settings": block}), encoding="utf-8")
+    fresh.replace(path)
+
+
+def _config(providers: SimulatedProviders, names: list[str]) -> dict[str, Any]:
+    models = [
+        {
+            "model_name": GROUP,
+            "litellm_params": {
+                "model": "openai/kimi-k2-0905",
+                "api_base": providers.api_base(name),
+                "api_key": "simulated",
+                "input_cost_per_token": (0.4 + 0.05 * number) / 1e6,
+                "output_cost_per_token": (2.0 + 0.1 * number) / 1e6,
+            },
+            "model_info": {"id": name, "provider": name},
+        }
+        for number, name in enumerate(names)
+    ]
+    return {
+        "model_list": models,
+        "litellm_settings": {"callbacks": ["exacto_plugin.callback"]},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+
+
+def _drive(base_url: str, progress: Progress, title: str, requests: int) -> Tally:
+    tally, evaluator = Tally(), Evaluator()
+    task = progress.add_task(title, total=requests)
+    with (
+        httpx.Client(base_url=base_url, headers=_headers(), timeout=60.0, trust_env=False) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        for answer in pool.map(lambda number: _ask(client, number), range(requests)):
+            progress.advance(task)
+            if answer.status_code != 200:
+                tally.failed += 1
+                continue
+            calls = answer.json()["choices"][0]["message"].get("tool_calls") or []
+            judged = evaluator.evaluate_all(
+                [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls], TOOLS
+            )
+            tally.outcomes[(worst(judged) or Outcome.UNSCORED).value] += 1
+            tally.providers[answer.headers.get("x-exacto-provider", "?")] += 1
+    return tally
+
+
+def _ask(client: httpx.Client, number: int) -> httpx.Response:
+    message = {"role": "user", "content": f"Book a table for {number % 7 + 1} at the harbour, request {number}."}
+    return client.post("/v1/chat/completions", json={"model": GROUP, "messages": [message], "tools": TOOLS})
+
+
+def _get(base_url: str, path: str) -> dict[str, Any]:
+    answer = httpx.get(base_url + path, headers=_headers(), timeout=30.0, trust_env=False)
+    return dict(answer.raise_for_status().json())
+
+
+def _headers() -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEY}"}
+
+
+def _tier_table(group: dict[str, Any], observed: Tally, applied: Tally) -> Table:
+    threshold = group["references"].get("tool_call_success", {}).get("threshold")
+    limit = "-" if threshold is None else f"{threshold:.2%}"
+    table = Table(title=f"{GROUP}: who is where, and why", title_justify="left")
+    for column in (
+        "provider",
+        "tier",
+        "tool calls that work",
+        "threshold",
+        "answers judged",
+        "traffic before",
+        "after",
+    ):
+        table.add_column(column, justify="left" if column in ("provider", "tier") else "right")
+    for deployment in sorted(group["deployments"], key=lambda d: (d["tier"], d["provider"])):
+        signal = deployment["signals"].get("tool_call_success", {"value": None, "samples": 0})
+        value = "-" if signal["value"] is None else f"{signal['value']:.2%}"
+        colour = {"verified_good": "green", "deranked": "red"}.get(deployment["tier"], "yellow")
+        name = deployment["provider"]
+        table.add_row(
+            name,
+            f"[{colour}]{deployment['tier']}[/]",
+            value,
+            limit,
+            str(signal["samples"]),
+            f"{observed.providers[name] / max(1, observed.total):.1%}",
+            f"{applied.providers[name] / max(1, applied.total):.1%}",
+        )
+    return table
+
+
+def _outcome_table(observed: Tally, applied: Tally) -> Table:
+    table = Table(title="Bad tool calls delivered to the client", title_justify="left")
+    for column in ("", "answers", "bad calls", "share", "failed requests"):
+        table.add_column(column, justify="right")
+    for name, tally in (("before (observe)", observed), ("after (apply)", applied)):
+        share = tally.bad / max(1, tally.total)
+        table.add_row(name, str(tally.total), str(tally.bad), f"{share:.2%}", str(tally.failed))
+    return table
+
+
+def _things_to_try(base_url: str, keep: bool) -> str:
+    def curl(model: str, more: str = "") -> str:
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Book a table."}], "tools": TOOLS})
+        body = body[:-1] + more + "}"
+        return (
+            f"curl -si {base_url}/v1/chat/completions -H 'Authorization: Bearer {KEY}' "
+            f"-H 'Content-Type: application/json' -d '{body}' | grep -iE '^HTTP|^x-exacto|\"error\"'"
+        )
+
+    lead = "Three things to try" + ("" if keep else " (start with `make demo ARGS=--keep` to leave the proxy running)")
+    return "\n\n".join(
+        (
+            f"{lead}:",
+            "1. The curated list (moonshotai, moonshot-ai-turbo, fireworks), whoever is cheap or fast:\n"
+            + curl(f"{GROUP}:exacto"),
+            "2. The cheapest provider, whatever it does to tool calls:\n" + curl(f"{GROUP}:floor"),
+            "3. An error that says what is wrong:\n" + curl(GROUP, ', "provider": {"sort": "cheapest"}'),
+        )
+    )

@@ -1,0 +1,44 @@
+"""What the surfaces share on the wire: one event of a stream, its bytes, and text cut into pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PIECE_CHARACTERS: Final = 16
+"""Characters of one delta, about four tokens: what providers send at usual speed."""
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The end of a chat or text stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event."""
+
+    data: Mapping[str, Any] | bytes
+    """A JSON object, or the event's bytes."""
+    name: str | None = None
+    """Value of the ``event:`` line; None without one."""
+    characters: int = 0
+    """Generated characters in it, for pacing."""
+    names_tool: bool = False
+    """Whether a tool's name is in it, and nothing of its arguments yet."""
+
+    def encoded(self) -> bytes:
+        """The event as it is sent."""
+        if isinstance(self.data, bytes):
+            return self.data
+        line = b"data: " + orjson.dumps(self.data) + b"\n\n"
+        return line if self.name is None else b"event: " + self.name.encode() + b"\n" + line
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in deltas."""
+    for start in range(0, len(text), _PIECE_CHARACTERS):
+        yield text[start : start + _PIECE_CHARACTERS]
