@@ -1,0 +1,61 @@
+"""The ``exacto`` command: one verb a function, tables for people, ``--json`` for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin import __version__
+from exacto_plugin.errors import ExactoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    from exacto_plugin.config_check import check_config, render
+
+    report = check_config(Path(options.file))
+    if options.json:
+        _print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _print(render(report))
+    return 1 if report.problems else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from exacto_plugin.demo.run import run_demo
+
+    return run_demo(keep=options.keep, port=options.port)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    demo = verbs.add_parser("demo", help="run the main job on simulated providers and print what changed")
+    demo.add_argument("--keep", action="store_true", help="leave the proxy running until Ctrl-C")
+    demo.add_argument("--port", type=int, default=0, help="port of the proxy (default: a free one)")
+    demo.set_defaults(run=_demo)
+    check = verbs.add_parser("check-config", help="tell what the plugin understands of a LiteLLM config.yaml")
+    check.add_argument("file", help="LiteLLM's config.yaml")
+    check.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    check.set_defaults(run=_check_config)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status (2 for a configuration that cannot be used)."""
+    options: Any = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ExactoError as error:
+        sys.stderr.write(f"exacto: {error}\n")
+        return 2

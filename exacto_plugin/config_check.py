@@ -1,0 +1,183 @@
+"""Reads a LiteLLM ``config.yaml`` the way the plugin does and says what it understood and what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from exacto_plugin.litellm_hooks.identity import candidate_of, matches, providers_of
+from exacto_plugin.settings_source import find_settings, read_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exacto_plugin.core.model import Candidate
+    from exacto_plugin.settings import Settings
+
+CALLBACK = "exacto_plugin.callback"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentReport:
+    """One deployment as the plugin sees it."""
+
+    id: str
+    provider: str
+    price_per_million: float | None
+    """USD per million tokens, prompt plus completion; None when unknown."""
+    curated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """One model group as the plugin sees it."""
+
+    model_group: str
+    mode: str
+    default_sort: str
+    curated: tuple[str, ...] | None
+    deployments: tuple[DeploymentReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReport:
+    """What ``exacto check-config`` tells."""
+
+    file: str
+    preset: str
+    groups: tuple[GroupReport, ...]
+    problems: list[str] = field(default_factory=list)
+    """What will not work as written."""
+    hints: list[str] = field(default_factory=list)
+    """What works, but maybe not as expected."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return asdict(self)
+
+
+def check_config(path: Path) -> ConfigReport:
+    """Check one file.
+
+    Raises:
+        SettingsError: the file cannot be read, or its ``exacto_settings`` cannot be used.
+    """
+    config = read_config(path)
+    settings = find_settings(config, os.environ)
+    groups = _groups(config, settings)
+    report = ConfigReport(str(path), settings.tiers.preset.value, tuple(groups))
+    if CALLBACK not in _callbacks(config):
+        report.problems.append(f'litellm_settings.callbacks does not name "{CALLBACK}", so nothing is loaded')
+    if not groups:
+        report.problems.append("model_list is empty")
+    _check_curated(settings, groups, config, report)
+    names = {group.model_group for group in groups}
+    report.problems.extend(
+        f"exacto_settings.model_groups.{name}: no such model_name in model_list"
+        for name in settings.model_groups
+        if name not in names
+    )
+    for group in groups:
+        _check_group(group, settings, report)
+    return report
+
+
+def _callbacks(config: Mapping[str, object]) -> Sequence[str]:
+    litellm_settings = config.get("litellm_settings")
+    named = litellm_settings.get("callbacks") if isinstance(litellm_settings, Mapping) else None
+    return [named] if isinstance(named, str) else list(named or ())
+
+
+def _candidates(config: Mapping[str, object]) -> dict[str, list[Candidate]]:
+    by_group: dict[str, list[Candidate]] = {}
+    entries = config.get("model_list")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, Mapping) and isinstance(entry.get("model_name"), str):
+            by_group.setdefault(entry["model_name"], []).append(candidate_of(entry, entry["model_name"]))
+    return by_group
+
+
+def _groups(config: Mapping[str, object], settings: Settings) -> list[GroupReport]:
+    reports = []
+    for name, candidates in _candidates(config).items():
+        curated = settings.curated_list(name)
+        deployments = tuple(
+            DeploymentReport(
+                c.key,
+                c.provider,
+                None if c.price is None else c.price * 1e6,
+                curated is not None and any(matches(entry, c) for entry in curated),
+            )
+            for c in candidates
+        )
+        reports.append(
+            GroupReport(name, settings.mode_of(name).value, settings.default_sort_of(name).value, curated, deployments)
+        )
+    return reports
+
+
+def _check_curated(
+    settings: Settings, groups: Sequence[GroupReport], config: Mapping[str, object], report: ConfigReport
+) -> None:
+    candidates = _candidates(config)
+    for name, entries in settings.curated.items():
+        if name not in candidates:
+            report.problems.append(f"exacto_settings.curated.{name}: no such model_name in model_list")
+            continue
+        for entry in entries:
+            if not any(matches(entry, candidate) for candidate in candidates[name]):
+                exist = ", ".join(providers_of(candidates[name]))
+                report.problems.append(
+                    f"exacto_settings.curated.{name}: {entry!r} matches no deployment; providers there: {exist}"
+                )
+
+
+def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -> None:
+    name = group.model_group
+    unpriced = [d.id for d in group.deployments if d.price_per_million is None]
+    if unpriced:
+        report.hints.append(
+            f"{name}: no known price for {', '.join(unpriced)}: placed last by :floor and price sorts "
+            "(set input_cost_per_token and output_cost_per_token)"
+        )
+    if len(group.deployments) == 1:
+        report.hints.append(f"{name}: one deployment, so there is nothing to order; it is scored all the same")
+    elif settings.tiers.preset == "openrouter" and len(group.deployments) < settings.tiers.openrouter.min_peers:
+        report.hints.append(
+            f"{name}: {len(group.deployments)} deployments; the published rule deranks nobody below "
+            f"{settings.tiers.openrouter.min_peers}"
+        )
+    keys = [d.id for d in group.deployments]
+    for twice in sorted({key for key in keys if keys.count(key) > 1}):
+        report.hints.append(
+            f"{name}: {keys.count(twice)} deployments share the history of {twice} (same provider, model and host); "
+            "set model_info.id to tell them apart"
+        )
+
+
+def render(report: ConfigReport) -> str:
+    """The report as text for a terminal."""
+    table = Table(title=f"{report.file} (preset {report.preset})", title_justify="left", show_lines=False)
+    for column in ("model group", "mode", "default sort", "deployment", "provider", "$/M tokens", ":exacto"):
+        table.add_column(column, overflow="fold")
+    for group in report.groups:
+        for index, deployment in enumerate(group.deployments):
+            head = (group.model_group, group.mode, group.default_sort) if index == 0 else ("", "", "")
+            price = "unknown" if deployment.price_per_million is None else f"{deployment.price_per_million:g}"
+            curated = "tiers" if group.curated is None else "yes" if deployment.curated else "no"
+            table.add_row(*head, deployment.id, deployment.provider, price, curated)
+    buffer = StringIO()
+    console = Console(file=buffer, width=120)
+    console.print(table)
+    for label, lines in (("problem", report.problems), ("hint", report.hints)):
+        for line in lines:
+            console.print(f"{label}: {line}", markup=False, highlight=False)
+    if not report.problems:
+        console.print("No problems found.", highlight=False)
+    return buffer.getvalue().rstrip()

@@ -1,0 +1,75 @@
+"""The ``exacto`` command."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exacto_plugin.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """
+model_list:
+  - model_name: kimi
+    litellm_params:
+      {model: openai/k, api_base: "https://api.fast.ai/v1", input_cost_per_token: 1e-6, output_cost_per_token: 2e-6}
+    model_info: {id: one}
+  - model_name: kimi
+    litellm_params: {model: openai/k, api_base: "https://api.slow.com/v1"}
+    model_info: {id: two}
+litellm_settings: {callbacks: ["exacto_plugin.callback"]}
+"""
+
+
+def check(tmp_path: Path, text: str, *options: str) -> int:
+    """Run ``exacto check-config`` on a file with this text."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    return main(["check-config", str(file), *options])
+
+
+def test_a_good_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything understood is told, with a hint about the missing price; the status is 0."""
+    assert check(tmp_path, GOOD, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [d["id"] for d in report["groups"][0]["deployments"]] == ["one", "two"]
+    assert [d["price_per_million"] for d in report["groups"][0]["deployments"]] == [pytest.approx(3.0), None]
+    assert any("no known price for two" in hint for hint in report["hints"])
+
+
+def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --json a table comes out."""
+    assert check(tmp_path, GOOD) == 0
+    shown = capsys.readouterr().out
+    assert "No problems found." in shown
+    assert "kimi" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("exacto_settings: {curated: {kimi: [nobody]}}", "'nobody' matches no deployment"),
+        ("exacto_settings: {curated: {kim: [one]}}", "no such model_name"),
+        ("exacto_settings: {model_groups: {glm: {mode: observe}}}", "no such model_name"),
+    ],
+)
+def test_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, problem: str) -> None:
+    """What will not work as written is named, and the status is 1."""
+    assert check(tmp_path, GOOD + more, "--json") == 1
+    assert any(problem in line for line in json.loads(capsys.readouterr().out)["problems"])
+
+
+def test_a_missing_callback_line_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commonest mistake."""
+    assert check(tmp_path, GOOD.replace("exacto_plugin.callback", "other"), "--json") == 1
+    assert "callbacks" in json.loads(capsys.readouterr().out)["problems"][0]
+
+
+def test_bad_settings_stop_with_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same message that stops the proxy's start, and status 2."""
+    assert check(tmp_path, GOOD + "exacto_settings: {default_sort: cheap}") == 2
+    assert "exacto_settings.default_sort" in capsys.readouterr().err
