@@ -1,0 +1,1 @@
+"""Measurements: speed beside bare LiteLLM, and routing quality. ``python -m benchmarks`` runs them all."""

@@ -1,0 +1,190 @@
+"""Compiled schemas, kept: a tool's parameters in, something that judges arguments out.
+
+Keyed by the serialised parameters of the one tool that was called: every HTTP request decodes new objects, so their
+identity says nothing, and keying the whole list would cost in proportion to tools that nobody called. Bounded by an
+estimate of memory. Must not know of tools, calls or outcomes.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import cachetools
+import orjson
+
+from .limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from .schema_path import shown_path
+from .schema_prepare import PreparedSchema, prepare
+
+if TYPE_CHECKING:
+    from .arguments import Arguments
+    from .schema_engine import Engine, Validator
+
+_BYTES_PER_KEY_BYTE: Final = 32
+"""Memory of a compiled schema per byte of its text: 19 measured for an ordinary one of 3.2 kB, 23 for one of 29 kB."""
+
+_BYTES_PER_NODE: Final = 400
+"""Further memory of a subschema: a thousand times ``{"not": {"not": {}}}`` took 1.9 MB from 19 kB of schema."""
+
+_BYTES_PER_CONTAINER: Final = 1_200
+"""Further memory of an object in ``enum`` or ``const``: 490 small ones took 0.7 MB from 5 kB of schema."""
+
+_BYTES_PER_UNICODE_PATTERN: Final = 320 * 1024
+"""A pattern with ``{`` or ``\\p`` can expand into Unicode tables: 64 of them took 20 MB from 3.6 kB of schema."""
+
+_BYTES_PER_PATTERN: Final = 4 * 1024
+_BYTES_PER_PATTERN_CHAR: Final = 1_229
+"""Any other pattern: 64 short ones took 1.8 MB."""
+
+
+class CompiledSchema:
+    """One schema that judges arguments. Its key is the schema's text, shared with the cache."""
+
+    __slots__ = ("_engine", "_free_chars", "_key", "_limits", "_traits", "_validator", "_without_patterns")
+
+    def __init__(self, key: bytes, prepared: PreparedSchema, engine: Engine, limits: Limits) -> None:
+        self._key = key
+        self._traits = prepared.traits
+        self._engine = engine
+        self._limits = limits
+        self._validator = engine.compile(prepared)
+        self._without_patterns: Validator | None = None
+        self._free_chars = self._unconditional_chars()
+
+    def accepts(self, arguments: Arguments) -> bool:
+        """Whether arguments satisfy the schema.
+
+        Raises:
+            Unscorable: judging could take too long (``evaluations``, ``patterns``, ``steps``, ``depth``).
+        """
+        if len(arguments.text) <= self._free_chars:
+            return self._validator.is_valid(arguments.value)
+        return self._affordable(arguments).is_valid(arguments.value)
+
+    def violation(self, arguments: Arguments) -> str:
+        """Where the arguments break the schema, as ``pointer#keyword``; empty when they do not.
+
+        Names the properties that the schema declares; any other key, and every index, is ``*``.
+
+        Raises:
+            Unscorable: as ``accepts``.
+        """
+        found = self._affordable(arguments).first_violation(arguments.value)
+        # Prepared again, because keeping it would cost every schema memory for the sake of a rare question.
+        return "" if found is None else shown_path(found, prepare(orjson.loads(self._key), self._limits).schema)
+
+    def estimated_bytes(self) -> int:
+        """Memory that keeping this costs, roughly and never far too low."""
+        patterns = sum(
+            _BYTES_PER_UNICODE_PATTERN
+            if "{" in pattern or "\\p" in pattern.lower()
+            else _BYTES_PER_PATTERN + _BYTES_PER_PATTERN_CHAR * len(pattern)
+            for pattern in self._traits.patterns
+        )
+        traits = self._traits
+        inside = traits.nodes * _BYTES_PER_NODE + traits.containers * _BYTES_PER_CONTAINER
+        return len(self._key) * _BYTES_PER_KEY_BYTE + inside + patterns
+
+    def _unconditional_chars(self) -> int:
+        """Arguments up to this length need no closer look at what they may cost."""
+        traits, limits, engine = self._traits, self._limits, self._engine
+        if traits.recursive and engine.recursive_depth is not None:
+            return 0
+        free = limits.evaluations // traits.cost
+        if engine.runs_patterns and traits.patterns:
+            free = min(free, limits.pattern_chars // len(traits.patterns))
+        return free
+
+    def _affordable(self, arguments: Arguments) -> Validator:
+        """The validator that may be run on these arguments."""
+        traits, limits, engine = self._traits, self._limits, self._engine
+        chars = len(arguments.text)
+        deepest = engine.recursive_depth if traits.recursive else None
+        if deepest is not None and arguments.is_deeper_than(deepest):
+            raise Unscorable("depth")
+        if traits.cost * chars > limits.evaluations:
+            raise Unscorable("evaluations")
+        if not engine.runs_patterns or len(traits.patterns) * chars <= limits.pattern_chars:
+            return self._validator
+        if not traits.separable:
+            raise Unscorable("patterns")
+        if self._without_patterns is None:
+            without = prepare(orjson.loads(self._key), limits, keep_patterns=False)
+            self._without_patterns = engine.compile(without)
+        return self._without_patterns
+
+
+class SchemaCache:
+    """Compiles schemas on first use and keeps them, refusals included.
+
+    Thread-safe: LiteLLM's synchronous callbacks run in a thread pool, and the lock protects the order of use that a
+    look-up changes too. Compiling happens outside of it; two threads may compile the same schema once each.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._engine = engine
+        self._limits = limits
+        # An entry counts as its share of the bytes at least, and so there cannot be more than cache_entries of them.
+        self._least_bytes = limits.cache_bytes // limits.cache_entries
+        self._lock = threading.Lock()
+        self._entries: cachetools.LRUCache[bytes, CompiledSchema | _Refusal] = cachetools.LRUCache(
+            limits.cache_bytes, getsizeof=self._size
+        )
+
+    def __len__(self) -> int:
+        """Schemas and refusals that are kept."""
+        return len(self._entries)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Estimated memory of all that is kept."""
+        return int(self._entries.currsize)
+
+    def compiled(self, parameters: object) -> CompiledSchema:
+        """The compiled form of a tool's parameters, as they came in the request.
+
+        Raises:
+            NotCompilable: no verdict can be based on this schema.
+        """
+        try:
+            key = orjson.dumps(parameters)
+        except orjson.JSONEncodeError as error:
+            raise NotCompilable("not_json") from error
+        if len(key) > self._limits.schema_bytes:
+            raise NotCompilable("schema_bytes", limit=True)
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is None:
+            entry = self._compile(key)
+            with self._lock:
+                if self._size(entry) <= self._entries.maxsize:
+                    self._entries[key] = entry
+        if isinstance(entry, _Refusal):
+            raise NotCompilable(entry.detail, limit=entry.limit)
+        return entry
+
+    def _compile(self, key: bytes) -> CompiledSchema | _Refusal:
+        try:
+            # From the text and not from the client's objects, which may be anything that orjson can write down.
+            prepared = prepare(orjson.loads(key), self._limits)
+            return CompiledSchema(key, prepared, self._engine, self._limits)
+        except NotCompilable as refusal:
+            # Kept as a record: an exception that is raised again and again collects tracebacks, and their frames.
+            return _Refusal(refusal.detail, refusal.limit, len(key))
+
+    def _size(self, entry: CompiledSchema | _Refusal) -> int:
+        return max(entry.estimated_bytes(), self._least_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What is kept of a schema that does not compile."""
+
+    detail: str
+    limit: bool
+    key_bytes: int
+
+    def estimated_bytes(self) -> int:
+        return self.key_bytes

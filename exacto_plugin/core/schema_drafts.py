@@ -1,0 +1,111 @@
+"""Newer JSON Schema words in draft-7 words, one schema object at a time.
+
+Tool schemas are judged as draft 7, but generators emit 2019-09 and 2020-12, and the validator behind the published rule
+(@cfworker/json-schema) enforces their words under draft 7 too. A draft-7 engine ignores them, and that can turn a
+verdict round: ``prefixItems`` with ``items: false`` would refuse every array. Does not descend into subschemas.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .limits import NotCompilable
+
+JsonObject = dict[str, object]
+
+NEWER_WORDS: Final = frozenset(
+    {
+        "prefixItems",
+        "dependentRequired",
+        "dependentSchemas",
+        "minContains",
+        "maxContains",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+        "$dynamicRef",
+        "$recursiveRef",
+    }
+)
+
+_APPLICATORS: Final = frozenset(
+    {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependencies", "dependentSchemas"}
+)
+"""Words beside which ``unevaluatedProperties`` means more than ``additionalProperties``."""
+
+
+def in_draft7(schema: JsonObject) -> tuple[JsonObject, bool]:
+    """The same schema object in draft-7 words, and whether it accepts more than before.
+
+    The argument is not changed; subschemas are shared with it.
+
+    Raises:
+        NotCompilable: a newer word has a value of the wrong kind.
+    """
+    if NEWER_WORDS.isdisjoint(schema):
+        return schema, False
+    plain = dict(schema)
+    _rewrite_prefix_items(plain)
+    _rewrite_dependents(plain)
+    looser = _rewrite_contains(plain)
+    looser |= _rewrite_unevaluated(plain, schema)
+    for word in ("unevaluatedItems", "$dynamicRef", "$recursiveRef"):
+        looser |= plain.pop(word, None) is not None
+    return plain, looser
+
+
+def _rewrite_prefix_items(schema: JsonObject) -> None:
+    """``prefixItems`` is draft 7's ``items`` array, and ``items`` beside it is ``additionalItems``."""
+    if "prefixItems" not in schema:
+        return
+    prefix = schema.pop("prefixItems")
+    if not isinstance(prefix, list) or isinstance(schema.get("items"), list):
+        raise NotCompilable("malformed")
+    if not prefix:
+        return
+    schema.pop("additionalItems", None)
+    if "items" in schema:
+        schema["additionalItems"] = schema["items"]
+    schema["items"] = prefix
+
+
+def _rewrite_dependents(schema: JsonObject) -> None:
+    """``dependentRequired`` and ``dependentSchemas`` are the two halves of draft 7's ``dependencies``."""
+    halves = [schema.pop(word) for word in ("dependentRequired", "dependentSchemas") if word in schema]
+    if not halves:
+        return
+    together = schema.get("dependencies", {})
+    if not isinstance(together, dict):
+        raise NotCompilable("malformed")
+    together = dict(together)
+    for half in halves:
+        if not isinstance(half, dict):
+            raise NotCompilable("malformed")
+        for name, needed in half.items():
+            together[name] = {"allOf": [_as_schema(together[name]), _as_schema(needed)]} if name in together else needed
+    schema["dependencies"] = together
+
+
+def _as_schema(dependency: object) -> object:
+    return {"required": dependency} if isinstance(dependency, list) else dependency
+
+
+def _rewrite_contains(schema: JsonObject) -> bool:
+    """Draft 7 can say "at least one" and nothing else; ``minContains: 0`` means that none is needed."""
+    least, most = schema.pop("minContains", 1), schema.pop("maxContains", None)
+    if "contains" not in schema:
+        return False
+    if least == 0 and not isinstance(least, bool):
+        del schema["contains"]
+        return most is not None
+    return least != 1 or most is not None
+
+
+def _rewrite_unevaluated(schema: JsonObject, original: JsonObject) -> bool:
+    """Without an applicator beside it, ``unevaluatedProperties`` is ``additionalProperties``."""
+    rest = schema.pop("unevaluatedProperties", None)
+    if rest is None or "additionalProperties" in schema:
+        return False  # with additionalProperties beside it nothing is left unevaluated
+    if _APPLICATORS.isdisjoint(original):
+        schema["additionalProperties"] = rest
+        return False
+    return rest is not True

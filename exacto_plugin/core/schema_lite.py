@@ -1,0 +1,231 @@
+"""The pure engine: jsonschema, bounded, for machines without a jsonschema-rs wheel.
+
+Python's regular expressions backtrack and cannot be interrupted, so it never runs one of a caller: ``pattern`` passes,
+and a schema whose meaning turns on patterns does not compile. Work is counted in steps, since a time-out cannot stop
+it. The only module that imports jsonschema and referencing. Takes prepared schemas only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import referencing
+from jsonschema import Draft7Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from .limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from .schema_formats import ALL, FormatCheck
+from .schema_path import Violation
+
+if TYPE_CHECKING:
+    from .schema_prepare import PreparedSchema
+
+_Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+
+_ENTRIES_PER_STEP: Final = 16
+"""Entries of a keyword's value (``properties``, ``enum``, ...) that count as one step: each costs about 1 µs or less,
+one keyword evaluation about 18 µs."""
+
+_ITEMS_PER_STEP: Final = 1_024
+"""Items or characters of an instance that count as one step: errors quote strings in full."""
+
+
+class _Object(dict[str, object]):
+    """An object that is not spelled out in an error's message."""
+
+    def __repr__(self) -> str:
+        return "{…}"
+
+
+class _Array(list[object]):
+    """An array that is not spelled out in an error's message."""
+
+    def __repr__(self) -> str:
+        return "[…]"
+
+
+def _quiet(value: object) -> object:
+    """The same value with containers that are cheap to format.
+
+    jsonschema quotes the instance in every error, also in those that a passing ``anyOf`` throws away: 38 branches on
+    250 kB of arguments would spend a second on text that nobody reads.
+    """
+    if isinstance(value, dict):
+        return _Object((key, _quiet(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return _Array(_quiet(item) for item in value)
+    return value
+
+
+class _Budget(threading.local):
+    """Steps left for the validation that runs in this thread; the keyword functions have no other way to share it."""
+
+    left = 0
+
+
+_budget = _Budget()
+
+
+class LiteEngine:
+    """Compiles prepared schemas with an extended ``jsonschema.Draft7Validator``."""
+
+    name: Final = "jsonschema"
+    runs_patterns: Final = False
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self.recursive_depth = limits.lite_recursive_depth
+        self._registry: referencing.Registry[Any] = referencing.Registry(retrieve=_deny)  # type: ignore[call-arg]
+
+    def compile(self, prepared: PreparedSchema) -> LiteValidator:
+        """A validator for a prepared schema.
+
+        Raises:
+            NotCompilable: the schema is not draft 7, or its meaning turns on patterns.
+        """
+        if not prepared.traits.separable:
+            raise NotCompilable("patterns_needed")
+        # No format checker here: the usual one compiles every pattern.
+        metaschema = _CountingValidator(_METASCHEMA, registry=self._registry)
+        try:
+            if LiteValidator(metaschema, self._limits.lite_compile_steps).first_violation(prepared.schema) is not None:
+                raise NotCompilable("not_draft7")
+        except Unscorable as declined:
+            raise NotCompilable("compile_steps", limit=True) from declined
+        return LiteValidator(counting_validator(prepared.schema, self._registry), self._limits.lite_steps)
+
+
+def counting_validator(schema: Any, registry: referencing.Registry[Any]) -> Draft7Validator:
+    """A ``Draft7Validator`` that spends the budget of the running validation and checks formats leniently."""
+    validator: Draft7Validator = _CountingValidator(schema, registry=registry, format_checker=_FORMATS)
+    return validator
+
+
+class LiteValidator:
+    """One compiled schema."""
+
+    __slots__ = ("_steps", "_validator")
+
+    def __init__(self, validator: Draft7Validator, steps: int) -> None:
+        self._validator = validator
+        self._steps = steps
+
+    def is_valid(self, instance: object) -> bool:
+        """Whether the instance satisfies the schema.
+
+        Raises:
+            Unscorable: it would take too many steps (``steps``).
+        """
+        return self._first_error(instance) is None
+
+    def first_violation(self, instance: object) -> Violation | None:
+        """Where the first error is, or None when there is none."""
+        error = self._first_error(instance)
+        if error is None:
+            return None
+        keyword = str(error.validator or "false")
+        missing = None
+        if keyword == "required" and isinstance(error.validator_value, list) and isinstance(error.instance, dict):
+            missing = next((name for name in error.validator_value if name not in error.instance), None)
+        return Violation(tuple(error.absolute_path), keyword, missing)
+
+    def _first_error(self, instance: object) -> ValidationError | None:
+        _budget.left = self._steps
+        return next(self._validator.iter_errors(_quiet(instance)), None)
+
+
+def _spend(steps: int) -> None:
+    _budget.left -= steps
+    if _budget.left < 0:
+        raise Unscorable("steps")
+
+
+def _counted(keyword: _Keyword) -> _Keyword:
+    def counting(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        steps = 1
+        if isinstance(value, list | dict):
+            steps += len(value) // _ENTRIES_PER_STEP
+        if isinstance(instance, list | dict | str):
+            steps += len(instance) // _ITEMS_PER_STEP
+        _spend(steps)
+        yield from keyword(validator, value, instance, schema) or ()
+
+    return counting
+
+
+def _enum(validator: Any, values: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    """As jsonschema has it, but a container counts a step for every value that it is compared with."""
+    if isinstance(instance, list | dict):
+        _spend(len(values))
+    yield from Draft7Validator.VALIDATORS["enum"](validator, values, instance, schema) or ()
+
+
+def _multiple_of(validator: Any, divisor: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """Exact in decimals: with floats 19.99 is no multiple of 0.01, and huge integers raise OverflowError."""
+    if validator.is_type(instance, "number") and Fraction(repr(instance)) % Fraction(repr(divisor)):
+        yield ValidationError("not a multiple")
+
+
+def _unique_items(validator: Any, wanted: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """By hashing: jsonschema compares every pair, 3.8 s for 2,000 objects."""
+    if wanted and validator.is_type(instance, "array") and len({_frozen(item) for item in instance}) < len(instance):
+        yield ValidationError("not unique")
+
+
+def _frozen(value: object) -> object:
+    """A hashable stand-in that is equal where JSON values are equal: 1 is 1.0 and is not true.
+
+    Numbers become text, since whoever chooses the numbers can make Python's hashes of them collide.
+    """
+    if isinstance(value, dict):
+        return ("object", frozenset((key, _frozen(item)) for key, item in value.items()))
+    if isinstance(value, list):
+        return ("array", tuple(_frozen(item) for item in value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ("number", str(int(value)) if value == int(value) else repr(value))
+    return (type(value).__name__, str(value))
+
+
+def _pass(_validator: Any, _value: Any, _instance: Any, _schema: Any) -> None:
+    """``pattern`` is never run here."""
+
+
+def _deny(_uri: str) -> NoReturn:
+    raise LookupError("schemas are not fetched")
+
+
+def _format_checker() -> FormatChecker:
+    checker = FormatChecker(formats=())
+    for name, check in ALL.items():
+        checker.checks(name)(_strings_only(check))
+    return checker
+
+
+def _strings_only(check: FormatCheck) -> Callable[[object], bool]:
+    return lambda instance: not isinstance(instance, str) or check(instance)
+
+
+_FORMATS: Final = _format_checker()
+
+# With these two words jsonschema would go on with its own class, which counts nothing.
+_METASCHEMA: Final = {
+    word: value for word, value in Draft7Validator.META_SCHEMA.items() if word not in ("$schema", "$id")
+}
+
+_CountingValidator: Final = extend(  # type: ignore[no-untyped-call]  # its stub has no annotations
+    Draft7Validator,
+    {
+        word: _counted(keyword)
+        for word, keyword in {
+            **Draft7Validator.VALIDATORS,
+            "enum": _enum,
+            "multipleOf": _multiple_of,
+            "uniqueItems": _unique_items,
+            "pattern": _pass,
+        }.items()
+    },
+)

@@ -1,0 +1,164 @@
+"""The tools that a request offers, in the five forms that clients send.
+
+OpenAI chat ``{"type": "function", "function": {...}}``, Responses (the same, flat), Anthropic ``input_schema``,
+Bedrock ``toolSpec`` and Gemini ``function_declarations``; tools that the provider brings itself have a type or a key
+instead of a schema. Answers by a linear scan: requests carry up to hundreds of tools and call one or two of them. Must
+not copy, serialise or compile a schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+NO_SCHEMA: Final = None
+"""What ``OfferedTool.parameters`` is when the tool declares none."""
+
+_OPEN_SETS: Final = ("mcp", "tool_search", "namespace", "toolset")
+"""Starts of the types of entries that bring in tools by names which the request does not list."""
+
+_COMPLEXITY_STEPS: Final = (8, 32, 128)
+"""Upper ends of buckets 0 to 2 of tools plus top-level properties, a factor of 4 apart. A BFCL request (1 to 4 tools)
+falls in 0 or 1, tau2-bench airline (14 tools) in 2, agents with several MCP servers in 3."""
+
+
+class ToolKind(StrEnum):
+    """What a call of the tool carries."""
+
+    FUNCTION = "function"
+    """JSON arguments under the caller's schema."""
+    BUILT_IN = "built_in"
+    """JSON arguments under a schema that the provider knows and the request does not show."""
+    FREE_TEXT = "free_text"
+    """Plain text or a grammar of its own (OpenAI's custom tools); not JSON."""
+
+
+class OfferedTool(NamedTuple):
+    """One tool that a call may name. (A tuple, because one is made for every call.)"""
+
+    kind: ToolKind
+    parameters: object = NO_SCHEMA
+    """The JSON Schema of its arguments, as the client sent it."""
+
+
+_BUILT_IN = OfferedTool(ToolKind.BUILT_IN)
+_FREE_TEXT = OfferedTool(ToolKind.FREE_TEXT)
+
+
+def find_tool(tools: Sequence[object], name: str) -> OfferedTool | None:
+    """The first offered tool of that name, built-in ones included; None when there is none."""
+    if not name:
+        return None
+    try:
+        # The common form by itself: this loop is what a request with 200 tools pays.
+        for tool in tools:
+            if tool["function"]["name"] == name:  # type: ignore[index]  # what is no such form raises
+                return OfferedTool(ToolKind.FUNCTION, _parameters(tool["function"]))  # type: ignore[index]
+    except (KeyError, TypeError, AttributeError):
+        return _find_in_any_form(tools, name)
+    return None
+
+
+def is_open_set(tools: Sequence[object]) -> bool:
+    """Whether the request allows tools that it does not list: MCP servers, tool search, objects of unknown kind."""
+    for tool in tools:
+        if not isinstance(tool, Mapping):
+            return True
+        kind = tool.get("type")
+        if isinstance(kind, str) and kind.startswith(_OPEN_SETS):
+            return True
+    return False
+
+
+def complexity(tools: Sequence[object]) -> int:
+    """Case-mix bucket 0..3 from the number of tools and of their top-level properties; looks at no text.
+
+    Costs at most as much as looking at 128 tools, because the last bucket is open.
+    """
+    size = 0
+    for tool in tools:
+        try:
+            size += 1 + len(tool["function"]["parameters"]["properties"])  # type: ignore[index]  # as in find_tool
+        except (KeyError, TypeError):
+            size += sum(1 + _top_level_properties(found) for _, found in _entries(tool) if found is not _BUILT_IN)
+        if size > _COMPLEXITY_STEPS[-1]:
+            break
+    return sum(size > step for step in _COMPLEXITY_STEPS)
+
+
+def _top_level_properties(tool: OfferedTool) -> int:
+    properties = tool.parameters.get("properties") if isinstance(tool.parameters, Mapping) else None
+    return len(properties) if isinstance(properties, Mapping) else 0
+
+
+def _find_in_any_form(tools: Sequence[object], name: str) -> OfferedTool | None:
+    for tool in tools:
+        if isinstance(tool, dict) and _is_other_function(tool, name):
+            continue
+        for offered, found in _entries(tool):
+            if offered == name or (found.kind is ToolKind.BUILT_IN and offered.startswith(f"{name}_")):
+                return found
+    return None
+
+
+def _is_other_function(tool: dict[str, object], name: str) -> bool:
+    """Whether an entry is plainly one function of another name: saves most of the work on long lists."""
+    function = tool.get("function")
+    if isinstance(function, dict):
+        return function.get("name") != name
+    named = tool.get("name")
+    return isinstance(named, str) and named != name and ("input_schema" in tool or "parameters" in tool)
+
+
+def _entries(tool: object) -> Iterator[tuple[str, OfferedTool]]:
+    """Name and tool of all that one entry of ``tools`` offers."""
+    if not isinstance(tool, Mapping):
+        return
+    for wrapper in ("function", "toolSpec"):
+        wrapped = tool.get(wrapper)
+        if isinstance(wrapped, Mapping):
+            yield _named(wrapped), OfferedTool(ToolKind.FUNCTION, _parameters(wrapped))
+            return
+    for plural in ("function_declarations", "functionDeclarations"):
+        declarations = tool.get(plural)
+        if isinstance(declarations, Sequence) and not isinstance(declarations, str):
+            for declaration in declarations:
+                if isinstance(declaration, Mapping):
+                    yield _named(declaration), OfferedTool(ToolKind.FUNCTION, _parameters(declaration))
+            return
+    yield from _flat(tool)
+
+
+def _flat(tool: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:
+    """Entries that wrap nothing: Responses, Anthropic, and whatever the provider brings itself."""
+    kind, name = tool.get("type"), _named(tool)
+    has_schema = "input_schema" in tool or "parameters" in tool
+    if kind == "custom" and not has_schema:
+        wrapped = tool.get("custom")
+        yield _named(wrapped) if isinstance(wrapped, Mapping) else name, _FREE_TEXT
+    elif name and (has_schema or kind in (None, "function")):
+        yield name, OfferedTool(ToolKind.FUNCTION, _parameters(tool))
+    elif isinstance(kind, str) and kind != "function":
+        if name:
+            yield name, _BUILT_IN
+        yield kind, _BUILT_IN
+    elif kind is None:
+        # Gemini and Bedrock name a built-in tool by its only key: {"google_search": {}}, {"systemTool": {"name": …}}.
+        for key, value in tool.items():
+            yield key, _BUILT_IN
+            if isinstance(value, Mapping) and (inner := _named(value)):
+                yield inner, _BUILT_IN
+
+
+def _named(entry: Mapping[str, object]) -> str:
+    name = entry.get("name")
+    return name if isinstance(name, str) else ""
+
+
+def _parameters(entry: Mapping[str, object]) -> object:
+    for key in ("parameters", "input_schema", "parametersJsonSchema", "parameters_json_schema"):
+        if (schema := entry.get(key)) is not None:
+            return schema
+    bedrock = entry.get("inputSchema")
+    return bedrock.get("json") if isinstance(bedrock, Mapping) else NO_SCHEMA

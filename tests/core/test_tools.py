@@ -1,0 +1,165 @@
+"""Tools are found by name in every form that clients send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import pytest
+
+from exacto_plugin.core.tools import ToolKind, complexity, find_tool, is_open_set
+
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+FORMS: dict[str, object] = {
+    "openai chat": {"type": "function", "function": {"name": "weather", "parameters": SCHEMA, "strict": True}},
+    "openai chat without type": {"function": {"name": "weather", "parameters": SCHEMA}},
+    "openai functions": {"name": "weather", "parameters": SCHEMA},
+    "responses": {"type": "function", "name": "weather", "parameters": SCHEMA},
+    "anthropic": {"name": "weather", "input_schema": SCHEMA},
+    "anthropic custom": {"type": "custom", "name": "weather", "input_schema": SCHEMA},
+    "bedrock": {"toolSpec": {"name": "weather", "inputSchema": {"json": SCHEMA}}},
+    "gemini": {"function_declarations": [{"name": "other"}, {"name": "weather", "parameters": SCHEMA}]},
+    "gemini rest": {"functionDeclarations": [{"name": "weather", "parametersJsonSchema": SCHEMA}]},
+    "gemini python": {"function_declarations": [{"name": "weather", "parameters_json_schema": SCHEMA}]},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_function_is_found_with_its_schema(form: str) -> None:
+    """Alone, behind tools of other forms, and in front of them."""
+    others: list[object] = [entry for key, entry in FORMS.items() if key != form and "weather" not in str(entry)]
+    other: object = {"type": "function", "function": {"name": "other", "parameters": {}}}
+    for tools in ([FORMS[form]], [other, {"type": "web_search"}, FORMS[form]], [FORMS[form], other, *others]):
+        found = find_tool(tools, "weather")
+        assert found is not None
+        assert found.kind is ToolKind.FUNCTION
+        assert found.parameters is SCHEMA
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_name_is_unknown(form: str) -> None:
+    """Names are compared exactly, and no name matches nothing."""
+    for name in ("Weather", "weather ", "weathe", "", "function"):
+        assert find_tool([FORMS[form]], name) is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"type": "function", "function": {"name": "now"}},
+        {"type": "function", "function": {"name": "now", "parameters": None}},
+        {"type": "function", "name": "now"},
+        {"toolSpec": {"name": "now"}},
+        {"function_declarations": [{"name": "now"}]},
+    ],
+)
+def test_a_function_without_parameters_has_no_schema(entry: object) -> None:
+    """It is offered all the same."""
+    assert find_tool([entry], "now") == (ToolKind.FUNCTION, None)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ({"type": "web_search"}, "web_search"),
+        ({"type": "web_search_20250305", "name": "web_search", "max_uses": 5}, "web_search"),
+        ({"type": "web_search_preview"}, "web_search"),
+        ({"type": "computer_20250124", "name": "computer"}, "computer"),
+        ({"type": "openrouter:web_search", "parameters": {"engine": "exa"}}, "openrouter:web_search"),
+        ({"google_search": {}}, "google_search"),
+        ({"systemTool": {"name": "nova_grounding"}}, "nova_grounding"),
+    ],
+)
+def test_a_built_in_tool_is_known_without_a_schema(entry: object, name: str) -> None:
+    """A call that names a tool of the provider's own is no unknown name."""
+    found = find_tool([FORMS["openai chat"], entry], name)
+    assert found is not None
+    assert found.kind is ToolKind.BUILT_IN
+    assert find_tool([entry], "weather") is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"type": "custom", "custom": {"name": "sql"}}, {"type": "custom", "name": "sql", "format": {"type": "text"}}],
+)
+def test_a_custom_tool_takes_free_text(entry: object) -> None:
+    """OpenAI's custom tools, in chat and in Responses, carry no JSON."""
+    found = find_tool([entry], "sql")
+    assert found is not None
+    assert found.kind is ToolKind.FREE_TEXT
+
+
+def test_the_first_of_two_tools_of_one_name_counts() -> None:
+    """As a client that looks it up would find it."""
+    first, second = {"name": "a", "parameters": {"type": "object"}}, {"name": "a", "parameters": {"type": "array"}}
+    found = find_tool([first, second], "a")
+    assert found is not None
+    assert found.parameters is first["parameters"]
+
+
+ODD_ENTRIES: list[object] = [
+    None, 5, "tool", [], {}, object(), {"function": None}, {"function": "f"}, {"function": {}},
+    {"type": 5}, {"name": 5}, {"function_declarations": 5}, {"function_declarations": [5]}, {"toolSpec": []},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_ENTRIES)
+def test_odd_entries_are_passed_over(odd: object) -> None:
+    """Whatever a client sends, the other tools are still found and nothing is raised."""
+    found = find_tool([odd, FORMS["openai chat"]], "weather")
+    assert found is not None
+    assert find_tool([odd], "weather") is None
+    assert complexity([odd]) == 0
+
+
+def test_tools_from_elsewhere_make_the_set_open() -> None:
+    """With an MCP server or a tool search among the tools, an unlisted name may be right."""
+    assert not is_open_set(list(FORMS.values()))
+    assert not is_open_set([{"type": "web_search"}])
+    for kind in ("mcp", "mcp_toolset", "tool_search_tool_regex_20251119", "namespace"):
+        assert is_open_set([FORMS["openai chat"], {"type": kind}])
+    assert is_open_set([object()])
+
+
+@pytest.mark.parametrize(
+    ("tools", "properties", "bucket"),
+    [(0, 0, 0), (1, 3, 0), (4, 1, 0), (3, 3, 1), (14, 2, 2), (50, 5, 3), (200, 0, 3), (1, 200, 3)],
+)
+def test_complexity_grows_with_tools_and_properties(tools: int, properties: int, bucket: int) -> None:
+    """From one small tool to an agent's whole belt, in every form alike."""
+    schema = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(properties)}}
+    chat = [{"type": "function", "function": {"name": f"t{number}", "parameters": schema}} for number in range(tools)]
+    flat = [{"name": f"t{number}", "input_schema": schema} for number in range(tools)]
+    gemini = [{"function_declarations": [{"name": f"t{number}", "parameters": schema} for number in range(tools)]}]
+    assert complexity(chat) == complexity(flat) == complexity(gemini) == bucket
+
+
+class CountingTools(Sequence[object]):
+    """Many tools that count how many of them were looked at."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.seen = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> object: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[object]: ...
+    def __getitem__(self, index: int | slice) -> object:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[object]:
+        for _ in range(self.length):
+            self.seen += 1
+            yield FORMS["openai chat"]
+
+
+def test_complexity_stops_looking_when_the_last_bucket_is_reached() -> None:
+    """A request with ten thousand tools costs no more than one with a hundred."""
+    tools = CountingTools(10_000)
+    assert complexity(tools) == 3
+    assert tools.seen <= 129
