@@ -1,0 +1,100 @@
+"""How fast deployments are: median speeds and latencies from the windows, compared like with like.
+
+Streamed and whole answers are measured apart, because their end-to-end rates are not comparable: mixed, a provider
+with 80 % whole answers looks 0.83 times as fast as an equal one with 20 % (measured). ``levelled`` brings both
+to one number. What is slow enough to matter is not decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.reference import masked_median
+from exacto_plugin.core.sketch import medians
+from exacto_plugin.core.tally import Kind
+from exacto_plugin.core.window import ROWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.window import Slab
+
+RECENT_S = (300.0, 1800.0, 86_400.0)
+"""Windows that a sort looks at, in this order, until one has ``RECENT_SAMPLES``; the last one serves as it is.
+OpenRouter's percentiles for preferences cover 5 minutes."""
+
+RECENT_SAMPLES = 5
+"""Fewer samples than this make a window too thin to sort by."""
+
+PAIRED_SAMPLES = 10
+"""A deployment tells how modes differ when it has this many samples in each."""
+
+
+class Pace(NamedTuple):
+    """Medians in two modes, streamed and whole, and the samples behind them; both of shape ``[mode, ...]``."""
+
+    samples: NDArray[np.int32]
+    medians: NDArray[np.float64]
+
+    def at(self, slots: NDArray[np.intp]) -> Pace:
+        """The same for some slots, in their shape."""
+        return Pace(self.samples[:, slots], self.medians[:, slots])
+
+
+def no_pace() -> Pace:
+    """The pace of no slots in two modes."""
+    return Pace(np.zeros((2, 0), np.int32), np.zeros((2, 0)))
+
+
+def wider(of: Pace, slots: int) -> Pace:
+    """The same with room for slots below ``slots``, which have no samples."""
+    more = max(0, slots - of.samples.shape[-1])
+    return Pace(np.pad(of.samples, ((0, 0), (0, more))), np.pad(of.medians, ((0, 0), (0, more))))
+
+
+def pace(slab: Slab, first: Kind, last: Kind, now: float, window_s: float) -> Pace:
+    """The pace of a slab's rows over a window in the modes from ``first`` to ``last``."""
+    samples = np.zeros((last - first + 1, ROWS), np.int32)
+    values = np.full(samples.shape, np.nan)
+    used = int(np.flatnonzero(slab.seen).max(initial=-1)) + 1
+    cells = slab.histograms(first, last, now, window_s)[:, :used]
+    samples[:, :used], values[:, :used] = medians(cells)
+    return Pace(samples, values)
+
+
+def recent_pace(slab: Slab, now: float) -> tuple[Pace, Pace]:
+    """Speed and latency of a slab's rows for sorting, each from the shortest window that is not too thin."""
+    samples = np.zeros((4, ROWS), np.int32)
+    values = np.full(samples.shape, np.nan)
+    for window_s in RECENT_S:
+        found = pace(slab, Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, now, window_s)
+        thin = samples < RECENT_SAMPLES
+        samples, values = np.where(thin, found.samples, samples), np.where(thin, found.medians, values)
+        # Either mode will do: callers decide about streaming, so one of them is often unused.
+        speeds, latencies = samples[:2].max(axis=0), samples[2:].max(axis=0)
+        if not (slab.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES)).any():
+            break
+    return Pace(samples[:2], values[:2]), Pace(samples[2:], values[2:])
+
+
+def levelled(of: Pace, unknown_ratio: float) -> Pace:
+    """One number per deployment out of two modes; input ``[mode, group, deployment]``, output without the mode.
+
+    Values are in terms of the group's prevailing mode. Those of the other mode are multiplied by the median ratio
+    between the modes among deployments that have ``PAIRED_SAMPLES`` in both, or by ``unknown_ratio`` if there is no
+    such deployment (NaN: the other mode is left out); then both are averaged on the log scale by their samples.
+    """
+    whole_prevails = (of.samples[1].sum(axis=-1) > of.samples[0].sum(axis=-1))[..., np.newaxis]
+    samples = np.where(whole_prevails, of.samples[::-1], of.samples)
+    values = np.where(whole_prevails, of.medians[::-1], of.medians)
+    logs = np.log(np.where(samples > 0, values, 1.0))
+    ratio = masked_median(logs[0] - logs[1], np.minimum(*samples) >= PAIRED_SAMPLES)
+    ratio = np.where(np.isnan(ratio), math.log(unknown_ratio), ratio)[..., np.newaxis]
+    prevailing, other = samples[0], np.where(np.isnan(ratio), 0, samples[1])
+    total = prevailing + other
+    with np.errstate(invalid="ignore"):
+        mean = (prevailing * logs[0] + other * np.nan_to_num(logs[1] + ratio)) / total
+    return Pace(total, np.exp(mean))

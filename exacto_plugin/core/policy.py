@@ -1,0 +1,90 @@
+"""What a request asks for: slug suffixes, the ``provider`` object and defaults become one :class:`Policy`.
+
+Pure text and precedence. Which names exist is the caller's knowledge, handed in as a function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import Policy, Sort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SORTING_SUFFIXES: Mapping[str, Sort] = {"exacto": Sort.EXACTO, "floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
+"""The suffixes that are ours (OpenRouter's virtual variants); ``:free``, ``:batch`` and the like are not."""
+
+BODY_SORTS: Mapping[str, Sort] = {
+    "price": Sort.PRICE,
+    "throughput": Sort.THROUGHPUT,
+    "latency": Sort.LATENCY,
+    "exacto": Sort.EXACTO,
+}
+"""Values of ``provider.sort``."""
+
+
+class Resolution(Enum):
+    """How a model name is known to the router."""
+
+    EXACT = "exact"
+    PATTERN = "pattern"
+    """Only a wildcard matches it; a wildcard would match a suffixed name just as well."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Slug:
+    """A model name as the client wrote it, taken apart."""
+
+    base: str
+    suffixes: tuple[str, ...] = ()
+
+    @property
+    def sort(self) -> Sort | None:
+        """The sort of the last sorting suffix, which wins; None without any."""
+        return SORTING_SUFFIXES[self.suffixes[-1]] if self.suffixes else None
+
+    @property
+    def curated(self) -> bool:
+        """Whether ``:exacto`` is among the suffixes, in whatever place."""
+        return "exacto" in self.suffixes
+
+
+def split_slug(slug: str, resolve: Callable[[str], Resolution]) -> Slug:
+    """Take our suffixes off ``slug`` when what is left is a known model.
+
+    A name that is configured with its suffix stays whole; the longest configured name wins; a wildcard is asked
+    for the name without any of our suffixes. A name that resolves in no way comes back unchanged, so that
+    LiteLLM's own error names what the client sent.
+
+    Args:
+        slug: the client's model name, for instance ``"moonshotai/kimi-k2:free:exacto"``.
+        resolve: tells how a name is known to the router.
+    """
+    parts = slug.split(":")
+    ours = [index for index, part in enumerate(parts) if index and part in SORTING_SUFFIXES]
+    if not ours:
+        return Slug(slug)
+    bare = slug
+    for keep in range(len(ours), -1, -1):
+        drop = set(ours[keep:])
+        bare = ":".join(part for index, part in enumerate(parts) if index not in drop)
+        if resolve(bare) is Resolution.EXACT:
+            return Slug(bare, tuple(parts[index] for index in ours[keep:]))
+    if resolve(bare) is Resolution.PATTERN:
+        return Slug(bare, tuple(parts[index] for index in ours))
+    return Slug(slug)
+
+
+def resolve_policy(slug: Slug, body_sort: Sort | None, default_sort: Sort) -> Policy:
+    """Put the wishes in order: body sort, then the last sorting suffix, then the configured default.
+
+    ``curated`` holds whenever ``:exacto`` is among the suffixes, also when another sort wins.
+    """
+    asked = body_sort or slug.sort
+    if asked is not None:
+        return Policy(sort=asked, explicit=True, curated=slug.curated)
+    return Policy(sort=default_sort, explicit=False, curated=False)

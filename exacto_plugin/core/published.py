@@ -1,0 +1,226 @@
+"""The ``openrouter`` preset: the rule that OpenRouter publishes for Auto Exacto, with its numbers.
+
+A deployment is deranked when one signal lies too many robust standard deviations below the median of its peers, is
+verified good when it has enough data and nothing is abnormal, and has insufficient data otherwise. No memory beyond
+the windows. What the source leaves open is decided here and said so at the field or function that decides it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.pace import levelled, no_pace, pace, wider
+from exacto_plugin.core.reference import Peers, lower_threshold, peers
+from exacto_plugin.core.tally import FAULTS, Count, Kind
+from exacto_plugin.core.tiers import CODES, DERANKED, INSUFFICIENT_DATA, SILENT, VERIFIED_GOOD, Judgement, SignalColumns
+from exacto_plugin.core.window import PAGE_S, ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.tiers import Block, Judge
+    from exacto_plugin.core.window import Slab
+
+_WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
+    CODES.index(code)
+    for code in (
+        ReasonCode.WITHIN_THRESHOLD,
+        ReasonCode.BELOW_THRESHOLD,
+        ReasonCode.TOO_FEW_SAMPLES,
+        ReasonCode.TOO_FEW_PEERS,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRule:
+    """The numbers of the published rule. Source, where none is named: OpenRouter's documentation of Auto Exacto."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    min_peers: int = 4
+    """Deployments of a model group that must have data on a signal, else it deranks nobody."""
+    throughput_deviations: float = 1.5
+    """Standard deviations below the median that make a throughput abnormal. A standard deviation is 1.4826 times
+    the MAD; the source names only "median and median absolute deviation", this is the usual scaling."""
+    throughput_requests: int = 100
+    """Answers with a measured throughput that a deployment needs within the window."""
+    throughput_window_s: float = 1800.0
+    """30 minutes."""
+    min_output_tokens: int = 100
+    """Answers below this have no throughput. Not in the published rule: the end-to-end rate of a short answer measures
+    the first token. Measured for a true 60 tokens/s: 39.7 with no minimum, 47.8 from 100 on. 0: no minimum."""
+    tool_call_deviations: float = 2.0
+    """Standard deviations below the median that make a tool-call success rate abnormal."""
+    tool_call_requests: int = 200
+    """Answers to requests that offered a tool and ended with tool calls, needed within the window."""
+    tool_call_window_s: float = 7200.0
+    """2 hours."""
+    zero_mad_rate_margin: float = 0.02
+    """Distance below the median, in success rate, at which a deployment is abnormal when MAD = 0. The source does not
+    say; taken literally, one failure among peers without any would derank. Measured among 4 to 20 equal deployments
+    that fail 0.2 % of 300 calls, whose MAD is 0 at every other look: 16 % to 36 % of them are flagged then without a
+    margin, none with 2 points. (Where the MAD is not 0 this rule flags 4 % to 8 % of equal deployments at a look.)"""
+    zero_mad_throughput_margin: float = 0.2
+    """The same for throughput, as a share of the median. The source does not say; two bins of the speed histogram,
+    less than which the measurement cannot tell apart."""
+
+    def __post_init__(self) -> None:
+        """A number out of its range is a ValueError that names it."""
+        ranges = {
+            1: ("min_peers", "throughput_requests", "tool_call_requests"),
+            PAGE_S: ("throughput_window_s", "tool_call_window_s"),
+            0: (
+                "throughput_deviations",
+                "min_output_tokens",
+                "tool_call_deviations",
+                "zero_mad_rate_margin",
+                "zero_mad_throughput_margin",
+            ),
+        }
+        for least, names in ranges.items():
+            for name in names:
+                if not least <= (number := getattr(self, name)) < math.inf:
+                    raise ValueError(f"{name}: expected a finite number of at least {least}, got {number}")
+
+    def judge(self) -> PublishedJudge:
+        """A new judge that follows this rule."""
+        return PublishedJudge(self)
+
+
+class PublishedJudge:
+    """Applies a ``PublishedRule``; keeps only the newest measurements, so equal windows give equal tiers."""
+
+    def __init__(self, rule: PublishedRule) -> None:
+        self.min_output_tokens = rule.min_output_tokens
+        self._rule = rule
+        self._called: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._faulty: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._speed = no_pace()
+
+    def reach(self, slots: int) -> None:
+        """Make room for slots below ``slots``."""
+        if (more := slots - len(self._called)) > 0:
+            self._called = np.pad(self._called, (0, more))
+            self._faulty = np.pad(self._faulty, (0, more))
+            self._speed = wider(self._speed, slots)
+
+    def measure(self, number: int, slab: Slab, now: float) -> None:
+        """Read a slab's tool calls and speeds over the windows of the rule."""
+        rows = slice(number * ROWS, (number + 1) * ROWS)
+        calls = slab.sums((Count.CALLED, *FAULTS), now, self._rule.tool_call_window_s)
+        self._called[rows] = calls[0]
+        self._faulty[rows] = calls[1:].sum(axis=0)
+        speed = pace(slab, Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, now, self._rule.throughput_window_s)
+        self._speed.samples[:, rows] = speed.samples
+        self._speed.medians[:, rows] = speed.medians
+
+    def forget(self, slots: Collection[int]) -> None:
+        """Drop what was measured of some slots."""
+        for column in (self._called, self._faulty, *self._speed):
+            column[..., list(slots)] = 0
+
+    def restart(self, slot: int, now: float) -> None:
+        """Nothing to do: this rule knows no epochs, the windows themselves age out."""
+
+    def inherit(self, other: Judge, tier: NDArray[np.int8]) -> None:
+        """Nothing to take over: tiers follow from the windows alone."""
+
+    def dump(self, slot: int) -> dict[str, float | int | str | None]:
+        """Nothing is remembered."""
+        return {}
+
+    def load(self, slot: int, plain: Mapping[str, object]) -> None:
+        """Nothing is remembered."""
+
+    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
+        """Derank on any abnormal signal; verify what has enough data on every signal that somebody has enough data on.
+
+        A signal that no deployment of the group has enough data on (say, no answer is long enough for a throughput)
+        is not asked for; at least one of throughput and tool calls must be there. Benchmarks can derank but are not
+        asked for: the source does not say whether an unmeasured deployment can be verified.
+        """
+        signals = [self._throughput(block), self._tool_calls(block)]
+        measurable = np.stack([columns.peers > 0 for columns in signals])[..., np.newaxis]
+        enough = np.stack([columns.code != _FEW_SAMPLES for columns in signals])
+        verified = (enough | ~measurable).all(axis=0) & measurable.any(axis=0)
+        if any(group in scores for group in block.groups):
+            signals.append(self._benchmark(block, scores))
+        abnormal = np.stack([columns.code == _BELOW for columns in signals]).any(axis=0)
+        tier = np.where(abnormal, DERANKED, np.where(verified, VERIFIED_GOOD, INSUFFICIENT_DATA))
+        return Judgement(tier.astype(np.int8), signals)
+
+    def _throughput(self, block: Block) -> SignalColumns:
+        """Median end-to-end rate in output tokens per second. The source says "output tokens / generation time" with
+        fetch latency and first-token time included, and neither how requests are summed up nor streaming apart."""
+        rule = self._rule
+        speed = levelled(self._speed.at(block.slots), 1.0)
+        samples = speed.samples.astype(np.int64)
+        of = peers(speed.medians, block.member & (samples >= rule.throughput_requests))
+        margin = rule.zero_mad_throughput_margin * of.median
+        threshold = lower_threshold(of, rule.throughput_deviations, margin, rule.min_peers)
+        needed, window_s = rule.throughput_requests, rule.throughput_window_s
+        return self._compared(Signal.THROUGHPUT, block, (speed.medians, samples), of, threshold, (needed, window_s))
+
+    def _tool_calls(self, block: Block) -> SignalColumns:
+        """Share of the answers with judged tool calls in which no call was bad."""
+        rule = self._rule
+        samples = self._called[block.slots]
+        with np.errstate(invalid="ignore"):
+            rates = (samples - self._faulty[block.slots]) / samples
+        of = peers(rates, block.member & (samples >= rule.tool_call_requests))
+        threshold = lower_threshold(of, rule.tool_call_deviations, rule.zero_mad_rate_margin, rule.min_peers)
+        needed, window_s = rule.tool_call_requests, rule.tool_call_window_s
+        return self._compared(Signal.TOOL_CALL_SUCCESS, block, (rates, samples), of, threshold, (needed, window_s))
+
+    def _benchmark(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalColumns:
+        """Scores against their own frozen baseline; silent in groups without scores."""
+        values = np.full(block.member.shape, np.nan)
+        samples = np.zeros(block.member.shape, np.int64)
+        baseline, threshold, window_s = (np.full(len(block.groups), np.nan) for _ in range(3))
+        needed = np.ones(len(block.groups), np.int64)
+        for number, group in enumerate(block.groups):
+            if (given := scores.get(group)) is None:
+                continue
+            baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
+            needed[number] = max(1, given.needed)
+            for deployment, place in block.rosters[number].items():
+                score = given.scores.get(deployment)
+                if score is not None and score.value is not None:
+                    values[number, place], samples[number, place] = score.value, score.samples
+        count = (block.member & (samples >= needed[:, np.newaxis])).sum(axis=-1)
+        threshold = np.where(count >= self._rule.min_peers, threshold, np.nan)
+        of = Peers(count, baseline, np.full(len(block.groups), np.nan))
+        columns = self._compared(Signal.BENCHMARK, block, (values, samples), of, threshold, (needed, window_s))
+        columns.code[np.isnan(baseline)] = SILENT
+        return columns
+
+    def _compared(
+        self,
+        signal: Signal,
+        block: Block,
+        measured: tuple[NDArray[np.float64], NDArray[np.int64]],
+        of: Peers,
+        threshold: NDArray[np.float64],
+        asked: tuple[NDArray[np.int64] | int, NDArray[np.float64] | float],
+    ) -> SignalColumns:
+        """Set each deployment's value against its group's threshold; one-sided: only below is abnormal."""
+        values, samples = measured
+        groups = len(block.groups)
+        needed, window_s = np.broadcast_to(asked[0], groups), np.broadcast_to(asked[1], groups)
+        limits = np.broadcast_to(threshold[:, np.newaxis], values.shape)
+        code = np.where(values < limits, _BELOW, _WITHIN)
+        code = np.where(np.isnan(limits), _FEW_PEERS, code)
+        code = np.where(samples < needed[:, np.newaxis], _FEW_SAMPLES, code)
+        code = np.where(block.member, code, SILENT)
+        return SignalColumns(
+            signal, values, samples, code, of.median, of.mad, limits, of.members, needed, window_s, self._rule.min_peers
+        )
