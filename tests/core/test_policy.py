@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 from exacto_plugin.core.model import Policy, Sort
 from exacto_plugin.core.policy import Resolution, Slug, resolve_policy, split_slug
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def known(*names: str, wildcard: str | None = None):
+
+def known(*names: str, wildcard: str | None = None) -> Callable[[str], Resolution]:
     """A resolver that knows ``names`` exactly and everything under ``wildcard`` by pattern."""
 
     def resolve(name: str) -> Resolution:

@@ -1,0 +1,183 @@
+"""The numbers of the ``adaptive`` preset, each with where it comes from. What is done with them is in ``adaptive``.
+
+"Measured" means: in simulations of the whole rule over five days on the result tables of the K2 Vendor Verifier and on
+populations built from published before-and-after figures, at 1 to 1,000 requests a minute, 30 runs each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.adaptive import AdaptiveJudge
+
+EXPLORATION_SHARE = 0.02
+"""Share of tool requests that probes may take. Measured: 2 % where it is needed brings repaired deployments back as
+surely as 5 % for all, at a tenth of the additional errors."""
+
+_AT_LEAST_ONE = (
+    "peer_calls",
+    "derank_calls",
+    "good_calls",
+    "settled_calls",
+    "fresh_calls",
+    "burst_calls",
+    "burst_faults",
+)
+_PROPER_SHARES = ("derank_tail_15min", "derank_tail_1h", "derank_tail_6h", "derank_tail_24h", "good_tail", "fresh_tail")
+_SHARES = ("rate_floor", "peer_cap", "good_ceiling", "cover", "caller_share", "lone_caller_share", "change_tail")
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveRule:
+    """The numbers of the adaptive rule. Rates are failures per router-chosen attempt to call a tool, 0 to 1."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    phi_start: float = 2.0
+    """Design effect before there is data: calls fail in clusters, so counts are divided by it."""
+    phi_start_weight: float = 20.0
+    """Pairs of half-hours that ``phi_start`` counts as; 14 deployments bring 600 pairs a day."""
+    phi_max: float = 10.0
+    """Largest design effect. Measured for sessions of 20 calls, intra-class correlation 0.3: 9.3 to 9.8."""
+    peer_calls: int = 50
+    """Calls that make a deployment a peer of others; Wilson's bound tells how little that is."""
+    peer_z: float = 1.0
+    """Peers count with the upper end of Wilson's interval at this z, so that luck makes nobody strict."""
+    deviations: float = 3.0
+    """Standard deviations (1.4826 times the MAD of the other deployments) above their median that are abnormal."""
+    rate_floor: float = 0.02
+    """Least distance above the median that is abnormal. Measured among equal deployments: without one, 1 % to 17 % of
+    them look abnormal at every recompute; with 2 points at most 0.25 %."""
+    peer_cap: float = 0.05
+    """Largest distance above the second-best peer (the best of up to 3). 5 points catch 10 bad ones of 12, where a
+    median cannot; 0.03 is strict: 85 % instead of 70 % fewer bad calls on the widest of the measured tables."""
+    derank_calls: int = 20
+    """Calls that a window needs to derank."""
+    derank_tail_15min: float = 0.000233
+    """Probability of so many failures by chance at the threshold (exact binomial tail) that deranks: z = 3.5."""
+    derank_tail_1h: float = 0.000233
+    """The same for an hour, z = 3.5."""
+    derank_tail_6h: float = 0.000687
+    """The same for six hours, z = 3.2."""
+    derank_tail_24h: float = 0.00135
+    """The same for a day, z = 3.0. Measured with these four: at most 0.003 false deranks per model and day among equal
+    deployments that fail up to 3 %, and a break to 25 % found in 30 calls."""
+    good_calls: int = 50
+    """Calls, times the design effect, that a verification needs."""
+    good_tail: float = 0.10
+    """Probability of so few failures by chance at the threshold below which a deployment is verified. Measured: lets
+    5.5 % of those pass that fail 1.5 times too often, and 0.2 % at 2.5 times; point estimates pass 75 % and 30 %."""
+    settled_calls: int = 400
+    """Calls, times the design effect, after which a rate below the threshold verifies without that test."""
+    good_ceiling: float = 0.10
+    """Nobody above this rate is verified, whatever the peers do."""
+    keep_calls: int = 12
+    """A verified deployment with fewer calls in the time to live has insufficient data again."""
+    ttl_s: float = 86_400.0
+    """How long calls count."""
+    quiet_ttl_s: float = 259_200.0
+    """How long they count in quiet model groups. Measured at one request a minute: 1.7 % instead of 2.4 % errors."""
+    quiet_requests_per_minute: float = 10.0
+    """Tool requests a minute below which a model group is quiet."""
+    fresh_calls: int = 150
+    """Most recent calls, times the design effect, that a deranked deployment is readmitted on: without a failure they
+    exclude a rate of 2 %. Measured: on the last day's calls instead it takes twice as long."""
+    fresh_tail: float = 0.05
+    """Probability of so few failures by chance at the threshold below which it is readmitted."""
+    change_tail: float = 0.001
+    """Probability by chance of a drop between older and recent calls that restarts the evidence."""
+    cover: float = 0.8
+    """Verified deployments carry the traffic alone from this share of the weight of all that are not deranked.
+    Measured without such a rule: whoever has enough calls first gets all traffic, 15.9 % errors instead of 4.1 %."""
+    prior_failed: float = 0.5
+    """With ``prior_worked`` the Beta distribution of an unknown deployment's rate: a mean of 10 %, most below 2 %."""
+    prior_worked: float = 4.5
+    """See ``prior_failed``. Measured at one request a minute: 3.2 % instead of 6.0 % errors."""
+    probe_calls_per_hour: float = 130.0
+    """Calls an hour that a deployment with insufficient data gets by probes, within the budget."""
+    burst_calls: int = 20
+    """Calls of one burst at a deranked deployment, and the last ones that decide whether it is probed steadily."""
+    burst_faults: int = 2
+    """Failures that end a burst."""
+    burst_pause_s: float = 10_800.0
+    """Time to the first burst and between bursts; doubles after every failed one. Measured against a trickle and
+    against fixed pauses: the fewest errors (0.16 %) for readmission within 15 h at 100 requests a minute."""
+    burst_pause_max_s: float = 43_200.0
+    """Where the doubling ends."""
+    caller_share: float = 0.5
+    """Share of a deployment's calls in a window up to which one caller's count; the excess is scaled down."""
+    lone_caller_share: float = 0.95
+    """A caller with more of a whole model group's calls than this counts in full: there is nobody to protect."""
+    case_mix_calls: float = 50.0
+    """Calls that the group's rate weighs in the rate of a complexity bucket."""
+    case_mix_min: float = 0.75
+    """Least factor on a threshold for easy requests."""
+    case_mix_max: float = 4.0
+    """Largest factor on a threshold for hard requests."""
+    min_output_tokens: int = 100
+    """Answers below this have no throughput: for a true 60 tokens/s, 39.7 was measured with no minimum."""
+    speed_minutes: int = 50
+    """Distinct minutes with measured answers that a throughput needs; load comes in clusters, so minutes count."""
+    speed_deviations: float = 2.0
+    """Standard deviations of the logarithm below the median of the others that are slow."""
+    speed_ratio: float = 2.0
+    """Least ratio to the median of the others that is slow. Measured at 2: 98 % of the deployments at a quarter of
+    their speed are found, 1.6 % of healthy ones of very different providers."""
+    speed_peers: int = 3
+    """Other deployments with a throughput that it takes to call one slow, as the published rule asks for 4 in all."""
+    propensity_deranks: bool = False
+    """Whether an unusual share of answers with tool calls deranks; it is one of the criteria of curated lists, but it
+    follows the requests as well as the deployment, so it is only observed by default."""
+    propensity_requests: int = 50
+    """Tool requests that a share of answers with tool calls needs."""
+    propensity_deviations: float = 3.0
+    """Standard deviations of the log-odds from the median of the others, either way."""
+    propensity_ratio: float = 1.5
+    """Least ratio of the odds. Measured with it: 3 of 7 known poor deployments found, none called so falsely."""
+    capacity_headroom: float = 1.1
+    """The deployments that are not deranked must be able to carry this multiple of the traffic."""
+
+    def __post_init__(self) -> None:
+        """A number out of its range is a ValueError that names it."""
+        for field in fields(self):
+            number = getattr(self, field.name)
+            least = 1 if field.name in _AT_LEAST_ONE else 0
+            if not least <= number < math.inf:
+                raise ValueError(f"{field.name}: expected a finite number of at least {least}, got {number}")
+            if field.name in _PROPER_SHARES and not 0 < number < 0.5:
+                raise ValueError(f"{field.name}: expected a number between 0 and 0.5, got {number}")
+            if field.name in _SHARES and number > 1:
+                raise ValueError(f"{field.name}: expected a number of at most 1, got {number}")
+            if field.name in ("phi_start", "phi_max", "speed_ratio", "propensity_ratio", "case_mix_max") and number < 1:
+                raise ValueError(f"{field.name}: expected a number of at least 1, got {number}")
+
+    @property
+    def derank_tails(self) -> tuple[tuple[float, float], ...]:
+        """Window in seconds and the tail probability below which it deranks."""
+        return (
+            (900.0, self.derank_tail_15min),
+            (3600.0, self.derank_tail_1h),
+            (21_600.0, self.derank_tail_6h),
+            (86_400.0, self.derank_tail_24h),
+        )
+
+    def judge(self) -> AdaptiveJudge:
+        """A new judge that follows this rule with the default share of probes."""
+        return AdaptivePreset(self).judge()
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePreset:
+    """The adaptive rule together with what it may spend on probes."""
+
+    rule: AdaptiveRule = AdaptiveRule()
+    exploration_share: float = EXPLORATION_SHARE
+
+    def judge(self) -> AdaptiveJudge:
+        """A new judge that follows this rule."""
+        from exacto_plugin.core.adaptive import AdaptiveJudge
+
+        return AdaptiveJudge(self.rule, self.exploration_share)

@@ -1,0 +1,101 @@
+"""What the adaptive rule remembers of every deployment beside the windows: plain numbers, one column each.
+
+Tiers follow from the windows and from this; it can be written down and read back as plain data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin.core.tiers import DERANKED, INSUFFICIENT_DATA, TIERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+ERRORS, SLOW, PROPENSITY, BENCHMARK = 1, 2, 4, 8
+"""Why a deployment is deranked, as bits."""
+
+_START: Mapping[str, tuple[Any, float]] = {
+    "tier": (np.int8, INSUFFICIENT_DATA),
+    "cause": (np.int8, 0),
+    "epoch": (np.float64, 0.0),
+    "frozen": (np.float64, np.nan),
+    "frozen_calls": (np.float64, 0.0),
+    "frozen_window_s": (np.float64, 0.0),
+    "phi": (np.float64, 2.0),
+    "level": (np.int8, 0),
+    "burst_at": (np.float64, np.nan),
+    "burst_from": (np.float64, np.nan),
+}
+
+
+class Memory:
+    """The columns, by slot."""
+
+    __slots__ = tuple(_START)
+
+    tier: NDArray[np.int8]
+    """What the measurements say, as an index into ``TIERS``; a deployment that capacity spares has another tier."""
+    cause: NDArray[np.int8]
+    """Bits; 0 unless deranked."""
+    epoch: NDArray[np.float64]
+    """When the evidence that counts begins, UTC seconds."""
+    frozen: NDArray[np.float64]
+    """The failure rate that it was deranked at and its peers are compared with; NaN unless deranked."""
+    frozen_calls: NDArray[np.float64]
+    frozen_window_s: NDArray[np.float64]
+    phi: NDArray[np.float64]
+    """The model group's design effect at the last recompute."""
+    level: NDArray[np.int8]
+    """Failed bursts in a row."""
+    burst_at: NDArray[np.float64]
+    """When the next burst may begin."""
+    burst_from: NDArray[np.float64]
+    """When the burst in progress began; NaN without one."""
+
+    def __init__(self) -> None:
+        for name, (kind, _) in _START.items():
+            setattr(self, name, np.zeros(0, kind))
+
+    def __len__(self) -> int:
+        return len(self.tier)
+
+    def reach(self, slots: int) -> None:
+        """Make room for slots below ``slots``."""
+        if (more := slots - len(self)) > 0:
+            for name, (kind, start) in _START.items():
+                setattr(self, name, np.append(getattr(self, name), np.full(more, start, kind)))
+
+    def forget(self, slots: Collection[int]) -> None:
+        """Let slots start anew."""
+        for name, (_, start) in _START.items():
+            getattr(self, name)[list(slots)] = start
+
+    def restart(self, slot: int, now: float) -> None:
+        """The deployment behind a slot is another one now: nothing that was measured counts any more."""
+        self.forget([slot])
+        self.epoch[slot] = now
+
+    def dump(self, slot: int) -> dict[str, float | int | str | None]:
+        """One deployment's columns as plain data; NaN is written as None."""
+        plain: dict[str, float | int | str | None] = {"tier": TIERS[self.tier[slot]].value}
+        for name in list(_START)[1:]:
+            number = getattr(self, name)[slot].item()
+            plain[name] = None if number != number else number
+        return plain
+
+    def load(self, slot: int, plain: Mapping[str, Any]) -> None:
+        """Take over one deployment's columns; names that are not known here, or missing, are left at their start."""
+        self.forget([slot])
+        tiers = [tier.value for tier in TIERS]
+        for name, value in plain.items():
+            if name == "tier" and value in tiers:
+                self.tier[slot] = tiers.index(value)
+            elif name in _START and isinstance(value, int | float):
+                getattr(self, name)[slot] = value
+        if self.tier[slot] == DERANKED and not self.cause[slot]:
+            self.cause[slot] = ERRORS

@@ -1,0 +1,161 @@
+"""The signals beside failure rates that the adaptive rule looks at: throughput, propensity and benchmarks.
+
+Each compares a deployment with the others of its group and says who is abnormal and who is no longer. Pure arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.outsiders import median_of_others
+from exacto_plugin.core.pace import levelled
+from exacto_plugin.core.reference import Peers, peers
+from exacto_plugin.core.tiers import CODES, SILENT, SignalColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.adaptive_rule import AdaptiveRule
+    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.pace import Pace
+    from exacto_plugin.core.tiers import Block
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS = (
+    CODES.index(code)
+    for code in (
+        ReasonCode.WITHIN_THRESHOLD,
+        ReasonCode.BELOW_THRESHOLD,
+        ReasonCode.TOO_FEW_SAMPLES,
+        ReasonCode.TOO_FEW_PEERS,
+    )
+)
+
+_FRESH_SPEEDS = 8
+"""Answers within an hour on which a slow deployment is found fast again."""
+
+_FRESH_MARGIN = 0.2
+"""Logarithm by which it must then exceed the threshold, so that it does not come and go."""
+
+_HOUR_S, _DAY_S = 3600.0, 86_400.0
+
+
+class Finding(NamedTuple):
+    """What one signal says about a block."""
+
+    columns: SignalColumns
+    abnormal: Bools
+    """Derank if it is not deranked yet."""
+    normal: Bools
+    """No reason any more to keep it deranked for this signal."""
+
+
+class Paces(NamedTuple):
+    """Speeds of an hour and of a day, and in how many distinct minutes of the day, all by slot."""
+
+    hour: Pace
+    day: Pace
+    minutes: Floats
+
+
+def throughput(block: Block, paces: Paces, epoch_age_s: Floats, rule: AdaptiveRule) -> Finding:
+    """Speed on the log scale, per mode, slow side only; the last hour's where it has enough answers, else the day's."""
+    hour = levelled(paces.hour.at(block.slots), 1.0)
+    day = levelled(paces.day.at(block.slots), 1.0)
+    recent = hour.samples >= 2 * rule.speed_minutes
+    speed = np.where(recent, hour.medians, day.medians)
+    samples = np.where(recent, hour.samples, day.samples).astype(np.int64)
+    enough = block.member & (samples >= rule.speed_minutes) & (paces.minutes[block.slots] >= rule.speed_minutes)
+    logs = np.log(np.where(samples > 0, speed, 1.0))
+    others = median_of_others(logs, enough)
+    margin = np.maximum(rule.speed_deviations * others.deviation, math.log(max(1.0, rule.speed_ratio)))
+    limit = np.where(others.members >= rule.speed_peers, others.median - margin, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slow = enough & (logs < limit)
+        fast = (hour.samples >= _FRESH_SPEEDS) & (np.log(hour.medians) > limit + _FRESH_MARGIN)
+    normal = (epoch_age_s > _HOUR_S) & (fast | np.isnan(limit)) | (epoch_age_s > _DAY_S) & ~enough
+    of = peers(np.where(enough, speed, 0.0), enough)
+    code = _codes(block, slow, enough, np.isnan(limit))
+    window_s = np.where(recent, _HOUR_S, _DAY_S)
+    needed = np.full(len(block.groups), rule.speed_minutes)
+    return Finding(
+        _columns(Signal.THROUGHPUT, speed, samples, code, of, np.exp(limit), (needed, window_s), rule.speed_peers + 1),
+        slow,
+        normal,
+    )
+
+
+def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: AdaptiveRule) -> Finding:
+    """Share of tool requests answered with tool calls, as log-odds, either side, less three standard errors."""
+    other = np.maximum(offered - meant, 0.0)
+    odds = np.log((meant + 0.5) / (other + 0.5))
+    error = 3 * np.sqrt(phi * (1 / (meant + 0.5) + 1 / (other + 0.5)))
+    enough = block.member & (offered >= rule.propensity_requests)
+    others = median_of_others(odds, enough)
+    margin = np.maximum(rule.propensity_deviations * others.deviation, math.log(max(1.0, rule.propensity_ratio)))
+    distance = odds - others.median
+    known = others.members >= rule.speed_peers
+    with np.errstate(invalid="ignore"):
+        unusual = enough & known & (np.abs(distance) - error > margin)
+        bound = others.median + np.where(distance < 0, -1, 1) * (margin + error)
+        share = np.where(offered > 0, meant / np.maximum(offered, 1), np.nan)
+    limit = np.where(known, 1 / (1 + np.exp(-bound)), np.nan)
+    code = _codes(block, unusual, enough, ~known)
+    of = peers(np.nan_to_num(share), enough)
+    needed = np.full(len(block.groups), rule.propensity_requests)
+    asked = (needed, np.full(len(block.groups), _DAY_S))
+    columns = _columns(Signal.PROPENSITY, share, offered.astype(np.int64), code, of, limit, asked, rule.speed_peers + 1)
+    return Finding(columns, unusual, ~unusual)
+
+
+def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> Finding:
+    """Scores against their own frozen baseline; silent in groups without scores."""
+    shape = block.member.shape
+    values, samples = np.full(shape, np.nan), np.zeros(shape, np.int64)
+    baseline, threshold, window_s = (np.full(len(block.groups), np.nan) for _ in range(3))
+    needed = np.ones(len(block.groups), np.int64)
+    for number, group in enumerate(block.groups):
+        if (given := scores.get(group)) is None:
+            continue
+        baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
+        needed[number] = max(1, given.needed)
+        for deployment, place in block.rosters[number].items():
+            score = given.scores.get(deployment)
+            if score is not None and score.value is not None:
+                values[number, place], samples[number, place] = score.value, score.samples
+    enough = block.member & (samples >= needed[:, np.newaxis])
+    limit = np.broadcast_to(threshold[:, np.newaxis], shape)
+    with np.errstate(invalid="ignore"):
+        poor = enough & (values < limit)
+    code = _codes(block, poor, enough, np.isnan(limit))
+    code[np.isnan(baseline)] = SILENT
+    of = Peers(enough.sum(axis=-1), baseline, np.full(len(block.groups), np.nan))
+    return Finding(_columns(Signal.BENCHMARK, values, samples, code, of, limit, (needed, window_s), 1), poor, ~poor)
+
+
+def _codes(block: Block, abnormal: Bools, enough: Bools, unknown: Bools) -> NDArray[np.int64]:
+    code = np.where(abnormal, BELOW, WITHIN)
+    code = np.where(unknown, FEW_PEERS, code)
+    code = np.where(enough, code, FEW_SAMPLES)
+    return np.where(block.member, code, SILENT)
+
+
+def _columns(
+    signal: Signal,
+    value: Floats,
+    samples: NDArray[np.int64],
+    code: NDArray[np.int64],
+    of: Peers,
+    limit: Floats,
+    asked: tuple[NDArray[np.int64], Floats],
+    min_peers: int,
+) -> SignalColumns:
+    return SignalColumns(signal, value, samples, code, of.median, of.mad, limit, of.members, *asked, min_peers)

@@ -1,0 +1,191 @@
+"""How deployments that are not verified good are reached: the cover rule, capacity, probes and their pauses.
+
+Pure arrays, ``[group, deployment]``. Who has which tier is decided before; who gets a single request, in ``ordering``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.tails import beta_cdf
+from exacto_plugin.core.tiers import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.adaptive_rule import AdaptiveRule
+    from exacto_plugin.core.failure_rates import FailureRates
+    from exacto_plugin.core.tiers import Block
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+_LEAST_PROPENSITY = 0.02
+"""A probe is assumed to yield a call at least this often."""
+
+
+class Spared(NamedTuple):
+    """Deranked deployments that the traffic cannot do without."""
+
+    spared: Bools
+    carry: Floats
+    """Share of the group's traffic that each must take."""
+
+
+def spare(block: Block, deranked: Bools, rate: Floats, load: Floats, rule: AdaptiveRule) -> Spared:
+    """Keep as many deranked deployments in the pool, the best first, as the declared capacity of the rest asks for.
+
+    The rest must be able to take ``capacity_headroom`` times the requests a minute of the whole group; a deployment
+    without a declared capacity can take any number, so without declarations nobody is spared, and a majority may be
+    deranked. (Envoy's cap on the ejected share would keep bad ones in the pool whether or not they are needed.)
+    """
+    member = block.member
+    needed = rule.capacity_headroom * (load * member).sum(axis=-1, keepdims=True)
+    rest = np.where(member & ~deranked, block.capacity, 0.0).sum(axis=-1, keepdims=True)
+    order = np.argsort(np.where(deranked & member, np.nan_to_num(rate, nan=1.0), np.inf), axis=-1, kind="stable")
+    offered = np.where(deranked & member, block.capacity, 0.0)
+    in_order = np.take_along_axis(offered, order, -1)
+    with np.errstate(invalid="ignore"):
+        before = np.concatenate([np.zeros_like(rest), np.cumsum(in_order, axis=-1)[:, :-1]], axis=-1)
+    missing = np.empty_like(before)
+    np.put_along_axis(missing, order, np.maximum(0.0, needed - rest - before), -1)
+    spared = deranked & member & (missing > 0)
+    carry = np.where(spared, np.minimum(missing, offered) / np.maximum(needed, 1e-9), 0.0)
+    return Spared(spared, carry)
+
+
+class Demand(NamedTuple):
+    """What probing deranked deployments is about."""
+
+    burst: Bools
+    """In a burst now."""
+    burst_left: Floats
+    """Calls left in the burst."""
+    faults_left: Floats
+    """Bad calls until it ends."""
+    steady: Bools
+    """The last calls were good: probed as steadily as those with insufficient data."""
+
+
+class Traffic(NamedTuple):
+    """What is known of a group's requests, shape ``[group, 1]``."""
+
+    offered_per_s: Floats
+    """Requests with tools a second."""
+    propensity: Floats
+    """Share of them that attempt a call."""
+    interval_s: float
+    """Seconds until the next recompute."""
+
+
+def plan(
+    block: Block,
+    tier: NDArray[np.int8],
+    rates: FailureRates,
+    spared: Spared,
+    demand: Demand,
+    traffic: Traffic,
+    share: float,
+) -> Plan:
+    """Who shares the pool, with which probability, and who is probed how often until the next recompute."""
+    rule, member = rates.rule, block.member
+    weight = np.where(member, block.weight, 0.0)
+    weight = np.where(weight.sum(axis=-1, keepdims=True) > 0, weight, member)
+    good = weight * (tier == VERIFIED_GOOD)
+    unsure = member & (tier == INSUFFICIENT_DATA)
+    undecided = unsure & ~spared.spared
+    total = (good + weight * undecided).sum(axis=-1, keepdims=True)
+    merged = good.sum(axis=-1, keepdims=True) < rule.cover * total
+    keep = _chance_of_good(rates, undecided)
+    shared = (good + weight * np.where(undecided & merged, keep, 0.0)).sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        needed = spared.carry * (1 + shared / weight)
+    needed = np.where(np.isfinite(needed), np.minimum(needed, 1.0), 1.0)
+    keep = np.where(spared.spared, needed, np.where(undecided & ~merged, 0.0, keep))
+    calls_per_hour = 3600 * traffic.offered_per_s * np.maximum(traffic.propensity, _LEAST_PROPENSITY)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
+    shares = _probes(undecided, np.nan_to_num(natural, posinf=np.inf), demand, traffic, (rule, share))
+    return Plan((merged | spared.spared.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
+
+
+def _chance_of_good(rates: FailureRates, undecided: Bools) -> Floats:
+    """Probability that the rate is below the threshold: how much of its weight an unknown deployment gets.
+
+    1 for those that are not undecided.
+    """
+    rule = rates.rule
+    limit = np.where(np.isnan(rates.limit), rule.good_ceiling, rates.limit)
+    calls, bad = rates.living.calls / rates.phi, rates.living.bad / rates.phi
+    chance = np.ones(undecided.shape)
+    failed, worked = rule.prior_failed + bad, rule.prior_worked + calls - bad
+    chance[undecided] = beta_cdf(limit[undecided], failed[undecided], worked[undecided])
+    return chance
+
+
+def _probes(
+    undecided: Bools, natural: Floats, demand: Demand, traffic: Traffic, allowed: tuple[AdaptiveRule, float]
+) -> tuple[Floats, Floats, Floats]:
+    """Shares, budgets and faults until the end; bursts are served first, the rest of the budget is shared evenly."""
+    rule, share = allowed
+    per_call = 1 / np.maximum(traffic.propensity, _LEAST_PROPENSITY)
+    requests = np.maximum(traffic.offered_per_s * traffic.interval_s, 1.0)
+    steady = np.where(undecided, np.maximum(0.0, rule.probe_calls_per_hour - natural), 0.0)
+    steady = np.where(demand.steady, rule.probe_calls_per_hour, steady)
+    wanted_steady = steady / 3600 * traffic.interval_s * per_call
+    wanted_burst = np.where(demand.burst, demand.burst_left * per_call, 0.0)
+    burst = _within(wanted_burst / requests, np.full(requests.shape, share))
+    rest = np.maximum(0.0, share - burst.sum(axis=-1, keepdims=True))
+    total = burst + _within(wanted_steady / requests, rest)
+    budget = np.ceil(wanted_burst) + np.ceil(2 * wanted_steady)
+    faults = np.where(demand.burst, demand.faults_left, np.inf)
+    return np.where(share > 0, total, 0.0), np.where(total > 0, budget, 0.0), faults
+
+
+def _within(wanted: Floats, limit: Floats) -> Floats:
+    """Scale a group's shares so that their sum stays within a limit."""
+    total = wanted.sum(axis=-1, keepdims=True)
+    return np.asarray(wanted * np.minimum(1.0, limit / np.maximum(total, 1e-12)))
+
+
+class Pauses(NamedTuple):
+    """Columns of ``Memory`` about bursts, of the deranked ones."""
+
+    level: NDArray[np.int8]
+    burst_at: Floats
+    burst_from: Floats
+
+
+def paused(
+    now: float, before: Pauses, evidence: tuple[Floats, Floats, Floats, Floats], rule: AdaptiveRule
+) -> tuple[Pauses, Demand]:
+    """Begin and end bursts: one ends when it is full or has failed, and a failed one doubles the pause.
+
+    Args:
+        now: UTC seconds.
+        before: as the last recompute left it.
+        evidence: calls and bad ones of the burst in progress, then of the latest calls.
+        rule: the numbers.
+    """
+    burst_calls, burst_bad, last_calls, last_bad = evidence
+    running = ~np.isnan(before.burst_from)
+    failed = running & (burst_bad >= rule.burst_faults)
+    ended = failed | (running & (burst_calls >= rule.burst_calls))
+    tolerated = np.maximum(rule.burst_faults - 1, last_calls / rule.burst_calls)
+    steady = (last_calls >= rule.burst_calls) & (last_bad <= tolerated) & (~running | ended) & ~failed
+    level = np.minimum(before.level + failed, 30).astype(np.int8)
+    pause_s = np.minimum(
+        rule.burst_pause_s * np.exp2(level.astype(np.float64)), max(rule.burst_pause_s, rule.burst_pause_max_s)
+    )
+    # A time that lies further ahead than any pause comes from a clock that went back.
+    at = np.minimum(np.nan_to_num(before.burst_at, nan=now + rule.burst_pause_s), now + pause_s)
+    at = np.where(ended | steady, now + pause_s, at)
+    begin = ~running & ~steady & (now >= at)
+    started = np.where(begin, now, np.where(ended | ~running, np.nan, np.minimum(before.burst_from, now)))
+    running = ~np.isnan(started)
+    fresh = begin
+    left = np.where(running, rule.burst_calls - np.where(fresh, 0.0, burst_calls), 0.0)
+    faults = np.where(running, rule.burst_faults - np.where(fresh, 0.0, burst_bad), np.inf)
+    return Pauses(level, at, started), Demand(running, left, faults, steady)

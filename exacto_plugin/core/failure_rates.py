@@ -1,0 +1,193 @@
+"""The failure rates of a block for the adaptive rule: effective counts, each deployment's threshold, and the tests.
+
+Pure array arithmetic, ``[group, deployment]`` throughout. What follows from a test is decided in ``adaptive``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.evidence import DAY, WINDOWS_S
+from exacto_plugin.core.outsiders import best_of_others, median_of_others
+from exacto_plugin.core.reference import Peers, peers
+from exacto_plugin.core.tails import exceeds, falls_short, wilson_lower, wilson_upper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.adaptive_rule import AdaptiveRule
+    from exacto_plugin.core.adaptive_state import Memory
+    from exacto_plugin.core.evidence import Evidence
+    from exacto_plugin.core.tiers import Block
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+_FEW_PEERS = 3
+"""Up to so many others, the best of them is the reference of the cap; with more, the second-best."""
+
+_LIMITS = (1e-4, 0.95)
+"""Thresholds stay inside, so that every test is defined."""
+
+
+class Counts(NamedTuple):
+    """Calls and bad ones; raw, with the largest caller limited but not yet divided by the design effect."""
+
+    calls: Floats
+    bad: Floats
+
+    def rate(self) -> Floats:
+        """Share of bad calls; NaN without calls."""
+        with np.errstate(invalid="ignore"):
+            return self.bad / self.calls
+
+
+class Conviction(NamedTuple):
+    """Who is convicted, and the evidence of the shortest window that does."""
+
+    guilty: Bools
+    evidence: Counts
+    window_s: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRates:
+    """What is known of the failure rates of a block."""
+
+    rule: AdaptiveRule
+    phi: Floats
+    """Design effect per group, shape ``[group, 1]``."""
+    windows: tuple[Counts, ...]
+    """Per window of ``WINDOWS_S``."""
+    living: Counts
+    """Over the time to live."""
+    ttl_s: Floats
+    """The time to live per group, shape ``[group, 1]``."""
+    limit: Floats
+    """The threshold; NaN where there is nobody to compare with."""
+    peers: Peers
+    """What all peers say, as failure rates."""
+
+    def convicted(self, deranked: Bools) -> Conviction:
+        """Too many failures for chance in any of the windows; those that are deranked already are not asked."""
+        tails = self.rule.derank_tails
+        calls = np.stack([counts.calls for counts in self.windows[: len(tails)]])
+        bad = np.stack([counts.bad for counts in self.windows[: len(tails)]])
+        asked = ~deranked & (calls >= self.rule.derank_calls)
+        limit = np.where(asked, self.limit, np.nan)
+        level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
+        guilty = exceeds(bad / self.phi, calls / self.phi, limit, level)
+        first = guilty.argmax(axis=0)[np.newaxis]
+        evidence = Counts(np.take_along_axis(calls, first, 0)[0], np.take_along_axis(bad, first, 0)[0])
+        return Conviction(
+            np.asarray(guilty.any(axis=0)), evidence, np.array([window_s for window_s, _ in tails])[first[0]]
+        )
+
+    def verified(self, counts: Counts) -> Bools:
+        """So few failures that the rate is below the threshold, and below the absolute ceiling."""
+        rule = self.rule
+        limit = np.minimum(self.limit, rule.good_ceiling)
+        with np.errstate(invalid="ignore"):
+            settled = (counts.calls >= rule.settled_calls * self.phi) & (counts.rate() <= limit)
+        enough = ~settled & (counts.calls >= rule.good_calls * self.phi)
+        return settled | self._so_few(counts, np.where(enough, limit, np.nan), rule.good_tail)
+
+    def _so_few(self, counts: Counts, limit: Floats, level: float) -> Bools:
+        """Whether so few failures are unlikely at a rate of ``limit``."""
+        return falls_short(counts.bad / self.phi, counts.calls / self.phi, limit, level)
+
+    def recovered(self, fresh: Counts) -> Bools:
+        """Whether a deranked deployment's freshest calls are too good for the threshold."""
+        limit = np.where(np.isnan(self.limit), self.rule.good_ceiling, self.limit)
+        return self._so_few(fresh, limit, self.rule.fresh_tail)
+
+    def improved(self, unsure: Bools) -> tuple[Bools, Floats]:
+        """Who suddenly became better, and within how many seconds: recent calls acquit, older ones contradict them.
+
+        Only those with insufficient data are asked: a verified one has nothing to gain, a deranked one has an epoch.
+        """
+        found = np.zeros(self.limit.shape, np.bool_)
+        within_s = np.zeros(self.limit.shape)
+        for counts, window_s in zip(self.windows[1:DAY], WINDOWS_S[1:DAY], strict=True):
+            older = Counts(self.living.calls - counts.calls, self.living.bad - counts.bad)
+            with np.errstate(invalid="ignore"):
+                better = older.rate() > counts.rate()
+            asked = unsure & ~found & better & (older.calls >= self.rule.derank_calls)
+            if not asked.any():
+                continue
+            floor = wilson_lower(older.bad / self.phi, older.calls / self.phi, self.rule.peer_z)
+            contradicted = self._so_few(counts, np.where(asked, floor, np.nan), self.rule.change_tail)
+            now = contradicted & self.verified(counts)
+            within_s = np.where(now, window_s, within_s)
+            found |= now
+        return found, within_s
+
+
+def failure_rates(block: Block, memory: Memory, evidence: Evidence, rule: AdaptiveRule) -> FailureRates:
+    """Put together what was measured of a block."""
+    slots, member = block.slots, block.member
+    phi = _design_effect(evidence.surprise[slots] * member, evidence.pairs[slots] * member, rule)
+    lone = _lone_caller(evidence.by_caller[:, slots] * member, rule)
+    windows = []
+    for place in range(len(WINDOWS_S)):
+        calls = evidence.calls[place][slots] * np.where(lone, 1.0, evidence.weight_calls[place][slots])
+        bad = evidence.bad[place][slots] * np.where(lone, 1.0, evidence.weight_bad[place][slots])
+        windows.append(Counts(calls, np.minimum(bad, calls)))
+    per_minute = np.maximum(evidence.offered_day[slots] / 1440, evidence.offered_hour[slots] / 60)
+    quiet = (per_minute * member).sum(axis=-1, keepdims=True) < rule.quiet_requests_per_minute
+    living = Counts(*(np.where(quiet, long, day) for long, day in zip(windows[DAY + 1], windows[DAY], strict=True)))
+    frozen = memory.frozen[slots]
+    deranked = memory.cause[slots] > 0
+    upper = wilson_upper(living.bad / phi, living.calls / phi, rule.peer_z)
+    rates = np.where(deranked, frozen, upper)
+    telling = member & np.where(deranked, ~np.isnan(frozen), living.calls >= rule.peer_calls)
+    limit = _limits(rates, telling, rule) * _case_mix(
+        evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule
+    )
+    ttl_s = np.where(quiet, rule.quiet_ttl_s, rule.ttl_s)
+    return FailureRates(
+        rule, phi, tuple(windows), living, ttl_s, np.clip(limit, *_LIMITS), peers(np.nan_to_num(rates), telling)
+    )
+
+
+def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveRule) -> Floats:
+    """Over-dispersion of half-hours, pooled over a group and drawn towards the start value while there is little."""
+    total = rule.phi_start * rule.phi_start_weight + surprise.sum(axis=-1, keepdims=True)
+    return np.asarray(
+        np.clip(total / (rule.phi_start_weight + pairs.sum(axis=-1, keepdims=True)), 1.0, max(1.0, rule.phi_max))
+    )
+
+
+def _lone_caller(by_caller: Floats, rule: AdaptiveRule) -> Bools:
+    """Groups whose calls practically all come from one caller, shape ``[group, 1]``."""
+    calls = by_caller.sum(axis=-1)
+    return np.asarray(calls.max(axis=0) >= rule.lone_caller_share * calls.sum(axis=0))[:, np.newaxis]
+
+
+def _limits(rates: Floats, telling: Bools, rule: AdaptiveRule) -> Floats:
+    """Each deployment's threshold from the others: their median and spread, capped by the best of them."""
+    others = median_of_others(rates, telling)
+    spread = others.median + np.maximum(rule.deviations * others.deviation, rule.rate_floor)
+    return np.minimum(spread, best_of_others(rates, telling, _FEW_PEERS) + rule.peer_cap)
+
+
+def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveRule) -> Floats:
+    """How much more often than average a deployment's mix of requests fails elsewhere (the expectation of O/E).
+
+    The expected rate of each complexity bucket comes from the other deployments and is drawn towards their overall
+    rate; 1 where the others have no failures.
+    """
+    calls, bad = calls * member, bad * member
+    calls_elsewhere = calls.sum(axis=-1, keepdims=True) - calls
+    bad_elsewhere = bad.sum(axis=-1, keepdims=True) - bad
+    total = calls_elsewhere.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overall = bad_elsewhere.sum(axis=0) / total
+        rate = (bad_elsewhere + rule.case_mix_calls * overall) / (calls_elsewhere + rule.case_mix_calls)
+        expected = (calls * rate).sum(axis=0) / calls.sum(axis=0)
+        usual = (calls_elsewhere * rate).sum(axis=0) / total
+        index = expected / usual
+    return np.where(np.isfinite(index), np.clip(index, rule.case_mix_min, rule.case_mix_max), 1.0)

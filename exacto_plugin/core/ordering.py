@@ -1,0 +1,236 @@
+"""Orders the deployments of one attempt: candidates + snapshot + policy + what was tried -> Decision.
+
+Pure and total: every non-empty list of candidates gives a non-empty pool out of that list. The pool says who may be
+picked now; who is picked inside it is LiteLLM's own routing strategy's business.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import (
+    TIER_RANK,
+    Candidate,
+    Decision,
+    GroupSnapshot,
+    Mode,
+    Policy,
+    Ranked,
+    Snapshot,
+    Sort,
+    Tier,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+_LAST_LEVEL = math.inf
+"""LiteLLM ignores deployments without ``order`` while one with ``order`` is there, so they come last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The question that one attempt puts to the engine."""
+
+    model_group: str
+    candidates: Sequence[Candidate]
+    policy: Policy
+    tools: bool
+    mode: Mode = Mode.APPLY
+    in_share: bool = True
+    """False when this conversation lies outside ``apply_share`` and tiers are only observed."""
+    tried: Collection[str] = ()
+    """LiteLLM ids that this request has been sent to already."""
+
+
+def _always(deployment: str) -> bool:
+    return True
+
+
+def decide(
+    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool] = _always
+) -> Decision:
+    """Order the candidates of one attempt.
+
+    Args:
+        ask: the question.
+        snapshot: the verdicts in force; nothing is computed from samples here.
+        draw: uniform random numbers in [0, 1); only lotteries, merged tiers and probes use them.
+        may_probe: whether a probe of a deployment (by key) is still within its budget.
+
+    Returns:
+        A decision whose pool is a non-empty subset of the candidates whenever there are candidates.
+    """
+    sort = ask.policy.sort
+    if sort is Sort.AUTO and not ask.tools:
+        return _untouched(ask, "no_tools")
+    if sort in (Sort.NONE, Sort.ORDER):
+        return _untouched(ask, "no_sort")
+    if sort in (Sort.AUTO, Sort.EXACTO):
+        return _by_tier(ask, snapshot, draw, may_probe)
+    group = snapshot.groups.get(ask.model_group)
+    return _by_sort(ask, group, draw)
+
+
+def _untouched(ask: Ask, reason: str) -> Decision:
+    ranking = tuple(Ranked(c.id, c.key, 0, Tier.INSUFFICIENT_DATA) for c in ask.candidates)
+    return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
+
+
+def _verdict(group: GroupSnapshot | None, key: str) -> Verdict | None:
+    return group.verdicts.get(key) if group is not None else None
+
+
+def _rank_by(ask: Ask, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]) -> list[Ranked]:
+    """Dense ranks by ``key_of``, ascending; candidates keep their order inside a rank."""
+    keys = {c.id: key_of(c) for c in ask.candidates}
+    rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
+    ranked = [
+        Ranked(c.id, c.key, rank_of[keys[c.id]], v.tier if (v := _verdict(group, c.key)) else Tier.INSUFFICIENT_DATA)
+        for c in ask.candidates
+    ]
+    ranked.sort(key=lambda r: r.rank)
+    return ranked
+
+
+def _best(ranked: Sequence[Ranked], tried: Collection[str]) -> tuple[tuple[str, ...], bool]:
+    """The ids of the best rank among the untried (of all, when everything was tried)."""
+    left = [r for r in ranked if r.id not in tried] if tried else ranked
+    fresh = bool(left)
+    left = left or ranked
+    if not left:
+        return (), fresh
+    best = left[0].rank
+    return tuple(r.id for r in left if r.rank == best), fresh
+
+
+def _level(candidate: Candidate) -> float:
+    return _LAST_LEVEL if candidate.level is None else float(candidate.level)
+
+
+def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> dict[str, int]:
+    """Place of each deployment by its tier; while tiers are merged, chance lets insufficient data into the best one.
+
+    Nobody goes empty-handed: where nobody of a level would be in the best tier, its most promising ones move up.
+    """
+    verdicts = {c.key: _verdict(group, c.key) for c in ask.candidates}
+    places = {key: TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA] for key, verdict in verdicts.items()}
+    if group is None or not group.merge_tiers:
+        return places
+    chances = {
+        key: verdict.keep_probability if verdict else 1.0
+        for key, verdict in verdicts.items()
+        if places[key] == TIER_RANK[Tier.INSUFFICIENT_DATA]
+    }
+    places.update((key, 0) for key, chance in chances.items() if chance >= 1.0 or draw() < chance)
+    left = [c for c in ask.candidates if c.id not in ask.tried and places[c.key] < TIER_RANK[Tier.DERANKED]]
+    first = min((_level(c) for c in left), default=0.0)
+    here = {c.key for c in left if _level(c) == first}
+    if here and min(places[key] for key in here) > 0:
+        most = max(chances[key] for key in here)
+        places.update((key, 0) for key in here if chances[key] == most)
+    return places
+
+
+def _may_explore(ask: Ask) -> bool:
+    """Probes are first attempts of requests with tools that asked for nothing else and that tiers apply to."""
+    policy = ask.policy
+    asked = policy.explicit or policy.curated or policy.sort not in (Sort.AUTO, Sort.EXACTO)
+    return ask.tools and not asked and ask.mode is Mode.APPLY and ask.in_share and not ask.tried
+
+
+def probe_shares(ask: Ask, snapshot: Snapshot) -> dict[str, float]:
+    """Probability that this attempt probes each deployment (by key), as far as budgets allow; only positive ones.
+
+    The operator's levels stand: what serves only when an earlier level cannot is not probed while that level can.
+    """
+    group = snapshot.groups.get(ask.model_group)
+    if group is None or not _may_explore(ask):
+        return {}
+    verdicts = {c.id: _verdict(group, c.key) for c in ask.candidates}
+    serving = [_level(c) for c in ask.candidates if not _is_deranked(verdicts[c.id])]
+    reached = min(serving, default=_LAST_LEVEL)
+    return {
+        c.key: verdict.probe_share
+        for c in ask.candidates
+        if _level(c) <= reached and (verdict := verdicts[c.id]) is not None and verdict.probe_share > 0
+    }
+
+
+def _is_deranked(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.tier is Tier.DERANKED
+
+
+def _probed(
+    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool]
+) -> tuple[str, ...]:
+    """The ids of the deployment that chance sends this attempt to in order to measure it; none for most attempts."""
+    shares = probe_shares(ask, snapshot)
+    chance = draw() if shares else 1.0
+    for key, share in shares.items():
+        chance -= share
+        if chance < 0:
+            level = min(_level(c) for c in ask.candidates if c.key == key)
+            ids = tuple(c.id for c in ask.candidates if c.key == key and _level(c) == level)
+            return ids if may_probe(key) else ()
+    return ()
+
+
+def _by_tier(ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool]) -> Decision:
+    """Operator levels, tiers inside a level; only a deranked deployment falls behind later levels."""
+    if ask.mode is Mode.OFF:
+        return _untouched(ask, "mode_off")
+    group = snapshot.groups.get(ask.model_group)
+    places = _places(ask, group, draw)
+
+    def key_of(candidate: Candidate) -> tuple[float, ...]:
+        place = places[candidate.key]
+        return (float(place == TIER_RANK[Tier.DERANKED]), _level(candidate), float(place))
+
+    ranked = _rank_by(ask, group, key_of)
+    pool, fresh = _best(ranked, ask.tried)
+    reason = "tried_all" if not fresh else "one_tier" if len(pool) == len(ask.candidates) else "tiers"
+    if ask.mode is Mode.OBSERVE or not ask.in_share:
+        everyone = tuple(c.id for c in ask.candidates)
+        observed = "observe" if ask.mode is Mode.OBSERVE else "share"
+        return Decision(ask.policy.sort, tuple(ranked), everyone, applied=False, reason=observed, preferred=pool)
+    probed = _probed(ask, snapshot, draw, may_probe)
+    if probed and not set(probed) >= set(pool):
+        return Decision(ask.policy.sort, tuple(ranked), probed, True, "probe", preferred=pool, explored=True)
+    return Decision(ask.policy.sort, tuple(ranked), pool, applied=True, reason=reason, preferred=pool)
+
+
+def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
+    """A full order by price, speed or lottery; what is unknown comes last."""
+
+    def price(candidate: Candidate) -> tuple[float, ...]:
+        return (math.inf if candidate.price is None else candidate.price,)
+
+    def throughput(candidate: Candidate) -> tuple[float, ...]:
+        verdict = _verdict(group, candidate.key)
+        return (math.inf if verdict is None or verdict.throughput is None else -verdict.throughput,)
+
+    def latency(candidate: Candidate) -> tuple[float, ...]:
+        verdict = _verdict(group, candidate.key)
+        return (math.inf if verdict is None or verdict.latency_s is None else verdict.latency_s,)
+
+    def lottery(candidate: Candidate) -> tuple[float, ...]:
+        # Exponential clocks: the first to ring wins with probability proportional to its rate 1/price^2.
+        if candidate.price is None:
+            return (math.inf,)
+        return (-math.log(1.0 - draw()) * candidate.price**2,)
+
+    keys = {
+        Sort.PRICE: price,
+        Sort.THROUGHPUT: throughput,
+        Sort.LATENCY: latency,
+        Sort.PRICE_WEIGHTED: lottery,
+    }
+    ranked = _rank_by(ask, group, keys[ask.policy.sort])
+    pool, fresh = _best(ranked, ask.tried)
+    return Decision(
+        ask.policy.sort, tuple(ranked), pool, applied=True, reason="sort" if fresh else "tried_all", preferred=pool
+    )

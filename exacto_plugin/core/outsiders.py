@@ -1,0 +1,73 @@
+"""Leave-one-out statistics: what the *other* deployments of a group say about each one.
+
+Everything works on arrays whose last axis runs over the deployments of a group, with a mask of those that have enough
+data to be peers. Sorting once and stepping over one rank keeps it at n log n. Rates and tiers are not known here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.reference import MAD_TO_SD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Others(NamedTuple):
+    """What the others say, per deployment."""
+
+    members: NDArray[np.int64]
+    median: NDArray[np.float64]
+    """NaN without others, as is ``deviation``."""
+    deviation: NDArray[np.float64]
+    """Their MAD as a standard deviation (times 1.4826)."""
+
+
+class _Ranks:
+    """Values in order, from which one at a time can be left out."""
+
+    def __init__(self, values: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
+        filled = np.where(mask, values, np.inf)
+        order = np.argsort(filled, axis=-1, kind="stable")
+        self._sorted = np.take_along_axis(filled, order, -1)
+        rank = np.argsort(order, axis=-1, kind="stable")
+        members = mask.sum(axis=-1)[..., np.newaxis]
+        self.rank = np.where(mask, rank, mask.shape[-1])
+        self.count = members - mask
+
+    def at(self, place: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The value with rank ``place`` among the others; NaN where there are not so many."""
+        shifted = place + (place >= self.rank)
+        found = np.take_along_axis(self._sorted, np.minimum(shifted, self.rank.shape[-1] - 1), -1)
+        return np.where((place < self.count) & (place >= 0), found, np.nan)
+
+    def median(self) -> NDArray[np.float64]:
+        """The median of the others."""
+        return (self.at((self.count - 1) // 2) + self.at(self.count // 2)) / 2
+
+
+def median_of_others(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> Others:
+    """Count, median and spread of the values inside the mask, for each deployment without its own."""
+    ranks = _Ranks(values, mask)
+    median = ranks.median()
+    spread = np.full(values.shape, np.nan)
+    # Leaving one out moves the median to one of few places, so the spread needs few sorts: one per distinct median.
+    todo = ~np.isnan(median)
+    while todo.any():
+        pivot = np.where(
+            todo.any(axis=-1), np.take_along_axis(median, todo.argmax(axis=-1)[..., np.newaxis], -1)[..., 0], 0
+        )
+        same = todo & (median == pivot[..., np.newaxis])
+        distance = np.abs(np.where(mask, values, 0.0) - pivot[..., np.newaxis])
+        spread = np.where(same, _Ranks(distance, mask).median(), spread)
+        todo &= ~same
+    return Others(ranks.count, median, MAD_TO_SD * spread)
+
+
+def best_of_others(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
+    """The second-lowest value of the others, the lowest if they are at most ``few``; NaN without others."""
+    ranks = _Ranks(values, mask)
+    return ranks.at(np.where(ranks.count <= few, 0, 1))

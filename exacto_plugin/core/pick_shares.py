@@ -1,0 +1,97 @@
+"""How often each candidate is picked in the long run: exact probabilities instead of many draws.
+
+What a pool holds is asked of ``ordering.decide``; only the sum over the chances of merged tiers is worked out here.
+For simulations and reports: no request needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.core.model import Tier
+from exacto_plugin.core.ordering import decide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.ordering import Ask
+
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
+_T = (1.0 + _NODES) / (1.0 - _NODES)
+_DT = 2.0 * _NODE_WEIGHTS / (1.0 - _NODES) ** 2
+
+
+def shares(ask: Ask, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
+    """Probability of every candidate to be picked when the strategy draws from the pool by ``weights``.
+
+    Args:
+        ask: one attempt; its sort must not be a lottery. Probes, which go by ``ordering.probe_shares``, are left out.
+        snapshot: the verdicts in force.
+        weights: how much the strategy likes each candidate, by id; positive.
+
+    Returns:
+        By id, what ``decide`` and such a draw come to in the long run; the numbers add up to 1.
+    """
+    decision = decide(ask, snapshot, lambda: 0.0, lambda _: False)
+    widest = decision.pool
+    picked = dict.fromkeys((candidate.id for candidate in ask.candidates), 0.0)
+    key_of = {candidate.id: candidate.key for candidate in ask.candidates}
+    chance = {name: _chance(ask, snapshot, key_of[name]) for name in widest}
+    if not decision.applied or min(chance.values(), default=1.0) >= 1.0:
+        return picked | _lottery(widest, weights)
+    keys = list(dict.fromkeys(key_of[name] for name in widest if chance[name] < 1.0))
+    certain = math.fsum(weights[name] for name in widest if chance[name] >= 1.0)
+    # Candidates that share a key come and go together.
+    together = [math.fsum(weights[name] for name in widest if key_of[name] == key) for key in keys]
+    kept = [next(chance[name] for name in widest if key_of[name] == key) for key in keys]
+    unit, each = _expected(np.array(together), np.array(kept), certain)
+    by_key = {key: share / weight for key, share, weight in zip(keys, each.tolist(), together, strict=True)}
+    for name in widest:
+        picked[name] = weights[name] * by_key.get(key_of[name], unit)
+    if not certain:
+        nobody = math.prod(1.0 - q for q in kept)
+        narrowest = decide(ask, snapshot, lambda: math.nextafter(1.0, 0.0), lambda _: False)
+        for name, share in _lottery(narrowest.pool, weights).items():
+            picked[name] += nobody * share
+    total = math.fsum(picked.values())
+    return {name: share / total for name, share in picked.items()}
+
+
+def _chance(ask: Ask, snapshot: Snapshot, key: str) -> float:
+    """Probability that a merged pool includes a deployment."""
+    group = snapshot.groups.get(ask.model_group)
+    verdict = snapshot.verdict(ask.model_group, key)
+    if group is None or verdict is None or not group.merge_tiers or verdict.tier is not Tier.INSUFFICIENT_DATA:
+        return 1.0
+    return verdict.keep_probability
+
+
+def _lottery(pool: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
+    total = math.fsum(weights[name] for name in pool)
+    return {name: weights[name] / total for name in pool}
+
+
+def _expected(
+    weights: NDArray[np.float64], kept: NDArray[np.float64], certain: float
+) -> tuple[float, NDArray[np.float64]]:
+    """Expected share of those that come by chance, and of a unit of the weight that is certain to be there.
+
+    With independent coins B, E[w_i B_i / (certain + sum of w_j B_j)] is the integral over t > 0 of
+    w_i q_i exp(-(w_i + certain) t) times the product over the others of 1 - q_j + q_j exp(-w_j t), because
+    1/x is the integral of exp(-x t). It is smooth, so a Gauss rule finds it to 1e-6 even where weights are 100:1.
+    """
+    scale = float(weights.mean() + certain)
+    weights, certain = weights / scale, certain / scale
+    decay = np.exp(-weights[:, np.newaxis] * _T)
+    factors = 1.0 - kept[:, np.newaxis] * (1.0 - decay)
+    everybody = factors.prod(axis=0) * np.exp(-certain * _T) * _DT
+    with np.errstate(invalid="ignore", divide="ignore"):
+        others = np.where(factors > 0.0, everybody / factors, 0.0)
+    each = weights * kept * (decay * others).sum(axis=1)
+    return float(everybody.sum()) / scale if certain else 0.0, each

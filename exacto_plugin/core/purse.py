@@ -1,0 +1,60 @@
+"""What probes may still cost: counted between two snapshots, so that the budgets of a snapshot hold.
+
+The ordering of an attempt is a pure function; only this small counter beside it knows what was spent. Whom a probe
+is worth sending to is the preset's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import Outcome
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.model import Sample, Snapshot
+
+_BAD = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
+
+_SAVED = 3.0
+"""Probes that a group may save up; more would let quiet hours pay for a storm of probes."""
+
+
+class Purse:
+    """Probes spent and allowed, by model group and by deployment."""
+
+    __slots__ = ("_faults", "_saved", "_spent")
+
+    def __init__(self) -> None:
+        self._saved: dict[str, float] = {}
+        self._spent: dict[tuple[str, str], int] = {}
+        self._faults: dict[tuple[str, str], int] = {}
+
+    def renew(self, snapshot: Snapshot) -> None:
+        """A new snapshot is in force: its budgets begin; groups that are gone lose what they saved."""
+        self._spent.clear()
+        self._faults.clear()
+        self._saved = {group: saved for group, saved in self._saved.items() if group in snapshot.groups}
+
+    def earn(self, model_group: str, share: float) -> None:
+        """One request may be a probe with probability ``share``; in the long run no more are."""
+        self._saved[model_group] = min(_SAVED, self._saved.get(model_group, 1.0) + share)
+
+    def allows(self, snapshot: Snapshot, model_group: str, deployment: str) -> bool:
+        """Whether a probe of this deployment is within all budgets."""
+        verdict = snapshot.verdict(model_group, deployment)
+        if verdict is None or self._saved.get(model_group, 1.0) < 1.0:
+            return False
+        key = (model_group, deployment)
+        return self._spent.get(key, 0) < verdict.probe_budget and self._faults.get(key, 0) < verdict.probe_faults
+
+    def spend(self, model_group: str, deployment: str) -> None:
+        """A probe was sent."""
+        key = (model_group, deployment)
+        self._spent[key] = self._spent.get(key, 0) + 1
+        self._saved[model_group] = self._saved.get(model_group, 1.0) - 1.0
+
+    def note(self, sample: Sample) -> None:
+        """A probe came back; counts its failures, which may end a burst before the next recompute."""
+        if not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome in _BAD):
+            key = (sample.model_group, sample.deployment)
+            self._faults[key] = self._faults.get(key, 0) + 1

@@ -1,0 +1,170 @@
+"""Exact tails of the binomial distribution, for whole arrays and for effective (non-integer) counts.
+
+``P(X >= x)`` among ``n`` calls that each fail with probability ``p`` is the regularised incomplete beta function
+``I_p(x, n - x + 1)``, which also holds between integers, as counts divided by a design effect are. No rule here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Floats = NDArray[np.float64]
+
+_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
+"""Stirling's series of the logarithm of the gamma function."""
+
+_SHIFT = 8
+"""Arguments are raised by this much before the series, which is then exact to 1e-13."""
+
+_ROUNDS = 3000
+"""Steps of the continued fraction at most; it needs about the square root of the larger argument."""
+
+_TINY = 1e-300
+_PRECISION = 1e-13
+
+HOPELESS = 1e-12
+"""A tail that Chernoff's bound puts below this is reported as 0."""
+
+
+def log_gamma(of: Floats) -> Floats:
+    """Natural logarithm of the gamma function of positive numbers."""
+    product = np.ones_like(of)
+    for step in range(_SHIFT):
+        product = product * (of + step)
+    high = of + _SHIFT
+    inverse = 1 / high
+    series = np.zeros_like(of)
+    for factor in reversed(_SERIES):
+        series = series * inverse * inverse + factor
+    stirling = (high - 0.5) * np.log(high) - high + 0.5 * np.log(2 * np.pi) + series * inverse
+    return np.asarray(stirling - np.log(product))
+
+
+def beta_cdf(at: Floats, alpha: Floats, beta: Floats) -> Floats:
+    """The regularised incomplete beta function ``I_at(alpha, beta)``, elementwise; parameters are positive."""
+    at, alpha, beta = (np.asarray(each, np.float64) for each in np.broadcast_arrays(at, alpha, beta))
+    result = np.where(at >= 1, 1.0, 0.0)
+    inner = (at > 0) & (at < 1)
+    if inner.any():
+        result[inner] = _inner(at[inner], alpha[inner], beta[inner])
+    return result
+
+
+def _inner(at: Floats, alpha: Floats, beta: Floats) -> Floats:
+    """The fraction converges on one side of the mean only; the other side is the mirror image."""
+    mirrored = at > (alpha + 1) / (alpha + beta + 2)
+    x = np.where(mirrored, 1 - at, at)
+    a, b = np.where(mirrored, beta, alpha), np.where(mirrored, alpha, beta)
+    front = a * np.log(x) + b * np.log1p(-x) + log_gamma(a + b) - log_gamma(a) - log_gamma(b)
+    value = np.exp(front) * _fraction(x, a, b) / a
+    return np.asarray(np.clip(np.where(mirrored, 1 - value, value), 0.0, 1.0))
+
+
+def _fraction(x: Floats, a: Floats, b: Floats) -> Floats:
+    """Lentz's evaluation of the continued fraction of the incomplete beta function (Press et al., section 6.4)."""
+    c = np.ones_like(x)
+    d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    value = d.copy()
+    for m in range(1, _ROUNDS):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / _away_from_zero(1 + even * d)
+        c = _away_from_zero(1 + even / c)
+        value *= d * c
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        d = 1 / _away_from_zero(1 + odd * d)
+        c = _away_from_zero(1 + odd / c)
+        value *= d * c
+        if np.abs(d * c - 1).max(initial=0) < _PRECISION:
+            break
+    return value
+
+
+def _away_from_zero(of: Floats) -> Floats:
+    return np.where(np.abs(of) < _TINY, _TINY, of)
+
+
+def upper_tail(failed: Floats, calls: Floats, rate: Floats) -> Floats:
+    """``P(X >= failed)`` where that is less than about a half, else 1: nobody is convicted below the expectation."""
+    return _tail(failed, calls, rate, above=True)
+
+
+def lower_tail(failed: Floats, calls: Floats, rate: Floats) -> Floats:
+    """``P(X <= failed)`` where that is less than about a half, else 1: nobody is acquitted above the expectation."""
+    return _tail(failed, calls, rate, above=False)
+
+
+def _tail(failed: Floats, calls: Floats, rate: Floats, *, above: bool) -> Floats:
+    x, n, p = (np.asarray(each, np.float64) for each in np.broadcast_arrays(failed, calls, rate))
+    result = np.ones(x.shape)
+    with np.errstate(invalid="ignore"):
+        telling = (n > 0) & (p > 0) & (p < 1) & ((x > n * p) if above else (x < n * p))
+    if not telling.any():
+        return result
+    x, n, p = x[telling], n[telling], p[telling]
+    share = np.clip(x / n, 1e-15, 1 - 1e-15)
+    bound = -n * (share * np.log(share / p) + (1 - share) * np.log((1 - share) / (1 - p)))
+    tail = np.zeros(x.shape)
+    # Between integers Chernoff's bound may be off by the whole call that separates both tails.
+    close = bound > np.log(HOPELESS) + np.log(p) if above else bound > np.log(HOPELESS) + np.log1p(-p)
+    x, n, p = x[close], n[close], p[close]
+    if above:
+        tail[close] = beta_cdf(p, x, n - x + 1)
+    else:
+        tail[close] = beta_cdf(1 - p, np.maximum(n - x, 1e-9), x + 1)
+    result[telling] = tail
+    return result
+
+
+def exceeds(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
+    """Whether ``upper_tail`` is below ``level`` (at most 1 %), without computing it where bounds decide."""
+    return _below(upper_tail, (failed, calls, rate, level), above=True, undecided_from=2.0)
+
+
+def falls_short(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
+    """Whether ``lower_tail`` is below ``level`` (at most 20 %), without computing it where bounds decide."""
+    return _below(lower_tail, (failed, calls, rate, level), above=False, undecided_from=0.25)
+
+
+def _below(
+    tail: Callable[[Floats, Floats, Floats], Floats],
+    counts: tuple[Floats, Floats, Floats, Floats | float],
+    *,
+    above: bool,
+    undecided_from: float,
+) -> NDArray[np.bool_]:
+    """Nearer than ``undecided_from`` standard deviations no tail is so small; far off, Chernoff's bound is already.
+
+    The bound is taken one call nearer to the expectation, because it is proved for whole calls only.
+    """
+    x, n, p, at_most = (np.asarray(each, np.float64) for each in np.broadcast_arrays(*counts))
+    sign = 1.0 if above else -1.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        usual = (n > 0) & (p > 0) & (p < 1)
+        apart = usual & (sign * (x - n * p) > undecided_from * np.sqrt(n * p * (1 - p)))
+        nearer = np.clip((x - sign) / n, 1e-15, 1 - 1e-15)
+        bound = -n * (nearer * np.log(nearer / p) + (1 - nearer) * np.log((1 - nearer) / (1 - p)))
+        clear = apart & (sign * (nearer - p) > 0) & (bound < np.log(at_most))
+    result = np.asarray(clear)
+    open_ = apart & ~clear
+    if open_.any():
+        result[open_] = tail(x[open_], n[open_], p[open_]) < at_most[open_]
+    return result
+
+
+def wilson_upper(failed: Floats, calls: Floats, z: float) -> Floats:
+    """Upper end of Wilson's interval for a rate; NaN without calls."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = failed / calls
+        spread = z * np.sqrt(rate * (1 - rate) / calls + z * z / (4 * calls * calls))
+        return np.asarray((rate + z * z / (2 * calls) + spread) / (1 + z * z / calls))
+
+
+def wilson_lower(failed: Floats, calls: Floats, z: float) -> Floats:
+    """Lower end of Wilson's interval for a rate; NaN without calls."""
+    return 1 - wilson_upper(calls - failed, calls, z)

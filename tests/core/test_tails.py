@@ -1,0 +1,85 @@
+"""The exact tails, against scipy and against what must hold of any distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exacto_plugin.core.tails import (
+    beta_cdf,
+    exceeds,
+    falls_short,
+    log_gamma,
+    lower_tail,
+    upper_tail,
+    wilson_lower,
+    wilson_upper,
+)
+
+
+def test_log_gamma_agrees_with_scipy() -> None:
+    """Over twelve orders of magnitude."""
+    special = pytest.importorskip("scipy.special")
+    of = np.logspace(-6, 6, 500)
+    assert np.allclose(log_gamma(of), special.gammaln(of), rtol=1e-11, atol=1e-11)
+
+
+def test_beta_cdf_agrees_with_scipy() -> None:
+    """For parameters from a tenth to a hundred thousand, near the mean and off it, integers or not."""
+    special = pytest.importorskip("scipy.special")
+    draw = np.random.default_rng(3)
+    a, b = 10 ** draw.uniform(-1, 5, (2, 3000))
+    at = np.clip(a / (a + b) * np.exp(draw.normal(0, 0.3, 3000)), 1e-6, 1 - 1e-6)
+    assert np.allclose(beta_cdf(at, a, b), special.betainc(a, b, at), rtol=0, atol=1e-8)
+
+
+def test_tails_agree_with_scipy_on_the_telling_side() -> None:
+    """Both tails are the binomial ones wherever the count lies on their side of the expectation."""
+    stats = pytest.importorskip("scipy.stats")
+    draw = np.random.default_rng(4)
+    n, p = draw.integers(20, 3000, 3000).astype(float), draw.uniform(0.001, 0.3, 3000)
+    x = np.clip(np.round(n * p + draw.normal(0, 3, 3000) * np.sqrt(n * p)), 0, n)
+    above, below = x > n * p, x < n * p
+    assert above.any()
+    assert below.any()
+    assert np.allclose(upper_tail(x, n, p)[above], stats.binom.sf(x - 1, n, p)[above], atol=1e-9)
+    assert np.allclose(lower_tail(x, n, p)[below], stats.binom.cdf(x, n, p)[below], atol=1e-9)
+
+
+@pytest.mark.parametrize(("x", "n", "p"), [(0.0, 50.0, 0.02), (1.0, 50.0, 0.02), (5.0, 0.0, 0.02), (3.0, 9.0, np.nan)])
+def test_nobody_is_convicted_at_or_below_the_expectation(x: float, n: float, p: float) -> None:
+    """Without calls, without a threshold, and with no more failures than expected, the tail is 1."""
+    assert upper_tail(np.array(x), np.array(n), np.array(p)) == 1.0
+
+
+def test_a_hundred_and_fifty_calls_without_failure_exclude_two_percent() -> None:
+    """The number behind readmission: 0.98 to the power of 150 is below 5 %, and of 140 it is not."""
+    assert lower_tail(np.array(0.0), np.array(150.0), np.array(0.02)) == pytest.approx(0.98**150)
+    assert lower_tail(np.array(0.0), np.array(140.0), np.array(0.02)) > 0.05
+
+
+@given(st.floats(0, 200), st.floats(0, 200), st.floats(0.001, 0.9), st.floats(0, 20))
+def test_more_failures_are_never_less_suspicious(x: float, more: float, p: float, further: float) -> None:
+    """The upper tail falls with every failure, also with fractions of one."""
+    n = np.array(x + more + further + 1.0)
+    tails = upper_tail(np.array([x, x + further]), np.array([n, n]), np.array([p, p]))
+    assert 0.0 <= tails[1] <= tails[0] + 1e-9 <= 1.0 + 1e-9
+
+
+def test_wilson_bounds_enclose_the_rate() -> None:
+    """One standard error either way; with nothing failed the upper bound is still above 0."""
+    assert wilson_lower(np.array(5.0), np.array(50.0), 1.0) < 0.1 < wilson_upper(np.array(5.0), np.array(50.0), 1.0)
+    assert wilson_upper(np.array(0.0), np.array(50.0), 1.0) == pytest.approx(1 / 51)
+
+
+def test_bounds_decide_as_the_exact_tails_do() -> None:
+    """The tests that skip most tails give the verdict of computing all of them, with effective counts too."""
+    draw = np.random.default_rng(6)
+    n, p = draw.uniform(5, 3000, 20_000), draw.uniform(0.001, 0.5, 20_000)
+    x = np.clip(n * p + draw.normal(0, 4, 20_000) * np.sqrt(n * p), 0, n)
+    for level in (0.000233, 0.00135):
+        assert (exceeds(x, n, p, level) == (upper_tail(x, n, p) < level)).all()
+    for level in (0.001, 0.05, 0.1):
+        assert (falls_short(x, n, p, level) == (lower_tail(x, n, p) < level)).all()
