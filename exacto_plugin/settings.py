@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.evaluation import EmptyArguments
 from exacto_plugin.core.model import Mode, Sort
 from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.schema_engine import EngineChoice
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings_faults import explain
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.tiers import Preset
 
 BLOCK = "exacto_settings"
 """Key of the block in LiteLLM's ``config.yaml``."""
@@ -31,6 +35,8 @@ DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, S
 class TierPreset(StrEnum):
     """Which rule turns measurements into tiers."""
 
+    ADAPTIVE = "adaptive"
+    """Exact tests against what the other deployments do, with a memory and a measured way back up."""
     OPENROUTER = "openrouter"
     """The rule and the numbers that OpenRouter publishes for Auto Exacto."""
 
@@ -53,6 +59,13 @@ def _no_bools(block: object) -> object:
         for key, value in block.items():
             if isinstance(value, bool):
                 raise ValueError(f"{key}: expected a number, got {str(value).lower()}")
+    return block
+
+
+def _no_bools_but_propensity(block: object) -> object:
+    """The same for the adaptive rule, which has one switch among its numbers."""
+    if isinstance(block, Mapping):
+        _no_bools({key: value for key, value in block.items() if key != "propensity_deranks"})
     return block
 
 
@@ -109,23 +122,36 @@ class Expose(_Block):
 class Tiers(_Block):
     """How measurements become tiers."""
 
-    preset: TierPreset = TierPreset.OPENROUTER
-    """``openrouter``: the published rule."""
+    preset: TierPreset = TierPreset.ADAPTIVE
+    """``adaptive``: the rule that works from 2 deployments and a request a minute on. ``openrouter``: the published
+    one, which needs 4 deployments with 100 to 200 recent answers each."""
     recompute_interval_s: Seconds = 300.0
     """Seconds between two recomputes; 5 minutes is what OpenRouter publishes for Auto Exacto."""
     openrouter: Annotated[PublishedRule, BeforeValidator(_no_bools)] = PublishedRule()
     """The numbers of the preset ``openrouter``."""
+    adaptive: Annotated[AdaptiveRule, BeforeValidator(_no_bools_but_propensity)] = AdaptiveRule()
+    """The numbers of the preset ``adaptive``."""
 
-    def rule(self) -> PublishedRule:
+    def rule(self) -> AdaptiveRule | PublishedRule:
         """The rule of the chosen preset."""
-        return self.openrouter
+        return self.adaptive if self.preset is TierPreset.ADAPTIVE else self.openrouter
+
+
+class Exploration(_Block):
+    """What measuring deployments may cost."""
+
+    share: Share = EXPLORATION_SHARE
+    """Share of the requests with tools that may be sent to a deployment in order to measure it. Only ``adaptive``
+    explores; the published rule does not. 0: never."""
 
 
 class Failover(_Block):
     """How many deployments one request may try."""
 
     max_attempts: Count | None = None
-    """Attempts of one request, the first included. null, the default: LiteLLM's own number (``num_retries``)."""
+    """Attempts of one request within a model group, the first included, each at another deployment; also after 402, 404
+    and errors before the first chunk of a chat stream, never after 400. A request may ask for fewer (``num_retries``);
+    fallbacks to other model groups count anew. null, the default: LiteLLM's own number (``num_retries``)."""
 
 
 class Scoring(_Block):
@@ -134,7 +160,8 @@ class Scoring(_Block):
     engine: EngineChoice = EngineChoice.AUTO
     """``auto``: the compiled validator where it is installed, since it is two orders of magnitude faster (measured)."""
     empty_arguments: EmptyArguments | None = None
-    """Reading of ``""``. null, the default: as the tier preset has it; ``openrouter`` reads it as invalid JSON."""
+    """Reading of ``""``. null, the default: as the tier preset has it; ``adaptive`` reads it as ``{}``, which is what
+    providers mean by it for tools without arguments, ``openrouter`` as invalid JSON."""
 
 
 class Settings(_Block):
@@ -161,6 +188,8 @@ class Settings(_Block):
     """What clients may see."""
     tiers: Tiers = Tiers()
     """How measurements become tiers."""
+    exploration: Exploration = Exploration()
+    """What measuring deployments may cost."""
     failover: Failover = Failover()
     """How many deployments one request may try."""
     scoring: Scoring = Scoring()
@@ -188,7 +217,15 @@ class Settings(_Block):
     @property
     def empty_arguments(self) -> EmptyArguments:
         """The reading of ``""`` that holds: what was configured, else the preset's own."""
-        return self.scoring.empty_arguments or EmptyArguments.INVALID_JSON
+        published = self.tiers.preset is TierPreset.OPENROUTER
+        return self.scoring.empty_arguments or (
+            EmptyArguments.INVALID_JSON if published else EmptyArguments.EMPTY_OBJECT
+        )
+
+    def rule(self) -> Preset:
+        """The rule of the chosen preset, with what it may spend on exploration."""
+        rule = self.tiers.rule()
+        return AdaptivePreset(rule, self.exploration.share) if isinstance(rule, AdaptiveRule) else rule
 
 
 def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Settings:

@@ -8,8 +8,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.evaluation import EmptyArguments
 from exacto_plugin.core.model import Mode, Sort
+from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.schema_engine import EngineChoice
 from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.settings import GroupSettings, Settings, TierPreset, load_settings
@@ -37,7 +39,7 @@ def test_no_block_means_the_documented_defaults() -> None:
     assert (settings.mode, settings.apply_share, settings.default_sort) == (Mode.APPLY, 1.0, Sort.AUTO)
     assert (settings.curated, settings.model_groups, settings.client_preferences) == ({}, {}, "allow")
     assert (settings.expose.headers, settings.expose.providers) == (True, True)
-    assert (settings.tiers.preset, settings.tiers.recompute_interval_s) == (TierPreset.OPENROUTER, 300.0)
+    assert (settings.tiers.preset, settings.tiers.recompute_interval_s) == (TierPreset.ADAPTIVE, 300.0)
     assert (settings.failover.max_attempts, settings.scoring.engine) == (None, EngineChoice.AUTO)
 
 
@@ -98,16 +100,33 @@ def test_text_from_environment_variables_is_understood() -> None:
 
 def test_the_numbers_of_the_published_rule_can_be_changed_one_by_one() -> None:
     """What is not named keeps the published number, and an empty part keeps all of them."""
-    rule = _load("tiers: {openrouter: {min_peers: 3, tool_call_requests: '50'}}").tiers.rule()
+    rule = _load("tiers: {preset: openrouter, openrouter: {min_peers: 3, tool_call_requests: '50'}}").tiers.rule()
+    assert isinstance(rule, PublishedRule)
     assert (rule.min_peers, rule.tool_call_requests) == (3, 50)
     assert (rule.tool_call_deviations, rule.tool_call_window_s) == (2.0, 7200.0)
-    assert _load("tiers: {openrouter: }").tiers.rule() == load_settings(None).tiers.rule()
+    assert _load("tiers: {openrouter: }").tiers == load_settings(None).tiers
+
+
+def test_the_numbers_of_the_adaptive_rule_and_what_it_may_explore() -> None:
+    """The default preset takes numbers one by one, its one switch, and the share of probes from its own part."""
+    settings = _load("{tiers: {adaptive: {peer_cap: '0.03', propensity_deranks: on}}, exploration: {share: 0.01}}")
+    rule = settings.rule()
+    assert isinstance(rule, AdaptivePreset)
+    assert (rule.rule.peer_cap, rule.rule.propensity_deranks, rule.exploration_share) == (0.03, True, 0.01)
+    assert rule.rule.cover == AdaptiveRule().cover
+    assert load_settings(None).rule() == AdaptivePreset(AdaptiveRule(), 0.02)
+    assert isinstance(_load("tiers: {preset: openrouter}").rule(), PublishedRule)
 
 
 def test_empty_arguments_follow_the_preset_unless_configured() -> None:
     """The published rule reads "" as invalid JSON; an operator may say otherwise."""
-    assert load_settings(None).empty_arguments is EmptyArguments.INVALID_JSON
-    assert _load("scoring: {empty_arguments: empty_object}").empty_arguments is EmptyArguments.EMPTY_OBJECT
+    assert load_settings(None).empty_arguments is EmptyArguments.EMPTY_OBJECT
+    published = "tiers: {preset: openrouter}"
+    assert _load(published).empty_arguments is EmptyArguments.INVALID_JSON
+    assert (
+        _load(published + "\nscoring: {empty_arguments: empty_object}").empty_arguments is EmptyArguments.EMPTY_OBJECT
+    )
+    assert _load("scoring: {empty_arguments: invalid_json}").empty_arguments is EmptyArguments.INVALID_JSON
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,11 @@ def test_empty_arguments_follow_the_preset_unless_configured() -> None:
         ("tires: {}", "exacto_settings.tires: unknown key, expected one of mode, apply_share"),
         ("tires: {}", "(did you mean tiers?)"),
         ("rescue: {enabled: true}", "exacto_settings.rescue: unknown key"),
-        ("tiers: {preset: best}", "exacto_settings.tiers.preset: got 'best', expected one of openrouter"),
+        ("tiers: {preset: best}", "exacto_settings.tiers.preset: got 'best', expected one of adaptive, openrouter"),
+        ("tiers: {adaptive: {peer_cap: on}}", "tiers.adaptive.peer_cap: got true, expected a number"),
+        ("tiers: {adaptive: {good_tail: 0.7}}", "tiers.adaptive.good_tail: got 0.7, expected "),
+        ("tiers: {adaptive: {peer_cpa: 1}}", "(did you mean peer_cap?)"),
+        ("exploration: {share: 2}", "exacto_settings.exploration.share: got 2, expected at most 1"),
         ("tiers: {recompute_interval: 5}", "exacto_settings.tiers.recompute_interval: unknown key"),
         (
             "tiers: {recompute_interval_s: 0}",

@@ -1,0 +1,27 @@
+"""Makes tool calls work: orders a model's deployments by measured quality, for LiteLLM's proxy and Python SDK.
+
+On the proxy, ``litellm_settings: {callbacks: ["exacto_plugin.callback"]}`` is all there is to configure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.errors import ExactoError, PolicyError, SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+    callback: ExactoCallback
+
+__version__ = "0.1.0"
+
+__all__ = ["ExactoError", "PolicyError", "SettingsError", "StoreError", "__version__", "callback"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "callback":
+        from exacto_plugin.litellm_hooks.proxy import proxy_callback
+
+        return proxy_callback()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,286 @@
+"""Pure ASGI middleware in front of LiteLLM's router: slugs, ``models``, response headers, refusals.
+
+It sits before LiteLLM's authentication, so a key restricted to ``x`` may call ``x:exacto`` and the budget of ``x``
+still counts. The body is parsed once and handed on in LiteLLM's own place for it. No state lives on the middleware.
+
+``uvicorn exacto_plugin.asgi:app`` serves LiteLLM's proxy with the plugin, for people who start it that way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from exacto_plugin.core.policy import Slug, split_slug
+from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.refusal import told_by
+from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_NOT_PRINTABLE = re.compile(rb"[^ -~]")
+
+_MODEL_ROUTE = re.compile(
+    r"/(chat/completions|completions|responses(/compact|/input_tokens)?|messages(/count_tokens)?|embeddings"
+    r"|rerank|moderations|images/(generations|edits|variations)|audio/(speech|transcriptions)|utils/token_counter"
+    r"|interactions|ocr|videos)/?$"
+)
+"""Routes whose JSON body carries a ``model``; administration (``/key/generate`` has ``models``) is not among them."""
+
+_PATH_HEADS = ("/openai/deployments/", "/engines/", "/models/")
+_PATH_TAIL = re.compile(
+    r"(?:/(?:chat/completions|completions|embeddings|images/generations|audio/speech)"
+    r"|:(?:generateContent|streamGenerateContent|countTokens))$"
+)
+"""Routes that carry the model in the path: Azure's, OpenAI's old engines, Gemini's."""
+
+
+class PathModel(NamedTuple):
+    """A path that carries a model, taken apart."""
+
+    head: str
+    model: str
+    tail: str
+
+
+def path_model(path: str) -> PathModel | None:
+    """Take a path that carries a model apart, in time linear in its length: anybody may send one of any length."""
+    tail = _PATH_TAIL.search(path)
+    if tail is None:
+        return None
+    begins = max((at + len(head) for head in _PATH_HEADS if (at := path.rfind(head, 0, tail.start())) >= 0), default=-1)
+    model = path[begins : tail.start()] if begins >= 0 else ""
+    if not model or model.startswith("/") or model.endswith("/"):
+        return None
+    return PathModel(path[:begins], model, tail.group())
+
+
+class ExactoMiddleware:
+    """Wraps LiteLLM's router.
+
+    Args:
+        app: the ASGI application behind it.
+        runtime: the plugin's parts.
+        router: gives LiteLLM's current router, or None before it exists.
+    """
+
+    def __init__(self, app: ASGIApp, runtime: Runtime, router: Callable[[], Any]) -> None:
+        self._app = app
+        self._runtime = runtime
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        found = path_model(scope["path"])
+        if found is None and _MODEL_ROUTE.search(scope["path"]) is None:
+            await self._app(scope, receive, send)
+            return
+        state = RequestState(http=True)
+        CURRENT.set(state)
+        faults = self._runtime.faults
+        faults.guarded("router", lambda: self._runtime.greet(self._router()), None)
+        if found is not None:
+            faults.guarded("path", lambda: self._rewrite_path(scope, found, state), None)
+        if faults.guarded("body", lambda: _is_json(scope), False):
+            raw, receive = await _read_body(receive)
+            changed = faults.guarded("body", lambda: self._rewrite(scope, raw, state), None)
+            receive = _replay(raw, changed, receive)
+        await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
+
+    def _rewrite_path(self, scope: Scope, found: PathModel, state: RequestState) -> None:
+        router = self._router()
+        if router is None or ":" not in found.model:
+            return
+        slug = split_slug(found.model, resolver(router))
+        if slug.suffixes:
+            self._take(scope, state, found.model, slug)
+            scope["path"] = f"{found.head}{slug.base}{found.tail}"
+            scope["raw_path"] = scope["path"].encode()
+
+    def _rewrite(self, scope: Scope, raw: bytes, state: RequestState) -> dict[str, Any] | None:
+        """Parse once, rewrite when needed, hand the parsed body on; returns the body when it changed."""
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return None  # LiteLLM repairs or reports broken JSON itself
+        if not isinstance(body, dict):
+            return None
+        router = self._router()
+        before = None
+        if router is not None and needs_rewrite(body):
+            asked = body.get("model")
+            before = dict(body)
+            resolve = resolver(router)
+            state.batch = batch_slugs(asked, resolve, lambda name: router.get_model_from_alias(name) or name)
+            slug = rewrite_body(
+                body,
+                resolve,
+                preferences=self._runtime.settings.client_preferences == "allow",
+                reads_models=lambda name: leads_to_openrouter(router, name),
+            )
+            if slug is not None:
+                self._take(scope, state, asked if isinstance(asked, str) else before["models"][0], slug)
+        state.fallbacks = bool(body.get("fallbacks"))
+        scope["parsed_body"] = (tuple(body), body)
+        return dict(body) if before is not None and before != body else None
+
+    @staticmethod
+    def _take(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
+        state.slug = slug
+        scope[CLIENT_MODEL_KEY] = requested
+
+
+class _Responder:
+    """The ``send`` of one request: adds our headers, and turns a refusal into its own status and body."""
+
+    def __init__(self, send: Send, state: RequestState, runtime: Runtime, path: str) -> None:
+        self._send = send
+        self._state = state
+        self._runtime = runtime
+        self._anthropic = "/messages" in path
+        self._held: Message | None = None
+        self._body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            self._runtime.faults.guarded("headers", lambda: self._add_headers(message), None)
+            if self._state.refusals and message["status"] == 400:
+                self._held = message
+                return
+        elif self._held is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._finish(self._held)
+            return
+        await self._send(message)
+
+    async def _finish(self, start: Message) -> None:
+        """The whole error body is there: it is ours to replace only if it tells of the refusal."""
+        body = bytes(self._body)
+        start, body = self._runtime.faults.guarded("refusal", lambda: self._refused(start, body), (start, body))
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _refused(self, start: Message, body: bytes) -> tuple[Message, bytes]:
+        refusal = told_by(body, self._state.refusals)
+        if refusal is None:
+            return start, body
+        body = refusal.body(anthropic=self._anthropic)
+        kept = [(k, v) for k, v in start["headers"] if k.lower() not in (b"content-length", b"retry-after")]
+        kept.append((b"content-length", str(len(body)).encode()))
+        return {**start, "status": refusal.status, "headers": [*kept, *refusal.headers()]}, body
+
+    def _add_headers(self, message: Message) -> None:
+        settings, state = self._runtime.settings, self._state
+        if not settings.expose.headers or state.policy is None:
+            return
+        pairs = {"x-exacto-policy": state.policy.sort.value, "x-exacto-decision": state.decision_id}
+        if state.snapshot_id:
+            pairs["x-exacto-snapshot"] = state.snapshot_id
+        served = state.served_by
+        # A header that may turn out wrong is left out: LiteLLM can move a stream after these headers are sent.
+        if served is not None and not (state.may_move and message["status"] == 200):
+            if served.tier is not None:
+                pairs["x-exacto-tier"] = served.tier.value
+            if settings.expose.providers:
+                pairs["x-exacto-deployment"] = served.candidate.key
+                pairs["x-exacto-provider"] = served.candidate.provider
+        headers = list(message.get("headers", ()))
+        headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
+        message["headers"] = headers
+
+
+def _header(value: str) -> bytes:
+    """``value`` as a header may hold it; the name of a wildcard's deployment ends with what the client asked for."""
+    return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
+
+
+def _is_json(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            kind: bytes = value.split(b";", 1)[0].strip().lower()
+            return kind == b"application/json" or kind.endswith(b"+json")
+    return True  # LiteLLM reads a body without a content type as JSON
+
+
+async def _read_body(receive: Receive) -> tuple[bytes, Receive]:
+    """The whole body, and a ``receive`` that still knows about a client that left."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts), _always(message)
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts), receive
+
+
+def _always(message: Message) -> Receive:
+    async def left() -> Message:
+        return message
+
+    return left
+
+
+def _replay(raw: bytes, changed: dict[str, Any] | None, receive: Receive) -> Receive:
+    """A ``receive`` that gives the body once and then whatever the connection says.
+
+    A changed body is written as JSON only when somebody reads it: LiteLLM takes the parsed one, and writing a long
+    list of tools costs more than all the rest of the middleware.
+    """
+    sent = False
+
+    async def replayed() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        body = raw if changed is None else orjson.dumps(changed)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def attach(app: Any, runtime: Runtime, router: Callable[[], Any]) -> str:
+    """Put the middleware in front of LiteLLM's router, before or after the application started.
+
+    Returns:
+        How it was attached: ``already``, ``added``, ``spliced`` or ``wrapped``.
+    """
+    if getattr(app.state, "exacto", None) is not None:
+        return "already"
+    app.state.exacto = runtime
+    if app.middleware_stack is None:
+        app.add_middleware(ExactoMiddleware, runtime=runtime, router=router)
+        return "added"
+    node: Any = app.middleware_stack
+    while (inner := getattr(node, "app", None)) is not None and inner is not app.router:
+        node = inner
+    if inner is None:  # an unknown stack: outside of everything is the place that is always there
+        app.middleware_stack = ExactoMiddleware(app.middleware_stack, runtime, router)
+        return "wrapped"
+    node.app = ExactoMiddleware(inner, runtime, router)
+    return "spliced"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from exacto_plugin.litellm_hooks.proxy import proxy_app
+
+        return proxy_app()
+    raise AttributeError(name)

@@ -1,0 +1,1 @@
+"""The LiteLLM seam: everything that knows LiteLLM's hooks, dictionaries and internals."""

@@ -1,0 +1,207 @@
+"""The LiteLLM callback: each hook hands over to routing or scoring and fails open."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import openai
+from litellm.integrations.custom_logger import CustomLogger
+
+from exacto_plugin.core.policy import SORTING_SUFFIXES
+from exacto_plugin.litellm_hooks.answers import is_health_check
+from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
+from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
+from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+
+def _sent_as_is(_self: Any, kwargs: dict[str, Any], *_a: Any, **_k: Any) -> dict[str, Any]:
+    return _without_ours(kwargs)
+
+
+def _open_or_refused(
+    self: ExactoCallback,
+    model: str,
+    healthy_deployments: list[Any],
+    messages: Any,
+    request_kwargs: Any = None,
+    *_a: Any,
+    **_k: Any,
+) -> list[Any]:
+    """A fault while filtering leaves LiteLLM's list as it is, but for a curated list, which fails closed."""
+    kwargs = request_kwargs if isinstance(request_kwargs, dict) else {}
+    if self.faults.guarded("filter", lambda: self.promises_curated(model, kwargs), False):
+        # From None: LiteLLM writes down what it is raised from, and nobody knows what that quotes.
+        error = ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
+        raise self.refused(error) from None
+    return healthy_deployments
+
+
+class ExactoCallback(CustomLogger):
+    """What ``litellm_settings.callbacks: ["exacto_plugin.callback"]`` loads.
+
+    LiteLLM calls the hooks of concurrent requests interleaved on one event loop; the callback itself holds no
+    per-request state.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self.faults = runtime.faults
+        self.routing = Routing(runtime)
+        self.scoring = Scoring(runtime)
+
+    @fail_open("filter", otherwise=_open_or_refused)
+    async def async_filter_deployments(
+        self,
+        model: str,
+        healthy_deployments: list[Any],
+        messages: list[Any] | None,
+        request_kwargs: dict[str, Any] | None = None,
+        parent_otel_span: Any = None,
+    ) -> list[Any]:
+        """Hard filters, before LiteLLM sorts, falls back or balances. A curated list is a promise: it fails closed."""
+        if not isinstance(request_kwargs, dict):
+            return healthy_deployments
+        self.faults.guarded("timer", self.runtime.ensure_started, None)
+        try:
+            if self._unread(model, healthy_deployments):
+                raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
+            return await self.routing.filter(model, healthy_deployments, request_kwargs, messages)
+        except ExactoRefusedError as error:
+            raise self.refused(error) from None
+
+    def promises_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
+        """Whether this attempt may only go to a curated list; asked when the routing itself cannot tell."""
+        state = CURRENT.get()
+        suffixes = kwargs.get(HOP_KEY)
+        if isinstance(suffixes, str):
+            curated = "exacto" in suffixes.split(":")
+        else:
+            curated = state is not None and state.slug is not None and state.slug.curated
+        return curated and self.runtime.settings.curated_list(model) is not None
+
+    def _unread(self, model: str, deployments: list[Any]) -> bool:
+        """Whether a slug with ``:exacto`` came here whole, through a wildcard, and would lead past its curated list."""
+        base, *suffixes = model.split(":")
+        if "exacto" not in suffixes or self.runtime.knows_group(model):
+            return False
+        group = ":".join([base, *(suffix for suffix in suffixes if suffix not in SORTING_SUFFIXES)])
+        listed = self.runtime.settings.curated_list(group) is not None
+        return listed and not all(is_openrouter(deployment) for deployment in deployments)
+
+    @staticmethod
+    def refused(error: ExactoRefusedError) -> ExactoRefusedError:
+        """``error``, kept for the middleware, which tells the client."""
+        state = CURRENT.get()
+        if state is not None:
+            state.refusals.append(error.refusal)
+        return error
+
+    @fail_open("alias")
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
+    ) -> dict[str, Any] | None:
+        """What only this key or team has: aliases with suffixes, and fallbacks of its own."""
+        state = CURRENT.get()
+        if state is None:
+            return None
+        take_alias(data, user_api_key_dict, state)
+        for router in self.runtime.routers:
+            take_fallbacks(data, state, resolver(router))
+        return data
+
+    @fail_open("pre_call", otherwise=_sent_as_is)
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
+        """Remember which deployment is called, keep the original tools, and take our keys out of the request."""
+        if is_health_check(kwargs):
+            return _without_ours(kwargs)
+        state = self._picked(kwargs)
+        logging_obj = kwargs.get("litellm_logging_obj")
+        details = getattr(logging_obj, "model_call_details", None)
+        if isinstance(details, dict):
+            details[LOG_KEY] = state
+            # Set once: LiteLLM may serve one surface through another and come back with translated tools.
+            if TOOLS_KEY not in details and offers_tools(kwargs):
+                details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
+        return _without_ours(kwargs)
+
+    def _picked(self, kwargs: dict[str, Any]) -> RequestState:
+        place = (metadata_of(kwargs).get("attempted_retries"), kwargs.get("fallback_depth"))
+        before = CURRENT.get()
+        previous = before.served_by if before is not None else None
+        if previous is not None and previous.place != place and not hop_of(kwargs).fresh:
+            # LiteLLM tries again after a failure only, and does not tell of every one: of streams only the first.
+            self.scoring.failed(previous, None, "broken_stream")
+        state = self.routing.picked(kwargs)
+        attempt = state.served_by
+        if attempt is not None and attempt.began is None:
+            attempt.place = place
+            attempt.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
+        return state
+
+    @fail_open("score")
+    async def async_log_success_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """Score a finished answer, whole or streamed; runs after the client has it."""
+        self.scoring.answered(kwargs, response_obj, start_time, end_time)
+
+    @fail_open("score")
+    async def async_post_call_failure_deployment_hook(
+        self,
+        request_data: Mapping[str, Any],
+        exception: Exception,
+        call_type: Any,
+        fallback_depth: int | None = None,
+    ) -> None:
+        """Record a failed attempt; called once per attempt, but not for failures inside a stream."""
+        if is_health_check(request_data):
+            return
+        details = getattr(request_data.get("litellm_logging_obj"), "model_call_details", None)
+        attempt = attempt_of(details or request_data, request_data.get("model_info") or {})
+        self.scoring.failed(attempt, exception)
+        self.routing.failover.failed(exception)
+
+    @fail_open("score")
+    async def async_log_failure_event(
+        self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """Record a stream that broke; LiteLLM calls this once per request, for its first failure."""
+        error = kwargs.get("exception")
+        if isinstance(error, BaseException) and kwargs.get("stream") and not is_health_check(kwargs):
+            self.scoring.broke(kwargs, error)
+
+    @fail_open("score")
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> None:
+        """Record a stream that broke after another attempt had failed, of which no log event tells."""
+        state = CURRENT.get()
+        # Errors of the client's key, of a budget or of a guardrail say nothing about the deployment.
+        if state is not None and request_data.get("stream") and isinstance(original_exception, openai.APIError):
+            self.scoring.broke_last(state, original_exception)
+
+
+def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
+    kwargs.pop(HOP_KEY, None)
+    if ("provider" in kwargs or "models" in kwargs) and not is_openrouter({"litellm_params": kwargs}):
+        kwargs.pop("provider", None)
+        kwargs.pop("models", None)
+    return kwargs

@@ -1,0 +1,169 @@
+"""``failover.max_attempts``: how many deployments of a model group one request may try, and after which errors.
+
+Without it everything here stands aside and LiteLLM's own number of attempts holds. With it, LiteLLM's own retry loop is
+told how long to be and when to go on: also after 402, 404 and errors before the first chunk of a stream, which LiteLLM
+never takes to another deployment by itself; never after 400, which is the caller's. Nothing is retried here.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import openai
+from litellm.exceptions import MidStreamFallbackError
+
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request_state import CURRENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AsyncExitStack
+
+    from exacto_plugin.core.model import Candidate
+    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+_CALLERS_FAULT: Final = 400
+_WALKS_ON: Final = frozenset({402, 404})
+"""A provider without credit, or without the model: another one may serve."""
+
+
+class Failover:
+    """Counts attempts and judges errors. One per process; what it knows of a request is in the request's state."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    @property
+    def limit(self) -> int | None:
+        """Attempts within a model group; None leaves them to LiteLLM."""
+        return self._runtime.settings.failover.max_attempts
+
+    @staticmethod
+    def enter(state: RequestState, group: str, suffixes: object) -> None:
+        """Note which walk an attempt belongs to; another group, or an entry with suffixes of its own, counts anew."""
+        walk = (group, suffixes)
+        if state.walk != walk:
+            state.walk = walk
+            state.walk_from = len(state.attempts)
+            state.walk_over = False
+
+    def spent(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
+        """Whether a walk has no attempt left: enough were made, nobody is left to try, or the request is at fault."""
+        limit = self.limit
+        if limit is None:
+            return False
+        if state.walk_over or len(state.attempts) - state.walk_from >= limit:
+            return True
+        tried = state.tried
+        return all(one.id in tried for one in candidates)
+
+    def prepared(self, kept: Sequence[Mapping[str, Any]], state: RequestState) -> list[Mapping[str, Any]]:
+        """The untried of ``kept`` (all, when all were tried), each told how long LiteLLM's retry loop shall be.
+
+        LiteLLM reads ``num_retries`` of the chosen deployment, unless the request has its own. Shallow copies carry it.
+        """
+        limit = self.limit
+        if limit is None:
+            return list(kept)
+        tried = state.tried
+        left = [one for one in kept if one["model_info"]["id"] not in tried] or kept
+        return [{**one, "litellm_params": {**one["litellm_params"], "num_retries": limit - 1}} for one in left]
+
+    def failed(self, error: BaseException) -> None:
+        """Remember what an attempt failed with, for the end of the walk.
+
+        LiteLLM's own walks (over ``order`` levels, by weight, under a retry policy) do not ask ``goes_on``, and go on
+        after a 400 too. They end where the next attempt would be picked.
+        """
+        state = self._walking()
+        if state is not None and isinstance(error, openai.APIError) and not isinstance(error, ExactoRefusedError):
+            state.last_error = error
+            state.walk_over = state.walk_over or getattr(error, "status_code", None) == _CALLERS_FAULT
+
+    def goes_on(self, error: Exception) -> bool | None:
+        """Whether LiteLLM shall retry after ``error``; None leaves the judgement to LiteLLM."""
+        state = self._walking()
+        if state is None:
+            return None
+        self.failed(error)
+        if self.spent(state, state.candidates.values()):
+            return False
+        return True if getattr(error, "status_code", None) in _WALKS_ON else None
+
+    def _walking(self) -> RequestState | None:
+        """The state of a request whose attempts are counted here: there is a limit, and the router picks for it."""
+        state = CURRENT.get() if self.limit is not None else None
+        return state if state is not None and state.policy is not None else None
+
+    @staticmethod
+    def end() -> NoReturn:
+        """End a walk that has no attempt left with what its last attempt failed with.
+
+        Raises:
+            Exception: that error, which tells more than "no deployments available" would.
+        """
+        state = CURRENT.get()
+        if state is None or state.last_error is None:
+            raise LookupError("no attempt has failed")
+        raise state.last_error
+
+    async def opened(self, stream: Any, slot: AsyncExitStack | None) -> Any:
+        """``stream`` with its first chunk read, so that an error before it can still go to another deployment.
+
+        Args:
+            stream: LiteLLM's stream of an attempt.
+            slot: what is held while the stream is open.
+
+        Raises:
+            Exception: the provider's error, as LiteLLM translates it.
+        """
+        if self._walking() is None:
+            return stream
+        broken = True
+        try:
+            first = await anext(stream, _ENDED)
+            broken = False
+        except MidStreamFallbackError as error:
+            if error.original_exception is None:
+                raise
+            raise error.original_exception from error
+        finally:
+            if broken:
+                await _closed(stream, slot)
+        return _OpenedStream(stream, first)
+
+
+async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:
+    if slot is not None:
+        await slot.aclose()
+    with suppress(Exception):  # a stream that broke may not close in good order either
+        await stream.aclose()
+
+
+_READ: Final = object()
+_ENDED: Final = object()
+
+
+class _OpenedStream:
+    """A stream whose first chunk was read already; everything else is the stream's own."""
+
+    def __init__(self, stream: Any, first: object) -> None:
+        self._stream = stream
+        self._first = first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __aiter__(self) -> _OpenedStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        first = self._first
+        if first is _ENDED:
+            raise StopAsyncIteration
+        if first is _READ:
+            return await anext(self._stream)
+        self._first = _READ
+        return first

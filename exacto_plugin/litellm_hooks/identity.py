@@ -1,0 +1,152 @@
+"""Who is who: LiteLLM's deployment dictionaries become :class:`Candidate`.
+
+A deployment keeps its history under ``model_info.id`` when the operator set one, else under a fingerprint of provider,
+model and host, so that a rotated key does not start from nothing. Keys and credentials are never part of a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import litellm
+
+from exacto_plugin.core.model import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_GENERATED_ID = re.compile(r"[0-9a-f]{64}")
+"""LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
+
+_GENERIC_PROVIDERS = frozenset({"openai", "custom_openai", "openai_like", "hosted_vllm", "litellm_proxy", ""})
+"""LiteLLM providers that say which protocol is spoken, not who serves."""
+
+
+def host_of(api_base: object) -> str:
+    """``host[:port]`` of an API base; empty without one."""
+    if not isinstance(api_base, str) or not api_base:
+        return ""
+    parts = urlsplit(api_base if "//" in api_base else f"//{api_base}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return f"{parts.hostname or ''}{f':{port}' if port else ''}"
+
+
+def provider_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> str:
+    """Who serves a deployment: ``model_info.provider``, else LiteLLM's provider, else the API host's own name."""
+    named = model_info.get("provider")
+    if isinstance(named, str) and named:
+        return named
+    custom = litellm_params.get("custom_llm_provider")
+    model = str(litellm_params.get("model") or "")
+    provider = custom if isinstance(custom, str) and custom else model.split("/", 1)[0] if "/" in model else ""
+    host = host_of(litellm_params.get("api_base"))
+    if not host or provider not in _GENERIC_PROVIDERS:
+        return provider or "openai"
+    return _owner_of_host(host)
+
+
+def _owner_of_host(host: str) -> str:
+    """``api.deepinfra.com`` -> ``deepinfra``; addresses and bare names stay as they are, with their port."""
+    labels = host.split(":", 1)[0].split(".")
+    if len(labels) < 2 or labels[-1].isdigit():
+        return host
+    return labels[-2] if len(labels[-2]) > 3 or len(labels) == 2 else labels[-3]
+
+
+def same_provider(asked: str, provider: str) -> bool:
+    """Whether a provider slug means ``provider``; a base slug matches all of its endpoints.
+
+    Case, spaces, underscores and LiteLLM's ``_ai`` ending make no difference: ``Fireworks`` means ``fireworks_ai``.
+    """
+    wanted, have = _plain(asked), _plain(provider)
+    return wanted == have or have.startswith(f"{wanted}/")
+
+
+def _plain(provider: str) -> str:
+    base, slash, endpoint = re.sub(r"[\s_]+", "-", provider.strip().lower()).partition("/")
+    return f"{base.removesuffix('-ai')}{slash}{endpoint}"
+
+
+def matches(entry: str, candidate: Candidate) -> bool:
+    """Whether an entry of a curated list names this deployment, by deployment id or provider."""
+    return entry in (candidate.id, candidate.key) or same_provider(entry, candidate.provider)
+
+
+def price_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> float | None:
+    """USD per prompt token plus USD per completion token; None when either is unknown."""
+    total = 0.0
+    for field in ("input_cost_per_token", "output_cost_per_token"):
+        value = litellm_params.get(field)
+        if value is None:
+            value = model_info.get(field)
+        if value is None:
+            value = (litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}).get(field)
+        try:
+            total += float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return None
+    return total
+
+
+def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candidate:
+    """Build the candidate of one entry of ``router.model_list`` (or of a filter's healthy deployments).
+
+    Args:
+        deployment: LiteLLM's dictionary with ``litellm_params`` and ``model_info``.
+        asked_model: the public model name that was asked for; part of the name of a wildcard's deployment.
+    """
+    params: Mapping[str, Any] = deployment.get("litellm_params") or {}
+    info: Mapping[str, Any] = deployment.get("model_info") or {}
+    litellm_id = str(info.get("id") or "")
+    provider = provider_of(params, info)
+    key = litellm_id
+    if not litellm_id or _GENERATED_ID.fullmatch(litellm_id):
+        key = fingerprint(provider, str(params.get("model") or ""), host_of(params.get("api_base")))
+    if "*" in str(deployment.get("model_name") or ""):
+        key = f"{key}:{asked_model}"
+    order = params.get("order")
+    try:
+        level = int(order) if order is not None else None
+    except (TypeError, ValueError):
+        level = None
+    return Candidate(litellm_id or key, key, provider, price_of(params, info), level)
+
+
+def fingerprint(provider: str, model: str, host: str) -> str:
+    """A short stable name for a deployment that the operator did not name; holds no key."""
+    digest = hashlib.blake2b(f"{provider}\0{model}\0{host}".encode(), digest_size=5).hexdigest()
+    return f"{_plain(provider).replace('/', '-').replace(':', '-')}-{digest}"
+
+
+class CandidateCache:
+    """Remembers candidates by LiteLLM id; an entry is rebuilt when LiteLLM replaced the deployment's parameters."""
+
+    def __init__(self, limit: int = 20_000) -> None:
+        self._limit = limit
+        self._known: dict[tuple[str, str], tuple[object, Candidate]] = {}
+
+    def get(self, deployment: Mapping[str, Any], asked_model: str) -> Candidate:
+        """The candidate of ``deployment`` when ``asked_model`` was asked for."""
+        params = deployment.get("litellm_params")
+        info = deployment.get("model_info") or {}
+        name = (str(info.get("id") or ""), asked_model)
+        known = self._known.get(name)
+        if known is not None and known[0] is params:
+            return known[1]
+        candidate = candidate_of(deployment, asked_model)
+        if name[0]:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            self._known[name] = (params, candidate)
+        return candidate
+
+
+def providers_of(candidates: Iterable[Candidate]) -> list[str]:
+    """The distinct providers, sorted."""
+    return sorted({candidate.provider for candidate in candidates if candidate.provider})

@@ -1,0 +1,115 @@
+"""Joins the plugin to LiteLLM's proxy: the one callback of a process, made when LiteLLM imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import litellm
+
+from exacto_plugin import __version__
+from exacto_plugin.asgi import attach
+from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.caller_names import CallerNames
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from types import ModuleType
+
+    from exacto_plugin.settings import Settings
+
+_PROXY_MODULE = "litellm.proxy.proxy_server"
+
+
+def install_seams(callback: ExactoCallback) -> list[str]:
+    """Let the callback narrow what LiteLLM's constraints leave; see :mod:`exacto_plugin.litellm_hooks.seams`."""
+    runtime, failover = callback.runtime, callback.routing.failover
+
+    def narrow(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
+        def ours() -> list[Any]:
+            runtime.add_router(router)
+            return callback.routing.narrow(router, deployments, request_kwargs)
+
+        kept = runtime.faults.guarded("order", ours, deployments)
+        return kept if kept or not deployments else failover.end()
+
+    def goes_on(error: Exception) -> bool | None:
+        return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)
+
+    async def opened(stream: Any, slot: Any) -> Any:
+        if runtime.faults.guarded("failover", lambda: failover.limit, None) is None:
+            return stream
+        return await failover.opened(stream, slot)
+
+    return seams.install(narrow, goes_on, opened)
+
+
+@cache
+def proxy_callback() -> ExactoCallback:
+    """The callback of this process, attached to LiteLLM's proxy when one is being started.
+
+    Raises:
+        SettingsError: the configuration cannot be used; LiteLLM's start stops with the message.
+    """
+    server = sys.modules.get(_PROXY_MODULE)
+    settings = find_settings(_proxy_config(server), os.environ)
+    callback = ExactoCallback(Runtime(settings, reload_settings=settings_watcher(os.environ)))
+    missing = callback.runtime.missing_seams = install_seams(callback)
+    if server is not None:
+        from exacto_plugin.web.api import api_router
+
+        callback.runtime.follow(lambda: server.llm_router)
+        how = attach(server.app, callback.runtime, lambda: server.llm_router)
+        server.app.include_router(api_router(callback.runtime))
+        server.app.openapi_schema = None
+        callback.runtime.ensure_started()
+        missing += seams.install_names(CallerNames(callback.faults, lambda: server).take)
+        # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
+        sys.stderr.write(f"{_start_line(settings, missing, how)}\n")
+    return callback
+
+
+def _start_line(settings: Settings, missing: list[str], how: str) -> str:
+    return (
+        f"exacto_plugin {__version__} is on: LiteLLM {seams.litellm_version()}, middleware {how}, "
+        f"mode {settings.mode}, default_sort {settings.default_sort}, preset {settings.tiers.preset}, "
+        f"{'without ' + ', '.join(missing) if missing else 'all seams known'}"
+    )
+
+
+def _proxy_config(server: ModuleType | None) -> Mapping[str, object] | None:
+    """LiteLLM's parsed configuration; before LiteLLM read it (own ASGI entry) the file that it is going to read."""
+    config: Mapping[str, object] = server.proxy_config.get_config_state() if server is not None else {}
+    path = os.environ.get("CONFIG_FILE_PATH")
+    if not config and server is not None and path:
+        return read_config(Path(path))
+    return config or None
+
+
+def proxy_app() -> Any:
+    """LiteLLM's ASGI application with the middleware added before it starts (``CONFIG_FILE_PATH`` names the config).
+
+    Works with and without the line under ``litellm_settings.callbacks``.
+    """
+    from litellm.proxy import proxy_server
+
+    callback = proxy_callback()
+    startup = proxy_server.app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with startup(app) as state:
+            callback.runtime.ensure_started()
+            if callback not in litellm.callbacks:
+                litellm.logging_callback_manager.add_litellm_callback(callback)
+            yield state
+
+    proxy_server.app.router.lifespan_context = lifespan
+    return proxy_server.app

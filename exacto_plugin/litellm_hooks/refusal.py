@@ -1,0 +1,98 @@
+"""Requests that the plugin refuses on purpose: an empty curated list, a malformed ``provider`` object.
+
+Inside LiteLLM a refusal is always a ``BadRequestError``: it is not retried, fallbacks are still walked, and, unlike a
+404 or 429, it never puts the next hop's deployment into cooldown. The ASGI middleware turns it into the status and
+body that the client sees.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import litellm
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NO_ENDPOINTS = "exacto_no_endpoints"
+
+MARKER = "exacto refused"
+"""Begins the message of a refusal inside LiteLLM, so that its error body can be recognised at the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the client is told."""
+
+    status: int
+    type: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def marked(self) -> str:
+        """The message inside LiteLLM."""
+        return f"{MARKER} ({self.type}): {self.message}"
+
+    def body(self, *, anthropic: bool = False) -> bytes:
+        """The JSON body, in OpenAI's error shape or in Anthropic's."""
+        if anthropic:
+            return orjson.dumps({"type": "error", "error": {"type": self.type, "message": self.message}})
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": str(self.status)}
+        return orjson.dumps({"error": error})
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """``Retry-After`` when it is known."""
+        if self.retry_after_s is None:
+            return []
+        return [(b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode())]
+
+
+def told_by(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
+    """The refusal that LiteLLM's error body is about; None when it tells of something else.
+
+    LiteLLM adds what became of fallbacks to the end of a message, so only its beginning counts.
+    """
+    try:
+        message = orjson.loads(body)["error"]["message"].removeprefix("litellm.BadRequestError: ")
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        return None
+    return next((refusal for refusal in refusals if message.startswith(refusal.marked)), None)
+
+
+class ExactoRefusedError(litellm.BadRequestError):
+    """Raised inside LiteLLM (and to SDK users) when a request is refused on purpose."""
+
+    def __init__(self, refusal: Refusal, model: str) -> None:
+        super().__init__(message=refusal.marked, model=model, llm_provider="exacto")
+        self.refusal = refusal
+
+
+def no_endpoints(
+    model_group: str, constraint: str, value: object, providers: Sequence[str], cooling_s: float | None = None
+) -> Refusal:
+    """A hard filter left nothing.
+
+    Args:
+        model_group: the public model name.
+        constraint: the filter's name, for instance ``curated``.
+        value: what the filter asked for.
+        providers: the providers that exist, or an empty sequence when clients may not see them.
+        cooling_s: seconds until the first match leaves its cooldown; None when nothing matches at all.
+    """
+    exist = f" Providers of this model: {', '.join(providers)}." if providers else ""
+    if cooling_s is not None:
+        message = f"Every deployment of {model_group} that {constraint} = {value!r} allows is cooling down."
+        return Refusal(429, NO_ENDPOINTS, message + exist, constraint, cooling_s)
+    message = f"No deployment of {model_group} is left by {constraint} = {value!r}."
+    return Refusal(404, NO_ENDPOINTS, message + exist, constraint)
+
+
+def invalid_preference(field: str, value: object, expected: str) -> Refusal:
+    """A malformed field of the ``provider`` object."""
+    message = f"Invalid value for {field}: got {value!r}, expected {expected}."
+    return Refusal(400, "invalid_request_error", message, field)

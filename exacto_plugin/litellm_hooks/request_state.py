@@ -1,0 +1,92 @@
+"""What the plugin remembers of one request while LiteLLM works on it.
+
+The state travels in a context variable from the ASGI middleware to the routing hooks, and on LiteLLM's logging object
+to the scoring hooks, because a stream may be consumed long after its task started the next request. Nothing of it is
+put into LiteLLM's metadata or into the body, so nothing of it can leak upstream.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from exacto_plugin.core.model import Candidate, Decision, Policy, Tier
+    from exacto_plugin.core.policy import Slug
+    from exacto_plugin.litellm_hooks.refusal import Refusal
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One deployment that the request was sent to."""
+
+    candidate: Candidate
+    model_group: str
+    tier: Tier | None = None
+    """None when no tier was looked up (pinned deployment, plain SDK call)."""
+    routed: bool = True
+    """False when the caller named the deployment, so that the router did not choose."""
+    probe: bool = False
+    began: datetime | None = None
+    """When it was sent, in the naive local time that LiteLLM's events are in; None when nobody saw it being sent."""
+    place: tuple[object, object] = (None, None)
+    """Which retry of which fallback hop it was."""
+    ended: bool = False
+    """True once a failure of this attempt was recorded."""
+
+
+@dataclass(slots=True)
+class RequestState:
+    """Mutable on purpose: one object per request, written by one task at a time."""
+
+    http: bool = False
+    """True when the middleware made the state, so that it belongs to exactly one HTTP request."""
+    model_group: str = ""
+    slug: Slug | None = None
+    """The client's slug when it carried one of our suffixes."""
+    batch: Mapping[str, list[Slug]] | None = None
+    """With LiteLLM's comma-separated form: the slugs of each model, which get a state of their own."""
+    decision_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    policy: Policy | None = None
+    decision: Decision | None = None
+    snapshot_id: str = ""
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    """LiteLLM id -> candidate, of the newest attempt."""
+    attempts: list[Attempt] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    """What this request was refused; a refused model's fallbacks may still have served it."""
+    fallbacks: bool = False
+    """The request carries fallbacks of its own."""
+    may_move: bool = False
+    """True when LiteLLM could still move a stream to another deployment after its headers were sent."""
+    tools: bool = False
+    in_share: bool = True
+    """False when this conversation lies outside ``apply_share``."""
+    walk: tuple[str, object] | None = None
+    """Model group, and suffixes of the fallback entry, that the newest attempts belong to."""
+    walk_from: int = 0
+    """How many attempts had been made when that walk began."""
+    walk_over: bool = False
+    """The walk ended early: what was asked is at fault, not who was asked."""
+    last_error: Exception | None = None
+    """What the newest failed attempt failed with; kept only where ``failover.max_attempts`` is set."""
+
+    @property
+    def tried(self) -> set[str]:
+        """LiteLLM ids of the deployments that this request was sent to."""
+        return {attempt.candidate.id for attempt in self.attempts}
+
+    @property
+    def served_by(self) -> Attempt | None:
+        """The newest attempt, which is the one that answers."""
+        return self.attempts[-1] if self.attempts else None
+
+
+CURRENT: ContextVar[RequestState | None] = ContextVar("exacto_request", default=None)
+LOG_KEY = "exacto_state"
+"""Where the state hangs on LiteLLM's logging object (``model_call_details``), and so in a log event's kwargs."""

@@ -1,0 +1,240 @@
+"""The request side inside LiteLLM's router: hard filters first, tiers and sorts last.
+
+LiteLLM asks twice per attempt. Its public hook ``async_filter_deployments`` comes before pre-call checks and tags:
+there the hard filters stand (a curated list), so that everything later chooses among what they leave. Tiers and sorts
+are applied after those constraints (see :mod:`exacto_plugin.litellm_hooks.seams`), so that a tier never leads to an
+empty pool or a refused request. The operator's own strategy then picks inside the pool.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.model import Candidate, Decision, Mode, Policy, Tier
+from exacto_plugin.core.ordering import Ask
+from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.conversation import conversation_share
+from exacto_plugin.litellm_hooks.failover import Failover
+from exacto_plugin.litellm_hooks.identity import CandidateCache, matches, providers_of
+from exacto_plugin.litellm_hooks.names import is_openrouter
+from exacto_plugin.litellm_hooks.preferences import policy_of, slug_of
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
+from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+Deployment = Mapping[str, Any]
+
+
+def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """LiteLLM keeps per-request metadata under one of two names, by surface."""
+    for name in ("litellm_metadata", "metadata"):
+        found = kwargs.get(name)
+        if isinstance(found, dict) and ("model_group" in found or name == "metadata"):
+            return found
+    return {}
+
+
+def offers_tools(kwargs: Mapping[str, Any]) -> bool:
+    """Whether the request offers tools, in today's form or in OpenAI's older ``functions``."""
+    return bool(kwargs.get("tools") or kwargs.get("functions"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Where this attempt stands inside its request."""
+
+    fresh: bool
+    """First attempt of a request: no retry and no fallback hop."""
+    same_group: bool
+    """The attempt asks the model group that the client asked for."""
+
+
+def hop_of(kwargs: Mapping[str, Any]) -> Hop:
+    """Tell a first attempt from a retry and from a fallback hop."""
+    metadata = metadata_of(kwargs)
+    depth = bool(kwargs.get("fallback_depth"))
+    fresh = not metadata.get("attempted_retries") and not depth
+    original = metadata.get("original_model_group")
+    return Hop(fresh, not depth or original is None or original == metadata.get("model_group"))
+
+
+class Routing:
+    """Turns what LiteLLM's router asks into questions to the engine. One per process, no state of its own."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._cache = CandidateCache()
+        self.failover = Failover(runtime)
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def state_for(self, group: str, kwargs: Mapping[str, Any], hop: Hop) -> RequestState:
+        """The state of the request at hand; SDK callers have no middleware, so it may have to be made here."""
+        state = CURRENT.get()
+        if state is not None and state.batch is not None:
+            # LiteLLM's comma-separated form asks several models in tasks of their own inside one HTTP request.
+            slugs = state.batch.get(group)
+            state = RequestState(http=True, slug=slugs.pop(0) if slugs else None)
+            CURRENT.set(state)
+        elif state is None or (hop.fresh and state.attempts):
+            # SDK tasks ask one after the other.
+            http = state is not None and state.http
+            state = RequestState(http=http, slug=state.slug if state is not None and http else None)
+            CURRENT.set(state)
+        return state
+
+    # --- first question: hard filters ------------------------------------------------------------------------------
+
+    async def filter(
+        self, group: str, healthy: list[Deployment], kwargs: dict[str, Any], messages: Sequence[Any] | None = None
+    ) -> list[Deployment]:
+        """Apply the hard filters to what LiteLLM found healthy.
+
+        Args:
+            group: the model group, aliases resolved.
+            healthy: its deployments that are neither cooling down nor out of this caller's reach.
+            kwargs: the request as LiteLLM routes it.
+            messages: of a chat request; not among ``kwargs`` at this point.
+
+        Raises:
+            ExactoRefusedError: a filter left nothing, or the client's preferences are malformed.
+        """
+        settings = self._runtime.settings
+        hop = hop_of(kwargs)
+        state = self.state_for(group, kwargs, hop)
+        # OpenRouter reads ``provider`` itself, so it is passed on without our checks.
+        openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
+        slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
+        state.policy = policy_of(settings, group, slug, None if openrouter else kwargs.get("provider"))
+        state.tools = offers_tools(kwargs)
+        state.model_group = group
+        state.in_share = self._in_share(group, kwargs, messages)
+        self.failover.enter(state, group, kwargs.get(HOP_KEY))
+        allowed = settings.curated_list(group) if state.policy.curated else None
+        if allowed is None:
+            return healthy
+        kept = [d for d in healthy if any(matches(entry, self._cache.get(d, group)) for entry in allowed)]
+        if not kept:
+            raise await self._empty_curated(group, allowed)
+        return kept
+
+    def _in_share(self, group: str, kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> bool:
+        """Whether tiers are applied to this conversation; the same conversation always gets the same answer."""
+        share = self._runtime.settings.apply_share_of(group)
+        if not 0.0 < share < 1.0:
+            return share > 0.0
+        asked = {**kwargs, "messages": messages} if messages else kwargs
+        return conversation_share(asked, metadata_of(kwargs), group, self._runtime.salt) < share
+
+    async def _empty_curated(self, group: str, allowed: Sequence[str]) -> ExactoRefusedError:
+        """404 when nothing configured matches; 429 when what matches is only cooling down."""
+        candidates = [self._cache.get(deployment, group) for deployment in self._runtime.deployments_of(group)]
+        exist = providers_of(candidates) if self._runtime.settings.expose.providers else []
+        matching = [c.id for c in candidates if any(matches(entry, c) for entry in allowed)]
+        cooling_s = await self._runtime.cooldown_s(matching) if matching else None
+        return ExactoRefusedError(no_endpoints(group, "curated", list(allowed), exist, cooling_s), group)
+
+    # --- second question: tiers and sorts --------------------------------------------------------------------------
+
+    def narrow(self, router: Any, deployments: list[Deployment], kwargs: Mapping[str, Any]) -> list[Deployment]:
+        """Narrow what survived LiteLLM's constraints to the pool of this attempt.
+
+        Returns:
+            A sublist of ``deployments`` (the list itself when nothing is to be changed). It is empty only when the
+            request has used up its attempts; the error that it then ends with is in the state.
+        """
+        state = CURRENT.get()
+        if state is None or state.policy is None or not deployments:
+            return deployments
+        started = time.perf_counter()
+        group = state.model_group
+        target = kwargs.get("_target_order")
+        candidates = [self._cache.get(deployment, group) for deployment in deployments]
+        eligible = [c for c in candidates if target is None or c.level == target]
+        if not eligible:
+            return deployments
+        if state.last_error is not None and self.failover.spent(state, eligible):
+            return []
+        decision = self._runtime.engine.decide(self._ask(group, eligible, state), random.random)
+        state.decision = decision
+        state.snapshot_id = self._runtime.engine.snapshot.id
+        state.candidates = {candidate.id: candidate for candidate in candidates}
+        state.may_move = bool(kwargs.get("stream")) and _may_move(router, state, kwargs, candidates)
+        self._runtime.telemetry.decision(group, decision, time.perf_counter() - started)
+        kept = deployments
+        if decision.applied and decision.pool:
+            pool = set(decision.pool)
+            kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
+        return kept if self.failover.limit is None else self.failover.prepared(kept, state)
+
+    def _ask(self, group: str, candidates: Sequence[Candidate], state: RequestState) -> Ask:
+        mode = Mode(self._runtime.settings.mode_of(group))
+        return Ask(group, candidates, state.policy or Policy(), state.tools, mode, state.in_share, state.tried)
+
+    # --- what was picked -------------------------------------------------------------------------------------------
+
+    def picked(self, kwargs: Mapping[str, Any]) -> RequestState:
+        """Remember the deployment that LiteLLM is about to call.
+
+        Called once per attempt, twice where LiteLLM serves one surface through another.
+        """
+        state = CURRENT.get()
+        if state is None:
+            state = RequestState()
+            CURRENT.set(state)
+        metadata = metadata_of(kwargs)
+        info = kwargs.get("model_info")
+        info = info if isinstance(info, dict) else metadata.get("model_info") or {}
+        litellm_id = str(info.get("id") or "")
+        last = state.served_by
+        if last is not None and last.candidate.id == litellm_id and not last.ended:
+            return state
+        known = state.candidates.get(litellm_id)
+        routed = known is not None
+        # A deployment that the caller named belongs to its own model group, whatever the caller called it.
+        own = info.get("team_public_model_name") or metadata.get("deployment_model_name")
+        group = state.model_group if routed else str(own or "")
+        group = group or state.model_group or str(metadata.get("model_group") or "")
+        if known is None:
+            known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
+            self._keep_promise(known, group, state, pinned=str(metadata.get("model_group")) == litellm_id)
+        decision = state.decision if routed else None
+        tier = _tier_in(decision, litellm_id)
+        state.attempts.append(Attempt(known, group, tier, routed, bool(decision and decision.explored)))
+        state.tools = state.tools or offers_tools(kwargs)
+        return state
+
+    def _keep_promise(self, picked: Candidate, group: str, state: RequestState, *, pinned: bool) -> None:
+        """Refuse a pick off a curated list where LiteLLM did not ask ``filter``: its older routing strategies do not.
+
+        Raises:
+            ExactoRefusedError: the deployment is not on the list.
+        """
+        if pinned or state.policy is not None or state.slug is None or not state.slug.curated:
+            return
+        allowed = self._runtime.settings.curated_list(group)
+        if allowed is not None and not any(matches(entry, picked) for entry in allowed):
+            error = ExactoRefusedError(no_endpoints(group, "curated", list(allowed), ()), group)
+            state.refusals.append(error.refusal)
+            raise error
+
+
+def _may_move(router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:
+    """Whether LiteLLM may move a stream to another deployment after its first chunk (and so after the headers)."""
+    if state.fallbacks or router.enable_weighted_failover or len({candidate.level for candidate in candidates}) > 1:
+        return True
+    names = {"*", state.model_group, str(metadata_of(kwargs).get("model_group"))}
+    names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM looks without the provider too
+    return any(not isinstance(entry, dict) or not names.isdisjoint(entry) for entry in router.fallbacks or ())
+
+
+def _tier_in(decision: Decision | None, litellm_id: str) -> Tier | None:
+    if decision is None:
+        return None
+    return next((ranked.tier for ranked in decision.ranking if ranked.id == litellm_id), None)

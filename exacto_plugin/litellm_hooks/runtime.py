@@ -1,0 +1,236 @@
+"""One process's plugin: settings, engine, evaluator and telemetry put together, and the recompute timer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import logging
+import os
+import secrets
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
+from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.names import resolver
+from exacto_plugin.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from opentelemetry.metrics import MeterProvider
+
+    from exacto_plugin.core.model import Candidate, Sample
+    from exacto_plugin.settings import Settings
+
+logger = logging.getLogger("exacto_plugin")
+
+_FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+
+
+def installation_salt() -> bytes:
+    """The per-installation secret behind all hashes: the same in every worker that shares LiteLLM's own secrets."""
+    for name in ("LITELLM_SALT_KEY", "LITELLM_MASTER_KEY"):
+        value = os.environ.get(name)
+        if value:
+            return hashlib.blake2b(value.encode(), person=b"exacto-salt", digest_size=32).digest()
+    return secrets.token_bytes(32)
+
+
+def _team_name(deployment: Mapping[str, Any]) -> object:
+    return (deployment.get("model_info") or {}).get("team_public_model_name")
+
+
+class Runtime:
+    """Everything the hooks share. All methods run on the event loop that serves requests.
+
+    Args:
+        settings: the validated settings.
+        clock: UTC seconds; injected by tests.
+        reload_settings: asked before each recompute; gives new settings when they changed.
+        meter_provider: where metrics go; OpenTelemetry's global provider when omitted.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        reload_settings: Callable[[], Settings | None] = lambda: None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._reload_settings = reload_settings
+        self.salt = installation_salt()
+        self.engine = Engine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
+        self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
+        self.faults = Faults(lambda stage: self.telemetry.fault(stage))
+        self.missing_seams: list[str] = []
+        """What this LiteLLM lacks of what the plugin relies on."""
+        self.providers: dict[str, str] = {}
+        """Deployment key -> provider, for metrics."""
+        self._proxy_router: Callable[[], Any] | None = None
+        # Replaced, never changed in place: metrics are read in threads of their own.
+        self._attached: tuple[weakref.ref[Any], ...] = ()
+        self._greeted: weakref.ref[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Last: from here on metrics may be read, by whichever thread does that.
+        self.telemetry = Telemetry(self, meter_provider)
+
+    # --- routers ---------------------------------------------------------------------------------------------------
+
+    def follow(self, current: Callable[[], Any]) -> None:
+        """Take the router from LiteLLM's proxy, which has one at a time and may replace it whenever it likes.
+
+        No other router of the process counts then: callers can make LiteLLM build one for a single request.
+        """
+        self._proxy_router = current
+
+    def add_router(self, router: Any) -> None:
+        """Make a router known: its deployments are the peers of their model groups."""
+        if router is None or self._proxy_router is not None or router in self.routers:
+            return
+        self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
+
+    def greet(self, router: Any) -> None:
+        """Prepare a router that has not been seen before; cheap for the one that was seen last."""
+        if router is None or (self._greeted is not None and self._greeted() is router):
+            return
+        self._greeted = weakref.ref(router)
+        self.add_router(router)
+        self.prepare_router(router)
+
+    @property
+    def routers(self) -> Sequence[Any]:
+        """The live routers, newest first."""
+        if self._proxy_router is not None:
+            current = self._proxy_router()
+            return () if current is None else (current,)
+        return tuple(router for known in self._attached if (router := known()) is not None)
+
+    def prepare_router(self, router: Any) -> None:
+        """Give configured fallbacks with suffixes their meaning; does nothing to lists that have it already."""
+        for name in _FALLBACK_LISTS:
+            configured = getattr(router, name, None)
+            if isinstance(configured, list) and configured:
+                rewritten = rewrite_fallbacks(configured, resolver(router))
+                if rewritten is not configured:
+                    setattr(router, name, rewritten)
+
+    def deployments_of(self, model_group: str) -> list[Any]:
+        """Every configured deployment of a model group, healthy or not; teams' own under their public name too."""
+        for router in self.routers:
+            found = list(router.get_model_list(model_name=model_group) or ())
+            if model_group in router.team_public_model_names:
+                found += [one for one in router.model_list if _team_name(one) == model_group and one not in found]
+            if found:
+                return found
+        return []
+
+    def knows_group(self, model_group: str) -> bool:
+        """Whether an operator configured this name (callers may invent names under a wildcard)."""
+        return any(model_group in router.model_names for router in self.routers)
+
+    async def cooldown_s(self, litellm_ids: list[str]) -> float | None:
+        """Seconds until the first of these deployments leaves its cooldown; None when none of them is in one."""
+        for router in self.routers:
+            cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
+            left_s = [value["timestamp"] + value["cooldown_time"] - self.clock() for _, value in cooling]
+            if left_s:
+                return float(min(left_s))
+        return None
+
+    # --- samples and recompute -------------------------------------------------------------------------------------
+
+    def record(self, sample: Sample, candidate: Candidate) -> None:
+        """Append one sample."""
+        self.providers[candidate.key] = candidate.provider
+        self.engine.record(sample)
+
+    def ensure_started(self) -> None:
+        """Start the recompute timer on the running loop; cheap when it runs already.
+
+        A loop that was closed or stands still takes its timer with it; the next loop gets its own.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._task is not None and not self._task.done() and (self._loop is loop or _runs(self._loop)):
+            return
+        self._loop = loop
+        self._task = loop.create_task(self._recompute_forever(), name="exacto-recompute")
+
+    async def _recompute_forever(self) -> None:
+        while self._task is asyncio.current_task():
+            await asyncio.sleep(self.settings.tiers.recompute_interval_s)
+            await self._recompute_timed()
+
+    async def _recompute_timed(self) -> None:
+        started = time.perf_counter()
+        error: Exception | None = None
+        try:
+            await self.recompute()
+        except Exception as caught:  # the timer must outlive whatever one recompute meets
+            error = caught
+            self.faults.report("recompute", caught)
+        took_s = time.perf_counter() - started
+        self.faults.guarded("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
+
+    async def recompute(self) -> None:
+        """One recompute, in slices, so that the event loop is never held for long."""
+        self.faults.guarded("settings", self._take_new_settings, None)
+        before = self.engine.snapshot
+        for _ in self._slices(self.clock()):
+            await asyncio.sleep(0)
+        if self.engine.snapshot is before:  # another recompute was started meanwhile
+            return
+        for transition in self.engine.transitions:
+            logger.info(
+                "%s: %s is now %s (was %s)",
+                transition.model_group,
+                transition.deployment,
+                transition.tier,
+                transition.previous,
+            )
+            self.telemetry.transition(transition)
+
+    def _take_new_settings(self) -> None:
+        changed = self._reload_settings()
+        if changed is None:
+            return
+        before = self.settings
+        if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
+            self.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
+        self.settings = changed
+        self.engine.rule = changed.rule()
+        logger.info("exacto_plugin took up changed settings: mode %s", changed.mode)
+
+    def _slices(self, now: float) -> Iterator[None]:
+        for router in self.routers:
+            self.faults.guarded("router", functools.partial(self.prepare_router, router), None)
+        providers: dict[str, str] = {}
+        for group in self.engine.groups():
+            peers = [candidate_of(deployment, group) for deployment in self.deployments_of(group)]
+            providers.update((peer.key, peer.provider) for peer in peers)
+            self.engine.observe_peers(group, [peer.key for peer in peers], now)
+            yield
+        yield from self.engine.recompute_slices(now)
+        # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
+        self.providers = providers
+
+    async def aclose(self) -> None:
+        """Stop the timer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _runs(loop: asyncio.AbstractEventLoop | None) -> bool:
+    return loop is not None and not loop.is_closed() and loop.is_running()

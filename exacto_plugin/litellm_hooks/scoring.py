@@ -1,0 +1,166 @@
+"""The response side: log events become samples and evaluations.
+
+Appends only; never reads or changes a snapshot, never changes an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.evaluation import worst
+from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.tools import complexity
+from exacto_plugin.litellm_hooks.answers import answer_of
+from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
+from exacto_plugin.telemetry import OTHER_ERROR, error_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exacto_plugin.core.evaluation import Evaluation
+    from exacto_plugin.litellm_hooks.answers import Answer
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+TOOLS_KEY = "exacto_tools"
+"""The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
+
+_NOT_AN_ANSWER = ("cache_hit", "client_disconnect")
+"""Events that say nothing about a deployment, not even how fast it is."""
+
+_CALLERS_FAULT = (400, 413, 422)
+"""Statuses by which a deployment refuses what the client sent; the others are its own or its operator's business."""
+
+
+class Scoring:
+    """Scores answers and failures of deployments. One per process, no state of its own."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def answered(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
+        """Record one finished answer: verdict, tokens, timing."""
+        answer = answer_of(kwargs, response)
+        if answer.skip == "health_check":
+            return
+        tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
+        if answer.skip in _NOT_AN_ANSWER:
+            self._runtime.telemetry.request(answer.skip)
+            return
+        attempt = attempt_of(kwargs, _model_info(kwargs))
+        if attempt.began is not None:  # LiteLLM's events of streams start with the request, not with the attempt
+            start = max(start, attempt.began)
+        evaluations: tuple[Evaluation, ...] = ()
+        if tools and not answer.skip:
+            evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
+        outcome = worst(evaluations)
+        first = kwargs.get("completion_start_time")
+        streamed = bool(kwargs.get("stream"))
+        sample = Sample(
+            model_group=attempt.model_group,
+            deployment=attempt.candidate.key,
+            at=self._runtime.clock(),
+            tools_offered=bool(tools) and not answer.skip,
+            outcome=outcome,
+            lost=answer.lost and bool(tools),
+            output_tokens=_output_tokens(kwargs),
+            duration_s=(end - start).total_seconds(),
+            first_token_s=(first - start).total_seconds() if streamed and isinstance(first, datetime) else None,
+            streamed=streamed,
+            routed=attempt.routed,
+            probe=attempt.probe,
+            caller=self._caller(kwargs),
+            complexity=complexity(tools) if tools else 0,
+        )
+        self._runtime.record(sample, attempt.candidate)
+        telemetry = self._runtime.telemetry
+        telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
+        telemetry.request(_request_outcome(answer, tools, outcome))
+        telemetry.attempt(attempt.model_group, attempt.tier, None)
+
+    def failed(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
+        """Record one failed attempt; a failure that LiteLLM reports twice counts once.
+
+        Args:
+            attempt: what failed.
+            error: why; None when LiteLLM did not say.
+            otherwise: how to call an error without a status.
+        """
+        if attempt.ended:
+            return
+        attempt.ended = True
+        self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, error_type(error, otherwise))
+        if getattr(error, "status_code", None) in _CALLERS_FAULT:
+            return
+        at = self._runtime.clock()
+        sample = Sample(attempt.model_group, attempt.candidate.key, at, ok=False, routed=attempt.routed)
+        self._runtime.record(sample, attempt.candidate)
+
+    def broke(self, details: Mapping[str, Any], error: BaseException) -> None:
+        """Record a stream that failed after it had begun.
+
+        LiteLLM logs only the first failure of a request, and perhaps when the next attempt is on its way already, so
+        the event itself does not say which attempt it is about: the only one, unless another had failed before.
+
+        Args:
+            details: LiteLLM's ``model_call_details``.
+            error: why.
+        """
+        state = details.get(LOG_KEY)
+        if not isinstance(state, RequestState) or not state.attempts:
+            self.failed(attempt_of(details, _model_info(details)), error, "broken_stream")
+        elif not any(attempt.ended for attempt in state.attempts):
+            self.failed(state.attempts[-1], error, "broken_stream")
+
+    def broke_last(self, state: RequestState, error: BaseException) -> None:
+        """Record that a whole streamed request failed, and so its last attempt, whatever was logged before."""
+        if state.attempts:
+            self.failed(state.attempts[-1], error, "broken_stream")
+
+    def _caller(self, kwargs: Mapping[str, Any]) -> str:
+        payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+        key = (payload.get("metadata") or {}).get("user_api_key_hash")
+        if not isinstance(key, str) or not key:
+            return ""
+        return hashlib.blake2b(key.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
+
+
+def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:
+    """The attempt that an event is about: the newest on that deployment.
+
+    Args:
+        details: LiteLLM's ``model_call_details``.
+        model_info: of the deployment.
+    """
+    litellm_id = str(model_info.get("id") or "")
+    state = details.get(LOG_KEY)
+    if isinstance(state, RequestState):
+        for attempt in reversed(state.attempts):
+            if not litellm_id or attempt.candidate.id == litellm_id:
+                return attempt
+    payload: Mapping[str, Any] = details.get("standard_logging_object") or {}
+    params = {**(details.get("litellm_params") or {}), "model": details.get("model")}
+    candidate = candidate_of({"litellm_params": params, "model_info": model_info})
+    return Attempt(candidate, str(payload.get("model_group") or details.get("model") or ""), routed=False)
+
+
+def _model_info(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (kwargs.get("litellm_params") or {}).get("model_info") or {}
+
+
+def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | None) -> str:
+    if answer.skip:
+        return answer.skip
+    if not tools:
+        return "no_tools"
+    if outcome is not None:
+        return outcome.value
+    return "lost" if answer.lost else "no_call"
+
+
+def _output_tokens(kwargs: Mapping[str, Any]) -> int:
+    payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+    tokens = payload.get("completion_tokens")
+    return tokens if isinstance(tokens, int) else 0

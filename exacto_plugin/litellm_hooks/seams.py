@@ -1,0 +1,177 @@
+"""The places inside LiteLLM that are not public hooks, checked before they are used.
+
+* ``Router._filter_by_routing_plugin_candidates`` runs once per attempt, after team, health, cooldown, pre-call checks
+  and tags and right before the operator's ``order`` levels: the one place where narrowing can never empty the pool
+  that LiteLLM's constraints left.
+* ``Router.should_retry_this_error`` says after each failed attempt whether LiteLLM's retry loop goes on.
+* ``Router._acompletion_streaming_iterator`` is given every chat stream before it leaves its attempt.
+* ``_resolve_router_settings_model_group_alias`` of the proxy's authentication is called with the key that was found,
+  before LiteLLM checks what that key may call.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import litellm
+
+logger = logging.getLogger("exacto_plugin")
+
+KNOWN_LITELLM = "1.106"
+"""The minor version whose seams were read and tried."""
+
+_AUTH = "litellm.proxy.auth.user_api_key_auth"
+
+_LATE = "_filter_by_routing_plugin_candidates"
+_RETRY = "should_retry_this_error"
+_STREAM = "_acompletion_streaming_iterator"
+_NAMES = "_resolve_router_settings_model_group_alias"
+
+_PARAMETERS = {
+    _LATE: ["self", "healthy_deployments", "request_kwargs"],
+    _RETRY: [
+        "self",
+        "error",
+        "healthy_deployments",
+        "all_deployments",
+        "context_window_fallbacks",
+        "content_policy_fallbacks",
+        "regular_fallbacks",
+    ],
+    _STREAM: ["self", "model_response", "messages", "initial_kwargs", "deployment_slot"],
+    _NAMES: ["request_data", "valid_token", "request", "route"],
+}
+
+Narrow = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
+"""``narrow(router, deployments, request_kwargs)``; raises only what the client is to be told."""
+
+GoesOn = Callable[[Exception], bool | None]
+"""Whether LiteLLM retries after an error; None leaves it to LiteLLM."""
+
+Opened = Callable[[Any, Any], Awaitable[Any]]
+"""``opened(stream, slot)``: the stream to go on with; raises what an attempt may fail with."""
+
+Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+"""``names(request_data, key, request)``: called once a key is known and before it is asked what it may call."""
+
+
+def litellm_version() -> str:
+    """LiteLLM's version, or ``unknown``."""
+    try:
+        return version("litellm")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _known(owner: Any, name: str) -> bool:
+    found = getattr(owner, name, None)
+    return found is not None and list(inspect.signature(inspect.unwrap(found)).parameters) == _PARAMETERS[name]
+
+
+def missing_seams() -> list[str]:
+    """What this LiteLLM lacks of what the plugin relies on; empty on a known version."""
+    router = litellm.Router
+    missing = [f"Router.{name}" for name in (_LATE, _RETRY, _STREAM) if not _known(router, name)]
+    source = inspect.getsource(router)
+    missing += [f"a call of Router.{name}" for name in (_LATE, _RETRY, _STREAM) if f"self.{name}(" not in source]
+    names = ("is_recognized_model", "team_public_model_names", "deployment_names", "pattern_router")
+    return missing + [f"Router.{name}" for name in names if name not in source]
+
+
+def install(narrow: Narrow, goes_on: GoesOn, opened: Opened) -> list[str]:
+    """Wrap the router's seams, on the class, so that routers that LiteLLM builds later have them too.
+
+    Args:
+        narrow: sees what LiteLLM's constraints left of a model group.
+        goes_on: judges the error of an attempt.
+        opened: is given each chat stream before it is handed out.
+
+    Returns:
+        The seams that are missing; with any missing nothing is wrapped, one line is logged, and tiers are left out.
+    """
+    missing = missing_seams()
+    known = litellm_version().startswith(f"{KNOWN_LITELLM}.")
+    if missing:
+        logger.warning(
+            "LiteLLM %s lacks %s: tiers, sorts and failover are left out, curated lists and scoring work",
+            litellm_version(),
+            ", ".join(missing),
+        )
+        return missing
+    if not known:
+        logger.warning("LiteLLM %s was not tried (%s.x was); its seams look the same", litellm_version(), KNOWN_LITELLM)
+    _wrap(litellm.Router, _LATE, lambda original: _late(original, narrow))
+    _wrap(litellm.Router, _RETRY, lambda original: _retry(original, goes_on))
+    _wrap(litellm.Router, _STREAM, lambda original: _stream(original, opened))
+    return []
+
+
+def install_names(names: Names) -> list[str]:
+    """Let ``names`` see each request of the proxy between authentication and authorization.
+
+    Returns:
+        The seam, when it is missing.
+    """
+    auth = import_module(_AUTH)
+    if not _known(auth, _NAMES):
+        return [f"{_AUTH}.{_NAMES}"]
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def resolve(request_data: Any, valid_token: Any, request: Any, route: str) -> Any:
+            await names(request_data, valid_token, request)
+            return await original(request_data, valid_token, request, route)
+
+        return resolve
+
+    _wrap(auth, _NAMES, make)
+    return []
+
+
+def _wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    found = getattr(owner, name)
+    original = getattr(found, "exacto_wraps", found)
+    wrapper = functools.wraps(original)(make(original))
+    wrapper.exacto_wraps = original  # type: ignore[attr-defined]
+    setattr(owner, name, wrapper)
+
+
+def _late(original: Callable[..., Any], narrow: Narrow) -> Callable[..., Any]:
+    def late(self: Any, healthy_deployments: Any, request_kwargs: dict[str, Any]) -> Any:
+        kept = original(self, healthy_deployments=healthy_deployments, request_kwargs=request_kwargs)
+        if not isinstance(kept, list) or not isinstance(request_kwargs, dict):
+            return kept
+        return narrow(self, kept, request_kwargs)
+
+    return late
+
+
+def _retry(original: Callable[..., Any], goes_on: GoesOn) -> Callable[..., Any]:
+    def retry(self: Any, error: Exception, *args: Any, **kwargs: Any) -> Any:
+        judged = goes_on(error)
+        if judged is False:
+            raise error
+        return True if judged else original(self, error, *args, **kwargs)
+
+    return retry
+
+
+def _stream(original: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+    async def stream(self: Any, model_response: Any, *args: Any, **kwargs: Any) -> Any:
+        checked = await opened(model_response, kwargs.get("deployment_slot"))
+        return await original(self, checked, *args, **kwargs)
+
+    return stream
+
+
+def uninstall() -> None:
+    """Put LiteLLM's own functions back."""
+    for owner, name in ((litellm.Router, _LATE), (litellm.Router, _RETRY), (litellm.Router, _STREAM)):
+        original = getattr(getattr(owner, name, None), "exacto_wraps", None)
+        if original is not None:
+            setattr(owner, name, original)

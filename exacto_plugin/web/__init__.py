@@ -1,0 +1,1 @@
+"""What people and programs can look at while the proxy runs."""

@@ -1,0 +1,63 @@
+"""The JSON API under ``/exacto/api``: LiteLLM's own key check, administrators and their viewers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+
+from exacto_plugin.web.views import group_view, snapshot_view
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+_ALLOWED = frozenset({LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY})
+
+
+async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> UserAPIKeyAuth:  # noqa: B008
+    """Let administrators and admin viewers in.
+
+    LiteLLM gives everybody the role of an internal user when no master key is set, so the role is checked here.
+    """
+    if user.user_role not in _ALLOWED:
+        raise HTTPException(403, "administrators only")
+    return user
+
+
+def api_router(runtime: Runtime) -> APIRouter:
+    """The routes, reading the runtime's snapshot."""
+    router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
+
+    @router.get("/status")
+    async def status() -> dict[str, Any]:
+        """Whether the plugin works, with which settings."""
+        snapshot = runtime.engine.snapshot
+        settings = runtime.settings
+        return {
+            "snapshot": snapshot.id,
+            "at": snapshot.at,
+            "mode": settings.mode.value,
+            "default_sort": settings.default_sort.value,
+            "preset": settings.tiers.preset.value,
+            "recompute_interval_s": settings.tiers.recompute_interval_s,
+            "scoring_engine": runtime.evaluator.engine_name,
+            "missing_seams": list(runtime.missing_seams),
+            "faults": dict(runtime.faults.counts),
+        }
+
+    @router.get("/models")
+    async def models() -> dict[str, Any]:
+        """Every model group with its references and verdicts."""
+        return snapshot_view(runtime.engine.snapshot, runtime.providers)
+
+    @router.get("/models/{model_group:path}")
+    async def model(model_group: str) -> dict[str, Any]:
+        """One model group."""
+        group = runtime.engine.snapshot.groups.get(model_group)
+        if group is None:
+            raise HTTPException(404, f"no verdicts on {model_group!r}")
+        return group_view(group, runtime.providers)
+
+    return router

@@ -1,0 +1,65 @@
+"""Turns a snapshot into plain data for the API and the command line. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exacto_plugin.core.model import GroupSnapshot, Reason, Snapshot, Verdict
+
+
+def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str]) -> dict[str, Any]:
+    """Every model group of a snapshot.
+
+    Args:
+        snapshot: the verdicts in force.
+        providers: deployment key -> provider.
+    """
+    groups = [group_view(group, providers) for _, group in sorted(snapshot.groups.items())]
+    return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
+
+
+def group_view(group: GroupSnapshot, providers: Mapping[str, str]) -> dict[str, Any]:
+    """One model group: references of each signal and the verdict on each deployment."""
+    return {
+        "model_group": group.model_group,
+        "at": group.at,
+        "references": {
+            signal.value: {"median": r.median, "mad": r.mad, "threshold": r.threshold, "peers": r.peers}
+            for signal, r in group.references.items()
+        },
+        "deployments": [
+            verdict_view(verdict, providers.get(key, "")) for key, verdict in sorted(group.verdicts.items())
+        ],
+    }
+
+
+def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
+    """One deployment: tier, since when, the numbers and the reasons."""
+    return {
+        "deployment": verdict.deployment,
+        "provider": provider,
+        "tier": verdict.tier.value,
+        "since": verdict.since,
+        "throughput": verdict.throughput,
+        "latency_s": verdict.latency_s,
+        "signals": {
+            signal.value: {"value": value.value, "samples": value.samples} for signal, value in verdict.signals.items()
+        },
+        "reasons": [reason_view(reason) for reason in verdict.reasons],
+    }
+
+
+def reason_view(reason: Reason) -> dict[str, Any]:
+    """One reason: a number against a threshold."""
+    return {
+        "code": reason.code.value,
+        "signal": reason.signal.value if reason.signal is not None else None,
+        "value": reason.value,
+        "threshold": reason.threshold,
+        "samples": reason.samples,
+        "needed": reason.needed,
+        "window_s": reason.window_s,
+    }

@@ -1,0 +1,107 @@
+"""Reading LiteLLM's events: which calls an answer carries, and what must not be judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from litellm import ModelResponse
+from litellm.litellm_core_utils.redact_messages import REDACTED_BY_LITELLM
+from litellm.types.llms.openai import ResponsesAPIResponse
+
+from exacto_plugin.core.evaluation import ToolCall
+from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CALL = ToolCall("f", '{"a": 1}')
+
+
+def chat(*calls: ToolCall, finish: str = "tool_calls", content: str | None = None) -> ModelResponse:
+    """A chat completion as LiteLLM logs it."""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if calls:
+        message["tool_calls"] = [
+            {"id": f"call_{place}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for place, call in enumerate(calls)
+        ]
+    return ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": finish}])
+
+
+def responses(*calls: ToolCall, status: str = "completed", plain: bool = False) -> Any:
+    """An answer in the form of the Responses API."""
+    output = [
+        {"type": "function_call", "id": "i", "call_id": "c", "name": call.name, "arguments": call.arguments}
+        for call in calls
+    ]
+    if plain:  # dictionaries inside, as LiteLLM leaves items that it does not know
+        made = ResponsesAPIResponse.model_construct(id="r", created_at=1, output=output, status=status)
+    else:
+        made = ResponsesAPIResponse(id="r", created_at=1, output=output, status=status)  # type: ignore[arg-type]
+    return made
+
+
+def test_the_sentinel_is_litellms() -> None:
+    """What marks redacted arguments is what LiteLLM writes."""
+    assert REDACTED == REDACTED_BY_LITELLM
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (chat(CALL), Answer((CALL,))),
+        (chat(CALL, ToolCall("g", "")), Answer((CALL, ToolCall("g", "")))),
+        (chat(finish="stop", content="hello"), Answer()),
+        (chat(finish="tool_calls"), Answer(lost=True)),
+        (chat(CALL, finish="length"), Answer((CALL,), "cut_short")),
+        (chat(CALL, finish="content_filter"), Answer((CALL,), "cut_short")),
+        (chat(CALL, ToolCall("g", REDACTED)), Answer((CALL, ToolCall("g", REDACTED)), "redacted")),
+        (responses(CALL), Answer((CALL,))),
+        (responses(CALL, plain=True), Answer((CALL,))),
+        (responses(CALL, status="incomplete"), Answer((CALL,), "cut_short")),
+        (responses(), Answer()),
+        (None, Answer()),
+        ("text", Answer()),
+        ({"choices": "none of ours"}, Answer()),
+    ],
+    ids=str,
+)
+def test_answers(response: Any, answer: Answer) -> None:
+    """Chat and Responses forms give the same calls, and say when they may not be judged."""
+    assert answer_of({}, response) == answer
+
+
+def test_the_older_form_is_a_call() -> None:
+    """``function_call`` of OpenAI's first form is a call like any other."""
+    message = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}}
+    response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "function_call"}])
+    assert answer_of({}, response) == Answer((CALL,))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "skip"),
+    [
+        ({"cache_hit": True}, "cache_hit"),
+        ({"cache_hit": False}, ""),
+        ({"litellm_params": {"metadata": {"client_disconnected": True}}}, "client_disconnect"),
+        ({"litellm_params": {"metadata": {}, "litellm_metadata": {"client_disconnected": True}}}, "client_disconnect"),
+        ({"litellm_params": {"metadata": None, "litellm_metadata": None}}, ""),
+        ({"litellm_params": None}, ""),
+        ({"litellm_params": {"litellm_metadata": {"tags": ["litellm-internal-health-check"]}}}, "health_check"),
+        ({"litellm_params": {"metadata": {"tags": None}}}, ""),
+        ({"litellm_params": {"metadata": {"tags": ["paid"]}}}, ""),
+    ],
+)
+def test_what_must_not_be_judged(kwargs: Mapping[str, Any], skip: str) -> None:
+    """Cache hits, clients that left and LiteLLM's own checks are told by the event, whatever the answer is."""
+    assert answer_of(kwargs, chat(CALL)).skip == skip
+
+
+@pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
+def test_health_checks_are_told_before_they_are_sent(name: str) -> None:
+    """The call itself carries the mark at its top, the event in its parameters."""
+    mark = {name: {"tags": ["litellm-internal-health-check"]}}
+    assert is_health_check(mark)
+    assert is_health_check({"litellm_params": mark})
+    assert not is_health_check({})

@@ -1,0 +1,63 @@
+"""A curated list holds also where LiteLLM does not ask, and a refusal is told only where it is the error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from exacto_plugin.core.policy import Slug
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, no_endpoints, told_by
+from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.routing import Routing
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def state() -> Iterator[RequestState]:
+    """A request for ``g:exacto`` that no routing hook has seen, as under LiteLLM's older routing strategies."""
+    state = RequestState(http=True, slug=Slug("g", ("exacto",)))
+    token = CURRENT.set(state)
+    yield state
+    CURRENT.reset(token)
+
+
+def _picked(litellm_id: str, asked_for: str = "g") -> RequestState:
+    metadata = {"model_group": asked_for, "deployment_model_name": "g"}
+    kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": litellm_id}, "metadata": metadata}
+    return Routing(Runtime(Settings.model_validate({"curated": {"g": ["vetted"]}}))).picked(kwargs)
+
+
+def test_a_pick_off_the_list_is_refused(state: RequestState) -> None:
+    """The last moment before the call is soon enough to keep the promise."""
+    with pytest.raises(ExactoRefusedError, match="curated"):
+        _picked("other")
+    assert [refusal.status for refusal in state.refusals] == [404]
+    assert not state.attempts
+
+
+@pytest.mark.parametrize(("litellm_id", "asked_for"), [("vetted", "g"), ("other", "other")])
+def test_other_picks_pass(state: RequestState, litellm_id: str, asked_for: str) -> None:
+    """One on the list passes, and so does one that the caller named by its id."""
+    assert _picked(litellm_id, asked_for).tried == {litellm_id}
+    assert [attempt.model_group for attempt in state.attempts] == ["g"]
+
+
+def test_only_the_error_itself_is_told() -> None:
+    """LiteLLM puts what became of fallbacks behind a message; an upstream's error stays an upstream's error."""
+    curated = no_endpoints("g", "curated", ["a"], ())
+    sort = invalid_preference("provider.sort", "x", "price")
+    told = f"litellm.BadRequestError: {curated.marked}"
+
+    def body(message: object) -> bytes:
+        return orjson.dumps({"error": {"message": message}})
+
+    assert told_by(body(f"{told}\nNo fallback was attempted."), [sort, curated]) is curated
+    assert told_by(body(f"litellm.BadRequestError: no. Fallback: {told}"), [curated]) is None
+    for other in (body(7), b"[]", b"{", b'{"error": "x"}'):
+        assert told_by(other, [curated]) is None

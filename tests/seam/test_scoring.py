@@ -1,0 +1,193 @@
+"""From LiteLLM's events to samples: which attempt an event is about, what counts, and by which clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+
+from exacto_plugin.core.model import Candidate, Outcome, Sample, Tier
+from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
+from exacto_plugin.settings import Settings
+from tests.seam.test_answers import CALL, chat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exacto_plugin.core.evaluation import ToolCall
+
+NOW = 1_700_000_000.0
+BEGAN = datetime(2026, 1, 1, 12)  # noqa: DTZ001 -- LiteLLM's times are naive
+ENDED = BEGAN + timedelta(seconds=4)
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["a"]}}}]
+
+
+class Unprocessable(Exception):
+    """What an upstream says of a body that it does not like."""
+
+    status_code = 422
+
+
+class Recorder(Runtime):
+    """A runtime that keeps its samples."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings.model_validate({"tiers": {"preset": "openrouter"}}), clock=lambda: NOW)
+        self.samples: list[Sample] = []
+
+    def record(self, sample: Sample, candidate: Candidate) -> None:
+        """Keep one sample."""
+        assert sample.deployment == candidate.key
+        self.samples.append(sample)
+
+
+@pytest.fixture
+def runtime() -> Recorder:
+    """A fresh recorder."""
+    return Recorder()
+
+
+def attempt(key: str, **more: Any) -> Attempt:
+    """An attempt on a deployment."""
+    return Attempt(Candidate(key, key, f"provider-{key}"), "group", Tier.VERIFIED_GOOD, **more)
+
+
+def event(*attempts: Attempt, at: str = "a", **more: Any) -> dict[str, Any]:
+    """A log event of a request with these attempts, about the deployment ``at``."""
+    payload = {"completion_tokens": 120, "model_group": "group", "metadata": {"user_api_key_hash": "hashed-key"}}
+    return {
+        "litellm_params": {"model_info": {"id": at}},
+        "standard_logging_object": payload,
+        "model": "openai/m",
+        TOOLS_KEY: TOOLS,
+        LOG_KEY: RequestState(attempts=list(attempts)),
+        **more,
+    }
+
+
+def answered(runtime: Recorder, kwargs: Mapping[str, Any], *calls: ToolCall) -> Sample:
+    """The one sample of an answer."""
+    Scoring(runtime).answered(kwargs, chat(*calls or (CALL,)), BEGAN, ENDED)
+    (sample,) = runtime.samples
+    return sample
+
+
+def test_an_answer_is_a_sample(runtime: Recorder) -> None:
+    """Verdict, tokens, duration, caller and case mix are in it; the time is the clock's."""
+    sample = answered(runtime, event(attempt("a")))
+    assert (sample.model_group, sample.deployment, sample.at, sample.ok) == ("group", "a", NOW, True)
+    assert (sample.outcome, sample.tools_offered, sample.lost, sample.routed) == (Outcome.VALID, True, False, True)
+    assert (sample.output_tokens, sample.duration_s, sample.first_token_s, sample.streamed) == (120, 4.0, None, False)
+    assert sample.caller
+    assert "hashed-key" not in sample.caller
+
+
+def test_callers_are_told_apart_by_a_salted_hash(runtime: Recorder) -> None:
+    """The same key is the same caller, in this installation only; no key is no caller."""
+    scoring = Scoring(runtime)
+    for key in ("k1", "k2", "k1", None):
+        payload = {"metadata": {"user_api_key_hash": key}}
+        scoring.answered(event(attempt("a"), standard_logging_object=payload), chat(CALL), BEGAN, ENDED)
+    one, two, again, nobody = (sample.caller for sample in runtime.samples)
+    assert one == again != two
+    assert nobody == ""
+
+
+def test_a_stream_has_a_first_token(runtime: Recorder) -> None:
+    """Its wait counts from when the attempt was sent."""
+    first = BEGAN + timedelta(seconds=1.5)
+    sample = answered(runtime, event(attempt("a"), stream=True, completion_start_time=first))
+    assert (sample.streamed, sample.first_token_s, sample.duration_s) == (True, 1.5, 4.0)
+
+
+def test_an_attempt_is_not_charged_for_those_before_it(runtime: Recorder) -> None:
+    """LiteLLM's events of streams begin with the request; an attempt begins when it was sent."""
+    first, sent = BEGAN + timedelta(seconds=3.5), BEGAN + timedelta(seconds=3)
+    failed, served = attempt("a", ended=True), attempt("b", began=sent)
+    sample = answered(runtime, event(failed, served, at="b", stream=True, completion_start_time=first))
+    assert (sample.deployment, sample.duration_s, sample.first_token_s) == ("b", 1.0, 0.5)
+
+
+def test_usage_that_is_missing_is_no_speed(runtime: Recorder) -> None:
+    """Without a usage there are no tokens, whatever the answer holds."""
+    assert answered(runtime, event(attempt("a"), standard_logging_object=None)).output_tokens == 0
+
+
+@pytest.mark.parametrize(("kwargs", "kept"), [({"cache_hit": True}, 0), ({}, 1)])
+def test_cache_hits_are_no_samples(runtime: Recorder, kwargs: Mapping[str, Any], kept: int) -> None:
+    """Not even of speed."""
+    Scoring(runtime).answered(event(attempt("a"), **kwargs), chat(CALL), BEGAN, ENDED)
+    assert len(runtime.samples) == kept
+
+
+def test_what_may_not_be_judged_still_has_a_speed(runtime: Recorder) -> None:
+    """A truncated answer counts for throughput and as no tool request at all."""
+    Scoring(runtime).answered(event(attempt("a")), chat(CALL, finish="length"), BEGAN, ENDED)
+    (sample,) = runtime.samples
+    assert (sample.output_tokens, sample.tools_offered, sample.outcome) == (120, False, None)
+
+
+def test_the_newest_attempt_on_the_deployment_is_meant() -> None:
+    """A deployment that was tried twice is asked about for its second answer."""
+    twice = [attempt("a", ended=True), attempt("b", ended=True), attempt("a")]
+    assert attempt_of(event(*twice), {"id": "a"}) is twice[2]
+    assert attempt_of(event(*twice), {"id": "b"}) is twice[1]
+    assert attempt_of(event(*twice), {}) is twice[2]
+
+
+def test_without_a_state_the_event_itself_tells() -> None:
+    """A plain SDK call is scored under provider, model and host; the router did not choose it."""
+    params = {"api_base": "https://api.deepinfra.com", "custom_llm_provider": "openai", "api_key": "sk-secret"}
+    found = attempt_of({"litellm_params": params, "model": "m", "standard_logging_object": None}, {})
+    assert (found.candidate.provider, found.model_group, found.routed) == ("deepinfra", "m", False)
+    assert "secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "samples"),
+    [
+        (litellm.InternalServerError("x", "p", "m"), 1),
+        (litellm.RateLimitError("x", "p", "m"), 1),
+        (litellm.Timeout("x", "m", "p"), 1),
+        (litellm.AuthenticationError("x", "p", "m"), 1),
+        (litellm.NotFoundError("x", "m", "p"), 1),
+        (None, 1),
+        (litellm.BadRequestError("x", "m", "p"), 0),
+        (litellm.ContextWindowExceededError("x", "m", "p"), 0),
+        (Unprocessable(), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_failures(runtime: Recorder, error: Exception | None, samples: int) -> None:
+    """A failed attempt counts once, however often it is told; what the client sent wrong is not the deployment's."""
+    scoring, failed = Scoring(runtime), attempt("a")
+    for _ in range(3):
+        scoring.failed(failed, error)
+    assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)] * samples
+
+
+def test_a_broken_stream_is_the_only_attempts(runtime: Recorder) -> None:
+    """LiteLLM's one failure event of a request is about its only attempt."""
+    Scoring(runtime).broke(event(attempt("a")), OSError())
+    assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)]
+
+
+def test_a_failure_that_was_told_already_is_not_put_on_the_next(runtime: Recorder) -> None:
+    """When another attempt had failed before, the one event is about that one, and the attempt at work is spared."""
+    working = attempt("b")
+    Scoring(runtime).broke(event(attempt("a", ended=True), working, at="b"), OSError())
+    assert runtime.samples == []
+    assert not working.ended
+
+
+def test_a_request_that_failed_failed_in_its_last_attempt(runtime: Recorder) -> None:
+    """The end of a streamed request tells of the stream that broke last, once."""
+    scoring, state = Scoring(runtime), RequestState(attempts=[attempt("a", ended=True), attempt("b")])
+    for _ in range(2):
+        scoring.broke_last(state, OSError())
+    scoring.broke_last(RequestState(), OSError())
+    assert [sample.deployment for sample in runtime.samples] == ["b"]

@@ -1,0 +1,183 @@
+"""The direction of imports, what the core may know, and where everything may be caught: read from the source."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import exacto_plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(exacto_plugin.__file__).parent
+CORE = "exacto_plugin.core"
+CHAIN = (
+    {"model"},
+    {"policy", "evaluation", "window", "reference"},
+    {"tiers"},
+    {"ordering"},
+    {"engine"},
+)
+"""Each of these core modules, with everything that it imports, knows none of a later step."""
+
+KNOWN_TO_CORE = {
+    "__future__", "array", "cachetools", "collections", "dataclasses", "enum", "fractions", "functools", "graphlib",
+    "heapq", "ipaddress", "itertools", "json", "jsonschema", "jsonschema_rs", "math", "numpy", "operator", "orjson",
+    "re", "referencing", "threading", "types", "typing", "urllib", "zlib", "bisect", "statistics", "hashlib",
+}  # fmt: skip
+"""No clock, no files, no network, no logging, and none of the frameworks around it."""
+
+PROGRAMS = ("cli", "config_check", "demo", "simulate", "bench")
+"""What people start; nothing that serves requests knows of it."""
+
+BOUNDARIES = {
+    # Clients choose schemas and models choose arguments; a panic inside the Rust engine is a BaseException.
+    "core.evaluation:Evaluator.evaluate",
+    # The boundary to LiteLLM and ASGI: nothing of ours may break a request.
+    "litellm_hooks.faults:Faults.guarded",
+    "litellm_hooks.faults:fail_open.decorate.guarded",
+    # Counting a fault must not make another one.
+    "litellm_hooks.faults:Faults.report",
+    # The timer must outlive whatever one recompute meets.
+    "litellm_hooks.runtime:Runtime._recompute_timed",
+    # A stream that broke may not close in good order either.
+    "litellm_hooks.failover:_closed",
+}
+"""The only places that catch everything without raising it again."""
+
+
+class Import(NamedTuple):
+    """One import of a module."""
+
+    name: str
+    at_start: bool
+    """True when it happens as the importing module is loaded, not in a function and not for types only."""
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the package."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    """A module's source."""
+    return ast.parse(modules()[name].read_text())
+
+
+@cache
+def imports(name: str) -> frozenset[Import]:
+    """Every import in a module; of our own modules those that exist under the imported name."""
+    return frozenset(_imports(name, tree(name), at_start=True))
+
+
+def _imports(name: str, node: ast.AST, *, at_start: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, at_start) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = child.module or ""
+            if child.level:
+                package = name if modules()[name].name == "__init__.py" else name.rpartition(".")[0]
+                base = ".".join([*package.split(".")[: len(package.split(".")) - child.level + 1], *base.split(".")])
+            nested = {f"{base}.{alias.name}" for alias in child.names} & modules().keys()
+            yield from (Import(one, at_start) for one in nested or {base.rstrip(".")})
+        else:
+            deferred = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
+                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            )
+            yield from _imports(name, child, at_start=at_start and not deferred)
+
+
+def reached(name: str) -> set[str]:
+    """Our own modules that a module imports, directly or not, for whatever purpose."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        ours = {found.name for found in imports(waiting.pop()) if found.name in modules()}
+        waiting += ours - seen
+        seen |= ours
+    return seen
+
+
+CORE_MODULES = [name for name in modules() if name.startswith(f"{CORE}.")]
+
+
+@pytest.mark.parametrize("name", CORE_MODULES)
+def test_the_core_knows_nothing_around_it(name: str) -> None:
+    """No LiteLLM, web framework, telemetry, clock, file or logger, and nothing of ours outside the core."""
+    others = {found.name for found in imports(name)}
+    assert {other.partition(".")[0] for other in others} - {"exacto_plugin"} <= KNOWN_TO_CORE
+    assert [other for other in others if other.startswith("exacto_plugin") and not other.startswith(CORE)] == []
+
+
+def test_the_core_is_a_chain() -> None:
+    """model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, in imports of every kind."""
+    for step, names in enumerate(CHAIN):
+        later = {f"{CORE}.{other}" for names in CHAIN[step + 1 :] for other in names}
+        for name in names:
+            assert reached(f"{CORE}.{name}") & later == set(), name
+    assert not reached(f"{CORE}.model")
+
+
+def test_nothing_imports_in_circles() -> None:
+    """While modules load, no two wait for each other."""
+    graph = {
+        name: {found.name for found in imports(name) if found.at_start and found.name in modules()} - {name}
+        for name in modules()
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[1:2] not in ([p] for p in PROGRAMS)])
+def test_what_serves_knows_no_program(name: str) -> None:
+    """core <- seam and adapters <- programs: the command line, the demonstration and the like stand outside."""
+    programs = tuple(f"exacto_plugin.{program}" for program in PROGRAMS)
+    assert [found.name for found in imports(name) if found.name.startswith(programs)] == []
+
+
+def test_only_the_api_of_opentelemetry_is_used() -> None:
+    """Who measures is the operator's choice: no SDK is imported and no global provider is set."""
+    for name in modules():
+        assert [found.name for found in imports(name) if found.name.startswith("opentelemetry.sdk")] == []
+        called = {ast.unparse(node.func) for node in ast.walk(tree(name)) if isinstance(node, ast.Call)}
+        assert not [one for one in called if one.endswith(("set_meter_provider", "set_tracer_provider"))]
+
+
+def _broad(node: ast.AST) -> bool:
+    """Whether this catches everything and keeps it."""
+    if isinstance(node, ast.ExceptHandler):
+        kinds = {"bare"} if node.type is None else set(ast.unparse(node.type).strip("()").replace(" ", "").split(","))
+        again = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        caught_all = bool(kinds & {"bare", "Exception", "BaseException"})
+        # Whoever catches a BaseException may pass all but some of it on; that it keeps some is what counts.
+        return caught_all and not again
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
+        return bool({ast.unparse(argument) for argument in node.args} & {"Exception", "BaseException"})
+    return False
+
+
+def _places(node: ast.AST, path: str = "") -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        inner = f"{path}.{child.name}".lstrip(".") if named else path  # type: ignore[attr-defined]
+        if _broad(child):
+            yield path
+        yield from _places(child, inner)
+
+
+def test_everything_is_caught_in_few_places() -> None:
+    """What catches all errors is named here, each with its reason, and nothing else does."""
+    found = [f"{name.removeprefix('exacto_plugin.')}:{place}" for name in modules() for place in _places(tree(name))]
+    assert sorted(found) == sorted(BOUNDARIES)

@@ -1,0 +1,111 @@
+"""The JSON API: administrators only, plain data out of the snapshot, and no error where nothing is known."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.testclient import TestClient
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+
+from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.settings import Settings
+from exacto_plugin.web.api import api_router, require_admin
+from tests.test_telemetry import NOW, _router
+
+GROUP = "moonshotai/kimi"
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """A runtime with verdicts on one model group, whose name has a slash."""
+    rule = {"min_peers": 2, "tool_call_requests": 2}
+    runtime = Runtime(Settings.model_validate({"tiers": {"preset": "openrouter", "openrouter": rule}}), lambda: NOW)
+    router = _router(GROUP)
+    runtime.follow(lambda: router)
+    for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
+        for _ in range(2):
+            sample = Sample(GROUP, key, NOW, tools_offered=True, outcome=outcome)
+            runtime.record(sample, Candidate(key, key, f"provider-{key}"))
+    asyncio.run(runtime.recompute())
+    return runtime
+
+
+@pytest.fixture
+def client(runtime: Runtime) -> TestClient:
+    """A client whose key is an administrator's."""
+    app = FastAPI()
+    app.include_router(api_router(runtime))
+    app.dependency_overrides[user_api_key_auth] = lambda: UserAPIKeyAuth(user_role=LitellmUserRoles.PROXY_ADMIN)
+    return TestClient(app)
+
+
+def test_status(client: TestClient, runtime: Runtime) -> None:
+    """What is in force and what went wrong so far."""
+    runtime.faults.report("order", ValueError("not to be told"))
+    found = client.get("/exacto/api/status").json()
+    assert found["snapshot"] == runtime.engine.snapshot.id
+    assert (found["mode"], found["default_sort"], found["preset"]) == ("apply", "auto", "openrouter")
+    assert found["faults"] == {"order": 1}
+    assert "not to be told" not in str(found)
+
+
+def test_a_model_group(client: TestClient) -> None:
+    """Each deployment with its tier, and each reason with the number and the threshold behind it."""
+    found = client.get(f"/exacto/api/models/{GROUP}").json()
+    tiers = {one["deployment"]: one["tier"] for one in found["deployments"]}
+    assert tiers == {"a": "verified_good", "b": "verified_good", "c": "deranked", "d": "insufficient_data"}
+    bad = next(one for one in found["deployments"] if one["deployment"] == "c")
+    assert bad["provider"] == "provider-c"
+    assert bad["signals"]["tool_call_success"] == {"value": 0.0, "samples": 2}
+    reasons = {reason["signal"]: reason for reason in bad["reasons"]}
+    assert reasons["tool_call_success"]["code"] == "below_threshold"
+    assert reasons["tool_call_success"]["threshold"] == pytest.approx(
+        found["references"]["tool_call_success"]["threshold"]
+    )
+
+
+def test_all_model_groups(client: TestClient) -> None:
+    """The list holds what the single answers hold."""
+    (group,) = client.get("/exacto/api/models").json()["model_groups"]
+    assert group == client.get(f"/exacto/api/models/{GROUP}").json()
+
+
+def test_a_group_that_nobody_knows(client: TestClient) -> None:
+    """Nothing is known of it: 404, and why."""
+    answer = client.get("/exacto/api/models/nothing/here")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "no verdicts on 'nothing/here'"})
+
+
+@pytest.mark.parametrize("role", list(LitellmUserRoles))
+async def test_only_administrators_may_look(role: LitellmUserRoles) -> None:
+    """The proxy's administrators and their viewers, and no other role; least of all one that is not set."""
+    allowed = role in (LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY)
+    user = UserAPIKeyAuth(user_role=role)
+    if allowed:
+        assert await require_admin(user) is user
+    else:
+        with pytest.raises(HTTPException) as refused:
+            await require_admin(user)
+        assert refused.value.status_code == 403
+
+
+async def test_no_role_is_no_administrator() -> None:
+    """A key without a role is refused."""
+    with pytest.raises(HTTPException):
+        await require_admin(UserAPIKeyAuth(user_role=None))
+
+
+def test_every_route_is_guarded(runtime: Runtime) -> None:
+    """Whoever is no administrator gets nothing from any route."""
+    app = FastAPI()
+    router = api_router(runtime)
+    app.include_router(router)
+    app.dependency_overrides[user_api_key_auth] = lambda: UserAPIKeyAuth(user_role=LitellmUserRoles.INTERNAL_USER)
+    paths = [route.path for route in router.routes]  # type: ignore[attr-defined]
+    assert len(paths) >= 3
+    for path in paths:
+        assert TestClient(app).get(path.replace("{model_group:path}", GROUP)).status_code == 403
