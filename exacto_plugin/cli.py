@@ -37,6 +37,8 @@ def _print(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from exacto_plugin.simulate.command import add_replay, add_simulate
+
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -48,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", help="LiteLLM's config.yaml")
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(run=_check_config)
+    simulate = verbs.add_parser("simulate", help="compare tier presets on made-up providers, with the real engine")
+    add_simulate(simulate)
+    replay = verbs.add_parser("replay", help="tell what tier presets would have made of a log of outcomes")
+    add_replay(replay)
     return parser
 
 

@@ -1,0 +1,134 @@
+"""The verbs ``exacto simulate`` and ``exacto replay``: arguments in, tables, plots or JSON out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.simulate.library import load_scenario, scenario_names, scenario_text
+from exacto_plugin.simulate.metrics import figures
+from exacto_plugin.simulate.plot import save_png, text_plot
+from exacto_plugin.simulate.presets import PRESETS, preset_named
+from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, read_log
+from exacto_plugin.simulate.report import Result, as_dict, render, render_replay, replay_as_dict
+from exacto_plugin.simulate.run import Course, Listener, run_together
+
+if TYPE_CHECKING:
+    import argparse
+
+    from exacto_plugin.simulate.scenario import Scenario
+
+
+def add_simulate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``exacto simulate``."""
+    parser.add_argument("scenario", nargs="?", help="a YAML or JSON file, or a name out of --list")
+    parser.add_argument("--list", action="store_true", help="print the names of the scenarios that come along")
+    parser.add_argument("--show", action="store_true", help="print the scenario as YAML instead of running it")
+    _add_presets(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reps", type=int, default=4, help="repetitions with other prices and luck (default: 4)")
+    parser.add_argument("--hours", type=float, help="instead of the scenario's own")
+    parser.add_argument("--rpm", type=float, help="requests a minute, instead of the scenario's own")
+    parser.add_argument("--rho", type=float, help="coupling of price and quality, instead of the scenario's own")
+    parser.add_argument("--interval", type=float, default=300.0, help="seconds between recomputes (default: 300)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table and a plot")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs the extra `plot`)")
+    parser.add_argument(
+        "--record", type=Path, metavar="LOG", help="write every outcome as JSON lines (one preset only)"
+    )
+    parser.set_defaults(run=run_simulate)
+
+
+def run_simulate(options: argparse.Namespace) -> int:
+    """Run the presets over one scenario and print what came of it."""
+    if options.list or options.scenario is None:
+        _print("\n".join(scenario_names()))
+        return 0 if options.list else 2
+    if options.show:
+        _print(scenario_text(options.scenario).rstrip())
+        return 0
+    scenario = _changed(load_scenario(options.scenario), options)
+    if options.record is not None and len(options.preset) > 1:
+        raise SettingsError("--record: expected one --preset, since each makes a log of its own")
+    course = Course(options.seed, options.reps, step_for(scenario, options.interval), options.interval)
+    with ExitStack() as files:
+        listener = _listener(options.record, files)
+        results = [_result(scenario, text, course, listener) for text in options.preset]
+    if options.json:
+        _print(json.dumps(as_dict(scenario, course, results), indent=2))
+    else:
+        _print(f"{render(scenario, course, results)}\n\n{text_plot(results)}")
+    if options.plot is not None:
+        save_png(results, scenario.title, options.plot)
+    return 0
+
+
+def add_replay(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``exacto replay``."""
+    parser.add_argument("log", type=Path, help="JSON lines, as `exacto simulate --record` writes them")
+    _add_presets(parser)
+    parser.add_argument("--interval", type=float, default=300.0, help="seconds between recomputes (default: 300)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run_replay)
+
+
+def run_replay(options: argparse.Namespace) -> int:
+    """Run the presets over one log and print what they would have done."""
+    presets = [preset_named(text) for text in options.preset]
+    rates = Rates(read_log(options.log))
+    replays = {preset.name: Replay(preset, rates, options.interval) for preset in presets}
+    for replay in replays.values():
+        replay.go(read_log(options.log))
+    if options.json:
+        _print(json.dumps(replay_as_dict(rates, replays), indent=2))
+    else:
+        _print(render_replay(rates, replays) or "the log holds no routed request with tools")
+    return 0
+
+
+def _add_presets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", nargs="+", default=list(PRESETS), metavar="NAME[,key=value...]", help=f"of {', '.join(PRESETS)}"
+    )
+
+
+def _listener(file: Path | None, files: ExitStack) -> Listener | None:
+    if file is None:
+        return None
+    try:
+        writer = LogWriter(files.enter_context(file.open("w", encoding="utf-8")))
+    except OSError as error:
+        raise SettingsError(f"--record {file}: {error}") from None
+    return Listener(writer.roster, writer.sample)
+
+
+def _result(scenario: Scenario, text: str, course: Course, listener: Listener | None) -> Result:
+    (trace,) = run_together([scenario], preset_named(text), course, listener)
+    return Result(text, figures(trace, scenario.measure_from_h), trace)
+
+
+def step_for(scenario: Scenario, interval_s: float) -> float:
+    """Seconds of traffic to draw at once: speeds are judged by distinct minutes, all else by the interval."""
+    speeds = [provider.tokens_per_s for provider in scenario.providers]
+    speeds += [event.tokens_per_s for event in scenario.events]
+    return interval_s if speeds.count(None) == len(speeds) else 60.0
+
+
+def _changed(scenario: Scenario, options: argparse.Namespace) -> Scenario:
+    """The scenario with what the command line says otherwise."""
+    changes: dict[str, Any] = {}
+    if options.hours is not None:
+        changes["hours"] = options.hours
+    if options.rpm is not None:
+        changes["requests_per_minute"] = options.rpm
+    if options.rho is not None:
+        changes["prices"] = scenario.prices.model_copy(update={"rho": options.rho})
+    return scenario.model_copy(update=changes)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,123 @@
+"""What the answers of a step leave in the engine: sums of counters and cells, or sample by sample for a log.
+
+Both say the same; the sums are what ``core.tally`` makes of the samples, added up with arrays because a simulation
+has millions of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.sketch import BINS, bin_of, bins_of
+from exacto_plugin.core.tally import Count, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.simulate.traffic import Answers
+
+OUTPUT_TOKENS = 512
+"""Tokens of an answer whose speed is measured; what it takes to be long enough is the preset's business."""
+
+FIRST_TOKEN_S = 0.5
+"""Seconds to the first token of every streamed answer; no preset looks at them."""
+
+
+def sums(
+    answers: Answers, caller_numbers: NDArray[np.int64], providers: int
+) -> Iterator[tuple[int, int, dict[Count, int], dict[int, int]]]:
+    """Repetition, provider, counters and cells of everybody who answered, as ``Engine.add`` takes them."""
+    rows = answers.requests.repetition * providers + answers.place
+    if not len(rows):
+        return
+    table = _counters(answers, rows)
+    keys, numbers = np.unique(_cells(answers, rows, caller_numbers), return_counts=True)
+    of_row = keys // (len(Kind) * BINS)
+    cells = (keys % (len(Kind) * BINS)).tolist()
+    counted = numbers.tolist()
+    present = np.flatnonzero(table[:, Count.ANSWERED])
+    first, end = np.searchsorted(of_row, present), np.searchsorted(of_row, present, "right")
+    for row, low, high in zip(present.tolist(), first.tolist(), end.tolist(), strict=True):
+        counts = {_COUNTS[column]: number for column, number in enumerate(table[row].tolist()) if number}
+        yield *divmod(row, providers), counts, dict(zip(cells[low:high], counted[low:high], strict=True))
+
+
+_COUNTS = tuple(Count)
+
+
+def _counters(answers: Answers, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counters by row, shape ``[row, column]``."""
+    size = int(rows.max()) + 1
+    table = np.zeros((size, len(Count)), np.int64)
+    faulty, pinned = answers.lost | answers.bad, answers.requests.pinned
+    everybody = np.bincount(rows, minlength=size)
+    table[:, Count.ANSWERED] = table[:, Count.OFFERED] = everybody
+    marked = {
+        Count.CALLED: answers.attempted & ~answers.lost,
+        Count.SCHEMA_MISMATCH: answers.bad,
+        Count.LOST: answers.lost,
+        Count.PINNED_CALLED: answers.attempted & pinned,
+        Count.PINNED_FAULTY: faulty & pinned,
+        Count.TIMED: ~np.isnan(answers.speed),
+    }
+    for column, mask in marked.items():
+        table[:, column] = np.bincount(rows[mask], minlength=size)
+    return table
+
+
+def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number per marked cell: row, kind and bin."""
+    requests = answers.requests
+    faulty = answers.lost | answers.bad
+    rows = rows * (len(Kind) * BINS)
+    judged, routed = answers.attempted, answers.attempted & ~requests.pinned
+    mix = requests.complexity * 4 + requests.pinned * 2 + faulty
+    calls = caller_numbers[requests.caller] * 2 + faulty
+    marked = [
+        (rows + int(Kind.CASE_MIX) * BINS + mix)[judged],
+        (rows + int(Kind.CALLERS) * BINS + calls)[routed],
+    ]
+    timed = ~np.isnan(answers.speed)
+    if timed.any():
+        bins = bins_of(np.where(timed, answers.speed, 1.0))
+        waits = np.where(
+            answers.streamed, bin_of(FIRST_TOKEN_S), bins_of(OUTPUT_TOKENS / np.where(timed, answers.speed, 1.0))
+        )
+        kinds = np.where(answers.streamed, int(Kind.SPEED_STREAMED), int(Kind.SPEED_WHOLE))
+        latencies = np.where(answers.streamed, int(Kind.LATENCY_STREAMED), int(Kind.LATENCY_WHOLE))
+        marked += [(rows + kinds * BINS + bins)[timed], (rows + latencies * BINS + waits)[timed]]
+    return np.concatenate(marked)
+
+
+def samples(
+    answers: Answers, names: tuple[str, ...], callers: tuple[str, ...], group_of: Callable[[int], str], at: float
+) -> Iterator[Sample]:
+    """The same answers one by one, as ``Engine.record`` takes them; all within the minute from ``at`` on."""
+    requests = answers.requests
+    count = len(answers.place)
+    for number in range(count):
+        speed = float(answers.speed[number])
+        timed, streamed = speed == speed, bool(answers.streamed[number])
+        lost, bad = bool(answers.lost[number]), bool(answers.bad[number])
+        called = bool(answers.attempted[number]) and not lost
+        yield Sample(
+            group_of(int(requests.repetition[number])),
+            names[int(answers.place[number])],
+            at + 59.0 * number / count,
+            tools_offered=True,
+            outcome=None if not called else Outcome.SCHEMA_MISMATCH if bad else Outcome.VALID,
+            lost=lost,
+            output_tokens=OUTPUT_TOKENS if timed else 0,
+            duration_s=OUTPUT_TOKENS / speed if timed else 0.0,
+            first_token_s=FIRST_TOKEN_S if timed and streamed else None,
+            streamed=streamed,
+            routed=not requests.pinned[number],
+            probe=bool(answers.probe[number]),
+            caller=callers[int(requests.caller[number])],
+            complexity=int(requests.complexity[number]),
+        )

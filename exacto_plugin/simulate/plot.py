@@ -1,0 +1,100 @@
+"""Pictures of results: bad calls over time and the tiers of every provider, in the terminal or as a PNG.
+
+The terminal needs nothing: a line of blocks per preset and a strip per provider say it, and a plotting library would be
+one more dependency of a server for two charts. The PNG takes matplotlib, 30 MB, which is why it is an extra.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.simulate.trace import TIER_NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.simulate.report import Result
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_MARKS = dict(zip(TIER_NOW, "█▒·", strict=False))
+_COLORS = ("#2e7d32", "#bdbdbd", "#c62828", "#ffffff")
+COLUMNS = 96
+"""Characters of a chart's width at most."""
+
+
+def error_by_hour(result: Result) -> NDArray[np.float64]:
+    """Share of bad calls in each hour over all repetitions; NaN without calls."""
+    calls, bad = result.trace.calls.sum(axis=1), result.trace.bad.sum(axis=1)
+    return np.asarray(np.divide(bad, calls, out=np.full(len(calls), np.nan), where=calls > 0))
+
+
+def text_plot(results: Sequence[Result]) -> str:
+    """Both charts as text; the tiers are those of the first repetition, of presets that have tiers."""
+    errors = {result.preset: _binned(error_by_hour(result)) for result in results}
+    top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values()) or 1.0
+    trace = results[0].trace
+    width = max(len(name) for name in (*errors, *trace.names))
+    hours = trace.hours / len(next(iter(errors.values())))
+    lines = [f"bad calls over time, full block = {top:.1%}, a character = {hours:g} h"]
+    for name, values in errors.items():
+        heights = [0 if math.isnan(value) else math.ceil(value / top * 8.0 - 1e-9) for value in values]
+        lines.append(f"{name:>{width}} {''.join(_BLOCKS[height] for height in heights)}")
+    for result in results:
+        if result.trace.changes:
+            lines += ["", f"tiers under {result.preset}: █ verified good, ▒ insufficient data, · deranked"]
+            lines += [f"{name:>{width}} {_strip(result, place)}" for place, name in enumerate(trace.names)]
+    return "\n".join(lines)
+
+
+def save_png(results: Sequence[Result], title: str, file: Path) -> None:
+    """Draw the same as a picture.
+
+    Raises:
+        ExactoError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.colors import ListedColormap
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ExactoError("--plot needs matplotlib: pip install 'exacto-plugin[plot]'") from None
+    tiered = [result for result in results if result.trace.changes]
+    height = 3.0 + len(tiered) * (0.8 + 0.22 * len(results[0].trace.names))
+    figure = Figure(figsize=(10.0, height), layout="constrained")
+    axes = figure.subplots(
+        1 + len(tiered), 1, sharex=True, squeeze=False, height_ratios=[3.0, *[height - 3.0] * len(tiered)]
+    )[:, 0]
+    for result in results:
+        axes[0].plot(np.arange(result.trace.hours) + 0.5, error_by_hour(result) * 100.0, label=result.preset)
+    axes[0].set(title=title, ylabel="bad calls, %", ylim=(0, None))
+    axes[0].legend(loc="upper right")
+    for axis, result in zip(axes[1:], tiered, strict=True):
+        tiers, names = result.trace.tiers[:, 0].T, result.trace.names
+        extent = (0.0, float(result.trace.hours), len(names) - 0.5, -0.5)
+        axis.imshow(tiers, ListedColormap(_COLORS), aspect="auto", vmin=0, vmax=3, interpolation="none", extent=extent)
+        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set(title=f"{result.preset}: green verified good, grey insufficient data, red deranked (repetition 1)")
+    axes[-1].set(xlabel="hours")
+    try:
+        figure.savefig(file, dpi=120)
+    except (OSError, ValueError) as error:
+        raise ExactoError(f"--plot {file}: {error}") from None
+
+
+def _binned(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of so many neighbours that the rest fits the width."""
+    size = math.ceil(len(values) / COLUMNS)
+    parts = [values[at : at + size] for at in range(0, len(values), size)]
+    return np.array([np.nan if np.isnan(part).all() else np.nanmean(part) for part in parts])
+
+
+def _strip(result: Result, place: int) -> str:
+    tiers = result.trace.tiers[:, 0, place]
+    size = math.ceil(len(tiers) / COLUMNS)
+    return "".join(_MARKS.get(TIER_NOW[tier], " ") for tier in tiers[size - 1 :: size])

@@ -1,0 +1,49 @@
+"""Presets by the names that the command line knows, with single numbers of a rule changed where wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.settings import TierPreset, load_settings
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.tiers import Preset
+
+NONE = "none"
+"""No preset: LiteLLM's own lottery by price, no tiers."""
+
+PRESETS = (NONE, *(preset.value for preset in TierPreset))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPreset:
+    """A preset and what tables call it."""
+
+    name: str
+    rule: Preset | None
+    """None: requests are sent with ``mode: off``."""
+
+
+def preset_named(text: str) -> NamedPreset:
+    """A preset from ``NAME`` or ``NAME,key=value,...``, where the keys are those of ``tiers.NAME``.
+
+    Raises:
+        SettingsError: there is no such preset, or its rule has no such number.
+    """
+    name, *changes = text.split(",")
+    if name not in PRESETS:
+        raise SettingsError(f"preset: got {name!r}, expected one of {', '.join(PRESETS)}")
+    if name == NONE:
+        return NamedPreset(text, None)
+    rule: dict[str, object] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise SettingsError(f"preset: got {change!r}, expected key=value")
+        rule[key] = yaml.safe_load(value)
+    settings = load_settings({"tiers": {"preset": name, name: rule}}, "preset")
+    return NamedPreset(text, settings.tiers.rule())

@@ -1,0 +1,80 @@
+"""Probes in a simulation: who is probed by the snapshot in force, within the budgets that the engine's purse holds.
+
+The shares are ``core.ordering``'s, the purse is ``core.purse``'s; here requests only pass by in their order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.purse import Purse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.model import Snapshot
+
+
+class Probing:
+    """The probes of several model groups, one a repetition."""
+
+    def __init__(self, groups: Sequence[str], names: Sequence[str]) -> None:
+        self._groups = groups
+        self._names = names
+        self._purse = Purse()
+        self._snapshot: Snapshot | None = None
+        self.shares = np.zeros((len(groups), len(names)))
+        """Probability that a request probes a deployment, as far as budgets allow."""
+
+    def renew(self, snapshot: Snapshot) -> None:
+        """A new snapshot is in force."""
+        self._snapshot = snapshot
+        self._purse.renew(snapshot)
+
+    def set_shares(self, number: int, shares: Mapping[str, float]) -> None:
+        """Say whom one repetition's requests may probe."""
+        self.shares[number] = [shares.get(name, 0.0) for name in self._names]
+
+    def wanted(self, repetition: NDArray[np.int64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Which deployment each request would probe; -1: none. ``draws`` are uniform."""
+        if not self.shares.any():
+            return np.full(len(draws), -1)
+        ladder = np.cumsum(self.shares, axis=1)
+        wanted = np.full(len(draws), -1)
+        near = np.flatnonzero(draws < ladder[:, -1][repetition])
+        wanted[near] = (draws[near, np.newaxis] >= ladder[repetition[near]]).sum(axis=1)
+        return wanted
+
+    def granted(
+        self, repetition: NDArray[np.int64], wanted: NDArray[np.int64], faulty: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which of the wanted probes take place; ``faulty`` says which of them would fail.
+
+        Requests are in the order of their arrival, apart for each repetition; every one of them earns.
+        """
+        granted = np.zeros(len(wanted), np.bool_)
+        asking = np.flatnonzero(wanted >= 0)
+        if self._snapshot is None or not self.shares.any():
+            return granted
+        share = self.shares.sum(axis=1).tolist()
+        first = np.searchsorted(repetition, np.arange(len(self._groups) + 1)).tolist()
+        passed = first[:-1]
+        asked = (asking.tolist(), repetition[asking].tolist(), wanted[asking].tolist(), faulty[asking].tolist())
+        for at, number, place, fails in zip(*asked, strict=True):
+            group, name = self._groups[number], self._names[place]
+            self._purse.earn(group, share[number] * (at + 1 - passed[number]))
+            passed[number] = at + 1
+            if not self._purse.allows(self._snapshot, group, name):
+                continue
+            granted[at] = True
+            self._purse.spend(group, name)
+            if fails:
+                self._purse.note(Sample(group, name, 0.0, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True))
+        for number, group in enumerate(self._groups):
+            self._purse.earn(group, share[number] * (first[number + 1] - passed[number]))
+        return granted

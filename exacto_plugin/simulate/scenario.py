@@ -1,0 +1,220 @@
+"""A scenario: the providers of one model group, what happens to them and who asks, as a file says it.
+
+Only the file's words and their limits; drawing from them is :mod:`exacto_plugin.simulate.world`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.settings_faults import explain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+Quarters = tuple[Rate, Rate, Rate, Rate]
+
+SELECTORS = ("@cheapest_good", "@cheapest_bad", "@dearest_good", "@worst")
+"""Providers named by what they are in this draw of prices, when the event comes; "good" is near the best rate."""
+
+
+class _Part(BaseModel):
+    """Part of a scenario: unknown keys are refused, fields are documented by their docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class Provider(_Part):
+    """One deployment of the model group."""
+
+    name: Name
+    error_rate: Rate = 0.0
+    """Share of judged tool calls that are bad."""
+    lost_rate: Rate = 0.0
+    """Share of attempted tool calls that arrive as something else."""
+    propensity: Rate = 0.5
+    """Share of requests with tools that attempt a tool call."""
+    tokens_per_s: Positive | None = None
+    """Median end-to-end speed of long answers; null: answers are too short to measure a speed."""
+    price: Positive | None = None
+    """Price per token in any unit; null: drawn from a lognormal distribution."""
+    capacity_rpm: Positive | None = None
+    """Requests a minute that it takes; LiteLLM leaves it out when it is full. null: no limit."""
+
+
+class EventKind(StrEnum):
+    """What can happen to a provider."""
+
+    BREAK = "break"
+    """It turns bad; its derank is timed."""
+    FIX = "fix"
+    """It turns good; its way out of the last tier is timed."""
+    NEWCOMER = "newcomer"
+    """It joins the fleet; its way to verified good is timed."""
+    LEAVE = "leave"
+    CHANGE = "change"
+    """Anything else: new rates, another price or speed. Nothing is timed."""
+
+
+class Event(_Part):
+    """One thing that happens at one time."""
+
+    at_h: Hours
+    kind: EventKind
+    provider: Name
+    """A name, or one of the selectors, ``@cheapest_good`` for example."""
+    error_rate: Rate | None = None
+    """The new rate; null: 25 % for ``break``, 0.2 % for ``fix``, unchanged for ``change``."""
+    lost_rate: Rate | None = None
+    propensity: Rate | None = None
+    tokens_per_s: Positive | None = None
+    price: Positive | None = None
+    price_factor: Positive | None = None
+    """The price is multiplied by this."""
+
+    @model_validator(mode="after")
+    def _selector_exists(self) -> Self:
+        if self.provider.startswith("@") and self.provider not in SELECTORS:
+            raise ValueError(f"provider: expected a name or one of {', '.join(SELECTORS)}, got {self.provider!r}")
+        if self.provider.startswith("@") and self.kind is EventKind.NEWCOMER:
+            raise ValueError(f"provider: expected the name of the newcomer, got {self.provider!r}")
+        return self
+
+
+class Pinned(_Part):
+    """Callers that name the deployment themselves, so that the router does not choose."""
+
+    share: Rate = 0.0
+    """Share of all requests."""
+    provider: Name | None = None
+    """Where all of them go; null: spread evenly."""
+    complexity: Annotated[int, Field(ge=0, le=3)] | None = None
+    """Their bucket of complexity; null: as for everybody."""
+
+
+class Hostile(_Part):
+    """One caller whose tool calls fail, by its own fault or on purpose."""
+
+    share: Rate = 0.0
+    """Share of all requests."""
+    error_rate: Rate = 0.6
+    provider: Name | None = None
+    """Where it fails and what it pins itself to; null: it is routed like everybody and fails everywhere."""
+
+
+class Complexity(_Part):
+    """How hard the tool calls are, in the four buckets of the case mix."""
+
+    shares: Quarters = (1.0, 0.0, 0.0, 0.0)
+    """Share of requests by bucket; adds up to 1."""
+    error_factors: Annotated[tuple[float, float, float, float], Field()] = (1.0, 1.0, 1.0, 1.0)
+    """What a provider's rates are multiplied by."""
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        if abs(sum(self.shares) - 1.0) > 1e-6:
+            raise ValueError(f"shares: expected four numbers that add up to 1, got {list(self.shares)}")
+        if min(self.error_factors) < 0.0:
+            raise ValueError(f"error_factors: expected numbers of at least 0, got {list(self.error_factors)}")
+        return self
+
+
+class Prices(_Part):
+    """Where prices that are not given come from."""
+
+    sigma: Annotated[float, Field(ge=0.0, le=3.0)] = 0.35
+    """Standard deviation of the logarithm. Assumed: public price lists of open-weights models spread about so."""
+    rho: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    """Coupling to quality; 0.6: bad providers tend to be cheaper, -0.6: dearer."""
+
+
+class Scenario(_Part):
+    """One model group, its providers over time and its traffic."""
+
+    title: str = ""
+    note: str = ""
+    model_group: Name = "model"
+    hours: Annotated[float, Field(gt=0.0, le=24.0 * 366)] = 96.0
+    measure_from_h: Hours = 0.0
+    """Routing figures count from here on; before, the system warms up. Detections and deranks count from the start."""
+    observe_h: Hours = 0.0
+    """Until then tiers are only observed and LiteLLM's lottery chooses: how a careful operator starts."""
+    requests_per_minute: Positive = 100.0
+    """Mean of requests that offer tools."""
+    day_night: Rate = 0.0
+    """Swing of the traffic around its mean, with its peak at 14:00; 0.8: nights have a ninth of the days' traffic."""
+    session_requests: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Requests that come in one session and share their fate; they stay with one deployment."""
+    icc: Rate = 0.0
+    """Correlation of errors inside a session; 1: all of its calls fail or none."""
+    callers: Annotated[int, Field(ge=1, le=100_000)] = 40
+    """Keys behind the traffic, all equally busy."""
+    streamed_share: Rate = 0.5
+    speed_sigma: Annotated[float, Field(ge=0.0, le=2.0)] = 0.3
+    """Spread of one provider's speeds, standard deviation of the logarithm."""
+    tolerance: Rate = 0.02
+    """Providers within this distance of the best failure rate are what the oracle chooses from."""
+    pinned: Pinned = Pinned()
+    hostile: Hostile = Hostile()
+    complexity: Complexity = Complexity()
+    prices: Prices = Prices()
+    providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
+    events: tuple[Event, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [provider.name for provider in self.providers]
+        for name in names:
+            if names.count(name) > 1 or name.startswith("@"):
+                raise ValueError(f"providers: expected different names without @, got {name!r}")
+        joining = {event.provider for event in self.events if event.kind is EventKind.NEWCOMER}
+        named = [("events", event.provider) for event in self.events if not event.provider.startswith("@")]
+        parts = {"pinned": self.pinned.provider, "hostile": self.hostile.provider}
+        named += [(part, name) for part, name in parts.items() if name is not None]
+        for part, name in named:
+            if name not in names and name not in joining:
+                raise ValueError(
+                    f"{part}: expected providers among {', '.join([*names, *sorted(joining)])}, got {name!r}"
+                )
+        if self.pinned.share + self.hostile.share > 1.0:
+            raise ValueError(f"hostile: expected a share of at most 1 with that of pinned, got {self.hostile.share}")
+        return self
+
+
+def parse_scenario(content: object, path: str) -> Scenario:
+    """A scenario out of parsed YAML or JSON.
+
+    Raises:
+        SettingsError: one line for each fault, each naming the key, the value and what was expected.
+    """
+    if not isinstance(content, Mapping):
+        raise SettingsError(f"{path}: expected a mapping with providers")
+    try:
+        return Scenario.model_validate(dict(content))
+    except ValidationError as error:
+        raise SettingsError(explain(error, Scenario, path)) from None
+
+
+def read_scenario(path: Path) -> Scenario:
+    """A scenario out of a file, YAML or JSON.
+
+    Raises:
+        SettingsError: the file cannot be read or does not say a scenario.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    return parse_scenario(content, path.name)

@@ -1,0 +1,193 @@
+"""The requests of one time step and what becomes of them, for all repetitions at once.
+
+One row per request, drawn one by one: who asks, how hard it is, where it goes, whether the tool call is any good. The
+random numbers of a step depend on seed and step alone, so that presets face the same requests (paired seeds).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.core.tally import caller_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from exacto_plugin.simulate.probing import Probing
+    from exacto_plugin.simulate.scenario import Scenario
+    from exacto_plugin.simulate.world import World
+
+HOSTILE = "hostile"
+"""Name of the hostile caller."""
+
+PEAK_H = 14.0
+
+Chance = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of a step, one entry each."""
+
+    repetition: NDArray[np.int64]
+    session: NDArray[np.int64]
+    """Requests with one number share their fate and their deployment."""
+    caller: NDArray[np.int64]
+    """Number of the key; the last one is the hostile caller."""
+    complexity: NDArray[np.int64]
+    hostile: NDArray[np.bool_]
+    pinned: NDArray[np.bool_]
+    pin: NDArray[np.int64]
+    """Provider that a pinned request names; -1: the router chooses, -2: an even draw among those present."""
+    pick: NDArray[np.float64]
+    """Uniform draw that the lottery uses; equal within a session."""
+
+    def where(self, mask: NDArray[np.bool_]) -> Requests:
+        """Some of the requests."""
+        return Requests(*(getattr(self, field.name)[mask] for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of them."""
+
+    requests: Requests
+    place: NDArray[np.int64]
+    """Provider that answered."""
+    probe: NDArray[np.bool_]
+    attempted: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+    """Judged and found bad."""
+    speed: NDArray[np.float64]
+    """Tokens per second; NaN for answers too short to tell."""
+    streamed: NDArray[np.bool_]
+
+
+class Traffic:
+    """Draws the requests of a scenario."""
+
+    def __init__(self, scenario: Scenario, names: tuple[str, ...]) -> None:
+        self._scenario = scenario
+        self._names = names
+        self.callers = (*(f"caller-{number}" for number in range(scenario.callers)), HOSTILE)
+        self.caller_numbers = np.array([caller_number(name) for name in self.callers])
+
+    def rate_per_s(self, hour: float) -> float:
+        """Requests per second at an hour since midnight of the first day."""
+        swing = self._scenario.day_night * math.cos((hour - PEAK_H) * math.tau / 24.0)
+        return self._scenario.requests_per_minute / 60.0 * (1.0 + swing)
+
+    def requests(self, chance: Chance, repetitions: int, hour: float, step_s: float) -> Requests:
+        """The requests of one step."""
+        scenario = self._scenario
+        length = scenario.session_requests
+        arrivals = chance.poisson(self.rate_per_s(hour) * step_s / length, repetitions)
+        sessions = int(arrivals.sum())
+        repetition = np.repeat(np.arange(repetitions), arrivals)
+        kind = chance.random(sessions)
+        hostile = kind < scenario.hostile.share
+        pinned = ~hostile & (kind < scenario.hostile.share + scenario.pinned.share)
+        caller = np.where(hostile, scenario.callers, chance.integers(0, scenario.callers, sessions))
+        complexity = np.searchsorted(np.cumsum(scenario.complexity.shares), chance.random(sessions), "right").clip(0, 3)
+        if scenario.pinned.complexity is not None:
+            complexity[pinned] = scenario.pinned.complexity
+        pin = np.where(pinned, self._pin(scenario.pinned.provider), -1)
+        if scenario.hostile.provider is not None:
+            pin[hostile] = self._pin(scenario.hostile.provider)
+            pinned = pinned | hostile
+        columns = (repetition, np.arange(sessions), caller, complexity, hostile, pinned, pin, chance.random(sessions))
+        return Requests(*(np.repeat(column, length) for column in columns))
+
+    def answers(
+        self, chance: Chance, requests: Requests, world: World, shares: NDArray[np.float64], probing: Probing
+    ) -> Answers:
+        """Send requests on their way.
+
+        Args:
+            chance: where the draws come from.
+            requests: of one step.
+            world: the providers as they are.
+            shares: probability of the router's picks without probes, shape ``[repetition, provider]``.
+            probing: who is probed instead.
+        """
+        count = len(requests.repetition)
+        draws = chance.random((5, count))
+        speeds = chance.standard_normal(count)
+        place = _places(requests, world, shares)
+        wanted = np.where(requests.pinned, -1, probing.wanted(requests.repetition, draws[0]))
+        trial = self._outcomes(draws, requests, world, np.where(wanted >= 0, wanted, place), None)
+        probe = probing.granted(requests.repetition, wanted, trial[1] | trial[2])
+        place = np.where(probe, wanted, place)
+        attempted, lost, bad = self._outcomes(draws, requests, world, place, chance)
+        speed = world.tokens_per_s[requests.repetition, place] * np.exp(self._scenario.speed_sigma * speeds)
+        return Answers(requests, place, probe, attempted, lost, bad, speed, draws[4] < self._scenario.streamed_share)
+
+    def _outcomes(
+        self,
+        draws: NDArray[np.float64],
+        requests: Requests,
+        world: World,
+        place: NDArray[np.int64],
+        chance: Chance | None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Attempted, lost and bad; without ``chance`` every session's requests have fates of their own."""
+        at = (requests.repetition, place)
+        factor = np.array(self._scenario.complexity.error_factors)[requests.complexity]
+        error = np.minimum(1.0, world.error_rate[at] * factor)
+        error = np.where(requests.hostile, self._scenario.hostile.error_rate, error)
+        if chance is not None:
+            error = self._fate(chance, requests, place, error)
+        lost_rate = np.where(requests.hostile, 0.0, np.minimum(1.0, world.lost_rate[at] * factor))
+        attempted = draws[1] < world.propensity[at]
+        lost = attempted & (draws[2] < lost_rate)
+        return attempted, lost, attempted & ~lost & (draws[3] < error)
+
+    def _pin(self, provider: str | None) -> int:
+        return -2 if provider is None else self._names.index(provider)
+
+    def _fate(
+        self, chance: Chance, requests: Requests, place: NDArray[np.int64], error: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Error rates with sessions that share theirs: a beta-binomial with the wanted correlation.
+
+        A probe leaves its session: it meets another deployment.
+        """
+        icc = self._scenario.icc
+        if icc == 0.0 or self._scenario.session_requests == 1 or not len(error):
+            return error
+        providers = int(place.max()) + 1
+        first = np.flatnonzero(np.diff(requests.session * providers + place, prepend=-1))
+        rate = error[first]
+        if icc == 1.0:
+            drawn = (chance.random(len(first)) < rate).astype(np.float64)
+        else:
+            inside = rate.clip(1e-9, 1.0 - 1e-9) * (1.0 - icc) / icc
+            drawn = chance.beta(inside, (1.0 - icc) / icc - inside)
+        return np.repeat(np.where((rate > 0.0) & (rate < 1.0), drawn, rate), np.diff(first, append=len(error)))
+
+
+def _places(requests: Requests, world: World, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where each request goes without probes."""
+    place = _drawn(requests, shares)
+    if not requests.pinned.any():
+        return place
+    even = _drawn(requests, world.present / world.present.sum(axis=1, keepdims=True))
+    named = np.where(requests.pin >= 0, requests.pin, even)
+    # A provider that is gone cannot be named: its callers are spread like the rest.
+    named = np.where(world.present[requests.repetition, named], named, even)
+    return np.where(requests.pinned, named, place)
+
+
+def _drawn(requests: Requests, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """One column per request, drawn with the probabilities of its repetition's row."""
+    cumulated = np.cumsum(shares, axis=1)
+    # A row of zeros is one without requests.
+    cumulated /= np.where(cumulated[:, -1:] > 0.0, cumulated[:, -1:], 1.0)
+    ladder = (cumulated + np.arange(len(shares))[:, np.newaxis]).ravel()
+    found = np.searchsorted(ladder, requests.pick * (1.0 - 1e-12) + requests.repetition, "right")
+    return np.asarray(found - requests.repetition * shares.shape[1]).clip(0, shares.shape[1] - 1)

@@ -1,0 +1,203 @@
+"""The simulation: repeatable, driven by the engine, and right where the answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from exacto_plugin.core.model import Candidate, Policy, Snapshot
+from exacto_plugin.core.ordering import Ask
+from exacto_plugin.core.published import PublishedJudge, PublishedRule
+from exacto_plugin.core.tiers import DERANKED, VERIFIED_GOOD, Judgement
+from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
+from exacto_plugin.simulate.presets import NamedPreset
+from exacto_plugin.simulate.run import Course, filled, run_together
+from exacto_plugin.simulate.scenario import Event, EventKind
+from exacto_plugin.simulate.world import World
+from tests.simulate.fleets import scenario, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.tiers import Block
+
+
+@pytest.mark.parametrize("preset", ["none", "openrouter", "adaptive"])
+def test_a_seed_repeats_itself(preset: str) -> None:
+    """The same seed gives the same run, another seed another one."""
+    first, again, other = (traced(scenario(), preset, seed=seed) for seed in (3, 3, 4))
+    assert np.array_equal(first.picks, again.picks)
+    assert first.changes == again.changes
+    assert not np.array_equal(first.picks, other.picks)
+
+
+def test_presets_face_the_same_requests() -> None:
+    """Paired seeds: the number of requests of every hour does not depend on the preset."""
+    totals = [traced(scenario(), preset).picks.sum(axis=2) for preset in ("none", "openrouter", "adaptive")]
+    assert np.array_equal(totals[0], totals[1])
+    assert np.array_equal(totals[0], totals[2])
+
+
+def test_scenarios_that_share_an_engine_do_not_notice() -> None:
+    """A scenario runs alike alone and beside another one."""
+    alone = traced(scenario(model_group="one"), "adaptive")
+    both = [scenario(model_group="one"), scenario(model_group="two", requests_per_minute=20.0)]
+    beside, _ = run_together(both, _preset("adaptive"), Course(0, 2))
+    assert np.array_equal(alone.picks, beside.picks)
+    with pytest.raises(ValueError, match="different model groups"):
+        run_together([both[0], both[0]], _preset("none"), Course(0, 2))
+
+
+class _ContraryJudge(PublishedJudge):
+    """Calls the third deployment good and all others bad."""
+
+    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
+        """Whatever was measured."""
+        judgement = super().judge(block, scores)
+        tier = np.full_like(judgement.tier, DERANKED)
+        tier[:, 2] = VERIFIED_GOOD
+        return Judgement(tier, judgement.signals)
+
+
+@dataclass(frozen=True)
+class _ContraryRule:
+    def judge(self) -> _ContraryJudge:
+        """Its judge."""
+        return _ContraryJudge(PublishedRule())
+
+
+def test_the_engine_decides() -> None:
+    """With a rule that takes the bad one for good, all traffic goes there after the first recompute."""
+    (trace,) = run_together([scenario()], NamedPreset("contrary", _ContraryRule()), Course(0, 1))
+    assert trace.picks[1, 0].tolist()[:2] == [0.0, 0.0]
+    assert trace.picks[1, 0, 2] > 0
+    assert [change.tier for change in trace.changes].count("deranked") == 2
+
+
+def test_default_and_oracle_by_hand() -> None:
+    """Equal prices: the default's error is the mean of all, the oracle's that of those within two points."""
+    found = figures(traced(scenario(), "none"), 0.0)
+    assert found.default_error == pytest.approx([0.43 / 3.0] * 2)
+    assert found.oracle_error == pytest.approx([0.015] * 2)
+    assert found.user_error == pytest.approx(found.default_error, rel=0.05)
+    assert found.cost_ratio == pytest.approx([1.0, 1.0])
+
+
+def test_weights_are_inverse_squares_of_prices() -> None:
+    """Twice the price, a quarter of the traffic; and calls weigh by propensity."""
+    providers = [
+        {"name": "cheap", "error_rate": 0.1, "price": 1.0, "propensity": 0.25},
+        {"name": "dear", "error_rate": 0.0, "price": 2.0, "propensity": 1.0},
+    ]
+    world = World(scenario(providers=providers), 0, 1)
+    assert world.default_shares()[0] == pytest.approx([0.8, 0.2])
+    found = figures(traced(scenario(providers=providers)), 0.0)
+    assert found.default_error == pytest.approx([0.8 * 0.25 * 0.1 / (0.8 * 0.25 + 0.2)] * 2)
+
+
+def test_rho_makes_bad_providers_cheaper() -> None:
+    """With full coupling, prices follow the rank in quality; with none, they are the same whatever the rates."""
+    providers = [{"name": str(number), "error_rate": number / 100.0} for number in range(6)]
+    coupled = World(scenario(providers=providers, prices={"rho": 1.0}), 0, 3).price
+    assert (np.diff(coupled, axis=1) < 0.0).all()
+    free = World(scenario(providers=providers), 0, 3).price
+    assert np.array_equal(free, World(scenario(providers=providers[::-1]), 0, 3).price)
+    assert len(set(free.ravel().tolist())) == free.size
+
+
+def test_events_change_the_world() -> None:
+    """Selectors mean who is meant at that time, and newcomers and leavers come and go."""
+    content = scenario(events=[{"at_h": 1, "kind": "newcomer", "provider": "late", "error_rate": 0.0, "price": 9.0}])
+    world = World(content, 0, 2)
+    assert world.present[:, 3].tolist() == [False, False]
+    assert [happening.place for happening in world.happen(content.events[0])] == [3, 3]
+    assert world.present.all()
+    dearest = world.happen(Event(at_h=2, kind=EventKind.BREAK, provider="@dearest_good"))
+    assert [happening.place for happening in dearest] == [3, 3]
+    assert world.error_rate[0, 3] == 0.25
+    assert [h.place for h in world.happen(Event(at_h=2, kind=EventKind.FIX, provider="@worst"))] == [2, 2]
+    world.happen(Event(at_h=3, kind=EventKind.LEAVE, provider="good"))
+    assert world.default_shares()[0, 0] == 0.0
+
+
+def test_breaks_are_timed_and_deranks_of_good_ones_called_false() -> None:
+    """The contrary rule deranks a good one at the first recompute: falsely; and finds its break at once."""
+    events = [{"at_h": 0.0, "kind": "break", "provider": "good"}]
+    (trace,) = run_together([scenario(events=events)], NamedPreset("contrary", _ContraryRule()), Course(0, 2))
+    found = figures(trace, 0.0)
+    assert found.detection.found_min == (5.0, 5.0)
+    assert found.false_deranks_per_day == pytest.approx([12.0, 12.0])  # "fair", once in two hours
+
+
+def test_nobody_waits_for_a_bad_newcomer() -> None:
+    """A newcomer that is bad, and a fix that mends nothing, are not timed; a good newcomer is."""
+    joins = {"at_h": 0.5, "kind": "newcomer", "price": 1.0}
+    events = [
+        {**joins, "provider": "poor", "error_rate": 0.3},
+        {**joins, "provider": "fine", "error_rate": 0.01},
+        {"at_h": 0.5, "kind": "fix", "provider": "bad", "error_rate": 0.3},
+    ]
+    found = figures(traced(scenario(events=events), "adaptive"), 0.0)
+    assert (found.newcomer.events, found.readmission.events) == (2, 0)
+
+
+def test_full_deployments_pass_requests_on() -> None:
+    """Who is full is left out; what nobody takes is unserved."""
+    ask = Ask("g", [Candidate(name, name) for name in "ab"], Policy(), tools=True)
+    nothing = Snapshot("", 0.0)
+    served, unserved = filled(ask, nothing, {"a": 3.0, "b": 1.0}, {"a": 30.0, "b": float("inf")}, 100.0)
+    assert served == pytest.approx({"a": 0.3, "b": 0.7})
+    assert unserved == 0.0
+    served, unserved = filled(ask, nothing, {"a": 3.0, "b": 1.0}, {"a": 30.0, "b": 20.0}, 100.0)
+    assert served == pytest.approx({"a": 0.3, "b": 0.2})
+    assert unserved == pytest.approx(0.5)
+
+
+def test_limits_hold_in_a_run() -> None:
+    """No provider serves more than it can, and the rest is counted as unserved."""
+    providers = [{"name": name, "capacity_rpm": 20.0, "price": 1.0} for name in ("a", "b")]
+    trace = traced(scenario(providers=providers), "none")
+    assert trace.picks.sum(axis=(0, 1)) / 240.0 == pytest.approx([20.0, 20.0], rel=0.1)
+    assert figures(trace, 0.0).unserved_share == pytest.approx([1.0 / 3.0] * 2, rel=0.1)
+
+
+def test_sessions_share_their_fate() -> None:
+    """With a correlation of 1 the calls of a session fail together: the count of failures varies 8 times as much."""
+    from exacto_plugin.simulate.probing import Probing
+    from exacto_plugin.simulate.traffic import Traffic
+
+    content = scenario(session_requests=8, icc=1.0, providers=[{"name": "a", "error_rate": 0.5, "propensity": 1.0}])
+    world, traffic = World(content, 0, 1), Traffic(content, ("a",))
+    failed = []
+    for seed in range(400):
+        chance = np.random.default_rng(seed)
+        requests = traffic.requests(chance, 1, 0.0, 60.0)
+        answers = traffic.answers(chance, requests, world, np.ones((1, 1)), Probing(["g"], ["a"]))
+        failed.append(answers.bad.sum() - 0.5 * len(answers.bad))
+    assert np.var(failed) / (0.25 * 60.0) == pytest.approx(8.0, rel=0.25)
+
+
+def test_pinned_and_hostile_traffic_is_left_out_of_the_figures() -> None:
+    """Nobody can route a pinned caller, and a hostile one's failures are its own."""
+    content = scenario(pinned={"share": 0.3, "provider": "bad"}, hostile={"share": 0.2, "error_rate": 1.0})
+    trace = traced(content)
+    assert figures(trace, 0.0).user_error == pytest.approx([0.43 / 3.0] * 2, rel=0.05)
+    assert trace.picks.sum() == pytest.approx(0.5 * 60.0 * 120.0 * 2, rel=0.05)
+
+
+def test_margins_are_students() -> None:
+    """The 97.5 % points are those of the tables, and the margin is theirs."""
+    known = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 7: 2.365, 11: 2.201, 29: 2.045}
+    for freedom, point in known.items():
+        assert student_975(freedom) == pytest.approx(point, rel=0.004)
+    assert mean_and_margin([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.303 / 3.0**0.5), rel=1e-3)
+
+
+def _preset(name: str) -> NamedPreset:
+    from exacto_plugin.simulate.presets import preset_named
+
+    return preset_named(name)
