@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.demo.provider import SimulatedProviders
 
-Server = Literal["uvicorn", "gunicorn", "granian"]
+Server = Literal["uvicorn", "gunicorn", "granian", "asgi"]
+"""What ``litellm`` can serve with, and ``asgi`` for ``uvicorn exacto_plugin.asgi:app`` without ``litellm``."""
 
 MASTER_KEY = "sk-master-of-the-tests"
 CALLBACK = "exacto_plugin.callback"
@@ -35,6 +37,7 @@ _SERVER_OPTIONS: Mapping[Server, tuple[str, ...]] = {
     "uvicorn": ("--timeout_worker_healthcheck", "90"),
     "gunicorn": ("--run_gunicorn",),
     "granian": ("--run_granian",),
+    "asgi": ("--timeout-worker-healthcheck", "90"),
 }
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
 """Nothing else of the caller's environment reaches the proxy: no keys, no database, no HTTP proxy."""
@@ -75,6 +78,18 @@ class ProxyDiedError(AssertionError):
     """The proxy ended while tests were using it; the message has the end of its log."""
 
 
+class AsgiEntry(DemoProxy):
+    """The plugin's own ASGI entry under plain uvicorn; the configuration is named by the environment."""
+
+    def __init__(self, config: Path, environment: Mapping[str, str], options: Sequence[str] = ()) -> None:
+        super().__init__(config, {**environment, "CONFIG_FILE_PATH": str(config)}, options=options)
+
+    def command(self) -> list[str]:
+        """What is run."""
+        program = [sys.executable, "-m", "uvicorn", "exacto_plugin.asgi:app", "--lifespan", "on"]
+        return [*program, "--host", "127.0.0.1", "--port", str(self.port), *self._options]
+
+
 class Proxy:
     """``litellm --config ...`` as a process, as a context manager.
 
@@ -106,8 +121,10 @@ class Proxy:
         if keys is not None:
             (directory / "restricted_keys.py").write_text(_AUTH)
             self.set_keys(keys)
-        arguments = (*_SERVER_OPTIONS[server], "--num_workers", str(workers), *options)
-        self._process = DemoProxy(file, {**_environment(), **(environment or {})}, options=arguments)
+        entry = AsgiEntry if server == "asgi" else DemoProxy
+        number = "--workers" if server == "asgi" else "--num_workers"
+        arguments = (*_SERVER_OPTIONS[server], number, str(workers), *options)
+        self._process = entry(file, {**_environment(), **(environment or {})}, options=arguments)
         self._started = False
         self.base_url = self._process.base_url
         self.log_file = self._process.log

@@ -1,0 +1,149 @@
+"""Runs inside a proxy under test: metrics that can be scraped, our log in a file of its own, faults on demand.
+
+Loaded by ``LITELLM_WORKER_STARTUP_HOOKS=tests.e2e.probe:install``, before LiteLLM reads its configuration. The other
+half, which the tests use, is :mod:`tests.e2e.observed`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import metrics
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import start_http_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+METRICS_PORT = "PROBE_METRICS_PORT"
+OWN_LOG = "PROBE_OWN_LOG"
+FAULTS = "PROBE_FAULTS"
+
+STEPS = (
+    "exacto_plugin.asgi:ExactoMiddleware._rewrite",
+    "exacto_plugin.asgi:ExactoMiddleware._rewrite_path",
+    "exacto_plugin.asgi:_Responder._add_headers",
+    "exacto_plugin.asgi:_Responder._refused",
+    "exacto_plugin.asgi:_is_json",
+    "exacto_plugin.core.engine:Engine.decide",
+    "exacto_plugin.core.engine:Engine.record",
+    "exacto_plugin.core.evaluation:Evaluator.evaluate_all",
+    "exacto_plugin.litellm_hooks.caller_names:CallerNames._aliases",
+    "exacto_plugin.litellm_hooks.failover:Failover.goes_on",
+    "exacto_plugin.litellm_hooks.failover:Failover.enter",
+    "exacto_plugin.litellm_hooks.identity:CandidateCache.get",
+    "exacto_plugin.litellm_hooks.routing:Routing.filter",
+    "exacto_plugin.litellm_hooks.routing:Routing.narrow",
+    "exacto_plugin.litellm_hooks.routing:Routing.picked",
+    "exacto_plugin.litellm_hooks.routing:Routing.state_for",
+    "exacto_plugin.litellm_hooks.runtime:Runtime._take_new_settings",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.ensure_started",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.greet",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.knows_group",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.prepare_router",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.record",
+    "exacto_plugin.litellm_hooks.runtime:Runtime.recompute",
+    "exacto_plugin.litellm_hooks.scoring:Scoring.answered",
+    "exacto_plugin.litellm_hooks.scoring:Scoring.failed",
+    "exacto_plugin.telemetry:Telemetry._tiers",
+    "exacto_plugin.telemetry:Telemetry.attempt",
+    "exacto_plugin.telemetry:Telemetry.decision",
+    "exacto_plugin.telemetry:Telemetry.evaluations",
+    "exacto_plugin.telemetry:Telemetry.fault",
+    "exacto_plugin.telemetry:Telemetry.recomputed",
+    "exacto_plugin.telemetry:Telemetry.request",
+)
+"""Inner steps that can be made to fail; the callback's hooks are found by themselves, see ``hooks``."""
+
+
+class InjectedError(Exception):
+    """Raised where a test said so."""
+
+
+def hooks() -> list[str]:
+    """Names of the callback's own hooks, ``hook:async_log_success_event`` and so on."""
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+    return [f"hook:{name}" for name, value in vars(ExactoCallback).items() if name.startswith("async_")]
+
+
+def install() -> None:
+    """Do whatever the environment asks for."""
+    if port := os.environ.get(METRICS_PORT):
+        metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+        start_http_server(int(port), addr="127.0.0.1")
+    if log := os.environ.get(OWN_LOG):
+        handler = logging.FileHandler(log)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        own = logging.getLogger("exacto_plugin")
+        own.addHandler(handler)
+        own.setLevel(logging.DEBUG)
+    if control := os.environ.get(FAULTS):
+        failing = Failing(Path(control))
+        for name in hooks():
+            _break_hook(name, failing)
+        for name in STEPS:
+            _break_step(name, failing)
+
+
+class Failing:
+    """What is to fail now: a JSON object of step to message, read again whenever the file changed."""
+
+    def __init__(self, control: Path) -> None:
+        self._control = control
+        self._stamp = 0
+        self._steps: dict[str, str] = {}
+
+    def check(self, step: str) -> None:
+        """Raise when ``step`` is to fail."""
+        stamp = self._control.stat().st_mtime_ns
+        if stamp != self._stamp:
+            self._stamp, self._steps = stamp, json.loads(self._control.read_text())
+        if step in self._steps:
+            raise InjectedError(self._steps[step])
+
+
+def _broken(original: Callable[..., Any], name: str, failing: Failing) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            failing.check(name)
+            return await original(*args, **kwargs)
+
+        return awaited
+
+    @functools.wraps(original)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        failing.check(name)
+        return original(*args, **kwargs)
+
+    return called
+
+
+def _break_step(name: str, failing: Failing) -> None:
+    module, _, path = name.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, last = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    broken: Any = _broken(getattr(owner, last), name, failing)
+    setattr(owner, last, staticmethod(broken) if isinstance(vars(owner).get(last), staticmethod) else broken)
+
+
+def _break_hook(name: str, failing: Failing) -> None:
+    """Make the body of a hook fail, inside whatever guards it: the guard holds the body in its closure."""
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+    guard = vars(ExactoCallback)[name.removeprefix("hook:")]
+    body = guard.__wrapped__
+    (cell,) = (cell for cell in guard.__closure__ if cell.cell_contents is body)
+    cell.cell_contents = _broken(body, name, failing)

@@ -1,0 +1,111 @@
+"""The adaptive preset through a real proxy: a break, a repair, a newcomer, and a fleet of two."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exacto_plugin.demo.behaviour import Act
+from tests.e2e.client import ask
+from tests.e2e.newcomer import FILE
+from tests.e2e.observed import eventually
+from tests.e2e.proxy import CALLBACK, deployment
+from tests.e2e.tiers import DERANKED, VERIFIED, seen_tiers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+    from tests.e2e.conftest import StartProxy
+    from tests.e2e.proxy import Proxy
+
+PATIENCE_S = 180.0
+"""Until something must have happened. Evidence is kept by the minute, so a new epoch begins with the next one."""
+
+QUICK_ADAPTIVE: dict[str, Any] = {
+    "recompute_interval_s": 0.3,
+    # The rule as it is, but for pauses that make sense for days of traffic, and calls taken as independent.
+    "adaptive": {"phi_start": 1.0, "burst_pause_s": 0.5, "burst_pause_max_s": 1.0, "probe_calls_per_hour": 1e6},
+}
+
+
+@pytest.fixture(scope="module")
+def newcomer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test describes the deployment to add."""
+    return tmp_path_factory.mktemp("newcomer") / "deployment.json"
+
+
+@pytest.fixture(scope="module")
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, newcomer_file: Path) -> Proxy:
+    """A group of three and a group of two under the default preset, with two fifths of the requests for probes."""
+    model_list = [deployment(provider_server, name, "trio") for name in ("a", "b", "c")]
+    model_list += [deployment(provider_server, name, "duo") for name in ("d", "e")]
+    return start_proxy(
+        {
+            "model_list": model_list,
+            "litellm_settings": {"callbacks": [CALLBACK, "tests.e2e.newcomer.callback"]},
+            "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+            "exacto_settings": {"tiers": QUICK_ADAPTIVE, "exploration": {"share": 0.4}},
+        },
+        environment={FILE: str(newcomer_file)},
+    )
+
+
+def traffic(proxy: Proxy, group: str, requests: int = 30) -> None:
+    """Requests with tools, one after the other."""
+    for _ in range(requests):
+        ask(proxy, group)
+
+
+def until(proxy: Proxy, group: str, **wanted: str) -> dict[str, str]:
+    """Send traffic until these deployments have these tiers.
+
+    Raises:
+        AssertionError: they never had, with the tiers seen last.
+    """
+    tiers: dict[str, str] = {}
+    ends = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends:
+        traffic(proxy, group)
+        time.sleep(0.35)
+        tiers = seen_tiers(proxy, group)
+        if wanted.items() <= tiers.items():
+            return tiers
+    raise AssertionError(f"wanted {wanted}, still {tiers}")
+
+
+def share(providers: SimulatedProviders, proxy: Proxy, group: str, name: str, requests: int = 60) -> float:
+    """Share of the traffic that a provider gets now."""
+    before = providers.control.requests(name)
+    traffic(proxy, group, requests)
+    return (providers.control.requests(name) - before) / requests
+
+
+def test_a_break_is_left_a_repair_comes_back_a_newcomer_is_taken_in(
+    proxy: Proxy, providers: SimulatedProviders, newcomer_file: Path
+) -> None:
+    """The whole life of a deployment, seen from the client's side."""
+    until(proxy, "trio", a=VERIFIED, b=VERIFIED, c=VERIFIED)
+
+    providers.control.behave("a", always=Act.INVALID_JSON)
+    until(proxy, "trio", a=DERANKED, b=VERIFIED, c=VERIFIED)
+    assert share(providers, proxy, "trio", "a") <= 0.5  # probes only
+
+    providers.control.behave("a", always=None)
+    until(proxy, "trio", a=VERIFIED)
+    assert share(providers, proxy, "trio", "a") >= 0.1
+
+    newcomer_file.write_text(json.dumps(deployment(providers, "f", "trio")))
+    traffic(proxy, "trio", 2)
+    eventually(lambda: "f" in seen_tiers(proxy, "trio"), True)
+    until(proxy, "trio", f=VERIFIED)
+
+
+def test_a_fleet_of_two(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """With two deployments the one that breaks a quarter of its calls is deranked and the other one stays."""
+    providers.control.behave("e", error_rate=0.25)
+    until(proxy, "duo", d=VERIFIED, e=DERANKED)
+    assert share(providers, proxy, "duo", "e") <= 0.5

@@ -1,0 +1,204 @@
+"""Faults of our own: whatever breaks inside, a request goes on as LiteLLM wants; only a curated list fails closed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import openai
+import pytest
+from jsonschema import Draft7Validator
+
+from exacto_plugin.demo.behaviour import Act
+from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS, ask
+from tests.e2e.observed import Probe, api, eventually
+from tests.e2e.probe import STEPS, hooks
+from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+    from tests.e2e.conftest import StartProxy
+
+
+class Fault(NamedTuple):
+    """What is expected while a step fails."""
+
+    stage: str
+    """Under which its faults are counted."""
+    curated: str = "served"
+    """What becomes of ``:exacto`` where a list is configured: served from the list, refused, or not understood."""
+
+
+HELD, CLOSED = "refused", "unknown"
+"""``:exacto`` while its step fails: the list cannot be evaluated; the suffix was not even read, so that LiteLLM knows
+no such model."""
+
+EXPECTED = {
+    "hook:async_filter_deployments": Fault("filter", HELD),
+    "hook:async_pre_call_hook": Fault("alias"),
+    "hook:async_pre_call_deployment_hook": Fault("pre_call"),
+    "hook:async_log_success_event": Fault("score"),
+    "hook:async_post_call_failure_deployment_hook": Fault("score"),
+    "hook:async_log_failure_event": Fault("score"),
+    "hook:async_post_call_failure_hook": Fault("score"),
+    "ExactoMiddleware._rewrite": Fault("body", CLOSED),
+    "ExactoMiddleware._rewrite_path": Fault("path"),
+    "_Responder._add_headers": Fault("headers"),
+    "_Responder._refused": Fault("refusal"),
+    "_is_json": Fault("body", CLOSED),
+    "Engine.decide": Fault("order"),
+    "Engine.record": Fault("score"),
+    "Evaluator.evaluate_all": Fault("score"),
+    "CallerNames._aliases": Fault("alias"),
+    "Failover.goes_on": Fault("failover"),
+    "Failover.enter": Fault("filter", HELD),
+    "CandidateCache.get": Fault("order", HELD),
+    "Routing.filter": Fault("filter", HELD),
+    "Routing.narrow": Fault("order"),
+    "Routing.picked": Fault("pre_call"),
+    "Routing.state_for": Fault("filter", HELD),
+    "Runtime._take_new_settings": Fault("settings"),
+    "Runtime.ensure_started": Fault("timer"),
+    "Runtime.greet": Fault("router"),
+    "Runtime.knows_group": Fault("order"),
+    "Runtime.prepare_router": Fault("router"),
+    "Runtime.record": Fault("score"),
+    "Runtime.recompute": Fault("recompute"),
+    "Scoring.answered": Fault("score"),
+    "Scoring.failed": Fault("score"),
+    "Telemetry._tiers": Fault("telemetry"),
+    "Telemetry.attempt": Fault("score"),
+    "Telemetry.decision": Fault("order"),
+    "Telemetry.evaluations": Fault("score"),
+    "Telemetry.fault": Fault("telemetry"),
+    "Telemetry.recomputed": Fault("telemetry"),
+    "Telemetry.request": Fault("score"),
+}
+WITH = {"Telemetry.fault": "exacto_plugin.litellm_hooks.routing:Routing.narrow"}
+"""Steps that are reached only while another one fails too."""
+CANARY = "canary-4711"
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
+    """The probe inside the proxy of this module."""
+    return Probe(tmp_path_factory.mktemp("probe"))
+
+
+@pytest.fixture(scope="module")
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, probe: Probe) -> Proxy:
+    """A model group with a curated list of one of its two deployments, and groups that fail in their own ways."""
+    config = {
+        "model_list": [
+            *(deployment(provider_server, name) for name in ("alpha", "beta")),
+            *(deployment(provider_server, name, name) for name in ("missing", "torn", "empty")),
+        ],
+        "litellm_settings": {"callbacks": [CALLBACK]},
+        "router_settings": {"num_retries": 0, "disable_cooldowns": True},
+        "exacto_settings": {
+            "tiers": {"preset": "openrouter", "recompute_interval_s": 0.2},
+            "curated": {"kimi": ["alpha"], "empty": ["nobody"]},
+        },
+    }
+    return start_proxy(config, environment=probe.environment)
+
+
+@pytest.fixture
+def failing(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> Iterator[Probe]:
+    """The probe, with providers that fail as the tests want it; no fault is left behind."""
+    providers.control.behave("missing", always=404)
+    providers.control.behave("torn", always=Act.ERROR_FIRST)
+    yield probe
+    probe.fail({})
+
+
+@pytest.fixture(scope="module")
+def untouched(proxy: Proxy, provider_server: SimulatedProviders) -> dict[str, object]:
+    """What everyday requests come to while nothing fails."""
+    provider_server.control.reset()
+    provider_server.control.behave("missing", always=404)
+    provider_server.control.behave("torn", always=Act.ERROR_FIRST)
+    found = _everyday(proxy)
+    assert found["whole"] == found["streamed"] == "valid"
+    return found
+
+
+def _calls(proxy: Proxy, model: str, **more: Any) -> str:
+    """``valid`` for an answer with calls that fit, else the error's status and message."""
+    try:
+        chunks = ask(proxy.client(), model, **more)
+    except openai.APIStatusError as error:
+        return f"{error.status_code} {error.message}"
+    choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    parts = [choice.delta if more.get("stream") else choice.message for choice in choices]
+    calls = [call for part in parts for call in part.tool_calls or ()]
+    arguments = json.loads("".join(call.function.arguments or "" for call in calls))
+    return "valid" if Draft7Validator(PARAMETERS).is_valid(arguments) else str(arguments)
+
+
+def _by_path(proxy: Proxy) -> int:
+    url = f"{proxy.base_url}/openai/deployments/kimi/chat/completions"
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    return httpx.post(url, headers=headers, json={"messages": MESSAGES, "tools": TOOLS}, trust_env=False).status_code
+
+
+def _everyday(proxy: Proxy) -> dict[str, object]:
+    """What requests without ``:exacto`` come to, good and bad ones, whole and streamed."""
+    return {
+        "whole": _calls(proxy, "kimi"),
+        "streamed": _calls(proxy, "kimi", stream=True),
+        "path": _by_path(proxy),
+        "failing": _calls(proxy, "missing"),
+        "torn": _calls(proxy, "torn", stream=True),
+        "unknown": _calls(proxy, "nobody"),
+        "suffixed": _calls(proxy, "nobody:floor"),
+    }
+
+
+def _faults(proxy: Proxy, stage: str) -> int:
+    return int(api(proxy, "status").raise_for_status().json()["faults"].get(stage, 0))
+
+
+def test_nothing_is_forgotten() -> None:
+    """Every hook of the callback and every step that can be made to fail has its expectation here."""
+    assert set(EXPECTED) == {*hooks(), *(step.partition(":")[2] for step in STEPS)}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_requests_go_on(
+    proxy: Proxy, providers: SimulatedProviders, failing: Probe, untouched: dict[str, object], name: str
+) -> None:
+    """While a step fails, no request without ``:exacto`` changes, and the fault is counted; a list stays a promise."""
+    step = next((step for step in STEPS if step.endswith(f":{name}")), name)
+    fault = EXPECTED[name]
+    metric = {"exacto_plugin_stage": fault.stage}
+    counted, exported = _faults(proxy, fault.stage), failing.metric("exacto_plugin_errors_total", **metric).get("", 0)
+    failing.fail({one: CANARY for one in (step, WITH.get(name)) if one})
+
+    assert _everyday(proxy) == untouched
+    assert "exacto_no_endpoints" in _calls(proxy, "empty:exacto") or fault.curated == CLOSED
+    for stream in (False, True):
+        beta = providers.control.requests("beta")
+        answer = _calls(proxy, "kimi:exacto", stream=stream)
+        assert {"valid": "served", "404 E": HELD, "400 E": CLOSED}[answer[:5]] == fault.curated, answer
+        assert providers.control.requests("beta") == beta
+    failing.scrape()
+
+    eventually(lambda: _faults(proxy, fault.stage) > counted, True)
+    if name != "Telemetry.fault":
+        eventually(lambda: failing.metric("exacto_plugin_errors_total", **metric).get("", 0) > exported, True)
+
+
+def test_faults_are_said_once_and_quote_nothing(proxy: Proxy, probe: Probe) -> None:
+    """A line for each kind of fault and minute, with the place and without what the error said. The last test."""
+    log, counts = probe.log(), api(proxy, "status").json()["faults"]
+    assert set(counts) == {fault.stage for fault in EXPECTED.values()}
+    for stage, count in counts.items():
+        said = log.count(f"left out a step: {stage} failed with InjectedError")
+        assert 1 <= said <= count, stage
+    assert log.count("left out a step: score") < counts["score"]
+    assert CANARY not in log
+    assert CANARY not in proxy.log()

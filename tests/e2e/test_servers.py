@@ -1,0 +1,108 @@
+"""Every way to serve: several workers, gunicorn, granian, an ASGI entry of our own, and under a root path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import pytest
+
+import exacto_plugin
+from tests.e2e.asking import MESSAGES, TOOLS, ask
+from tests.e2e.observed import api, eventually
+from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, Server, deployment
+
+if TYPE_CHECKING:
+    from exacto_plugin.demo.provider import SimulatedProviders
+
+ROOT = "/gateway"
+START_LINE = f"exacto_plugin {exacto_plugin.__version__} is on: "
+
+
+class Way(NamedTuple):
+    """One way to serve."""
+
+    server: Server
+    workers: int
+    attached: str
+    """What the start line says about the middleware."""
+    callback: bool = True
+    """Whether the callback's line stands in the configuration."""
+
+
+WAYS = {
+    "uvicorn-2": Way("uvicorn", 2, "spliced"),
+    "gunicorn-2": Way("gunicorn", 2, "spliced"),
+    "granian": Way("granian", 1, "spliced"),
+    "asgi": Way("asgi", 1, "added"),
+    "asgi-without-callback": Way("asgi", 1, "added", callback=False),
+}
+
+
+def _config(providers: SimulatedProviders, *, callback: bool = True) -> dict[str, Any]:
+    return {
+        "model_list": [deployment(providers, name) for name in ("alpha", "beta")],
+        "litellm_settings": {"callbacks": [CALLBACK]} if callback else {},
+        "exacto_settings": {
+            "curated": {"kimi": ["alpha"]},
+            "tiers": {"preset": "openrouter", "recompute_interval_s": 0.2},
+        },
+    }
+
+
+def _post(proxy: Proxy, path: str, model: str | None = None) -> httpx.Response:
+    """One tool request on a connection of its own, so that any worker may get it."""
+    headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+    body = {**({"model": model} if model else {}), "messages": MESSAGES, "tools": TOOLS}
+    return httpx.post(f"{proxy.base_url}{path}", headers=headers, json=body, timeout=60, trust_env=False)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_worker_does_the_whole_job(providers: SimulatedProviders, tmp_path: Path, name: str) -> None:
+    """In each worker slugs are enforced, streams come through, answers are scored once and the API tells of it."""
+    way = WAYS[name]
+    # A copy of the package beside the configuration must not be loaded a second time.
+    (tmp_path / "exacto_plugin").symlink_to(Path(exacto_plugin.__file__).parent)
+    config = _config(providers, callback=way.callback)
+    with Proxy(config, tmp_path, server=way.server, workers=way.workers) as proxy:
+        eventually(lambda: proxy.log().count(START_LINE), way.workers)
+        assert proxy.log().count(f"middleware {way.attached}, ") == way.workers
+        seen = set()
+
+        def workers() -> int:
+            answer = _post(proxy, "/v1/chat/completions", "kimi:exacto")
+            assert (answer.status_code, answer.headers["x-exacto-deployment"]) == (200, "alpha")
+            assert answer.json()["model"] == "kimi:exacto"
+            seen.add(answer.headers["x-exacto-snapshot"].partition("-")[2])
+            return len(seen - {""})
+
+        eventually(workers, way.workers)
+        chunks = ask(proxy.client(), "kimi:exacto", stream=True)
+        assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "tool_calls"
+        assert providers.control.requests("beta") == 0
+        if way.workers == 1:
+            asked = providers.control.requests("alpha")
+            eventually(lambda: _samples(proxy), asked)
+        assert api(proxy, "status").json()["faults"] == {}
+        assert api(proxy, "status", key="sk-nobody").status_code in (400, 401)
+
+
+def _samples(proxy: Proxy) -> int:
+    answer = api(proxy, "models/kimi")
+    found = {one["deployment"]: one["signals"] for one in answer.json().get("deployments", ())}
+    return int(found.get("alpha", {}).get("tool_call_success", {}).get("samples", 0))
+
+
+def test_under_a_root_path(providers: SimulatedProviders, tmp_path: Path) -> None:
+    """With SERVER_ROOT_PATH slugs, models in paths and the API work under it."""
+    with Proxy(_config(providers), tmp_path, environment={"SERVER_ROOT_PATH": ROOT}) as proxy:
+        by_body = _post(proxy, f"{ROOT}/v1/chat/completions", "kimi:exacto")
+        by_path = _post(proxy, f"{ROOT}/openai/deployments/kimi:exacto/chat/completions")
+        for answer in (by_body, by_path):
+            assert (answer.status_code, answer.headers["x-exacto-deployment"]) == (200, "alpha"), answer.text
+            assert answer.json()["model"] == "kimi:exacto"
+        assert providers.control.requests("beta") == 0
+        headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+        url = f"{proxy.base_url}{ROOT}/exacto/api/status"
+        assert httpx.get(url, headers=headers, trust_env=False).json()["faults"] == {}
