@@ -52,12 +52,20 @@ class DemoProxy:
         self.log = config.with_name("proxy.log")
         self._process: subprocess.Popen[bytes] | None = None
 
+    def command(self) -> list[str]:
+        """What is run."""
+        program = [str(Path(sys.executable).with_name("litellm")), "--config", str(self._config)]
+        return [*program, "--host", "127.0.0.1", "--port", str(self.port), *self._options]
+
     def __enter__(self) -> DemoProxy:
-        command = [str(Path(sys.executable).with_name("litellm")), "--config", str(self._config)]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), *self._options]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self._environment, cwd=self._config.parent, start_new_session=True
+                self.command(),
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._config.parent,
+                start_new_session=True,
             )
         try:
             self._await_ready()

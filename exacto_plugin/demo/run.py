@@ -122,8 +122,8 @@ def _write_settings(path: Path, mode: str) -> None:
     block = {
         "mode": mode,
         "curated": {GROUP: list(_CURATED)},
-        # Small numbers so that a minute of traffic is enough; the defaults are the published 200 requests in 2 hours.
-        "tiers": {"recompute_interval_s": INTERVAL_S, "openrouter": {"tool_call_requests": 40}},
+        # The default rule; verdicts every 2 seconds instead of every 5 minutes, so that a minute shows them.
+        "tiers": {"recompute_interval_s": INTERVAL_S},
     }
     fresh = path.with_suffix(".new")
     fresh.write_text(yaml.safe_dump({"exacto_settings": block}), encoding="utf-8")
@@ -188,8 +188,6 @@ def _headers() -> dict[str, str]:
 
 
 def _tier_table(group: dict[str, Any], observed: Tally, applied: Tally) -> Table:
-    threshold = group["references"].get("tool_call_success", {}).get("threshold")
-    limit = "-" if threshold is None else f"{threshold:.2%}"
     table = Table(title=f"{GROUP}: who is where, and why", title_justify="left")
     for column in (
         "provider",
@@ -203,7 +201,10 @@ def _tier_table(group: dict[str, Any], observed: Tally, applied: Tally) -> Table
         table.add_column(column, justify="left" if column in ("provider", "tier") else "right")
     for deployment in sorted(group["deployments"], key=lambda d: (d["tier"], d["provider"])):
         signal = deployment["signals"].get("tool_call_success", {"value": None, "samples": 0})
-        value = "-" if signal["value"] is None else f"{signal['value']:.2%}"
+        value = _percent(signal["value"])
+        limit = _percent(
+            next((r["threshold"] for r in deployment["reasons"] if r["signal"] == "tool_call_success"), None)
+        )
         colour = {"verified_good": "green", "deranked": "red"}.get(deployment["tier"], "yellow")
         name = deployment["provider"]
         table.add_row(
@@ -216,6 +217,10 @@ def _tier_table(group: dict[str, Any], observed: Tally, applied: Tally) -> Table
             f"{applied.providers[name] / max(1, applied.total):.1%}",
         )
     return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _outcome_table(observed: Tally, applied: Tally) -> Table:
