@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Extra arguments for the command behind a target: make demo ARGS=--keep, make test ARGS="-k settings".
 ARGS ?=
+# Test processes. Each file stays in one of them, because its tests share proxies.
+JOBS ?= 2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
@@ -40,7 +42,7 @@ demo: $(VENV)/.with-proxy ## Run simulated providers and a real LiteLLM proxy; s
 	$(BIN)/exacto demo $(ARGS)
 
 test: $(VENV)/.with-test ## Run all tests.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.with-test ## Check style, format and types.
 	$(BIN)/ruff check .

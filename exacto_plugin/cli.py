@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 
 def _check_config(options: argparse.Namespace) -> int:
+    # LiteLLM fetches its price list when it is imported; a check of a file must not wait for the network.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from exacto_plugin.config_check import check_config, render
 
     report = check_config(Path(options.file))

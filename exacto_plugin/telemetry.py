@@ -138,6 +138,11 @@ class Telemetry:
         self._decisions.add(1, attributes)
         self._routing_duration.record(seconds, {ROUTING_OUTCOME: outcome})
 
+    def undecided(self, model_group: str) -> None:
+        """Count a decision that a fault of ours prevented, so that LiteLLM's own choice stood."""
+        attributes = {GROUP: self._group(model_group), ROUTING_OUTCOME: "error", ROUTING_REASON: "fault"}
+        self._decisions.add(1, attributes)
+
     def transition(self, transition: Transition) -> None:
         """Count a change of tier."""
         provider = self._runtime.providers.get(transition.deployment, "")

@@ -151,6 +151,7 @@ def _everything(runtime: Runtime, group: str = "kimi") -> None:
     ranking = tuple(Ranked(key, key, 0, Tier.VERIFIED_GOOD) for key in ("a", "b"))
     for pool, applied in ((("a",), True), (("a", "b"), True), (("a", "b"), False)):
         telemetry.decision(group, Decision("auto", ranking, pool, applied, "tiers"), 0.0001)  # type: ignore[arg-type]
+    telemetry.undecided(group)
     telemetry.transition(Transition(group, "a", Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
@@ -205,7 +206,7 @@ def test_counts(bench: Bench) -> None:
         ({"exacto.model_group": "kimi", "exacto.tier": "none", "error.type": "timeout"}, 1),
     ]
     outcomes = [attributes["exacto.routing.outcome"] for attributes, _ in bench.points("exacto.routing.decisions")]
-    assert outcomes == ["reordered", "unchanged", "bypassed"]
+    assert outcomes == ["reordered", "unchanged", "bypassed", "error"]
     change = {"exacto.tier": "deranked", "exacto.tier.previous": "verified_good"}
     assert ({**own, **change}, 1) in bench.points("exacto.tier.transitions")
     assert len(bench.points("exacto.tier.transitions")) == 5  # that one, and four that were verified before

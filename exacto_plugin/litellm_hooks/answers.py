@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
 from exacto_plugin.core.evaluation import ToolCall
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,10 +65,15 @@ def _skip(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], r
 def is_health_check(kwargs: Mapping[str, Any]) -> bool:
     """Whether LiteLLM itself asks a deployment whether it is alive.
 
+    Clients can send the tag that tells it, but not without being a request that we have seen coming.
+
     Args:
         kwargs: of a call, or LiteLLM's ``model_call_details``.
     """
-    return any(_HEALTH_CHECK in (metadata.get("tags") or ()) for metadata in _metadata(kwargs))
+    if LOG_KEY in kwargs or CURRENT.get() is not None:
+        return False
+    tagged = (metadata.get("tags") for metadata in _metadata(kwargs))
+    return any(isinstance(tags, list) and _HEALTH_CHECK in tags for tags in tagged)
 
 
 def _metadata(kwargs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -128,20 +128,28 @@ class ExactoCallback(CustomLogger):
         if is_health_check(kwargs):
             return _without_ours(kwargs)
         state = self._picked(kwargs)
-        logging_obj = kwargs.get("litellm_logging_obj")
-        details = getattr(logging_obj, "model_call_details", None)
-        if isinstance(details, dict):
-            details[LOG_KEY] = state
-            # Set once: LiteLLM may serve one surface through another and come back with translated tools.
-            if TOOLS_KEY not in details and offers_tools(kwargs):
-                details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
+        details = _details(kwargs)
+        details[LOG_KEY] = state
+        # Set once: LiteLLM may serve one surface through another and come back with translated tools.
+        if TOOLS_KEY not in details and offers_tools(kwargs):
+            details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
         return _without_ours(kwargs)
 
     def _picked(self, kwargs: dict[str, Any]) -> RequestState:
         place = (metadata_of(kwargs).get("attempted_retries"), kwargs.get("fallback_depth"))
         before = CURRENT.get()
         previous = before.served_by if before is not None else None
-        if previous is not None and previous.place != place and not hop_of(kwargs).fresh:
+        fresh = hop_of(kwargs).fresh
+        if (
+            before is not None
+            and previous is not None
+            and fresh
+            and not before.http
+            and LOG_KEY not in _details(kwargs)
+        ):
+            # A program that asks LiteLLM directly, one request after the other in one task: this is the next one.
+            CURRENT.set(None)
+        elif previous is not None and previous.place != place and not fresh:
             # LiteLLM tries again after a failure only, and does not tell of every one: of streams only the first.
             self.scoring.failed(previous, None, "broken_stream")
         state = self.routing.picked(kwargs)
@@ -169,8 +177,7 @@ class ExactoCallback(CustomLogger):
         """Record a failed attempt; called once per attempt, but not for failures inside a stream."""
         if is_health_check(request_data):
             return
-        details = getattr(request_data.get("litellm_logging_obj"), "model_call_details", None)
-        attempt = attempt_of(details or request_data, request_data.get("model_info") or {})
+        attempt = attempt_of(_details(request_data) or request_data, request_data.get("model_info") or {})
         self.scoring.failed(attempt, exception)
         self.routing.failover.failed(exception)
 
@@ -196,6 +203,12 @@ class ExactoCallback(CustomLogger):
         # Errors of the client's key, of a budget or of a guardrail say nothing about the deployment.
         if state is not None and request_data.get("stream") and isinstance(original_exception, openai.APIError):
             self.scoring.broke_last(state, original_exception)
+
+
+def _details(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What LiteLLM keeps of a request and gives to log events; an empty dictionary of nobody where it keeps nothing."""
+    found = getattr(kwargs.get("litellm_logging_obj"), "model_call_details", None)
+    return found if isinstance(found, dict) else {}
 
 
 def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from exacto_plugin.asgi import attach
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
+from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
 
@@ -37,8 +38,15 @@ def install_seams(callback: ExactoCallback) -> list[str]:
             runtime.add_router(router)
             return callback.routing.narrow(router, deployments, request_kwargs)
 
-        kept = runtime.faults.guarded("order", ours, deployments)
-        return kept if kept or not deployments else failover.end()
+        kept = runtime.faults.guarded("order", ours, None)
+        state = CURRENT.get()
+        if kept is None:
+            group = state.model_group if state is not None else ""
+            runtime.faults.guarded("telemetry", lambda: runtime.telemetry.undecided(group), None)
+            return deployments
+        if not kept and state is not None and state.last_error is not None:
+            failover.end()
+        return kept or deployments
 
     def goes_on(error: Exception) -> bool | None:
         return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)

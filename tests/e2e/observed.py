@@ -84,10 +84,10 @@ class Probe:
         return sums
 
 
-def api(proxy: Proxy, path: str, key: str = MASTER_KEY) -> httpx.Response:
-    """Ask the plugin's API."""
+def api(proxy: Proxy, path: str, key: str = MASTER_KEY, root: str = "") -> httpx.Response:
+    """Ask the plugin's API; ``root`` is the proxy's SERVER_ROOT_PATH."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{proxy.base_url}/exacto/api/{path}", headers=headers, timeout=30.0, trust_env=False)
+    return httpx.get(f"{proxy.base_url}{root}/exacto/api/{path}", headers=headers, timeout=30.0, trust_env=False)
 
 
 def verdict(proxy: Proxy, group: str, deployment: str | None = None) -> dict[str, Any] | None:

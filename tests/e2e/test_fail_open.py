@@ -192,6 +192,15 @@ def test_requests_go_on(
         eventually(lambda: failing.metric("exacto_plugin_errors_total", **metric).get("", 0) > exported, True)
 
 
+def test_a_decision_that_failed_is_counted_as_such(proxy: Proxy, providers: SimulatedProviders, failing: Probe) -> None:
+    """The share of requests that went as LiteLLM liked because of a fault can be read from the decisions."""
+    counted = {"name": "exacto_routing_decisions_total", "exacto_routing_outcome": "error"}
+    before = failing.metric(**counted).get("", 0)
+    failing.fail({"exacto_plugin.core.engine:Engine.decide": CANARY})
+    assert _calls(proxy, "kimi") == "valid"
+    assert failing.metric(**counted).get("", 0) == before + 1
+
+
 def test_faults_are_said_once_and_quote_nothing(proxy: Proxy, probe: Probe) -> None:
     """A line for each kind of fault and minute, with the place and without what the error said. The last test."""
     log, counts = probe.log(), api(proxy, "status").json()["faults"]

@@ -65,7 +65,7 @@ def test_the_sentinel_is_litellms() -> None:
         ("text", Answer()),
         ({"choices": "none of ours"}, Answer()),
     ],
-    ids=str,
+    ids=lambda value: (value.skip or "judged") if isinstance(value, Answer) else type(value).__name__,
 )
 def test_answers(response: Any, answer: Answer) -> None:
     """Chat and Responses forms give the same calls, and say when they may not be judged."""

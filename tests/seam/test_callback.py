@@ -160,6 +160,20 @@ async def test_a_nested_call_is_no_failure(callback: ExactoCallback, state: Requ
     assert len(state.attempts) == 2
 
 
+async def test_direct_calls_of_one_task_are_requests_of_their_own(callback: ExactoCallback) -> None:
+    """A program that asks LiteLLM again and again in one task leaves nothing behind that grows."""
+    token = CURRENT.set(None)
+    for _ in range(5):
+        details: dict[str, Any] = {}
+        await _send(callback, call("", details=details), call("", details=details))
+        state = CURRENT.get()
+        assert state is not None
+        assert len(state.attempts) <= 2
+        assert details[LOG_KEY] is state
+    assert samples(callback) == []
+    CURRENT.reset(token)
+
+
 async def test_registered_twice_counts_once(callback: ExactoCallback, state: RequestState) -> None:
     """With the callback twice in LiteLLM's list every hook runs twice, and each attempt is still one."""
     details: dict[str, Any] = {}
@@ -170,18 +184,26 @@ async def test_registered_twice_counts_once(callback: ExactoCallback, state: Req
     assert samples(callback) == [("a", False)]
 
 
-async def test_health_checks_leave_no_trace(callback: ExactoCallback, state: RequestState) -> None:
+CHECK = {"tags": ["litellm-internal-health-check"]}
+
+
+async def test_health_checks_leave_no_trace(callback: ExactoCallback) -> None:
     """LiteLLM's own checks are neither attempts nor failures."""
     details: dict[str, Any] = {}
-    check = call(details=details, litellm_metadata={"tags": ["litellm-internal-health-check"]})
+    check = call(details=details, litellm_metadata=CHECK)
     await _send(callback, check)
     await callback.async_post_call_failure_deployment_hook(check, OSError(), None)
-    await callback.async_log_failure_event(
-        {"exception": OSError(), "stream": True, "litellm_params": check},
-        None,
-        *2 * [state],  # type: ignore[arg-type]
-    )
-    assert (state.attempts, details, samples(callback)) == ([], {}, [])
+    event = {"exception": OSError(), "stream": True, "litellm_params": check}
+    await callback.async_log_failure_event(event, None, *2 * [None])  # type: ignore[arg-type]
+    assert (CURRENT.get(), details, samples(callback)) == (None, {}, [])
+
+
+@pytest.mark.parametrize("tags", [CHECK["tags"], "litellm-internal-health-check", 5, None])
+async def test_clients_cannot_pass_for_health_checks(callback: ExactoCallback, state: RequestState, tags: Any) -> None:
+    """A request with the tag of a health check, or with tags that are none, is a request like any other."""
+    await _send(callback, call(litellm_metadata={"tags": tags}, metadata={"model_group": "g", "tags": tags}))
+    assert len(state.attempts) == 1
+    assert callback.faults.counts == {}
 
 
 async def test_whole_answers_have_no_failure_event(callback: ExactoCallback, state: RequestState) -> None:
