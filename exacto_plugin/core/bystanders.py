@@ -14,6 +14,7 @@ from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.outsiders import median_of_others
 from exacto_plugin.core.pace import levelled
 from exacto_plugin.core.reference import Peers, peers
+from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.tiers import CODES, SILENT, SignalColumns
 
 if TYPE_CHECKING:
@@ -118,21 +119,9 @@ def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: 
 
 def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> Finding:
     """Scores against their own frozen baseline; silent in groups without scores."""
-    shape = block.member.shape
-    values, samples = np.full(shape, np.nan), np.zeros(shape, np.int64)
-    baseline, threshold, window_s = (np.full(len(block.groups), np.nan) for _ in range(3))
-    needed = np.ones(len(block.groups), np.int64)
-    for number, group in enumerate(block.groups):
-        if (given := scores.get(group)) is None:
-            continue
-        baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
-        needed[number] = max(1, given.needed)
-        for deployment, place in block.rosters[number].items():
-            score = given.scores.get(deployment)
-            if score is not None and score.value is not None:
-                values[number, place], samples[number, place] = score.value, score.samples
+    values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
     enough = block.member & (samples >= needed[:, np.newaxis])
-    limit = np.broadcast_to(threshold[:, np.newaxis], shape)
+    limit = np.broadcast_to(threshold[:, np.newaxis], values.shape)
     with np.errstate(invalid="ignore"):
         poor = enough & (values < limit)
     code = _codes(block, poor, enough, np.isnan(limit))

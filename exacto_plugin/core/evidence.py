@@ -253,7 +253,8 @@ def surprises(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats,
 
     Each squared change is in units of the variance that independent calls would have, so the mean over many pairs is
     the design effect. Neighbours are compared instead of each with the mean: a break or a day's rhythm, which is no
-    clustering, then adds one pair and not all. (Measured with the mean: a break doubles the estimate.)
+    clustering, then adds one pair and not all. (Measured
+    three hours after one of 14 deployments broke from 1 % to 25 %: 1.02 instead of 3.36.)
     """
     total = calls.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

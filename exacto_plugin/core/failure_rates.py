@@ -41,8 +41,9 @@ class Counts(NamedTuple):
 
     def rate(self) -> Floats:
         """Share of bad calls; NaN without calls."""
-        with np.errstate(invalid="ignore"):
-            return self.bad / self.calls
+        rate = np.full(np.shape(self.calls), np.nan)
+        np.divide(self.bad, self.calls, out=rate, where=self.calls > 0)
+        return rate
 
 
 class Conviction(NamedTuple):

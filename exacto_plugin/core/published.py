@@ -16,6 +16,7 @@ import numpy as np
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.pace import levelled, no_pace, pace, wider
 from exacto_plugin.core.reference import Peers, lower_threshold, peers
+from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.tally import FAULTS, Count, Kind
 from exacto_plugin.core.tiers import CODES, DERANKED, INSUFFICIENT_DATA, SILENT, VERIFIED_GOOD, Judgement, SignalColumns
 from exacto_plugin.core.window import PAGE_S, ROWS
@@ -183,19 +184,7 @@ class PublishedJudge:
 
     def _benchmark(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalColumns:
         """Scores against their own frozen baseline; silent in groups without scores."""
-        values = np.full(block.member.shape, np.nan)
-        samples = np.zeros(block.member.shape, np.int64)
-        baseline, threshold, window_s = (np.full(len(block.groups), np.nan) for _ in range(3))
-        needed = np.ones(len(block.groups), np.int64)
-        for number, group in enumerate(block.groups):
-            if (given := scores.get(group)) is None:
-                continue
-            baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
-            needed[number] = max(1, given.needed)
-            for deployment, place in block.rosters[number].items():
-                score = given.scores.get(deployment)
-                if score is not None and score.value is not None:
-                    values[number, place], samples[number, place] = score.value, score.samples
+        values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
         count = (block.member & (samples >= needed[:, np.newaxis])).sum(axis=-1)
         threshold = np.where(count >= self._rule.min_peers, threshold, np.nan)
         of = Peers(count, baseline, np.full(len(block.groups), np.nan))

@@ -11,6 +11,7 @@ import openai
 import pytest
 from jsonschema import Draft7Validator
 
+from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS
 from tests.e2e.proxy import Proxy, ProxyDiedError, deployment
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
 
-PARAMETERS: dict[str, Any] = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
-    "required": ["city", "days"],
-    "additionalProperties": False,
-}
-TOOLS: list[Any] = [{"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}]
-MESSAGES: list[Any] = [{"role": "user", "content": "What is the weather in Lisbon?"}]
 KEYS: dict[str, dict[str, Any]] = {
     "sk-kimi": {"models": ["kimi"], "team_id": "team-1", "metadata": {"tags": ["paid"]}},
     "sk-glm": {"models": ["glm"]},
