@@ -25,7 +25,7 @@ from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 
 KEY = "sk-benchmark"
-ROUNDS = 40
+ROUNDS = 25
 REQUESTS = 10
 """Requests to each proxy in one round."""
 KINDS = {"bare (A)": False, "bare again (A')": False, "with the plugin (B)": True}

@@ -18,9 +18,10 @@ import litellm
 import orjson
 
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.proxy import install_seams
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.seams import uninstall
 from exacto_plugin.settings import load_settings
@@ -28,8 +29,8 @@ from exacto_plugin.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-ROUNDS = 21
-LOOPS = 150
+ROUNDS = 11
+LOOPS = 100
 
 
 def tools(count: int) -> list[dict[str, Any]]:
@@ -108,11 +109,13 @@ class Parts:
                 }
             ],
         )
+        candidate = Candidate("d0", "d0", "openai")
+        self.state = RequestState(model_group="kimi", attempts=[Attempt(candidate, "kimi", Tier.VERIFIED_GOOD)])
         self.middleware = ExactoMiddleware(self._app, self.runtime, lambda: self.router)
         self.bare = self._bare_app
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        await receive()
+        assert scope["parsed_body"]  # LiteLLM takes it from there and does not read the body
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -157,6 +160,7 @@ class Parts:
         now = datetime.datetime.now(tz=datetime.UTC)
         event = {
             "exacto_tools": self.tools,
+            LOG_KEY: self.state,
             "litellm_params": {"model_info": {"id": "d0"}},
             "standard_logging_object": {"completion_tokens": 120, "model_group": "kimi"},
             "completion_start_time": now,
