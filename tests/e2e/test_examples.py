@@ -1,0 +1,30 @@
+"""The example files start a real proxy as they are."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from exacto_plugin.demo.proxy import DemoProxy
+from tests.e2e.proxy import MASTER_KEY, _environment
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("settings", [None, "examples/curated.yaml"], ids=["config.example", "curated"])
+def test_the_examples_start_a_proxy(tmp_path: Path, settings: str | None) -> None:
+    """config.example.yaml serves its model, alone and with examples/curated.yaml as the settings."""
+    shutil.copy(ROOT / "config.example.yaml", tmp_path / "config.yaml")
+    keys = {"FIREWORKS_API_KEY": "none", "DEEPINFRA_API_KEY": "none"}
+    named = {"EXACTO_CONFIG": str(ROOT / settings)} if settings else {}
+    with DemoProxy(tmp_path / "config.yaml", {**_environment(), **keys, **named}) as proxy:
+        headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+        models = httpx.get(f"{proxy.base_url}/v1/models", headers=headers, trust_env=False).json()["data"]
+        status = httpx.get(f"{proxy.base_url}/exacto/api/status", headers=headers, trust_env=False).json()
+        started = proxy.log.read_text(errors="replace")
+    assert [model["id"] for model in models] == ["moonshotai/kimi-k2-0905"]
+    assert (status["preset"], status["missing_seams"]) == ("adaptive", [])
+    assert "all seams known" in started
