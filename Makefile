@@ -13,7 +13,7 @@ JOBS ?= 2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak clean
+.PHONY: help venv demo test lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -55,9 +55,6 @@ format: $(VENV)/.with-test ## Bring the code into the project's format.
 
 bench: $(VENV)/.with-test ## Measure the cost of the plugin beside bare LiteLLM.
 	$(BIN)/python -m benchmarks $(ARGS)
-
-soak: $(VENV)/.with-test ## Run traffic for long and watch memory, errors and tiers.
-	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
