@@ -52,12 +52,13 @@ def run_simulate(options: argparse.Namespace) -> int:
         _print(scenario_text(options.scenario).rstrip())
         return 0
     scenario = _changed(load_scenario(options.scenario), options)
-    if options.record is not None and len(options.preset) > 1:
+    presets = _presets(options)
+    if options.record is not None and len(presets) > 1:
         raise SettingsError("--record: expected one --preset, since each makes a log of its own")
     course = Course(options.seed, options.reps, step_for(scenario, options.interval), options.interval)
     with ExitStack() as files:
         listener = _listener(options.record, files)
-        results = [_result(scenario, text, course, listener) for text in options.preset]
+        results = [_result(scenario, text, course, listener) for text in presets]
     if options.json:
         _print(json.dumps(as_dict(scenario, course, results), indent=2))
     else:
@@ -78,7 +79,7 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
 
 def run_replay(options: argparse.Namespace) -> int:
     """Run the presets over one log and print what they would have done."""
-    presets = [preset_named(text) for text in options.preset]
+    presets = [preset_named(text) for text in _presets(options)]
     rates = Rates(read_log(options.log))
     replays = {preset.name: Replay(preset, rates, options.interval) for preset in presets}
     for replay in replays.values():
@@ -92,8 +93,17 @@ def run_replay(options: argparse.Namespace) -> int:
 
 def _add_presets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", nargs="+", default=list(PRESETS), metavar="NAME[,key=value...]", help=f"of {', '.join(PRESETS)}"
+        "--preset",
+        nargs="+",
+        action="extend",
+        metavar="NAME[,key=value...]",
+        help=f"of {', '.join(PRESETS)}; several after one flag or one flag each (default: all)",
     )
+
+
+def _presets(options: argparse.Namespace) -> list[str]:
+    """The presets that were asked for, each once."""
+    return list(dict.fromkeys(options.preset or PRESETS))
 
 
 def _listener(file: Path | None, files: ExitStack) -> Listener | None:

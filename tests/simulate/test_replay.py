@@ -130,6 +130,14 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert set(json.loads(capsys.readouterr().out)) == {"three-deployments/0", "three-deployments/1"}
 
 
+def test_presets_after_one_flag_or_several(capsys: pytest.CaptureFixture[str]) -> None:
+    """A repeated flag adds to the ones before, and a preset that is named twice runs once."""
+    fast = ["simulate", "three-deployments", "--hours", "1", "--rpm", "20", "--reps", "2", "--json"]
+    for flags in (["--preset", "none", "openrouter"], ["--preset", "none", "--preset", "openrouter", "none"]):
+        assert main([*fast, *flags]) == 0
+        assert list(json.loads(capsys.readouterr().out)["presets"]) == ["none", "openrouter"]
+
+
 def test_the_command_line_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Unknown scenarios, presets and keys of a rule end with status 2 and their name; --list and --show help."""
     for wrong, named in (
