@@ -14,7 +14,7 @@ import numpy as np
 from exacto_plugin.core import bystanders, exploring
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.adaptive_state import BENCHMARK, ERRORS, PROPENSITY, SLOW, Memory
-from exacto_plugin.core.evidence import WINDOWS_S, Evidence
+from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.failure_rates import Conviction, Counts, FailureRates, failure_rates
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.pace import no_pace, pace, wider
@@ -99,8 +99,8 @@ class AdaptiveJudge:
             self._interval_s = _INTERVAL_S[1] if first else min(max(now - self._now, shortest), longest)
             self._now = now
         self._evidence.measure(number, slab, now, self.memory, self._rule)
-        self._measure_pace(self._hour, number, slab, WINDOWS_S[1])
-        self._measure_pace(self._day, number, slab, WINDOWS_S[3])
+        self._measure_pace(self._hour, number, slab, WINDOWS_S[HOUR])
+        self._measure_pace(self._day, number, slab, WINDOWS_S[DAY])
 
     def _measure_pace(self, into: Pace, number: int, slab: Slab, window_s: float) -> None:
         rows = slice(number * ROWS, (number + 1) * ROWS)

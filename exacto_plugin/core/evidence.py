@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-WINDOWS_S = (900.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
+WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
 """The windows that may derank, and the longest time to live."""
 
-DAY = 3
-"""Place of the day in ``WINDOWS_S``."""
+QUARTER, HOUR, DAY = 1, 2, 4
+"""Places of 15 minutes, the hour and the day in ``WINDOWS_S``."""
 
 BUCKETS = 4
 """Case-mix buckets by complexity."""
@@ -219,9 +219,9 @@ class Evidence:
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 
     def _measure_traffic(self, here: slice, slab: Slab, now: float) -> None:
-        recent, hour = (slab.sums((Count.ANSWERED, Count.FAILED), now, window_s) for window_s in WINDOWS_S[:2])
+        recent, hour = (slab.sums((Count.ANSWERED, Count.FAILED), now, window_s) for window_s in (WINDOWS_S[QUARTER], WINDOWS_S[HOUR]))
         self.load[here] = np.maximum(recent.sum(axis=0) / 15.0, hour.sum(axis=0) / 60.0)
-        self.offered_hour[here] = slab.sums((Count.OFFERED,), now, WINDOWS_S[1])[0]
+        self.offered_hour[here] = slab.sums((Count.OFFERED,), now, WINDOWS_S[HOUR])[0]
         offered, called, unscored, lost = slab.sums(
             (Count.OFFERED, Count.CALLED, Count.UNSCORED, Count.LOST), now, WINDOWS_S[DAY]
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.evidence import DAY, WINDOWS_S
+from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S
 from exacto_plugin.core.outsiders import best_of_others, median_of_others
 from exacto_plugin.core.reference import Peers, peers
 from exacto_plugin.core.tails import exceeds, falls_short, wilson_lower, wilson_upper
@@ -112,7 +112,7 @@ class FailureRates:
         """
         found = np.zeros(self.limit.shape, np.bool_)
         within_s = np.zeros(self.limit.shape)
-        for counts, window_s in zip(self.windows[1:DAY], WINDOWS_S[1:DAY], strict=True):
+        for counts, window_s in zip(self.windows[HOUR:DAY], WINDOWS_S[HOUR:DAY], strict=True):
             older = Counts(self.living.calls - counts.calls, self.living.bad - counts.bad)
             with np.errstate(invalid="ignore"):
                 better = older.rate() > counts.rate()
