@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from exacto_plugin.litellm_hooks.identity import candidate_of, matches, providers_of
+from exacto_plugin.core.filters import matches, providers_of
+from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_source import find_settings, read_config
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -19,17 +20,15 @@ from exacto_plugin.core.model import Mode, Sort
 from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.schema_engine import EngineChoice
 from exacto_plugin.errors import SettingsError
+from exacto_plugin.limits import DefaultSort, Limits, no_bool
 from exacto_plugin.settings_faults import explain
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.model import Filter
     from exacto_plugin.core.tiers import Preset
 
 BLOCK = "exacto_settings"
 """Key of the block in LiteLLM's ``config.yaml``."""
-
-
-DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, Sort.THROUGHPUT, Sort.LATENCY, Sort.NONE]
-"""The sorts that can be a default: every policy but a client's own ``order``."""
 
 
 class TierPreset(StrEnum):
@@ -44,13 +43,6 @@ class TierPreset(StrEnum):
 def _yaml_off(value: object) -> object:
     """YAML 1.1 reads an unquoted ``off`` as false; no other mode could be meant by it."""
     return "off" if value is False else value
-
-
-def _no_bool(value: object) -> object:
-    """Keep ``yes``/``no`` from being read as 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    return value
 
 
 def _no_bools(block: object) -> object:
@@ -70,9 +62,9 @@ def _no_bools_but_propensity(block: object) -> object:
 
 
 ModeSetting = Annotated[Mode, BeforeValidator(_yaml_off)]
-Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Share = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(no_bool), Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 CuratedList = Annotated[tuple[Name, ...], Field(min_length=1)]
 
@@ -99,7 +91,7 @@ class _Block(BaseModel):
         return {key: {} if value is None and key in parts else value for key, value in block.items()}
 
 
-class GroupSettings(_Block):
+class GroupSettings(_Block, Limits):
     """What one model group has otherwise than the rest; what is not named here holds as it does globally."""
 
     mode: ModeSetting | None = None
@@ -164,7 +156,7 @@ class Scoring(_Block):
     providers mean by it for tools without arguments, ``openrouter`` as invalid JSON."""
 
 
-class Settings(_Block):
+class Settings(_Block, Limits):
     """The whole ``exacto_settings:`` block."""
 
     mode: ModeSetting = Mode.APPLY
@@ -180,7 +172,8 @@ class Settings(_Block):
     """Allow-lists that ``:exacto`` enforces: model group to providers or deployment ids. None by default; without one
     ``:exacto`` means tiers."""
     model_groups: Mapping[Name, GroupSettings] = Field(default_factory=dict)
-    """Exceptions for single model groups: ``mode``, ``apply_share``, ``default_sort``."""
+    """Exceptions for single model groups: ``mode``, ``apply_share``, ``default_sort``; and hard filters of their own,
+    which hold beside the global ones."""
     client_preferences: Literal["allow", "deny"] = "allow"
     """Whether clients may send ``provider``, ``models`` and suffixes other than ``:exacto``. Allowed by default: who
     may call a model may say how."""
@@ -209,6 +202,19 @@ class Settings(_Block):
         """The sort of a model group's requests that ask for none."""
         own = self.model_groups.get(group)
         return self.default_sort if own is None or own.default_sort is None else own.default_sort
+
+    def filters_of(self, group: str) -> tuple[Filter, ...]:
+        """The hard filters that the operator set for a model group."""
+        return self._imposed.get(group, self._imposed_everywhere)
+
+    @cached_property
+    def _imposed_everywhere(self) -> tuple[Filter, ...]:
+        return self.filters("set for this proxy")
+
+    @cached_property
+    def _imposed(self) -> Mapping[str, tuple[Filter, ...]]:
+        everywhere = self._imposed_everywhere
+        return {name: (*own.filters("set for this model"), *everywhere) for name, own in self.model_groups.items()}
 
     def curated_list(self, group: str) -> tuple[str, ...] | None:
         """The providers or deployment ids that ``:exacto`` is limited to; None where no list is configured."""

@@ -67,16 +67,17 @@ def _line(fault: ErrorDetails, model: type[BaseModel], path: str) -> str:
     loc = [step for step in fault["loc"] if step != "[key]"]
     where = path + "".join(_step(step) for step in loc)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _keys_at(model, loc[:-1])
+        known = keys_at(model, loc[:-1])
         return f"{where}: unknown key, expected one of {', '.join(known)}{_nearest(loc[-1], known)}"
     inside = _OF_A_PART.fullmatch(str(fault.get("ctx", {}).get("error", "")))
     if inside:
         return f"{where}.{inside['key']}: got {inside['value']}, expected {inside['expected']}"
-    expected = _expectation(fault)
-    return f"{where}: got {_shown(fault['input'])}, expected {expected}"
+    expected = expectation(fault)
+    return f"{where}: got {shown(fault['input'])}, expected {expected}"
 
 
-def _expectation(fault: ErrorDetails) -> str:
+def expectation(fault: ErrorDetails) -> str:
+    """What was expected where a value was refused."""
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in ("enum", "literal_error"):
         names = re.findall(r"'([^']*)'", str(context["expected"]))
@@ -95,7 +96,8 @@ def _step(step: int | str) -> str:
     return f".{step}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", step) else f'["{step}"]'
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message repeats it, cut where it is long."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -110,7 +112,7 @@ def _nearest(given: object, known: Sequence[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """The keys that are known at a path: walks models and the values of mappings."""
     annotation: Any = model
     for step in loc:
@@ -122,7 +124,8 @@ def _keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     annotation = _bare(annotation)
     if is_dataclass(annotation):
         return [field.name for field in fields(annotation)]
-    return list(annotation.model_fields)
+    inherited = [name for name in annotation.model_fields if name not in annotation.__annotations__]
+    return [name for name in annotation.model_fields if name not in inherited] + inherited
 
 
 def _bare(annotation: Any) -> Any:
@@ -130,5 +133,5 @@ def _bare(annotation: Any) -> Any:
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
+        return _bare(next(part for part in get_args(annotation) if part is not type(None)))
     return annotation

@@ -177,7 +177,7 @@ def test_empty_arguments_follow_the_preset_unless_configured() -> None:
         (
             'model_groups: {"z-ai/glm-4.6": {mod: off}}',
             'exacto_settings.model_groups["z-ai/glm-4.6"].mod: unknown key, expected one of mode, apply_share,'
-            " default_sort (did you mean mode?)",
+            " default_sort, only, ignore, max_price, quantizations, data_collection, zdr (did you mean mode?)",
         ),
         ("scoring: {engine: rust}", "exacto_settings.scoring.engine: got 'rust', expected one of auto, jsonschema_rs"),
         ("{1: 2}", "exacto_settings[1]: got 1, expected a text as key"),

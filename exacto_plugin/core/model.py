@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,6 +222,41 @@ class Candidate:
     """USD per token, prompt plus completion; None when unknown."""
     level: int | None = None
     """The operator's ``litellm_params.order``."""
+    prompt_price: float | None = None
+    """USD per prompt token; None when unknown."""
+    completion_price: float | None = None
+    """USD per completion token; None when unknown."""
+    quantization: str = ""
+    """As the operator declared it, in lower case; empty when nobody did."""
+    data_collection: str = ""
+    """``allow`` or ``deny`` as the operator declared it; empty when nobody did."""
+    zdr: bool = False
+    """The operator declared zero data retention."""
+    parameters: frozenset[str] | None = None
+    """Request parameters that it supports; None when nobody said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A hard filter: what it rules out is not asked, even if nothing is left."""
+
+    name: str
+    """One of those that :mod:`exacto_plugin.core.filters` knows."""
+    value: tuple[str, ...] | tuple[tuple[str, float], ...]
+    """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and USD per million tokens."""
+    source: str = ""
+    """Who set it, in words for the client; empty when the client did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A soft wish about a percentile of recent speed or latency; who misses it is tried later."""
+
+    of: Literal["throughput", "latency"]
+    percentile: int
+    """50, 75, 90 or 99: the share of answers that have to be as good as ``bound``."""
+    bound: float
+    """Tokens per second at least, or seconds to the first token at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +268,18 @@ class Policy:
     """True when the client asked for the sort (body or suffix); False for a configured default."""
     curated: bool = False
     """True when ``:exacto`` is among the suffixes, so that a configured curated list must hold."""
+    order: tuple[str, ...] = ()
+    """Providers or deployment ids that the client wants tried first, in this order; the sort is ``order`` then."""
+    only: tuple[str, ...] = ()
+    """The client's own allow-list; empty without one."""
+    ignore: tuple[str, ...] = ()
+    """The client's own deny-list."""
+    allow_fallbacks: bool = True
+    """False when nobody but the first (or those in ``order``) may be asked."""
+    preferences: tuple[Preference, ...] = ()
+    """The client's soft wishes about speed and latency."""
+    filters: tuple[Filter, ...] = ()
+    """All hard filters, the client's and the operator's, in the order in which they are told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.filters import matches
 from exacto_plugin.core.model import (
     TIER_RANK,
     Candidate,
@@ -67,7 +68,7 @@ def decide(
     sort = ask.policy.sort
     if sort is Sort.AUTO and not ask.tools:
         return _untouched(ask, "no_tools")
-    if sort in (Sort.NONE, Sort.ORDER):
+    if sort is Sort.NONE:
         return _untouched(ask, "no_sort")
     if sort in (Sort.AUTO, Sort.EXACTO):
         return _by_tier(ask, snapshot, draw, may_probe)
@@ -204,7 +205,7 @@ def _by_tier(ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe:
 
 
 def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
-    """A full order by price, speed or lottery; what is unknown comes last."""
+    """A full order by the client's list, price, speed or lottery; what is unknown comes last."""
 
     def price(candidate: Candidate) -> tuple[float, ...]:
         return (math.inf if candidate.price is None else candidate.price,)
@@ -223,7 +224,12 @@ def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -
             return (math.inf,)
         return (-math.log(1.0 - draw()) * candidate.price**2,)
 
+    def listed(candidate: Candidate) -> tuple[float, ...]:
+        order = ask.policy.order
+        return (float(next((at for at, entry in enumerate(order) if matches(entry, candidate)), len(order))),)
+
     keys = {
+        Sort.ORDER: listed,
         Sort.PRICE: price,
         Sort.THROUGHPUT: throughput,
         Sort.LATENCY: latency,

@@ -79,11 +79,13 @@ def split_slug(slug: str, resolve: Callable[[str], Resolution]) -> Slug:
     return Slug(slug)
 
 
-def resolve_policy(slug: Slug, body_sort: Sort | None, default_sort: Sort) -> Policy:
-    """Put the wishes in order: body sort, then the last sorting suffix, then the configured default.
+def resolve_policy(slug: Slug, body_sort: Sort | None, default_sort: Sort, order: tuple[str, ...] = ()) -> Policy:
+    """Put the wishes in order: ``order``, body sort, then the last sorting suffix, then the configured default.
 
     ``curated`` holds whenever ``:exacto`` is among the suffixes, also when another sort wins.
     """
+    if order:
+        return Policy(sort=Sort.ORDER, explicit=True, curated=slug.curated, order=order)
     asked = body_sort or slug.sort
     if asked is not None:
         return Policy(sort=asked, explicit=True, curated=slug.curated)

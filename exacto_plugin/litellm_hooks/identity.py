@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import litellm
 
+from exacto_plugin.core.filters import plain_provider
 from exacto_plugin.core.model import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}")
 """LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
@@ -59,39 +60,35 @@ def _owner_of_host(host: str) -> str:
     return labels[-2] if len(labels[-2]) > 3 or len(labels) == 2 else labels[-3]
 
 
-def same_provider(asked: str, provider: str) -> bool:
-    """Whether a provider slug means ``provider``; a base slug matches all of its endpoints.
-
-    Case, spaces, underscores and LiteLLM's ``_ai`` ending make no difference: ``Fireworks`` means ``fireworks_ai``.
-    """
-    wanted, have = _plain(asked), _plain(provider)
-    return wanted == have or have.startswith(f"{wanted}/")
-
-
-def _plain(provider: str) -> str:
-    base, slash, endpoint = re.sub(r"[\s_]+", "-", provider.strip().lower()).partition("/")
-    return f"{base.removesuffix('-ai')}{slash}{endpoint}"
+def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """USD per prompt token and USD per completion token; None where unknown."""
+    known = litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}
+    prompt, completion = (
+        next((value for part in (litellm_params, model_info, known) if (value := part.get(field)) is not None), None)
+        for field in ("input_cost_per_token", "output_cost_per_token")
+    )
+    return _number(prompt), _number(completion)
 
 
-def matches(entry: str, candidate: Candidate) -> bool:
-    """Whether an entry of a curated list names this deployment, by deployment id or provider."""
-    return entry in (candidate.id, candidate.key) or same_provider(entry, candidate.provider)
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
-def price_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> float | None:
-    """USD per prompt token plus USD per completion token; None when either is unknown."""
-    total = 0.0
-    for field in ("input_cost_per_token", "output_cost_per_token"):
-        value = litellm_params.get(field)
-        if value is None:
-            value = model_info.get(field)
-        if value is None:
-            value = (litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}).get(field)
-        try:
-            total += float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            return None
-    return total
+def _declared(model_info: Mapping[str, Any]) -> dict[str, Any]:
+    """What the operator says of a deployment's properties; what is not said is unknown."""
+    quantization, data_collection = model_info.get("quantization"), model_info.get("data_collection")
+    parameters = model_info.get("supported_parameters")
+    zdr = model_info.get("zdr") is True
+    return {
+        "quantization": quantization.strip().lower() if isinstance(quantization, str) else "",
+        # What is not retained cannot be collected.
+        "data_collection": "deny" if zdr else data_collection if data_collection in ("allow", "deny") else "",
+        "zdr": zdr,
+        "parameters": frozenset(map(str, parameters)) if isinstance(parameters, list | tuple) else None,
+    }
 
 
 def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candidate:
@@ -115,13 +112,15 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
         level = int(order) if order is not None else None
     except (TypeError, ValueError):
         level = None
-    return Candidate(litellm_id or key, key, provider, price_of(params, info), level)
+    prompt, completion = prices_of(params, info)
+    price = None if prompt is None or completion is None else prompt + completion
+    return Candidate(litellm_id or key, key, provider, price, level, prompt, completion, **_declared(info))
 
 
 def fingerprint(provider: str, model: str, host: str) -> str:
     """A short stable name for a deployment that the operator did not name; holds no key."""
     digest = hashlib.blake2b(f"{provider}\0{model}\0{host}".encode(), digest_size=5).hexdigest()
-    return f"{_plain(provider).replace('/', '-').replace(':', '-')}-{digest}"
+    return f"{plain_provider(provider).replace('/', '-').replace(':', '-')}-{digest}"
 
 
 class CandidateCache:
@@ -145,8 +144,3 @@ class CandidateCache:
                 self._known.clear()
             self._known[name] = (params, candidate)
         return candidate
-
-
-def providers_of(candidates: Iterable[Candidate]) -> list[str]:
-    """The distinct providers, sorted."""
-    return sorted({candidate.provider for candidate in candidates if candidate.provider})

@@ -5,16 +5,20 @@ Reads only; which deployments that leaves is :mod:`exacto_plugin.litellm_hooks.r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import BODY_SORTS, Slug, resolve_policy
+from exacto_plugin.core.filters import NAMES
+from exacto_plugin.core.model import Filter
+from exacto_plugin.core.policy import Slug, resolve_policy
 from exacto_plugin.litellm_hooks.body import HOP_KEY
-from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
+from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
+from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.model import Policy, Sort
+    from exacto_plugin.core.model import Policy
     from exacto_plugin.settings import Settings
 
 
@@ -33,39 +37,39 @@ def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_g
     return asked if same_group and asked is not None else Slug(group)
 
 
-def policy_of(settings: Settings, group: str, slug: Slug, provider: object) -> Policy:
-    """The body's ``provider.sort``, then the slug's suffixes, then the configured default.
+def policy_of(
+    settings: Settings, group: str, slug: Slug, wishes: ProviderObject, caller: Defaults = NO_DEFAULTS
+) -> Policy:
+    """Put together what the client asks for, what its key and team bring, and what is configured.
 
-    Under ``client_preferences: deny`` all of the client's wishes but ``:exacto`` count as if they had not been sent.
+    Hard filters add up: whatever any of them rules out is out. Under ``client_preferences: deny`` all of the client's
+    wishes but ``:exacto`` count as if they had not been sent; what the operator set still holds.
 
     Args:
         settings: the settings in force.
         group: the model group.
         slug: the attempt's slug.
-        provider: the body's ``provider`` object; None without one.
-
-    Raises:
-        ExactoRefusedError: ``provider`` is malformed.
+        wishes: the body's ``provider`` object.
+        caller: defaults and limits of the key and the team.
     """
-    default = settings.default_sort_of(group)
     if settings.client_preferences == "deny":
-        kept = tuple(suffix for suffix in slug.suffixes if suffix == "exacto")
-        return resolve_policy(Slug(slug.base, kept), None, default)
-    return resolve_policy(slug, _body_sort(group, provider), default)
+        slug = Slug(slug.base, tuple(suffix for suffix in slug.suffixes if suffix == "exacto"))
+        wishes = NOTHING_ASKED
+    default_sort = caller.default_sort or settings.default_sort_of(group)
+    policy = resolve_policy(slug, wishes.body_sort, default_sort, wishes.order or ())
+    curated = settings.curated_list(group) if policy.curated else None
+    filters = (*_curated(curated), *wishes.filters(), *caller.filters, *settings.filters_of(group))
+    if wishes is NOTHING_ASKED and not filters:
+        return policy
+    return replace(
+        policy,
+        only=wishes.only or (),
+        ignore=wishes.ignore or (),
+        allow_fallbacks=wishes.allow_fallbacks is not False,
+        preferences=wishes.preferences,
+        filters=tuple(sorted(filters, key=lambda one: NAMES.index(one.name))),
+    )
 
 
-def _body_sort(group: str, provider: object) -> Sort | None:
-    if provider is None:
-        return None
-    if not isinstance(provider, dict):
-        raise ExactoRefusedError(invalid_preference("provider", type(provider).__name__, "an object"), group)
-    unknown = sorted(str(field) for field in provider if field != "sort")
-    if unknown:
-        raise ExactoRefusedError(invalid_preference(f"provider.{unknown[0]}", "an unknown field", "sort"), group)
-    sort = provider.get("sort")
-    if sort is None:
-        return None
-    if not isinstance(sort, str) or sort not in BODY_SORTS:
-        expected = f"one of {', '.join(sorted(BODY_SORTS))}"
-        raise ExactoRefusedError(invalid_preference("provider.sort", sort, expected), group)
-    return BODY_SORTS[sort]
+def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
+    return () if listed is None else (Filter("curated", listed),)

@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
+from exacto_plugin.core.filters import providers_of
+from exacto_plugin.settings_faults import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from exacto_plugin.core.model import Candidate, Filter
 
 NO_ENDPOINTS = "exacto_no_endpoints"
 
@@ -79,20 +84,40 @@ def no_endpoints(
 
     Args:
         model_group: the public model name.
-        constraint: the filter's name, for instance ``curated``.
-        value: what the filter asked for.
+        constraint: the filter's name, for instance ``curated``, maybe with who set it.
+        value: what the filter asked for; None when clients may not see it.
         providers: the providers that exist, or an empty sequence when clients may not see them.
         cooling_s: seconds until the first match leaves its cooldown; None when nothing matches at all.
     """
     exist = f" Providers of this model: {', '.join(providers)}." if providers else ""
+    asked = constraint if value is None else f"{constraint} = {value!r}"
+    param = constraint.partition(" ")[0]
     if cooling_s is not None:
-        message = f"Every deployment of {model_group} that {constraint} = {value!r} allows is cooling down."
-        return Refusal(429, NO_ENDPOINTS, message + exist, constraint, cooling_s)
-    message = f"No deployment of {model_group} is left by {constraint} = {value!r}."
-    return Refusal(404, NO_ENDPOINTS, message + exist, constraint)
+        message = f"Every deployment of {model_group} that {asked} allows is cooling down."
+        return Refusal(429, NO_ENDPOINTS, message + exist, param, cooling_s)
+    return Refusal(404, NO_ENDPOINTS, f"No deployment of {model_group} is left by {asked}." + exist, param)
+
+
+def refused_by(
+    filter_: Filter, model_group: str, candidates: Sequence[Candidate], cooling_s: float | None, *, expose: bool
+) -> ExactoRefusedError:
+    """What a request ends with that a hard filter left nobody for.
+
+    Args:
+        filter_: the filter that took the last ones away.
+        model_group: the public model name.
+        candidates: everybody configured for it.
+        cooling_s: as for ``no_endpoints``.
+        expose: whether clients may see providers, and so what the operator's own filters say.
+    """
+    exist = providers_of(candidates) if expose else []
+    told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
+    constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
+    value = told if expose or not filter_.source else None
+    return ExactoRefusedError(no_endpoints(model_group, constraint, value, exist, cooling_s), model_group)
 
 
 def invalid_preference(field: str, value: object, expected: str) -> Refusal:
     """A malformed field of the ``provider`` object."""
-    message = f"Invalid value for {field}: got {value!r}, expected {expected}."
+    message = f"Invalid value for {field}: got {shown(value)}, expected {expected}."
     return Refusal(400, "invalid_request_error", message, field)

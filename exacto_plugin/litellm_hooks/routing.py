@@ -14,18 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.filters import named_by, passing
 from exacto_plugin.core.model import Candidate, Decision, Mode, Policy, Tier
 from exacto_plugin.core.ordering import Ask
 from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import conversation_share
 from exacto_plugin.litellm_hooks.failover import Failover
-from exacto_plugin.litellm_hooks.identity import CandidateCache, matches, providers_of
+from exacto_plugin.litellm_hooks.identity import CandidateCache
 from exacto_plugin.litellm_hooks.names import is_openrouter
 from exacto_plugin.litellm_hooks.preferences import policy_of, slug_of
-from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
+from exacto_plugin.litellm_hooks.provider_object import provider_in, read_provider
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.model import Filter
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Deployment = Mapping[str, Any]
@@ -70,6 +74,7 @@ class Routing:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._cache = CandidateCache()
+        self._callers = CallerDefaults(runtime.faults)
         self.failover = Failover(runtime)
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -111,18 +116,23 @@ class Routing:
         # OpenRouter reads ``provider`` itself, so it is passed on without our checks.
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
         slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
-        state.policy = policy_of(settings, group, slug, None if openrouter else kwargs.get("provider"))
+        wishes = read_provider(None if openrouter else provider_in(kwargs), group)
+        state.policy = policy_of(settings, group, slug, wishes, self._callers.of(kwargs))
         state.tools = offers_tools(kwargs)
         state.model_group = group
         state.in_share = self._in_share(group, kwargs, messages)
         self.failover.enter(state, group, kwargs.get(HOP_KEY))
-        allowed = settings.curated_list(group) if state.policy.curated else None
-        if allowed is None:
+        return await self._passing(state.policy, group, healthy)
+
+    async def _passing(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
+        """What the hard filters leave."""
+        if not policy.filters or not (healthy or policy.curated):
             return healthy
-        kept = [d for d in healthy if any(matches(entry, self._cache.get(d, group)) for entry in allowed)]
-        if not kept:
-            raise await self._empty_curated(group, allowed)
-        return kept
+        found = passing(policy.filters, [self._cache.get(deployment, group) for deployment in healthy])
+        if not found.kept:
+            raise await self._emptied(policy.filters, found.emptied_by, group)
+        kept = {candidate.id for candidate in found.kept}
+        return [one for one in healthy if self._cache.get(one, group).id in kept]
 
     def _in_share(self, group: str, kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> bool:
         """Whether tiers are applied to this conversation; the same conversation always gets the same answer."""
@@ -132,13 +142,13 @@ class Routing:
         asked = {**kwargs, "messages": messages} if messages else kwargs
         return conversation_share(asked, metadata_of(kwargs), group, self._runtime.salt) < share
 
-    async def _empty_curated(self, group: str, allowed: Sequence[str]) -> ExactoRefusedError:
-        """404 when nothing configured matches; 429 when what matches is only cooling down."""
+    async def _emptied(self, filters: Sequence[Filter], last: Filter | None, group: str) -> ExactoRefusedError:
+        """404 when nothing configured passes; 429 when what passes is only cooling down."""
         candidates = [self._cache.get(deployment, group) for deployment in self._runtime.deployments_of(group)]
-        exist = providers_of(candidates) if self._runtime.settings.expose.providers else []
-        matching = [c.id for c in candidates if any(matches(entry, c) for entry in allowed)]
-        cooling_s = await self._runtime.cooldown_s(matching) if matching else None
-        return ExactoRefusedError(no_endpoints(group, "curated", list(allowed), exist, cooling_s), group)
+        found = passing(filters, candidates)
+        cooling_s = await self._runtime.cooldown_s([c.id for c in found.kept]) if found.kept else None
+        told = found.emptied_by or last or filters[0]
+        return refused_by(told, group, candidates, cooling_s, expose=self._runtime.settings.expose.providers)
 
     # --- second question: tiers and sorts --------------------------------------------------------------------------
 
@@ -219,7 +229,7 @@ class Routing:
         if pinned or state.policy is not None or state.slug is None or not state.slug.curated:
             return
         allowed = self._runtime.settings.curated_list(group)
-        if allowed is not None and not any(matches(entry, picked) for entry in allowed):
+        if allowed is not None and not named_by(allowed, picked):
             error = ExactoRefusedError(no_endpoints(group, "curated", list(allowed), ()), group)
             state.refusals.append(error.refusal)
             raise error

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from exacto_plugin.core.filters import matches
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, matches, provider_of
+from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, provider_of
 
 
 def deployment(model: str = "openai/m", model_id: str = "a" * 64, **params: Any) -> dict[str, Any]:

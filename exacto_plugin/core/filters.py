@@ -1,0 +1,114 @@
+"""Hard filters: which deployments a request may go to at all, by name, price or declared property.
+
+Pure: candidates in, candidates out. Filters only take away, each for itself, so their order makes no difference to what
+is left. Who set a filter, and what an empty result means for the request, is not decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from exacto_plugin.core.model import Candidate, Filter
+
+UNKNOWN_QUANTIZATION = "unknown"
+"""In ``quantizations``: deployments whose operator declared none. The word is OpenRouter's."""
+
+
+def same_provider(asked: str, provider: str) -> bool:
+    """Whether a provider slug means ``provider``; a base slug matches all of its endpoints.
+
+    Case, spaces, underscores and LiteLLM's ``_ai`` ending make no difference: ``Fireworks`` means ``fireworks_ai``.
+    """
+    wanted, have = plain_provider(asked), plain_provider(provider)
+    return wanted == have or have.startswith(f"{wanted}/")
+
+
+@lru_cache(maxsize=4096)
+def plain_provider(provider: str) -> str:
+    """A provider's name without what makes no difference, for instance ``fireworks/turbo``."""
+    base, slash, endpoint = re.sub(r"[\s_]+", "-", provider.strip().lower()).partition("/")
+    return f"{base.removesuffix('-ai')}{slash}{endpoint}"
+
+
+def matches(entry: str, candidate: Candidate) -> bool:
+    """Whether an entry of a list names this deployment, by deployment id or provider."""
+    return entry in (candidate.id, candidate.key) or same_provider(entry, candidate.provider)
+
+
+def named_by(entries: Sequence[str], candidate: Candidate) -> bool:
+    """Whether any entry of a list names this deployment."""
+    return any(matches(entry, candidate) for entry in entries)
+
+
+def providers_of(candidates: Iterable[Candidate]) -> list[str]:
+    """The distinct providers, sorted."""
+    return sorted({candidate.provider for candidate in candidates if candidate.provider})
+
+
+def _affordable(caps: Sequence[tuple[str, float]], candidate: Candidate) -> bool:
+    """Prices per million tokens are at most the caps; an unknown price promises nothing, so it is too high."""
+    prices = {"prompt": candidate.prompt_price, "completion": candidate.completion_price}
+    # Prices are written per token and caps per million, so equal ones differ by a rounding error.
+    return all((price := prices[kind]) is not None and price * 1e6 <= cap * (1 + 1e-9) for kind, cap in caps)
+
+
+def _quantized(wanted: Sequence[str], candidate: Candidate) -> bool:
+    return (candidate.quantization or UNKNOWN_QUANTIZATION) in wanted
+
+
+def _understands(parameters: Sequence[str], candidate: Candidate) -> bool:
+    return candidate.parameters is not None and candidate.parameters.issuperset(parameters)
+
+
+_KEEPS: Mapping[str, Callable[..., bool]] = {
+    "curated": named_by,
+    "only": named_by,
+    "ignore": lambda entries, candidate: not named_by(entries, candidate),
+    "max_price": _affordable,
+    "quantizations": _quantized,
+    "data_collection": lambda wanted, candidate: candidate.data_collection in wanted,
+    "zdr": lambda _wanted, candidate: candidate.zdr,
+    "require_parameters": _understands,
+}
+"""Every filter by name, in the order in which they are applied and told: what it keeps, given its value."""
+
+NAMES: tuple[str, ...] = tuple(_KEEPS)
+"""The names of the hard filters, in the order in which they are applied."""
+
+
+class Filtered(NamedTuple):
+    """What hard filters left."""
+
+    kept: list[Candidate]
+    emptied_by: Filter | None
+    """The filter that took the last ones away; None when something is left (or there was nothing to begin with)."""
+    before: tuple[Filter, ...]
+    """Filters that had taken something away before that."""
+
+
+def keeps(filter_: Filter, candidate: Candidate) -> bool:
+    """Whether a filter lets a deployment pass."""
+    return _KEEPS[filter_.name](filter_.value, candidate)
+
+
+def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> Filtered:
+    """Apply all filters.
+
+    Args:
+        filters: in the order in which they are told.
+        candidates: who would be asked without them.
+    """
+    left, before = list(candidates), list["Filter"]()
+    for one in filters:
+        kept = [candidate for candidate in left if keeps(one, candidate)]
+        if left and not kept:
+            return Filtered([], one, tuple(before))
+        if len(kept) < len(left):
+            before.append(one)
+        left = kept
+    return Filtered(left, None, tuple(before))

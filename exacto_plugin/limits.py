@@ -1,0 +1,76 @@
+"""Hard filters as operators and clients write them, with the same names everywhere: settings, metadata, request.
+
+Only what is written; what it keeps is :mod:`exacto_plugin.core.filters`' business.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from exacto_plugin.core.model import Filter, Sort
+
+
+def no_bool(value: object) -> object:
+    """Keep ``yes``/``no`` from being read as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Text, ...], Field(min_length=1)]
+Price = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, allow_inf_nan=False)]
+
+
+DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, Sort.THROUGHPUT, Sort.LATENCY, Sort.NONE]
+"""The sorts that can be a default: every policy but a client's own ``order``."""
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class MaxPrice(_Written):
+    """The highest prices that may be paid, in USD per million tokens; None: any."""
+
+    prompt: Price | None = None
+    """USD per million prompt tokens."""
+    completion: Price | None = None
+    """USD per million completion tokens."""
+
+
+class Limits(_Written):
+    """Hard filters of one source; None where it says nothing. Names and meaning are OpenRouter's."""
+
+    only: Names | None = None
+    """Providers or deployment ids that may be asked at all."""
+    ignore: Names | None = None
+    """Providers or deployment ids that may not be asked."""
+    max_price: MaxPrice | None = None
+    """Hard caps in USD per million tokens, ``prompt`` and ``completion``; unknown prices count as too high."""
+    quantizations: Names | None = None
+    """Allowed quantizations, as deployments declare them in ``model_info.quantization``; ``unknown``: undeclared."""
+    data_collection: Literal["allow", "deny"] | None = None
+    """``deny``: only deployments that declare ``model_info.data_collection: deny`` (or ``zdr``)."""
+    zdr: StrictBool | None = None
+    """true: only deployments that declare ``model_info.zdr: true``, zero data retention."""
+
+    def filters(self, source: str = "") -> tuple[Filter, ...]:
+        """The filters that this means.
+
+        Args:
+            source: who set them, in words for the client; empty when the client did.
+        """
+        caps = self.max_price
+        prices = (("prompt", caps.prompt), ("completion", caps.completion)) if caps else ()
+        written: dict[str, tuple[str, ...] | tuple[tuple[str, float], ...]] = {
+            "only": self.only or (),
+            "ignore": self.ignore or (),
+            "max_price": tuple((kind, cap) for kind, cap in prices if cap is not None),
+            "quantizations": tuple(name.strip().lower() for name in self.quantizations or ()),
+            "data_collection": ("deny",) if self.data_collection == "deny" else (),
+            "zdr": ("true",) if self.zdr else (),
+        }
+        return tuple(Filter(name, value, source) for name, value in written.items() if value)

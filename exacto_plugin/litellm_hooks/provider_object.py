@@ -1,0 +1,133 @@
+"""The request body's ``provider`` object: what a client may write in it, checked.
+
+Understands and refuses; what becomes of the wishes is decided in :mod:`exacto_plugin.litellm_hooks.preferences`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
+
+from exacto_plugin.core.model import Preference, Sort
+from exacto_plugin.core.policy import BODY_SORTS
+from exacto_plugin.limits import Limits, Names, no_bool
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
+from exacto_plugin.settings_faults import expectation, keys_at
+
+Bound = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SortWish(_Part):
+    """``sort``, written as a word or as an object."""
+
+    by: Literal["price", "throughput", "latency", "exacto"]
+    partition: Literal["model", "none"] = "model"
+    """``none``: several ``models`` are sorted together, by the best deployment of each."""
+
+
+class Percentiles(_Part):
+    """Bounds on percentiles over the last 5 minutes; a number alone is ``p50``."""
+
+    p50: Bound | None = None
+    p75: Bound | None = None
+    p90: Bound | None = None
+    p99: Bound | None = None
+
+    def wishes(self, of: Literal["throughput", "latency"]) -> tuple[Preference, ...]:
+        """The soft wishes that this means."""
+        bounds = ((int(name[1:]), bound) for name, bound in self if bound is not None)
+        return tuple(Preference(of, percentile, bound) for percentile, bound in bounds)
+
+
+def _word_as_object(value: object) -> object:
+    return {"by": value} if isinstance(value, str) else value
+
+
+def _number_as_object(value: object) -> object:
+    return {"p50": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+
+
+Cutoffs = Annotated[Percentiles, BeforeValidator(_number_as_object)]
+
+
+class ProviderObject(Limits):
+    """The whole object. Names and meaning are OpenRouter's; null and empty lists mean that nothing is asked."""
+
+    order: Names | None = None
+    allow_fallbacks: StrictBool | None = None
+    sort: Annotated[SortWish, BeforeValidator(_word_as_object)] | None = None
+    preferred_min_throughput: Cutoffs | None = None
+    preferred_max_latency: Cutoffs | None = None
+    require_parameters: StrictBool | None = None
+
+    @field_validator("order", "only", "ignore", "quantizations", mode="before")
+    @classmethod
+    def _nothing_asked(cls, value: object) -> object:
+        return None if value == [] else value
+
+    @property
+    def body_sort(self) -> Sort | None:
+        """The sort that was asked for."""
+        return BODY_SORTS[self.sort.by] if self.sort is not None else None
+
+    @property
+    def preferences(self) -> tuple[Preference, ...]:
+        """The soft wishes about speed and latency."""
+        speed, latency = self.preferred_min_throughput, self.preferred_max_latency
+        return (speed.wishes("throughput") if speed else ()) + (latency.wishes("latency") if latency else ())
+
+
+NOTHING_ASKED = ProviderObject()
+
+
+def provider_in(kwargs: Mapping[str, Any]) -> object:
+    """The ``provider`` object of a request; Python callers may have put it into ``extra_body``."""
+    extra = kwargs.get("extra_body")
+    found = kwargs.get("provider")
+    return extra.get("provider") if found is None and isinstance(extra, Mapping) else found
+
+
+def read_provider(provider: object, model_group: str) -> ProviderObject:
+    """Check a ``provider`` object.
+
+    Args:
+        provider: as the client sent it; None without one.
+        model_group: whom it is about.
+
+    Raises:
+        ExactoRefusedError: it is malformed; the refusal (HTTP 400) names the field.
+    """
+    if provider is None:
+        return NOTHING_ASKED
+    if not isinstance(provider, Mapping):
+        raise ExactoRefusedError(invalid_preference("provider", type(provider).__name__, "an object"), model_group)
+    try:
+        return ProviderObject.model_validate(provider)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        path, value = _written_at(provider, fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            expected = f"one of {', '.join(keys_at(ProviderObject, fault['loc'][:-1]))}"
+            refusal = invalid_preference(path, "an unknown field", expected)
+        else:
+            refusal = invalid_preference(path, value, expectation(fault))
+        raise ExactoRefusedError(refusal, model_group) from None
+
+
+def _written_at(provider: Any, loc: tuple[int | str, ...]) -> tuple[str, object]:
+    """How the client would call a place, and what it wrote there; a word that means an object is one place."""
+    path, value = "provider", provider
+    for step in loc:
+        if isinstance(value, Mapping) and isinstance(step, str):
+            path, value = f"{path}.{step}", value.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            path, value = f"{path}[{step}]", value[step]
+        else:
+            break
+    return path, value
