@@ -74,8 +74,8 @@ class AdaptiveRule:
     derank_tail_6h: float = 0.000687
     """The same for six hours, z = 3.2."""
     derank_tail_24h: float = 0.00135
-    """The same for a day, z = 3.0. Measured with the last four: at most 0.003 false deranks per model and day among equal
-    deployments that fail up to 3 %, and a break to 25 % found in 30 calls."""
+    """The same for a day, z = 3.0. Measured with the last four: at most 0.003 false deranks per model and day among
+    equal deployments that fail up to 3 %, and a break to 25 % found in 30 calls."""
     good_calls: int = 50
     """Calls, times the design effect, that a verification needs."""
     good_tail: float = 0.10

@@ -144,14 +144,19 @@ class Engine:
             now: UTC seconds.
             weights: relative traffic that the operator's strategy would give them; missing: 1.
             capacities: requests a minute that they can take at most; missing: any number.
-            fingerprints: what a deployment really is; when it changes, its evidence begins anew.
+            fingerprints: what a deployment really is; when it changes, its evidence begins anew, also when it was
+                away or remembered by ``dump`` meanwhile.
         """
         self._now = now
-        changed = self._rosters.observe(model_group, deployments)
+        served = tuple(deployments)
+        changed = self._rosters.observe(model_group, served)
         if changed is not None:
             self._standing.begin(changed, now)
-        for deployment in self._rosters.describe(model_group, weights, capacities, fingerprints):
-            self.restart(model_group, deployment, now)
+        self._rosters.describe(model_group, weights, capacities)
+        for deployment in served:
+            fingerprint = fingerprints.get(deployment)
+            if fingerprint and self._standing.replaced(self._slot(model_group, deployment), fingerprint):
+                self.restart(model_group, deployment, now)
 
     def restart(self, model_group: str, deployment: str, now: float) -> None:
         """A deployment is another one as of ``now``: it has insufficient data from the next recompute on."""
@@ -166,6 +171,7 @@ class Engine:
             standing: dict[str, float | int | str | None] = {
                 "tier": TIERS[self._standing.tier[slot]].value,
                 "since": None if math.isnan(since) else since,
+                "fingerprint": self._standing.fingerprints.get(slot),
             }
             own = {f"{_JUDGE}{name}": value for name, value in self._judge.dump(slot).items()}
             remembered.setdefault(group, {})[deployment] = standing | own
@@ -176,7 +182,7 @@ class Engine:
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
                 slot = self._slot(group, deployment)
-                self._standing.load(slot, plain.get("tier"), plain.get("since"))
+                self._standing.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
                 own = {name.removeprefix(_JUDGE): value for name, value in plain.items() if name.startswith(_JUDGE)}
                 self._judge.load(slot, own)
 

@@ -219,7 +219,10 @@ class Evidence:
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 
     def _measure_traffic(self, here: slice, slab: Slab, now: float) -> None:
-        recent, hour = (slab.sums((Count.ANSWERED, Count.FAILED), now, window_s) for window_s in (WINDOWS_S[QUARTER], WINDOWS_S[HOUR]))
+        recent, hour = (
+            slab.sums((Count.ANSWERED, Count.FAILED), now, window_s)
+            for window_s in (WINDOWS_S[QUARTER], WINDOWS_S[HOUR])
+        )
         self.load[here] = np.maximum(recent.sum(axis=0) / 15.0, hour.sum(axis=0) / 60.0)
         self.offered_hour[here] = slab.sums((Count.OFFERED,), now, WINDOWS_S[HOUR])[0]
         offered, called, unscored, lost = slab.sums(

@@ -51,7 +51,7 @@ def spare(block: Block, deranked: Bools, rate: Floats, load: Floats, rule: Adapt
         before = np.concatenate([np.zeros_like(rest), np.cumsum(in_order, axis=-1)[:, :-1]], axis=-1)
     missing = np.empty_like(before)
     np.put_along_axis(missing, order, np.maximum(0.0, needed - rest - before), -1)
-    spared = deranked & member & (missing > 0)
+    spared = deranked & member & (missing > 0) & (offered > 0)
     carry = np.where(spared, np.minimum(missing, offered) / np.maximum(needed, 1e-9), 0.0)
     return Spared(spared, carry)
 
@@ -93,6 +93,9 @@ def plan(
     rule, member = rates.rule, block.member
     weight = np.where(member, block.weight, 0.0)
     weight = np.where(weight.sum(axis=-1, keepdims=True) > 0, weight, member)
+    # Nobody is measured against the operator's will: a weight of 0 keeps requests away, and probes with them.
+    wanted = weight > 0
+    demand = demand._replace(burst=demand.burst & wanted, steady=demand.steady & wanted)
     good = weight * (tier == VERIFIED_GOOD)
     unsure = member & (tier == INSUFFICIENT_DATA)
     undecided = unsure & ~spared.spared
@@ -107,7 +110,7 @@ def plan(
     calls_per_hour = 3600 * traffic.offered_per_s * np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     with np.errstate(invalid="ignore", divide="ignore"):
         natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
-    shares = _probes(undecided, np.nan_to_num(natural, posinf=np.inf), demand, traffic, (rule, share))
+    shares = _probes(undecided & wanted, np.nan_to_num(natural, posinf=np.inf), demand, traffic, (rule, share))
     return Plan((merged | spared.spared.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
 
 

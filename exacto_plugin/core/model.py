@@ -107,6 +107,7 @@ class Sample:
     """The worst verdict among the answer's tool calls; None when it ended without any."""
     lost: bool = False
     """A tool call was meant but arrived in another form (leaked markup, a finish reason without a call)."""
+    input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
     """From sending the request to the last byte; 0 when unknown."""

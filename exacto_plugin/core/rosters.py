@@ -27,12 +27,11 @@ BLOCK_CELLS = 1024
 class Roster:
     """The deployments of one model group."""
 
-    __slots__ = ("capacity", "fingerprints", "generation", "places", "slots", "weight")
+    __slots__ = ("capacity", "generation", "places", "slots", "weight")
 
     def __init__(self, places: Mapping[str, int]) -> None:
         self.weight = np.ones(len(places))
         self.capacity = np.full(len(places), np.inf)
-        self.fingerprints: Mapping[str, str] = {}
         self.places = places
         """Position by deployment."""
         self.slots: NDArray[np.intp] = np.zeros(0, np.intp)
@@ -63,27 +62,17 @@ class Rosters:
         if known is not None and known.places.keys() == places.keys():
             return None
         roster = self._rosters[model_group] = Roster(places)
-        roster.fingerprints = known.fingerprints if known is not None else {}
         return self._claimed(model_group, roster)
 
-    def describe(
-        self,
-        model_group: str,
-        weights: Mapping[str, float],
-        capacities: Mapping[str, float],
-        fingerprints: Mapping[str, str],
-    ) -> list[str]:
-        """Say more about the deployments of a group; returns those that are others now under the same name.
+    def describe(self, model_group: str, weights: Mapping[str, float], capacities: Mapping[str, float]) -> None:
+        """Say more about the deployments of a group.
 
         A weight or capacity that is missing, negative or no number means 1 or unlimited.
         """
         roster = self._rosters.get(model_group)
-        if roster is None:
-            return []
-        roster.weight = _column(roster.places, weights, 1.0)
-        roster.capacity = _column(roster.places, capacities, np.inf)
-        before, roster.fingerprints = roster.fingerprints, dict(fingerprints)
-        return [name for name, mark in fingerprints.items() if name in roster.places and before.get(name, mark) != mark]
+        if roster is not None:
+            roster.weight = _column(roster.places, weights, 1.0)
+            roster.capacity = _column(roster.places, capacities, np.inf)
 
     def slot(self, model_group: str, deployment: str) -> int:
         """The slot of a deployment, kept alive from now on."""

@@ -261,13 +261,15 @@ def known(number: np.float64 | float) -> float | None:
 
 
 class Standing:
-    """The tier that every slot has and since when; what the next recompute starts from."""
+    """The tier that every slot has and since when, and who has the slot; what the next recompute starts from."""
 
-    __slots__ = ("since", "tier")
+    __slots__ = ("fingerprints", "since", "tier")
 
     def __init__(self) -> None:
         self.tier: NDArray[np.int8] = np.zeros(0, np.int8)
         self.since: NDArray[np.float64] = np.zeros(0)
+        self.fingerprints: dict[int, str] = {}
+        """What the deployment of a slot really is, where that was told."""
 
     def reach(self, slots: int) -> None:
         """Make room for slots below ``slots``; each has insufficient data, since a time that ``begin`` tells."""
@@ -279,13 +281,23 @@ class Standing:
         """Deployments are served as of ``now``; nothing changes for those that were known."""
         self.since[slots] = np.where(np.isnan(self.since[slots]), now, self.since[slots])
 
+    def replaced(self, slot: int, fingerprint: str) -> bool:
+        """Whether the deployment of a slot is another one than it was so far; takes note of what it is now."""
+        before = self.fingerprints.get(slot, fingerprint)
+        self.fingerprints[slot] = fingerprint
+        return before != fingerprint
+
     def forget(self, slots: Collection[int]) -> None:
         """Let slots start anew."""
         self.tier[list(slots)] = INSUFFICIENT_DATA
         self.since[list(slots)] = np.nan
+        for slot in slots:
+            self.fingerprints.pop(slot, None)
 
-    def load(self, slot: int, tier: object, since: object) -> None:
+    def load(self, slot: int, tier: object, since: object, fingerprint: object) -> None:
         """Take over what was remembered of a slot; what is not understood is left out."""
+        if isinstance(fingerprint, str):
+            self.fingerprints[slot] = fingerprint
         values = [each.value for each in TIERS]
         if tier in values:
             self.tier[slot] = values.index(str(tier))

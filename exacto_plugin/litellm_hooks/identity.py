@@ -7,6 +7,7 @@ model and host, so that a rotated key does not start from nothing. Keys and cred
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -121,6 +122,36 @@ def fingerprint(provider: str, model: str, host: str) -> str:
     """A short stable name for a deployment that the operator did not name; holds no key."""
     digest = hashlib.blake2b(f"{provider}\0{model}\0{host}".encode(), digest_size=5).hexdigest()
     return f"{plain_provider(provider).replace('/', '-').replace(':', '-')}-{digest}"
+
+
+_NATURE = ("custom_llm_provider", "model", "api_version", "region_name", "aws_region_name", "vertex_location")
+_NATURE_ANYWHERE = ("base_model", "quantization", "revision")
+"""What LiteLLM's parameters tell of the thing that answers; the second kind may stand in ``model_info`` as well."""
+
+
+def nature_of(deployment: Mapping[str, Any]) -> str:
+    """What a deployment really is, whatever it is called: a hash of model, API base, version, region, quantization.
+
+    Keys, prices and limits are no part of it, nor are the API base's user, password and query, which may hold a key.
+    """
+    params: Mapping[str, Any] = deployment.get("litellm_params") or {}
+    info: Mapping[str, Any] = deployment.get("model_info") or {}
+    told = {name: params.get(name) for name in _NATURE}
+    told |= {name: info.get(name) if params.get(name) is None else params[name] for name in _NATURE_ANYWHERE}
+    base = params.get("api_base")
+    told["api_base"] = f"{host_of(base)}{_path_of(base)}"
+    # Sent along with every request: which upstream an aggregator may use, for instance.
+    told["extra_body"] = params.get("extra_body")
+    known = {name: value for name, value in told.items() if value}
+    plain = json.dumps(known, sort_keys=True, default=lambda value: type(value).__name__)
+    return hashlib.blake2b(plain.encode(), digest_size=8).hexdigest()
+
+
+def _path_of(api_base: object) -> str:
+    """Some vendors serve every deployment under a path of its own."""
+    if not isinstance(api_base, str):
+        return ""
+    return urlsplit(api_base if "//" in api_base else f"//{api_base}").path.rstrip("/")
 
 
 class CandidateCache:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.core.token_use import TokenUse
 from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
+from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.names import resolver
@@ -46,6 +48,10 @@ def _team_name(deployment: Mapping[str, Any]) -> object:
     return (deployment.get("model_info") or {}).get("team_public_model_name")
 
 
+def _id(deployment: Mapping[str, Any]) -> object:
+    return (deployment.get("model_info") or {}).get("id")
+
+
 class Runtime:
     """Everything the hooks share. All methods run on the event loop that serves requests.
 
@@ -69,6 +75,7 @@ class Runtime:
         self.salt = installation_salt()
         self.engine = Engine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
+        self.token_use = TokenUse()
         self.faults = Faults(lambda stage: self.telemetry.fault(stage))
         self.missing_seams: list[str] = []
         """What this LiteLLM lacks of what the plugin relies on."""
@@ -125,13 +132,21 @@ class Runtime:
 
     def deployments_of(self, model_group: str) -> list[Any]:
         """Every configured deployment of a model group, healthy or not; teams' own under their public name too."""
+        return self._serving(model_group)[1]
+
+    def _serving(self, model_group: str) -> tuple[Any, list[Any]]:
+        """The router that serves a model group and the deployments there; None and nothing when nobody does."""
         for router in self.routers:
             found = list(router.get_model_list(model_name=model_group) or ())
+            if found and model_group not in router.model_names:
+                # A wildcard's come under the name that was asked for here, and under the pattern in requests.
+                wild = {_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)}
+                found = [wild.get(_id(one), one) for one in found]
             if model_group in router.team_public_model_names:
                 found += [one for one in router.model_list if _team_name(one) == model_group and one not in found]
             if found:
-                return found
-        return []
+                return router, found
+        return None, []
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""
@@ -151,6 +166,7 @@ class Runtime:
     def record(self, sample: Sample, candidate: Candidate) -> None:
         """Append one sample."""
         self.providers[candidate.key] = candidate.provider
+        self.token_use.note(sample)
         self.engine.record(sample)
 
     def ensure_started(self) -> None:
@@ -216,14 +232,24 @@ class Runtime:
         for router in self.routers:
             self.faults.guarded("router", functools.partial(self.prepare_router, router), None)
         providers: dict[str, str] = {}
+        served: set[tuple[str, str]] = set()
         for group in self.engine.groups():
-            peers = [candidate_of(deployment, group) for deployment in self.deployments_of(group)]
-            providers.update((peer.key, peer.provider) for peer in peers)
-            self.engine.observe_peers(group, [peer.key for peer in peers], now)
+            router, deployments = self._serving(group)
+            candidates = [candidate_of(deployment, group) for deployment in deployments]
+            providers.update((one.key, one.provider) for one in candidates)
+            served.update((group, one.key) for one in candidates)
+            peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
+            said = self.faults.guarded("declared", functools.partial(self._declared, group, router, peers), Declared())
+            self.engine.observe_peers(group, [peer.key for peer in peers], now, **said._asdict())
             yield
         yield from self.engine.recompute_slices(now)
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         self.providers = providers
+        self.token_use.keep(served)
+
+    def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
+        average = functools.partial(self.token_use.average, group)
+        return declared(peers, router is not None and picks_by_weight(router, group), average)
 
     async def aclose(self) -> None:
         """Stop the timer."""

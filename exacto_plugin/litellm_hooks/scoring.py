@@ -65,7 +65,8 @@ class Scoring:
             tools_offered=bool(tools) and not answer.skip,
             outcome=outcome,
             lost=answer.lost and bool(tools),
-            output_tokens=_output_tokens(kwargs),
+            input_tokens=_tokens(kwargs, "prompt_tokens"),
+            output_tokens=_tokens(kwargs, "completion_tokens"),
             duration_s=(end - start).total_seconds(),
             first_token_s=(first - start).total_seconds() if streamed and isinstance(first, datetime) else None,
             streamed=streamed,
@@ -160,7 +161,7 @@ def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | No
     return "lost" if answer.lost else "no_call"
 
 
-def _output_tokens(kwargs: Mapping[str, Any]) -> int:
+def _tokens(kwargs: Mapping[str, Any], kind: str) -> int:
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
-    tokens = payload.get("completion_tokens")
+    tokens = payload.get(kind)
     return tokens if isinstance(tokens, int) else 0

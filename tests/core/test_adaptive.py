@@ -174,6 +174,18 @@ def test_a_new_fingerprint_restarts_the_evidence() -> None:
         assert fleet.judge()["d1"] is (UNSURE if mark == "new" else DERANKED)
 
 
+def test_one_that_was_away_is_known_by_its_fingerprint() -> None:
+    """Who comes back as it was has its evidence still; who comes back as another one has not."""
+    for mark, tier in (("old", DERANKED), ("new", UNSURE)):
+        fleet = fed((300, 0), (300, 75))
+        fleet.engine.observe_peers("g", fleet.names, fleet.now, fingerprints={"d1": "old"})
+        for served in (["d0"], []):
+            fleet.engine.observe_peers("g", served, fleet.now)
+            fleet.engine.recompute(fleet.now)
+        fleet.engine.observe_peers("g", fleet.names, fleet.now, fingerprints={"d1": mark})
+        assert fleet.judge()["d1"] is tier
+
+
 def test_the_design_effect_of_independent_and_of_clustered_calls() -> None:
     """About 1 for independent calls, 8 where eight calls share their fate; a break does not look like that."""
     draw = np.random.default_rng(5)
@@ -225,6 +237,16 @@ def test_declared_capacity_spares_the_best_of_the_bad() -> None:
     assert group.merge_tiers
     carried = group.verdicts["d1"].keep_probability
     assert 132 * carried / 2 == pytest.approx(132 - 90)  # of 120 requests a minute and a tenth more
+
+
+def test_one_that_can_take_nothing_is_not_spared() -> None:
+    """A declared capacity of 0 helps nobody; without any traffic nobody is needed."""
+    counts = [(600, 0), (600, 60), (600, 200)]
+    fleet = fed(*counts, capacities={"d0": 1.0, "d1": 0.0, "d2": 0.0})
+    assert list(fleet.tiers.values()) == [GOOD, DERANKED, DERANKED]
+    fleet = fed(*counts, capacities={"d0": 1.0})
+    assert fleet.tiers["d1"] is UNSURE
+    assert fleet.judge(2 * 3600.0)["d1"] is DERANKED
 
 
 def test_good_and_insufficient_share_until_good_covers() -> None:
@@ -298,6 +320,20 @@ def test_who_is_never_a_probe(more: dict[str, object]) -> None:
     settings: dict[str, object] = {"policy": Policy(), "tools": True} | more
     ask = Ask("g", ASK.candidates, **settings)  # type: ignore[arg-type]
     assert not any(fleet.engine.decide(ask, lambda: 0.0).explored for _ in range(50))
+
+
+def test_a_weight_of_0_keeps_probes_away() -> None:
+    """Whom the operator's strategy never picks is not probed either, neither in bursts nor for lack of data."""
+    fleet = fed((2000, 2), (2000, 2), (2000, 500), (0, 0), share=0.2)
+    for weight, probed in ((1.0, {"d2", "d3"}), (0.0, set())):
+        weights = {"d0": 9.0, "d1": 9.0, "d2": weight, "d3": weight}
+        fleet.engine.observe_peers("g", fleet.names, fleet.now, weights=weights)
+        fleet.now += 3 * 3600.0
+        for name in fleet.names[:2]:
+            fleet.feed(name, 500, 0)
+        fleet.judge()
+        verdicts = fleet.engine.snapshot.groups["g"].verdicts
+        assert {name for name, verdict in verdicts.items() if verdict.probe_share > 0} == probed
 
 
 def test_no_share_no_probes() -> None:

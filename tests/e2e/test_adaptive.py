@@ -1,4 +1,4 @@
-"""The adaptive preset through a real proxy: a break, a repair, a newcomer, and a fleet of two."""
+"""The adaptive preset through a real proxy: a break, a repair, a newcomer, a fleet of two, and declared limits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.client import ask
 from tests.e2e.newcomer import FILE
-from tests.e2e.observed import eventually
+from tests.e2e.observed import eventually, verdict
 from tests.e2e.proxy import CALLBACK, deployment
-from tests.e2e.tiers import DERANKED, VERIFIED, seen_tiers
+from tests.e2e.tiers import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +40,12 @@ def newcomer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, newcomer_file: Path) -> Proxy:
-    """A group of three and a group of two under the default preset, with two fifths of the requests for probes."""
+    """Groups of three and of two under the default preset, with two fifths of the requests for probes."""
     model_list = [deployment(provider_server, name, "trio") for name in ("a", "b", "c")]
     model_list += [deployment(provider_server, name, "duo") for name in ("d", "e")]
+    # Evenly picked; the good ones declare that they can take 4 requests a minute together.
+    narrow: dict[str, dict[str, Any]] = {"g": {"rpm": 2}, "h": {"rpm": 2}, "i": {}}
+    model_list += [deployment(provider_server, name, "tight", weight=1, **limit) for name, limit in narrow.items()]
     return start_proxy(
         {
             "model_list": model_list,
@@ -109,3 +112,17 @@ def test_a_fleet_of_two(proxy: Proxy, providers: SimulatedProviders) -> None:
     providers.control.behave("e", error_rate=0.25)
     until(proxy, "duo", d=VERIFIED, e=DERANKED)
     assert share(providers, proxy, "duo", "e") <= 0.5
+
+
+def test_the_rest_must_be_able_to_carry_the_traffic(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """A bad deployment stays in the pool while the others' declared limits are below what is asked for."""
+    providers.control.behave("i", always=Act.INVALID_JSON)
+    until(proxy, "tight", g=VERIFIED, h=VERIFIED, i=INSUFFICIENT)
+
+    def kept() -> dict[str, Any]:
+        reasons = (verdict(proxy, "tight", "i") or {"reasons": []})["reasons"]
+        return next((one for one in reasons if one["code"] == "capacity"), {})
+
+    eventually(lambda: bool(kept()), True)
+    assert kept()["value"] < kept()["threshold"], "it is bad, and says so"
+    assert share(providers, proxy, "tight", "i") >= 0.1

@@ -8,7 +8,7 @@ import pytest
 
 from exacto_plugin.core.filters import matches
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, provider_of
+from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, nature_of, provider_of
 
 
 def deployment(model: str = "openai/m", model_id: str = "a" * 64, **params: Any) -> dict[str, Any]:
@@ -47,6 +47,43 @@ def test_a_rotated_key_keeps_the_history() -> None:
     assert one.key == two.key != other.key
     assert one.id != two.id
     assert "k1" not in one.key
+
+
+AT = "https://api.h1.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("params", "info", "same"),
+    [
+        ({"api_base": AT}, {}, True),
+        ({"api_base": "https://user:secret@API.h1.com/v1/?key=k2#x"}, {}, True),
+        ({"api_base": AT, "api_key": "k2", "rpm": 5, "weight": 2, "input_cost_per_token": 1e-6}, {}, True),
+        ({"api_base": AT, "api_version": "", "extra_body": {}}, {"provider": "p", "updated_at": "now"}, True),
+        ({"api_base": "https://api.h1.com/v2"}, {}, False),
+        ({"api_base": "https://api.h1.com:8443/v1"}, {}, False),
+        ({"api_base": AT, "model": "openai/other"}, {}, False),
+        ({"api_base": AT, "custom_llm_provider": "hosted_vllm"}, {}, False),
+        ({"api_base": AT, "api_version": "2026-01-01"}, {}, False),
+        ({"api_base": AT, "aws_region_name": "eu-west-1"}, {}, False),
+        ({"api_base": AT}, {"quantization": "fp4"}, False),
+        ({"api_base": AT, "quantization": "fp4"}, {}, False),
+        ({"api_base": AT}, {"base_model": "m2"}, False),
+        ({"api_base": AT, "extra_body": {"provider": {"order": ["x"]}}}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_what_a_deployment_really_is(params: dict[str, Any], info: dict[str, Any], same: bool) -> None:
+    """Model, place, version and quantization tell; keys, prices, limits and names do not."""
+    other = deployment(**params)
+    other["model_info"] |= info
+    assert (nature_of(other) == nature_of(deployment(api_base=AT, api_key="k1"))) is same
+
+
+def test_the_kind_of_quantization_tells_wherever_it_stands() -> None:
+    """In LiteLLM's parameters or in the model's information."""
+    beside = deployment()
+    beside["model_info"]["quantization"] = "fp4"
+    assert nature_of(beside) == nature_of(deployment(quantization="fp4")) != nature_of(deployment(quantization="fp8"))
 
 
 def test_an_operators_id_is_the_key() -> None:

@@ -58,7 +58,12 @@ def attempt(key: str, **more: Any) -> Attempt:
 
 def event(*attempts: Attempt, at: str = "a", **more: Any) -> dict[str, Any]:
     """A log event of a request with these attempts, about the deployment ``at``."""
-    payload = {"completion_tokens": 120, "model_group": "group", "metadata": {"user_api_key_hash": "hashed-key"}}
+    payload = {
+        "prompt_tokens": 30,
+        "completion_tokens": 120,
+        "model_group": "group",
+        "metadata": {"user_api_key_hash": "hashed-key"},
+    }
     return {
         "litellm_params": {"model_info": {"id": at}},
         "standard_logging_object": payload,
@@ -81,7 +86,8 @@ def test_an_answer_is_a_sample(runtime: Recorder) -> None:
     sample = answered(runtime, event(attempt("a")))
     assert (sample.model_group, sample.deployment, sample.at, sample.ok) == ("group", "a", NOW, True)
     assert (sample.outcome, sample.tools_offered, sample.lost, sample.routed) == (Outcome.VALID, True, False, True)
-    assert (sample.output_tokens, sample.duration_s, sample.first_token_s, sample.streamed) == (120, 4.0, None, False)
+    assert (sample.duration_s, sample.first_token_s, sample.streamed) == (4.0, None, False)
+    assert (sample.input_tokens, sample.output_tokens) == (30, 120)
     assert sample.caller
     assert "hashed-key" not in sample.caller
 
