@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
-from exacto_plugin.core.model import Candidate, Decision, GroupSnapshot, Signal, Tier, Transition, Verdict
+from exacto_plugin.core.blame import BLAME
+from exacto_plugin.core.model import Candidate, Decision, Flaw, GroupSnapshot, Signal, Tier, Transition, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ TIER = "exacto.tier"
 PREVIOUS_TIER = "exacto.tier.previous"
 SIGNAL = "exacto.signal"
 TOOL_CALL_OUTCOME = "exacto.tool_call.outcome"
+FLAW = "exacto.answer.flaw"
+BLAMED = "exacto.blame"
 REQUEST_OUTCOME = "exacto.request.outcome"
 ROUTING_OUTCOME = "exacto.routing.outcome"
 ROUTING_REASON = "exacto.routing.reason"
@@ -36,7 +39,7 @@ ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
-    | {ROUTING_OUTCOME, ROUTING_REASON, STAGE, ERROR_TYPE}
+    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, STAGE, ERROR_TYPE}
 )
 """Every attribute there is. Never a key, user, tool name, model string of a request, schema path or trace id."""
 
@@ -88,6 +91,7 @@ class Telemetry:
         self._evaluations = meter.create_counter(
             "exacto.tool_call.evaluations", "{tool_call}", "Tool calls by verdict."
         )
+        self._flaws = meter.create_counter("exacto.answer.flaws", "{answer}", "Answers with a flaw, by blame.")
         self._requests = meter.create_counter("exacto.requests", "{request}", "Answered requests by worst verdict.")
         self._attempts = meter.create_counter(
             "exacto.deployment.attempts", "{attempt}", "Attempts by tier of the deployment."
@@ -116,6 +120,12 @@ class Telemetry:
         attributes = self._deployment(model_group, candidate.key, candidate.provider)
         for evaluation in evaluations:
             self._evaluations.add(1, {**attributes, TOOL_CALL_OUTCOME: evaluation.outcome.value})
+
+    def flaws(self, model_group: str, candidate: Candidate, flaws: Iterable[Flaw]) -> None:
+        """Count each flaw of an answer, under who is to blame for such a flaw; at most 13 series a deployment."""
+        attributes = self._deployment(model_group, candidate.key, candidate.provider)
+        for flaw in flaws:
+            self._flaws.add(1, {**attributes, FLAW: flaw.value, BLAMED: BLAME[flaw].value})
 
     def request(self, outcome: str) -> None:
         """Count an answered request."""

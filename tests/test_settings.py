@@ -9,9 +9,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.blame import LOSSES, Charge
 from exacto_plugin.core.evaluation import EmptyArguments
-from exacto_plugin.core.model import Mode, Sort
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.model import Flaw, Mode, Sort
+from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.schema_engine import EngineChoice
 from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.settings import GroupSettings, Settings, TierPreset, load_settings
@@ -127,6 +128,19 @@ def test_empty_arguments_follow_the_preset_unless_configured() -> None:
         _load(published + "\nscoring: {empty_arguments: empty_object}").empty_arguments is EmptyArguments.EMPTY_OBJECT
     )
     assert _load("scoring: {empty_arguments: invalid_json}").empty_arguments is EmptyArguments.INVALID_JSON
+
+
+def test_lost_calls_follow_the_preset_unless_configured() -> None:
+    """The published definition sees none and excuses nobody; an operator may say otherwise, for either preset."""
+    assert load_settings(None).charge == Charge(frozenset(LOSSES), excuses_callers=True)
+    published = "tiers: {preset: openrouter}"
+    assert _load(published).charge == Charge(frozenset(), excuses_callers=False)
+    some = _load(published + "\nscoring: {lost_calls: [leaked_markup, duplicate_id]}")
+    assert some.charge == Charge(frozenset({Flaw.LEAKED_MARKUP, Flaw.DUPLICATE_ID}), excuses_callers=False)
+    assert some.rule() == PublishedPreset(PublishedRule(), counts_lost=True)
+    assert _load("scoring: {lost_calls: []}").charge.losses == frozenset()
+    with pytest.raises(SettingsError, match="lost_calls"):
+        _load("scoring: {lost_calls: [truncated]}")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from exacto_plugin.core.model import (
     BenchmarkScores,
     Candidate,
     Decision,
+    Flaw,
     Outcome,
     Ranked,
     Sample,
@@ -48,6 +49,7 @@ class Instrument(NamedTuple):
 
 INSTRUMENTS = {
     "exacto.tool_call.evaluations": Instrument("counter", "{tool_call}", DEPLOYMENT | {"exacto.tool_call.outcome"}),
+    "exacto.answer.flaws": Instrument("counter", "{answer}", DEPLOYMENT | {"exacto.answer.flaw", "exacto.blame"}),
     "exacto.requests": Instrument("counter", "{request}", {"exacto.request.outcome"}),
     "exacto.deployment.attempts": Instrument(
         "counter", "{attempt}", {"exacto.model_group", "exacto.tier", "error.type"}
@@ -145,6 +147,7 @@ def _everything(runtime: Runtime, group: str = "kimi") -> None:
     """Count one of each."""
     telemetry = runtime.telemetry
     telemetry.evaluations(group, CANDIDATE, [Evaluation(Outcome.VALID), Evaluation(Outcome.INVALID_JSON)])
+    telemetry.flaws(group, CANDIDATE, [Flaw.LEAKED_MARKUP, Flaw.TRUNCATED])
     telemetry.request("valid")
     telemetry.attempt(group, Tier.VERIFIED_GOOD, None)
     telemetry.attempt(group, None, "timeout")

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from .arguments import JSON_WHITESPACE, NotJson, read_arguments
+from .blame import BLAME, flaw_of
 from .limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
-from .model import Outcome
+from .model import Blame, Flaw, Outcome
 from .schema import SchemaCache
 from .schema_engine import make_engine
 from .tools import OfferedTool, ToolKind, find_tool, is_open_set
@@ -53,6 +54,17 @@ class Evaluation:
     schema_path: str = ""
     """Where a mismatch is, as ``/passengers/*/dob#format``; only filled when asked for. Keys that the schema does not
     declare are ``*``."""
+
+    @property
+    def flaw(self) -> Flaw | None:
+        """What is wrong with the call; None when nothing is, or nothing was judged."""
+        return flaw_of(self.outcome, self.reason)
+
+    @property
+    def blame(self) -> Blame | None:
+        """Whose fault that is, as far as the call alone can tell; the whole answer may show another (``blame``)."""
+        flaw = self.flaw
+        return None if flaw is None else BLAME[flaw]
 
 
 _VALID: Final = Evaluation(Outcome.VALID)

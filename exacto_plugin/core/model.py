@@ -36,6 +36,44 @@ class Outcome(StrEnum):
     UNSCORED = "unscored"
 
 
+class Blame(StrEnum):
+    """Whose fault a failed answer is."""
+
+    PROVIDER = "provider"
+    """Who serves the model: its parser, its template, its sampling."""
+    CALLER = "caller"
+    """Who asked: a schema, a choice or a history that no model could follow."""
+    LIMIT = "limit"
+    """A limit that was set on the answer: its length, or a content filter."""
+    CLIENT = "client"
+    """Who asked left before the answer ended."""
+
+
+class Flaw(StrEnum):
+    """What is wrong with an answer to a request with tools; whose fault each is stands in ``blame``."""
+
+    INVALID_JSON = "invalid_json"
+    UNKNOWN_NAME = "unknown_name"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    MISSING_CALL = "missing_call"
+    """It says that it ends with tool calls, and there is none."""
+    LEAKED_MARKUP = "leaked_markup"
+    """A call stands in the text, in the model's own markup, which the provider's parser should have taken out."""
+    IGNORED_CHOICE = "ignored_choice"
+    """``tool_choice`` demanded a call, or named tools, or forbade them, and the answer does otherwise."""
+    DUPLICATE_ID = "duplicate_id"
+    """Two calls carry one id, so that a client cannot tell their results apart."""
+    BROKEN_SCHEMA = "broken_schema"
+    """The called tool's schema does not compile, so the call counts as valid unseen."""
+    CONTRADICTORY_CHOICE = "contradictory_choice"
+    """``tool_choice`` names a tool that the request does not offer."""
+    BROKEN_HISTORY = "broken_history"
+    """A tool result without its call, or a call that was never answered, among the messages of the request."""
+    TRUNCATED = "truncated"
+    FILTERED = "filtered"
+    DISCONNECTED = "disconnected"
+
+
 class Signal(StrEnum):
     """A measured quantity. Propensity and token burn are observed, not routed on, by default."""
 
@@ -104,9 +142,14 @@ class Sample:
     """False for an attempt that failed with an error instead of an answer."""
     tools_offered: bool = False
     outcome: Outcome | None = None
-    """The worst verdict among the answer's tool calls; None when it ended without any."""
+    """The worst verdict among the answer's tool calls, as tiers count it: a bad call that is the caller's fault can be
+    unscored. None when the answer ended without any, or lost one."""
     lost: bool = False
     """A tool call was meant but arrived in another form (leaked markup, a finish reason without a call)."""
+    flaws: tuple[Flaw, ...] = ()
+    """All that is wrong with the answer, whether or not it counts for tiers; each at most once."""
+    blame: Blame | None = None
+    """Whose fault the flaws are; None without any."""
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0

@@ -97,12 +97,26 @@ class PublishedRule:
         return PublishedJudge(self)
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedPreset:
+    """The published rule together with which failures it sees."""
+
+    rule: PublishedRule = PublishedRule()
+    counts_lost: bool = False
+    """Whether a lost call counts as a bad one. Not in the published definition, which knows calls that arrived only."""
+
+    def judge(self) -> PublishedJudge:
+        """A new judge that follows this rule."""
+        return PublishedJudge(self.rule, counts_lost=self.counts_lost)
+
+
 class PublishedJudge:
     """Applies a ``PublishedRule``; keeps only the newest measurements, so equal windows give equal tiers."""
 
-    def __init__(self, rule: PublishedRule) -> None:
+    def __init__(self, rule: PublishedRule, *, counts_lost: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
         self._rule = rule
+        self._lost = (Count.LOST,) if counts_lost else ()
         self._called: NDArray[np.int64] = np.zeros(0, np.int64)
         self._faulty: NDArray[np.int64] = np.zeros(0, np.int64)
         self._speed = no_pace()
@@ -117,8 +131,9 @@ class PublishedJudge:
     def measure(self, number: int, slab: Slab, now: float) -> None:
         """Read a slab's tool calls and speeds over the windows of the rule."""
         rows = slice(number * ROWS, (number + 1) * ROWS)
-        calls = slab.sums((Count.CALLED, *FAULTS), now, self._rule.tool_call_window_s)
-        self._called[rows] = calls[0]
+        calls = slab.sums((Count.CALLED, *FAULTS, *self._lost), now, self._rule.tool_call_window_s)
+        lost = calls[1 + len(FAULTS) :].sum(axis=0)
+        self._called[rows] = calls[0] + lost
         self._faulty[rows] = calls[1:].sum(axis=0)
         speed = pace(slab, Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, now, self._rule.throughput_window_s)
         self._speed.samples[:, rows] = speed.samples

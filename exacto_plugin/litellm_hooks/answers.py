@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
+from exacto_plugin.core.blame import Ending, Reply
 from exacto_plugin.core.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 REDACTED = "redacted-by-litellm"
 """What LiteLLM puts in place of arguments under ``turn_off_message_logging``."""
 
-_CUT_SHORT = frozenset({"length", "content_filter", "max_tokens"})
+_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
+_FILTER = frozenset({"content_filter"})
+_CALLED = frozenset({"tool_calls", "function_call", "tool_use"})
+
+_CALL_ITEMS = ("function_call", "custom_tool_call")
+_PROVIDERS_OWN = ("_call", "_approval_request")
+"""Ends of the types of Responses' items that stand for calls which the provider runs or wants to run itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +38,67 @@ class Answer:
     skip: str = ""
     """Why the answer must not be judged: health_check, cache_hit, client_disconnect, redacted, cut_short; empty when
     it may."""
-    lost: bool = False
-    """It ended with ``tool_calls`` but carries no call."""
+    ending: Ending = Ending.STOP
+    duplicate_ids: bool = False
+    others: bool = False
+    """It holds calls of tools that the provider runs itself."""
+
+    @property
+    def lost(self) -> bool:
+        """It ended as if it had called a tool, but carries no call."""
+        return not self.skip and not self.calls and not self.others and self.ending is Ending.CALLS
+
+    def reply(self, *, leaked: bool = False) -> Reply:
+        """What blame depends on.
+
+        Args:
+            leaked: whether a call stands in the answer's text.
+        """
+        return Reply(self.calls, self.ending, leaked, self.duplicate_ids, self.others)
 
 
 def answer_of(kwargs: Mapping[str, Any], response: Any) -> Answer:
-    """Translate a success event.
+    """Translate an answer.
 
     Args:
         kwargs: LiteLLM's ``model_call_details``.
-        response: the response object LiteLLM logs: chat, Responses or (rebuilt) Anthropic form.
+        response: the response object: chat, Responses or Anthropic form.
     """
     calls = tuple(_calls(response))
-    reasons = {getattr(choice, "finish_reason", None) for choice in getattr(response, "choices", None) or ()}
-    skip = _skip(kwargs, response, calls, reasons)
-    return Answer(calls, skip, lost=not skip and not calls and "tool_calls" in reasons)
+    ending = _ending(kwargs, response)
+    skip = _skip(kwargs, response, calls, ending)
+    others = any(_is_providers_own(item) for item in _get(response, "output") or ())
+    return Answer(calls, skip, ending, _has_duplicate_ids(response), others)
 
 
-def _skip(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], reasons: set[Any]) -> str:
+def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
+    if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
+        return Ending.CLIENT_LEFT
+    choices = getattr(response, "choices", None) or ()
+    reasons = {getattr(choice, "finish_reason", None) for choice in choices}
+    if isinstance(response, Mapping):
+        reasons.add(response.get("stop_reason"))
+    if getattr(response, "status", None) == "incomplete":
+        reasons.add(_get(getattr(response, "incomplete_details", None), "reason") or "length")
+    if reasons & _FILTER:
+        return Ending.FILTER
+    if reasons & _LENGTH:
+        return Ending.LENGTH
+    if "refusal" in reasons or any(_get(getattr(choice, "message", None), "refusal") for choice in choices):
+        return Ending.REFUSAL
+    if any(_get(part, "type") == "refusal" for item in _get(response, "output") or () for part in _parts(item)):
+        return Ending.REFUSAL
+    return Ending.CALLS if reasons & _CALLED else Ending.STOP
+
+
+def _skip(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], ending: Ending) -> str:
     if is_health_check(kwargs):
         return "health_check"
     if kwargs.get("cache_hit"):
         return "cache_hit"
-    if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
+    if ending is Ending.CLIENT_LEFT:
         return "client_disconnect"
-    if reasons & _CUT_SHORT or getattr(response, "status", None) in ("incomplete", "failed", "cancelled"):
+    if ending in (Ending.LENGTH, Ending.FILTER) or getattr(response, "status", None) in ("failed", "cancelled"):
         return "cut_short"
     if any(call.arguments == REDACTED for call in calls):
         return "redacted"
@@ -89,16 +132,50 @@ def _calls(response: Any) -> Iterator[ToolCall]:
     for choice in getattr(response, "choices", None) or ():
         message = getattr(choice, "message", None)
         for call in getattr(message, "tool_calls", None) or ():
-            function = getattr(call, "function", None)
+            function, custom = _get(call, "function"), _get(call, "custom")
             if function is not None:
-                yield ToolCall(function.name or "", function.arguments)
+                yield ToolCall(_get(function, "name") or "", _get(function, "arguments"))
+            elif custom is not None:
+                yield ToolCall(_get(custom, "name") or "", _get(custom, "input"))
         legacy = getattr(message, "function_call", None)
         if legacy is not None:
             yield ToolCall(legacy.name or "", legacy.arguments)
-    for item in getattr(response, "output", None) or ():
-        if _get(item, "type") == "function_call":
-            yield ToolCall(_get(item, "name") or "", _get(item, "arguments"))
+    for item in _get(response, "output") or ():
+        if _get(item, "type") in _CALL_ITEMS:
+            custom = _get(item, "type") != "function_call"
+            yield ToolCall(_get(item, "name") or "", _get(item, "input" if custom else "arguments"))
+    for block in _blocks(response):
+        if _get(block, "type") == "tool_use":
+            yield ToolCall(_get(block, "name") or "", _get(block, "input"))
+
+
+def _is_providers_own(item: Any) -> bool:
+    kind = _get(item, "type")
+    return isinstance(kind, str) and kind.endswith(_PROVIDERS_OWN) and kind not in _CALL_ITEMS
+
+
+def _has_duplicate_ids(response: Any) -> bool:
+    """Whether two calls of one choice carry one id; several choices are several answers."""
+    choices = [getattr(choice, "message", None) for choice in getattr(response, "choices", None) or ()]
+    groups = [[_get(call, "id") for call in getattr(message, "tool_calls", None) or ()] for message in choices]
+    items = [item for item in _get(response, "output") or () if _get(item, "type") in _CALL_ITEMS]
+    groups.append([_get(item, "call_id") for item in items])
+    groups.append([_get(block, "id") for block in _blocks(response) if _get(block, "type") == "tool_use"])
+    known = [[one for one in ids if isinstance(one, str) and one] for ids in groups]
+    return any(len(set(ids)) < len(ids) for ids in known)
+
+
+def _blocks(response: Any) -> Sequence[Any]:
+    """The content of an answer in Anthropic's form."""
+    content = response.get("content") if isinstance(response, Mapping) else None
+    return content if isinstance(content, list) else ()
+
+
+def _parts(item: Any) -> Sequence[Any]:
+    """The content of one item of a Responses answer."""
+    content = _get(item, "content")
+    return content if isinstance(content, list) else ()
 
 
 def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, dict) else getattr(item, name, None)
+    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)

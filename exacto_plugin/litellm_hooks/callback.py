@@ -10,6 +10,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.core.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.answers import is_health_check
+from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -133,6 +134,8 @@ class ExactoCallback(CustomLogger):
         # Set once: LiteLLM may serve one surface through another and come back with translated tools.
         if TOOLS_KEY not in details and offers_tools(kwargs):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
+            if (choice := choice_of(kwargs)) is not None:
+                details[CHOICE_KEY] = choice
         return _without_ours(kwargs)
 
     def _picked(self, kwargs: dict[str, Any]) -> RequestState:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.core.flaw_counts import FlawCounts
 from exacto_plugin.core.token_use import TokenUse
 from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
 from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
+    from exacto_plugin.core.blame import Attribution
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.settings import Settings
 
@@ -81,6 +83,7 @@ class Runtime:
         """What this LiteLLM lacks of what the plugin relies on."""
         self.providers: dict[str, str] = {}
         """Deployment key -> provider, for metrics."""
+        self.flaws = FlawCounts()
         self._proxy_router: Callable[[], Any] | None = None
         # Replaced, never changed in place: metrics are read in threads of their own.
         self._attached: tuple[weakref.ref[Any], ...] = ()
@@ -169,6 +172,12 @@ class Runtime:
         self.token_use.note(sample)
         self.engine.record(sample)
 
+    def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
+        """Count what is wrong with one answer, whether or not it counts for tiers."""
+        if attribution.flaws:
+            self.flaws.add(model_group, candidate.key, attribution.flaws)
+            self.telemetry.flaws(model_group, candidate, attribution.flaws)
+
     def ensure_started(self) -> None:
         """Start the recompute timer on the running loop; cheap when it runs already.
 
@@ -246,6 +255,7 @@ class Runtime:
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         self.providers = providers
         self.token_use.keep(served)
+        self.flaws.keep(served)
 
     def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
         average = functools.partial(self.token_use.average, group)

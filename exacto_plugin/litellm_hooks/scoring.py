@@ -9,10 +9,12 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.blame import Attribution, attribute
 from exacto_plugin.core.evaluation import worst
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.answers import answer_of
+from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
@@ -30,6 +32,9 @@ TOOLS_KEY = "exacto_tools"
 _NOT_AN_ANSWER = ("cache_hit", "client_disconnect")
 """Events that say nothing about a deployment, not even how fast it is."""
 
+_ATTRIBUTED = ("", "client_disconnect", "cut_short")
+"""Answers that have flaws: those that are judged, and those that somebody else than the provider ended."""
+
 _CALLERS_FAULT = (400, 413, 422)
 """Statuses by which a deployment refuses what the client sent; the others are its own or its operator's business."""
 
@@ -46,16 +51,16 @@ class Scoring:
         if answer.skip == "health_check":
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
+        attempt = attempt_of(kwargs, _model_info(kwargs))
+        evaluations, attribution = self._judged(kwargs, tools, answer)
+        self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip in _NOT_AN_ANSWER:
             self._runtime.telemetry.request(answer.skip)
             return
-        attempt = attempt_of(kwargs, _model_info(kwargs))
         if attempt.began is not None:  # LiteLLM's events of streams start with the request, not with the attempt
             start = max(start, attempt.began)
-        evaluations: tuple[Evaluation, ...] = ()
-        if tools and not answer.skip:
-            evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
         outcome = worst(evaluations)
+        counted, lost = self._runtime.settings.charge.of(outcome, attribution)
         first = kwargs.get("completion_start_time")
         streamed = bool(kwargs.get("stream"))
         sample = Sample(
@@ -63,8 +68,10 @@ class Scoring:
             deployment=attempt.candidate.key,
             at=self._runtime.clock(),
             tools_offered=bool(tools) and not answer.skip,
-            outcome=outcome,
-            lost=answer.lost and bool(tools),
+            outcome=counted,
+            lost=lost,
+            flaws=attribution.flaws,
+            blame=attribution.blame,
             input_tokens=_tokens(kwargs, "prompt_tokens"),
             output_tokens=_tokens(kwargs, "completion_tokens"),
             duration_s=(end - start).total_seconds(),
@@ -78,8 +85,19 @@ class Scoring:
         self._runtime.record(sample, attempt.candidate)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
-        telemetry.request(_request_outcome(answer, tools, outcome))
+        telemetry.request(_request_outcome(answer, tools, outcome, attribution))
         telemetry.attempt(attempt.model_group, attempt.tier, None)
+
+    def _judged(
+        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer
+    ) -> tuple[tuple[Evaluation, ...], Attribution]:
+        """The verdicts on an answer's calls and whose fault its flaws are; nothing without tools."""
+        if not tools or answer.skip not in _ATTRIBUTED:
+            return (), Attribution()
+        evaluations: tuple[Evaluation, ...] = ()
+        if not answer.skip:
+            evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
+        return evaluations, attribute(asked_of(kwargs, tools), answer.reply(), evaluations)
 
     def failed(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
         """Record one failed attempt; a failure that LiteLLM reports twice counts once.
@@ -151,14 +169,14 @@ def _model_info(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     return (kwargs.get("litellm_params") or {}).get("model_info") or {}
 
 
-def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | None) -> str:
+def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | None, attribution: Attribution) -> str:
     if answer.skip:
         return answer.skip
     if not tools:
         return "no_tools"
     if outcome is not None:
         return outcome.value
-    return "lost" if answer.lost else "no_call"
+    return "lost" if attribution.lost else "no_call"
 
 
 def _tokens(kwargs: Mapping[str, Any], kind: str) -> int:

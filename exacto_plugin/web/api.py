@@ -45,12 +45,14 @@ def api_router(runtime: Runtime) -> APIRouter:
             "scoring_engine": runtime.evaluator.engine_name,
             "missing_seams": list(runtime.missing_seams),
             "faults": dict(runtime.faults.counts),
+            "flaws": runtime.flaws.total,
+            "blame": runtime.flaws.by_blame,
         }
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """Every model group with its references and verdicts."""
-        return snapshot_view(runtime.engine.snapshot, runtime.providers)
+        return snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
@@ -58,6 +60,6 @@ def api_router(runtime: Runtime) -> APIRouter:
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, f"no verdicts on {model_group!r}")
-        return group_view(group, runtime.providers)
+        return group_view(group, runtime.providers, runtime.flaws)
 
     return router

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exacto_plugin.core.flaw_counts import FlawCounts
     from exacto_plugin.core.model import GroupSnapshot, Reason, Snapshot, Verdict
 
 
-def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str]) -> dict[str, Any]:
+def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
     """Every model group of a snapshot.
 
     Args:
         snapshot: the verdicts in force.
         providers: deployment key -> provider.
+        flaws: what was wrong with answers since the process started.
     """
-    groups = [group_view(group, providers) for _, group in sorted(snapshot.groups.items())]
+    groups = [group_view(group, providers, flaws) for _, group in sorted(snapshot.groups.items())]
     return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
 
-def group_view(group: GroupSnapshot, providers: Mapping[str, str]) -> dict[str, Any]:
-    """One model group: references of each signal and the verdict on each deployment."""
+def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
+    """One model group: references of each signal, and of each deployment the verdict and the flaws seen."""
     return {
         "model_group": group.model_group,
         "at": group.at,
@@ -31,7 +33,8 @@ def group_view(group: GroupSnapshot, providers: Mapping[str, str]) -> dict[str, 
             for signal, r in group.references.items()
         },
         "deployments": [
-            verdict_view(verdict, providers.get(key, "")) for key, verdict in sorted(group.verdicts.items())
+            {**verdict_view(verdict, providers.get(key, "")), "flaws": flaws.of(group.model_group, key)}
+            for key, verdict in sorted(group.verdicts.items())
         ],
     }
 

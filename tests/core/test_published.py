@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.reference import MAD_TO_SD
 from exacto_plugin.core.sketch import BINS, bin_of
 from exacto_plugin.core.tally import Count, Kind
@@ -95,6 +95,21 @@ def test_reference_of_a_real_table() -> None:
     assert reference.median == pytest.approx(0.998851, abs=1e-6)
     assert reference.mad == pytest.approx(0.001149, abs=1e-6)
     assert reference.threshold == pytest.approx(0.998851 - 2 * MAD_TO_SD * 0.001149, abs=1e-5)
+
+
+def test_lost_calls_count_only_where_somebody_asked_for_it() -> None:
+    """As published they are invisible; counted, they derank who loses a quarter of its calls."""
+    for preset, flagged in ((PublishedRule(), set()), (PublishedPreset(counts_lost=True), {"e"})):
+        engine = Engine(preset)
+        engine.observe_peers("g", list("abcde"), START)
+        for name in "abcde":
+            lost = 100 if name == "e" else 0
+            counts = {Count.ANSWERED: 400, Count.OFFERED: 400, Count.CALLED: 400 - lost, Count.LOST: lost}
+            engine.add("g", name, counts, {}, START)
+        engine.recompute(START)
+        assert deranked(engine) == flagged
+        value = engine.snapshot.groups["g"].verdicts["e"].signals[Signal.TOOL_CALL_SUCCESS]
+        assert (value.samples, value.value) == ((400, 0.75) if flagged else (300, 1.0))
 
 
 CALLS = {"a": (400, 4), "b": (500, 8), "c": (300, 6), "d": (600, 15), "e": (250, 50)}

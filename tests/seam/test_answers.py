@@ -9,6 +9,7 @@ from litellm import ModelResponse
 from litellm.litellm_core_utils.redact_messages import REDACTED_BY_LITELLM
 from litellm.types.llms.openai import ResponsesAPIResponse
 
+from exacto_plugin.core.blame import Ending
 from exacto_plugin.core.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check
 
@@ -50,16 +51,17 @@ def test_the_sentinel_is_litellms() -> None:
 @pytest.mark.parametrize(
     ("response", "answer"),
     [
-        (chat(CALL), Answer((CALL,))),
-        (chat(CALL, ToolCall("g", "")), Answer((CALL, ToolCall("g", "")))),
+        (chat(CALL), Answer((CALL,), ending=Ending.CALLS)),
+        (chat(CALL, ToolCall("g", "")), Answer((CALL, ToolCall("g", "")), ending=Ending.CALLS)),
         (chat(finish="stop", content="hello"), Answer()),
-        (chat(finish="tool_calls"), Answer(lost=True)),
-        (chat(CALL, finish="length"), Answer((CALL,), "cut_short")),
-        (chat(CALL, finish="content_filter"), Answer((CALL,), "cut_short")),
-        (chat(CALL, ToolCall("g", REDACTED)), Answer((CALL, ToolCall("g", REDACTED)), "redacted")),
+        (chat(finish="tool_calls"), Answer(ending=Ending.CALLS)),
+        (chat(CALL, finish="length"), Answer((CALL,), "cut_short", Ending.LENGTH)),
+        (chat(CALL, finish="content_filter"), Answer((CALL,), "cut_short", Ending.FILTER)),
+        (chat(CALL, ToolCall("g", REDACTED)), Answer((CALL, ToolCall("g", REDACTED)), "redacted", Ending.CALLS)),
         (responses(CALL), Answer((CALL,))),
         (responses(CALL, plain=True), Answer((CALL,))),
-        (responses(CALL, status="incomplete"), Answer((CALL,), "cut_short")),
+        (responses(CALL, status="incomplete"), Answer((CALL,), "cut_short", Ending.LENGTH)),
+        (responses(status="failed"), Answer(skip="cut_short")),
         (responses(), Answer()),
         (None, Answer()),
         ("text", Answer()),
@@ -76,7 +78,75 @@ def test_the_older_form_is_a_call() -> None:
     """``function_call`` of OpenAI's first form is a call like any other."""
     message = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}}
     response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "function_call"}])
-    assert answer_of({}, response) == Answer((CALL,))
+    assert answer_of({}, response) == Answer((CALL,), ending=Ending.CALLS)
+
+
+ANTHROPIC = {
+    "type": "message",
+    "content": [
+        {"type": "text", "text": "Let me see."},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+    ],
+    "stop_reason": "tool_use",
+}
+PLAIN = ToolCall("f", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (ANTHROPIC, Answer((PLAIN,), ending=Ending.CALLS)),
+        ({**ANTHROPIC, "stop_reason": "max_tokens"}, Answer((PLAIN,), "cut_short", Ending.LENGTH)),
+        ({**ANTHROPIC, "content": [], "stop_reason": "refusal"}, Answer(ending=Ending.REFUSAL)),
+        ({**ANTHROPIC, "content": []}, Answer(ending=Ending.CALLS)),
+        ({**ANTHROPIC, "content": [*ANTHROPIC["content"]] * 2}, Answer((PLAIN,) * 2, "", Ending.CALLS, True)),
+    ],
+)
+def test_answers_in_anthropics_form(response: Any, answer: Answer) -> None:
+    """Before LiteLLM rebuilds them for its log, they are dictionaries with blocks."""
+    assert answer_of({}, response) == answer
+
+
+def test_calls_that_share_an_id_are_told() -> None:
+    """In chat and in Responses, within one choice; calls of several choices may number from the start."""
+    twice: Any = chat(CALL, CALL)
+    assert not answer_of({}, twice).duplicate_ids
+    for call in twice.choices[0].message.tool_calls:
+        call.id = "same"
+    assert answer_of({}, twice).duplicate_ids
+    assert answer_of({}, responses(CALL, CALL)).duplicate_ids
+    apart = ModelResponse(choices=[chat(CALL).choices[0], chat(CALL).choices[0]])
+    assert not answer_of({}, apart).duplicate_ids
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [
+        ([{"type": "web_search_call", "id": "w", "status": "completed"}], Answer(others=True)),
+        ([{"type": "mcp_approval_request", "id": "m"}], Answer(others=True)),
+        ([{"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "S"}], Answer((ToolCall("sql", "S"),))),
+        ([{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}], Answer(ending=Ending.REFUSAL)),
+    ],
+)
+def test_items_of_responses(output: Any, answer: Answer) -> None:
+    """What the provider runs itself is no call to be judged; free-text calls and refusals are told apart."""
+    made = ResponsesAPIResponse.model_construct(id="r", created_at=1, output=output, status="completed")
+    assert answer_of({}, made) == answer
+
+
+def test_a_filter_is_told_from_a_length() -> None:
+    """Responses name both as incomplete."""
+    details: Any = {"reason": "content_filter"}
+    made = ResponsesAPIResponse.model_construct(output=[], status="incomplete", incomplete_details=details)
+    assert answer_of({}, made) == Answer((), "cut_short", Ending.FILTER)
+
+
+def test_a_free_text_call_in_chat_is_a_call() -> None:
+    """OpenAI's custom tools carry no function."""
+    call = {"id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+    assert answer_of({}, response) == Answer((ToolCall("sql", "SELECT 1"),), ending=Ending.CALLS)
 
 
 @pytest.mark.parametrize(

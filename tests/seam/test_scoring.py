@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
-from exacto_plugin.core.model import Candidate, Outcome, Sample, Tier
+from exacto_plugin.core.evaluation import ToolCall
+from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
+from exacto_plugin.litellm_hooks.asked import CHOICE_KEY
 from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
@@ -18,7 +20,6 @@ from tests.seam.test_answers import CALL, chat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.evaluation import ToolCall
 
 NOW = 1_700_000_000.0
 BEGAN = datetime(2026, 1, 1, 12)  # noqa: DTZ001 -- LiteLLM's times are naive
@@ -197,3 +198,61 @@ def test_a_request_that_failed_failed_in_its_last_attempt(runtime: Recorder) -> 
         scoring.broke_last(state, OSError())
     scoring.broke_last(RequestState(), OSError())
     assert [sample.deployment for sample in runtime.samples] == ["b"]
+
+
+def recorder(preset: str) -> Recorder:
+    """A recorder under a tier preset."""
+    runtime = Recorder()
+    runtime.settings = Settings.model_validate({"tiers": {"preset": preset}})
+    return runtime
+
+
+REQUIRED: Any = {CHOICE_KEY: "required"}
+ORPHAN: Any = {"messages": [{"role": "tool", "tool_call_id": "x", "content": "sunny"}]}
+BAD = ToolCall("f", "{}")
+
+
+@pytest.mark.parametrize(
+    ("preset", "more", "response", "counted", "flaws", "blame"),
+    [
+        ("adaptive", {}, chat(CALL), (Outcome.VALID, False), (), None),
+        ("adaptive", {}, chat(BAD), (Outcome.SCHEMA_MISMATCH, False), (Flaw.SCHEMA_MISMATCH,), Blame.PROVIDER),
+        ("adaptive", {}, chat(), (None, True), (Flaw.MISSING_CALL,), Blame.PROVIDER),
+        ("openrouter", {}, chat(), (None, False), (Flaw.MISSING_CALL,), Blame.PROVIDER),
+        ("adaptive", REQUIRED, chat(finish="stop", content="Hi"), (None, True), (Flaw.IGNORED_CHOICE,), Blame.PROVIDER),
+        ("openrouter", REQUIRED, chat(finish="stop"), (None, False), (Flaw.IGNORED_CHOICE,), Blame.PROVIDER),
+        ("adaptive", {"optional_params": {"tool_choice": {"type": "any"}}}, chat(finish="stop"), (None, True),
+         (Flaw.IGNORED_CHOICE,), Blame.PROVIDER),
+        ("adaptive", ORPHAN, chat(BAD), (Outcome.UNSCORED, False), (Flaw.SCHEMA_MISMATCH, Flaw.BROKEN_HISTORY),
+         Blame.CALLER),
+        ("openrouter", ORPHAN, chat(BAD), (Outcome.SCHEMA_MISMATCH, False),
+         (Flaw.SCHEMA_MISMATCH, Flaw.BROKEN_HISTORY), Blame.CALLER),
+        ("adaptive", {**ORPHAN, "optional_params": {"previous_response_id": "r"}}, chat(BAD),
+         (Outcome.SCHEMA_MISMATCH, False), (Flaw.SCHEMA_MISMATCH,), Blame.PROVIDER),
+        ("adaptive", {}, chat(BAD, finish="length"), (None, False), (Flaw.TRUNCATED,), Blame.LIMIT),
+    ],
+)  # fmt: skip
+def test_flaws_and_blame_are_in_the_sample(
+    preset: str,
+    more: Mapping[str, Any],
+    response: Any,
+    counted: tuple[Outcome | None, bool],
+    flaws: tuple[Flaw, ...],
+    blame: Blame | None,
+) -> None:
+    """What tiers count depends on the preset; what is seen, and whose fault it is, does not."""
+    runtime = recorder(preset)
+    Scoring(runtime).answered(event(attempt("a"), **more), response, BEGAN, ENDED)
+    (sample,) = runtime.samples
+    assert (sample.outcome, sample.lost) == counted
+    assert (sample.flaws, sample.blame) == (flaws, blame)
+    assert runtime.flaws.of("group", "a") == dict.fromkeys(flaws, 1)
+
+
+def test_a_client_that_leaves_is_counted_and_leaves_no_sample(runtime: Recorder) -> None:
+    """It says nothing about the deployment, not even how fast it is; without tools it is no flaw of a call either."""
+    left: dict[str, Any] = {"litellm_params": {"model_info": {"id": "a"}, "metadata": {"client_disconnected": True}}}
+    Scoring(runtime).answered(event(attempt("a"), **left), chat(BAD), BEGAN, ENDED)
+    Scoring(runtime).answered(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
+    assert runtime.samples == []
+    assert runtime.flaws.by_blame[Blame.CLIENT] == runtime.flaws.total[Flaw.DISCONNECTED] == 1

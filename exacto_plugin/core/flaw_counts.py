@@ -1,0 +1,63 @@
+"""How often each flaw was seen of each deployment since the process started: plain sums, which decide nothing.
+
+What tiers count is in the windows; this is what an operator reads beside them. Holds numbers only.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final
+
+from .blame import BLAME
+from .model import Blame, Flaw
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+_PLACE: Final = {flaw: place for place, flaw in enumerate(Flaw)}
+
+
+class FlawCounts:
+    """Counts per model group and deployment; a deployment without a flaw takes no room, another about 300 bytes."""
+
+    def __init__(self) -> None:
+        self._total = _zeros()
+        self._counts: dict[tuple[str, str], array[int]] = {}
+
+    def add(self, model_group: str, deployment: str, flaws: Iterable[Flaw]) -> None:
+        """Count the flaws of one answer."""
+        counts = self._counts.get((model_group, deployment))
+        if counts is None:
+            counts = self._counts.setdefault((model_group, deployment), _zeros())
+        for flaw in flaws:
+            counts[_PLACE[flaw]] += 1
+            self._total[_PLACE[flaw]] += 1
+
+    def keep(self, served: Collection[tuple[str, str]]) -> None:
+        """Forget all but these model groups' deployments; the totals stay."""
+        self._counts = {key: counts for key, counts in self._counts.items() if key in served}
+
+    def of(self, model_group: str, deployment: str) -> dict[Flaw, int]:
+        """What was seen of one deployment, without the flaws that never were."""
+        return _named(self._counts.get((model_group, deployment), ()))
+
+    @property
+    def total(self) -> dict[Flaw, int]:
+        """Of all deployments together, every flaw."""
+        return dict(zip(Flaw, self._total, strict=True))
+
+    @property
+    def by_blame(self) -> dict[Blame, int]:
+        """The total by whose fault a flaw is by itself."""
+        sums = dict.fromkeys(Blame, 0)
+        for flaw, count in self.total.items():
+            sums[BLAME[flaw]] += count
+        return sums
+
+
+def _zeros() -> array[int]:
+    return array("Q", bytes(8 * len(Flaw)))
+
+
+def _named(counts: Iterable[int]) -> dict[Flaw, int]:
+    return {flaw: count for flaw, count in zip(Flaw, counts, strict=False) if count}

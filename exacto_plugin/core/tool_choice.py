@@ -1,0 +1,108 @@
+"""What a request's ``tool_choice`` demands, in every form that clients send.
+
+OpenAI chat and Responses (strings, named functions, ``allowed_tools``, hosted tools), OpenAI's older ``function_call``,
+Anthropic (``any``, ``tool``), Bedrock (``{"any": {}}``) and Gemini (``functionCallingConfig``). A form that is not
+known demands nothing. Knows no answer and no tool; must not raise on anything that a client can send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Demand(StrEnum):
+    """Whether there must be a call."""
+
+    AUTO = "auto"
+    REQUIRED = "required"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """What a request demands of its answer's calls."""
+
+    demand: Demand = Demand.AUTO
+    names: frozenset[str] = frozenset()
+    """The only tools that may be called; empty: any."""
+
+
+FREE: Final = ToolChoice()
+"""Nothing is demanded."""
+
+_WORDS: Final = {
+    "auto": FREE, "validated": FREE, "none": ToolChoice(Demand.NONE),
+    "required": ToolChoice(Demand.REQUIRED), "any": ToolChoice(Demand.REQUIRED),
+}  # fmt: skip
+"""OpenAI: auto, none, required. Anthropic, Mistral, Bedrock: any. Gemini, in capitals: AUTO, ANY, NONE, VALIDATED."""
+
+_NAMED: Final = ("function", "tool", "custom")
+"""Types, and keys, under which one tool is named."""
+
+_GEMINI: Final = ("functionCallingConfig", "function_calling_config")
+
+
+def read_choice(choice: object) -> ToolChoice:
+    """What ``choice`` demands.
+
+    Args:
+        choice: the request's ``tool_choice``, ``function_call`` or ``toolConfig``, as the client sent it.
+    """
+    if isinstance(choice, str):
+        return _WORDS.get(choice.lower(), FREE)
+    if not isinstance(choice, Mapping):
+        return FREE
+    for key in _GEMINI:
+        if isinstance(config := choice.get(key), Mapping):
+            return _of_gemini(config)
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        return _of_allowed(choice)
+    if kind in _NAMED or kind is None:
+        return _of_one(choice)
+    if isinstance(kind, str):
+        # What is no word of a choice is the type of a tool that the provider brings: that tool must be used. Its calls
+        # go by other names than its type, so any call will do.
+        return _WORDS.get(kind, ToolChoice(Demand.REQUIRED))
+    return FREE
+
+
+def _of_one(choice: Mapping[object, object]) -> ToolChoice:
+    """One tool by its name, wrapped or not, or Bedrock's words as keys."""
+    for key in _NAMED:
+        if isinstance(wrapped := choice.get(key), Mapping):
+            choice = wrapped
+            break
+    name = choice.get("name")
+    if isinstance(name, str) and name:
+        return ToolChoice(Demand.REQUIRED, frozenset({name}))
+    words = [_WORDS[key] for key in choice if isinstance(key, str) and key in _WORDS]
+    return words[0] if len(choice) == 1 and words else FREE
+
+
+def _of_allowed(choice: Mapping[object, object]) -> ToolChoice:
+    """OpenAI's ``allowed_tools``: flat in Responses, wrapped in chat."""
+    wrapped = choice.get("allowed_tools")
+    allowed = wrapped if isinstance(wrapped, Mapping) else choice
+    tools = allowed.get("tools")
+    entries = tools if isinstance(tools, list | tuple) else ()
+    named = [_of_one(entry).names for entry in entries if isinstance(entry, Mapping)]
+    # A tool without a name is the provider's own, and its calls are not told by a name.
+    names = (
+        frozenset[str]().union(*named) if entries and len(named) == len(entries) and all(named) else frozenset[str]()
+    )
+    return ToolChoice(Demand.REQUIRED if allowed.get("mode") == "required" else Demand.AUTO, names)
+
+
+def _of_gemini(config: Mapping[object, object]) -> ToolChoice:
+    mode = config.get("mode")
+    word = _WORDS.get(mode.lower(), FREE) if isinstance(mode, str) else FREE
+    allowed = config.get("allowedFunctionNames", config.get("allowed_function_names"))
+    # Names count where calls are forced or checked; with AUTO and NONE Gemini does not look at them.
+    limits = word.demand is Demand.REQUIRED or (isinstance(mode, str) and mode.lower() == "validated")
+    if not limits or not isinstance(allowed, Iterable) or isinstance(allowed, str):
+        return word
+    return ToolChoice(word.demand, frozenset(name for name in allowed if isinstance(name, str)))
