@@ -209,7 +209,8 @@ class Telemetry:
     def _verdicts(self) -> Iterator[tuple[Mapping[str, str], Verdict]]:
         for name, group in self._groups():
             for key, verdict in group.verdicts.items():
-                yield self._deployment(name, key, self._runtime.providers.get(key, "")), verdict
+                # Not asked again whether the group is known: the router may change meanwhile.
+                yield _labels(name, key, self._runtime.providers.get(key, "")), verdict
 
     def _tiers(self) -> Iterator[Observation]:
         for attributes, verdict in self._verdicts():
@@ -245,7 +246,11 @@ class Telemetry:
 
     def _deployment(self, model_group: str, key: str, provider: str) -> dict[str, str]:
         group = self._group(model_group)
-        return {GROUP: group, DEPLOYMENT: key if group != OTHER else OTHER, PROVIDER: provider or OTHER}
+        return _labels(group, key if group != OTHER else OTHER, provider)
+
+
+def _labels(group: str, key: str, provider: str) -> dict[str, str]:
+    return {GROUP: group, DEPLOYMENT: key, PROVIDER: provider or OTHER}
 
 
 def _package_version() -> str:
