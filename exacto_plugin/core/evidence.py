@@ -38,6 +38,8 @@ BUCKETS = 4
 
 COLUMNS = (Count.CALLED, *FAULTS, Count.LOST, Count.PINNED_CALLED, Count.PINNED_FAULTY)
 
+_TRAFFIC = (Count.ANSWERED, Count.FAILED, Count.OFFERED, Count.CALLED, Count.UNSCORED, Count.LOST)
+
 _SURPRISE_MAX = 25.0
 """Largest share of a pair of half-hours in the dispersion, so that one step does not pass for clusters."""
 
@@ -128,7 +130,7 @@ _SHAPES = {
 class Evidence:
     """All measurements of one recompute, by slot along the last axis."""
 
-    __slots__ = tuple(_SHAPES)
+    __slots__ = (*_SHAPES, "_surprised")
 
     calls: Floats
     """Calls of the current evidence epoch in each of ``WINDOWS_S``, as is ``bad``."""
@@ -166,6 +168,7 @@ class Evidence:
     burst_bad: Floats
 
     def __init__(self) -> None:
+        self._surprised: dict[int, tuple[int, int]] = {}
         for name, shape in _SHAPES.items():
             setattr(self, name, np.zeros((*shape, 0)))
 
@@ -184,7 +187,7 @@ class Evidence:
         """Read one slab."""
         here = slice(number * ROWS, (number + 1) * ROWS)
         epoch = np.minimum(memory.epoch[here], now)
-        self._measure_windows(here, slab, now)
+        self._measure_windows(number, slab, now)
         self._measure_traffic(here, slab, now)
         self._measure_callers(here, slab, now, rule)
         deranked = memory.cause[here] > 0
@@ -195,14 +198,16 @@ class Evidence:
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), memory, rule)
 
-    def _measure_windows(self, here: slice, slab: Slab, now: float) -> None:
+    def _measure_windows(self, number: int, slab: Slab, now: float) -> None:
+        here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
-            if place == DAY:
-                calls, bad = calls_and_bad(slab.series(COLUMNS, now, slab.counter_widths[-1][0], window_s))
-                self.calls[DAY, here], self.bad[DAY, here] = calls.sum(axis=0), bad.sum(axis=0)
-                self.surprise[here], self.pairs[here] = surprises(calls[:-1], bad[:-1])
-            else:
-                self.calls[place, here], self.bad[place, here] = calls_and_bad(slab.sums(COLUMNS, now, window_s))
+            self.calls[place, here], self.bad[place, here] = calls_and_bad(slab.sums(COLUMNS, now, window_s))
+        width_s, _ = slab.counter_widths[-1]
+        # What is over stays as it is but for late samples, so this is done anew every half-hour only.
+        if self._surprised.get(number) != (revision := slab.revision(now, width_s)):
+            self._surprised[number] = revision
+            calls, bad = calls_and_bad(slab.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
+            self.surprise[here], self.pairs[here] = surprises(calls[:-1], bad[:-1])
 
     def _measure_epochs(self, slots: NDArray[np.intp], history: Tiles, now: float) -> None:
         """Evidence of those whose epoch began within a window."""
@@ -219,36 +224,30 @@ class Evidence:
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 
     def _measure_traffic(self, here: slice, slab: Slab, now: float) -> None:
-        recent, hour = (
-            slab.sums((Count.ANSWERED, Count.FAILED), now, window_s)
-            for window_s in (WINDOWS_S[QUARTER], WINDOWS_S[HOUR])
-        )
-        self.load[here] = np.maximum(recent.sum(axis=0) / 15.0, hour.sum(axis=0) / 60.0)
-        self.offered_hour[here] = slab.sums((Count.OFFERED,), now, WINDOWS_S[HOUR])[0]
-        offered, called, unscored, lost = slab.sums(
-            (Count.OFFERED, Count.CALLED, Count.UNSCORED, Count.LOST), now, WINDOWS_S[DAY]
-        )
-        self.offered_day[here] = offered
-        self.meant_day[here] = called + unscored + lost
+        quarter, hour, day = (slab.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
+        self.load[here] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
+        self.offered_hour[here] = hour[2]
+        self.offered_day[here] = day[2]
+        self.meant_day[here] = day[3:].sum(axis=0)
         (fine_s, reach_s), (coarse_s, _) = slab.counter_widths[0], slab.counter_widths[-1]
-        minutes = slab.series((Count.TIMED,), now, fine_s, reach_s)[0] > 0
-        before = slab.series((Count.TIMED,), now, coarse_s, WINDOWS_S[DAY])[0] > 0
-        self.minutes[here] = minutes.sum(axis=0) + before[: -(reach_s // coarse_s) - 1].sum(axis=0)
+        minutes = slab.occupied(Count.TIMED, now, fine_s, reach_s)
+        self.minutes[here] = minutes + slab.occupied(Count.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
     def _measure_callers(self, here: slice, slab: Slab, now: float, rule: AdaptiveRule) -> None:
+        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), np.int32)
         for place, window_s in enumerate(WINDOWS_S[: DAY + 1]):
             first = Kind.CASE_MIX if place == DAY else Kind.CALLERS
-            cells = slab.histograms(first, Kind.CALLERS, now, window_s)
-            bad = cells[-1, :, 1 : 2 * CALLERS : 2]
-            by_caller = cells[-1, :, : 2 * CALLERS : 2] + bad
-            weights = concentration(by_caller, bad, rule.caller_share)
-            self.weight_calls[place, here], self.weight_bad[place, here] = weights
-            if place == DAY:
-                self.weight_calls[DAY + 1, here], self.weight_bad[DAY + 1, here] = weights
-                self.by_caller[:, here] = by_caller.T
-                mix = cells[0].reshape(ROWS, BINS // 4, 2, 2)[:, :BUCKETS, 0]
-                self.mix_calls[:, here] = mix.sum(axis=-1).T
-                self.mix_bad[:, here] = mix[..., 1].T
+            cells = slab.cells(first, Kind.CALLERS, now, window_s)
+            bad[place] = cells[-1, 1 : 2 * CALLERS : 2]
+            np.add(cells[-1, : 2 * CALLERS : 2], bad[place], out=calls[place])
+        weights = concentration(calls, bad, rule.caller_share)
+        for column, factors in zip((self.weight_calls, self.weight_bad), weights, strict=True):
+            column[: DAY + 1, here] = factors
+            column[DAY + 1, here] = factors[DAY]
+        self.by_caller[:, here] = calls[DAY]
+        mix = cells[0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
+        self.mix_calls[:, here] = mix.sum(axis=1)
+        self.mix_bad[:, here] = mix[:, 1]
 
 
 def surprises(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -55,13 +55,15 @@ def wider(of: Pace, slots: int) -> Pace:
     return Pace(np.pad(of.samples, ((0, 0), (0, more))), np.pad(of.medians, ((0, 0), (0, more))))
 
 
-def pace(slab: Slab, first: Kind, last: Kind, now: float, window_s: float) -> Pace:
-    """The pace of a slab's rows over a window in the modes from ``first`` to ``last``."""
+def pace(
+    slab: Slab, first: Kind, last: Kind, now: float, window_s: float, rows: NDArray[np.intp] | None = None
+) -> Pace:
+    """The pace of a slab's rows (None: all) over a window in the modes from ``first`` to ``last``."""
     samples = np.zeros((last - first + 1, ROWS), np.int32)
     values = np.full(samples.shape, np.nan)
-    used = int(np.flatnonzero(slab.seen).max(initial=-1)) + 1
-    cells = slab.histograms(first, last, now, window_s)[:, :used]
-    samples[:, :used], values[:, :used] = medians(cells)
+    cells = slab.cells(first, last, now, window_s)
+    where = slice(int(np.flatnonzero(slab.seen).max(initial=-1)) + 1) if rows is None else rows
+    samples[:, where], values[:, where] = medians(cells[:, :, where])
     return Pace(samples, values)
 
 
@@ -69,13 +71,19 @@ def recent_pace(slab: Slab, now: float) -> tuple[Pace, Pace]:
     """Speed and latency of a slab's rows for sorting, each from the shortest window that is not too thin."""
     samples = np.zeros((4, ROWS), np.int32)
     values = np.full(samples.shape, np.nan)
+    rows: NDArray[np.intp] | None = None
     for window_s in RECENT_S:
-        found = pace(slab, Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, now, window_s)
         thin = samples < RECENT_SAMPLES
-        samples, values = np.where(thin, found.samples, samples), np.where(thin, found.medians, values)
+        if rows is not None:
+            thin &= np.isin(np.arange(ROWS), rows)
+        for place, first in enumerate((Kind.SPEED_STREAMED, Kind.LATENCY_STREAMED)):
+            found = pace(slab, first, Kind(first + 1), now, window_s, rows)
+            np.copyto(samples[2 * place : 2 * place + 2], found.samples, where=thin[2 * place : 2 * place + 2])
+            np.copyto(values[2 * place : 2 * place + 2], found.medians, where=thin[2 * place : 2 * place + 2])
         # Either mode will do: callers decide about streaming, so one of them is often unused.
         speeds, latencies = samples[:2].max(axis=0), samples[2:].max(axis=0)
-        if not (slab.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES)).any():
+        rows = np.flatnonzero(slab.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
+        if not len(rows):
             break
     return Pace(samples[:2], values[:2]), Pace(samples[2:], values[2:])
 

@@ -1,20 +1,22 @@
-"""Rings of time buckets: integer counts that age out, for a fixed number of rows.
+"""Rings of time buckets: integer counts that age out, for a fixed number of rows; here the dense ones.
 
 A ring keeps the newest ``buckets`` periods of ``width_s`` seconds, each under its absolute number (time / width),
 so that it does not matter in which order samples arrive or what the clock did in between: a period that is no
 longer retained is refused, a position that holds another period is cleared first, and a jump only empties.
-Everything here is integer addition. What a column, a row or a cell means is decided in ``window``.
+Sums over the newest periods are kept up to date by adding what enters and subtracting what leaves, because summing
+a day anew at every recompute costs several times as much. Everything here is integer arithmetic, so both agree
+exactly. What a column, a row or a cell means is decided in ``window``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,20 +26,44 @@ SMALLEST: np.dtype[np.unsignedinteger] = np.dtype(np.uint8)
 EMPTY = np.iinfo(np.int64).min
 """The stamp of a position that holds no period."""
 
-_DENSE_FROM = 64
-"""With more than one key per this many possible ones, counting into an array beats sorting the keys."""
+MOST_RUNS = 8
+"""Windows of a ring whose sums are kept; a rule asks for up to five."""
 
 
-class BucketRing:
-    """Which period each position of a ring holds; the base of both kinds of ring."""
+class Run:
+    """Sums over the newest ``span`` periods of a ring and the one in progress."""
 
-    __slots__ = ("buckets", "stamps", "width_s")
+    __slots__ = ("current", "span", "total")
+
+    def __init__(self, span: int, total: NDArray[np.integer]) -> None:
+        self.span = span
+        self.total = total
+        self.current = EMPTY
+        """The period in progress as of the last reading; ``EMPTY`` before the first."""
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.total[...] = 0
+
+    def covers(self, period: int) -> bool:
+        """Whether a period is part of the sums."""
+        return self.current - self.span <= period <= self.current
+
+
+_Run = TypeVar("_Run", bound=Run)
+
+
+class BucketRing(Generic[_Run]):
+    """Which period each position of a ring holds, and running sums; the base of both kinds of ring."""
+
+    __slots__ = ("_runs", "buckets", "stamps", "width_s")
 
     def __init__(self, width_s: int, buckets: int) -> None:
         self.width_s = width_s
         self.buckets = buckets
         # One position more for the period in progress and one for a sample that is ahead of the recompute.
         self.stamps: NDArray[np.int64] = np.full(buckets + 2, EMPTY, np.int64)
+        self._runs: list[_Run] = []
 
     def period(self, at: float) -> int:
         """The absolute number of the period that holds the time ``at``."""
@@ -48,7 +74,10 @@ class BucketRing:
         if not now_period - self.buckets <= period <= now_period + 1:
             return None
         position = period % len(self.stamps)
-        if self.stamps[position] != period:
+        if (stamp := int(self.stamps[position])) != period:
+            for run in self._runs:
+                if stamp != EMPTY and run.covers(stamp):
+                    self.count(run, [position], entering=False)
             self.clear(position)
             self.stamps[position] = period
         return position
@@ -66,35 +95,86 @@ class BucketRing:
         """Whole periods in a window."""
         return min(self.buckets, math.ceil(window_s / self.width_s))
 
+    def advance(self, run: _Run, now: float) -> None:
+        """Bring a run to the time ``now``, which may lie before its last one."""
+        current, before = self.period(now), run.current
+        if current == before:
+            return
+        moved, run.current = abs(current - before), current
+        if moved * 2 > run.span:
+            run.reset()
+            self.count(run, self._held(range(current - run.span, current + 1)), entering=True)
+            return
+        newer, older = range(min(before, current) + 1, max(before, current) + 1), min(before, current) - run.span
+        forward = current > before
+        self.count(run, self._held(newer), entering=forward)
+        self.count(run, self._held(range(older, older + moved)), entering=not forward)
+
+    def _held(self, periods: Iterable[int]) -> list[int]:
+        """The positions of those periods that the ring holds."""
+        positions = [(period, period % len(self.stamps)) for period in periods]
+        return [position for period, position in positions if self.stamps[position] == period]
+
+    def _keep(self, run: _Run, now: float) -> _Run:
+        """A new run, as of ``now``; the oldest one is given up when there are too many."""
+        self._runs = [*self._runs[-MOST_RUNS + 1 :], run]
+        self.advance(run, now)
+        return run
+
+    def count(self, run: _Run, positions: Sequence[int], *, entering: bool) -> None:
+        """Add some positions to a run's sums, or subtract them."""
+        raise NotImplementedError
+
     def clear(self, position: int) -> None:
         """Empty one position."""
         raise NotImplementedError
 
 
-class CounterRing(BucketRing):
+class CounterRing(BucketRing[Run]):
     """Dense counters: ``columns`` numbers per row and period, stored as ``[column, position, row]``."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "revision")
 
     def __init__(self, width_s: int, buckets: int, columns: int, rows: int) -> None:
         super().__init__(width_s, buckets)
         self._data: NDArray[np.unsignedinteger] = np.zeros((columns, buckets + 2, rows), SMALLEST)
+        self.revision = 0
+        """Rises whenever something is added to a period that is over, or forgotten."""
 
     def clear(self, position: int) -> None:
         """Set all counters of one position to 0."""
         self._data[:, position] = 0
 
-    def add(self, period: int, now_period: int, counts: NDArray[np.int64]) -> bool:
-        """Add counts of shape ``[column, row]`` to a period; False when the period is not retained."""
-        position = self.admit(period, now_period)
-        if position is None:
-            return False
-        total = self._data[:, position].astype(np.int64) + counts
+    def count(self, run: Run, positions: Sequence[int], *, entering: bool) -> None:
+        """Add some positions to a run's sums, or subtract them."""
+        if positions:
+            counts = self._data[:, positions].sum(axis=1, dtype=np.int64)
+            (np.add if entering else np.subtract)(run.total, counts, out=run.total)
+
+    def add(self, periods: Sequence[int], now_period: int, counts: NDArray[np.int64]) -> list[bool]:
+        """Add counts of shape ``[column, period, row]`` to some periods; tells which of them are retained."""
+        positions = [self.admit(period, now_period) for period in periods]
+        retained = [position is not None for position in positions]
+        if not all(retained):
+            kept = [place for place, found in enumerate(positions) if found is not None]
+            periods, counts = [periods[place] for place in kept], counts[:, kept]
+        at = np.array([position for position in positions if position is not None], np.intp)
+        # Counters that nothing was added to are left alone: memory that was never written to costs nothing.
+        columns = np.flatnonzero(counts.any(axis=(1, 2)))
+        if not len(columns):
+            return retained
+        self.revision += min(periods) < now_period
+        for run in self._runs:
+            covered = [place for place, period in enumerate(periods) if run.covers(period)]
+            if covered:
+                run.total += counts[:, covered].sum(axis=1)
+        where = np.ix_(columns, at)
+        total = self._data[where] + counts[columns]
         fitting = np.min_scalar_type(total.max())
         if fitting.itemsize > self._data.itemsize:
             self._data = self._data.astype(fitting)
-        self._data[:, position] = total
-        return True
+        self._data[where] = total
+        return retained
 
     def series(
         self, columns: Sequence[int], now: float, window_s: float, rows: NDArray[np.intp] | None = None
@@ -108,107 +188,35 @@ class CounterRing(BucketRing):
         result = np.zeros((len(columns), length, self._data.shape[2] if rows is None else len(rows)), np.int64)
         places = self.stamps[positions] - (self.period(now) - length + 1)
         for number, column in enumerate(columns):
-            found = self._data[column, positions] if rows is None else self._data[column][np.ix_(positions, rows)]
-            result[number, places] = found
+            found = self._data[column, positions]
+            result[number, places] = found if rows is None else found[:, rows]
         return result
+
+    def occupied(self, column: int, now: float, window_s: float, but_s: float = 0.0) -> NDArray[np.int64]:
+        """In how many periods of the window something was counted, by row; without the newest ``but_s`` seconds."""
+        current = self.period(now)
+        newest = current - (self.span(but_s) + 1 if but_s else 0)
+        positions = np.flatnonzero((self.stamps >= current - self.span(window_s)) & (self.stamps <= newest))
+        return np.asarray((self._data[column, positions] > 0).sum(axis=0, dtype=np.int64))
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Counts over the window, shape ``[column, row]``."""
-        positions = self.live(now, window_s)
-        result = np.zeros((len(columns), self._data.shape[2]), np.int64)
-        if len(positions):
-            # 32 bits hold any sum of 16-bit counts over a ring, and add twice as fast as 64.
-            wide = np.uint32 if self._data.itemsize <= 2 else np.int64
-            for number, column in enumerate(columns):
-                result[number] = self._data[column, positions].sum(axis=0, dtype=wide)
-        return result
+        span = self.span(window_s)
+        run = next((run for run in self._runs if run.span == span), None)
+        if run is None:
+            total = np.zeros((self._data.shape[0], self._data.shape[2]), np.int64)
+            run = self._keep(Run(span, total), now)
+        self.advance(run, now)
+        return np.asarray(run.total[list(columns)], np.int64)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Set everything that is known of some rows to 0."""
+        self.revision += 1
         self._data[:, :, rows] = 0
+        for run in self._runs:
+            run.total[:, rows] = 0
 
     def pages(self) -> list[tuple[int, NDArray[np.int64]]]:
         """Every retained period with its counts of shape ``[column, row]``."""
         held = np.flatnonzero(self.stamps != EMPTY)
         return [(int(self.stamps[at]), self._data[:, at].astype(np.int64)) for at in held]
-
-
-class Chunk:
-    """Sparse counts: sorted unique cell keys and how often each occurred."""
-
-    __slots__ = ("bounds", "counts", "keys")
-
-    def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
-        """``sections`` are the first keys of the ranges that are read apart, and the end of the last one."""
-        self.keys = keys
-        self.counts = counts.astype(np.min_scalar_type(counts.max(initial=0)))
-        self.bounds: list[int] = keys.searchsorted(sections).tolist()
-
-
-def fold(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> Chunk:
-    """Sum the counts of equal keys."""
-    end = int(sections[-1])
-    if len(keys) > end // _DENSE_FROM:
-        dense = np.bincount(keys, counts, end)
-        unique = np.flatnonzero(dense > 0)
-        return Chunk(unique.astype(np.uint32), dense[unique].astype(np.int64), sections)
-    unique, places = np.unique(keys, return_inverse=True)
-    totals = np.zeros(len(unique), np.int64)
-    np.add.at(totals, places, counts)
-    return Chunk(unique.astype(np.uint32), totals, sections)
-
-
-class HistogramRing(BucketRing):
-    """Sparse counters: per period only the cells that occurred, so that idle rows cost nothing.
-
-    A period keeps up to ``patience`` additions unmerged, which bounds memory while keeping an addition cheap.
-    """
-
-    __slots__ = ("_chunks", "_patience", "_sections")
-
-    def __init__(self, width_s: int, buckets: int, sections: NDArray[np.uint32], patience: int) -> None:
-        super().__init__(width_s, buckets)
-        self._patience = patience
-        self._chunks: list[list[Chunk]] = [[] for _ in self.stamps]
-        self._sections = sections
-
-    def clear(self, position: int) -> None:
-        """Drop all cells of one position."""
-        self._chunks[position] = []
-
-    def add(self, period: int, now_period: int, chunk: Chunk) -> bool:
-        """Add cells to a period; False when the period is not retained."""
-        position = self.admit(period, now_period)
-        if position is None:
-            return False
-        self._chunks[position].append(chunk)
-        if len(self._chunks[position]) > self._patience:
-            self._chunks[position] = [self._folded(position)]
-        return True
-
-    def cells(self, first: int, end: int, now: float, window_s: float) -> NDArray[np.float64]:
-        """Counts over the window of the keys in the sections from ``first`` to before ``end``."""
-        start, stop = int(self._sections[first]), int(self._sections[end])
-        chunks = [chunk for position in self.live(now, window_s) for chunk in self._chunks[position]]
-        if not chunks:
-            return np.zeros(stop - start)
-        keys = np.concatenate([chunk.keys[chunk.bounds[first] : chunk.bounds[end]] for chunk in chunks])
-        counts = np.concatenate([chunk.counts[chunk.bounds[first] : chunk.bounds[end]] for chunk in chunks])
-        return np.bincount(keys - np.uint32(start), counts, stop - start).astype(np.float64, copy=False)
-
-    def keep(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> None:
-        """Drop the cells whose keys are not ``wanted``."""
-        for position, chunks in enumerate(self._chunks):
-            kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
-            self._chunks[position] = [
-                Chunk(chunk.keys[mask], chunk.counts[mask], self._sections) for chunk, mask in kept if mask.any()
-            ]
-
-    def pages(self) -> list[tuple[int, Chunk]]:
-        """Every retained period with its cells."""
-        return [(int(self.stamps[at]), self._folded(at)) for at, chunks in enumerate(self._chunks) if chunks]
-
-    def _folded(self, position: int) -> Chunk:
-        chunks = self._chunks[position]
-        keys = np.concatenate([chunk.keys for chunk in chunks])
-        return fold(keys, np.concatenate([chunk.counts for chunk in chunks]), self._sections)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.rings import BucketRing, Chunk, CounterRing, HistogramRing, fold
+from exacto_plugin.core.histograms import Chunk, HistogramRing, fold
+from exacto_plugin.core.rings import CounterRing
 from exacto_plugin.core.sketch import BINS
 from exacto_plugin.core.tally import Count, Kind, tally
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
 
 _COLUMNS = len(Count)
-_Ring = TypeVar("_Ring", bound=BucketRing)
+_Ring = TypeVar("_Ring", CounterRing, HistogramRing)
 
 ROWS = 256
 """Slots of a slab: few enough that one slab is measured in about a millisecond."""
@@ -65,7 +66,7 @@ class Retention:
 
 
 SECTIONS = np.arange(len(Kind) + 1, dtype=np.uint32) * np.uint32(ROWS * BINS)
-"""The first cell key of each kind of histogram; a key counts kinds, then rows, then bins."""
+"""The first cell key of each kind of histogram; a key counts kinds, then bins, then rows."""
 
 
 class Page:
@@ -130,32 +131,27 @@ class Slab:
         pages, self._pages = self._pages, {}
         ahead = [minute for minute in pages if minute > now // PAGE_S + 1]
         self.dropped += sum(_samples(pages.pop(minute).table()) for minute in ahead)
-        counts = {minute: page.table() for minute, page in pages.items()}
+        if not pages:
+            return
+        minutes = sorted(pages)
+        counts = np.stack([pages[minute].table() for minute in minutes], axis=1)
+        self.seen |= counts.any(axis=(0, 1))
         for ring in self._counters:
-            for period, minutes in _grouped(pages, ring.width_s).items():
-                total = np.sum([counts[minute] for minute in minutes], axis=0)
-                self.seen |= total.any(axis=0)
-                if not ring.add(period, ring.period(now), total) and ring is self._counters[-1]:
-                    self.dropped += _samples(total)
-        for minutes in _grouped(pages, self._histograms[0].width_s).values():
-            chunk = _chunk([pages[minute] for minute in minutes])
+            periods, first = _periods(minutes, ring.width_s)
+            sums = np.add.reduceat(counts, first, axis=1) if len(periods) < len(minutes) else counts
+            retained = ring.add(periods, ring.period(now), sums)
+            if ring is self._counters[-1]:
+                self.dropped += sum(_samples(sums[:, at]) for at, kept in enumerate(retained) if not kept)
+        finest_s = self._histograms[0].width_s
+        periods, first = _periods(minutes, finest_s)
+        for period, begin, end in zip(periods, first, [*first[1:], len(minutes)], strict=True):
+            chunk = _chunk([pages[minute] for minute in minutes[begin:end]])
             for histogram in self._histograms:
-                histogram.add(minutes[0] * PAGE_S // histogram.width_s, histogram.period(now), chunk)
+                histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
-    def sums(
-        self, columns: Sequence[int], now: float, window_s: float, since: NDArray[np.float64] | None = None
-    ) -> NDArray[np.int64]:
-        """Counts over the last ``window_s`` seconds, shape ``[column, row]``, from the finest ring that reaches back.
-
-        ``since`` (per row) leaves out periods that began before a time, e.g. the start of an evidence epoch.
-        """
-        ring = _reaching(self._counters, window_s)
-        if since is None or not (since > now - window_s).any():
-            return ring.sums(columns, now, window_s)
-        series = ring.series(columns, now, window_s)
-        periods = ring.period(now) - np.arange(series.shape[1])[::-1]
-        counted = periods[:, np.newaxis] * ring.width_s >= since
-        return np.asarray((series * counted).sum(axis=1))
+    def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
+        """Counts over the last ``window_s`` seconds, ``[column, row]``, from the finest ring that reaches back."""
+        return _reaching(self._counters, window_s).sums(columns, now, window_s)
 
     def series(
         self,
@@ -169,14 +165,31 @@ class Slab:
 
         ``rows`` limits it to some rows; None means all.
         """
-        ring = next(ring for ring in self._counters if ring.width_s == width_s)
-        return ring.series(columns, now, window_s, rows)
+        return self._ring(width_s).series(columns, now, window_s, rows)
+
+    def revision(self, now: float, width_s: int) -> tuple[int, int]:
+        """Changes whenever the counts of a period of ``width_s`` seconds that is over do, or there is one more."""
+        ring = self._ring(width_s)
+        return ring.period(now), ring.revision
+
+    def occupied(self, column: int, now: float, width_s: int, window_s: float, but_s: float = 0.0) -> NDArray[np.int64]:
+        """In how many periods of ``width_s`` seconds something was counted; without the newest ``but_s`` seconds."""
+        return self._ring(width_s).occupied(column, now, window_s, but_s)
+
+    def cells(self, first: Kind, last: Kind, now: float, window_s: float) -> NDArray[np.integer]:
+        """Cells of the kinds from ``first`` to ``last`` over the window, shape ``[kind, bin, row]``.
+
+        A view that is only to be read, and only until the next flush; of a narrow type, to be widened before adding.
+        """
+        cells = _reaching(self._histograms, window_s).cells(first, last + 1, now, window_s)
+        return cells.reshape(last - first + 1, BINS, ROWS)
 
     def histograms(self, first: Kind, last: Kind, now: float, window_s: float) -> NDArray[np.float64]:
-        """Cells of the kinds from ``first`` to ``last`` over the window, shape ``[kind, row, bin]``."""
-        ring = _reaching(self._histograms, window_s)
-        cells = ring.cells(first, last + 1, now, window_s)
-        return cells.reshape(last - first + 1, ROWS, BINS)
+        """A copy of ``cells`` of shape ``[kind, row, bin]``."""
+        return self.cells(first, last, now, window_s).swapaxes(1, 2).astype(np.float64)
+
+    def _ring(self, width_s: int) -> CounterRing:
+        return next(ring for ring in self._counters if ring.width_s == width_s)
 
     def forget(self, rows: Sequence[int], now: float) -> None:
         """Erase some rows."""
@@ -185,7 +198,7 @@ class Slab:
         for ring in self._counters:
             ring.forget(rows)
         for histogram in self._histograms:
-            histogram.keep(lambda keys: ~np.isin(keys // BINS % ROWS, rows))
+            histogram.keep(lambda keys: ~np.isin(keys % ROWS, rows))
 
     def merge(self, other: Slab, rows: Mapping[int, int], now: float) -> None:
         """Add rows of another slab, each to the row that ``rows`` maps it to."""
@@ -197,7 +210,7 @@ class Slab:
             for period, counts in counted.pages():
                 mapped = np.zeros_like(counts)
                 mapped[:, target] = counts[:, source]
-                ring.add(period, ring.period(now), mapped)
+                ring.add([period], ring.period(now), mapped[:, np.newaxis])
         for histogram, marked in zip(self._histograms, other._histograms, strict=True):
             for period, chunk in marked.pages():
                 histogram.add(period, histogram.period(now), _moved(chunk, rows))
@@ -211,18 +224,17 @@ def _moved(chunk: Chunk, rows: Mapping[int, int]) -> Chunk:
     """The cells of some rows, under the rows that they are mapped to."""
     target = np.full(ROWS, -1)
     target[list(rows)] = list(rows.values())
-    moved = target[chunk.keys // BINS % ROWS]
+    moved = target[chunk.keys % ROWS]
     held, to = chunk.keys[moved >= 0].astype(np.int64), moved[moved >= 0]
-    keys = (held // (BINS * ROWS) * ROWS + to) * BINS + held % BINS
-    return fold(keys.astype(np.uint32), chunk.counts[moved >= 0], SECTIONS)
+    return fold((held // ROWS * ROWS + to).astype(np.uint32), chunk.counts[moved >= 0], SECTIONS)
 
 
-def _grouped(minutes: Iterable[int], width_s: int) -> dict[int, list[int]]:
-    """Page numbers by the period of ``width_s`` seconds that they are part of."""
-    groups: dict[int, list[int]] = {}
-    for minute in minutes:
-        groups.setdefault(minute * PAGE_S // width_s, []).append(minute)
-    return groups
+def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]]:
+    """The periods of ``width_s`` seconds that some minutes are part of, in order, and the place of each one's first."""
+    first: dict[int, int] = {}
+    for place, minute in enumerate(minutes):
+        first.setdefault(minute * PAGE_S // width_s, place)
+    return list(first), list(first.values())
 
 
 def _reaching(rings: Sequence[_Ring], window_s: float) -> _Ring:
@@ -260,7 +272,7 @@ class Windows:
         for column in counts:
             table[first + column] += 1
         for cell in cells:
-            marks.append((cell // BINS * ROWS + row) * BINS + cell % BINS)
+            marks.append(cell * ROWS + row)
 
     def add(self, slot: int, counts: Mapping[Count, int], cells: Mapping[int, int], at: float) -> None:
         """Count many samples of one time at once.
@@ -284,7 +296,7 @@ class Windows:
         for column, count in counts.items():
             page.counts[first + column] += count
         if len(marked):
-            keys = (marked // BINS * ROWS + slot % ROWS) * BINS + marked % BINS
+            keys = marked * ROWS + slot % ROWS
             times = np.array([cells[cell] for cell in marked.tolist()], np.int64)
             page.chunks.append(Chunk(keys.astype(np.uint32), times, SECTIONS))
 

@@ -40,7 +40,7 @@ def test_the_array_form_agrees_with_the_scalar_form(values: list[float]) -> None
 @given(st.lists(inside, min_size=1, max_size=60))
 def test_the_median_lies_in_the_bin_of_the_true_lower_median(values: list[float]) -> None:
     """The sketch's median is within one bin (10.5 %) of the true lower median, for any values."""
-    totals, found = medians(histogram(values)[np.newaxis])
+    totals, found = medians(histogram(values)[:, np.newaxis])
     low, high = edges(bin_of(sorted(values)[(len(values) - 1) // 2]))
     assert totals[0] == len(values)
     assert low * (1 - 1e-9) <= found[0] <= high * (1 + 1e-9)
@@ -49,13 +49,13 @@ def test_the_median_lies_in_the_bin_of_the_true_lower_median(values: list[float]
 def test_the_median_of_many_speeds_is_close() -> None:
     """On 2,000 log-normal speeds the interpolated median is within 5 % of the true one."""
     speeds = np.random.default_rng(1).lognormal(4, 0.35, 2000)
-    _, found = medians(histogram(speeds.tolist())[np.newaxis])
+    _, found = medians(histogram(speeds.tolist())[:, np.newaxis])
     assert found[0] == pytest.approx(np.median(speeds), rel=0.05)
 
 
 def test_no_samples_have_no_median() -> None:
     """An empty histogram beside a full one gives NaN and leaves the other alone."""
-    totals, found = medians(np.stack([np.zeros(BINS), histogram([2.0, 2.0, 2.0])]))
+    totals, found = medians(np.stack([np.zeros(BINS), histogram([2.0, 2.0, 2.0])], axis=-1))
     assert totals.tolist() == [0, 3]
     assert np.isnan(found[0])
     assert found[1] == pytest.approx(2.0, rel=ALPHA)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome, Sample
@@ -184,16 +185,48 @@ def test_counters_widen_when_a_number_outgrows_them() -> None:
     assert count(large, Count.CALLED, 300, slot=2) == 1
 
 
-def test_since_leaves_out_what_came_before() -> None:
-    """An evidence epoch of one row hides its earlier periods and nobody else's."""
-    epochs = windows([answer(name, at=START - age) for name in ("a", "b") for age in (60, 600, 1200)])
-    epochs.slabs[0].flush(START)
-    since = np.full(ROWS, -np.inf)
-    since[SLOT["a"]] = START - 660
-    calls = epochs.slabs[0].sums([Count.CALLED], START, 1800, since)[0]
-    assert calls[[SLOT["a"], SLOT["b"]]].tolist() == [2, 3]
-    since[SLOT["a"]] = START - 590
-    assert epochs.slabs[0].sums([Count.CALLED], START, 1800, since)[0, SLOT["a"]] == 1
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.floats(0, 4000), st.floats(-20_000, 200_000)),
+            st.lists(samples(within_s=10_000), max_size=4),
+            st.sets(st.sampled_from(sorted(SLOT)), max_size=1),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_sums_that_are_kept_up_to_date_equal_fresh_ones(steps: list[tuple[float, list[Sample], set[str]]]) -> None:
+    """Reading all windows after each step, or only after the last, gives the same, whatever the clock does between."""
+    often, once = windows(), windows()
+    now = START
+    for passed_s, recorded, gone in steps:
+        for each in (often, once):
+            for sample in recorded:
+                each.record(SLOT[sample.deployment], replace(sample, at=sample.at + now - START))
+            for slab in each.slabs:
+                slab.flush(now)
+            each.forget([SLOT[name] for name in gone], now)
+        contents(often, now)
+        now += passed_s
+    assert contents(often, now) == contents(once, now)
+
+
+def test_sums_widen_where_they_must() -> None:
+    """Many samples of one kind are counted exactly, also while some of them age out."""
+    cell = Kind.SPEED_WHOLE * BINS + 7
+    crowded = windows()
+    found = []
+    for step, number in enumerate((200, 100, 70_000, 5_000_000_000, 3, 0, 0, 0, 0)):
+        crowded.add(1, {Count.TIMED: number}, {cell: number} if number else {}, START + step * 300)
+        slab = crowded.slabs[0]
+        slab.flush(START + step * 300)
+        cells = slab.histograms(Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, START + step * 300, 900)
+        found.append((int(cells[1, 1, 7]), count(crowded, Count.TIMED, 900, START + step * 300)))
+    totals = [200, 300, 70_300, 5_000_070_300, 5_000_070_103, 5_000_070_003, 5_000_000_003, 3, 0]
+    assert [cells for cells, _ in found] == totals
+    assert found[3][1] == 5_000_070_300
 
 
 def test_a_series_is_ordered_by_time() -> None:

@@ -1,0 +1,160 @@
+"""Rings of sparse histograms: per period only the cells that occurred, for a fixed number of rows.
+
+A cell is a number here, its key; what it means is decided in ``window``. Sums over the newest periods are dense, so
+that reading them costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exacto_plugin.core.rings import SMALLEST, BucketRing, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+_DENSE_FROM = 64
+"""With more than one key per this many possible ones, counting into an array beats sorting the keys."""
+
+
+class Chunk:
+    """Sparse counts: sorted unique cell keys and how often each occurred."""
+
+    __slots__ = ("bounds", "counts", "keys", "most")
+
+    def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
+        """``sections`` are the first keys of the ranges that are read apart, and the end of the last one."""
+        self.keys = keys
+        self.most = int(counts.max(initial=0))
+        """The largest count."""
+        self.counts = counts.astype(np.min_scalar_type(self.most), copy=False)
+        self.bounds: list[int] = keys.searchsorted(sections).tolist()
+
+
+def fold(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> Chunk:
+    """Sum the counts of equal keys."""
+    end = int(sections[-1])
+    if len(keys) > end // _DENSE_FROM:
+        dense = np.bincount(keys, counts, end)
+        unique = np.flatnonzero(dense > 0)
+        return Chunk(unique.astype(np.uint32), dense[unique].astype(np.int64), sections)
+    unique, places = np.unique(keys, return_inverse=True)
+    totals = np.zeros(len(unique), np.int64)
+    np.add.at(totals, places, counts)
+    return Chunk(unique.astype(np.uint32), totals, sections)
+
+
+class CellRun(Run):
+    """Sums of the cells in the sections from ``first`` to before ``end``."""
+
+    __slots__ = ("bound", "end", "first")
+
+    def __init__(self, span: int, first: int, end: int, sections: NDArray[np.uint32]) -> None:
+        super().__init__(span, np.zeros(int(sections[end]) - int(sections[first]), SMALLEST))
+        self.first = first
+        self.end = end
+        self.bound = 0
+        """No sum is larger."""
+
+    def reset(self) -> None:
+        """Begin anew."""
+        super().reset()
+        self.bound = 0
+
+    def make_room(self, more: int) -> None:
+        """Widen the sums if ``more`` could be too much for them."""
+        self.bound += more
+        if self.bound > np.iinfo(self.total.dtype).max:
+            self.bound = int(self.total.max(initial=0)) + more
+            self.total = self.total.astype(np.promote_types(self.total.dtype, np.min_scalar_type(self.bound)))
+
+    def count(self, chunk: Chunk, start: int, *, entering: bool) -> None:
+        """Add a chunk, or subtract it; ``start`` is the first section's first key."""
+        begin, end = chunk.bounds[self.first], chunk.bounds[self.end]
+        if entering:
+            self.make_room(chunk.most)
+        else:
+            self.bound -= chunk.most
+        places = chunk.keys[begin:end].astype(np.intp) - start
+        # Of one type, without which it takes thirty times as long.
+        counts = chunk.counts[begin:end].astype(self.total.dtype, copy=False)
+        (np.add if entering else np.subtract).at(self.total, places, counts)
+
+
+class HistogramRing(BucketRing[CellRun]):
+    """Sparse counters: per period only the cells that occurred, so that idle rows cost nothing.
+
+    A period keeps up to ``patience`` additions unmerged, which bounds memory while keeping an addition cheap.
+    """
+
+    __slots__ = ("_chunks", "_patience", "_sections")
+
+    def __init__(self, width_s: int, buckets: int, sections: NDArray[np.uint32], patience: int) -> None:
+        super().__init__(width_s, buckets)
+        self._patience = patience
+        self._chunks: list[list[Chunk]] = [[] for _ in self.stamps]
+        self._sections = sections
+
+    def clear(self, position: int) -> None:
+        """Drop all cells of one position."""
+        self._chunks[position] = []
+
+    def count(self, run: CellRun, positions: Sequence[int], *, entering: bool) -> None:
+        """Add some positions to a run's sums, or subtract them."""
+        for position in positions:
+            for chunk in self._chunks[position]:
+                run.count(chunk, int(self._sections[run.first]), entering=entering)
+
+    def add(self, period: int, now_period: int, chunk: Chunk) -> bool:
+        """Add cells to a period; False when the period is not retained."""
+        position = self.admit(period, now_period)
+        if position is None:
+            return False
+        for run in self._runs:
+            if run.covers(period):
+                run.count(chunk, int(self._sections[run.first]), entering=True)
+        self._chunks[position].append(chunk)
+        if len(self._chunks[position]) > self._patience:
+            self._chunks[position] = [self._folded(position)]
+        return True
+
+    def cells(self, first: int, end: int, now: float, window_s: float) -> NDArray[np.integer]:
+        """Counts over the window of the keys in the sections from ``first`` to before ``end``.
+
+        A view that is only to be read, and that is overtaken by what comes next.
+        """
+        span = self.span(window_s)
+        fitting = (run for run in self._runs if run.span == span and run.first <= first and end <= run.end)
+        run = next(fitting, None)
+        if run is None:
+            self._runs = [run for run in self._runs if run.span != span or run.first < first or run.end > end]
+            run = self._keep(CellRun(span, first, end, self._sections), now)
+        self.advance(run, now)
+        skipped = int(self._sections[run.first])
+        view = run.total[int(self._sections[first]) - skipped : int(self._sections[end]) - skipped]
+        view.flags.writeable = False
+        return view
+
+    def keep(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> None:
+        """Drop the cells whose keys are not ``wanted``."""
+        for run in self._runs:
+            start = int(self._sections[run.first])
+            run.total[~wanted(np.arange(start, start + len(run.total), dtype=np.uint32))] = 0
+        for position, chunks in enumerate(self._chunks):
+            kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
+            self._chunks[position] = [
+                Chunk(chunk.keys[mask], chunk.counts[mask], self._sections) for chunk, mask in kept if mask.any()
+            ]
+
+    def pages(self) -> list[tuple[int, Chunk]]:
+        """Every retained period with its cells."""
+        return [(int(self.stamps[at]), self._folded(at)) for at, chunks in enumerate(self._chunks) if chunks]
+
+    def _folded(self, position: int) -> Chunk:
+        chunks = self._chunks[position]
+        keys = np.concatenate([chunk.keys for chunk in chunks])
+        return fold(keys, np.concatenate([chunk.counts for chunk in chunks]), self._sections)
