@@ -6,14 +6,15 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# Extra arguments for the command behind a target: make demo ARGS=--keep, make test ARGS="-k settings".
+# Extra arguments for the command behind a target: make demo ARGS=--keep, make test ARGS="-k settings",
+# make soak ARGS="--minutes 10".
 ARGS ?=
 # Test processes. Each file stays in one of them, because its tests share proxies.
 JOBS ?= 2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test lint format bench soak clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -55,6 +56,9 @@ format: $(VENV)/.with-test ## Bring the code into the project's format.
 
 bench: $(VENV)/.with-test ## Measure the cost of the plugin beside bare LiteLLM.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.with-test ## Fuzz and strain for an hour, then say what broke (ARGS="--minutes 5").
+	$(BIN)/python -m tests.soak $(ARGS)
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

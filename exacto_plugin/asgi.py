@@ -9,13 +9,13 @@ still counts. The body is parsed once and handed on in LiteLLM's own place for i
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import orjson
+from urllib.parse import quote
 
 from exacto_plugin.core.policy import Slug, split_slug
 from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
 from exacto_plugin.litellm_hooks.refusal import told_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
@@ -23,9 +23,6 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -37,6 +34,9 @@ _MODEL_ROUTE = re.compile(
     r"|interactions|ocr|videos)/?$"
 )
 """Routes whose JSON body carries a ``model``; administration (``/key/generate`` has ``models``) is not among them."""
+
+_PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
+"""Characters that RFC 3986, section 3.3, allows in a path as they are, besides letters, digits and ``-._``."""
 
 _PATH_HEADS = ("/openai/deployments/", "/engines/", "/models/")
 _PATH_TAIL = re.compile(
@@ -95,10 +95,10 @@ class ExactoMiddleware:
         faults.guarded("router", lambda: self._runtime.greet(self._router()), None)
         if found is not None:
             faults.guarded("path", lambda: self._rewrite_path(scope, found, state), None)
-        if faults.guarded("body", lambda: _is_json(scope), False):
-            raw, receive = await _read_body(receive)
-            changed = faults.guarded("body", lambda: self._rewrite(scope, raw, state), None)
-            receive = _replay(raw, changed, receive)
+        if faults.guarded("body", lambda: is_json(scope), False):
+            body = await read_body(receive)
+            changed = faults.guarded("body", lambda: self._rewrite(scope, body.raw, state), None)
+            receive = replay(body, changed, receive)
         await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
 
     def _rewrite_path(self, scope: Scope, found: PathModel, state: RequestState) -> None:
@@ -109,14 +109,11 @@ class ExactoMiddleware:
         if slug.suffixes:
             self._take(scope, state, found.model, slug)
             scope["path"] = f"{found.head}{slug.base}{found.tail}"
-            scope["raw_path"] = scope["path"].encode()
+            scope["raw_path"] = quote(scope["path"], safe=_PLAIN_IN_PATHS).encode()
 
-    def _rewrite(self, scope: Scope, raw: bytes, state: RequestState) -> dict[str, Any] | None:
+    def _rewrite(self, scope: Scope, raw: bytes | None, state: RequestState) -> dict[str, Any] | None:
         """Parse once, rewrite when needed, hand the parsed body on; returns the body when it changed."""
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return None  # LiteLLM repairs or reports broken JSON itself
+        body = None if raw is None else parsed(raw, scope)
         if not isinstance(body, dict):
             return None
         router = self._router()
@@ -208,52 +205,6 @@ class _Responder:
 def _header(value: str) -> bytes:
     """``value`` as a header may hold it; the name of a wildcard's deployment ends with what the client asked for."""
     return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
-
-
-def _is_json(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            kind: bytes = value.split(b";", 1)[0].strip().lower()
-            return kind == b"application/json" or kind.endswith(b"+json")
-    return True  # LiteLLM reads a body without a content type as JSON
-
-
-async def _read_body(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a ``receive`` that still knows about a client that left."""
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(parts), _always(message)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts), receive
-
-
-def _always(message: Message) -> Receive:
-    async def left() -> Message:
-        return message
-
-    return left
-
-
-def _replay(raw: bytes, changed: dict[str, Any] | None, receive: Receive) -> Receive:
-    """A ``receive`` that gives the body once and then whatever the connection says.
-
-    A changed body is written as JSON only when somebody reads it: LiteLLM takes the parsed one, and writing a long
-    list of tools costs more than all the rest of the middleware.
-    """
-    sent = False
-
-    async def replayed() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        body = raw if changed is None else orjson.dumps(changed)
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed
 
 
 def attach(app: Any, runtime: Runtime, router: Callable[[], Any]) -> str:

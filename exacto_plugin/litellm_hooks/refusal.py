@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import litellm
@@ -60,13 +61,20 @@ class Refusal:
 def told_by(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
     """The refusal that LiteLLM's error body is about; None when it tells of something else.
 
-    LiteLLM adds what became of fallbacks to the end of a message, so only its beginning counts.
+    LiteLLM adds what became of fallbacks to the end of a message and redacts what looks internal in it, addresses of
+    providers say, so the mark at its beginning counts, and of several refusals the one that is most like it.
     """
     try:
         message = orjson.loads(body)["error"]["message"].removeprefix("litellm.BadRequestError: ")
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         return None
-    return next((refusal for refusal in refusals if message.startswith(refusal.marked)), None)
+    marked = [refusal for refusal in refusals if message.startswith(f"{MARKER} ({refusal.type}): ")]
+    return max(marked, key=lambda refusal: _alike(message, refusal.marked), default=None)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts have in common before they differ."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 class ExactoRefusedError(litellm.BadRequestError):

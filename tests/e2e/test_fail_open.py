@@ -48,7 +48,7 @@ EXPECTED = {
     "ExactoMiddleware._rewrite_path": Fault("path"),
     "_Responder._add_headers": Fault("headers"),
     "_Responder._refused": Fault("refusal"),
-    "_is_json": Fault("body", CLOSED),
+    "is_json": Fault("body", CLOSED),
     "Engine.decide": Fault("order"),
     "Engine.record": Fault("score"),
     "Evaluator.evaluate_all": Fault("score"),

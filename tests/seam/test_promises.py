@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
 from exacto_plugin.core.policy import Slug
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, no_endpoints, told_by
@@ -61,3 +62,11 @@ def test_only_the_error_itself_is_told() -> None:
     assert told_by(body(f"litellm.BadRequestError: no. Fallback: {told}"), [curated]) is None
     for other in (body(7), b"[]", b"{", b'{"error": "x"}'):
         assert told_by(other, [curated]) is None
+
+
+def test_a_redacted_refusal_is_told() -> None:
+    """LiteLLM takes private addresses and hosts out of what clients read, also out of what we said."""
+    lists = [no_endpoints(group, "curated", ["a"], ("10.0.0.5:8000", "vllm.internal")) for group in ("g", "h")]
+    redacted = redact_internal_details(f"litellm.BadRequestError: {lists[1].marked}")
+    assert "10.0.0.5" not in redacted
+    assert told_by(orjson.dumps({"error": {"message": f"{redacted} No fallback was attempted."}}), lists) is lists[1]
