@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.affinity import IDLE_S
 from exacto_plugin.core.blame import LOSSES, Charge
 from exacto_plugin.core.evaluation import EmptyArguments
 from exacto_plugin.core.model import Flaw, Mode, Sort
@@ -142,6 +143,16 @@ class Exploration(_Block):
     explores; the published rule does not. 0: never."""
 
 
+class Affinity(_Block):
+    """Conversations that stay at their deployment, so that its prompt cache serves them."""
+
+    enabled: bool = True
+    """On by default, as OpenRouter's sticky sessions are; under ``mode: apply`` only, and not under an explicit
+    ``order`` or an order by price, throughput or latency."""
+    idle_s: Seconds = IDLE_S
+    """Seconds without a successful answer after which a conversation may go on elsewhere; OpenRouter: 10 minutes."""
+
+
 class Failover(_Block):
     """How many deployments one request may try."""
 
@@ -193,6 +204,8 @@ class Settings(_Block, Limits):
     """How measurements become tiers."""
     exploration: Exploration = Exploration()
     """What measuring deployments may cost."""
+    affinity: Affinity = Affinity()
+    """Whether conversations stay at their deployment."""
     failover: Failover = Failover()
     """How many deployments one request may try."""
     scoring: Scoring = Scoring()

@@ -19,6 +19,7 @@ from exacto_plugin.core.pace import levelled, no_pace, recent_pace, wider
 from exacto_plugin.core.purse import Purse
 from exacto_plugin.core.rosters import Rosters
 from exacto_plugin.core.slots import Slots
+from exacto_plugin.core.staying import stay
 from exacto_plugin.core.tiers import TIERS, Findings, Standing
 from exacto_plugin.core.window import ROWS, Retention, Windows
 
@@ -207,16 +208,26 @@ class Engine:
     def decide(self, ask: Ask, draw: Callable[[], float]) -> Decision:
         """Order the candidates of one attempt by the snapshot in force; computes no statistics.
 
-        Counts what probes cost, so that the snapshot's budgets hold until the next one.
+        Counts what probes cost, so that the snapshot's budgets hold until the next one. A probe that begins a
+        conversation costs all of its turns, as long as the deployment is still being measured.
         """
         snapshot, group, purse = self._snapshot, ask.model_group, self._purse
-        share = sum(probe_shares(ask, snapshot).values())
-        if not share:
-            return decide(ask, snapshot, draw)
-        purse.earn(group, share)
-        decision = decide(ask, snapshot, draw, lambda deployment: purse.allows(snapshot, group, deployment))
-        if decision.explored:
-            purse.spend(group, next(ranked.key for ranked in decision.ranking if ranked.id in decision.pool))
+        shares = probe_shares(ask, snapshot)
+        if not shares:
+            return stay(ask, snapshot, decide(ask, snapshot, draw))
+        purse.earn(group, sum(shares.values()))
+        if ask.running:
+            purse.pass_by(group)
+            decision = stay(ask, snapshot, decide(ask, snapshot, draw))
+        else:
+            passed = purse.passed(group)
+            found = decide(ask, snapshot, draw, lambda key: purse.allows(snapshot, group, key), passed)
+            decision = stay(ask, snapshot, found)
+        goes_on = ask.home is not None and ask.home.probed and decision.pool == (ask.home.id,)
+        if decision.explored or goes_on:
+            key = next(ranked.key for ranked in decision.ranking if ranked.id in decision.pool)
+            if key in shares:
+                purse.spend(group, key)
         return decision
 
     def recompute(self, now: float) -> Snapshot:

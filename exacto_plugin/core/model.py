@@ -278,6 +278,22 @@ class Candidate:
     """The operator declared zero data retention."""
     parameters: frozenset[str] | None = None
     """Request parameters that it supports; None when nobody said."""
+    caches: bool = True
+    """False where reading a prompt from the provider's cache is known to cost as much as sending it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the conversation that a request belongs to is."""
+
+    id: str
+    """LiteLLM's ``model_info.id`` of the deployment."""
+    opening: bool = False
+    """The request has no earlier turn: it opens a conversation that begins as a known one does."""
+    probed: bool = False
+    """A probe of the deployment began the conversation."""
+    bound: bool = False
+    """The request carries what only this deployment can read (encrypted reasoning, a stored response)."""
 
 
 @dataclass(frozen=True, slots=True)

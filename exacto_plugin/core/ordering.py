@@ -28,6 +28,8 @@ from exacto_plugin.core.model import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from exacto_plugin.core.model import Home
+
 _LAST_LEVEL = math.inf
 """LiteLLM ignores deployments without ``order`` while one with ``order`` is there, so they come last."""
 
@@ -45,6 +47,13 @@ class Ask:
     """False when this conversation lies outside ``apply_share`` and tiers are only observed."""
     tried: Collection[str] = ()
     """LiteLLM ids that this request has been sent to already."""
+    home: Home | None = None
+    """Where the conversation is; None for a new one, and for a request without."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a conversation goes on, which no probe may move."""
+        return self.home is not None and not self.home.opening
 
 
 def _always(deployment: str) -> bool:
@@ -52,7 +61,11 @@ def _always(deployment: str) -> bool:
 
 
 def decide(
-    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool] = _always
+    ask: Ask,
+    snapshot: Snapshot,
+    draw: Callable[[], float],
+    may_probe: Callable[[str], bool] = _always,
+    passed: int = 0,
 ) -> Decision:
     """Order the candidates of one attempt.
 
@@ -61,6 +74,7 @@ def decide(
         snapshot: the verdicts in force; nothing is computed from samples here.
         draw: uniform random numbers in [0, 1); only lotteries, merged tiers and probes use them.
         may_probe: whether a probe of a deployment (by key) is still within its budget.
+        passed: requests that could have been probes but went on with a conversation, since the last that was not one.
 
     Returns:
         A decision whose pool is a non-empty subset of the candidates whenever there are candidates.
@@ -71,7 +85,7 @@ def decide(
     if sort is Sort.NONE:
         return _untouched(ask, "no_sort")
     if sort in (Sort.AUTO, Sort.EXACTO):
-        return _by_tier(ask, snapshot, draw, may_probe)
+        return _by_tier(ask, snapshot, draw, may_probe, passed)
     group = snapshot.groups.get(ask.model_group)
     return _by_sort(ask, group, draw)
 
@@ -108,7 +122,8 @@ def _best(ranked: Sequence[Ranked], tried: Collection[str]) -> tuple[tuple[str, 
     return tuple(r.id for r in left if r.rank == best), fresh
 
 
-def _level(candidate: Candidate) -> float:
+def level_of(candidate: Candidate) -> float:
+    """The operator's level of a deployment; lower ones come first."""
     return _LAST_LEVEL if candidate.level is None else float(candidate.level)
 
 
@@ -128,8 +143,8 @@ def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) ->
     }
     places.update((key, 0) for key, chance in chances.items() if chance >= 1.0 or draw() < chance)
     left = [c for c in ask.candidates if c.id not in ask.tried and places[c.key] < TIER_RANK[Tier.DERANKED]]
-    first = min((_level(c) for c in left), default=0.0)
-    here = {c.key for c in left if _level(c) == first}
+    first = min((level_of(c) for c in left), default=0.0)
+    here = {c.key for c in left if level_of(c) == first}
     if here and min(places[key] for key in here) > 0:
         most = max(chances[key] for key in here)
         places.update((key, 0) for key in here if chances[key] == most)
@@ -146,18 +161,20 @@ def _may_explore(ask: Ask) -> bool:
 def probe_shares(ask: Ask, snapshot: Snapshot) -> dict[str, float]:
     """Probability that this attempt probes each deployment (by key), as far as budgets allow; only positive ones.
 
+    What a running conversation's attempt does not use, because probes do not move it, is due to a new one.
+
     The operator's levels stand: what serves only when an earlier level cannot is not probed while that level can.
     """
     group = snapshot.groups.get(ask.model_group)
     if group is None or not _may_explore(ask):
         return {}
     verdicts = {c.id: _verdict(group, c.key) for c in ask.candidates}
-    serving = [_level(c) for c in ask.candidates if not _is_deranked(verdicts[c.id])]
+    serving = [level_of(c) for c in ask.candidates if not _is_deranked(verdicts[c.id])]
     reached = min(serving, default=_LAST_LEVEL)
     return {
         c.key: verdict.probe_share
         for c in ask.candidates
-        if _level(c) <= reached and (verdict := verdicts[c.id]) is not None and verdict.probe_share > 0
+        if level_of(c) <= reached and (verdict := verdicts[c.id]) is not None and verdict.probe_share > 0
     }
 
 
@@ -166,21 +183,28 @@ def _is_deranked(verdict: Verdict | None) -> bool:
 
 
 def _probed(
-    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool]
+    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
 ) -> tuple[str, ...]:
-    """The ids of the deployment that chance sends this attempt to in order to measure it; none for most attempts."""
-    shares = probe_shares(ask, snapshot)
+    """The ids of the deployment that chance sends this attempt to in order to measure it; none for most attempts.
+
+    Only new conversations are probed. One that is sent to a deranked deployment leaves it with its next turn, so a
+    new conversation there also takes the chances of the turns that passed; elsewhere it stays, turns and all.
+    """
+    shares = {} if ask.running else probe_shares(ask, snapshot)
     chance = draw() if shares else 1.0
     for key, share in shares.items():
-        chance -= share
+        leaves = _is_deranked(_verdict(snapshot.groups.get(ask.model_group), key))
+        chance -= share * (1 + passed) if leaves else share
         if chance < 0:
-            level = min(_level(c) for c in ask.candidates if c.key == key)
-            ids = tuple(c.id for c in ask.candidates if c.key == key and _level(c) == level)
+            level = min(level_of(c) for c in ask.candidates if c.key == key)
+            ids = tuple(c.id for c in ask.candidates if c.key == key and level_of(c) == level)
             return ids if may_probe(key) else ()
     return ()
 
 
-def _by_tier(ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool]) -> Decision:
+def _by_tier(
+    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
+) -> Decision:
     """Operator levels, tiers inside a level; only a deranked deployment falls behind later levels."""
     if ask.mode is Mode.OFF:
         return _untouched(ask, "mode_off")
@@ -189,7 +213,7 @@ def _by_tier(ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe:
 
     def key_of(candidate: Candidate) -> tuple[float, ...]:
         place = places[candidate.key]
-        return (float(place == TIER_RANK[Tier.DERANKED]), _level(candidate), float(place))
+        return (float(place == TIER_RANK[Tier.DERANKED]), level_of(candidate), float(place))
 
     ranked = _rank_by(ask, group, key_of)
     pool, fresh = _best(ranked, ask.tried)
@@ -198,7 +222,7 @@ def _by_tier(ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe:
         everyone = tuple(c.id for c in ask.candidates)
         observed = "observe" if ask.mode is Mode.OBSERVE else "share"
         return Decision(ask.policy.sort, tuple(ranked), everyone, applied=False, reason=observed, preferred=pool)
-    probed = _probed(ask, snapshot, draw, may_probe)
+    probed = _probed(ask, snapshot, draw, may_probe, passed)
     if probed and not set(probed) >= set(pool):
         return Decision(ask.policy.sort, tuple(ranked), probed, True, "probe", preferred=pool, explored=True)
     return Decision(ask.policy.sort, tuple(ranked), pool, applied=True, reason=reason, preferred=pool)

@@ -18,26 +18,39 @@ _BAD = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MIS
 _SAVED = 3.0
 """Probes that a group may save up; more would let quiet hours pay for a storm of probes."""
 
+_PASSED = 100
+"""Turns of running conversations whose chances of a probe a new one takes over at most, for the same reason."""
+
 
 class Purse:
     """Probes spent and allowed, by model group and by deployment."""
 
-    __slots__ = ("_faults", "_saved", "_spent")
+    __slots__ = ("_faults", "_passed", "_saved", "_spent")
 
     def __init__(self) -> None:
         self._saved: dict[str, float] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._faults: dict[tuple[str, str], int] = {}
+        self._passed: dict[str, int] = {}
 
     def renew(self, snapshot: Snapshot) -> None:
         """A new snapshot is in force: its budgets begin; groups that are gone lose what they saved."""
         self._spent.clear()
         self._faults.clear()
         self._saved = {group: saved for group, saved in self._saved.items() if group in snapshot.groups}
+        self._passed = {group: passed for group, passed in self._passed.items() if group in snapshot.groups}
 
     def earn(self, model_group: str, share: float) -> None:
         """One request may be a probe with probability ``share``; in the long run no more are."""
         self._saved[model_group] = min(_SAVED, self._saved.get(model_group, 1.0) + share)
+
+    def pass_by(self, model_group: str) -> None:
+        """A request of a running conversation went by, which may not be a probe."""
+        self._passed[model_group] = min(_PASSED, self._passed.get(model_group, 0) + 1)
+
+    def passed(self, model_group: str) -> int:
+        """The requests that went by since this was last asked; the one at hand takes over their chances."""
+        return self._passed.pop(model_group, 0)
 
     def allows(self, snapshot: Snapshot, model_group: str, deployment: str) -> bool:
         """Whether a probe of this deployment is within all budgets."""
@@ -48,7 +61,7 @@ class Purse:
         return self._spent.get(key, 0) < verdict.probe_budget and self._faults.get(key, 0) < verdict.probe_faults
 
     def spend(self, model_group: str, deployment: str) -> None:
-        """A probe was sent."""
+        """A probe was sent, or a further turn of a conversation that one began; may leave a debt."""
         key = (model_group, deployment)
         self._spent[key] = self._spent.get(key, 0) + 1
         self._saved[model_group] = self._saved.get(model_group, 1.0) - 1.0

@@ -12,6 +12,7 @@ from exacto_plugin.core.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.answers import is_health_check
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
@@ -76,6 +77,7 @@ class ExactoCallback(CustomLogger):
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
         self.faults.guarded("timer", self.runtime.ensure_started, None)
+        self.faults.guarded("callback_order", lambda: put_ahead(self), None)
         try:
             if self._unread(model, healthy_deployments):
                 raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)

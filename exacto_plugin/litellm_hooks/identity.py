@@ -63,12 +63,28 @@ def _owner_of_host(host: str) -> str:
 
 def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """USD per prompt token and USD per completion token; None where unknown."""
-    known = litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}
     prompt, completion = (
-        next((value for part in (litellm_params, model_info, known) if (value := part.get(field)) is not None), None)
-        for field in ("input_cost_per_token", "output_cost_per_token")
+        _price(field, litellm_params, model_info) for field in ("input_cost_per_token", "output_cost_per_token")
     )
-    return _number(prompt), _number(completion)
+    return prompt, completion
+
+
+def caches(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> bool:
+    """Whether a prompt that the provider has cached may be worth coming back for.
+
+    As OpenRouter's sticky sessions: only where reading the cache costs less than sending the prompt. What is unknown,
+    or costs nothing either way, may be worth it.
+    """
+    prompt = _price("input_cost_per_token", litellm_params, model_info)
+    read = _price("cache_read_input_token_cost", litellm_params, model_info)
+    return not prompt or read is None or read < prompt
+
+
+def _price(field: str, litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> float | None:
+    """The deployment's own price, else that of LiteLLM's list."""
+    known = litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}
+    parts = (litellm_params, model_info, known)
+    return _number(next((value for part in parts if (value := part.get(field)) is not None), None))
 
 
 def _number(value: Any) -> float | None:
@@ -115,7 +131,10 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
         level = None
     prompt, completion = prices_of(params, info)
     price = None if prompt is None or completion is None else prompt + completion
-    return Candidate(litellm_id or key, key, provider, price, level, prompt, completion, **_declared(info))
+    declared = _declared(info)
+    return Candidate(
+        litellm_id or key, key, provider, price, level, prompt, completion, caches=caches(params, info), **declared
+    )
 
 
 def fingerprint(provider: str, model: str, host: str) -> str:

@@ -15,6 +15,7 @@ from exacto_plugin import __version__
 from exacto_plugin.asgi import attach
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -117,6 +118,7 @@ def proxy_app() -> Any:
             callback.runtime.ensure_started()
             if callback not in litellm.callbacks:
                 litellm.logging_callback_manager.add_litellm_callback(callback)
+            callback.faults.guarded("callback_order", lambda: put_ahead(callback), None)
             yield state
 
     proxy_server.app.router.lifespan_context = lifespan

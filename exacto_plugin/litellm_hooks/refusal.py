@@ -125,6 +125,19 @@ def refused_by(
     return ExactoRefusedError(no_endpoints(model_group, constraint, value, exist, cooling_s), model_group)
 
 
+def bound_elsewhere(model_group: str, deployment: str, cooling_s: float) -> Refusal:
+    """The request carries state that only a deployment which is cooling down can read.
+
+    Args:
+        model_group: the public model name.
+        deployment: its id; empty when clients may not see it.
+        cooling_s: seconds until it leaves its cooldown.
+    """
+    who = f"the deployment {deployment!r}" if deployment else "the deployment"
+    message = f"This conversation of {model_group} carries state that only {who} can read, which is cooling down."
+    return Refusal(429, NO_ENDPOINTS, message, "conversation", cooling_s)
+
+
 def invalid_preference(field: str, value: object, expected: str) -> Refusal:
     """A malformed field of the ``provider`` object."""
     message = f"Invalid value for {field}: got {shown(value)}, expected {expected}."

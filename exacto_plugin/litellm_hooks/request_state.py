@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Decision, Policy, Tier
     from exacto_plugin.core.policy import Slug
+    from exacto_plugin.litellm_hooks.bound_state import Bond
+    from exacto_plugin.litellm_hooks.conversation import Conversation
     from exacto_plugin.litellm_hooks.refusal import Refusal
 
 
@@ -38,6 +40,8 @@ class Attempt:
     """Which retry of which fallback hop it was."""
     ended: bool = False
     """True once a failure of this attempt was recorded."""
+    conversation: bytes = b""
+    """Hash of the conversation that goes on where this attempt goes; empty without one."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,12 @@ class RequestState:
     tools: bool = False
     in_share: bool = True
     """False when this conversation lies outside ``apply_share``."""
+    conversation: Conversation | None = None
+    """Of this request, in the model group that is asked now."""
+    bond: Bond | None = None
+    """What the request carries that only one deployment can read."""
+    settles: bool = True
+    """Whether the conversation moves to the deployment that is picked."""
     walk: tuple[str, object] | None = None
     """Model group, and suffixes of the fallback entry, that the newest attempts belong to."""
     walk_from: int = 0

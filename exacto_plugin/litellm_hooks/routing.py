@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from exacto_plugin.core.filters import named_by, passing
 from exacto_plugin.core.model import Candidate, Decision, Mode, Policy, Tier
 from exacto_plugin.core.ordering import Ask
+from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
-from exacto_plugin.litellm_hooks.conversation import conversation_share
+from exacto_plugin.litellm_hooks.conversation import share_of
 from exacto_plugin.litellm_hooks.failover import Failover
 from exacto_plugin.litellm_hooks.identity import CandidateCache
 from exacto_plugin.litellm_hooks.names import is_openrouter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Deployment = Mapping[str, Any]
+R = TypeVar("R")
 
 
 def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -76,6 +78,7 @@ class Routing:
         self._cache = CandidateCache()
         self._callers = CallerDefaults(runtime.faults)
         self.failover = Failover(runtime)
+        self._affinity = ConversationAffinity(runtime)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -120,8 +123,10 @@ class Routing:
         state.policy = policy_of(settings, group, slug, wishes, self._callers.of(kwargs))
         state.tools = offers_tools(kwargs)
         state.model_group = group
-        state.in_share = self._in_share(group, kwargs, messages)
+        self._guarded(lambda: self._affinity.recognise(state, group, kwargs, metadata_of(kwargs), messages))
+        state.in_share = self._in_share(group, state)
         self.failover.enter(state, group, kwargs.get(HOP_KEY))
+        await self._affinity.keep_bond(state, group, healthy)
         return await self._passing(state.policy, group, healthy)
 
     async def _passing(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
@@ -134,13 +139,14 @@ class Routing:
         kept = {candidate.id for candidate in found.kept}
         return [one for one in healthy if self._cache.get(one, group).id in kept]
 
-    def _in_share(self, group: str, kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> bool:
+    def _in_share(self, group: str, state: RequestState) -> bool:
         """Whether tiers are applied to this conversation; the same conversation always gets the same answer."""
         share = self._runtime.settings.apply_share_of(group)
-        if not 0.0 < share < 1.0:
-            return share > 0.0
-        asked = {**kwargs, "messages": messages} if messages else kwargs
-        return conversation_share(asked, metadata_of(kwargs), group, self._runtime.salt) < share
+        return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
+
+    def _guarded(self, action: Callable[[], R]) -> R | None:
+        """``action()``; a request whose conversation cannot be told is one without."""
+        return self._runtime.faults.guarded("affinity", action, None)
 
     async def _emptied(self, filters: Sequence[Filter], last: Filter | None, group: str) -> ExactoRefusedError:
         """404 when nothing configured passes; 429 when what passes is only cooling down."""
@@ -171,7 +177,9 @@ class Routing:
             return deployments
         if state.last_error is not None and self.failover.spent(state, eligible):
             return []
-        decision = self._runtime.engine.decide(self._ask(group, eligible, state), random.random)
+        ask = self._ask(group, eligible, state, kwargs)
+        decision = self._runtime.engine.decide(ask, random.random)
+        self._guarded(lambda: self._affinity.decided(state, ask, self._runtime.engine.snapshot))
         state.decision = decision
         state.snapshot_id = self._runtime.engine.snapshot.id
         state.candidates = {candidate.id: candidate for candidate in candidates}
@@ -183,9 +191,10 @@ class Routing:
             kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
         return kept if self.failover.limit is None else self.failover.prepared(kept, state)
 
-    def _ask(self, group: str, candidates: Sequence[Candidate], state: RequestState) -> Ask:
-        mode = Mode(self._runtime.settings.mode_of(group))
-        return Ask(group, candidates, state.policy or Policy(), state.tools, mode, state.in_share, state.tried)
+    def _ask(self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]) -> Ask:
+        mode, policy = Mode(self._runtime.settings.mode_of(group)), state.policy or Policy()
+        home = self._guarded(lambda: self._affinity.home(state, kwargs))
+        return Ask(group, candidates, policy, state.tools, mode, state.in_share, state.tried, home)
 
     # --- what was picked -------------------------------------------------------------------------------------------
 
@@ -216,7 +225,9 @@ class Routing:
             self._keep_promise(known, group, state, pinned=str(metadata.get("model_group")) == litellm_id)
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
-        state.attempts.append(Attempt(known, group, tier, routed, bool(decision and decision.explored)))
+        attempt = Attempt(known, group, tier, routed, bool(decision and decision.explored))
+        state.attempts.append(attempt)
+        self._guarded(lambda: self._affinity.picked(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)
         return state
 

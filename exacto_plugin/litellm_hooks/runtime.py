@@ -12,6 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.affinity import Conversations
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.core.flaw_counts import FlawCounts
@@ -76,6 +77,7 @@ class Runtime:
         self._reload_settings = reload_settings
         self.salt = installation_salt()
         self.engine = Engine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
+        self.conversations = Conversations()
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
         self.token_use = TokenUse()
         self.faults = Faults(lambda stage: self.telemetry.fault(stage))

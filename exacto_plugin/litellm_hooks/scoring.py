@@ -13,6 +13,7 @@ from exacto_plugin.core.blame import Attribution, attribute
 from exacto_plugin.core.evaluation import worst
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tools import complexity
+from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
@@ -44,6 +45,7 @@ class Scoring:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._affinity = ConversationAffinity(runtime)
 
     def answered(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer: verdict, tokens, timing."""
@@ -83,6 +85,7 @@ class Scoring:
             complexity=complexity(tools) if tools else 0,
         )
         self._runtime.record(sample, attempt.candidate)
+        self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
         telemetry.request(_request_outcome(answer, tools, outcome, attribution))
@@ -113,6 +116,7 @@ class Scoring:
         self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, error_type(error, otherwise))
         if getattr(error, "status_code", None) in _CALLERS_FAULT:
             return
+        self._runtime.faults.guarded("affinity", lambda: self._affinity.failed(attempt), None)
         at = self._runtime.clock()
         sample = Sample(attempt.model_group, attempt.candidate.key, at, ok=False, routed=attempt.routed)
         self._runtime.record(sample, attempt.candidate)

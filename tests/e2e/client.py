@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
 
-from tests.e2e.asking import MESSAGES, TOOLS
+from tests.e2e.asking import TOOLS
 from tests.e2e.proxy import CALLBACK, MASTER_KEY
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.proxy import Proxy
+
+
+_NUMBERS = itertools.count()
+"""Every request without messages of its own begins a conversation of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def ask(
     Raises:
         openai.APIStatusError: the proxy answered with an error.
     """
-    messages = more.pop("messages", MESSAGES)
+    messages = more.pop("messages", None) or [{"role": "user", "content": f"Weather {next(_NUMBERS)}?"}]
     headers = more.pop("headers", None)
     body = {**({"tools": TOOLS} if tools else {}), **more}
     create: Any = proxy.client(key).chat.completions.with_raw_response.create

@@ -1,0 +1,241 @@
+"""Conversations: where they are, when they may leave, and what that leaves to probes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.affinity import Conversations
+from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.model import (
+    Candidate,
+    Decision,
+    GroupSnapshot,
+    Home,
+    Mode,
+    Policy,
+    Snapshot,
+    Sort,
+    Tier,
+    Verdict,
+)
+from exacto_plugin.core.ordering import Ask, decide
+from exacto_plugin.core.staying import is_usable, stay
+
+NOW = 1_700_000_000.0
+IDLE_S = 600.0
+GOOD, GOOD2, MIDDLE, BAD = (Candidate(name, name) for name in ("good", "good2", "middle", "bad"))
+EVERYBODY = (GOOD, GOOD2, MIDDLE, BAD)
+VERDICTS = {
+    "good": Verdict("good", Tier.VERIFIED_GOOD),
+    "good2": Verdict("good2", Tier.VERIFIED_GOOD),
+    "bad": Verdict("bad", Tier.DERANKED),
+}
+
+
+def snapshot(*verdicts: Verdict, merged: bool = False) -> Snapshot:
+    """A snapshot of group ``g``."""
+    all_verdicts = {**VERDICTS, **{verdict.deployment: verdict for verdict in verdicts}}
+    return Snapshot("s", 0.0, {"g": GroupSnapshot("g", all_verdicts, merge_tiers=merged)})
+
+
+def ask(home: Home | str | None, *candidates: Candidate, sort: Sort = Sort.AUTO, **more: object) -> Ask:
+    """A turn of a conversation that is at ``home``."""
+    at = Home(home) if isinstance(home, str) else home
+    told = {"tools": True, **more}
+    return Ask("g", candidates or EVERYBODY, Policy(sort), home=at, **told)  # type: ignore[arg-type]
+
+
+def decided(question: Ask, verdicts: Snapshot | None = None) -> Decision:
+    """The decision on one attempt."""
+    found = verdicts or snapshot()
+    return stay(question, found, decide(question, found, random.Random(1).random))
+
+
+# --- the memory -------------------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_kept_while_it_succeeds() -> None:
+    """Success renews the time; sending alone does not."""
+    known = Conversations()
+    known.settle(b"a", "d1", NOW)
+    known.settle(b"a", "d1", NOW + 500)
+    assert known.find(b"a", NOW + 600, IDLE_S) is not None
+    assert known.find(b"a", NOW + 601, IDLE_S) is None
+    known.renew(b"a", "d1", NOW + 500)
+    assert known.find(b"a", NOW + 1100, IDLE_S) == ("d1", NOW + 500, False)
+    assert known.find(b"b", NOW, IDLE_S) is None
+
+
+def test_a_conversation_moves_and_stays_at_the_new_place() -> None:
+    """A late answer or failure of the old place changes nothing any more."""
+    known = Conversations()
+    known.settle(b"a", "d1", NOW, probed=True)
+    known.leave(b"a", "d1")
+    assert known.find(b"a", NOW, IDLE_S) is None
+    known.settle(b"a", "d2", NOW + 1)
+    known.renew(b"a", "d1", NOW + 2)
+    known.leave(b"a", "d1")
+    assert known.find(b"a", NOW + 2, IDLE_S) == ("d2", NOW + 1, False)
+
+
+def test_what_was_left_is_still_recalled() -> None:
+    """What only one deployment can read does not become readable elsewhere by a failure or by waiting."""
+    known = Conversations()
+    assert known.recall(b"a") == ""
+    known.renew(b"a", "d1", NOW)
+    assert known.find(b"a", NOW + 10_000, IDLE_S) is None
+    known.leave(b"a", "d1")
+    assert known.recall(b"a") == "d1"
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["settle", "renew", "leave"])), max_size=200))
+def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
+    """Never more conversations than allowed; the longest unused go first."""
+    known = Conversations(capacity=8)
+    for at, (number, step) in enumerate(steps):
+        key = bytes([number])
+        if step == "leave":
+            known.leave(key, "d")
+        else:
+            getattr(known, step)(key, "d", NOW + at)
+            assert known.recall(key) == "d"
+        assert len(known) <= 8
+
+
+# --- staying ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("question", "pool"),
+    [
+        (ask("good2"), ("good2",)),  # not even its equals
+        (ask("middle"), ("middle",)),  # a soft verdict moves new conversations only
+        (ask("bad"), ("good", "good2")),
+        (ask("gone"), ("good", "good2")),  # cooling down
+        (ask("good2", tried=("good2",)), ("good",)),
+        (ask(Home("good2", bound=True), tried=("good2",)), ("good2",)),
+        (ask(Home("bad", bound=True)), ("bad",)),
+        (ask("middle", tools=False), ("middle",)),
+        (ask("bad", tools=False), ("good", "good2", "middle", "bad")),
+        (ask("middle", sort=Sort.EXACTO), ("middle",)),
+        (ask("middle", sort=Sort.PRICE_WEIGHTED), ("middle",)),
+        (ask("bad", BAD), ("bad",)),
+        (ask("middle", mode=Mode.OFF), ("good", "good2", "middle", "bad")),
+    ],
+)
+def test_a_running_conversation_stays_unless_it_must_leave(question: Ask, pool: tuple[str, ...]) -> None:
+    """It leaves what is deranked, not there, or failed this very request."""
+    assert decided(question).pool == pool
+
+
+@pytest.mark.parametrize("sort", [Sort.PRICE, Sort.THROUGHPUT, Sort.LATENCY, Sort.NONE, Sort.ORDER])
+def test_a_full_order_is_stronger(sort: Sort) -> None:
+    """An order by price or speed, an own order, and the operator's untouched strategy know no conversations."""
+    priced = tuple(replace(c, price=float(place)) for place, c in enumerate(EVERYBODY))
+    asked = ask("middle", *priced, sort=sort)
+    assert decided(asked) == decided(replace(asked, home=None))
+
+
+def test_where_the_cache_saves_nothing_nobody_stays() -> None:
+    """Where reading a cached prompt costs what sending it costs, tiers decide anew."""
+    assert decided(ask("middle", GOOD, replace(MIDDLE, caches=False))).pool == ("good",)
+
+
+def test_the_operators_levels_stand() -> None:
+    """A conversation goes back to the first level, but not to a deranked deployment there."""
+    first, second = replace(GOOD, level=1), replace(MIDDLE, level=2)
+    assert decided(ask("middle", first, second)).pool == ("good",)
+    assert decided(ask("middle", replace(BAD, level=1), second)).pool == ("middle",)
+
+
+@pytest.mark.parametrize("more", [{"mode": Mode.OBSERVE}, {"in_share": False}])
+def test_observed_only(more: dict[str, Any]) -> None:
+    """What would have been done is written down, and everybody may be picked."""
+    decision = decided(ask("middle", **more))
+    assert not decision.applied
+    assert decision.preferred == ("middle",)
+    assert set(decision.pool) == {c.id for c in EVERYBODY}
+    assert decided(ask("middle", sort=Sort.PRICE_WEIGHTED, **more)).reason == "sort"
+
+
+def test_the_ranking_goes_on_where_tiers_would() -> None:
+    """The next ones in line are those of the tiers."""
+    ranking = decided(ask("middle")).ranking
+    assert [(ranked.id, ranked.rank) for ranked in ranking] == [("middle", 0), ("good", 1), ("good2", 1), ("bad", 3)]
+    assert decided(ask("middle")).reason == "affinity"
+
+
+def test_openings_are_spread_while_tiers_are_merged() -> None:
+    """Many conversations that begin alike do not hide the others from being measured."""
+    opening = Home("middle", opening=True)
+    assert decided(ask(opening)).pool == ("middle",)
+    merged = snapshot(merged=True)
+    assert len(decided(ask(opening), merged).pool) > 1
+    assert decided(ask("middle"), merged).pool == ("middle",)
+    assert is_usable(ask(opening), merged)
+    assert not is_usable(ask(Home("bad", opening=True)), merged)
+    assert not is_usable(ask(None), merged)
+
+
+# --- what is left to probes -------------------------------------------------------------------------------------------
+
+SHARE = 0.02
+
+
+class Traffic:
+    """Conversations of several turns through an engine whose snapshot asks for probes of one deployment."""
+
+    def __init__(self, probed: str, seed: int = 1) -> None:
+        self.engine = Engine(AdaptivePreset(AdaptiveRule(), SHARE))
+        tier = Tier.DERANKED if probed == "bad" else Tier.INSUFFICIENT_DATA
+        wanted = Verdict(probed, tier, probe_share=SHARE, probe_budget=1e9)
+        self.engine._snapshot = snapshot(wanted)
+        self.known = Conversations()
+        self.random = random.Random(seed)
+        self.requests = self.moved = 0
+        self.at: dict[str, int] = {}
+        self.probed = probed
+
+    def turn(self, key: bytes, *, opening: bool = False) -> str:
+        """One request; returns where it went."""
+        place = self.known.find(key, NOW, IDLE_S)
+        home = None if place is None else Home(place.deployment, opening, place.probed)
+        asked = ask(home)
+        decision = self.engine.decide(asked, self.random.random)
+        picked = self.random.choice(decision.pool)
+        self.requests += 1
+        self.at[picked] = self.at.get(picked, 0) + 1
+        if home is not None and not opening and picked != home.id and home.id != "bad":
+            self.moved += 1
+        if not (opening and is_usable(asked, self.engine.snapshot)):
+            self.known.settle(key, picked, NOW, probed=decision.explored)
+        return picked
+
+
+@pytest.mark.parametrize("probed", ["middle", "bad"])
+@pytest.mark.parametrize("turns", [1, 8])
+def test_probes_cost_what_they_may(probed: str, turns: int) -> None:
+    """However long conversations are, as many requests measure as may, and no running conversation is moved for it."""
+    traffic = Traffic(probed)
+    for number in range(40_000 // turns):
+        for _ in range(turns):
+            traffic.turn(b"%d" % number)
+    assert traffic.moved == 0
+    # 800 allowed; with conversations of 8 turns chance has a standard deviation of 80.
+    assert 500 <= traffic.at[probed] <= SHARE * traffic.requests + 3 + turns
+
+
+def test_conversations_that_begin_alike_are_still_measured() -> None:
+    """One agent's endless first turns stay where they are but for the probes, which take nobody with them."""
+    traffic = Traffic("middle")
+    places = [traffic.turn(b"same", opening=number > 0) for number in range(5000)]
+    assert 60 <= places.count("middle") <= 104
+    assert len(set(places)) == 2
+    assert traffic.known.recall(b"same") in {"good", "good2"}
