@@ -66,6 +66,8 @@ class Ask:
     include_usage: bool = False
     """Whether a chat stream ends with the usage."""
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Those at its beginning that the provider had in its prompt cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Answer:
     finish: Finish
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def compose(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> Answer:
         finish,
         ask.prompt_tokens if behaviour.prompt_tokens is None else behaviour.prompt_tokens,
         counted if behaviour.completion_tokens is None else behaviour.completion_tokens,
+        ask.cached_tokens,
     )
 
 

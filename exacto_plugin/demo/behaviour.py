@@ -90,6 +90,8 @@ class Behaviour(BaseModel):
     """Text of answers without a call; None: drawn."""
     arguments: str | None = None
     """Arguments of valid calls, word for word; None: made to fit the tool's schema."""
+    prompt_cache: bool = False
+    """Report how much of a prompt's beginning was read before, in this or another request."""
     prompt_tokens: int | None = None
     """Usage to report; None: a quarter of the request's characters."""
     completion_tokens: int | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.demo.behaviour import Act, Behaviour, decide, draw
+from exacto_plugin.demo.prompt_cache import PromptCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ class SimulatedProvider:
     """What was served: an act or a status, to how often."""
     seen: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=_SEEN_REQUESTS))
     """Path, headers and body of the latest requests."""
+    prompts: PromptCache = field(default_factory=PromptCache)
 
     def behave(self, behaviour: Behaviour) -> None:
         """Replace the behaviour; its script takes the place of what was left of the old one."""

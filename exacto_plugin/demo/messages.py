@@ -66,7 +66,11 @@ def _ending(answer: Answer) -> dict[str, Any]:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    return {"input_tokens": answer.prompt_tokens, "output_tokens": answer.completion_tokens}
+    return {
+        "input_tokens": answer.prompt_tokens - answer.cached_tokens,
+        "cache_read_input_tokens": answer.cached_tokens,
+        "output_tokens": answer.completion_tokens,
+    }
 
 
 def _input(arguments: str) -> Any:

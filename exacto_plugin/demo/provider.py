@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
@@ -28,6 +29,7 @@ from exacto_plugin.demo.behaviour import Act, Behaviour
 from exacto_plugin.demo.control import ProviderControl
 from exacto_plugin.demo.delivery import Pace, Silence, Whole
 from exacto_plugin.demo.fleet import Fleet, SimulatedProvider
+from exacto_plugin.demo.prompt_cache import messages_of
 from exacto_plugin.demo.surfaces import EMBEDDINGS, SURFACES, Surface, embeddings
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ class ProviderApp:
         if body is None:
             return surface.error(400)
         ask = surface.ask(body, size)
+        if provider.behaviour.prompt_cache:
+            ask = replace(ask, cached_tokens=min(ask.prompt_tokens, provider.prompts.read(messages_of(body))))
         act, random = provider.turn(tools=bool(ask.tools), forced=ask.forced)
         behaviour = provider.behaviour
         if act is Act.ERROR_FIRST and not ask.stream:
