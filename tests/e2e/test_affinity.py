@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEYS: dict[str, dict[str, Any]] = {"sk-one": {}, "sk-two": {}}
 KIMI = ("a", "b", "c", "d")
+PRICED = ("priced-1", "priced-2")
 COOLDOWN_S = 1.5
 CONVERSATIONS = 8
 """Chance puts all of them on one of four deployments once in 16,000 runs."""
@@ -112,7 +113,7 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Pro
 @pytest.fixture
 def proxy(running: Proxy, providers: SimulatedProviders) -> Proxy:
     """The proxy, with providers that do not use tools, so that no verdict comes about but on purpose."""
-    for name in (*KIMI, *names("soft")):
+    for name in (*KIMI, *names("soft"), *PRICED):
         providers.control.behave(name, propensity=0.0)
     return running
 
@@ -233,10 +234,9 @@ def test_observed_only(proxy: Proxy, providers: SimulatedProviders) -> None:
 
 def test_an_explicit_sort_is_stronger(proxy: Proxy, providers: SimulatedProviders) -> None:
     """Whoever asks for the cheapest gets the cheapest, also in the middle of a conversation."""
-    where = ("priced-1", "priced-2")
-    talk = talk_at("priced-2", proxy, providers, where, "priced")
+    talk = talk_at("priced-2", proxy, providers, PRICED, "priced")
     assert talk.turn(model="priced:floor") == "priced-1"
-    other = Talk(proxy, providers, where, "priced")
+    other = Talk(proxy, providers, PRICED, "priced")
     assert other.turns(2, provider={"sort": "price"}) == {"priced-1"}
 
 

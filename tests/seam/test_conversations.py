@@ -1,0 +1,163 @@
+"""Which conversation a request belongs to, what it carries that binds it, and who looks at it first."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
+
+from exacto_plugin.litellm_hooks.bound_state import Bond, bond_of
+from exacto_plugin.litellm_hooks.callback_order import put_ahead
+from exacto_plugin.litellm_hooks.conversation import Conversation, conversation_of, share_of
+from exacto_plugin.litellm_hooks.identity import candidate_of
+
+SALT = b"s" * 32
+KEY = {"user_api_key_hash": "k"}
+USER = {"role": "user", "content": "hello"}
+SYSTEM = {"role": "system", "content": "be brief"}
+LATER = [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "and?"}]
+
+
+def told(kwargs: dict[str, Any], metadata: dict[str, Any] | None = None, group: str = "g") -> Conversation | None:
+    """The conversation of a request."""
+    return conversation_of(kwargs, KEY if metadata is None else metadata, group, SALT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"messages": [SYSTEM, USER, *LATER]},
+        {"messages": [{"role": "developer", "content": "be brief"}, USER]},
+        {"system": "be brief", "messages": [USER]},
+        {"system": [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}], "messages": [USER]},
+        {"messages": [SYSTEM, {"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
+        {"instructions": "be brief", "input": "hello", "litellm_metadata": {}},
+        {"instructions": "be brief", "input": [{"type": "message", **USER}], "litellm_metadata": {}},
+    ],
+)
+def test_the_same_beginning_is_the_same_conversation(other: dict[str, Any]) -> None:
+    """Later turns, other surfaces and cache markers change nothing."""
+    one, two = told({"messages": [SYSTEM, USER]}), told(other)
+    assert one is not None
+    assert two is not None
+    assert one.key == two.key
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "metadata", "group"),
+    [
+        ({"messages": [USER]}, KEY, "g"),
+        ({"messages": [SYSTEM, {**USER, "content": "hello!"}]}, KEY, "g"),
+        ({"messages": [{**SYSTEM, "role": "user"}, USER]}, KEY, "g"),
+        ({"messages": [SYSTEM, USER]}, {"user_api_key_hash": "other"}, "g"),
+        ({"messages": [SYSTEM, USER]}, KEY, "h"),
+        ({"messages": [SYSTEM, USER], "session_id": "s"}, KEY, "g"),
+    ],
+)
+def test_other_conversations(kwargs: dict[str, Any], metadata: dict[str, Any], group: str) -> None:
+    """Another beginning, key, model or name is another conversation."""
+    one, two = told({"messages": [SYSTEM, USER]}), told(kwargs, metadata, group)
+    assert one is not None
+    assert two is not None
+    assert one.key != two.key
+
+
+def test_a_name_comes_before_what_is_said() -> None:
+    """Body, then header, then cache key; a named conversation is never an opening."""
+    named = [
+        told(
+            {"session_id": "a", "prompt_cache_key": "c", "messages": [USER]}, {**KEY, "headers": {"x-session-id": "b"}}
+        ),
+        told({"prompt_cache_key": "a", "messages": [SYSTEM]}),
+        told({"prompt_cache_key": "c"}, {**KEY, "headers": {"x-session-id": "a"}}),
+        told({"extra_body": {"session_id": "a"}}),
+    ]
+    assert {one.key for one in named if one is not None} == {named[0].key if named[0] else b""}
+    assert not any(one is None or one.opening for one in named)
+
+
+def test_openings_and_requests_without() -> None:
+    """Only a first turn opens; embeddings and empty bodies belong to no conversation."""
+    opening, later = told({"messages": [SYSTEM, USER]}), told({"messages": [SYSTEM, USER, *LATER]})
+    assert opening is not None
+    assert opening.opening
+    assert later is not None
+    assert not later.opening
+    assert told({"input": "embed this"}) is None
+    assert told({"messages": [SYSTEM]}) is None
+    assert told({}) is None
+    assert share_of(None) == 1.0
+    assert 0.0 <= share_of(opening) < 1.0
+
+
+def test_the_hash_is_salted_and_holds_no_text() -> None:
+    """16 bytes; another installation has others."""
+    one = told({"messages": [SYSTEM, USER]})
+    other = conversation_of({"messages": [SYSTEM, USER]}, KEY, "g", b"t" * 32)
+    assert one is not None
+    assert other is not None
+    assert len(one.key) == 16
+    assert one.key != other.key
+
+
+STORED = "resp_" + base64.b64encode(b"litellm:custom_llm_provider:openai;model_id:d1;response_id:resp_x").decode()
+MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "bond"),
+    [
+        ({"previous_response_id": STORED, "input": "x"}, Bond("d1")),
+        ({"previous_response_id": "resp_foreign", "input": "x"}, Bond()),
+        ({"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]}, Bond("d2", loosens=True)),
+        ({"input": [{"type": "reasoning", "encrypted_content": "gAAAA"}, USER]}, Bond()),
+        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, Bond()),
+        ({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]}, Bond()),
+        ({"messages": [{"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": "x"}]}]}, Bond()),
+        ({"messages": [{"role": "assistant", "reasoning_details": [{"type": "reasoning.encrypted"}]}]}, Bond()),
+        ({"messages": [{"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": ""}]}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "redacted_thinking"}]}, "odd", None]}, None),
+        ({"input": [{"type": "reasoning", "encrypted_content": None}, "odd", USER]}, None),
+        ({"input": "text"}, None),
+        ({}, None),
+    ],
+)
+def test_what_binds(kwargs: dict[str, Any], bond: Bond | None) -> None:
+    """Stored responses and sealed reasoning, on every surface; nothing else."""
+    assert bond_of(kwargs, None) == bond
+
+
+@pytest.mark.parametrize(
+    ("prices", "caches"),
+    [
+        ({}, True),
+        ({"input_cost_per_token": 1e-6}, True),
+        ({"input_cost_per_token": 1e-6, "cache_read_input_token_cost": 1e-7}, True),
+        ({"input_cost_per_token": 1e-6, "cache_read_input_token_cost": 1e-6}, False),
+        ({"input_cost_per_token": 0.0, "cache_read_input_token_cost": 0.0}, True),
+    ],
+)
+def test_where_coming_back_may_pay(prices: dict[str, float], caches: bool) -> None:
+    """Unless the cache is known to save nothing."""
+    assert candidate_of({"litellm_params": {"model": "openai/own", **prices}}).caches is caches
+
+
+def test_ahead_of_litellms_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours moves before the check, others keep their order, and lists that are being walked through do not change."""
+    ours, other = CustomLogger(), CustomLogger()
+    check = DeploymentAffinityCheck(litellm.DualCache(), 60, True, True)
+    for before, after in (
+        ([other, check, ours], [other, ours, check]),
+        ([ours, other, check], [ours, other, check]),
+        ([other, check], [other, check]),
+        (["prometheus", other, ours], ["prometheus", other, ours]),
+    ):
+        given: list[Any] = list(before)
+        monkeypatch.setattr(litellm, "callbacks", given)
+        put_ahead(ours)
+        assert litellm.callbacks == after
+        assert given == before
