@@ -119,7 +119,7 @@ class AdaptiveRule:
     burst_pause_max_s: float = 43_200.0
     """Where the doubling ends."""
     caller_share: float = 0.5
-    """Share of a deployment's calls in a window up to which one caller's count; the excess is scaled down."""
+    """Share of a deployment's calls, and of its failures, in a window up to which one caller's count."""
     lone_caller_share: float = 0.95
     """A caller with more of a whole model group's calls than this counts in full: there is nobody to protect."""
     case_mix_calls: float = 50.0

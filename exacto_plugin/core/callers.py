@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TOLERATED = 3.0
+"""Failures of one caller that always count. So few convict nobody: 3 of 20 calls, the fewest that derank, are no proof
+against the least threshold (2 %, at the shortest window's tail of 0.0001)."""
+
+
 def concentration(
     calls: NDArray[np.integer], bad: NDArray[np.integer], largest_share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Factors on calls and bad calls after which no caller has more than ``largest_share`` of the calls.
+    """Factors on calls and bad calls after which no caller has more than ``largest_share`` of either.
+
+    The calls alone would not do: half of the evidence, all of it bad, convicts anybody. Where a deployment fails for
+    everybody, nobody has half of the failures, and nothing changes.
 
     Args:
         calls: of shape ``[window, caller number, row]``, as is ``bad``.
@@ -27,19 +35,30 @@ def concentration(
         Two factors per window and row, 1 where nobody is too large or nothing was counted. With a single caller they
         are 0.
     """
+    factor, factor_bad = np.ones(calls[:, 0].shape), np.ones(calls[:, 0].shape)
+    if largest_share >= 1:
+        return factor, factor_bad
+    ratio = largest_share / (1 - largest_share)
     total, largest = calls.sum(axis=1, dtype=np.int64), calls.max(axis=1)
-    factor, factor_bad = np.ones(total.shape), np.ones(total.shape)
-    others = total - largest
-    allowed = np.inf if largest_share >= 1 else others * largest_share / (1 - largest_share)
-    excess = np.maximum(0.0, largest - allowed)
-    windows, rows = np.nonzero(excess)
+    total_bad, largest_bad = bad.sum(axis=1, dtype=bad.dtype), bad.max(axis=1)
+    too_bad = largest_bad > np.maximum(TOLERATED, (total_bad - largest_bad) * ratio)
+    windows, rows = np.nonzero(too_bad | (largest > (total - largest) * ratio))
     if len(rows):
-        beyond, total, largest = excess[windows, rows], total[windows, rows], largest[windows, rows]
-        theirs = bad[windows, :, rows]
-        total_bad = theirs.sum(axis=-1)
-        largest_bad = theirs[np.arange(len(rows)), calls[windows, :, rows].argmax(axis=-1)]
-        kept = 1 - beyond / largest
-        factor[windows, rows] = (total - beyond) / total
-        with np.errstate(invalid="ignore", divide="ignore"):
-            factor_bad[windows, rows] = np.where(total_bad > 0, (total_bad - largest_bad * (1 - kept)) / total_bad, 1.0)
+        found = _limited(calls[windows, :, rows], bad[windows, :, rows].astype(np.float64), ratio)
+        factor[windows, rows], factor_bad[windows, rows] = found
     return factor, factor_bad
+
+
+def _limited(
+    calls: NDArray[np.integer], bad: NDArray[np.float64], ratio: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The factors where somebody is too large; input ``[case, caller number]``."""
+    cases, top = np.arange(len(calls)), calls.argmax(axis=-1)
+    total, largest, total_bad = calls.sum(axis=-1), calls[cases, top], bad.sum(axis=-1)
+    counted = np.minimum(largest, (total - largest) * ratio)
+    bad[cases, top] *= counted / largest
+    left, most = bad.sum(axis=-1), bad.max(axis=-1)
+    counted_bad = np.minimum(most, np.maximum(TOLERATED, (left - most) * ratio))
+    with np.errstate(invalid="ignore"):
+        factor_bad = np.where(total_bad > 0, (left - most + counted_bad) / total_bad, 1.0)
+    return (total - largest + counted) / total, factor_bad

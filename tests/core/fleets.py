@@ -41,7 +41,7 @@ class Fleet:
         self.now = START
         self.draw = np.random.default_rng(seed)
         self.transitions: list[Transition] = []
-        self.calls = self.failed = self.probes = self.requests = 0
+        self.calls = self.failed = self.probes = self.requests = self.fed = 0
         self.engine.observe_peers("g", self.names, self.now, capacities=capacities or {})
         self.engine.recompute(self.now)
 
@@ -55,9 +55,10 @@ class Fleet:
         cells: dict[int, int] = {}
         for number in range(calls):
             bad = number < failed
-            by = number % CALLERS if caller is None else caller
+            by = (self.fed + number) % CALLERS if caller is None else caller
             for cell in (int(Kind.CALLERS) * BINS + by * 2 + bad, int(Kind.CASE_MIX) * BINS + complexity * 4 + bad):
                 cells[cell] = cells.get(cell, 0) + 1
+        self.fed += calls
         counts = {Count.ANSWERED: calls, Count.OFFERED: calls, Count.CALLED: calls, Count.SCHEMA_MISMATCH: failed}
         self.engine.add("g", name, counts, cells, self.now)
 

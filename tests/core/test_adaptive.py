@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.callers import concentration
 from exacto_plugin.core.evidence import calls_and_bad, surprises
 from exacto_plugin.core.model import Candidate, Mode, Outcome, Policy, ReasonCode, Signal, Sort, Tier
 from exacto_plugin.core.ordering import Ask
@@ -199,17 +200,41 @@ def test_the_design_effect_of_independent_and_of_clustered_calls() -> None:
         assert surprise.sum() / pairs.sum() == pytest.approx(expected, rel=0.4)
 
 
-def test_one_caller_cannot_derank() -> None:
-    """Sixty failures of one key beside forty good calls of others count as forty; a lone key counts in full."""
-    shared, lone = Fleet([0.0, 0.0]), Fleet([0.0, 0.0])
-    shared.feed("d0", 400, 0)
-    shared.feed("d1", 400, 0)
-    shared.feed("d1", 4000, 40, caller=3)
+@pytest.mark.parametrize("failed", [40, 400, 4000])
+def test_one_caller_cannot_derank(failed: int) -> None:
+    """However many of its 4,000 calls fail beside 400 good ones of others; the deployment even stays verified."""
+    fleet = Fleet([0.0, 0.0])
+    fleet.feed("d0", 400, 0)
+    fleet.feed("d1", 400, 0)
+    fleet.feed("d1", 4000, failed, caller=3)
+    assert fleet.judge() == {"d0": GOOD, "d1": GOOD}
+    assert fleet.engine.snapshot.groups["g"].verdicts["d1"].reasons[0].samples < 900
+
+
+def test_two_callers_can_derank_and_a_lone_one_too() -> None:
+    """A deployment that fails for everybody is found whatever the callers' sizes; a lone key counts in full."""
+    fleet = Fleet([0.0] * 3)
+    fleet.feed("d0", 400, 0)
+    fleet.feed("d1", 300, 75, caller=3)
+    fleet.feed("d1", 100, 25, caller=4)
+    fleet.feed("d2", 400, 100)
+    assert fleet.judge() == {"d0": GOOD, "d1": DERANKED, "d2": DERANKED}
+    lone = Fleet([0.0, 0.0])
     lone.feed("d0", 400, 0, caller=3)
     lone.feed("d1", 400, 80, caller=3)
-    assert shared.judge()["d1"] is not DERANKED
-    assert shared.engine.snapshot.groups["g"].verdicts["d1"].reasons[0].samples < 900
     assert lone.judge()["d1"] is DERANKED
+
+
+def test_what_one_caller_counts() -> None:
+    """No more than the others together, of the calls and of the failures; a few failures always count."""
+    calls = np.array([[100, 0, 0], [50, 50, 0], [300, 50, 50], [10, 10, 10], [10, 10, 10], [0, 0, 0]])
+    bad = np.array([[20, 0, 0], [10, 10, 0], [60, 10, 10], [10, 2, 0], [2, 0, 0], [0, 0, 0]])
+    factor, factor_bad = concentration(calls.T[np.newaxis], bad.T[np.newaxis], 0.5)
+    assert factor[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 1.0, 1.0, 1.0])
+    # Of the fourth row's 12 failures the first caller's 10 count as 3.
+    assert factor_bad[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 5 / 12, 1.0, 1.0])
+    for column in concentration(calls.T[np.newaxis], bad.T[np.newaxis], 1.0):
+        assert column[0].tolist() == [1.0] * 6
 
 
 def test_hard_requests_raise_a_threshold() -> None:
