@@ -43,7 +43,7 @@ STRICT = "adaptive,peer_cap=0.03"
 WARM_H = 24.0
 """Hours of ``warm`` runs in which tiers are only observed, so that all deployments have data when they are applied."""
 INTERVAL_S = 300.0
-EVENT_RATES = (1.0, 10.0, 100.0, 1000.0)
+EVENT_RATES = (1.0, 10.0, 30.0, 100.0, 1000.0)
 SMALL = ("two-deployments", "three-deployments")
 
 AIMS = {
@@ -91,6 +91,7 @@ class Found:
 def jobs(quick: bool, reps: int) -> list[Job]:
     """Everything to run, dearest first."""
     reps, hours = (2, 36.0) if quick else (reps, 96.0)
+    fewer = -(-reps // 2)
 
     def populations(
         rpm: float, names: Sequence[str] = POPULATIONS, observe_h: float = 0.0
@@ -110,20 +111,20 @@ def jobs(quick: bool, reps: int) -> list[Job]:
     ]
     null = [(name, name, {"hours": 24.0 if quick else 72.0}) for name in ("null-independent", "null-clustered")]
     return [
-        Job("1", "adaptive", reps * 2, populations(1.0)),
+        Job("1", "adaptive", fewer, populations(1.0)),
         Job("100", "adaptive", reps, populations(100.0)),
-        Job("10", "adaptive", reps, populations(10.0)),
-        Job("null", "adaptive", 4, null),
-        Job("events", "adaptive", reps, [events(rpm) for rpm in EVENT_RATES]),
+        Job("10", "adaptive", fewer, populations(10.0)),
+        Job("null", "adaptive", reps, null),
+        Job("events", "adaptive", fewer, [events(rpm) for rpm in EVENT_RATES]),
         Job("1000", "adaptive", min(4, reps), populations(1000.0, POPULATIONS[2:4])),
         Job("100", "openrouter", reps, populations(100.0)),
         Job("warm", "openrouter", reps, populations(100.0, observe_h=WARM_H)),
-        Job("null", "openrouter", 4, null),
+        Job("null", "openrouter", reps, null),
         Job("100", STRICT, reps, populations(100.0, POPULATIONS[:1])),
-        Job("events", "openrouter", reps, [events(rpm) for rpm in EVENT_RATES[1:3]]),
-        Job("phi", "adaptive", reps * 2, [events(100.0), events(100.0, **clustered)]),
-        Job("small", "adaptive", reps, small),
-        Job("small", "openrouter", reps, small),
+        Job("events", "openrouter", fewer, [events(rpm) for rpm in (10.0, 100.0)]),
+        Job("phi", "adaptive", reps, [events(100.0), events(100.0, **clustered)]),
+        Job("small", "adaptive", fewer, small),
+        Job("small", "openrouter", fewer, small),
     ]
 
 
@@ -294,7 +295,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2 repetitions, short: only to see that it runs")
-    parser.add_argument("--reps", type=int, default=5, help="repetitions of most runs (default: 5)")
+    parser.add_argument("--reps", type=int, default=12, help="repetitions, of some half as many (default: 12)")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
     began = time.monotonic()

@@ -205,11 +205,9 @@ class AdaptiveJudge:
             np.where(change.newly, nothing, memory.burst_at[slots]),
             np.where(change.newly, nothing, memory.burst_from[slots]),
         )
-        found = tuple(
-            np.where(change.newly, 0.0, column[slots])
-            for column in (evidence.burst_calls, evidence.burst_bad, evidence.last_calls, evidence.last_bad)
-        )
-        pauses, demand = exploring.paused(self._now, before, (found[0], found[1], found[2], found[3]), self._rule)
+        calls = np.where(change.newly, 0.0, evidence.burst_calls[slots])
+        bad = np.where(change.newly, 0.0, evidence.burst_bad[slots])
+        pauses, demand = exploring.paused(self._now, before, (calls, bad), self._rule)
         deranked = change.cause > 0
         return pauses, demand._replace(burst=demand.burst & deranked, steady=demand.steady & deranked)
 

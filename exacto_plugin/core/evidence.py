@@ -120,8 +120,6 @@ _SHAPES = {
     "fresh_calls": (),
     "fresh_bad": (),
     "fresh_from": (),
-    "last_calls": (),
-    "last_bad": (),
     "burst_calls": (),
     "burst_bad": (),
 }
@@ -160,11 +158,8 @@ class Evidence:
     """Of deranked ones: the most recent calls, the bad ones among them and when they began."""
     fresh_bad: Floats
     fresh_from: Floats
-    last_calls: Floats
-    """Of deranked ones: the last burst's worth of calls and the bad ones."""
-    last_bad: Floats
     burst_calls: Floats
-    """Of deranked ones: calls since the burst in progress began, and the bad ones."""
+    """Of deranked ones: calls since the trial in progress began, and the bad ones."""
     burst_bad: Floats
 
     def __init__(self) -> None:
@@ -217,8 +212,6 @@ class Evidence:
     def _measure_deranked(self, slots: NDArray[np.intp], history: Tiles, memory: Memory, rule: AdaptiveRule) -> None:
         wanted = rule.fresh_calls * memory.phi[slots]
         self.fresh_calls[slots], self.fresh_bad[slots], self.fresh_from[slots] = history.latest(wanted)
-        last = np.full(len(slots), float(rule.burst_calls))
-        self.last_calls[slots], self.last_bad[slots], _ = history.latest(last)
         begun = np.nan_to_num(memory.burst_from[slots], nan=np.inf)
         burst = history.since(begun)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)

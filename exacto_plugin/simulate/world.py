@@ -127,15 +127,20 @@ class World:
         return np.asarray(np.where(wanted, self.price, np.inf).argmin(axis=1))
 
     def _prices(self, scenario: Scenario, providers: Sequence[Provider], seed: int) -> NDArray[np.float64]:
-        """Given prices as they are, the others lognormal and, with rho, coupled to the rank in quality."""
+        """Given prices as they are, the others lognormal and, with rho, coupled to the rank in quality.
+
+        One draw serves as many repetitions as there are providers, handed on by one place each time: everybody is the
+        cheapest once, so that a mean over repetitions depends less on who happened to be cheap.
+        """
         failure = self.failure_rate()[0]
         rank = failure.argsort(kind="stable").argsort(kind="stable").astype(np.float64)
         # Bad ones first, in units of the ranks' own standard deviation.
         goodness = (rank.mean() - rank) / (rank.std() or 1.0)
         sigma, rho = scenario.prices.sigma, scenario.prices.rho
+        count = len(providers)
         chance = np.stack(
             [
-                np.random.default_rng([seed, number, 1]).standard_normal(len(providers))
+                np.roll(np.random.default_rng([seed, number // count, 1]).standard_normal(count), number)
                 for number in range(len(self.present))
             ]
         )
