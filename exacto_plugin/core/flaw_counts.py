@@ -12,7 +12,7 @@ from .blame import BLAME
 from .model import Blame, Flaw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
 _PLACE: Final = {flaw: place for place, flaw in enumerate(Flaw)}
 
@@ -33,9 +33,14 @@ class FlawCounts:
             counts[_PLACE[flaw]] += 1
             self._total[_PLACE[flaw]] += 1
 
-    def keep(self, served: Collection[tuple[str, str]]) -> None:
-        """Forget all but these model groups' deployments; the totals stay."""
-        self._counts = {key: counts for key, counts in self._counts.items() if key in served}
+    def deployments(self) -> set[tuple[str, str]]:
+        """Model group and name of every deployment that a flaw was seen of."""
+        return set(self._counts)
+
+    def forget(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Forget some deployments; the totals stay."""
+        for key in gone:
+            self._counts.pop(key, None)
 
     def of(self, model_group: str, deployment: str) -> dict[Flaw, int]:
         """What was seen of one deployment, without the flaws that never were."""

@@ -33,8 +33,14 @@ _MARKUP: Final = (
     "<|tool_call_end|><|tool_calls_section_end|>",
     '<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>',
     '[TOOL_CALLS][{{"name": "{name}", "arguments": {arguments}}}]',
+    "[TOOL_CALLS]{name}[ARGS]{arguments}",
+    "<\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>{name}<\uff5ctool\u2581sep\uff5c>{arguments}"
+    "<\uff5ctool\u2581call\u2581end\uff5c><\uff5ctool\u2581calls\u2581end\uff5c>",
+    "<tool_call>{name}\n<arg_key>input</arg_key>\n<arg_value>{arguments}</arg_value>\n</tool_call>",
+    "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>",
 )
-"""Raw markup of Kimi K2, of Hermes and Qwen, and of Mistral, which a provider's parser should have taken out."""
+"""Raw markup of Kimi K2, of Hermes and Qwen, of Mistral (old and new), of DeepSeek V3.1, of GLM and of gpt-oss, which a
+provider's parser should have taken out."""
 
 
 class Finish(Enum):

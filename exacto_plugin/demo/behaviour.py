@@ -26,7 +26,7 @@ class Act(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     SCHEMA_MISMATCH = "schema_mismatch"
     TEXT = "text"
-    """Tools were offered and are not used."""
+    """Tools were offered and are not used, not even where the request demands a call."""
     EMPTY_ARGUMENTS = "empty_arguments"
     """``""`` instead of a JSON object."""
     LEAKED_MARKUP = "leaked_markup"

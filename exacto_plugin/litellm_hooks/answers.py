@@ -71,6 +71,35 @@ def answer_of(kwargs: Mapping[str, Any], response: Any) -> Answer:
     return Answer(calls, skip, ending, _has_duplicate_ids(response), others)
 
 
+def texts_of(response: Any) -> Iterator[str]:
+    """Everything that an answer says beside its calls, piece by piece.
+
+    What it thought counts only when it neither said nor called anything else: a call that is rehearsed there and then
+    made is none that leaked, but parsers also lose calls behind an unclosed thought.
+    """
+    spoken = [text for text in _spoken(response) if text.strip()]
+    yield from spoken
+    if not spoken and next(_calls(response), None) is None:
+        for choice in getattr(response, "choices", None) or ():
+            thought = getattr(getattr(choice, "message", None), "reasoning_content", None)
+            if isinstance(thought, str):
+                yield thought
+
+
+def _spoken(response: Any) -> Iterator[str]:
+    contents = [
+        getattr(getattr(choice, "message", None), "content", None)
+        for choice in getattr(response, "choices", None) or ()
+    ]
+    contents += [_parts(item) for item in _get(response, "output") or () if _get(item, "type") == "message"]
+    contents.append(_blocks(response))
+    for content in contents:
+        if isinstance(content, str):
+            yield content
+        elif isinstance(content, list):
+            yield from (text for part in content if isinstance(text := _get(part, "text"), str))
+
+
 def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
     if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
         return Ending.CLIENT_LEFT

@@ -244,6 +244,7 @@ class Runtime:
             self.faults.guarded("router", functools.partial(self.prepare_router, router), None)
         providers: dict[str, str] = {}
         served: set[tuple[str, str]] = set()
+        flawed = self.flaws.deployments()  # those that answer for the first time meanwhile are not gone
         for group in self.engine.groups():
             router, deployments = self._serving(group)
             candidates = [candidate_of(deployment, group) for deployment in deployments]
@@ -257,7 +258,7 @@ class Runtime:
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         self.providers = providers
         self.token_use.keep(served)
-        self.flaws.keep(served)
+        self.flaws.forget(flawed - served)
 
     def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
         average = functools.partial(self.token_use.average, group)

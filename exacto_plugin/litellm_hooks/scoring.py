@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.blame import Attribution, attribute
 from exacto_plugin.core.evaluation import worst
+from exacto_plugin.core.markup import has_leaked_call
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.answers import answer_of
+from exacto_plugin.litellm_hooks.answers import answer_of, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
@@ -54,7 +55,7 @@ class Scoring:
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, _model_info(kwargs))
-        evaluations, attribution = self._judged(kwargs, tools, answer)
+        evaluations, attribution = self._judged(kwargs, tools, answer, response)
         self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip in _NOT_AN_ANSWER:
             self._runtime.telemetry.request(answer.skip)
@@ -92,15 +93,17 @@ class Scoring:
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
     def _judged(
-        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer
+        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
         """The verdicts on an answer's calls and whose fault its flaws are; nothing without tools."""
         if not tools or answer.skip not in _ATTRIBUTED:
             return (), Attribution()
         evaluations: tuple[Evaluation, ...] = ()
+        leaked = False
         if not answer.skip:
             evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
-        return evaluations, attribute(asked_of(kwargs, tools), answer.reply(), evaluations)
+            leaked = any(has_leaked_call(text, tools) for text in texts_of(response))
+        return evaluations, attribute(asked_of(kwargs, tools), answer.reply(leaked=leaked), evaluations)
 
     def failed(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
         """Record one failed attempt; a failure that LiteLLM reports twice counts once.

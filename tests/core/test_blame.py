@@ -169,8 +169,9 @@ def test_counts_are_kept_by_deployment() -> None:
     counts.add("kimi", "b", (Flaw.TRUNCATED,))
     assert counts.of("kimi", "a") == {Flaw.INVALID_JSON: 2, Flaw.DUPLICATE_ID: 1}
     assert counts.of("glm", "a") == {}
-    counts.keep({("kimi", "a")})
-    assert (counts.of("kimi", "a"), counts.of("kimi", "b")) != ({}, {})
+    assert counts.deployments() == {("kimi", "a"), ("kimi", "b")}
+    counts.forget([("kimi", "b"), ("kimi", "never seen")])
+    assert counts.of("kimi", "a") == {Flaw.INVALID_JSON: 2, Flaw.DUPLICATE_ID: 1}
     assert counts.of("kimi", "b") == {}
     assert counts.total[Flaw.TRUNCATED] == 1
     assert counts.by_blame == {PROVIDER: 3, CALLER: 0, LIMIT: 1, CLIENT: 0}

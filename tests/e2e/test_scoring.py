@@ -40,10 +40,22 @@ KINDS = (
     Kind(Act.MISSING_CALL, "lost", {}),
     Kind(Act.DUPLICATE_IDS, "valid", {"valid": 2}),
     Kind(Act.TRUNCATED, "cut_short", {}),
+    Kind(Act.LEAKED_MARKUP, "lost", {}),
 )
+FLAWS = {
+    Act.INVALID_JSON: ("invalid_json", "provider"),
+    Act.UNKNOWN_NAME: ("unknown_name", "provider"),
+    Act.SCHEMA_MISMATCH: ("schema_mismatch", "provider"),
+    Act.MISSING_CALL: ("missing_call", "provider"),
+    Act.DUPLICATE_IDS: ("duplicate_id", "provider"),
+    Act.TRUNCATED: ("truncated", "limit"),
+    Act.LEAKED_MARKUP: ("leaked_markup", "provider"),
+}
+"""What is wrong with each kind of answer, and who is to blame."""
 MODES = {"whole": False, "streamed": True}
 ALONE = ("cached", "redacted", "left", "paced-whole", "paced-streamed", "plain", "broken-schema", "checked", "moved")
-GROUPS = [*(f"{kind.act.value}-{mode}" for kind in KINDS for mode in MODES), *ALONE]
+ASKING = ("required-ignored", "named-ignored", "named-done", "auto-text", "unoffered-named", "orphan-result")
+GROUPS = [*(f"{kind}-{mode}" for kind in (*(kind.act.value for kind in KINDS), *ASKING) for mode in MODES), *ALONE]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +108,10 @@ def _calls(probe: Probe, group: str) -> dict[str, float]:
     return probe.metric("exacto_tool_call_evaluations_total", "exacto_tool_call_outcome", exacto_model_group=group)
 
 
+def _flaws(probe: Probe, group: str) -> dict[str, float]:
+    return probe.metric("exacto_answer_flaws_total", "exacto_answer_flaw", exacto_model_group=group)
+
+
 def _requests(probe: Probe, outcome: str) -> float:
     return probe.metric("exacto_requests_total", exacto_request_outcome=outcome).get("", 0.0)
 
@@ -123,6 +139,38 @@ def test_every_answer_is_counted_as_what_it_is(
     assert _attempts(probe, group) == 1
     bad = int(bool(calls) and "valid" not in calls)
     eventually(lambda: judged(proxy, group), (int(bool(calls)), bad))
+    if kind.act in FLAWS:
+        flaw, blame = FLAWS[kind.act]
+        assert _flaws(probe, group) == {flaw: 1}
+        assert probe.metric("exacto_answer_flaws_total", "exacto_blame", exacto_model_group=group) == {blame: 1}
+        assert (verdict(proxy, group) or {})["flaws"] == {flaw: 1}
+
+
+NAMED = {"type": "function", "function": {"name": "get_weather"}}
+UNOFFERED = {"type": "function", "function": {"name": "nothing"}}
+ORPHAN = [*MESSAGES, {"role": "tool", "tool_call_id": "x", "content": "sunny"}]
+ASKED: dict[str, tuple[Act, dict[str, Any], dict[str, float]]] = {
+    "required-ignored": (Act.TEXT, {"tool_choice": "required"}, {"ignored_choice": 1}),
+    "named-ignored": (Act.TEXT, {"tool_choice": NAMED}, {"ignored_choice": 1}),
+    "named-done": (Act.VALID, {"tool_choice": NAMED}, {}),
+    "auto-text": (Act.TEXT, {"tool_choice": "auto"}, {}),
+    "unoffered-named": (Act.TEXT, {"tool_choice": UNOFFERED}, {"contradictory_choice": 1}),
+    "orphan-result": (Act.INVALID_JSON, {"messages": ORPHAN}, {"invalid_json": 1, "broken_history": 1}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", ASKING)
+def test_what_was_asked_decides_who_is_to_blame(
+    proxy: Proxy, providers: SimulatedProviders, probe: Probe, case: str, mode: str
+) -> None:
+    """A demanded call that does not come is the provider's fault; what follows a contradictory request is not."""
+    group = f"{case}-{mode}"
+    act, asked, flaws = ASKED[case]
+    providers.control.behave(group, next=[act])
+    ask(proxy.client(), group, stream=MODES[mode], **asked)
+    eventually(lambda: _attempts(probe, group), 1)
+    eventually(lambda: _flaws(probe, group), flaws)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -137,6 +185,7 @@ def test_a_content_filter_is_nobodys_bad_call(
     ask(proxy.client(), f"filtered-{mode}", stream=MODES[mode])
     eventually(lambda: _requests(probe, "cut_short"), before + 1)
     assert _calls(probe, f"filtered-{mode}") == {}
+    assert _flaws(probe, f"filtered-{mode}") == {"filtered": 1}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -183,6 +232,7 @@ def test_a_client_that_leaves_blames_nobody(proxy: Proxy, providers: SimulatedPr
                 break
     eventually(lambda: _requests(probe, "client_disconnect"), 1)
     assert _calls(probe, "left") == {}
+    assert _flaws(probe, "left") == {"disconnected": 1}
     providers.control.behave("left", always=None)
     ask(proxy.client(), "left")
     eventually(lambda: judged(proxy, "left"), (1, 0))
@@ -234,6 +284,7 @@ def test_a_schema_that_is_none_blames_nobody(proxy: Proxy, providers: SimulatedP
     providers.control.behave("broken-schema", arguments='{"anything": 1}')
     ask(proxy.client(), "broken-schema", tools=False, extra_body={"tools": [broken]})
     eventually(lambda: _calls(probe, "broken-schema"), {"valid": 1})
+    assert _flaws(probe, "broken-schema") == {"broken_schema": 1}
 
 
 def test_health_checks_are_not_traffic(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> None:

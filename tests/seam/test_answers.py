@@ -11,7 +11,7 @@ from litellm.types.llms.openai import ResponsesAPIResponse
 
 from exacto_plugin.core.blame import Ending
 from exacto_plugin.core.evaluation import ToolCall
-from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check
+from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,6 +132,20 @@ def test_items_of_responses(output: Any, answer: Answer) -> None:
     """What the provider runs itself is no call to be judged; free-text calls and refusals are told apart."""
     made = ResponsesAPIResponse.model_construct(id="r", created_at=1, output=output, status="completed")
     assert answer_of({}, made) == answer
+
+
+def test_what_is_said_beside_calls() -> None:
+    """Text in every form; thoughts only where there is nothing else, since a rehearsed call is none that leaked."""
+    said = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
+    made = ResponsesAPIResponse.model_construct(output=[{"type": "reasoning", "content": [{"text": "Hm"}]}, *said])
+    assert [*texts_of(made)] == ["Hi"]
+    assert [*texts_of(ANTHROPIC)] == ["Let me see."]
+    assert [*texts_of(chat(CALL, content="Hi"))] == ["Hi"]
+    assert [*texts_of(None)] == []
+    for content, calls, texts in (("", (), ["Hm"]), (" ", (), ["Hm"]), ("Hi", (), ["Hi"]), (None, (CALL,), [])):
+        thinking: Any = chat(*calls, content=content)
+        thinking.choices[0].message.reasoning_content = "Hm"
+        assert [*texts_of(thinking)] == texts
 
 
 def test_a_filter_is_told_from_a_length() -> None:
