@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from exacto_plugin.core.policy import Slug, split_slug
 from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.partition import by_best
 from exacto_plugin.litellm_hooks.refusal import told_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 
@@ -128,9 +130,12 @@ class ExactoMiddleware:
                 resolve,
                 preferences=self._runtime.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
+                ranked=partial(by_best, self._runtime, router, body.get("provider")),
             )
             if slug is not None:
-                self._take(scope, state, asked if isinstance(asked, str) else before["models"][0], slug)
+                listed = (one for one in (asked, *(before.get("models") or ())) if isinstance(one, str))
+                requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
+                self._take(scope, state, requested, slug)
         state.fallbacks = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None

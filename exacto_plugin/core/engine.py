@@ -8,6 +8,8 @@ what it holds is safe from any. Which rule decides is the preset's business.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +18,7 @@ import numpy as np
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
 from exacto_plugin.core.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.pace import levelled, no_pace, recent_pace, wider
+from exacto_plugin.core.percentiles import Percentiles, Watched
 from exacto_plugin.core.purse import Purse
 from exacto_plugin.core.rosters import Rosters
 from exacto_plugin.core.slots import Slots
@@ -26,7 +29,7 @@ from exacto_plugin.core.window import ROWS, Retention, Windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.model import BenchmarkScores, Decision, Sample, Tier
+    from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample, Tier
     from exacto_plugin.core.tally import Count
     from exacto_plugin.core.tiers import Block, Preset
 
@@ -87,6 +90,7 @@ class Engine:
         self._stamp = 0
         self._running: object = None
         self._purse = Purse()
+        self._watched = Watched()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self._transitions: tuple[Transition, ...] = ()
 
@@ -193,6 +197,10 @@ class Engine:
         if scores is not None:
             self._scores[model_group] = scores
 
+    def watch(self, model_group: str, now: float) -> None:
+        """Somebody asks for percentiles of a model group: snapshots tell them for the next hour."""
+        self._watched.ask(model_group, now)
+
     def record(self, sample: Sample) -> None:
         """Count one finished answer or failed attempt."""
         if sample.probe:
@@ -259,7 +267,7 @@ class Engine:
             yield
             if self._running is not running:
                 return
-        self._publish(found, now)
+        self._publish(found, now, self._paces(found, now))
         yield from self._forget_absent(now)
 
     def _slot(self, model_group: str, deployment: str) -> int:
@@ -290,7 +298,20 @@ class Engine:
         ]
         return Portion(findings, groups, transitions)
 
-    def _publish(self, found: Iterable[Portion], now: float) -> None:
+    def _paces(self, found: Iterable[Portion], now: float) -> dict[str, dict[str, RecentPace]]:
+        """Percentiles for the groups that somebody asked about lately."""
+        watched = set(self._watched.current(now))
+        if not watched:
+            return {}
+        percentiles = Percentiles(self._windows.slabs, now)
+        return {
+            group.model_group: percentiles.of(group.verdicts, partial(self._slot, group.model_group))
+            for portion in found
+            for group in portion.groups
+            if group.model_group in watched
+        }
+
+    def _publish(self, found: Iterable[Portion], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
         groups: dict[str, GroupSnapshot] = {}
         transitions: list[Transition] = []
         for portion in found:
@@ -298,6 +319,7 @@ class Engine:
             portion.findings.judgement.settle()
             groups.update((group.model_group, group) for group in portion.groups)
             transitions += portion.transitions
+        groups.update((name, replace(groups[name], paces=told)) for name, told in paces.items())
         # Later than the last one even if the clock was put back, so that no id comes twice.
         self._stamp = max(self._stamp + 1, int(now * 1000))
         self._transitions = tuple(transitions)

@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from exacto_plugin.core.model import Candidate, Filter
+    from exacto_plugin.core.model import Candidate, Filter, Policy
 
 UNKNOWN_QUANTIZATION = "unknown"
 """In ``quantizations``: deployments whose operator declared none. The word is OpenRouter's."""
@@ -74,11 +74,24 @@ _KEEPS: Mapping[str, Callable[..., bool]] = {
     "data_collection": lambda wanted, candidate: candidate.data_collection in wanted,
     "zdr": lambda _wanted, candidate: candidate.zdr,
     "require_parameters": _understands,
+    "order": named_by,
 }
-"""Every filter by name, in the order in which they are applied and told: what it keeps, given its value."""
+"""Every filter by name, in the order in which they are applied and told: what it keeps, given its value. ``order`` is
+one only for requests without fallbacks."""
 
 NAMES: tuple[str, ...] = tuple(_KEEPS)
 """The names of the hard filters, in the order in which they are applied."""
+
+
+def reachable(policy: Policy, candidate: Candidate, asked: Collection[str]) -> bool:
+    """Whether a request may go on to a deployment: without fallbacks, to whom it was sent first, or whom it listed.
+
+    Args:
+        policy: what the request asked for.
+        candidate: one that the hard filters let pass.
+        asked: LiteLLM ids that this walk through the model group was sent to already.
+    """
+    return policy.allow_fallbacks or bool(policy.order) or not asked or candidate.id in asked
 
 
 class Filtered(NamedTuple):

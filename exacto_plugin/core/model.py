@@ -226,6 +226,20 @@ class Verdict:
     """Bad calls of probes that end them until the next recompute."""
 
 
+PERCENTILES = (50, 75, 90, 99)
+"""Percentiles that a preference may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentPace:
+    """Percentiles of one deployment over the last minutes, in the order of ``PERCENTILES``; None: too few answers."""
+
+    throughput: tuple[float, ...] | None = None
+    """Tokens per second that 50, 75, 90 and 99 % of the answers reach."""
+    latency_s: tuple[float, ...] | None = None
+    """Seconds to the first token that 50, 75, 90 and 99 % of the answers do not exceed."""
+
+
 @dataclass(frozen=True, slots=True)
 class GroupSnapshot:
     """The verdicts and references of one model group."""
@@ -237,6 +251,8 @@ class GroupSnapshot:
     """When this group was recomputed."""
     merge_tiers: bool = False
     """True while verified good and insufficient data share the traffic, so that early verdicts do not draw it all."""
+    paces: Mapping[str, RecentPace] = field(default_factory=dict)
+    """Percentiles by deployment; only of groups that somebody asked about lately."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ picked now; who is picked inside it is LiteLLM's own routing strategy's business
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.filters import matches
@@ -24,6 +24,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
+from exacto_plugin.core.wishes import by_preference, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -60,6 +61,10 @@ def _always(deployment: str) -> bool:
     return True
 
 
+def _never(deployment: str) -> bool:
+    return False
+
+
 def decide(
     ask: Ask,
     snapshot: Snapshot,
@@ -79,6 +84,10 @@ def decide(
     Returns:
         A decision whose pool is a non-empty subset of the candidates whenever there are candidates.
     """
+    if ask.policy.preferences and ask.policy.sort is not Sort.ORDER:
+        classes = by_preference(ask.policy.preferences, ask.candidates, snapshot.groups.get(ask.model_group))
+        if len(classes) > 1:
+            return _preferred(ask, classes, snapshot, draw)
     sort = ask.policy.sort
     if sort is Sort.AUTO and not ask.tools:
         return _untouched(ask, "no_tools")
@@ -88,6 +97,22 @@ def decide(
         return _by_tier(ask, snapshot, draw, may_probe, passed)
     group = snapshot.groups.get(ask.model_group)
     return _by_sort(ask, group, draw)
+
+
+def _preferred(
+    ask: Ask, classes: Sequence[Sequence[Candidate]], snapshot: Snapshot, draw: Callable[[], float]
+) -> Decision:
+    """Each class is ordered for itself; the first one with somebody untried serves, as it would alone."""
+    policy = replace(ask.policy, preferences=())
+    parts = [decide(replace(ask, candidates=one, policy=policy), snapshot, draw, _never) for one in classes]
+    untried = [part for part, one in zip(parts, classes, strict=True) if any(c.id not in ask.tried for c in one)]
+    serving = (untried or parts)[0]
+    ranking: list[Ranked] = []
+    for part in parts:
+        first = ranking[-1].rank + 1 if ranking else 0
+        ranking += [replace(ranked, rank=first + ranked.rank) for ranked in part.ranking]
+    reason = "preferred" if untried else "tried_all"
+    return replace(serving, ranking=tuple(ranking), applied=True, reason=reason)
 
 
 def _untouched(ask: Ask, reason: str) -> Decision:
@@ -154,7 +179,8 @@ def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) ->
 def _may_explore(ask: Ask) -> bool:
     """Probes are first attempts of requests with tools that asked for nothing else and that tiers apply to."""
     policy = ask.policy
-    asked = policy.explicit or policy.curated or policy.sort not in (Sort.AUTO, Sort.EXACTO)
+    asked = policy.explicit or policy.curated or policy.preferences or not policy.allow_fallbacks
+    asked = asked or policy.sort not in (Sort.AUTO, Sort.EXACTO)
     return ask.tools and not asked and ask.mode is Mode.APPLY and ask.in_share and not ask.tried
 
 
@@ -230,6 +256,21 @@ def _by_tier(
 
 def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
     """A full order by the client's list, price, speed or lottery; what is unknown comes last."""
+    ranked = _rank_by(ask, group, _sort_key(ask.policy, group, draw))
+    pool, fresh = _best(ranked, ask.tried)
+    return Decision(
+        ask.policy.sort, tuple(ranked), pool, applied=True, reason="sort" if fresh else "tried_all", preferred=pool
+    )
+
+
+def _sort_key(
+    policy: Policy, group: GroupSnapshot | None, draw: Callable[[], float]
+) -> Callable[[Candidate], tuple[float, ...]]:
+    """What an explicit order puts first is the least by this."""
+
+    def listed(candidate: Candidate) -> tuple[float, ...]:
+        order = policy.order
+        return (float(next((at for at, entry in enumerate(order) if matches(entry, candidate)), len(order))),)
 
     def price(candidate: Candidate) -> tuple[float, ...]:
         return (math.inf if candidate.price is None else candidate.price,)
@@ -248,9 +289,9 @@ def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -
             return (math.inf,)
         return (-math.log(1.0 - draw()) * candidate.price**2,)
 
-    def listed(candidate: Candidate) -> tuple[float, ...]:
-        order = ask.policy.order
-        return (float(next((at for at, entry in enumerate(order) if matches(entry, candidate)), len(order))),)
+    def tier(candidate: Candidate) -> tuple[float, ...]:
+        verdict = _verdict(group, candidate.key)
+        return (float(TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA]),)
 
     keys = {
         Sort.ORDER: listed,
@@ -259,8 +300,15 @@ def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -
         Sort.LATENCY: latency,
         Sort.PRICE_WEIGHTED: lottery,
     }
-    ranked = _rank_by(ask, group, keys[ask.policy.sort])
-    pool, fresh = _best(ranked, ask.tried)
-    return Decision(
-        ask.policy.sort, tuple(ranked), pool, applied=True, reason="sort" if fresh else "tried_all", preferred=pool
-    )
+    return keys.get(policy.sort, tier)
+
+
+def best_place(policy: Policy, candidates: Sequence[Candidate], group: GroupSnapshot | None) -> tuple[float, ...]:
+    """Where the best of these candidates stands, so that model groups can be put in order; the least is the best.
+
+    Soft wishes count first, then the sort. No candidates stand behind everybody.
+    """
+    if not candidates:
+        return (math.inf,)
+    key_of = _sort_key(policy, group, lambda: 0.0)
+    return min((float(judged(policy.preferences, one.key, group)), *key_of(one)) for one in candidates)

@@ -87,3 +87,19 @@ def _cumulative(bins: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.i
     for place in range(1, len(sums)):
         np.add(sums[place - 1], bins[:, place], out=sums[place])
     return sums
+
+
+def quantile(histogram: NDArray[np.float64], share: float) -> float:
+    """The value that ``share`` of a histogram's samples (shape ``[BINS]``) do not exceed; NaN of no samples.
+
+    Inside its bin it is interpolated on the log scale, as in ``medians``.
+    """
+    cumulative = np.cumsum(histogram)
+    total = float(cumulative[-1])
+    if not total:
+        return math.nan
+    rank = min(max(share * total, 0.0), total)
+    place = int(np.searchsorted(cumulative, max(rank, 1e-9)))
+    inside = float(histogram[place])
+    position = place + (rank - float(cumulative[place]) + inside) / inside
+    return math.exp(_LOG_LOWEST + position * _LOG_GAMMA)

@@ -5,7 +5,8 @@ Pure: dictionaries in, dictionaries changed in place; no HTTP and no router.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from typing import Any
 
 from exacto_plugin.core.policy import Resolution, Slug, split_slug
@@ -27,7 +28,12 @@ def _nobody(_model: str) -> bool:
 
 
 def rewrite_body(
-    body: dict[str, Any], resolve: Resolve, *, preferences: bool = True, reads_models: Callable[[str], bool] = _nobody
+    body: dict[str, Any],
+    resolve: Resolve,
+    *,
+    preferences: bool = True,
+    reads_models: Callable[[str], bool] = _nobody,
+    ranked: Callable[[list[Slug]], list[Slug]] = list,
 ) -> Slug | None:
     """Strip what is ours from ``body`` in place.
 
@@ -36,24 +42,34 @@ def rewrite_body(
         resolve: how a name is known to the router.
         preferences: whether clients may send ``provider`` and ``models``; where not, both are dropped.
         reads_models: whether the upstream of a model reads a ``models`` list itself, so that it is left alone.
+        ranked: puts the models of a ``models`` list into the order in which they are tried.
 
     Returns:
         The slug of the request when it carried one of our suffixes, else None. Whether the body changed can be seen
         by comparing: see :func:`needs_rewrite`.
     """
     body.pop(HOP_KEY, None)
-    if not preferences:
-        body.pop("provider", None)
-        body.pop("models", None)
+    forbidden = {HOP_KEY} if preferences else {HOP_KEY, "provider", "models"}
+    for key in forbidden:
+        body.pop(key, None)
     slug = _strip_model(body, resolve)
     fallbacks = body.get("fallbacks")
     if isinstance(fallbacks, list):
-        unforged = [_unforged(entry) for entry in fallbacks]
+        unforged = _own_preferences([_without(entry, forbidden) for entry in fallbacks], body.get("provider"))
         body["fallbacks"] = rewrite_fallbacks(unforged, resolve) if _names_in(unforged) <= MOST_NAMES else unforged
     listed = body.get("models")
     if isinstance(listed, list) and 0 < len(listed) <= MOST_NAMES and all(isinstance(entry, str) for entry in listed):
-        slug = _take_models(body, listed, slug, resolve, reads_models)
+        slug = _take_models(body, listed, slug, resolve, reads_models, ranked)
+    _stay(body, reads_models)
     return slug
+
+
+def _stay(body: dict[str, Any], reads_models: Callable[[str], bool]) -> None:
+    """Without fallbacks, fallbacks that somebody configured are off as well; those that the client listed stand."""
+    provider = body.get("provider")
+    alone = isinstance(provider, dict) and provider.get("allow_fallbacks") is False and not body.get("fallbacks")
+    if alone and isinstance(body.get("model"), str) and not reads_models(body["model"]):
+        body["disable_fallbacks"] = True
 
 
 def needs_rewrite(body: dict[str, Any]) -> bool:
@@ -102,7 +118,12 @@ def _slugs(model: str, resolve: Resolve) -> list[Slug]:
 
 
 def _take_models(
-    body: dict[str, Any], listed: list[str], slug: Slug | None, resolve: Resolve, reads_models: Callable[[str], bool]
+    body: dict[str, Any],
+    listed: list[str],
+    slug: Slug | None,
+    resolve: Resolve,
+    reads_models: Callable[[str], bool],
+    ranked: Callable[[list[Slug]], list[Slug]],
 ) -> Slug | None:
     """OpenRouter's ``models``: the first is asked when ``model`` is missing, the others are fallbacks in order."""
     rest = list(listed)
@@ -113,12 +134,14 @@ def _take_models(
     if reads_models(body["model"]):
         return slug
     del body["models"]
-    asked = (body["model"], slug.suffixes if slug else ())
-    entries = [split_slug(entry, resolve) for entry in rest]
-    hops = [_hop(entry) for entry in entries if (entry.base, entry.suffixes) != asked]
-    if hops and not body.get("fallbacks"):
-        body["fallbacks"] = hops
-    return slug
+    asked = slug or Slug(body["model"])
+    others = [entry for entry in (split_slug(entry, resolve) for entry in rest) if entry != asked]
+    if not others or body.get("fallbacks"):
+        return slug
+    first, *others = ranked([asked, *others])
+    body["model"] = first.base
+    body["fallbacks"] = [_hop(entry) for entry in others]
+    return first if first.suffixes else None
 
 
 def _hop(slug: Slug) -> dict[str, Any]:
@@ -145,6 +168,26 @@ def _names_in(fallbacks: list[Any]) -> int:
     )
 
 
+def fallback_targets(fallbacks: Iterable[Any]) -> set[str]:
+    """The models that a list of fallbacks, in any of LiteLLM's forms, leads to."""
+    targets: set[str] = set()
+    for entry in fallbacks:
+        mapped = isinstance(entry, dict) and _is_mapping_form(entry)
+        for one in chain.from_iterable(entry.values()) if mapped else (entry,):
+            targets.add(str(one.get("model") if isinstance(one, dict) else one))
+    return targets
+
+
+def _own_preferences(fallbacks: list[Any], provider: object) -> list[Any]:
+    """An entry may bring its own ``provider``; since LiteLLM hands an entry's fields on to the next one, each says its
+    own then: what it brings, else the request's.
+    """
+    if not any(isinstance(entry, dict) and "provider" in entry for entry in fallbacks):
+        return fallbacks
+    entries = [{"model": entry} if isinstance(entry, str) else entry for entry in fallbacks]
+    return [{"provider": provider, **entry} if isinstance(entry, dict) else entry for entry in entries]
+
+
 def _is_mapping_form(entry: dict[str, Any]) -> bool:
     return bool(entry) and all(isinstance(names, list) for names in entry.values())
 
@@ -159,9 +202,9 @@ def _carries_suffix(entry: Any, resolve: Resolve) -> bool:
     return HOP_KEY not in entry and _carries_suffix(entry.get("model"), resolve)
 
 
-def _unforged(entry: Any) -> Any:
-    """A client's entry without our key, which only this module writes."""
-    return {key: value for key, value in entry.items() if key != HOP_KEY} if isinstance(entry, dict) else entry
+def _without(entry: Any, keys: Collection[str]) -> Any:
+    """A client's entry without what it may not say; our own key is one that only this module writes."""
+    return {key: value for key, value in entry.items() if key not in keys} if isinstance(entry, dict) else entry
 
 
 def _entry(entry: Any, resolve: Resolve) -> Any:

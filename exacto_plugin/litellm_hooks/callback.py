@@ -13,9 +13,11 @@ from exacto_plugin.litellm_hooks.answers import is_health_check
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
+from exacto_plugin.litellm_hooks.caller_defaults import caller_promise
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
+from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
@@ -41,11 +43,12 @@ def _open_or_refused(
     *_a: Any,
     **_k: Any,
 ) -> list[Any]:
-    """A fault while filtering leaves LiteLLM's list as it is, but for a curated list, which fails closed."""
+    """A fault while filtering leaves LiteLLM's list as it is, but for hard filters, which fail closed."""
     kwargs = request_kwargs if isinstance(request_kwargs, dict) else {}
-    if self.faults.guarded("filter", lambda: self.promises_curated(model, kwargs), False):
+    promise = self.faults.guarded("filter", lambda: self.promised(model, kwargs), None)
+    if promise is not None:
         # From None: LiteLLM writes down what it is raised from, and nobody knows what that quotes.
-        error = ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
+        error = ExactoRefusedError(no_endpoints(model, promise, "could not be evaluated", ()), model)
         raise self.refused(error) from None
     return healthy_deployments
 
@@ -85,8 +88,15 @@ class ExactoCallback(CustomLogger):
         except ExactoRefusedError as error:
             raise self.refused(error) from None
 
-    def promises_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
-        """Whether this attempt may only go to a curated list; asked when the routing itself cannot tell."""
+    def promised(self, model: str, kwargs: Mapping[str, Any]) -> str | None:
+        """A hard filter that this attempt is under, if there is any; asked when the routing itself cannot tell."""
+        settings = self.runtime.settings
+        if self._promises_curated(model, kwargs):
+            return "curated"
+        imposed = next((one.name for one in settings.filters_of(model)), None) or caller_promise(kwargs)
+        return imposed or (client_promise(provider_in(kwargs)) if settings.client_preferences == "allow" else None)
+
+    def _promises_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
         state = CURRENT.get()
         suffixes = kwargs.get(HOP_KEY)
         if isinstance(suffixes, str):
@@ -219,7 +229,15 @@ def _details(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:
     """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
     kwargs.pop(HOP_KEY, None)
-    if ("provider" in kwargs or "models" in kwargs) and not is_openrouter({"litellm_params": kwargs}):
-        kwargs.pop("provider", None)
-        kwargs.pop("models", None)
+    if is_openrouter({"litellm_params": kwargs}):
+        if kwargs.get("provider", kwargs) is None:
+            del kwargs["provider"]
+        return kwargs
+    for name in ("provider", "models"):
+        kwargs.pop(name, None)
+    state, extra = CURRENT.get(), kwargs.get("extra_body")
+    # Of what is in ``extra_body`` only the caller's own: an operator may have put something there for an upstream.
+    asked = None if state is None else state.extra_provider
+    if asked is not None and isinstance(extra, dict) and extra.get("provider") == asked:
+        kwargs["extra_body"] = {key: value for key, value in extra.items() if key != "provider"}
     return kwargs

@@ -50,6 +50,23 @@ class Defaults(NamedTuple):
 NO_DEFAULTS = Defaults()
 
 
+def caller_promise(kwargs: Mapping[str, Any]) -> str | None:
+    """The first hard filter of a caller's key or team, not checked; None without any."""
+    written = {name for block, _ in _blocks(kwargs) if isinstance(block, dict) for name in block}
+    return next((name for name in Limits.model_fields if name in written), None)
+
+
+def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
+    """The blocks of a request's key and team, each with who set it."""
+    return [
+        (block, source)
+        for bucket in (kwargs.get("metadata"), kwargs.get("litellm_metadata"))
+        if isinstance(bucket, dict)
+        for name, source in _SOURCES
+        if isinstance(metadata := bucket.get(name), dict) and (block := metadata.get(BLOCK)) is not None
+    ]
+
+
 class CallerDefaults:
     """Reads the blocks of callers.
 
@@ -68,13 +85,7 @@ class CallerDefaults:
             kwargs: the request as LiteLLM routes it. LiteLLM itself writes the caller's metadata into it, and takes
                 out what clients put there under the same names.
         """
-        found = [
-            (self._block(block), source)
-            for bucket in (kwargs.get("metadata"), kwargs.get("litellm_metadata"))
-            if isinstance(bucket, dict)
-            for name, source in _SOURCES
-            if isinstance(metadata := bucket.get(name), dict) and (block := metadata.get(BLOCK)) is not None
-        ]
+        found = [(self._block(block), source) for block, source in _blocks(kwargs)]
         if not found:
             return NO_DEFAULTS
         sorts = (block.default_sort for block, _ in found if block.default_sort is not None)

@@ -1,8 +1,10 @@
-"""``failover.max_attempts``: how many deployments of a model group one request may try, and after which errors.
+"""How many deployments of a model group one request may try, and after which errors it goes on to the next.
 
-Without it everything here stands aside and LiteLLM's own number of attempts holds. With it, LiteLLM's own retry loop is
-told how long to be and when to go on: also after 402, 404 and errors before the first chunk of a stream, which LiteLLM
-never takes to another deployment by itself; never after 400, which is the caller's. Nothing is retried here.
+By itself LiteLLM's own number of attempts holds and everything here stands aside. A request without fallbacks
+(``provider.allow_fallbacks: false``) ends once everybody it may be sent to was asked. With ``failover.max_attempts``
+LiteLLM's own retry loop is told how long to be and when to go on: also after 402, 404 and errors before the first chunk
+of a stream, which LiteLLM never takes to another deployment by itself; never after 400, which is the caller's. Nothing
+is retried here.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import openai
 from litellm.exceptions import MidStreamFallbackError
 
+from exacto_plugin.core.filters import reachable
+from exacto_plugin.core.model import Policy
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 
@@ -51,13 +55,14 @@ class Failover:
 
     def spent(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
         """Whether a walk has no attempt left: enough were made, nobody is left to try, or the request is at fault."""
-        limit = self.limit
-        if limit is None:
+        limit, policy = self.limit, state.policy or Policy()
+        if limit is None and policy.allow_fallbacks:
             return False
-        if state.walk_over or len(state.attempts) - state.walk_from >= limit:
+        asked = {attempt.candidate.id for attempt in state.attempts[state.walk_from :]}
+        if state.walk_over or (limit is not None and len(state.attempts) - state.walk_from >= limit):
             return True
         tried = state.tried
-        return all(one.id in tried for one in candidates)
+        return all(one.id in tried for one in candidates if reachable(policy, one, asked))
 
     def prepared(self, kept: Sequence[Mapping[str, Any]], state: RequestState) -> list[Mapping[str, Any]]:
         """The untried of ``kept`` (all, when all were tried), each told how long LiteLLM's retry loop shall be.
@@ -90,12 +95,14 @@ class Failover:
         self.failed(error)
         if self.spent(state, state.candidates.values()):
             return False
-        return True if getattr(error, "status_code", None) in _WALKS_ON else None
+        return True if self.limit is not None and getattr(error, "status_code", None) in _WALKS_ON else None
 
     def _walking(self) -> RequestState | None:
-        """The state of a request whose attempts are counted here: there is a limit, and the router picks for it."""
-        state = CURRENT.get() if self.limit is not None else None
-        return state if state is not None and state.policy is not None else None
+        """The state of a request whose attempts are counted here: they are limited, and the router picks for it."""
+        state = CURRENT.get()
+        if state is None or state.policy is None:
+            return None
+        return state if self.limit is not None or not state.policy.allow_fallbacks else None
 
     @staticmethod
     def end() -> NoReturn:
@@ -119,7 +126,7 @@ class Failover:
         Raises:
             Exception: the provider's error, as LiteLLM translates it.
         """
-        if self._walking() is None:
+        if self.limit is None or self._walking() is None:
             return stream
         broken = True
         try:

@@ -16,7 +16,7 @@ from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from exacto_plugin.core.model import Policy
     from exacto_plugin.settings import Settings
@@ -38,7 +38,12 @@ def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_g
 
 
 def policy_of(
-    settings: Settings, group: str, slug: Slug, wishes: ProviderObject, caller: Defaults = NO_DEFAULTS
+    settings: Settings,
+    group: str,
+    slug: Slug,
+    wishes: ProviderObject = NOTHING_ASKED,
+    caller: Defaults = NO_DEFAULTS,
+    sent: Callable[[], tuple[str, ...]] = tuple,
 ) -> Policy:
     """Put together what the client asks for, what its key and team bring, and what is configured.
 
@@ -51,6 +56,7 @@ def policy_of(
         slug: the attempt's slug.
         wishes: the body's ``provider`` object.
         caller: defaults and limits of the key and the team.
+        sent: gives the parameters that the request sends; asked only when all of them must be supported.
     """
     if settings.client_preferences == "deny":
         slug = Slug(slug.base, tuple(suffix for suffix in slug.suffixes if suffix == "exacto"))
@@ -59,16 +65,23 @@ def policy_of(
     policy = resolve_policy(slug, wishes.body_sort, default_sort, wishes.order or ())
     curated = settings.curated_list(group) if policy.curated else None
     filters = (*_curated(curated), *wishes.filters(), *caller.filters, *settings.filters_of(group))
-    if wishes is NOTHING_ASKED and not filters:
-        return policy
+    if wishes is NOTHING_ASKED:
+        return replace(policy, filters=_in_order(filters)) if filters else policy
+    parameters = sent() if wishes.require_parameters else ()
+    filters += (Filter("require_parameters", parameters),) if parameters else ()
+    filters += (Filter("order", wishes.order),) if wishes.order and wishes.allow_fallbacks is False else ()
     return replace(
         policy,
         only=wishes.only or (),
         ignore=wishes.ignore or (),
         allow_fallbacks=wishes.allow_fallbacks is not False,
         preferences=wishes.preferences,
-        filters=tuple(sorted(filters, key=lambda one: NAMES.index(one.name))),
+        filters=_in_order(filters),
     )
+
+
+def _in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
+    return tuple(sorted(filters, key=lambda one: NAMES.index(one.name)))
 
 
 def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:

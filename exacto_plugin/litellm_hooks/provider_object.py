@@ -87,10 +87,26 @@ NOTHING_ASKED = ProviderObject()
 
 
 def provider_in(kwargs: Mapping[str, Any]) -> object:
-    """The ``provider`` object of a request; Python callers may have put it into ``extra_body``."""
-    extra = kwargs.get("extra_body")
+    """The ``provider`` object of a request, wherever it was put."""
     found = kwargs.get("provider")
-    return extra.get("provider") if found is None and isinstance(extra, Mapping) else found
+    return extra_provider(kwargs) if found is None else found
+
+
+def extra_provider(kwargs: Mapping[str, Any]) -> object:
+    """What a Python caller put into ``extra_body``; None without it."""
+    extra = kwargs.get("extra_body")
+    return extra.get("provider") if isinstance(extra, Mapping) else None
+
+
+_PROMISES = ("only", "ignore", "max_price", "quantizations", "data_collection", "zdr", "require_parameters")
+
+
+def client_promise(provider: object) -> str | None:
+    """The first hard filter in a ``provider`` object that was not checked, None without any."""
+    if not isinstance(provider, Mapping):
+        return None
+    asked = [name for name in _PROMISES if provider.get(name) and provider.get(name) != "allow"]
+    return asked[0] if asked else "allow_fallbacks" if provider.get("allow_fallbacks") is False else None
 
 
 def read_provider(provider: object, model_group: str) -> ProviderObject:

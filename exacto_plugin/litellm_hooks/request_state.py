@@ -68,6 +68,8 @@ class RequestState:
     """The request carries fallbacks of its own."""
     may_move: bool = False
     """True when LiteLLM could still move a stream to another deployment after its headers were sent."""
+    extra_provider: object = None
+    """The ``provider`` object that a Python caller put into ``extra_body``, which is not the upstream's to see."""
     tools: bool = False
     in_share: bool = True
     """False when this conversation lies outside ``apply_share``."""

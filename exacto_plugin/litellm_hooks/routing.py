@@ -11,10 +11,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exacto_plugin.core.filters import named_by, passing
+from exacto_plugin.core.filters import passing, reachable
 from exacto_plugin.core.model import Candidate, Decision, Mode, Policy, Tier
 from exacto_plugin.core.ordering import Ask
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
@@ -24,13 +25,15 @@ from exacto_plugin.litellm_hooks.conversation import share_of
 from exacto_plugin.litellm_hooks.failover import Failover
 from exacto_plugin.litellm_hooks.identity import CandidateCache
 from exacto_plugin.litellm_hooks.names import is_openrouter
+from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_parameters
 from exacto_plugin.litellm_hooks.preferences import policy_of, slug_of
-from exacto_plugin.litellm_hooks.provider_object import provider_in, read_provider
+from exacto_plugin.litellm_hooks.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Filter
+    from exacto_plugin.core.policy import Slug
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Deployment = Mapping[str, Any]
@@ -113,27 +116,71 @@ class Routing:
         Raises:
             ExactoRefusedError: a filter left nothing, or the client's preferences are malformed.
         """
-        settings = self._runtime.settings
         hop = hop_of(kwargs)
         state = self.state_for(group, kwargs, hop)
         # OpenRouter reads ``provider`` itself, so it is passed on without our checks.
+        state.extra_provider = extra_provider(kwargs)
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
         slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
-        wishes = read_provider(None if openrouter else provider_in(kwargs), group)
-        state.policy = policy_of(settings, group, slug, wishes, self._callers.of(kwargs))
+        state.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
         state.tools = offers_tools(kwargs)
         state.model_group = group
         self._guarded(lambda: self._affinity.recognise(state, group, kwargs, metadata_of(kwargs), messages))
         state.in_share = self._in_share(group, state)
         self.failover.enter(state, group, kwargs.get(HOP_KEY))
         await self._affinity.keep_bond(state, group, healthy)
-        return await self._passing(state.policy, group, healthy)
+        if state.policy.preferences:
+            self._runtime.engine.watch(group, self._runtime.clock())
+        kept = await self._passing(state.policy, group, healthy)
+        return kept if state.policy.allow_fallbacks else self._staying(state, kept, hop)
+
+    def policy(self, group: str, slug: Slug, kwargs: Mapping[str, Any], *, openrouter: bool) -> Policy:
+        """What an attempt was asked to do, by the client, its key, its team and the settings.
+
+        Args:
+            group: the model group.
+            slug: the attempt's slug.
+            kwargs: the request as LiteLLM routes it.
+            openrouter: whether OpenRouter reads the ``provider`` object itself, so that it is not ours to check.
+
+        Raises:
+            ExactoRefusedError: the ``provider`` object is malformed.
+        """
+        settings = self._runtime.settings
+        unread = openrouter or settings.client_preferences == "deny"
+        wishes = read_provider(None if unread else provider_in(kwargs), group)
+        return policy_of(settings, group, slug, wishes, self._callers.of(kwargs), partial(sent_parameters, kwargs))
+
+    def _staying(self, state: RequestState, kept: list[Deployment], hop: Hop) -> list[Deployment]:
+        """``allow_fallbacks: false``: whoever was asked first (or the listed), and nobody else.
+
+        Raises:
+            ExactoRefusedError: nobody is left, and no attempt's error tells why.
+        """
+        policy, group = state.policy or Policy(), state.model_group
+        asked = {attempt.candidate.id for attempt in state.attempts[state.walk_from :]}
+        # The middleware switches configured fallbacks off; Python callers have no middleware.
+        elsewhere = not hop.same_group and not state.http and self._runtime.falls_back_to(group)
+        left = [] if elsewhere else [one for one in kept if reachable(policy, self._cache.get(one, group), asked)]
+        if left:
+            return left
+        if state.last_error is None or self._runtime.missing_seams:
+            raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
+        state.walk_over = True  # ends with the last attempt's own error where the next deployment would be picked
+        return kept
+
+    def _candidates(self, deployments: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> list[Candidate]:
+        """The candidates, with all that the filters have to know of them."""
+        found = [self._cache.get(deployment, group) for deployment in deployments]
+        if all(one.name != "require_parameters" for one in filters):
+            return found
+        return [_informed(candidate, one) for candidate, one in zip(found, deployments, strict=True)]
 
     async def _passing(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """What the hard filters leave."""
         if not policy.filters or not (healthy or policy.curated):
             return healthy
-        found = passing(policy.filters, [self._cache.get(deployment, group) for deployment in healthy])
+        found = passing(policy.filters, self._candidates(healthy, group, policy.filters))
         if not found.kept:
             raise await self._emptied(policy.filters, found.emptied_by, group)
         kept = {candidate.id for candidate in found.kept}
@@ -150,7 +197,7 @@ class Routing:
 
     async def _emptied(self, filters: Sequence[Filter], last: Filter | None, group: str) -> ExactoRefusedError:
         """404 when nothing configured passes; 429 when what passes is only cooling down."""
-        candidates = [self._cache.get(deployment, group) for deployment in self._runtime.deployments_of(group)]
+        candidates = self._candidates(self._runtime.deployments_of(group), group, filters)
         found = passing(filters, candidates)
         cooling_s = await self._runtime.cooldown_s([c.id for c in found.kept]) if found.kept else None
         told = found.emptied_by or last or filters[0]
@@ -222,7 +269,8 @@ class Routing:
         group = group or state.model_group or str(metadata.get("model_group") or "")
         if known is None:
             known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
-            self._keep_promise(known, group, state, pinned=str(metadata.get("model_group")) == litellm_id)
+            if state.policy is None and metadata.get("model_group") not in (None, litellm_id):
+                self._keep_promises(known, group, state, kwargs)
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
         attempt = Attempt(known, group, tier, routed, bool(decision and decision.explored))
@@ -231,19 +279,27 @@ class Routing:
         state.tools = state.tools or offers_tools(kwargs)
         return state
 
-    def _keep_promise(self, picked: Candidate, group: str, state: RequestState, *, pinned: bool) -> None:
-        """Refuse a pick off a curated list where LiteLLM did not ask ``filter``: its older routing strategies do not.
+    def _keep_promises(self, picked: Candidate, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> None:
+        """Refuse a pick that a hard filter rules out, where LiteLLM's older strategies did not ask ``filter``.
 
         Raises:
-            ExactoRefusedError: the deployment is not on the list.
+            ExactoRefusedError: the deployment may not be asked.
         """
-        if pinned or state.policy is not None or state.slug is None or not state.slug.curated:
-            return
-        allowed = self._runtime.settings.curated_list(group)
-        if allowed is not None and not named_by(allowed, picked):
-            error = ExactoRefusedError(no_endpoints(group, "curated", list(allowed), ()), group)
+        slug = slug_of(group, kwargs, state.slug, same_group=hop_of(kwargs).same_group)
+        policy = self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
+        candidate = _informed(picked, {"litellm_params": kwargs})
+        ruled_out_by = passing(policy.filters, [candidate]).emptied_by
+        if ruled_out_by is not None:
+            error = refused_by(ruled_out_by, group, (), None, expose=self._runtime.settings.expose.providers)
             state.refusals.append(error.refusal)
             raise error
+
+
+def _informed(candidate: Candidate, deployment: Deployment) -> Candidate:
+    """A candidate that knows its parameters: those that the operator declared, else what LiteLLM knows."""
+    if candidate.parameters is not None:
+        return candidate
+    return replace(candidate, parameters=supported_parameters(deployment["litellm_params"]))
 
 
 def _may_move(router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:

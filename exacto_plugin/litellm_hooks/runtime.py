@@ -17,7 +17,7 @@ from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.core.flaw_counts import FlawCounts
 from exacto_plugin.core.token_use import TokenUse
-from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
+from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.identity import candidate_of
@@ -152,6 +152,11 @@ class Runtime:
             if found:
                 return router, found
         return None, []
+
+    def falls_back_to(self, model_group: str) -> bool:
+        """Whether a configured fallback of any model leads to this one."""
+        lists = (getattr(router, name, None) or () for router in self.routers for name in _FALLBACK_LISTS)
+        return any(model_group in fallback_targets(listed) for listed in lists)
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.client import ask, asked, bodies, config, error_of, post, prices
+from tests.e2e.everywhere import ask_everywhere
 from tests.e2e.proxy import Proxy, deployment
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import StartProxy
 
 OPENROUTER = {"model": "openrouter/moonshotai/kimi-k2"}
-OURS = ("provider", "models", "fallbacks", "route")
+OURS = ("provider", "models", "fallbacks", "route", "disable_fallbacks")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def proxies(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Map
         entry("or-one", "routed", **OPENROUTER),
         entry("mixed-or", "mixed", order=2, **OPENROUTER),
         entry("mixed-own", "mixed", order=1, **prices(1, 1)),
+        entry("too-dear", "capped", **prices(2, 2)),
     ]
     router = {"num_retries": 0, "disable_cooldowns": True}
     strict: dict[str, Any] = {
@@ -44,6 +46,8 @@ def proxies(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Map
         "mode": "off",
         "default_sort": "price_weighted",
         "expose": {"providers": False},
+        "ignore": ["nobody"],
+        "model_groups": {"capped": {"ignore": ["nobody"], "max_price": {"prompt": 1}}},
     }
     return {
         "allow": start_proxy(config(model_list, router=router)),
@@ -80,6 +84,17 @@ MALFORMED = [
     ({"sort": 1}, "provider.sort"),
     ({"sort": "price_weighted"}, "provider.sort"),
     ({"sort": "price", "ordr": ["a"]}, "provider.ordr"),
+    ({"sort": {"by": "price", "partition": "all"}}, "provider.sort.partition"),
+    ({"sort": {"by": "cheap"}}, "provider.sort.by"),
+    ({"order": "deepinfra"}, "provider.order"),
+    ({"only": ["a", 1]}, "provider.only[1]"),
+    ({"allow_fallbacks": "no"}, "provider.allow_fallbacks"),
+    ({"max_price": {"prompt": -1}}, "provider.max_price.prompt"),
+    ({"max_price": {"image": 1}}, "provider.max_price.image"),
+    ({"preferred_max_latency": {"p95": 1}}, "provider.preferred_max_latency.p95"),
+    ({"preferred_min_throughput": True}, "provider.preferred_min_throughput"),
+    ({"data_collection": "never"}, "provider.data_collection"),
+    ({"zdr": "yes"}, "provider.zdr"),
     ("deepinfra", "provider"),
     (["deepinfra"], "provider"),
 ]
@@ -108,27 +123,11 @@ def test_malformed_preferences_on_messages(proxy: Proxy, providers: SimulatedPro
     assert "provider.sort" in body["error"]["message"]
 
 
-def _everywhere(proxy: Proxy, model: str, more: dict[str, Any]) -> None:
-    """Ask on every surface, whole and streamed."""
-    client = proxy.client()
-    for stream in (False, True):
-        ask(proxy, model, stream=stream, **more)
-        text: Any = client.completions.create(model=model, prompt="hello", stream=stream, extra_body=more)
-        responses: Any = client.responses.create(model=model, input="hello", stream=stream, extra_body=more)
-        with proxy.anthropic() as anthropic_client:
-            message: Any = anthropic_client.messages.create(
-                model=model, max_tokens=9, messages=MESSAGES, stream=stream, extra_body=more
-            )
-            for answer in (text, responses, message) if stream else ():
-                assert list(answer)
-    client.embeddings.create(model=model, input="hello", extra_body=more)
-
-
 @pytest.mark.parametrize("model", ["kimi", "kimi:exacto", "cheap"])
 def test_nothing_reaches_an_upstream(proxy: Proxy, providers: SimulatedProviders, model: str) -> None:
     """Neither preferences nor keys of ours are sent on, on any surface, for a group and for a pinned deployment."""
     more = {"provider": {"sort": "price"}, "models": ["glm:exacto"], "exacto_suffixes": "floor"}
-    _everywhere(proxy, model, more)
+    ask_everywhere(proxy, model, more)
     seen = providers.control.seen("cheap")
     assert {one["path"].rsplit("/v1/", 1)[1] for one in seen} == {
         "chat/completions",
@@ -203,6 +202,16 @@ def test_denied_preferences_are_ignored(strict: Proxy, providers: SimulatedProvi
         assert ask(strict, "kimi", fallbacks=[entry], stream=stream).policy == "price_weighted"
 
 
+def test_what_the_operator_rules_out_holds_under_deny(strict: Proxy, providers: SimulatedProviders) -> None:
+    """Filters of the settings hold for everybody; what they say is nobody's business here."""
+    with pytest.raises(openai.NotFoundError) as raised:
+        ask(strict, "capped", provider={"only": ["too-dear"]})
+    error = error_of(raised.value)
+    assert error["param"] == "max_price"
+    assert error["message"] == "No deployment of capped is left by max_price (set for this model)."
+    assert asked(providers, ["too-dear"]) == {"too-dear": 0}
+
+
 def test_what_stands_in_every_mode(strict: Proxy, providers: SimulatedProviders) -> None:
     """Neither ``deny`` nor ``mode: off`` takes a curated list away; its refusal names nobody who serves."""
     for slug in ("kimi:exacto", "kimi:exacto:floor") * 6:
@@ -218,7 +227,7 @@ def test_denied_preferences_reach_nobody(strict: Proxy, providers: SimulatedProv
     """Under ``deny`` they are not sent on either, not even to OpenRouter."""
     more = {"provider": {"sort": "price"}, "models": ["glm"]}
     for model in ("kimi:floor", "cheap", "routed", "or-one"):
-        _everywhere(strict, model, more)
+        ask_everywhere(strict, model, more)
     assert bodies(providers, ["or-one"])
     for body in bodies(providers, ["cheap", "dear", "or-one"]):
         assert not [key for key in body if key in OURS or "exacto" in key]

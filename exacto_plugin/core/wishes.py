@@ -1,0 +1,56 @@
+"""Soft wishes about speed and latency: who meets them is tried first, who misses them last, and nobody is ruled out.
+
+Reads the snapshot's percentiles; computes none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import PERCENTILES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exacto_plugin.core.model import Candidate, GroupSnapshot, Preference
+
+_MEETS, _UNKNOWN, _MISSES = range(3)
+
+
+def by_preference(
+    preferences: Sequence[Preference], candidates: Sequence[Candidate], group: GroupSnapshot | None
+) -> list[list[Candidate]]:
+    """The candidates in classes, best first, none of them empty: those that meet every wish, those of which too little
+    is known, those that miss one. Inside a class they keep their order.
+    """
+    classes: tuple[list[Candidate], ...] = ([], [], [])
+    for candidate in candidates:
+        classes[judged(preferences, candidate.key, group)].append(candidate)
+    return [one for one in classes if one]
+
+
+def judged(preferences: Sequence[Preference], deployment: str, group: GroupSnapshot | None) -> int:
+    """The class of a deployment: 0 meets every wish, 1 is not known well enough, 2 misses one."""
+    return max((_judged(wish, deployment, group) for wish in preferences), default=_MEETS)
+
+
+def _judged(wish: Preference, deployment: str, group: GroupSnapshot | None) -> int:
+    value = _measured(wish, deployment, group)
+    if value is None:
+        return _UNKNOWN
+    met = value >= wish.bound if wish.of == "throughput" else value <= wish.bound
+    return _MEETS if met else _MISSES
+
+
+def _measured(wish: Preference, deployment: str, group: GroupSnapshot | None) -> float | None:
+    """The percentile of a deployment that a wish is about; before percentiles were asked for, the median may do."""
+    if group is None:
+        return None
+    pace = group.paces.get(deployment)
+    if pace is not None:
+        told = pace.throughput if wish.of == "throughput" else pace.latency_s
+        return None if told is None else told[PERCENTILES.index(wish.percentile)]
+    verdict = group.verdicts.get(deployment) if wish.percentile == PERCENTILES[0] else None
+    if verdict is None:
+        return None
+    return verdict.throughput if wish.of == "throughput" else verdict.latency_s

@@ -1,0 +1,112 @@
+"""Hard filters: what each keeps, that they commute, and who is told to have left nobody."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exacto_plugin.core.filters import NAMES, keeps, passing, reachable
+from exacto_plugin.core.model import Candidate, Filter, Policy
+
+FIRE = Candidate(
+    "1", "fire", "fireworks_ai/turbo", 9e-6, None, 3e-6, 6e-6, "fp8", "deny", zdr=True, parameters=frozenset({"tools"})
+)
+DARK = Candidate("2", "dark-key", "dark")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fire", "dark"),
+    [
+        ("only", ("Fireworks",), True, False),
+        ("only", ("fireworks/turbo", "nobody"), True, False),
+        ("only", ("fireworks/slow",), False, False),
+        ("only", ("2",), False, True),
+        ("curated", ("dark-key",), False, True),
+        ("order", ("dark",), False, True),
+        ("ignore", ("fire",), False, True),
+        ("ignore", ("fireworks-ai",), False, True),
+        ("max_price", (("prompt", 3.0),), True, False),
+        ("max_price", (("prompt", 9.0), ("completion", 5.9)), False, False),
+        ("quantizations", ("fp8",), True, False),
+        ("quantizations", ("unknown",), False, True),
+        ("data_collection", ("deny",), True, False),
+        ("zdr", ("true",), True, False),
+        ("require_parameters", ("tools",), True, False),
+        ("require_parameters", ("seed", "tools"), False, False),
+    ],
+)
+def test_what_a_filter_keeps(name: str, value: tuple[str, ...], fire: bool, dark: bool) -> None:
+    """What nobody declared, and a price that nobody knows, promises nothing."""
+    assert (keeps(Filter(name, value), FIRE), keeps(Filter(name, value), DARK)) == (fire, dark)
+
+
+PROVIDERS = ("deepinfra", "deepinfra/turbo", "fireworks_ai", "Moonshot AI")
+entries = st.lists(st.sampled_from([*PROVIDERS, "moonshot", "k1", "nobody"]), min_size=1, max_size=3).map(tuple)
+filters = st.lists(
+    st.one_of(
+        st.builds(Filter, st.sampled_from(["curated", "only", "ignore"]), entries),
+        st.builds(Filter, st.just("max_price"), st.floats(0, 5).map(lambda cap: (("prompt", cap),))),
+        st.builds(Filter, st.just("quantizations"), st.sampled_from([("fp8",), ("fp8", "unknown")])),
+        st.builds(Filter, st.just("zdr"), st.just(("true",))),
+        st.builds(Filter, st.just("data_collection"), st.just(("deny",))),
+        st.builds(Filter, st.just("require_parameters"), st.just(("tools",))),
+    ),
+    max_size=4,
+)
+candidates = st.lists(
+    st.builds(
+        Candidate,
+        id=st.uuids().map(str),
+        key=st.sampled_from([f"k{i}" for i in range(4)]),
+        provider=st.sampled_from(PROVIDERS),
+        prompt_price=st.none() | st.floats(0, 1e-5),
+        quantization=st.sampled_from(["", "fp8", "int4"]),
+        data_collection=st.sampled_from(["", "allow", "deny"]),
+        zdr=st.booleans(),
+        parameters=st.none() | st.sampled_from([frozenset({"tools"}), frozenset()]),
+    ),
+    unique_by=lambda c: c.id,
+    max_size=8,
+)
+
+
+@given(filters, candidates, st.randoms())
+def test_filters_commute(some: list[Filter], everybody: list[Candidate], random: object) -> None:
+    """Whatever the order of the filters, the same are left, in the order they came in, and each of them passes all."""
+    found = passing(some, everybody)
+    shuffled = list(some)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert passing(shuffled, everybody).kept == found.kept
+    assert found.kept == [one for one in everybody if all(keeps(filter_, one) for filter_ in some)]
+
+
+@given(filters, candidates)
+def test_only_a_filter_leaves_nobody(some: list[Filter], everybody: list[Candidate]) -> None:
+    """Nobody is left exactly when a filter is named for it, which was asked for and lets none of the last ones pass."""
+    found = passing(some, everybody)
+    assert (found.emptied_by is not None) == (bool(everybody) and not found.kept)
+    if found.emptied_by is not None:
+        earlier = some[: some.index(found.emptied_by)]
+        last = passing(earlier, everybody).kept
+        assert last
+        assert not any(keeps(found.emptied_by, one) for one in last)
+
+
+def test_every_filter_has_its_place() -> None:
+    """The curated list is told first, then names, price and declared properties."""
+    assert NAMES[:4] == ("curated", "only", "ignore", "max_price")
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "reached"),
+    [
+        (Policy(), {"1"}, {"1", "2"}),
+        (Policy(allow_fallbacks=False), set(), {"1", "2"}),
+        (Policy(allow_fallbacks=False), {"1"}, {"1"}),
+        (Policy(allow_fallbacks=False, order=("dark",)), {"1"}, {"1", "2"}),
+    ],
+)
+def test_who_can_be_reached(policy: Policy, asked: set[str], reached: set[str]) -> None:
+    """Without fallbacks whoever was asked first; a list is a filter of its own."""
+    assert {one.id for one in (FIRE, DARK) if reachable(policy, one, asked)} == reached
