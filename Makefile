@@ -9,6 +9,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Extra arguments for the command behind a target: make demo ARGS=--keep, make test ARGS="-k settings",
 # make soak ARGS="--minutes 10".
 ARGS ?=
+# What one test compares verdicts with: tools and answers (its dependencies are not needed), and another validator.
+BFCL := bfcl-eval==2026.3.23
+ORACLE := @cfworker/json-schema@4.1.6
 # Test processes. Each file stays in one of them, because its tests share proxies.
 JOBS ?= 2
 
@@ -35,6 +38,11 @@ $(VENV)/.with-proxy: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.with-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing exacto-plugin with what its tests need into $(VENV), once"
 	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --no-deps $(BFCL)
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-audit --no-fund --prefix $(VENV)/oracle $(ORACLE) || \
+		echo "npm could not install $(ORACLE): the test against it will be skipped"; \
+		else echo "npm is not there: the test against @cfworker/json-schema will be skipped"; fi
 	@touch $@ $(VENV)/.with-proxy
 
 venv: $(VENV)/.with-test ## Create .venv with everything that development needs.
