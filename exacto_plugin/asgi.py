@@ -21,6 +21,7 @@ from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrou
 from exacto_plugin.litellm_hooks.partition import by_best
 from exacto_plugin.litellm_hooks.refusal import told_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.rescue import told_of
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -194,7 +195,7 @@ class _Responder:
         pairs = {"x-exacto-policy": state.policy.sort.value, "x-exacto-decision": state.decision_id}
         if state.snapshot_id:
             pairs["x-exacto-snapshot"] = state.snapshot_id
-        served = state.served_by
+        served = state.answered_by
         # A header that may turn out wrong is left out: LiteLLM can move a stream after these headers are sent.
         if served is not None and not (state.may_move and message["status"] == 200):
             if served.tier is not None:
@@ -202,6 +203,8 @@ class _Responder:
             if settings.expose.providers:
                 pairs["x-exacto-deployment"] = served.candidate.key
                 pairs["x-exacto-provider"] = served.candidate.provider
+        if state.rescuing is not None:
+            pairs |= told_of(state.rescuing, names=settings.expose.providers)
         headers = list(message.get("headers", ()))
         headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
         message["headers"] = headers

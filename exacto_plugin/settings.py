@@ -162,6 +162,23 @@ class Failover(_Block):
     fallbacks to other model groups count anew. null, the default: LiteLLM's own number (``num_retries``)."""
 
 
+class Rescue(_Block):
+    """Whether a bad tool call is asked for once more, of another deployment, before the client has it."""
+
+    enabled: bool = False
+    """Off by default, since it costs a second answer: a whole answer with a bad tool call is then held back while
+    another deployment of the same model group is asked. The client gets the first valid answer; without any, the
+    first."""
+    max_attempts: Count = 1
+    """Other deployments that one request may be sent to for this. 1: on the K2VV table of 2025-11-15 that leaves about
+    a tenth of the bad calls (measured: benchmarks/rescue.py), and a second one costs as much as the first."""
+    max_extra_seconds: Seconds = 30.0
+    """Longest that a client waits for this beyond the first answer, all attempts together."""
+    streams: bool = False
+    """The same for streamed chat completions. Off by default, since tool calls of a stream then arrive at its end, all
+    at once; its text flows as before."""
+
+
 class Scoring(_Block):
     """How the tool calls of an answer are judged."""
 
@@ -181,8 +198,9 @@ class Settings(_Block, Limits):
     """The whole ``exacto_settings:`` block."""
 
     mode: ModeSetting = Mode.APPLY
-    """``apply`` | ``observe`` | ``off``: governs tiers and nothing else. Suffixes, curated lists and explicit sorts are
-    honoured in every mode, since the client asked for them. ``observe`` decides and records tiers and applies none."""
+    """``apply`` | ``observe`` | ``off``: governs tiers and rescue, nothing else. Suffixes, curated lists and explicit
+    sorts are honoured in every mode, since the client asked for them. ``observe`` decides and records tiers and applies
+    none."""
     apply_share: Share = 1.0
     """Share of conversations that tiers are applied to, for a careful rollout; the rest is observed. 1: all of them."""
     default_sort: DefaultSort = Sort.AUTO
@@ -208,6 +226,8 @@ class Settings(_Block, Limits):
     """Whether conversations stay at their deployment."""
     failover: Failover = Failover()
     """How many deployments one request may try."""
+    rescue: Rescue = Rescue()
+    """Whether a bad tool call is asked for once more."""
     scoring: Scoring = Scoring()
     """How tool calls are judged."""
 

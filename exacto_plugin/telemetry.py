@@ -35,11 +35,12 @@ REQUEST_OUTCOME = "exacto.request.outcome"
 ROUTING_OUTCOME = "exacto.routing.outcome"
 ROUTING_REASON = "exacto.routing.reason"
 STAGE = "exacto.plugin.stage"
+RESCUE_OUTCOME = "exacto.rescue.outcome"
 ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
-    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, STAGE, ERROR_TYPE}
+    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, ERROR_TYPE}
 )
 """Every attribute there is. Never a key, user, tool name, model string of a request, schema path or trace id."""
 
@@ -49,6 +50,7 @@ OTHER_ERROR = "_OTHER"
 """OpenTelemetry's own value of ``error.type`` for what the list does not name."""
 
 ROUTING_BUCKETS_S = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1)
+RESCUE_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 RECOMPUTE_BUCKETS_S = (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 5e-1, 1.0, 2.5)
 
 _SIGNAL_INSTRUMENTS = {
@@ -99,6 +101,14 @@ class Telemetry:
         self._decisions = meter.create_counter("exacto.routing.decisions", "{decision}", "Routing decisions.")
         self._transitions = meter.create_counter("exacto.tier.transitions", "{transition}", "Changes of tier.")
         self._errors = meter.create_counter("exacto.plugin.errors", "{error}", "Faults of the plugin itself.")
+        self._rescues = meter.create_counter("exacto.rescues", "{rescue}", "Bad answers, by what became of them.")
+        self._rescue_cost = meter.create_counter("exacto.rescue.cost", "USD", "Cost of answers that nobody got.")
+        self._rescue_duration = meter.create_histogram(
+            "exacto.rescue.duration",
+            "s",
+            "Time that clients waited for another answer.",
+            explicit_bucket_boundaries_advisory=RESCUE_BUCKETS_S,
+        )
         self._routing_duration = meter.create_histogram(
             "exacto.routing.duration",
             "s",
@@ -137,6 +147,21 @@ class Telemetry:
         if failure is not None:
             attributes[ERROR_TYPE] = failure
         self._attempts.add(1, attributes)
+
+    def rescue(self, model_group: str, outcome: str, seconds: float, cost: float | None) -> None:
+        """Count a bad answer that might be replaced.
+
+        Args:
+            model_group: whose deployment gave it.
+            outcome: rescued, in_vain (no other answer served), failed, too_late, or not_asked (nobody was left).
+            seconds: that the client waited for it.
+            cost: USD of the answers that the client did not get; None when unknown or there is none.
+        """
+        attributes = {GROUP: self._group(model_group), RESCUE_OUTCOME: outcome}
+        self._rescues.add(1, attributes)
+        self._rescue_duration.record(seconds, attributes)
+        if cost:
+            self._rescue_cost.add(cost, {GROUP: attributes[GROUP]})
 
     def decision(self, model_group: str, decision: Decision, seconds: float) -> None:
         """Count a decision and the time it took."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from exacto_plugin import asgi, cli
 from exacto_plugin.config_check import check_config
 from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.litellm_hooks import rescue
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings, load_settings
 from exacto_plugin.settings_source import settings_of_file
@@ -51,8 +52,8 @@ def test_every_number_of_the_published_rule_is_in_the_readme(name: str) -> None:
 
 def test_every_header_is_in_the_readme() -> None:
     """Whatever the middleware may send is explained."""
-    source = Path(asgi.__file__).read_text(encoding="utf-8")
-    headers = set(re.findall(r"x-exacto-[a-z]+", source))
+    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (asgi, rescue))
+    headers = set(re.findall(r"x-exacto-[a-z]+(?:-[a-z]+)*", source))
     assert headers
     assert {header for header in headers if f"`{header}`" not in README} == set()
 

@@ -42,6 +42,8 @@ def test_no_block_means_the_documented_defaults() -> None:
     assert (settings.expose.headers, settings.expose.providers) == (True, True)
     assert (settings.tiers.preset, settings.tiers.recompute_interval_s) == (TierPreset.ADAPTIVE, 300.0)
     assert (settings.failover.max_attempts, settings.scoring.engine) == (None, EngineChoice.AUTO)
+    rescue = settings.rescue
+    assert (rescue.enabled, rescue.max_attempts, rescue.max_extra_seconds, rescue.streams) == (False, 1, 30.0, False)
 
 
 def test_a_full_block_is_understood() -> None:
@@ -56,6 +58,7 @@ def test_a_full_block_is_understood() -> None:
         expose: {headers: false, providers: false}
         tiers: {preset: openrouter, recompute_interval_s: 60}
         failover: {max_attempts: 3}
+        rescue: {enabled: true, max_attempts: 2, max_extra_seconds: 5, streams: true}
         scoring: {engine: jsonschema, empty_arguments: empty_object}
         """)
     assert (settings.mode, settings.apply_share, settings.default_sort) == (Mode.OBSERVE, 0.25, Sort.PRICE_WEIGHTED)
@@ -63,6 +66,8 @@ def test_a_full_block_is_understood() -> None:
     assert (settings.expose.headers, settings.expose.providers) == (False, False)
     assert settings.tiers.recompute_interval_s == 60.0
     assert settings.failover.max_attempts == 3
+    rescue = settings.rescue
+    assert (rescue.enabled, rescue.max_attempts, rescue.max_extra_seconds, rescue.streams) == (True, 2, 5.0, True)
     assert (settings.scoring.engine, settings.empty_arguments) == (EngineChoice.JSONSCHEMA, EmptyArguments.EMPTY_OBJECT)
 
 
@@ -161,7 +166,9 @@ def test_lost_calls_follow_the_preset_unless_configured() -> None:
         ("apply_share: .nan", "exacto_settings.apply_share: got nan, expected "),
         ("tires: {}", "exacto_settings.tires: unknown key, expected one of mode, apply_share"),
         ("tires: {}", "(did you mean tiers?)"),
-        ("rescue: {enabled: true}", "exacto_settings.rescue: unknown key"),
+        ("store: {url: null}", "exacto_settings.store: unknown key"),
+        ("rescue: {max_attempts: 0}", "exacto_settings.rescue.max_attempts: got 0, expected at least 1"),
+        ("rescue: {max_extra_seconds: 0}", "exacto_settings.rescue.max_extra_seconds: got 0, expected greater than 0"),
         ("tiers: {preset: best}", "exacto_settings.tiers.preset: got 'best', expected one of adaptive, openrouter"),
         ("tiers: {adaptive: {peer_cap: on}}", "tiers.adaptive.peer_cap: got true, expected a number"),
         ("tiers: {adaptive: {good_tail: 0.7}}", "tiers.adaptive.good_tail: got 0.7, expected "),

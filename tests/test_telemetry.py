@@ -57,6 +57,9 @@ INSTRUMENTS = {
     "exacto.routing.decisions": Instrument(
         "counter", "{decision}", {"exacto.model_group", "exacto.routing.outcome", "exacto.routing.reason"}
     ),
+    "exacto.rescues": Instrument("counter", "{rescue}", {"exacto.model_group", "exacto.rescue.outcome"}),
+    "exacto.rescue.cost": Instrument("counter", "USD", {"exacto.model_group"}),
+    "exacto.rescue.duration": Instrument("histogram", "s", {"exacto.model_group", "exacto.rescue.outcome"}),
     "exacto.tier.transitions": Instrument(
         "counter", "{transition}", DEPLOYMENT | {"exacto.tier", "exacto.tier.previous"}
     ),
@@ -80,6 +83,7 @@ INSTRUMENTS = {
 }
 BUCKETS = {
     "exacto.routing.duration": (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1),
+    "exacto.rescue.duration": (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
     "exacto.recompute.duration": (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 5e-1, 1.0, 2.5),
 }
 
@@ -155,6 +159,8 @@ def _everything(runtime: Runtime, group: str = "kimi") -> None:
     for pool, applied in ((("a",), True), (("a", "b"), True), (("a", "b"), False)):
         telemetry.decision(group, Decision("auto", ranking, pool, applied, "tiers"), 0.0001)  # type: ignore[arg-type]
     telemetry.undecided(group)
+    telemetry.rescue(group, "rescued", 0.8, 0.002)
+    telemetry.rescue(group, "failed", 0.1, None)
     telemetry.transition(Transition(group, "a", Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
@@ -210,6 +216,9 @@ def test_counts(bench: Bench) -> None:
     ]
     outcomes = [attributes["exacto.routing.outcome"] for attributes, _ in bench.points("exacto.routing.decisions")]
     assert outcomes == ["reordered", "unchanged", "bypassed", "error"]
+    rescues = [(attributes["exacto.rescue.outcome"], count) for attributes, count in bench.points("exacto.rescues")]
+    assert rescues == [("rescued", 1), ("failed", 1)]
+    assert bench.points("exacto.rescue.cost") == [({"exacto.model_group": "kimi"}, 0.002)]
     change = {"exacto.tier": "deranked", "exacto.tier.previous": "verified_good"}
     assert ({**own, **change}, 1) in bench.points("exacto.tier.transitions")
     assert len(bench.points("exacto.tier.transitions")) == 5  # that one, and four that were verified before

@@ -48,6 +48,8 @@ class Ask:
     """False when this conversation lies outside ``apply_share`` and tiers are only observed."""
     tried: Collection[str] = ()
     """LiteLLM ids that this request has been sent to already."""
+    rescue: bool = False
+    """Asked because an earlier answer was bad: verified good first, whatever shares the traffic otherwise."""
     home: Home | None = None
     """Where the conversation is; None for a new one, and for a request without."""
 
@@ -159,7 +161,7 @@ def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) ->
     """
     verdicts = {c.key: _verdict(group, c.key) for c in ask.candidates}
     places = {key: TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA] for key, verdict in verdicts.items()}
-    if group is None or not group.merge_tiers:
+    if group is None or not group.merge_tiers or ask.rescue:
         return places
     chances = {
         key: verdict.keep_probability if verdict else 1.0

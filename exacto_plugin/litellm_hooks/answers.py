@@ -100,6 +100,11 @@ def _spoken(response: Any) -> Iterator[str]:
             yield from (text for part in content if isinstance(text := _get(part, "text"), str))
 
 
+def has_text(response: Any) -> bool:
+    """Whether an answer says something beside its tool calls."""
+    return any(text.strip() for text in _spoken(response))
+
+
 def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
     if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
         return Ending.CLIENT_LEFT

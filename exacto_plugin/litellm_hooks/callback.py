@@ -20,6 +20,7 @@ from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
 
@@ -66,6 +67,7 @@ class ExactoCallback(CustomLogger):
         self.faults = runtime.faults
         self.routing = Routing(runtime)
         self.scoring = Scoring(runtime)
+        self.rescue = Rescue(runtime, self.scoring)
 
     @fail_open("filter", otherwise=_open_or_refused)
     async def async_filter_deployments(
@@ -155,7 +157,9 @@ class ExactoCallback(CustomLogger):
         before = CURRENT.get()
         previous = before.served_by if before is not None else None
         fresh = hop_of(kwargs).fresh
-        if (
+        if before is not None and before.asking_again:
+            pass  # the same request asks another deployment, though nothing failed
+        elif (
             before is not None
             and previous is not None
             and fresh
@@ -173,6 +177,13 @@ class ExactoCallback(CustomLogger):
             attempt.place = place
             attempt.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
         return state
+
+    @fail_open("rescue")
+    async def async_post_call_success_deployment_hook(
+        self, request_data: dict[str, Any], response: Any, call_type: Any
+    ) -> None:
+        """Judge an answer before the client has it, where a bad one may be replaced; changes nothing."""
+        self.rescue.judge(request_data, response)
 
     @fail_open("score")
     async def async_log_success_event(
@@ -194,7 +205,8 @@ class ExactoCallback(CustomLogger):
             return
         attempt = attempt_of(_details(request_data) or request_data, request_data.get("model_info") or {})
         self.scoring.failed(attempt, exception)
-        self.routing.failover.failed(exception)
+        if not attempt.rescue:
+            self.routing.failover.failed(exception)
 
     @fail_open("score")
     async def async_log_failure_event(

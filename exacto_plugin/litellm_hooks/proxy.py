@@ -18,6 +18,8 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.rescue import asking_again
+from exacto_plugin.litellm_hooks.rescue_streams import held
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
 
@@ -53,11 +55,13 @@ def install_seams(callback: ExactoCallback) -> list[str]:
         return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)
 
     async def opened(stream: Any, slot: Any) -> Any:
-        if runtime.faults.guarded("failover", lambda: failover.limit, None) is None:
-            return stream
-        return await failover.opened(stream, slot)
+        if runtime.faults.guarded("failover", lambda: failover.limit, None) is not None:
+            stream = await failover.opened(stream, slot)
+        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream), stream)
 
-    return seams.install(narrow, goes_on, opened)
+    missing = seams.install(narrow, goes_on, opened)
+    # Without tiers there is nobody who knows whom else to ask.
+    return missing or seams.install_attempts(callback.rescue.attempt, asking_again)
 
 
 @cache

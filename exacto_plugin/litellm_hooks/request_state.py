@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Decision, Policy, Tier
     from exacto_plugin.core.policy import Slug
+    from exacto_plugin.core.rescue import Judgement
     from exacto_plugin.litellm_hooks.bound_state import Bond
     from exacto_plugin.litellm_hooks.conversation import Conversation
     from exacto_plugin.litellm_hooks.refusal import Refusal
@@ -42,6 +43,28 @@ class Attempt:
     """True once a failure of this attempt was recorded."""
     conversation: bytes = b""
     """Hash of the conversation that goes on where this attempt goes; empty without one."""
+    judged: Judgement | None = None
+    """What its answer is worth; only known before the client has it where it may be replaced."""
+    cost: float | None = None
+    """USD of its answer, as LiteLLM counts; only known of answers that were judged, None without a price."""
+    rescue: bool = False
+    """It was made because an earlier answer of this request was bad."""
+
+
+@dataclass(slots=True)
+class Rescuing:
+    """What was done about a bad answer of one request."""
+
+    bad: Attempt
+    """Whose answer it was."""
+    asking: bool = False
+    """True while another deployment is being asked for its sake."""
+    asked: int = 0
+    """How many were asked."""
+    answered_by: Attempt | None = None
+    """Whose answer the client got in the end; None while that is open."""
+    extra_cost: float | None = None
+    """USD of the answers that the client did not get, as far as prices are known; None when none of them is."""
 
 
 @dataclass(slots=True)
@@ -85,6 +108,8 @@ class RequestState:
     """How many attempts had been made when that walk began."""
     walk_over: bool = False
     """The walk ended early: what was asked is at fault, not who was asked."""
+    rescuing: Rescuing | None = None
+    """Set once an answer of this request was bad and another one was sought."""
     last_error: Exception | None = None
     """What the newest failed attempt failed with; kept only where ``failover.max_attempts`` is set."""
 
@@ -95,8 +120,19 @@ class RequestState:
 
     @property
     def served_by(self) -> Attempt | None:
-        """The newest attempt, which is the one that answers."""
+        """The newest attempt."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def answered_by(self) -> Attempt | None:
+        """The attempt whose answer the client gets: the newest, unless rescue decided otherwise."""
+        decided = self.rescuing.answered_by if self.rescuing is not None else None
+        return decided or self.served_by
+
+    @property
+    def asking_again(self) -> bool:
+        """Whether the attempt at hand is made for the sake of rescue."""
+        return self.rescuing is not None and self.rescuing.asking
 
 
 CURRENT: ContextVar[RequestState | None] = ContextVar("exacto_request", default=None)

@@ -93,7 +93,7 @@ class Routing:
             slugs = state.batch.get(group)
             state = RequestState(http=True, slug=slugs.pop(0) if slugs else None)
             CURRENT.set(state)
-        elif state is None or (hop.fresh and state.attempts):
+        elif state is None or (hop.fresh and state.attempts and not state.asking_again):
             # SDK tasks ask one after the other.
             http = state is not None and state.http
             state = RequestState(http=http, slug=state.slug if state is not None and http else None)
@@ -222,7 +222,7 @@ class Routing:
         eligible = [c for c in candidates if target is None or c.level == target]
         if not eligible:
             return deployments
-        if state.last_error is not None and self.failover.spent(state, eligible):
+        if state.last_error is not None and not state.asking_again and self.failover.spent(state, eligible):
             return []
         ask = self._ask(group, eligible, state, kwargs)
         decision = self._runtime.engine.decide(ask, random.random)
@@ -236,12 +236,16 @@ class Routing:
         if decision.applied and decision.pool:
             pool = set(decision.pool)
             kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
+        if state.asking_again:  # whom the operator's strategy would pick again is no rescue
+            tried = state.tried
+            kept = [d for d in kept if d["model_info"]["id"] not in tried] or kept
         return kept if self.failover.limit is None else self.failover.prepared(kept, state)
 
     def _ask(self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]) -> Ask:
         mode, policy = Mode(self._runtime.settings.mode_of(group)), state.policy or Policy()
         home = self._guarded(lambda: self._affinity.home(state, kwargs))
-        return Ask(group, candidates, policy, state.tools, mode, state.in_share, state.tried, home)
+        again = state.asking_again
+        return Ask(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)
 
     # --- what was picked -------------------------------------------------------------------------------------------
 
@@ -273,9 +277,11 @@ class Routing:
                 self._keep_promises(known, group, state, kwargs)
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
-        attempt = Attempt(known, group, tier, routed, bool(decision and decision.explored))
+        probe = bool(decision and decision.explored)
+        attempt = Attempt(known, group, tier, routed, probe, rescue=state.asking_again)
         state.attempts.append(attempt)
-        self._guarded(lambda: self._affinity.picked(state, attempt))
+        if not attempt.rescue:  # a single bad call moves no conversation
+            self._guarded(lambda: self._affinity.picked(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)
         return state
 

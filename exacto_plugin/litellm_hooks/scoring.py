@@ -55,7 +55,7 @@ class Scoring:
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, _model_info(kwargs))
-        evaluations, attribution = self._judged(kwargs, tools, answer, response)
+        evaluations, attribution = self.judged(kwargs, tools, answer, response)
         self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip in _NOT_AN_ANSWER:
             self._runtime.telemetry.request(answer.skip)
@@ -89,10 +89,12 @@ class Scoring:
         self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
-        telemetry.request(_request_outcome(answer, tools, outcome, attribution))
+        if not (attempt.rescue or (attempt.judged is not None and attempt.judged.bad)):
+            # Rescue counts what it touches: a request is one, however many answers it took.
+            telemetry.request(_request_outcome(answer, tools, outcome, attribution))
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
-    def _judged(
+    def judged(
         self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
         """The verdicts on an answer's calls and whose fault its flaws are; nothing without tools."""

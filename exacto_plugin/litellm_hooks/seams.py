@@ -4,6 +4,9 @@
   and tags and right before the operator's ``order`` levels: the one place where narrowing can never empty the pool
   that LiteLLM's constraints left.
 * ``Router.should_retry_this_error`` says after each failed attempt whether LiteLLM's retry loop goes on.
+* ``Router.make_call`` is one attempt inside LiteLLM's retry loop, on every surface.
+* ``set_cooldown_deployments`` and ``increment_deployment_failures_for_current_minute``, as the router's module knows
+  them, are what LiteLLM does about a failed attempt, in the attempt's own task.
 * ``Router._acompletion_streaming_iterator`` is given every chat stream before it leaves its attempt.
 * ``_resolve_router_settings_model_group_alias`` of the proxy's authentication is called with the key that was found,
   before LiteLLM checks what that key may call.
@@ -31,6 +34,8 @@ _AUTH = "litellm.proxy.auth.user_api_key_auth"
 _LATE = "_filter_by_routing_plugin_candidates"
 _RETRY = "should_retry_this_error"
 _STREAM = "_acompletion_streaming_iterator"
+_ATTEMPT = "make_call"
+_COOLDOWN = ("set_cooldown_deployments", "increment_deployment_failures_for_current_minute")
 _NAMES = "_resolve_router_settings_model_group_alias"
 
 _PARAMETERS = {
@@ -45,6 +50,7 @@ _PARAMETERS = {
         "regular_fallbacks",
     ],
     _STREAM: ["self", "model_response", "messages", "initial_kwargs", "deployment_slot"],
+    _ATTEMPT: ["self", "original_function", "args", "kwargs"],
     _NAMES: ["request_data", "valid_token", "request", "route"],
 }
 
@@ -56,6 +62,9 @@ GoesOn = Callable[[Exception], bool | None]
 
 Opened = Callable[[Any, Any], Awaitable[Any]]
 """``opened(stream, slot)``: the stream to go on with; raises what an attempt may fail with."""
+
+Attempt = Callable[[Callable[[dict[str, Any]], Awaitable[Any]], dict[str, Any]], Awaitable[Any]]
+"""``attempt(ask, kwargs)``: makes an attempt by ``ask(kwargs)``, and may make more of them with other arguments."""
 
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 """``names(request_data, key, request)``: called once a key is known and before it is asked what it may call."""
@@ -133,6 +142,38 @@ def install_names(names: Names) -> list[str]:
     return []
 
 
+def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
+    """Let ``attempt`` make each attempt of LiteLLM's async retry loop.
+
+    Args:
+        attempt: makes one attempt or more.
+        spared: whether a failure of the attempt at hand shall not count towards a cooldown.
+
+    Returns:
+        The seams that are missing; with any missing nothing is wrapped.
+    """
+    router, module = litellm.Router, import_module(litellm.Router.__module__)
+    source = inspect.getsource(router)
+    missing = [] if _known(router, _ATTEMPT) and f"self.{_ATTEMPT}(" in source else [f"Router.{_ATTEMPT}"]
+    missing += [name for name in _COOLDOWN if not hasattr(module, name) or f"{name}(" not in source]
+    if missing:
+        return missing
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def make_call(self: Any, original_function: Any, *args: Any, **kwargs: Any) -> Any:
+            return await attempt(lambda asked: original(self, original_function, *args, **asked), kwargs)
+
+        return make_call
+
+    def sparing(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: False if spared() else original(*args, **kwargs)
+
+    _wrap(router, _ATTEMPT, make)
+    for name in _COOLDOWN:
+        _wrap(module, name, sparing)
+    return []
+
+
 def _wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     found = getattr(owner, name)
     original = getattr(found, "exacto_wraps", found)
@@ -171,7 +212,9 @@ def _stream(original: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
 
 def uninstall() -> None:
     """Put LiteLLM's own functions back."""
-    for owner, name in ((litellm.Router, _LATE), (litellm.Router, _RETRY), (litellm.Router, _STREAM)):
+    router, module = litellm.Router, import_module(litellm.Router.__module__)
+    places = [*((router, name) for name in (_LATE, _RETRY, _STREAM, _ATTEMPT)), *((module, name) for name in _COOLDOWN)]
+    for owner, name in places:
         original = getattr(getattr(owner, name, None), "exacto_wraps", None)
         if original is not None:
             setattr(owner, name, original)

@@ -161,3 +161,14 @@ def test_same_input_same_order_and_stable_inside_a_tier(some: list[Candidate], s
     position = {c.id: index for index, c in enumerate(some)}
     for a, b in zip(one.ranking, one.ranking[1:], strict=False):
         assert a.rank < b.rank or position[a.id] < position[b.id]
+
+
+def test_a_rescue_prefers_verified_good_while_tiers_are_merged() -> None:
+    """Who shares the traffic with the verified ones is no match for them when a bad call is asked for again."""
+    verdicts = {
+        "good": Verdict("good", Tier.VERIFIED_GOOD),
+        "middle": Verdict("middle", Tier.INSUFFICIENT_DATA, keep_probability=1.0),
+    }
+    merged = Snapshot("s", 0.0, {"g": GroupSnapshot("g", verdicts, merge_tiers=True)})
+    assert set(decide(ask(MIDDLE, GOOD), merged, no_draw).pool) == {"1", "2"}
+    assert decide(ask(MIDDLE, GOOD, BAD, tried=("3",), rescue=True), merged, no_draw).pool == ("1",)

@@ -40,6 +40,10 @@ STEPS = (
     "exacto_plugin.litellm_hooks.failover:Failover.goes_on",
     "exacto_plugin.litellm_hooks.failover:Failover.enter",
     "exacto_plugin.litellm_hooks.identity:CandidateCache.get",
+    "exacto_plugin.litellm_hooks.rescue:Rescue._asked_again",
+    "exacto_plugin.litellm_hooks.rescue:Rescue.judgement",
+    "exacto_plugin.litellm_hooks.rescue_streams:HeldStream._judge_finished",
+    "exacto_plugin.litellm_hooks.rescue_streams:HeldStream._parted",
     "exacto_plugin.litellm_hooks.routing:Routing.filter",
     "exacto_plugin.litellm_hooks.routing:Routing.narrow",
     "exacto_plugin.litellm_hooks.routing:Routing.picked",
@@ -60,6 +64,7 @@ STEPS = (
     "exacto_plugin.telemetry:Telemetry.fault",
     "exacto_plugin.telemetry:Telemetry.recomputed",
     "exacto_plugin.telemetry:Telemetry.request",
+    "exacto_plugin.telemetry:Telemetry.rescue",
 )
 """Inner steps that can be made to fail; the callback's hooks are found by themselves, see ``hooks``."""
 

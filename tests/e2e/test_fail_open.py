@@ -40,6 +40,7 @@ EXPECTED = {
     "hook:async_filter_deployments": Fault("filter", HELD),
     "hook:async_pre_call_hook": Fault("alias"),
     "hook:async_pre_call_deployment_hook": Fault("pre_call"),
+    "hook:async_post_call_success_deployment_hook": Fault("rescue"),
     "hook:async_log_success_event": Fault("score"),
     "hook:async_post_call_failure_deployment_hook": Fault("score"),
     "hook:async_log_failure_event": Fault("score"),
@@ -56,6 +57,10 @@ EXPECTED = {
     "Failover.goes_on": Fault("failover"),
     "Failover.enter": Fault("filter", HELD),
     "CandidateCache.get": Fault("order", HELD),
+    "Rescue.judgement": Fault("rescue"),
+    "Rescue._asked_again": Fault("rescue"),
+    "HeldStream._parted": Fault("rescue"),
+    "HeldStream._judge_finished": Fault("rescue"),
     "Routing.filter": Fault("filter", HELD),
     "Routing.narrow": Fault("order"),
     "Routing.picked": Fault("pre_call"),
@@ -76,6 +81,7 @@ EXPECTED = {
     "Telemetry.fault": Fault("telemetry"),
     "Telemetry.recomputed": Fault("telemetry"),
     "Telemetry.request": Fault("score"),
+    "Telemetry.rescue": Fault("telemetry"),
 }
 WITH = {"Telemetry.fault": "exacto_plugin.litellm_hooks.routing:Routing.narrow"}
 """Steps that are reached only while another one fails too."""
@@ -95,22 +101,31 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, probe: P
         "model_list": [
             *(deployment(provider_server, name) for name in ("alpha", "beta")),
             *(deployment(provider_server, name, name) for name in ("missing", "torn", "empty")),
+            *(deployment(provider_server, name, "poor") for name in ("poor-1", "poor-2")),
         ],
         "litellm_settings": {"callbacks": [CALLBACK]},
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "exacto_settings": {
             "tiers": {"preset": "openrouter", "recompute_interval_s": 0.2},
             "curated": {"kimi": ["alpha"], "empty": ["nobody"]},
+            "rescue": {"enabled": True, "streams": True},
         },
     }
     return start_proxy(config, environment=probe.environment)
 
 
+def _misbehave(providers: SimulatedProviders) -> None:
+    """Providers that fail in their own ways; both of ``poor`` call a tool badly, so that a rescue is always in vain."""
+    providers.control.behave("missing", always=404)
+    providers.control.behave("torn", always=Act.ERROR_FIRST)
+    for name in ("poor-1", "poor-2"):
+        providers.control.behave(name, always=Act.VALID, arguments='{"city": 1}')
+
+
 @pytest.fixture
 def failing(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> Iterator[Probe]:
     """The probe, with providers that fail as the tests want it; no fault is left behind."""
-    providers.control.behave("missing", always=404)
-    providers.control.behave("torn", always=Act.ERROR_FIRST)
+    _misbehave(providers)
     yield probe
     probe.fail({})
 
@@ -119,8 +134,7 @@ def failing(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> Iterat
 def untouched(proxy: Proxy, provider_server: SimulatedProviders) -> dict[str, object]:
     """What everyday requests come to while nothing fails."""
     provider_server.control.reset()
-    provider_server.control.behave("missing", always=404)
-    provider_server.control.behave("torn", always=Act.ERROR_FIRST)
+    _misbehave(provider_server)
     found = _everyday(proxy)
     assert found["whole"] == found["streamed"] == "valid"
     return found
@@ -153,6 +167,8 @@ def _everyday(proxy: Proxy) -> dict[str, object]:
         "path": _by_path(proxy),
         "failing": _calls(proxy, "missing"),
         "torn": _calls(proxy, "torn", stream=True),
+        "poor": _calls(proxy, "poor"),
+        "poor, streamed": _calls(proxy, "poor", stream=True),
         "unknown": _calls(proxy, "nobody"),
         "suffixed": _calls(proxy, "nobody:floor"),
     }

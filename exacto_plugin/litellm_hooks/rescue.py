@@ -1,0 +1,294 @@
+"""Rescue: when an answer's tool call is bad, ask another deployment of its model group before the client has it.
+
+Two seams, one for each half. The answer is judged in LiteLLM's public hook after each deployment's answer
+(``async_post_call_success_deployment_hook``), because only there it is as the provider gave it: on ``/v1/messages``
+broken arguments are an empty object once LiteLLM has translated them. The other deployment is asked around
+``Router.make_call``, which is one attempt inside LiteLLM's retry loop, on every surface, on the proxy and in the SDK.
+
+Why not one of LiteLLM's hooks alone (both tried on a real proxy):
+
+* A ``CustomGuardrail`` that raises in that hook sends the request back into LiteLLM's retries. The first answer is gone
+  then: when the others fail too, the client gets an error instead of it. The answer is logged as a failure, so that its
+  cost and tokens are not counted, and LiteLLM puts its deployment into cooldown after a few of them.
+* A hook that asks the router itself and returns the other answer is inside the first attempt: LiteLLM goes on to log
+  the other answer as the first deployment's, and the first answer not at all. The slot of the first deployment
+  (``max_parallel_requests``) is held all the while. ``async_post_call_success_hook`` comes late enough, but only exists
+  on the proxy, and there after the headers' cost and deployment have been read.
+
+Around ``make_call`` the first answer is complete and logged as what it is, the second ask is an ordinary attempt with
+a log event of its own, and whatever becomes of it, the first answer is still there.
+
+Nothing here chooses a deployment: the routing hooks do, as for every attempt (:mod:`..routing`), without those tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from exacto_plugin.core.blame import Ending
+from exacto_plugin.core.evaluation import worst
+from exacto_plugin.core.model import Blame, Mode
+from exacto_plugin.core.rescue import Judgement, Patience, winner
+from exacto_plugin.litellm_hooks.answers import answer_of, has_text
+from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, RequestState, Rescuing
+from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
+from exacto_plugin.litellm_hooks.second_ask import admission, second_ask
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from exacto_plugin.litellm_hooks.request_state import Attempt
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.scoring import Scoring
+
+    Ask = Callable[[dict[str, Any]], Awaitable[Any]]
+    """Makes one attempt with these arguments."""
+
+_LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
+"""Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The attempt that LiteLLM is making: how to make another one like it."""
+
+    ask: Ask
+    kwargs: Mapping[str, Any]
+
+
+ASKED: ContextVar[Asked | None] = ContextVar("exacto_asked", default=None)
+"""Set around each attempt that may be rescued, for streams, which are judged long after it returned."""
+
+
+def _unchanged(_self: Rescue, answer: Any, *_a: Any, **_k: Any) -> Any:
+    return answer
+
+
+class Rescue:
+    """Judges answers before the client has them, and replaces bad ones. One per process, no state of its own."""
+
+    def __init__(self, runtime: Runtime, scoring: Scoring, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runtime = runtime
+        self._scoring = scoring
+        self._clock = clock
+        self.faults = runtime.faults
+
+    # --- judging ---------------------------------------------------------------------------------------------------
+
+    def judge(self, request_data: Mapping[str, Any], response: Any) -> None:
+        """Judge an answer as its deployment gave it, where it could be rescued.
+
+        LiteLLM asks innermost first where it serves one surface through another; the first to be asked is the
+        provider's own form.
+        """
+        if not self._runtime.settings.rescue.enabled:
+            return
+        logging = request_data.get("litellm_logging_obj")
+        details: Mapping[str, Any] = getattr(logging, "model_call_details", None) or {}
+        state = details.get(LOG_KEY)
+        if not isinstance(state, RequestState) or logging is None:
+            return
+        attempt = state.served_by
+        if attempt is None or attempt.judged is not None or not self._may_rescue(state):
+            return
+        attempt.judged = self.judgement(details, response)
+        if attempt.judged.bad or attempt.rescue:
+            attempt.cost = cost_of(logging, response, attempt)
+
+    def judgement(self, details: Mapping[str, Any], response: Any) -> Judgement:
+        """What an answer is worth, by the verdicts and the blame that it is scored with.
+
+        Args:
+            details: LiteLLM's ``model_call_details`` of the attempt, which carry the client's tools.
+            response: a whole answer, in any surface's form.
+        """
+        answer = answer_of(details, response)
+        evaluations, attribution = self._scoring.judged(details, details.get(TOOLS_KEY) or (), answer, response)
+        excused = attribution.blame not in (None, Blame.PROVIDER)
+        cut = bool(answer.skip) or answer.ending is Ending.REFUSAL
+        return Judgement(worst(evaluations), attribution.lost, excused, cut, has_text(response))
+
+    def _may_rescue(self, state: RequestState) -> bool:
+        """Whether answers to this request may be replaced: there are tools, the router chose, tiers are applied.
+
+        What only one deployment can read (a stored response, say) is not asked of others.
+        """
+        attempt, policy = state.served_by, state.policy
+        if not state.tools or policy is None or attempt is None or not attempt.routed:
+            return False
+        applied = state.in_share and self._runtime.settings.mode_of(state.model_group) is Mode.APPLY
+        return applied and policy.allow_fallbacks and state.bond is None
+
+    def holds(self, state: RequestState) -> bool:
+        """Whether the tool calls of the stream at hand are held back."""
+        settings = self._runtime.settings.rescue
+        wanted = settings.enabled and settings.streams and state.rescuing is None
+        return wanted and self._may_rescue(state) and bool(self._untried(state))
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
+        """One attempt of LiteLLM's retry loop; its answer may come from another deployment.
+
+        Args:
+            ask: makes the attempt.
+            kwargs: its arguments.
+
+        Raises:
+            Exception: what the attempt itself fails with; never anything from what was asked beyond it.
+        """
+        state = CURRENT.get()
+        if not self._runtime.settings.rescue.enabled or (state is not None and state.asking_again):
+            return await ask(kwargs)
+        before = state.served_by if state is not None else None
+        token = ASKED.set(Asked(ask, kwargs))
+        try:
+            answer = await ask(kwargs)
+        finally:
+            ASKED.reset(token)
+        state = CURRENT.get()
+        bad = state.served_by if state is not None else None
+        if state is None or bad is None or bad is before or bad.judged is None or not bad.judged.bad:
+            return answer
+        return await self.better(answer, state, Asked(ask, kwargs))
+
+    @fail_open("rescue", otherwise=_unchanged)
+    async def better(self, answer: Any, state: RequestState, asked: Asked, text_welcome: bool = True) -> Any:
+        """The first answer that serves of other deployments; ``answer``, a bad one, when there is none.
+
+        Args:
+            answer: the bad answer, that of the state's newest attempt.
+            state: of the request.
+            asked: the attempt that brought it.
+            text_welcome: False when the client has text of it already.
+        """
+        bad = state.served_by
+        if bad is None or bad.judged is None:
+            return answer
+        settings = self._runtime.settings.rescue
+        patience = Patience(settings.max_attempts, settings.max_extra_seconds)
+        rescuing = state.rescuing = Rescuing(bad)
+        found = [_Found(bad, answer, bad.judged)]
+        won, outcome, began = 0, "not_asked", self._clock()
+        try:
+            while not won:
+                left_s = patience.left_s(rescuing.asked, self._clock() - began, len(self._untried(state)))
+                task = await self._asked_again(asked, state, rescuing, left_s) if left_s else None
+                newest = state.served_by
+                if task is None or newest is None or newest is found[-1].attempt:
+                    break  # nobody is left to ask, or LiteLLM did not let us: a limit of the caller, say
+                rescuing.asked += 1
+                outcome = _outcome(task)
+                answered = outcome == "in_vain"
+                found.append(_Found(newest, task.result() if answered else None, newest.judged if answered else None))
+                judgements = [one.judgement for one in found]
+                won = winner(judgements, text_welcome=text_welcome)
+        finally:
+            # Also when the client has left meanwhile.
+            rescuing.answered_by = found[won].attempt
+            rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
+        became, took_s = "rescued" if won else outcome, self._clock() - began
+        self.faults.guarded("telemetry", lambda: self._tell(state, rescuing, became, took_s), None)
+        return found[won].answer
+
+    @staticmethod
+    def _untried(state: RequestState) -> set[str]:
+        """Who could be asked: what LiteLLM's constraints and the hard filters left, without those tried."""
+        return set(state.candidates) - state.tried
+
+    @staticmethod
+    async def _asked_again(asked: Asked, state: RequestState, rescuing: Rescuing, left_s: float) -> asyncio.Task[Any]:
+        """Ask another deployment, in a task of its own, so that nothing it does can make the client wait longer."""
+
+        async def ask() -> Any:
+            async with admission(asked.kwargs):
+                return await asked.ask(second_ask(asked.kwargs, state.tried))
+
+        context = copy_context()
+        context.run(CURRENT.set, state)  # a stream may be read in another context than it was asked for in
+        rescuing.asking = True
+        task = asyncio.get_running_loop().create_task(ask(), name="exacto-rescue", context=context)
+        try:
+            await asyncio.wait({task}, timeout=left_s)
+        finally:
+            rescuing.asking = False
+            if not task.done():
+                _LEFT_BEHIND.add(task)
+                task.add_done_callback(_forget)
+                task.cancel()
+        return task
+
+    def _tell(self, state: RequestState, rescuing: Rescuing, outcome: str, seconds: float) -> None:
+        """Count what became of it; the request itself is counted here too, once, by the answer that was delivered."""
+        telemetry = self._runtime.telemetry
+        telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.asked else None)
+        judged = rescuing.answered_by.judged if rescuing.answered_by is not None else None
+        if judged is not None:
+            telemetry.request(judged.outcome.value if judged.outcome else "lost" if judged.lost else "no_call")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One attempt and what it brought; no answer and no judgement when it failed."""
+
+    attempt: Attempt
+    answer: Any
+    judgement: Judgement | None
+
+
+def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
+    """USD of an answer as LiteLLM counts it; None without a price.
+
+    Args:
+        logging: LiteLLM's logging object of the attempt.
+        answer: whole.
+        attempt: whose answer it is.
+    """
+    cost = logging.response_cost_calculator(result=answer, router_model_id=attempt.candidate.id)
+    return float(cost) if isinstance(cost, (int, float)) else None
+
+
+def _cost(attempts: Iterable[Attempt]) -> float | None:
+    """USD of these attempts' answers, as far as known."""
+    known = [attempt.cost for attempt in attempts if attempt.cost is not None]
+    return sum(known) if known else None
+
+
+def asking_again() -> bool:
+    """Whether the attempt at hand is made for the sake of rescue: our call, not the client's, so nobody pays for it
+    with a cooldown."""
+    state = CURRENT.get()
+    return state is not None and state.asking_again
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _LEFT_BEHIND.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody waits for it any more
+
+
+def _outcome(task: asyncio.Task[Any]) -> str:
+    """What became of one more attempt, as far as it was not the rescue."""
+    if not task.done() or task.cancelled():
+        return "too_late"
+    return "in_vain" if task.exception() is None else "failed"
+
+
+def told_of(rescuing: Rescuing, *, names: bool) -> dict[str, str]:
+    """What response headers say of it: from whom, how many were asked beyond the first, what that cost.
+
+    Args:
+        rescuing: of the request.
+        names: whether clients may see who serves.
+    """
+    pairs = {"x-exacto-rescue-attempts": str(rescuing.asked)} if rescuing.asked else {}
+    if rescuing.answered_by not in (None, rescuing.bad):
+        pairs["x-exacto-rescued"] = rescuing.bad.candidate.key if names else "true"
+    if rescuing.asked and rescuing.extra_cost is not None:
+        pairs["x-exacto-rescue-cost"] = f"{rescuing.extra_cost:.9f}"
+    return pairs
