@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from exacto_plugin.core.filters import matches, providers_of
+from exacto_plugin.core.filters import matches, passing, providers_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.settings_faults import shown
 from exacto_plugin.settings_source import find_settings, read_config
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from exacto_plugin.settings import Settings
 
 CALLBACK = "exacto_plugin.callback"
+
+
+_DECLARED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "provider": (lambda value: isinstance(value, str), "a text"),
+    "quantization": (lambda value: isinstance(value, str), "a text"),
+    "data_collection": (lambda value: value in ("allow", "deny"), "one of allow, deny"),
+    "zdr": (lambda value: isinstance(value, bool), "true or false"),
+    "supported_parameters": (lambda value: isinstance(value, list), "a list"),
+}
+"""What operators declare of a deployment, and how it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,8 @@ def check_config(path: Path) -> ConfigReport:
         for name in settings.model_groups
         if name not in names
     )
+    _check_filters(settings, config, report)
+    _check_declared(config, report)
     for group in groups:
         _check_group(group, settings, report)
     return report
@@ -137,6 +150,31 @@ def _check_curated(
                 report.problems.append(
                     f"exacto_settings.curated.{name}: {entry!r} matches no deployment; providers there: {exist}"
                 )
+
+
+def _check_filters(settings: Settings, config: Mapping[str, object], report: ConfigReport) -> None:
+    for name, candidates in _candidates(config).items():
+        found = passing(settings.filters_of(name), candidates)
+        if found.emptied_by is not None:
+            report.problems.append(
+                f"{name}: no deployment is left by {found.emptied_by.name} ({found.emptied_by.source}), "
+                "so every request is refused"
+            )
+
+
+def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:
+    """Properties that are written in a way nobody understands count as not declared."""
+    entries = config.get("model_list")
+    for entry in entries if isinstance(entries, list) else ():
+        info = entry.get("model_info") if isinstance(entry, Mapping) else None
+        if not isinstance(info, Mapping):
+            continue
+        written = ((name, info[name], *form) for name, form in _DECLARED.items() if info.get(name) is not None)
+        report.problems.extend(
+            f"{entry.get('model_name')}: model_info.{name}: got {shown(value)}, expected {expected}"
+            for name, value, fits, expected in written
+            if not fits(value)
+        )
 
 
 def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -> None:

@@ -55,12 +55,27 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("exacto_settings: {curated: {kimi: [nobody]}}", "'nobody' matches no deployment"),
         ("exacto_settings: {curated: {kim: [one]}}", "no such model_name"),
         ("exacto_settings: {model_groups: {glm: {mode: observe}}}", "no such model_name"),
+        ("exacto_settings: {only: [nobody]}", "kimi: no deployment is left by only (set for this proxy)"),
+        ("exacto_settings: {model_groups: {kimi: {zdr: true}}}", "no deployment is left by zdr (set for this model)"),
     ],
 )
 def test_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, problem: str) -> None:
     """What will not work as written is named, and the status is 1."""
     assert check(tmp_path, GOOD + more, "--json") == 1
     assert any(problem in line for line in json.loads(capsys.readouterr().out)["problems"])
+
+
+def test_what_deployments_declare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A property that nobody understands is a problem, not a property that nobody has."""
+    bad = "{id: one, zdr: 1, data_collection: never, supported_parameters: tools, quantization: 8}"
+    assert check(tmp_path, GOOD.replace("{id: one}", bad), "--json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert problems == [
+        "kimi: model_info.quantization: got 8, expected a text",
+        "kimi: model_info.data_collection: got 'never', expected one of allow, deny",
+        "kimi: model_info.zdr: got 1, expected true or false",
+        "kimi: model_info.supported_parameters: got 'tools', expected a list",
+    ]
 
 
 def test_a_missing_callback_line_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

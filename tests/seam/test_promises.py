@@ -9,6 +9,7 @@ import pytest
 from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
 from exacto_plugin.core.policy import Slug
+from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, no_endpoints, told_by
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import Routing
@@ -47,6 +48,67 @@ def test_other_picks_pass(state: RequestState, litellm_id: str, asked_for: str) 
     """One on the list passes, and so does one that the caller named by its id."""
     assert _picked(litellm_id, asked_for).tried == {litellm_id}
     assert [attempt.model_group for attempt in state.attempts] == ["g"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "refused"),
+    [
+        ({"only": ["somebody"]}, "only"),
+        ({"max_price": {"prompt": 1}}, "max_price"),
+        ({"require_parameters": True}, None),
+        ({"ignore": ["somebody"]}, None),
+        ({"ordr": ["somebody"]}, "provider.ordr"),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_filters_hold_where_litellm_does_not_ask(provider: object, refused: str | None) -> None:
+    """Under LiteLLM's older strategies a pick that a filter rules out is refused at the last moment."""
+    token = CURRENT.set(RequestState(http=True))
+    metadata = {"model_group": "g", "deployment_model_name": "g"}
+    kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": "x"}, "metadata": metadata, "seed": 1}
+    routing = Routing(Runtime(Settings()))
+    try:
+        if refused is None:
+            assert routing.picked({**kwargs, "provider": provider}).tried == {"x"}
+        else:
+            with pytest.raises(ExactoRefusedError, match=refused):
+                routing.picked({**kwargs, "provider": provider})
+    finally:
+        CURRENT.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "promise"),
+    [
+        ({"provider": {"zdr": True}}, "zdr"),
+        ({"extra_body": {"provider": {"only": ["a"]}}}, "only"),
+        ({"provider": {"allow_fallbacks": False}}, "allow_fallbacks"),
+        ({"metadata": {"user_api_key_metadata": {"exacto": {"ignore": ["a"]}}}}, "ignore"),
+        ({"provider": {"sort": "price", "order": ["a"]}}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+async def test_filters_fail_closed(
+    kwargs: dict[str, Any], promise: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that cannot be evaluated refuses; anything else lets LiteLLM choose."""
+    callback = ExactoCallback(Runtime(Settings()))
+
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(callback.routing, "state_for", broken)
+    everybody: list[Any] = [{"model_info": {"id": "x"}, "litellm_params": {"model": "openai/m"}}]
+    if promise is None:
+        assert await callback.async_filter_deployments("g", everybody, None, kwargs) == everybody
+    else:
+        with pytest.raises(ExactoRefusedError, match=promise):
+            await callback.async_filter_deployments("g", everybody, None, kwargs)
+    assert callback.faults.counts == {"filter": 1}
+    imposing = ExactoCallback(Runtime(Settings.model_validate({"model_groups": {"g": {"zdr": True}}})))
+    assert imposing.promised("g", {}) == "zdr"
 
 
 def test_only_the_error_itself_is_told() -> None:
