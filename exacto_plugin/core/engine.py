@@ -267,7 +267,13 @@ class Engine:
             yield
             if self._running is not running:
                 return
-        self._publish(found, now, self._paces(found, now))
+        paces: dict[str, Mapping[str, RecentPace]] = {}
+        for group, told in self._paces(found, now):
+            paces[group] = told
+            yield
+            if self._running is not running:
+                return
+        self._publish(found, now, paces)
         yield from self._forget_absent(now)
 
     def _slot(self, model_group: str, deployment: str) -> int:
@@ -298,18 +304,17 @@ class Engine:
         ]
         return Portion(findings, groups, transitions)
 
-    def _paces(self, found: Iterable[Portion], now: float) -> dict[str, dict[str, RecentPace]]:
-        """Percentiles for the groups that somebody asked about lately."""
+    def _paces(self, found: Iterable[Portion], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
+        """Percentiles for each group that somebody asked about lately, one group after the other."""
         watched = set(self._watched.current(now))
         if not watched:
-            return {}
+            return
         percentiles = Percentiles(self._windows.slabs, now)
-        return {
-            group.model_group: percentiles.of(group.verdicts, partial(self._slot, group.model_group))
-            for portion in found
-            for group in portion.groups
-            if group.model_group in watched
-        }
+        for portion in found:
+            for group in portion.groups:
+                if group.model_group in watched:
+                    slot = partial(self._slot, group.model_group)
+                    yield group.model_group, percentiles.of(group.verdicts, slot)
 
     def _publish(self, found: Iterable[Portion], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
         groups: dict[str, GroupSnapshot] = {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from exacto_plugin.core.model import PERCENTILES, RecentPace
 from exacto_plugin.core.pace import RECENT_SAMPLES
-from exacto_plugin.core.sketch import quantile
+from exacto_plugin.core.sketch import quantiles
 from exacto_plugin.core.tally import Kind
 from exacto_plugin.core.window import ROWS
 
@@ -68,35 +68,44 @@ class Percentiles:
 
     def of(self, deployments: Iterable[str], slot: Callable[[str], int]) -> dict[str, RecentPace]:
         """The percentiles of those deployments that have enough recent answers."""
-        found = {name: self._pace(slot(name)) for name in deployments}
-        return {name: pace for name, pace in found.items() if pace is not None}
+        by_slab: dict[int, dict[str, int]] = {}
+        for name in deployments:
+            number, row = divmod(slot(name), ROWS)
+            by_slab.setdefault(number, {})[name] = row
+        return {
+            name: pace
+            for number, rows in by_slab.items()
+            for name, pace in zip(rows, self._paces(number, list(rows.values())), strict=True)
+            if pace != RecentPace()
+        }
 
-    def _pace(self, slot: int) -> RecentPace | None:
-        speed = self._recent(slot, (Kind.SPEED_STREAMED, Kind.SPEED_WHOLE), together=True)
+    def _paces(self, number: int, rows: Sequence[int]) -> list[RecentPace]:
+        windows = [self._histograms(number, rows, window_s) for window_s in WINDOWS_S]
+        speed = [cells[Kind.SPEED_STREAMED] + cells[Kind.SPEED_WHOLE] for cells in windows]
         # How long a whole answer takes says little about the wait for the first token.
-        latency = self._recent(slot, (Kind.LATENCY_STREAMED, Kind.LATENCY_WHOLE), together=False)
-        if speed is None and latency is None:
-            return None
-        return RecentPace(
-            None if speed is None else tuple(quantile(speed, 1 - share / 100) for share in PERCENTILES),
-            None if latency is None else tuple(quantile(latency, share / 100) for share in PERCENTILES),
-        )
+        latency = [cells[kind] for cells in windows for kind in (Kind.LATENCY_STREAMED, Kind.LATENCY_WHOLE)]
+        shares = [share / 100 for share in PERCENTILES]
+        told = (_told(_first_enough(speed), [1 - one for one in shares]), _told(_first_enough(latency), shares))
+        return [RecentPace(*pair) for pair in zip(*told, strict=True)]
 
-    def _recent(self, slot: int, kinds: tuple[Kind, Kind], *, together: bool) -> NDArray[np.float64] | None:
-        """One histogram from the shortest window that is not too thin; None when all are."""
-        for window_s in WINDOWS_S:
-            cells = self._histograms(slot, window_s)
-            modes: list[NDArray[np.float64]] = [cells[kind] for kind in kinds]
-            histograms: list[NDArray[np.float64]] = [modes[0] + modes[1]] if together else modes
-            for histogram in histograms:
-                if histogram.sum() >= RECENT_SAMPLES:
-                    return histogram
-        return None
-
-    def _histograms(self, slot: int, window_s: float) -> NDArray[np.float64]:
-        """The histograms of a slot over a window, shape ``[kind, bin]``."""
-        number = slot // ROWS
+    def _histograms(self, number: int, rows: Sequence[int], window_s: float) -> NDArray[np.float64]:
+        """The histograms of some rows of a slab over a window, shape ``[kind, bin, row]``."""
         if (number, window_s) not in self._cells:
             cells = self._slabs[number].cells(Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, self._now, window_s)
             self._cells[number, window_s] = cells
-        return self._cells[number, window_s][:, :, slot % ROWS].astype(np.float64)
+        return self._cells[number, window_s][:, :, list(rows)].astype(np.float64)
+
+
+def _first_enough(histograms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """For each row the first histogram that is not too thin, shape ``[bin, row]``; an empty one where all are."""
+    chosen = np.zeros_like(histograms[0])
+    for histogram in histograms:
+        missing = chosen.sum(axis=0) == 0
+        chosen = np.where(missing & (histogram.sum(axis=0) >= RECENT_SAMPLES), histogram, chosen)
+    return chosen
+
+
+def _told(histograms: NDArray[np.float64], shares: Sequence[float]) -> list[tuple[float, ...] | None]:
+    values = quantiles(histograms, shares)
+    known: list[bool] = (histograms.sum(axis=0) > 0).tolist()
+    return [tuple(told) if one else None for told, one in zip(values.T.tolist(), known, strict=True)]

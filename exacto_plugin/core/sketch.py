@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 ALPHA = 0.05
@@ -89,17 +91,21 @@ def _cumulative(bins: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.i
     return sums
 
 
-def quantile(histogram: NDArray[np.float64], share: float) -> float:
-    """The value that ``share`` of a histogram's samples (shape ``[BINS]``) do not exceed; NaN of no samples.
+def quantiles(histograms: NDArray[np.float64], shares: Sequence[float]) -> NDArray[np.float64]:
+    """The values, shape ``[share, row]``, that shares of each histogram's samples do not exceed; NaN of no samples.
 
-    Inside its bin it is interpolated on the log scale, as in ``medians``.
+    Inside its bin a value is interpolated on the log scale, as in ``medians``.
+
+    Args:
+        histograms: shape ``[BINS, row]``.
+        shares: between 0 and 1.
     """
-    cumulative = np.cumsum(histogram)
-    total = float(cumulative[-1])
-    if not total:
-        return math.nan
-    rank = min(max(share * total, 0.0), total)
-    place = int(np.searchsorted(cumulative, max(rank, 1e-9)))
-    inside = float(histogram[place])
-    position = place + (rank - float(cumulative[place]) + inside) / inside
-    return math.exp(_LOG_LOWEST + position * _LOG_GAMMA)
+    cumulative = np.cumsum(histograms, axis=0)
+    rows = np.arange(histograms.shape[1])
+    ranks = np.maximum(np.multiply.outer(np.asarray(shares), cumulative[-1]), 1e-9)
+    places = np.minimum((cumulative < ranks[:, np.newaxis]).sum(axis=1), BINS - 1)
+    inside = histograms[places, rows]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        positions = places + (ranks - cumulative[places, rows] + inside) / inside
+    values: NDArray[np.float64] = np.where(cumulative[-1] > 0, np.exp(_LOG_LOWEST + positions * _LOG_GAMMA), np.nan)
+    return values

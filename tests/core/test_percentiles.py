@@ -11,7 +11,7 @@ from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.percentiles import ASKED_FOR_S, Watched
 from exacto_plugin.core.published import PublishedRule
-from exacto_plugin.core.sketch import ALPHA, BINS, bin_of, quantile
+from exacto_plugin.core.sketch import ALPHA, BINS, bin_of, quantiles
 from tests.core.samples import START
 
 
@@ -40,13 +40,11 @@ def test_a_quantile_lies_within_a_bin_of_the_true_one(values: list[float], share
     histogram = np.bincount([bin_of(value) for value in values], minlength=BINS).astype(np.float64)
     true = float(np.quantile(values, share, method="inverted_cdf"))
     width = (1 + ALPHA) / (1 - ALPHA)
-    assert true / width <= quantile(histogram, share) * (1 + 1e-9)
-    assert quantile(histogram, share) <= true * width * (1 + 1e-9)
-
-
-def test_a_quantile_of_nothing() -> None:
-    """It is not a number."""
-    assert np.isnan(quantile(np.zeros(BINS), 0.5))
+    told = quantiles(np.column_stack([histogram, histogram * 3, np.zeros(BINS)]), [share])[0]
+    assert true / width <= told[0] * (1 + 1e-9)
+    assert told[0] <= true * width * (1 + 1e-9)
+    assert told[1] == pytest.approx(told[0])
+    assert np.isnan(told[2])
 
 
 def test_percentiles_of_a_watched_group() -> None:
