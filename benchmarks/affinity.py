@@ -134,6 +134,8 @@ class Arm:
 
     async def run(self, workload: list[Turn]) -> Count:
         """Send the workload."""
+        # LiteLLM takes a second callback of one class for the first one.
+        litellm._async_success_callback = []
         litellm.callbacks = [self.callback]
         install_seams(self.callback)
         try:
@@ -143,6 +145,7 @@ class Arm:
                 if self.now >= due:
                     await GLOBAL_LOGGING_WORKER.flush()
                     await self.runtime.recompute()
+                    assert "kimi" in self.runtime.engine.snapshot.groups, "nothing was measured"
                     due += INTERVAL_S
                 if not self.broken and self.now >= breaks_at:
                     self.broken = True

@@ -40,6 +40,7 @@ def _print(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from exacto_plugin.curate.command import add_curate
     from exacto_plugin.simulate.command import add_replay, add_simulate
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
@@ -57,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate(simulate)
     replay = verbs.add_parser("replay", help="tell what tier presets would have made of a log of outcomes")
     add_replay(replay)
+    curate = verbs.add_parser("curate", help="propose curated lists from what a running proxy has measured")
+    add_curate(curate)
     return parser
 
 

@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.affinity import Conversations
+from exacto_plugin.core.caller_choices import CallerChoices
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.core.flaw_counts import FlawCounts
@@ -78,6 +79,7 @@ class Runtime:
         self.salt = installation_salt()
         self.engine = Engine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.conversations = Conversations()
+        self.choices = CallerChoices()
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
         self.token_use = TokenUse()
         self.faults = Faults(lambda stage: self.telemetry.fault(stage))

@@ -17,6 +17,7 @@ from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answers import answer_of, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
+from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
@@ -87,6 +88,9 @@ class Scoring:
         )
         self._runtime.record(sample, attempt.candidate)
         self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
+        if tools:
+            state = kwargs.get(LOG_KEY)
+            self._runtime.faults.guarded("choices", lambda: note_choices(self._runtime, state, sample.caller), None)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
         if not (attempt.rescue or (attempt.judged is not None and attempt.judged.bad)):

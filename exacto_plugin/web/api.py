@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-from exacto_plugin.web.views import group_view, snapshot_view
+from exacto_plugin.web.views import group_view, snapshot_view, with_choices
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -29,6 +29,9 @@ async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> Us
 def api_router(runtime: Runtime) -> APIRouter:
     """The routes, reading the runtime's snapshot."""
     router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
+
+    def choices(view: dict[str, Any]) -> dict[str, Any]:
+        return with_choices(view, runtime.choices, runtime.settings.curated_list(view["model_group"]))
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
@@ -52,7 +55,8 @@ def api_router(runtime: Runtime) -> APIRouter:
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """Every model group with its references and verdicts."""
-        return snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
+        found = snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
+        return {**found, "model_groups": [choices(group) for group in found["model_groups"]]}
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
@@ -60,6 +64,6 @@ def api_router(runtime: Runtime) -> APIRouter:
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, f"no verdicts on {model_group!r}")
-        return group_view(group, runtime.providers, runtime.flaws)
+        return choices(group_view(group, runtime.providers, runtime.flaws))
 
     return router

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from exacto_plugin.core.caller_choices import CallerChoices
     from exacto_plugin.core.flaw_counts import FlawCounts
     from exacto_plugin.core.model import GroupSnapshot, Reason, Snapshot, Verdict
 
@@ -37,6 +38,20 @@ def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCo
             for key, verdict in sorted(group.verdicts.items())
         ],
     }
+
+
+def with_choices(view: Mapping[str, Any], choices: CallerChoices, curated: Sequence[str] | None) -> dict[str, Any]:
+    """The view of a model group, with what callers pin and ignore and with its curated list.
+
+    Args:
+        view: what ``group_view`` gave.
+        choices: of this process.
+        curated: the configured list; None without one.
+    """
+    name = view["model_group"]
+    deployments = [{**one, "choices": choices.of(name, one["provider"])._asdict()} for one in view["deployments"]]
+    listed = None if curated is None else list(curated)
+    return {**view, "tool_keys": choices.callers(name), "curated": listed, "deployments": deployments}
 
 
 def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:

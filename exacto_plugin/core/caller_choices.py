@@ -1,0 +1,135 @@
+"""Which providers callers of a model group avoid and insist on, as counts of distinct API keys.
+
+A request with tools that ignores a provider, or pins others, says something about it that no measurement does: it is
+one of OpenRouter's three inputs for curated lists. Keys come in as salted hashes, and each count keeps the 256 smallest
+of their values only (k minimum values): exact up to 256 keys, 6 % standard error beyond, 3 kB at most. Two generations
+make what callers no longer say fade away. Knows no clock (time is an argument) and no key.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+GENERATION_S = 14 * 86_400.0
+"""Age at which a generation is closed. Counts reach back two of them at most."""
+
+_KEPT = 256
+_LARGEST = 2**64
+
+
+class DistinctKeys:
+    """How many different keys were seen, by the smallest of their hashes."""
+
+    __slots__ = ("_smallest",)
+
+    def __init__(self) -> None:
+        self._smallest: list[int] = []
+
+    def add(self, key: int) -> None:
+        """See a key.
+
+        Args:
+            key: its hash, uniform in [0, 2**64).
+        """
+        smallest = self._smallest
+        if len(smallest) == _KEPT and key >= smallest[-1]:
+            return
+        at = bisect_left(smallest, key)
+        if at == len(smallest) or smallest[at] != key:
+            smallest.insert(at, key)
+            del smallest[_KEPT:]
+
+    def merged(self, other: DistinctKeys) -> DistinctKeys:
+        """Both together, as if one had seen everything."""
+        both = DistinctKeys()
+        both._smallest = sorted({*self._smallest, *other._smallest})[:_KEPT]
+        return both
+
+    @property
+    def count(self) -> int:
+        """The number of different keys; exact up to 256."""
+        smallest = self._smallest
+        if len(smallest) < _KEPT:
+            return len(smallest)
+        return round((_KEPT - 1) * _LARGEST / max(1, smallest[-1]))
+
+
+class Choice(NamedTuple):
+    """How many keys say something about a provider."""
+
+    ignored_by: int
+    """It is on their ``ignore``."""
+    pinned_by: int
+    """It is on their ``only`` or ``order``."""
+    passed_over_by: int
+    """They pin others."""
+
+
+class _Generation:
+    __slots__ = ("began_at", "by_provider", "callers")
+
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
+        self.callers: dict[str, DistinctKeys] = {}
+        self.by_provider: dict[tuple[str, str], tuple[DistinctKeys, DistinctKeys, DistinctKeys]] = {}
+
+
+class CallerChoices:
+    """What callers with tools choose, by model group and provider.
+
+    Bounded as long as only configured model groups and existing providers are named, which is the caller's business.
+    """
+
+    def __init__(self) -> None:
+        self._now = _Generation(float("-inf"))
+        self._before = _Generation(float("-inf"))
+
+    def called(self, model_group: str, key: int, at: float) -> None:
+        """A key asked a model group with tools.
+
+        Args:
+            model_group: the public model name.
+            key: the key's hash, uniform in [0, 2**64).
+            at: UTC seconds.
+        """
+        if at - self._now.began_at > GENERATION_S:
+            self._before, self._now = self._now, _Generation(at)
+        self._now.callers.setdefault(model_group, DistinctKeys()).add(key)
+
+    def chose(
+        self,
+        model_group: str,
+        key: int,
+        *,
+        ignored: Iterable[str] = (),
+        pinned: Iterable[str] = (),
+        passed_over: Iterable[str] = (),
+    ) -> None:
+        """What that request said about the providers that exist."""
+        for place, providers in enumerate((ignored, pinned, passed_over)):
+            for provider in providers:
+                counts = self._now.by_provider.get((model_group, provider))
+                if counts is None:
+                    counts = (DistinctKeys(), DistinctKeys(), DistinctKeys())
+                    self._now.by_provider[model_group, provider] = counts
+                counts[place].add(key)
+
+    def callers(self, model_group: str) -> int:
+        """Keys that asked a model group with tools."""
+        nobody = DistinctKeys()
+        before = self._before.callers.get(model_group, nobody)
+        return self._now.callers.get(model_group, nobody).merged(before).count
+
+    def of(self, model_group: str, provider: str) -> Choice:
+        """What is said about a provider."""
+        nobody = (DistinctKeys(),) * 3
+        pairs = zip(
+            self._now.by_provider.get((model_group, provider), nobody),
+            self._before.by_provider.get((model_group, provider), nobody),
+            strict=True,
+        )
+        return Choice(*(now.merged(before).count for now, before in pairs))

@@ -1,0 +1,1 @@
+"""Proposes curated lists from what a running proxy has measured."""

@@ -1,0 +1,78 @@
+"""The arguments of ``exacto curate``, and its way to the proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from exacto_plugin.curate.proposal import Criteria, as_dict, propose, render
+from exacto_plugin.errors import ExactoError
+
+if TYPE_CHECKING:
+    import argparse
+
+_KEYS = ("EXACTO_API_KEY", "LITELLM_MASTER_KEY")
+
+
+class ProxyError(ExactoError):
+    """The proxy cannot be asked, or does not answer as expected."""
+
+
+def add_curate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    standard = Criteria()
+    parser.add_argument("--url", required=True, metavar="PROXY", help=f"the proxy; the key is in {' or '.join(_KEYS)}")
+    parser.add_argument("--model", action="append", metavar="GROUP", help="only this model group (may be repeated)")
+    parser.add_argument("--check", action="store_true", help="tell whether the configured lists still hold (status 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table and YAML")
+    parser.add_argument("--min-calls", type=int, default=standard.min_calls, help="answers with calls (%(default)s)")
+    parser.add_argument(
+        "--propensity-ratio", type=float, default=standard.propensity_ratio, help="band of the odds (%(default)s)"
+    )
+    parser.add_argument(
+        "--propensity-deviations", type=float, default=standard.propensity_deviations, help="the same (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-ignored", type=float, default=standard.max_ignored, help="share of keys that may ignore (%(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask, judge, print; 1 when a configured list no longer holds and that was asked for.
+
+    Raises:
+        ProxyError: nothing could be judged.
+    """
+    criteria = Criteria(
+        min_calls=options.min_calls,
+        propensity_ratio=max(1.0, options.propensity_ratio),
+        propensity_deviations=options.propensity_deviations,
+        max_ignored=options.max_ignored,
+    )
+    groups = _model_groups(options.url)
+    wanted = options.model or [group["model_group"] for group in groups]
+    unknown = sorted(set(wanted) - {group["model_group"] for group in groups})
+    if unknown:
+        raise ProxyError(f"no verdicts on {', '.join(unknown)}")
+    proposals = [propose(group, criteria) for group in groups if group["model_group"] in wanted]
+    text = json.dumps(as_dict(proposals), indent=2) if options.json else render(proposals, check=options.check)
+    sys.stdout.write(text + "\n")
+    return 1 if options.check and any(one.broken for one in proposals) else 0
+
+
+def _model_groups(url: str) -> list[dict[str, Any]]:
+    key = next((os.environ[name] for name in _KEYS if os.environ.get(name)), "")
+    try:
+        address = f"{url.rstrip('/')}/exacto/api/models"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=30.0)
+        answer.raise_for_status()
+        return list(answer.json()["model_groups"])
+    except httpx.HTTPStatusError as error:
+        raise ProxyError(f"{url} answered {error.response.status_code}; an admin key in {_KEYS[0]} is needed") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError) as error:
+        raise ProxyError(f"{url} could not be asked: {type(error).__name__}") from None

@@ -1,0 +1,241 @@
+"""``exacto curate``: proposes curated lists from what a running proxy has measured, and checks configured ones.
+
+Reads the proxy's API and decides on plain data; changes nothing. The criteria are OpenRouter's for its first lists:
+tool-call accuracy, a normal share of answers with tool calls, and what callers with tools pin and ignore.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from exacto_plugin.core.filters import same_provider
+
+Deployment = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What a deployment must show."""
+
+    min_calls: int = 200
+    """Answers with tool calls behind its accuracy; as many as the published rule judges by."""
+    propensity_ratio: float = 1.5
+    """Least ratio of the odds of a tool call to the median of the others that is unusual, either way. Measured with 1.5
+    and 3 deviations: 3 of 7 known poor deployments found, none called so falsely."""
+    propensity_deviations: float = 3.0
+    """Standard deviations (1.4826 MAD) of the log-odds from that median."""
+    propensity_requests: int = 50
+    """Requests with tools that a share of answers with tool calls needs."""
+    max_ignored: float = 0.05
+    """Share of the distinct keys that call tools which may ignore its provider; at this share it is too many."""
+
+
+_PEERS = 3
+"""Other deployments with a propensity that it takes to call one unusual, as for the adaptive rule."""
+
+_PHI = 2.0
+"""How clustered answers are taken to be, as turns of a conversation are alike; the adaptive rule starts there too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the criteria say about one deployment."""
+
+    deployment: str
+    provider: str
+    tier: str
+    success: float | None
+    calls: int
+    propensity: float | None
+    ignored_by: int
+    pinned_by: int
+    against: tuple[str, ...]
+    """What speaks against it."""
+    missing: tuple[str, ...]
+    """What has not been shown yet."""
+
+    @property
+    def qualifies(self) -> bool:
+        """Everything is shown, and nothing speaks against it."""
+        return not self.against and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One model group."""
+
+    model_group: str
+    keys: int
+    """Distinct keys that call tools."""
+    findings: tuple[Finding, ...]
+    proposed: tuple[str, ...]
+    """Providers all of whose deployments qualify, and deployment ids of the others that do."""
+    configured: tuple[str, ...]
+    broken: tuple[str, ...]
+    """Why the configured list no longer holds."""
+    unproven: tuple[str, ...]
+    """Entries of the configured list that cannot be judged yet."""
+
+
+def propose(group: Mapping[str, Any], criteria: Criteria) -> Proposal:
+    """Judge one model group.
+
+    Args:
+        group: as ``/exacto/api/models`` tells it.
+        criteria: what is asked for.
+    """
+    deployments: Sequence[Deployment] = group["deployments"]
+    unusual = _unusual(deployments, criteria)
+    keys = int(group["tool_keys"])
+    findings = tuple(_finding(one, unusual.get(one["deployment"]), keys, criteria) for one in deployments)
+    configured = tuple(group["curated"] or ())
+    broken, unproven = _checked(configured, findings)
+    return Proposal(group["model_group"], keys, findings, _listed(findings), configured, broken, unproven)
+
+
+def _signal(deployment: Deployment, name: str) -> tuple[float | None, int]:
+    found = deployment["signals"].get(name) or {}
+    return found.get("value"), int(found.get("samples") or 0)
+
+
+def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: Criteria) -> Finding:
+    success, calls = _signal(deployment, "tool_call_success")
+    propensity, _ = _signal(deployment, "propensity")
+    choices = deployment["choices"]
+    ignored = int(choices["ignored_by"])
+    against = [
+        f"{reason['signal']} {reason['value']:.4g} against {reason['threshold']:.4g}"
+        for reason in deployment["reasons"]
+        if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
+    ]
+    missing = []
+    if deployment["tier"] == "deranked" and not against:
+        against.append("deranked")
+    elif deployment["tier"] == "insufficient_data":
+        missing.append("not verified good")
+    if calls < criteria.min_calls:
+        missing.append(f"{calls} of {criteria.min_calls} answers with tool calls")
+    if unusual is not None:
+        against.append(unusual)
+    if ignored and ignored >= criteria.max_ignored * keys:
+        against.append(f"ignored by {ignored} of {keys} keys")
+    return Finding(
+        deployment["deployment"],
+        deployment["provider"],
+        deployment["tier"],
+        success,
+        calls,
+        propensity,
+        ignored,
+        int(choices["pinned_by"]),
+        tuple(against),
+        tuple(missing),
+    )
+
+
+def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str, str]:
+    """Deployments that call tools unusually often or rarely for their model group, and what says so.
+
+    Log-odds against the median of the others, two-sided, after three standard errors are taken off; silent where fewer
+    than three others can be compared with.
+    """
+    odds: dict[str, tuple[float, float, float]] = {}
+    for one in deployments:
+        share, offered = _signal(one, "propensity")
+        if share is not None and offered >= criteria.propensity_requests:
+            called = share * offered
+            log_odds = math.log((called + 0.5) / (offered - called + 0.5))
+            error = 3 * math.sqrt(_PHI * (1 / (called + 0.5) + 1 / (offered - called + 0.5)))
+            odds[one["deployment"]] = (log_odds, error, share)
+    found = {}
+    for name, (own, error, share) in odds.items():
+        others = [log_odds for other, (log_odds, _, _) in odds.items() if other != name]
+        if len(others) < _PEERS:
+            continue
+        median = statistics.median(others)
+        deviation = 1.4826 * statistics.median(abs(other - median) for other in others)
+        margin = max(criteria.propensity_deviations * deviation, math.log(criteria.propensity_ratio))
+        if abs(own - median) - error > margin:
+            usual = 1 / (1 + math.exp(-median))
+            found[name] = f"calls tools in {share:.0%} of answers, the others in {usual:.0%}"
+    return found
+
+
+def _listed(findings: Sequence[Finding]) -> tuple[str, ...]:
+    listed: list[str] = []
+    for finding in findings:
+        if finding.qualifies:
+            whole = finding.provider and all(
+                other.qualifies for other in findings if same_provider(finding.provider, other.provider)
+            )
+            listed.append(finding.provider if whole else finding.deployment)
+    return tuple(dict.fromkeys(listed))
+
+
+def _checked(configured: Sequence[str], findings: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    broken: list[str] = []
+    unproven: list[str] = []
+    for entry in configured:
+        meant = [f for f in findings if entry == f.deployment or same_provider(entry, f.provider)]
+        if not meant:
+            broken.append(f"{entry}: names no deployment")
+        for finding in meant:
+            who = entry if entry == finding.deployment else f"{entry} ({finding.deployment})"
+            if finding.against:
+                broken.append(f"{who}: {'; '.join(finding.against)}")
+            elif finding.missing:
+                unproven.append(f"{who}: {'; '.join(finding.missing)}")
+    return tuple(broken), tuple(unproven)
+
+
+def block(proposals: Sequence[Proposal]) -> dict[str, Any]:
+    """The settings that the proposals come to; empty without any."""
+    curated = {one.model_group: list(one.proposed) for one in proposals if one.proposed}
+    return {"exacto_settings": {"curated": curated}} if curated else {}
+
+
+def as_dict(proposals: Sequence[Proposal]) -> dict[str, Any]:
+    """Plain data for ``--json``."""
+    return {"model_groups": [asdict(one) for one in proposals], **block(proposals)}
+
+
+def render(proposals: Sequence[Proposal], *, check: bool) -> str:
+    """The evidence as YAML comments, and the block to paste below it; with ``check`` what became of the lists."""
+    lines: list[str] = []
+    for one in proposals:
+        lines += [f"# {line}".rstrip() for line in _evidence(one).splitlines()]
+        if check:
+            lines += [f"# no longer holds: {line}" for line in one.broken]
+            lines += [f"# not shown yet: {line}" for line in one.unproven]
+            held = one.configured and not one.broken
+            lines += [f"# the configured list holds: {', '.join(one.configured)}"] if held else []
+            lines += [] if one.configured else ["# no list is configured"]
+        lines.append("#")
+    if not check:
+        found = block(proposals)
+        lines.append(yaml.safe_dump(found, sort_keys=False).rstrip() if found else "# Nothing qualifies.")
+    return "\n".join(lines)
+
+
+def _evidence(proposal: Proposal) -> str:
+    table = Table(title=f"{proposal.model_group}: {proposal.keys} keys call tools", title_justify="left", box=None)
+    for name in ("deployment", "provider", "tier", "success", "calls", "propensity", "ignored", "pinned", "verdict"):
+        table.add_column(name, overflow="fold")
+    for f in proposal.findings:
+        verdict = "qualifies" if f.qualifies else "; ".join((*f.against, *f.missing))
+        success = "" if f.success is None else f"{f.success:.2%}"
+        propensity = "" if f.propensity is None else f"{f.propensity:.0%}"
+        row = (f.deployment, f.provider, f.tier, success, f.calls, propensity, f.ignored_by, f.pinned_by, verdict)
+        table.add_row(*map(str, row))
+    out = StringIO()
+    Console(file=out, width=118, color_system=None).print(table)
+    return out.getvalue().rstrip()
