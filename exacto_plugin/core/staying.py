@@ -1,8 +1,8 @@
 """Keeps a running conversation at its deployment: the last step of an attempt's decision.
 
 Pure. A soft verdict (insufficient data) moves new conversations only; a running one leaves a deployment that is
-deranked, not available any more, or was tried by this request in vain. The operator's levels stand. What only one
-deployment can read (``Home.bound``) never leaves it.
+deranked, not available any more, or was tried by this request in vain. The operator's levels stand, and so do the
+client's wishes about speed. What only one deployment can read (``Home.bound``) never leaves it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Mode, Ranked, Sort, Tier
 from exacto_plugin.core.ordering import level_of
+from exacto_plugin.core.wishes import judged
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Decision, Snapshot
@@ -66,9 +67,12 @@ def _may_stay(ask: Ask, snapshot: Snapshot, at: Candidate) -> bool:
 
 
 def _is_in_line(ask: Ask, snapshot: Snapshot, at: Candidate) -> bool:
-    def standing(candidate: Candidate) -> tuple[bool, float]:
+    group, wishes = snapshot.groups.get(ask.model_group), ask.policy.preferences
+
+    def standing(candidate: Candidate) -> tuple[int, bool, float]:
         verdict = snapshot.verdict(ask.model_group, candidate.key)
-        return verdict is not None and verdict.tier is Tier.DERANKED, level_of(candidate)
+        deranked = verdict is not None and verdict.tier is Tier.DERANKED
+        return judged(wishes, candidate.key, group) if wishes else 0, deranked, level_of(candidate)
 
     if at.id in ask.tried:
         return False

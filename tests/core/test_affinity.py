@@ -20,6 +20,7 @@ from exacto_plugin.core.model import (
     Home,
     Mode,
     Policy,
+    Preference,
     Snapshot,
     Sort,
     Tier,
@@ -141,6 +142,18 @@ def test_a_full_order_is_stronger(sort: Sort) -> None:
     priced = tuple(replace(c, price=float(place)) for place, c in enumerate(EVERYBODY))
     asked = ask("middle", *priced, sort=sort)
     assert decided(asked) == decided(replace(asked, home=None))
+
+
+def test_wishes_about_speed_are_stronger() -> None:
+    """A conversation leaves a deployment that misses what the client now asks for, unless only that one can read it."""
+    wish = Policy(preferences=(Preference("throughput", 50, 30.0),))
+    quick, slow = (
+        Verdict(name, Tier.VERIFIED_GOOD, throughput=speed) for name, speed in (("good", 50.0), ("good2", 5.0))
+    )
+    verdicts = snapshot(quick, slow)
+    assert decided(replace(ask("good2"), policy=wish), verdicts).pool == ("good",)
+    assert decided(replace(ask("good"), policy=wish), verdicts).reason == "affinity"
+    assert decided(replace(ask(Home("good2", bound=True)), policy=wish), verdicts).pool == ("good2",)
 
 
 def test_where_the_cache_saves_nothing_nobody_stays() -> None:
