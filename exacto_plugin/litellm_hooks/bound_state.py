@@ -13,8 +13,9 @@ from litellm.responses.utils import ResponsesAPIRequestUtils
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_SEALED_BLOCKS = frozenset({"redacted_thinking", "reasoning.encrypted", "thinking"})
-"""Anthropic's block types, the last one only when it is signed, and that of OpenRouter's ``reasoning_details``."""
+_SEALED_BLOCKS = ("redacted_thinking", "reasoning.encrypted", "thinking")
+"""Anthropic's block types, the last one only when it is signed, and that of OpenRouter's ``reasoning_details``. (A
+tuple: a client may send a list as a type, which no set can be asked for.)"""
 
 _HOLDERS = ("content", "thinking_blocks", "reasoning_details")
 """Where a chat or Anthropic message has such blocks."""

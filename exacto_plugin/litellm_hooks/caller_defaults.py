@@ -28,6 +28,9 @@ BLOCK = "exacto"
 _REMEMBERED = 4096
 """Blocks that are kept checked; a key's or team's block rarely changes."""
 
+_UNREADABLE = "..."
+"""Stands for a value that no field can hold: an integer beyond 64 bits, hundreds of levels. Malformed in any field."""
+
 _SOURCES = (("user_api_key_metadata", "set for this key"), ("user_api_key_team_metadata", "set for this team"))
 """LiteLLM's names for the metadata of the caller, the closest first, and what clients are told of each."""
 
@@ -93,7 +96,11 @@ class CallerDefaults:
         return Defaults(next(sorts, None), tuple(filters))
 
     def _block(self, block: object) -> CallerBlock:
-        name = orjson.dumps(block, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        try:
+            name = _name(block)
+        except orjson.JSONEncodeError:
+            block = {key: _writable(value) for key, value in block.items()} if isinstance(block, dict) else _UNREADABLE
+            name = _name(block)
         known = self._known.get(name)
         if known is None:
             known = self._known[name] = self._checked(block)
@@ -107,3 +114,15 @@ class CallerDefaults:
             bad = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]}
         kept = {key: value for key, value in block.items() if key not in bad} if isinstance(block, dict) else {}
         return CallerBlock.model_validate(kept)
+
+
+def _name(block: object) -> bytes:
+    return orjson.dumps(block, default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def _writable(value: object) -> object:
+    try:
+        _name(value)
+    except orjson.JSONEncodeError:
+        return _UNREADABLE
+    return value

@@ -7,11 +7,11 @@ Key, first match wins (OpenRouter's sticky sessions): body ``session_id``, heade
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _UNSTABLE = frozenset({"cache_control", "id", "role", "status", "type"})
 """Of a message: what clients add, drop or move from turn to turn, and what surfaces call differently."""
@@ -93,7 +93,7 @@ def _beginning(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool
     if isinstance(messages, str):
         return system, messages, False
     first: Any = None
-    for message in messages:
+    for message in messages if isinstance(messages, Iterable) else ():  # a client may send a number
         if not isinstance(message, dict):
             continue
         if first is not None:
@@ -106,13 +106,13 @@ def _beginning(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a message, whatever a surface wraps it in."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name not in _UNSTABLE:
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+    """Every text in a message, in order, whatever a surface wraps it in and however deeply."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            waiting += reversed([inner for name, inner in each.items() if name not in _UNSTABLE])
+        elif isinstance(each, list):
+            waiting += reversed(each)

@@ -161,3 +161,21 @@ def test_ahead_of_litellms_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
         put_ahead(ours)
         assert litellm.callbacks == after
         assert given == before
+
+
+def test_strange_messages_begin_no_conversation() -> None:
+    """A number in place of messages is no conversation; a thousand levels of nesting are one like any other."""
+    assert told({"messages": 5}) is None
+    deep: Any = "hello"
+    for _ in range(1_000):
+        deep = [deep]
+    one, two = told({"messages": [USER]}), told({"messages": [{"role": "user", "content": deep}]})
+    assert one is not None
+    assert one == two
+
+
+def test_strange_blocks_bind_nobody() -> None:
+    """A client may send anything as the type of a block."""
+    kinds: tuple[object, ...] = ([], {}, 1, None)
+    for kind in kinds:
+        assert bond_of({"messages": [{"role": "assistant", "content": [{"type": kind}]}]}, None) is None

@@ -117,10 +117,12 @@ def strain(seconds: float, seed: int, say: Callable[[str], None]) -> Strain:
 
 
 def _started(stack: ExitStack, providers: SimulatedProviders, directory: Path, which: str, environment: Any) -> Watched:
-    times: dict[str, Any] = {"timeout": 2.0, "stream_timeout": 2.0}
     names = {STEADY: ("one", "two", "three"), SHAKY: tuple(_FAILING), CURATED: ("four",)}
     models = [
-        deployment(providers, f"{which}-{name}", group, **times) for group, all_ in names.items() for name in all_
+        deployment(providers, f"{which}-{name}", group, timeout=timeout, stream_timeout=timeout)
+        for group, all_ in names.items()
+        for name in all_
+        for timeout in (2.0 if group == SHAKY else 60.0,)
     ]
     config: dict[str, Any] = {
         "model_list": models,
@@ -157,6 +159,7 @@ def _judged(traffic: Traffic, ours: Watched, bare: Watched, faults: Any, warning
     done = Strain(findings=list(traffic.findings))
     kinds = ", ".join(f"{kind}: {number}" for kind, number in sorted(traffic.counts.items()))
     done.lines.append(f"requests with the plugin: {sum(traffic.counts.values()):,} ({kinds})")
+    done.lines.append(f"connections that broke: {dict(traffic.broken)}")
     for name, watched in (("with the plugin", ours), ("without", bare)):
         done.lines.append(
             f"{name}: RSS {watched.rss_mb[0]:.0f} -> {watched.rss_mb[-1]:.0f} MB ({watched.growth_mb():+.1f} MB in the "
@@ -165,7 +168,13 @@ def _judged(traffic: Traffic, ours: Watched, bare: Watched, faults: Any, warning
         )
     live = {kind: number for kind, number in ours.last["live"].items() if kind in _PER_REQUEST}
     done.lines.append(f"left of requests when all was quiet: {live}; exacto.plugin.errors: {faults}")
+    broken = {
+        which: sum(number for kind, number in traffic.broken.items() if kind.startswith(which))
+        for which in ("ours", "bare")
+    }
     checks = {
+        f"{broken['ours']} connections broke, {broken['bare']} without the plugin": broken["ours"]
+        > 2 * broken["bare"] + 5,
         f"{ours.growth_mb():.0f} MB more in the second half": ours.growth_mb() > bare.growth_mb() + _GROWTH_MB,
         f"{ours.fds[-1]} file descriptors at the end": ours.fds[-1] > bare.fds[-1] + _FDS,
         f"{ours.left()} objects of one kind left": ours.left() > _LIVE,

@@ -24,6 +24,11 @@ STEADY, SHAKY, CURATED = "steady", "shaky", "curated"
 _TIMEOUT_S = 60.0
 _FLAT_TOOLS = [{"type": "function", **TOOLS[0]["function"]}]
 _ANTHROPIC_TOOLS = [{"name": "get_weather", "input_schema": TOOLS[0]["function"]["parameters"]}]
+_FIELDS = (
+    *("messages", "tools", "tool_choice", "functions", "metadata", "session_id", "prompt_cache_key", "user", "n"),
+    *("extra_body", "stream", "stream_options", "system", "instructions", "input", "response_format", "temperature"),
+)
+_STRANGE = ("5", "true", "null", '"x"', "[]", "{}", "[1]", "[[]]", "[{}]", "[null]", '{"a": 1}', "NaN", "1" + "0" * 40)
 _ERROR = re.compile(rb'"error": ?[{"]')
 _SLUGS = (STEADY, f"{STEADY}:exacto", f"{STEADY}:floor", f"{STEADY}:exacto:nitro")
 
@@ -42,9 +47,11 @@ class Traffic:
         self._random = Random(seed)
         self.counts: Counter[str] = Counter()
         """Requests to the proxy with the plugin by kind and status."""
+        self.broken: Counter[str] = Counter()
+        """Connections that broke, by proxy, kind and error."""
         self.findings: list[str] = []
         headers = {"Authorization": f"Bearer {MASTER_KEY}"}
-        limits = httpx.Limits(max_connections=32)
+        limits = httpx.Limits(max_connections=32, keepalive_expiry=2.0)  # the proxies close idle ones after 5 s
         self._client = httpx.AsyncClient(headers=headers, timeout=_TIMEOUT_S, trust_env=False, limits=limits)
 
     async def run(self, stop: asyncio.Event, tasks: int = 6) -> None:
@@ -55,14 +62,16 @@ class Traffic:
     async def _keep_asking(self, stop: asyncio.Event) -> None:
         kinds = {
             self._chat: 5, self._messages: 2, self._responses: 2, self._shaky: 4, self._leaves: 3, self._uploads: 1,
-            self._odd: 4, self._refused: 1, self._path: 1, self._listed: 1,
+            self._odd: 3, self._strange: 3, self._refused: 1, self._path: 1, self._listed: 1,
         }  # fmt: skip
         while not stop.is_set():
             (kind,) = self._random.choices(list(kinds), weights=list(kinds.values()))
             try:
                 await kind()
             except httpx.HTTPError as error:
-                self._found(f"{kind.__name__}: {type(error).__name__} {error}")
+                # Of whichever server; the two are compared in the end, since a busy machine drops connections too.
+                at = "ours" if str(error.request.url).startswith(self._urls["ours"]) else "bare"
+                self.broken[f"{at} {kind.__name__} {type(error).__name__}"] += 1
 
     def _found(self, what: str) -> None:
         kind = what.split(":")[0]
@@ -176,11 +185,25 @@ class Traffic:
             junk = self._random.choice((b"", b"\x00", b"\xff", b"NaN", b"{", b"}", b",", b'"', b"\\ud800", b"[" * 300))
             raw[place : place + self._random.randrange(3)] = junk
         kind = self._random.choice(("application/json", "text/plain", "application/x-www-form-urlencoded", "x"))
+        await self._alike("odd", bytes(raw), kind)
+
+    async def _strange(self) -> None:
+        """JSON in which one field is of a kind that nobody expects, or nested beyond reason."""
+        deep = "[" * 800 + "]" * 800
+        name = self._random.choice(_FIELDS)
+        value = self._random.choice((*_STRANGE, deep, f'[{{"role": "user", "content": {deep}}}]', f'{{"a": {deep}}}'))
+        kept = {key: item for key, item in {**self._asked(STEADY), "stream": False}.items() if key != name}
+        await self._alike(
+            f"strange {name}", f'{json.dumps(kept)[:-1]}, "{name}": {value}}}'.encode(), "application/json"
+        )
+
+    async def _alike(self, kind: str, raw: bytes, content_type: str) -> None:
+        """The same bytes to both; they must answer with the same status."""
         statuses: dict[str, int] = {}
         for which, url in self._urls.items():
-            headers = {"Content-Type": kind}
-            answer = await self._client.post(f"{url}/v1/chat/completions", content=bytes(raw), headers=headers)
+            headers = {"Content-Type": content_type}
+            answer = await self._client.post(f"{url}/v1/chat/completions", content=raw, headers=headers)
             statuses[which] = answer.status_code
-            self._count(which, "odd", answer.status_code)
+            self._count(which, kind.split()[0], answer.status_code)
         if statuses["ours"] != statuses["bare"]:
-            self._found(f"odd: {statuses} for {kind} {bytes(raw)!r}")
+            self._found(f"{kind}: {statuses} for {content_type} {raw[:600]!r}")
