@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from .history import is_broken
 from .model import Blame, Flaw, Outcome
 from .tool_choice import Demand, ToolChoice, read_choice
-from .tools import find_tool, is_open_set
+from .tools import ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +155,7 @@ def attribute(asked: Asked, reply: Reply, evaluations: Sequence[Evaluation]) -> 
             found.add(Flaw.MISSING_CALL)
         elif choice.demand is Demand.REQUIRED and reply.ending is not Ending.REFUSAL:
             found.add(Flaw.IGNORED_CHOICE)
-    elif _defies(choice, reply.calls):
+    elif _defies(choice, reply.calls, asked.tools):
         found.add(Flaw.IGNORED_CHOICE)
     if any(BLAME[flaw] is Blame.PROVIDER for flaw in found):
         if contradictory:
@@ -179,11 +179,13 @@ def _is_contradictory(choice: ToolChoice, tools: Sequence[object]) -> bool:
     return bool(choice.names) and not is_open_set(tools) and not any(find_tool(tools, name) for name in choice.names)
 
 
-def _defies(choice: ToolChoice, calls: Sequence[ToolCall]) -> bool:
-    """Whether there are calls that the choice rules out."""
-    if choice.demand is Demand.NONE:
-        return bool(calls)
-    return bool(choice.names) and any(call.name not in choice.names for call in calls)
+def _defies(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[object]) -> bool:
+    """Whether there are calls that the choice rules out; what the provider brings and runs itself is none of them."""
+    if choice.demand is not Demand.NONE and not choice.names:
+        return False
+    ruled_out = [call.name for call in calls if call.name not in choice.names]
+    found = (find_tool(tools, name) for name in ruled_out)
+    return any(tool is None or tool.kind is not ToolKind.BUILT_IN for tool in found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ def is_broken(history: object, *, complete: bool = True) -> bool:
     return any(place < calls_only_from for place in waiting.values())
 
 
+_SERVERS_OWN: Final = "srvtoolu_"
+"""Ids of calls that Anthropic runs itself; LiteLLM shows them among the others, and no message answers them."""
+
+
 def _links(item: object) -> _Links:
     links = _Links([], [])
     kind = _get(item, "type")
@@ -71,7 +75,8 @@ def _links(item: object) -> _Links:
     elif _get(item, "role") == "tool":
         links.results.append(_id(item, "tool_call_id"))
     else:
-        links.calls.extend(_id(call, "id") for call in _listed(_get(item, "tool_calls")))
+        ids = (_id(call, "id") for call in _listed(_get(item, "tool_calls")))
+        links.calls.extend(one for one in ids if not (isinstance(one, str) and one.startswith(_SERVERS_OWN)))
         for block in (*_listed(_get(item, "content")), *_listed(_get(item, "parts"))):
             _add_block(block, links)
     return links

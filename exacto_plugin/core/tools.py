@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from .openapi_types import draft7_of
+
 NO_SCHEMA: Final = None
 """What ``OfferedTool.parameters`` is when the tool declares none."""
 
 _OPEN_SETS: Final = ("mcp", "tool_search", "namespace", "toolset")
 """Starts of the types of entries that bring in tools by names which the request does not list."""
+
+_GEMINI: Final = ("function_declarations", "functionDeclarations")
 
 _COMPLEXITY_STEPS: Final = (8, 32, 128)
 """Upper ends of buckets 0 to 2 of tools plus top-level properties, a factor of 4 apart. A BFCL request (1 to 4 tools)
@@ -97,7 +101,10 @@ def _find_in_any_form(tools: Sequence[object], name: str) -> OfferedTool | None:
         if isinstance(tool, dict) and _is_other_function(tool, name):
             continue
         for offered, found in _entries(tool):
-            if offered == name or (found.kind is ToolKind.BUILT_IN and offered.startswith(f"{name}_")):
+            if offered == name:
+                return found._replace(parameters=draft7_of(found.parameters)) if _is_gemini(tool) else found
+            if found.kind is ToolKind.BUILT_IN and (offered.startswith(f"{name}_") or name.endswith(f"_{offered}")):
+                # web_search_preview is called web_search, and code_execution as bash_code_execution, among others.
                 return found
     return None
 
@@ -120,7 +127,7 @@ def _entries(tool: object) -> Iterator[tuple[str, OfferedTool]]:
         if isinstance(wrapped, Mapping):
             yield _named(wrapped), OfferedTool(ToolKind.FUNCTION, _parameters(wrapped))
             return
-    for plural in ("function_declarations", "functionDeclarations"):
+    for plural in _GEMINI:
         declarations = tool.get(plural)
         if isinstance(declarations, Sequence) and not isinstance(declarations, str):
             for declaration in declarations:
@@ -128,6 +135,10 @@ def _entries(tool: object) -> Iterator[tuple[str, OfferedTool]]:
                     yield _named(declaration), OfferedTool(ToolKind.FUNCTION, _parameters(declaration))
             return
     yield from _flat(tool)
+
+
+def _is_gemini(tool: object) -> bool:
+    return isinstance(tool, Mapping) and any(plural in tool for plural in _GEMINI)
 
 
 def _flat(tool: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:

@@ -18,6 +18,7 @@ TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}},
     {"type": "function", "function": {"name": "time", "parameters": {"type": "object"}}},
     {"type": "function", "function": {"name": "odd", "parameters": {"type": "dict"}}},
+    {"type": "web_search_20250305", "name": "web_search"},
 ]
 GOOD = ToolCall("weather", '{"city": "Lisbon"}')
 BROKEN = ToolCall("weather", '{"city": "Lis')
@@ -61,6 +62,8 @@ CASES = (
     Case("text though a call is demanded", (Flaw.IGNORED_CHOICE,), PROVIDER, ending=Ending.STOP, choice="required"),
     Case("text though a tool is named", (Flaw.IGNORED_CHOICE,), PROVIDER, ending=Ending.STOP, choice=WEATHER),
     Case("another tool than the named", (Flaw.IGNORED_CHOICE,), PROVIDER, (ToolCall("time", "{}"),), choice=WEATHER),
+    Case("the named tool beside one that the provider runs", (), None, (GOOD, ToolCall("web_search", "{}")),
+         choice=WEATHER),
     Case("the named tool", (), None, (GOOD,), choice=WEATHER),
     Case("a call though none is allowed", (Flaw.IGNORED_CHOICE,), PROVIDER, (GOOD,), choice="none"),
     Case("text as demanded", (), None, ending=Ending.STOP, choice="none"),

@@ -96,6 +96,12 @@ def test_ids_that_begin_anew_every_turn_are_sound() -> None:
     assert not is_broken(turn * 3)
 
 
+def test_calls_that_the_provider_ran_itself_need_no_result() -> None:
+    """LiteLLM shows Anthropic's server tools as calls, and clients send them back."""
+    assert not is_broken([USER, chat_call("srvtoolu_01", "a"), chat_result("a"), USER])
+    assert is_broken([USER, chat_call("srvtoolu_01", "a"), USER])
+
+
 def test_a_result_without_an_id_is_broken() -> None:
     """Nobody can tell what it answers."""
     assert is_broken([USER, chat_call("a"), {"role": "tool", "content": "sunny"}])

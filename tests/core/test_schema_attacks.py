@@ -317,3 +317,11 @@ def test_arguments_are_not_changed(engine: str) -> None:
     arguments: dict[str, object] = {"b": {}}
     Evaluator(engine).evaluate(ToolCall("called", arguments), offered(schema))
     assert arguments == {"b": {}}
+
+
+def test_schemas_nested_beyond_any_stack(engine: str) -> None:
+    """100,000 levels, made in Python, where no parser stopped them."""
+    schema: dict[str, Any] = {}
+    for _ in range(100_000):
+        schema = {"not": schema}
+    assert judge(engine, schema, "{}").outcome == "valid"

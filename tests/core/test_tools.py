@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import overload
 
 import pytest
 
+from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.tools import ToolKind, complexity, find_tool, is_open_set
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -68,6 +71,21 @@ def test_a_function_without_parameters_has_no_schema(entry: object) -> None:
         ({"type": "computer_20250124", "name": "computer"}, "computer"),
         ({"type": "openrouter:web_search", "parameters": {"engine": "exa"}}, "openrouter:web_search"),
         ({"google_search": {}}, "google_search"),
+        ({"googleSearch": {}}, "googleSearch"),
+        ({"codeExecution": {}}, "codeExecution"),
+        ({"type": "code_interpreter", "container": {"type": "auto"}}, "code_interpreter"),
+        ({"type": "file_search", "vector_store_ids": ["v"]}, "file_search"),
+        ({"type": "computer_use_preview", "display_width": 800}, "computer_use"),
+        ({"type": "image_generation"}, "image_generation"),
+        ({"type": "local_shell"}, "local_shell"),
+        ({"type": "apply_patch"}, "apply_patch"),
+        ({"type": "bash_20250124", "name": "bash"}, "bash"),
+        ({"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}, "str_replace_based_edit_tool"),
+        ({"type": "web_fetch_20250910", "name": "web_fetch"}, "web_fetch"),
+        ({"type": "memory_20250818", "name": "memory"}, "memory"),
+        ({"type": "code_execution_20250825", "name": "code_execution"}, "code_execution"),
+        ({"type": "code_execution_20250825", "name": "code_execution"}, "bash_code_execution"),
+        ({"type": "code_execution_20250825", "name": "code_execution"}, "text_editor_code_execution"),
         ({"systemTool": {"name": "nova_grounding"}}, "nova_grounding"),
     ],
 )
@@ -88,6 +106,65 @@ def test_a_custom_tool_takes_free_text(entry: object) -> None:
     found = find_tool([entry], "sql")
     assert found is not None
     assert found.kind is ToolKind.FREE_TEXT
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_calls_are_judged_alike_in_every_form(form: str) -> None:
+    """The same tool, however it is offered: right and wrong arguments, and a name that is not offered."""
+    judge, tools = Evaluator(), [FORMS[form]]
+    for name, arguments, outcome in (
+        ("weather", '{"city": "Lisbon"}', Outcome.VALID),
+        ("weather", {"city": "Lisbon"}, Outcome.VALID),
+        ("weather", '{"city": 5}', Outcome.SCHEMA_MISMATCH),
+        ("weather", '{"city": "Lis', Outcome.INVALID_JSON),
+        ("forecast", "{}", Outcome.UNKNOWN_NAME),
+    ):
+        assert judge.evaluate(ToolCall(name, arguments), tools) == Evaluation(outcome)
+
+
+GEMINI = {
+    "type": "OBJECT",
+    "properties": {
+        "city": {"type": "STRING", "nullable": True, "enum": ["Lisbon", "Porto"]},
+        "days": {"type": "ARRAY", "items": {"type": "INTEGER"}, "minItems": "1"},
+        "at": {"anyOf": [{"type": "NUMBER"}, {"type": "OBJECT", "properties": {"hour": {"type": "INTEGER"}}}]},
+    },
+    "required": ["city"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        ({"city": "Lisbon", "days": [1], "at": {"hour": 5}}, Outcome.VALID),
+        ({"city": None}, Outcome.VALID),
+        ({"city": "Faro"}, Outcome.SCHEMA_MISMATCH),
+        ({"city": "Porto", "days": []}, Outcome.SCHEMA_MISMATCH),
+        ({"city": "Porto", "days": ["1"]}, Outcome.SCHEMA_MISMATCH),
+        ({"city": "Porto", "at": {"hour": "5"}}, Outcome.SCHEMA_MISMATCH),
+        ({}, Outcome.SCHEMA_MISMATCH),
+    ],
+)
+def test_geminis_own_types_are_understood(arguments: dict[str, object], outcome: Outcome) -> None:
+    """Its declarations write types in capitals; in any other form that is no type, as published."""
+    before = copy.deepcopy(GEMINI)
+    tools = [{"functionDeclarations": [{"name": "weather", "parameters": GEMINI}]}]
+    assert Evaluator().evaluate(ToolCall("weather", arguments), tools) == Evaluation(outcome)
+    assert before == GEMINI
+    chat = [{"type": "function", "function": {"name": "weather", "parameters": GEMINI}}]
+    assert Evaluator().evaluate(ToolCall("weather", arguments), chat) == Evaluation(Outcome.VALID, "not_compilable")
+
+
+def test_schemas_of_gemini_may_be_anything() -> None:
+    """Odd ones are left to the engine to refuse, and depth has an end."""
+    deep: dict[str, object] = {"type": "STRING"}
+    for _ in range(500):
+        deep = {"type": "ARRAY", "items": deep}
+    odd: list[object] = [None, 5, "STRING", [], {"type": ["STRING"]}, {"type": "OBJECT", "properties": 5}, deep]
+    odd.append({"type": "OBJECT", "anyOf": 5, "items": 5, "minItems": "many"})
+    for schema in odd:
+        tools = [{"functionDeclarations": [{"name": "weather", "parameters": schema}]}]
+        assert Evaluator().evaluate(ToolCall("weather", "{}"), tools).outcome is not Outcome.UNSCORED
 
 
 def test_the_first_of_two_tools_of_one_name_counts() -> None:
