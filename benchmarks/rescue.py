@@ -8,8 +8,10 @@ have got without rescue is its own first answer. Both are judged here by ``jsons
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import math
 import random
 import subprocess
 import sys
@@ -83,6 +85,13 @@ def _fits(name: str, arguments: str) -> bool:
         return name == "get_weather" and Draft7Validator(PARAMETERS).is_valid(json.loads(arguments))
     except ValueError:
         return False
+
+
+def blind(attempts: int) -> float:
+    """The factor to expect of asking that many others at random: the table's rates alone decide it."""
+    rates = [row.error_rate for row in table()]
+    chosen = list(itertools.permutations(rates, attempts + 1))
+    return (sum(rates) / len(rates)) / (sum(map(math.prod, chosen)) / len(chosen))
 
 
 @contextmanager
@@ -160,8 +169,8 @@ def main() -> list[str]:
     """The table."""
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     lines = [f"{REQUESTS} requests with tools, {len(table())} providers, whole answers, cold start", ""]
-    names = ("max_attempts", "bad without", "bad with", "factor", "aim", "worse", "answers/request")
-    widths = (12, 13, 10, 8, 6, 7, 17)
+    names = ("max_attempts", "bad without", "bad with", "factor", "blind", "aim", "worse", "answers/request")
+    widths = (12, 13, 10, 8, 8, 6, 7, 17)
     lines.append("".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True)))
     with _providers() as url:
         for attempts, aim in AIMS.items():
@@ -174,8 +183,8 @@ def main() -> list[str]:
             control.close()
             factor = tally.before / tally.after if tally.after else float("inf")
             lines.append(
-                f"{attempts:>12}{tally.before:>13}{tally.after:>10}{factor:>8.1f}{aim:>6.0f}{tally.worse:>7}"
-                f"{tally.answers / REQUESTS:>17.3f}"
+                f"{attempts:>12}{tally.before:>13}{tally.after:>10}{factor:>8.1f}{blind(attempts):>8.1f}{aim:>6.0f}"
+                f"{tally.worse:>7}{tally.answers / REQUESTS:>17.3f}"
             )
     return lines
 

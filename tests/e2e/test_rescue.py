@@ -186,6 +186,17 @@ def test_an_explicit_sort_is_followed(proxy: Proxy, providers: SimulatedProvider
     assert asked(providers, ["priced-3"]) == {"priced-3": 0}
 
 
+def test_an_explicit_list_is_followed(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """``order``: the next of the list; with ``allow_fallbacks: false`` nobody beyond whom the client allows."""
+    for level in (1, 2, 3):
+        providers.control.behave(f"priced-{level}", always=Act.INVALID_JSON if level == 3 else Act.VALID)
+    reply = ask(proxy, "priced", provider={"order": ["priced-3", "priced-2"]})
+    assert (_rescued(reply), reply.deployment) == ("priced-3", "priced-2")
+    reply = ask(proxy, "priced", provider={"order": ["priced-3"], "allow_fallbacks": False})
+    assert (_rescued(reply), reply.deployment) == (None, "priced-3")
+    assert asked(providers, ["priced-1", "priced-2"]) == {"priced-1": 0, "priced-2": 1}
+
+
 def test_a_curated_list_holds_for_the_second_ask(proxy: Proxy, providers: SimulatedProviders) -> None:
     """With nobody else on the list, the bad answer stays."""
     _behave(providers, "listed", Act.INVALID_JSON)
