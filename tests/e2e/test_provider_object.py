@@ -110,7 +110,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(("provider", "left"), FILTERS, ids=str)
+@pytest.mark.parametrize(("provider", "left"), FILTERS, ids=[str(provider) for provider, _ in FILTERS])
 def test_hard_filters(
     proxy: Proxy, providers: SimulatedProviders, provider: dict[str, Any], left: set[str], stream: bool
 ) -> None:
