@@ -26,7 +26,7 @@ from exacto_plugin.demo.behaviour import Behaviour
 from exacto_plugin.demo.prompt_cache import prompt_tokens
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.proxy import install_seams
+from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.seams import uninstall
 from exacto_plugin.settings import load_settings

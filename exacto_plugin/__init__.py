@@ -1,6 +1,7 @@
 """Makes tool calls work: orders a model's deployments by measured quality, for LiteLLM's proxy and Python SDK.
 
-On the proxy, ``litellm_settings: {callbacks: ["exacto_plugin.callback"]}`` is all there is to configure.
+On the proxy, ``litellm_settings: {callbacks: ["exacto_plugin.callback"]}`` is all there is to configure. In a program,
+``Exacto(settings).attach(router)``, or ``litellm.callbacks = [exacto_plugin.callback]`` to score direct calls only.
 """
 
 from __future__ import annotations
@@ -11,12 +12,23 @@ from exacto_plugin.errors import ExactoError, PolicyError, SettingsError, StoreE
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+    from exacto_plugin.litellm_hooks.sdk import Exacto
 
     callback: ExactoCallback
 
 __version__ = "0.1.0"
 
-__all__ = ["ExactoError", "PolicyError", "SettingsError", "StoreError", "__version__", "callback"]
+__all__ = [
+    "Exacto",
+    "ExactoError",
+    "ExactoRefusedError",
+    "PolicyError",
+    "SettingsError",
+    "StoreError",
+    "__version__",
+    "callback",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +36,13 @@ def __getattr__(name: str) -> Any:
         from exacto_plugin.litellm_hooks.proxy import proxy_callback
 
         return proxy_callback()
+    # Loaded on first use: LiteLLM takes seconds, and tools and settings do without it.
+    if name == "Exacto":
+        from exacto_plugin.litellm_hooks.sdk import Exacto
+
+        return Exacto
+    if name == "ExactoRefusedError":
+        from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+
+        return ExactoRefusedError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

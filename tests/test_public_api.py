@@ -13,7 +13,16 @@ import pytest
 import exacto_plugin
 from exacto_plugin import errors
 
-NAMES = ["ExactoError", "PolicyError", "SettingsError", "StoreError", "__version__", "callback"]
+NAMES = [
+    "Exacto",
+    "ExactoError",
+    "ExactoRefusedError",
+    "PolicyError",
+    "SettingsError",
+    "StoreError",
+    "__version__",
+    "callback",
+]
 
 
 def test_the_exported_names_are_these() -> None:

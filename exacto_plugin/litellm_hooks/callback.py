@@ -17,12 +17,14 @@ from exacto_plugin.litellm_hooks.caller_defaults import caller_promise
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
+from exacto_plugin.litellm_hooks.preferences import without_ours
 from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
+from exacto_plugin.litellm_hooks.sync_calls import carry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def _sent_as_is(_self: Any, kwargs: dict[str, Any], *_a: Any, **_k: Any) -> dict[str, Any]:
-    return _without_ours(kwargs)
+    return without_ours(kwargs)
 
 
 def _open_or_refused(
@@ -81,7 +83,7 @@ class ExactoCallback(CustomLogger):
         """Hard filters, before LiteLLM sorts, falls back or balances. A curated list is a promise: it fails closed."""
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
-        self.faults.guarded("timer", self.runtime.ensure_started, None)
+        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
         self.faults.guarded("callback_order", lambda: put_ahead(self), None)
         try:
             if self._unread(model, healthy_deployments):
@@ -141,8 +143,8 @@ class ExactoCallback(CustomLogger):
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
         """Remember which deployment is called, keep the original tools, and take our keys out of the request."""
         if is_health_check(kwargs):
-            return _without_ours(kwargs)
-        state = self._picked(kwargs)
+            return without_ours(kwargs)
+        state = self.remember(kwargs)
         details = _details(kwargs)
         details[LOG_KEY] = state
         # Set once: LiteLLM may serve one surface through another and come back with translated tools.
@@ -150,9 +152,10 @@ class ExactoCallback(CustomLogger):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
             if (choice := choice_of(kwargs)) is not None:
                 details[CHOICE_KEY] = choice
-        return _without_ours(kwargs)
+        return without_ours(kwargs)
 
-    def _picked(self, kwargs: dict[str, Any]) -> RequestState:
+    def remember(self, kwargs: dict[str, Any]) -> RequestState:
+        """Note the attempt that LiteLLM is about to make; what came before it in this request has failed."""
         place = (metadata_of(kwargs).get("attempted_retries"), kwargs.get("fallback_depth"))
         before = CURRENT.get()
         previous = before.served_by if before is not None else None
@@ -190,7 +193,26 @@ class ExactoCallback(CustomLogger):
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         """Score a finished answer, whole or streamed; runs after the client has it."""
+        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
         self.scoring.answered(kwargs, response_obj, start_time, end_time)
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: dict[str, Any]) -> None:
+        """Hang the state on LiteLLM's logging object where the synchronous selection could not."""
+        self.faults.guarded("pre_call", lambda: carry(kwargs), None)
+
+    def log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
+    ) -> None:
+        """Score a finished answer of a synchronous call; runs in a thread of LiteLLM's."""
+        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
+        self.faults.guarded(
+            "score", lambda: self.scoring.answered_sync(kwargs, response_obj, start_time, end_time), None
+        )
+
+    def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Record a failed synchronous attempt; what was refused before it was sent is nobody's failure."""
+        if "api_call_start_time" in kwargs:
+            self.faults.guarded("score", lambda: self.scoring.failed_sync(kwargs), None)
 
     @fail_open("score")
     async def async_post_call_failure_deployment_hook(
@@ -236,20 +258,3 @@ def _details(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """What LiteLLM keeps of a request and gives to log events; an empty dictionary of nobody where it keeps nothing."""
     found = getattr(kwargs.get("litellm_logging_obj"), "model_call_details", None)
     return found if isinstance(found, dict) else {}
-
-
-def _without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
-    kwargs.pop(HOP_KEY, None)
-    if is_openrouter({"litellm_params": kwargs}):
-        if kwargs.get("provider", kwargs) is None:
-            del kwargs["provider"]
-        return kwargs
-    for name in ("provider", "models"):
-        kwargs.pop(name, None)
-    state, extra = CURRENT.get(), kwargs.get("extra_body")
-    # Of what is in ``extra_body`` only the caller's own: an operator may have put something there for an upstream.
-    asked = None if state is None else state.extra_provider
-    if asked is not None and isinstance(extra, dict) and extra.get("provider") == asked:
-        kwargs["extra_body"] = {key: value for key, value in extra.items() if key != "provider"}
-    return kwargs

@@ -13,7 +13,9 @@ from exacto_plugin.core.model import Filter
 from exacto_plugin.core.policy import Slug, resolve_policy
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
+from exacto_plugin.litellm_hooks.names import is_openrouter
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
+from exacto_plugin.litellm_hooks.request_state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,3 +88,20 @@ def _in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
 
 def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
     return () if listed is None else (Filter("curated", listed),)
+
+
+def without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
+    kwargs.pop(HOP_KEY, None)
+    if is_openrouter({"litellm_params": kwargs}):
+        if kwargs.get("provider", kwargs) is None:
+            del kwargs["provider"]
+        return kwargs
+    for name in ("provider", "models"):
+        kwargs.pop(name, None)
+    state, extra = CURRENT.get(), kwargs.get("extra_body")
+    # Of what is in ``extra_body`` only the caller's own: an operator may have put something there for an upstream.
+    asked = None if state is None else state.extra_provider
+    if asked is not None and isinstance(extra, dict) and extra.get("provider") == asked:
+        kwargs["extra_body"] = {key: value for key, value in extra.items() if key != "provider"}
+    return kwargs

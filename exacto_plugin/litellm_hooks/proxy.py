@@ -17,9 +17,7 @@ from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
-from exacto_plugin.litellm_hooks.request_state import CURRENT
-from exacto_plugin.litellm_hooks.rescue import asking_again
-from exacto_plugin.litellm_hooks.rescue_streams import held
+from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
 
@@ -30,38 +28,6 @@ if TYPE_CHECKING:
     from exacto_plugin.settings import Settings
 
 _PROXY_MODULE = "litellm.proxy.proxy_server"
-
-
-def install_seams(callback: ExactoCallback) -> list[str]:
-    """Let the callback narrow what LiteLLM's constraints leave; see :mod:`exacto_plugin.litellm_hooks.seams`."""
-    runtime, failover = callback.runtime, callback.routing.failover
-
-    def narrow(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
-        def ours() -> list[Any]:
-            runtime.add_router(router)
-            return callback.routing.narrow(router, deployments, request_kwargs)
-
-        kept = runtime.faults.guarded("order", ours, None)
-        state = CURRENT.get()
-        if kept is None:
-            group = state.model_group if state is not None else ""
-            runtime.faults.guarded("telemetry", lambda: runtime.telemetry.undecided(group), None)
-            return deployments
-        if not kept and state is not None and state.last_error is not None:
-            failover.end()
-        return kept or deployments
-
-    def goes_on(error: Exception) -> bool | None:
-        return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)
-
-    async def opened(stream: Any, slot: Any) -> Any:
-        if runtime.faults.guarded("failover", lambda: failover.limit, None) is not None:
-            stream = await failover.opened(stream, slot)
-        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream), stream)
-
-    missing = seams.install(narrow, goes_on, opened)
-    # Without tiers there is nobody who knows whom else to ask.
-    return missing or seams.install_attempts(callback.rescue.attempt, asking_again)
 
 
 @cache

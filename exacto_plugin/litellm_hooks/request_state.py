@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,8 @@ class Attempt:
     """None when no tier was looked up (pinned deployment, plain SDK call)."""
     routed: bool = True
     """False when the caller named the deployment, so that the router did not choose."""
+    direct: bool = False
+    """A call of a program without any router."""
     probe: bool = False
     began: datetime | None = None
     """When it was sent, in the naive local time that LiteLLM's events are in; None when nobody saw it being sent."""
@@ -110,6 +112,12 @@ class RequestState:
     """The walk ended early: what was asked is at fault, not who was asked."""
     rescuing: Rescuing | None = None
     """Set once an answer of this request was bad and another one was sought."""
+    unsent: tuple[Any, ...] | None = None
+    """The tools, from the synchronous selection until the call begins: LiteLLM has no logging object before."""
+    sync: bool = False
+    """The newest attempt was selected synchronously."""
+    entering: bool = False
+    """True between a synchronous call of a program's router and the asynchronous one that it leads to."""
     last_error: Exception | None = None
     """What the newest failed attempt failed with; kept only where ``failover.max_attempts`` is set."""
 
@@ -134,6 +142,9 @@ class RequestState:
         """Whether the attempt at hand is made for the sake of rescue."""
         return self.rescuing is not None and self.rescuing.asking
 
+
+SYNC: ContextVar[bool] = ContextVar("exacto_sync", default=False)
+"""True while a deployment is picked by LiteLLM's synchronous selection, which can wait for nothing."""
 
 CURRENT: ContextVar[RequestState | None] = ContextVar("exacto_request", default=None)
 LOG_KEY = "exacto_state"

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.affinity import Conversations
 from exacto_plugin.core.caller_choices import CallerChoices
-from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.core.flaw_counts import FlawCounts
+from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.token_use import TokenUse
+from exacto_plugin.core.window import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
+from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.names import resolver
+from exacto_plugin.litellm_hooks.own_loop import OwnLoop
+from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -57,7 +61,8 @@ def _id(deployment: Mapping[str, Any]) -> object:
 
 
 class Runtime:
-    """Everything the hooks share. All methods run on the event loop that serves requests.
+    """Everything the hooks share. On the proxy all methods run on the event loop that serves requests; in programs the
+    timer has a loop and a thread of its own, and requests come from whichever threads the program has.
 
     Args:
         settings: the validated settings.
@@ -77,7 +82,7 @@ class Runtime:
         self.clock = clock
         self._reload_settings = reload_settings
         self.salt = installation_salt()
-        self.engine = Engine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
+        self.engine = SharedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.conversations = Conversations()
         self.choices = CallerChoices()
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
@@ -94,6 +99,10 @@ class Runtime:
         self._greeted: weakref.ref[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.own_loop = OwnLoop(self._serve_timer)
+        """Where the timer runs outside of a proxy."""
+        self._attached_only = False
+        self._direct = DirectCalls(Retention().span_s)
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
@@ -106,8 +115,24 @@ class Runtime:
         """
         self._proxy_router = current
 
+    def attach(self, router: Any) -> None:
+        """Serve this router, and from now on only routers that were attached."""
+        self._attached_only = True
+        if router not in self.routers:
+            self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
+
+    def detach(self, router: Any) -> None:
+        """Serve this router no longer."""
+        self._attached = tuple(known for known in self._attached if known() not in (None, router))
+
+    def serves(self, router: Any) -> bool:
+        """Whether tiers apply to a router: on the proxy and by default to all, else to those that were attached."""
+        return not self._attached_only or any(known() is router for known in self._attached)
+
     def add_router(self, router: Any) -> None:
         """Make a router known: its deployments are the peers of their model groups."""
+        if self._attached_only:
+            return
         if router is None or self._proxy_router is not None or router in self.routers:
             return
         self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
@@ -162,12 +187,15 @@ class Runtime:
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""
-        return any(model_group in router.model_names for router in self.routers)
+        return any(model_group in router.model_names for router in self.routers) or bool(self._direct.of(model_group))
 
     async def cooldown_s(self, litellm_ids: list[str]) -> float | None:
         """Seconds until the first of these deployments leaves its cooldown; None when none of them is in one."""
         for router in self.routers:
-            cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
+            if SYNC.get():  # whoever drives this cannot wait for it
+                cooling = router.cooldown_cache.get_active_cooldowns(litellm_ids, parent_otel_span=None)
+            else:
+                cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
             left_s = [value["timestamp"] + value["cooldown_time"] - self.clock() for _, value in cooling]
             if left_s:
                 return float(min(left_s))
@@ -178,14 +206,33 @@ class Runtime:
     def record(self, sample: Sample, candidate: Candidate) -> None:
         """Append one sample."""
         self.providers[candidate.key] = candidate.provider
-        self.token_use.note(sample)
-        self.engine.record(sample)
+        with self.engine.lock:  # answers of synchronous calls come in threads
+            self.token_use.note(sample)
+            self.engine.record(sample)
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
         """Count what is wrong with one answer, whether or not it counts for tiers."""
         if attribution.flaws:
-            self.flaws.add(model_group, candidate.key, attribution.flaws)
+            with self.engine.lock:
+                self.flaws.add(model_group, candidate.key, attribution.flaws)
             self.telemetry.flaws(model_group, candidate, attribution.flaws)
+
+    def called_directly(self, sample: Sample) -> None:
+        """Compare a deployment that a program called without a router, unless routers serve a model of that name."""
+        if self._proxy_router is None and not self.deployments_of(sample.model_group):
+            self._direct.note(sample.model_group, sample.deployment, sample.at)
+
+    def ensure_ticking(self) -> None:
+        """Start the recompute timer where it belongs; cheap when it runs already."""
+        if self._proxy_router is not None:
+            self.ensure_started()
+        else:
+            self.own_loop.ensure()
+
+    async def _serve_timer(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        await self._recompute_forever()
 
     def ensure_started(self) -> None:
         """Start the recompute timer on the running loop; cheap when it runs already.
@@ -249,9 +296,11 @@ class Runtime:
     def _slices(self, now: float) -> Iterator[None]:
         for router in self.routers:
             self.faults.guarded("router", functools.partial(self.prepare_router, router), None)
+        self._direct.forget(now)
         providers: dict[str, str] = {}
         served: set[tuple[str, str]] = set()
-        flawed = self.flaws.deployments()  # those that answer for the first time meanwhile are not gone
+        with self.engine.lock:
+            flawed = self.flaws.deployments()  # those that answer for the first time meanwhile are not gone
         for group in self.engine.groups():
             router, deployments = self._serving(group)
             candidates = [candidate_of(deployment, group) for deployment in deployments]
@@ -259,13 +308,19 @@ class Runtime:
             served.update((group, one.key) for one in candidates)
             peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
             said = self.faults.guarded("declared", functools.partial(self._declared, group, router, peers), Declared())
-            self.engine.observe_peers(group, [peer.key for peer in peers], now, **said._asdict())
+            direct = self._direct.of(group)
+            providers.update((key, self.providers.get(key, "")) for key in direct)
+            served.update((group, key) for key in direct)
+            self.engine.observe_peers(
+                group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict()
+            )
             yield
         yield from self.engine.recompute_slices(now)
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         self.providers = providers
-        self.token_use.keep(served)
-        self.flaws.forget(flawed - served)
+        with self.engine.lock:
+            self.token_use.keep(served)
+            self.flaws.forget(flawed - served)
 
     def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
         average = functools.partial(self.token_use.average, group)

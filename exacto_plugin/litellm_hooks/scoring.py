@@ -15,17 +15,18 @@ from exacto_plugin.core.markup import has_leaked_call
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.answers import answer_of, texts_of
+from exacto_plugin.litellm_hooks.answers import answer_of, is_health_check, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.identity import candidate_of
-from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.evaluation import Evaluation
+    from exacto_plugin.core.model import Candidate
     from exacto_plugin.litellm_hooks.answers import Answer
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
@@ -86,7 +87,7 @@ class Scoring:
             caller=self._caller(kwargs),
             complexity=complexity(tools) if tools else 0,
         )
-        self._runtime.record(sample, attempt.candidate)
+        self._record(sample, attempt)
         self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
         if tools:
             state = kwargs.get(LOG_KEY)
@@ -111,6 +112,13 @@ class Scoring:
             leaked = any(has_leaked_call(text, tools) for text in texts_of(response))
         return evaluations, attribute(asked_of(kwargs, tools), answer.reply(leaked=leaked), evaluations)
 
+    def answered_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
+        """Record one finished answer of a synchronous call; of a direct one LiteLLM kept the tools in its own form."""
+        if TOOLS_KEY not in kwargs:
+            optional: Mapping[str, Any] = kwargs.get("optional_params") or {}
+            kwargs = {**kwargs, TOOLS_KEY: optional.get("tools") or optional.get("functions")}
+        self.answered(kwargs, response, start, end)
+
     def failed(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
         """Record one failed attempt; a failure that LiteLLM reports twice counts once.
 
@@ -128,7 +136,26 @@ class Scoring:
         self._runtime.faults.guarded("affinity", lambda: self._affinity.failed(attempt), None)
         at = self._runtime.clock()
         sample = Sample(attempt.model_group, attempt.candidate.key, at, ok=False, routed=attempt.routed)
-        self._runtime.record(sample, attempt.candidate)
+        self._record(sample, attempt)
+
+    def failed_sync(self, details: Mapping[str, Any]) -> None:
+        """Record a failed attempt of a synchronous call, of which LiteLLM's log event is the only word.
+
+        Args:
+            details: LiteLLM's ``model_call_details``.
+        """
+        if is_health_check(details):
+            return
+        error = details.get("exception")
+        otherwise = "broken_stream" if details.get("stream") else OTHER_ERROR
+        self.failed(attempt_of(details, _model_info(details)), error, otherwise)
+
+    def gave_up(self, error: BaseException) -> None:
+        """Record a synchronous attempt's failure as its request learns of it: LiteLLM logs it in a thread, perhaps
+        when the next attempt is on its way already."""
+        state = CURRENT.get()
+        if state is not None and state.sync and state.attempts:
+            self.failed(state.attempts[-1], error)
 
     def broke(self, details: Mapping[str, Any], error: BaseException) -> None:
         """Record a stream that failed after it had begun.
@@ -151,6 +178,11 @@ class Scoring:
         if state.attempts:
             self.failed(state.attempts[-1], error, "broken_stream")
 
+    def _record(self, sample: Sample, attempt: Attempt) -> None:
+        if attempt.direct:
+            self._runtime.called_directly(sample)
+        self._runtime.record(sample, attempt.candidate)
+
     def _caller(self, kwargs: Mapping[str, Any]) -> str:
         payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
         key = (payload.get("metadata") or {}).get("user_api_key_hash")
@@ -171,11 +203,21 @@ def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Att
     if isinstance(state, RequestState):
         for attempt in reversed(state.attempts):
             if not litellm_id or attempt.candidate.id == litellm_id:
+                if not attempt.model_group:  # a direct call, of which LiteLLM's events know more than its hooks
+                    attempt.candidate, attempt.model_group = _named(details, model_info)
+                    attempt.routed = attempt.direct = True
                 return attempt
-    payload: Mapping[str, Any] = details.get("standard_logging_object") or {}
+    # Who calls a provider directly pins nothing: there is no router that could have chosen otherwise.
+    return Attempt(*_named(details, model_info), routed=not litellm_id, direct=not litellm_id)
+
+
+def _named(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[Candidate, str]:
+    """Who was called, and for which model group (of a direct call: the model), by LiteLLM's own account."""
     params = {**(details.get("litellm_params") or {}), "model": details.get("model")}
-    candidate = candidate_of({"litellm_params": params, "model_info": model_info})
-    return Attempt(candidate, str(payload.get("model_group") or details.get("model") or ""), routed=False)
+    params["custom_llm_provider"] = details.get("custom_llm_provider") or params.get("custom_llm_provider")
+    payload: Mapping[str, Any] = details.get("standard_logging_object") or {}
+    group = str(payload.get("model_group") or details.get("model") or "")
+    return candidate_of({"litellm_params": params, "model_info": model_info}), group
 
 
 def _model_info(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:

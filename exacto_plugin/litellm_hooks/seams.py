@@ -83,11 +83,16 @@ def _known(owner: Any, name: str) -> bool:
     return found is not None and list(inspect.signature(inspect.unwrap(found)).parameters) == _PARAMETERS[name]
 
 
+@functools.cache
+def _source(owner: Any) -> str:
+    return inspect.getsource(owner)  # of a file with 15,000 lines: half a second
+
+
 def missing_seams() -> list[str]:
     """What this LiteLLM lacks of what the plugin relies on; empty on a known version."""
     router = litellm.Router
     missing = [f"Router.{name}" for name in (_LATE, _RETRY, _STREAM) if not _known(router, name)]
-    source = inspect.getsource(router)
+    source = _source(router)
     missing += [f"a call of Router.{name}" for name in (_LATE, _RETRY, _STREAM) if f"self.{name}(" not in source]
     names = ("is_recognized_model", "team_public_model_names", "deployment_names", "pattern_router")
     return missing + [f"Router.{name}" for name in names if name not in source]
@@ -115,9 +120,9 @@ def install(narrow: Narrow, goes_on: GoesOn, opened: Opened) -> list[str]:
         return missing
     if not known:
         logger.warning("LiteLLM %s was not tried (%s.x was); its seams look the same", litellm_version(), KNOWN_LITELLM)
-    _wrap(litellm.Router, _LATE, lambda original: _late(original, narrow))
-    _wrap(litellm.Router, _RETRY, lambda original: _retry(original, goes_on))
-    _wrap(litellm.Router, _STREAM, lambda original: _stream(original, opened))
+    wrap(litellm.Router, _LATE, lambda original: _late(original, narrow))
+    wrap(litellm.Router, _RETRY, lambda original: _retry(original, goes_on))
+    wrap(litellm.Router, _STREAM, lambda original: _stream(original, opened))
     return []
 
 
@@ -138,7 +143,7 @@ def install_names(names: Names) -> list[str]:
 
         return resolve
 
-    _wrap(auth, _NAMES, make)
+    wrap(auth, _NAMES, make)
     return []
 
 
@@ -168,13 +173,13 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
     def sparing(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: False if spared() else original(*args, **kwargs)
 
-    _wrap(router, _ATTEMPT, make)
+    wrap(router, _ATTEMPT, make)
     for name in _COOLDOWN:
-        _wrap(module, name, sparing)
+        wrap(module, name, sparing)
     return []
 
 
-def _wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     found = getattr(owner, name)
     original = getattr(found, "exacto_wraps", found)
     wrapper = functools.wraps(original)(make(original))

@@ -12,7 +12,7 @@ from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.proxy import install_seams
+from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings

@@ -147,10 +147,10 @@ def test_the_newest_attempt_on_the_deployment_is_meant() -> None:
 
 
 def test_without_a_state_the_event_itself_tells() -> None:
-    """A plain SDK call is scored under provider, model and host; the router did not choose it."""
+    """A plain SDK call is scored under provider, model and host; there was no router to choose it."""
     params = {"api_base": "https://api.deepinfra.com", "custom_llm_provider": "openai", "api_key": "sk-secret"}
     found = attempt_of({"litellm_params": params, "model": "m", "standard_logging_object": None}, {})
-    assert (found.candidate.provider, found.model_group, found.routed) == ("deepinfra", "m", False)
+    assert (found.candidate.provider, found.model_group, found.direct) == ("deepinfra", "m", True)
     assert "secret" not in repr(found)
 
 

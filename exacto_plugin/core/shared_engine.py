@@ -1,0 +1,80 @@
+"""The engine for programs with threads: the same object, one method at a time.
+
+An event loop by itself never finds the lock taken, because nothing waits while holding it. Between two slices of a
+recompute it is free, so that a request of another thread waits for one slice at most. Must not add behaviour.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from exacto_plugin.core.engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.tiers import Preset
+
+Method = TypeVar("Method", bound="Callable[..., Any]")
+
+
+def _locked(method: Method) -> Method:
+    @wraps(method)
+    def locked(self: SharedEngine, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return cast("Method", locked)
+
+
+class SharedEngine(Engine):
+    """An engine that any thread may use; arguments as those of :class:`Engine`."""
+
+    # Made when the object is, since the base's constructor may call what is overridden here.
+    lock: threading.RLock
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> SharedEngine:
+        """An engine with its lock."""
+        made = super().__new__(cls)
+        made.lock = threading.RLock()
+        return made
+
+    groups = _locked(Engine.groups)
+    observe_peers = _locked(Engine.observe_peers)
+    restart = _locked(Engine.restart)
+    dump = _locked(Engine.dump)
+    load = _locked(Engine.load)
+    observe_scores = _locked(Engine.observe_scores)
+    record = _locked(Engine.record)
+    add = _locked(Engine.add)
+    decide = _locked(Engine.decide)
+
+    @property
+    def rule(self) -> Preset:
+        """The preset in force."""
+        return self._preset
+
+    @rule.setter
+    def rule(self, preset: Preset) -> None:
+        with self.lock:
+            Engine.rule.fset(self, preset)  # type: ignore[attr-defined]  # a property's setter has no other name
+
+    def recompute(self, now: float) -> Snapshot:
+        """Judge everything at once; others get their turn between slices."""
+        for _ in self.recompute_slices(now):
+            pass
+        return self.snapshot
+
+    def recompute_slices(self, now: float) -> Iterator[None]:
+        """Judge everything in slices, each under the lock."""
+        slices = super().recompute_slices(now)
+        while True:
+            with self.lock:
+                try:
+                    next(slices)
+                except StopIteration:
+                    return
+            yield

@@ -1,0 +1,57 @@
+"""Joins the hooks to the seams inside LiteLLM; the same on the proxy and in a program. Decides nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.litellm_hooks import seams, sync_seams
+from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.rescue import asking_again
+from exacto_plugin.litellm_hooks.rescue_streams import held
+from exacto_plugin.litellm_hooks.sync_calls import SyncSelection
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+
+def install_seams(callback: ExactoCallback) -> list[str]:
+    """Let the callback narrow what LiteLLM's constraints leave; see :mod:`exacto_plugin.litellm_hooks.seams`."""
+    runtime, failover = callback.runtime, callback.routing.failover
+
+    def narrow(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
+        if not runtime.serves(router):
+            return deployments
+
+        def ours() -> list[Any]:
+            runtime.add_router(router)
+            return callback.routing.narrow(router, deployments, request_kwargs)
+
+        kept = runtime.faults.guarded("order", ours, None)
+        state = CURRENT.get()
+        if kept is None:
+            group = state.model_group if state is not None else ""
+            runtime.faults.guarded("telemetry", lambda: runtime.telemetry.undecided(group), None)
+            return deployments
+        if not kept and state is not None and state.last_error is not None:
+            failover.end()
+        return kept or deployments
+
+    def goes_on(error: Exception) -> bool | None:
+        runtime.faults.guarded("score", lambda: callback.scoring.gave_up(error), None)
+        return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)
+
+    async def opened(stream: Any, slot: Any) -> Any:
+        if runtime.faults.guarded("failover", lambda: failover.limit, None) is not None:
+            stream = await failover.opened(stream, slot)
+        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream), stream)
+
+    missing = seams.install(narrow, goes_on, opened)
+    # Without tiers there is nobody who knows whom else to ask.
+    missing = missing or seams.install_attempts(callback.rescue.attempt, asking_again)
+    return missing or sync_seams.install(SyncSelection(callback, narrow))
+
+
+def uninstall_seams() -> None:
+    """Put LiteLLM's own functions back."""
+    seams.uninstall()
+    sync_seams.uninstall()

@@ -1,0 +1,89 @@
+"""An event loop in a thread of its own, for programs that have none that lasts: the recompute timer runs there.
+
+Synchronous programs have no loop, and some asynchronous ones make one per request. Must not touch a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import weakref
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+R = TypeVar("R")
+
+_START_S = 10.0
+_STOP_S = 2.0
+"""How long to wait for the thread at the end; it is a daemon, so that a program may end without it."""
+
+
+class OwnLoop:
+    """Serves one coroutine in a daemon thread from first use until it is stopped; may be used from any thread.
+
+    Args:
+        serve: what runs there for as long as the loop does.
+    """
+
+    def __init__(self, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._serve = serve
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: asyncio.Task[Any] | None = None
+        self._ready = threading.Event()
+
+    def ensure(self) -> None:
+        """Start the thread unless it runs already, which is a cheap question; also in a process that was forked."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._ready = threading.Event()
+            self._thread = threading.Thread(target=self._run, name="exacto-recompute", daemon=True)
+            self._thread.start()
+            atexit.register(_stop, weakref.ref(self))
+
+    def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Run ``coroutine`` there and wait for what it returns; never from the loop itself."""
+        self.ensure()
+        if not self._ready.wait(_START_S) or self._loop is None:
+            coroutine.close()
+            raise TimeoutError("the plugin's own event loop did not start")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def stop(self) -> None:
+        """End the loop and its thread; more than once does no harm."""
+        thread, loop = self._thread, self._loop
+        if thread is None or loop is None or not thread.is_alive():
+            return
+        with suppress(RuntimeError):  # it ended by itself meanwhile
+            loop.call_soon_threadsafe(self._cancel)
+        if thread is not threading.current_thread():
+            thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError, CancelledError):
+            asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._serving = asyncio.current_task()
+        self._ready.set()
+        await self._serve()
+
+    def _cancel(self) -> None:
+        if self._serving is not None:
+            self._serving.cancel()
+
+
+def _stop(reference: weakref.ref[OwnLoop]) -> None:
+    own = reference()
+    if own is not None:
+        own.stop()

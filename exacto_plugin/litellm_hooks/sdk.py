@@ -1,0 +1,152 @@
+"""The plugin in a program of one's own: ``Exacto(settings).attach(router)`` for ``litellm.Router``, async and sync.
+
+A request enters where every method of the router does, and its keywords are read as a body is on the proxy: slugs,
+``models``, ``fallbacks``. From there on it goes through the same hooks.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import litellm
+
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
+from exacto_plugin.litellm_hooks.names import leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.settings import load_settings
+from exacto_plugin.settings_source import find_settings, settings_watcher
+from exacto_plugin.web.views import snapshot_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+_ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
+"""What every method of a router calls with all that it was given; the second calls the first."""
+
+
+class Exacto:
+    """The plugin for one program.
+
+    LiteLLM's callbacks belong to the whole process, and so does this: there is one at a time.
+
+    Args:
+        settings: what would stand under ``exacto_settings:``; without it the file that ``EXACTO_CONFIG`` names, else
+            defaults.
+
+    Raises:
+        SettingsError: unknown keys or bad values.
+        ExactoError: the process has one already.
+    """
+
+    _active: ClassVar[Exacto | None] = None
+
+    def __init__(self, settings: Mapping[str, object] | None = None) -> None:
+        from exacto_plugin.litellm_hooks.proxy import proxy_callback
+
+        if Exacto._active is not None or proxy_callback.cache_info().currsize:
+            raise ExactoError("this process has the plugin already: close() the other one first")
+        if settings is None:
+            runtime = Runtime(find_settings(None, os.environ), reload_settings=settings_watcher(os.environ))
+        else:
+            runtime = Runtime(load_settings(settings))
+        self._runtime = runtime
+        self._callback = ExactoCallback(runtime)
+        runtime.missing_seams = install_seams(self._callback)
+        litellm.logging_callback_manager.add_litellm_callback(self._callback)
+        Exacto._active = self
+
+    def attach(self, router: Any) -> Self:
+        """Serve a ``litellm.Router``: slugs, tiers, sorts and scoring of what it is asked from now on.
+
+        Only attached routers are routed; answers of other routers and of direct calls are scored.
+
+        Returns:
+            This object, so that ``Exacto(...).attach(router)`` can be kept or used as a context manager.
+        """
+        self._runtime.attach(router)
+        self._runtime.greet(router)
+        if not hasattr(router.async_function_with_fallbacks, "exacto_wraps"):
+            self._wrap(router)
+        return self
+
+    def detach(self, router: Any) -> None:
+        """Leave a router to LiteLLM again."""
+        for name in _ENTRIES:
+            vars(router).pop(name, None)
+        self._runtime.detach(router)
+
+    def tiers(self) -> dict[str, Any]:
+        """The verdicts in force, as ``GET /exacto/api/models`` gives them on the proxy."""
+        return snapshot_view(self._runtime.engine.snapshot, self._runtime.providers, self._runtime.flaws)
+
+    def recompute(self) -> None:
+        """Judge now instead of at the next turn of the timer; waits for it, so never call it on an event loop."""
+        self._runtime.own_loop.call(self._runtime.recompute())
+
+    def close(self) -> None:
+        """Take the plugin out of the process; more than once does no harm."""
+        for router in self._runtime.routers:
+            self.detach(router)
+        self._runtime.own_loop.stop()
+        if Exacto._active is not self:
+            return
+        Exacto._active = None
+        uninstall_seams()
+        manager: Any = litellm.logging_callback_manager
+        manager.remove_callback_from_all_lists(self._callback)
+        manager.remove_callback_from_list_by_object(litellm.input_callback, self._callback, require_self=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- one request -----------------------------------------------------------------------------------------------
+
+    def _wrap(self, router: Any) -> None:
+        asynchronous, synchronous = (getattr(router, name) for name in _ENTRIES)
+        faults = self._runtime.faults
+
+        async def enter(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs.get("fallback_depth"):
+                faults.guarded("body", lambda: self._enter(router, kwargs), None)
+            return await asynchronous(*args, **kwargs)
+
+        def enter_synchronously(*args: Any, **kwargs: Any) -> Any:
+            # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
+            if not kwargs.get("fallback_depth"):
+                CURRENT.set(RequestState(entering=True))
+            return synchronous(*args, **kwargs)
+
+        enter.exacto_wraps = asynchronous  # type: ignore[attr-defined]
+        router.async_function_with_fallbacks = enter
+        router.function_with_fallbacks = enter_synchronously
+
+    def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
+        """Read a request's keywords, in place."""
+        runtime = self._runtime
+        runtime.greet(router)
+        begun = CURRENT.get()
+        state = begun if begun is not None and begun.entering else RequestState()
+        state.entering = False
+        CURRENT.set(state)
+        if needs_rewrite(kwargs):
+            asked = kwargs.get("model")
+            state.slug = rewrite_body(
+                kwargs,
+                resolver(router),
+                preferences=runtime.settings.client_preferences == "allow",
+                reads_models=lambda name: leads_to_openrouter(router, name),
+            )
+            for name in ("metadata", "litellm_metadata"):
+                metadata = kwargs.get(name)
+                if isinstance(metadata, dict) and metadata.get("model_group") == asked:
+                    metadata["model_group"] = kwargs.get("model")
+        state.fallbacks = bool(kwargs.get("fallbacks"))

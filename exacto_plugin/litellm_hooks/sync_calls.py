@@ -1,0 +1,145 @@
+"""Synchronous calls: the same filters, tiers and sorts where LiteLLM's router selects without waiting for anything.
+
+That is ``Router.completion`` and its like, and asynchronous calls under routing strategies that LiteLLM has in a
+synchronous form only. LiteLLM asks no callback there, so its selection is wrapped: hard filters stand where the
+asynchronous one has its hook, tiers and sorts right before the operator's ``order`` levels. No selection of our own.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.policy import split_slug
+from exacto_plugin.litellm_hooks.names import resolver
+from exacto_plugin.litellm_hooks.preferences import without_ours
+from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, SYNC, RequestState
+from exacto_plugin.litellm_hooks.routing import metadata_of
+from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.seams import Narrow
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """What LiteLLM's synchronous selection was asked."""
+
+    router: Any
+    group: str
+    messages: Any
+    kwargs: dict[str, Any]
+
+
+_SELECTION: ContextVar[_Selection | None] = ContextVar("exacto_selection", default=None)
+
+
+class SyncSelection:
+    """Stands in LiteLLM's synchronous selection. One per process, no state of its own.
+
+    Args:
+        callback: the hooks that asynchronous requests go through.
+        narrow: tiers and sorts, as for asynchronous requests.
+    """
+
+    def __init__(self, callback: ExactoCallback, narrow: Narrow) -> None:
+        self._callback = callback
+        self._narrow = narrow
+
+    def select(self, original: Callable[..., Any], router: Any, model: str, **given: Any) -> Any:
+        """``Router.get_available_deployment``: LiteLLM's own choice among what the request may have.
+
+        Raises:
+            ExactoRefusedError: a hard filter left nothing.
+        """
+        kwargs = given.get("request_kwargs")
+        runtime = self._callback.runtime
+        if not isinstance(kwargs, dict) or not runtime.serves(router):
+            return original(router, model, **given)
+        model = runtime.faults.guarded("body", lambda: self._resolved(router, model, kwargs), model)
+        group = router.get_model_from_alias(model=model) or model
+        token = _SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
+        try:
+            chosen = original(router, model, **given)
+        finally:
+            _SELECTION.reset(token)
+        runtime.faults.guarded("pre_call", lambda: self._chosen(chosen, kwargs), None)
+        return chosen
+
+    def filtered(self, router: Any, healthy: list[Any]) -> list[Any]:
+        """What the hard filters leave of deployments that neither cool down nor are blocked."""
+        asked = _SELECTION.get()
+        if asked is None or asked.router is not router:
+            return healthy
+        token = SYNC.set(True)
+        try:
+            hook = self._callback.async_filter_deployments(asked.group, healthy, asked.messages, asked.kwargs)
+            kept: list[Any] = _at_once(hook)
+        finally:
+            SYNC.reset(token)
+        return kept
+
+    def narrowed(self, deployments: list[Any], target_order: Any) -> list[Any]:
+        """The pool of this attempt among what LiteLLM's constraints left."""
+        asked = _SELECTION.get()
+        if asked is None or not isinstance(deployments, list):
+            return deployments
+        return self._narrow(asked.router, deployments, {**asked.kwargs, "_target_order": target_order})
+
+    def _resolved(self, router: Any, model: str, kwargs: Mapping[str, Any]) -> str:
+        """``model`` without suffixes, for calls that did not come through the router's entry."""
+        if ":" not in model or kwargs.get("fallback_depth"):
+            return model
+        slug = split_slug(model, resolver(router))
+        if not slug.suffixes:
+            return model
+        CURRENT.set(RequestState(slug=slug))
+        return slug.base
+
+    def _chosen(self, chosen: Mapping[str, Any], kwargs: dict[str, Any]) -> None:
+        """Remember the attempt, and take what is ours out of the request."""
+        params = chosen.get("litellm_params") or {}
+        metadata = {**metadata_of(kwargs), "deployment_model_name": chosen.get("model_name")}
+        sent = {**kwargs, **params, "model_info": chosen.get("model_info") or {}, "metadata": metadata}
+        state = self._callback.remember(sent)
+        state.sync = True
+        state.unsent = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
+        for key in kwargs.keys() - without_ours(dict(sent)).keys():
+            del kwargs[key]
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that has nothing to wait for.
+
+    Raises:
+        RuntimeError: it would wait.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise RuntimeError("a synchronous request cannot wait")
+
+
+def carry(details: dict[str, Any]) -> None:
+    """Give a call that begins what the synchronous selection left for it.
+
+    Args:
+        details: LiteLLM's ``model_call_details``, changed in place.
+    """
+    state = CURRENT.get()
+    if LOG_KEY in details or state is None or state.unsent is None or state.served_by is None:
+        return
+    info = (details.get("litellm_params") or {}).get("model_info") or {}
+    if str(info.get("id") or "") != state.served_by.candidate.id:
+        return  # another call of the same thread
+    details[LOG_KEY] = state
+    details.setdefault(TOOLS_KEY, state.unsent)
+    state.unsent = None
+    state.served_by.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them

@@ -1,0 +1,81 @@
+"""Who the examples ask: real providers where a key is set, else two simulated ones on this machine.
+
+The simulated ones speak OpenAI's HTTP; ``shaky`` breaks every second tool call.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.demo.provider import SimulatedProviders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exacto_plugin import Exacto
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "The weather forecast of a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+                "required": ["city", "days"],
+            },
+        },
+    }
+]
+
+_REAL = {
+    "OPENROUTER_API_KEY": "openrouter/moonshotai/kimi-k2-0905",
+    "FIREWORKS_API_KEY": "fireworks_ai/accounts/fireworks/models/kimi-k2-instruct-0905",
+    "TOGETHER_API_KEY": "together_ai/moonshotai/Kimi-K2-Instruct-0905",
+}
+
+
+@contextmanager
+def deployments() -> Iterator[list[dict[str, Any]]]:
+    """A ``model_list`` for ``litellm.Router`` whose model group is ``kimi-k2``."""
+    real = [
+        _entry(model, {"model": model, "api_key": os.environ[key]}) for key, model in _REAL.items() if key in os.environ
+    ]
+    if real:
+        yield real
+        return
+    with SimulatedProviders() as simulated:
+        simulated.control.behave("shaky", error_rate=0.5)
+        # Two names of this machine, so that the two count as two hosts.
+        hosts = {"steady": "127.0.0.1", "shaky": "localhost"}
+        urls = {name: simulated.api_base(name).replace("127.0.0.1", host) for name, host in hosts.items()}
+        yield [
+            _entry(name, {"model": "openai/kimi-k2", "api_base": url, "api_key": "sk-none"})
+            for name, url in urls.items()
+        ]
+
+
+def until_scored(exacto: Exacto, answers: int) -> None:
+    """Wait until so many answers are in the verdicts: they are scored after they are given, in the background.
+
+    A program that runs for longer has no need of it: a timer makes verdicts every ``tiers.recompute_interval_s``.
+    """
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        exacto.recompute()
+        found = [
+            one["signals"].get("tool_call_success")
+            for group in exacto.tiers()["model_groups"]
+            for one in group["deployments"]
+        ]
+        if sum(signal["samples"] for signal in found if signal) >= answers:
+            return
+        time.sleep(0.1)
+
+
+def _entry(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"model_name": "kimi-k2", "litellm_params": params, "model_info": {"id": name}}

@@ -1,0 +1,24 @@
+"""Direct calls without a router: nothing is routed, and every answer is scored by provider and host.
+
+    python examples/sdk_direct.py
+
+Providers as in sdk_async.py.
+"""
+
+# ruff: noqa: T201 -- a program that talks
+from __future__ import annotations
+
+import litellm
+from providers import TOOLS, deployments, until_scored
+
+from exacto_plugin import Exacto
+
+with deployments() as model_list, Exacto() as exacto:
+    for one in model_list * 5:
+        messages = [{"role": "user", "content": "What is the weather in Lisbon tomorrow?"}]
+        litellm.completion(**one["litellm_params"], messages=messages, tools=TOOLS)
+    until_scored(exacto, 5 * len(model_list))
+    for group in exacto.tiers()["model_groups"]:
+        for found in group["deployments"]:
+            signal = found["signals"]["tool_call_success"]
+            print(f"{found['provider']}: {signal['samples']} answers, {signal['value']:.0%} of them in order")
