@@ -48,6 +48,7 @@ class SharedEngine(Engine):
     dump = _locked(Engine.dump)
     load = _locked(Engine.load)
     observe_scores = _locked(Engine.observe_scores)
+    watch = _locked(Engine.watch)
     record = _locked(Engine.record)
     add = _locked(Engine.add)
     decide = _locked(Engine.decide)
