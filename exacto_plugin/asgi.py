@@ -14,14 +14,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from exacto_plugin.core.policy import Slug, split_slug
+from exacto_plugin.asgi_answers import Added
+from exacto_plugin.core.policy import SORTING_SUFFIXES, Slug, split_slug
 from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
 from exacto_plugin.litellm_hooks.partition import by_best
 from exacto_plugin.litellm_hooks.refusal import told_by
+from exacto_plugin.litellm_hooks.request_metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.rescue import told_of
+from exacto_plugin.litellm_hooks.variants import LISTS, add_variants
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -86,7 +89,7 @@ class ExactoMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._listing(scope, send))
             return
         found = path_model(scope["path"])
         if found is None and _MODEL_ROUTE.search(scope["path"]) is None:
@@ -95,6 +98,8 @@ class ExactoMiddleware:
         state = RequestState(http=True)
         CURRENT.set(state)
         faults = self._runtime.faults
+        if faults.guarded("metadata", lambda: take_header(scope), False) and self._runtime.settings.expose.headers:
+            send = Added(send, lambda answer: add_metadata(answer, state, self._runtime), faults)
         faults.guarded("router", lambda: self._runtime.greet(self._router()), None)
         if found is not None:
             faults.guarded("path", lambda: self._rewrite_path(scope, found, state), None)
@@ -103,6 +108,15 @@ class ExactoMiddleware:
             changed = faults.guarded("body", lambda: self._rewrite(scope, body.raw, state), None)
             receive = replay(body, changed, receive)
         await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
+
+    def _listing(self, scope: Scope, send: Send) -> Send:
+        """The ``send`` of a list of models, which may be told the variants too."""
+        settings = self._runtime.settings
+        asked = scope["type"] == "http" and scope["method"] == "GET" and settings.expose.variants
+        if not asked or not scope["path"].rstrip("/").endswith(LISTS):
+            return send
+        suffixes = SORTING_SUFFIXES if settings.client_preferences == "allow" else ("exacto",)
+        return Added(send, lambda answer: add_variants(answer, suffixes), self._runtime.faults, streams=False)
 
     def _rewrite_path(self, scope: Scope, found: PathModel, state: RequestState) -> None:
         router = self._router()

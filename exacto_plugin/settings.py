@@ -115,6 +115,9 @@ class Expose(_Block):
     """Send the ``x-exacto-*`` response headers. On by default: nothing in them is secret to who may call the model."""
     providers: bool = True
     """Name the providers that exist in errors. Off where the list of providers is nobody's business."""
+    variants: bool = False
+    """List ``x:exacto``, ``x:floor`` and ``x:nitro`` beside each ``x`` in ``/v1/models``, for clients that refuse names
+    which are not there. Off by default: the list is what the operator configured."""
 
 
 class Tiers(_Block):

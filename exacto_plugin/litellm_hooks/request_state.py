@@ -43,6 +43,8 @@ class Attempt:
     """Which retry of which fallback hop it was."""
     ended: bool = False
     """True once a failure of this attempt was recorded."""
+    failure: str = ""
+    """How it failed, in the words of ``error.type``; empty while it did not."""
     conversation: bytes = b""
     """Hash of the conversation that goes on where this attempt goes; empty without one."""
     judged: Judgement | None = None

@@ -130,7 +130,8 @@ class Scoring:
         if attempt.ended:
             return
         attempt.ended = True
-        self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, error_type(error, otherwise))
+        attempt.failure = error_type(error, otherwise)
+        self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
         if getattr(error, "status_code", None) in _CALLERS_FAULT:
             return
         self._runtime.faults.guarded("affinity", lambda: self._affinity.failed(attempt), None)

@@ -1,0 +1,179 @@
+"""Answers on their way out through the ASGI middleware: one object is added to what the client gets, or nothing is.
+
+A whole JSON answer is one message and is written anew. A stream is passed on event by event; an event is kept back
+only while it may be the last one, which the next event or the end decides. Whatever goes wrong, the bytes go out as
+they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.faults import Faults
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+Add = Callable[[dict[str, Any]], bool]
+"""Changes an answer, or the last event of a stream, in place; tells whether it did."""
+
+_LARGEST: Final = 32 * 1024 * 1024
+"""Bytes of one event of a stream beyond which nothing is added; a Responses stream ends with the whole answer."""
+
+_LAST_TYPES: Final = frozenset(
+    {"message_stop", "response.completed", "response.incomplete", "response.failed", "error"}
+)
+"""Types of the events that end a stream of Anthropic's Messages and of OpenAI's Responses."""
+
+
+class Added:
+    """The ``send`` of one answer that something is added to.
+
+    Args:
+        send: where messages go on.
+        add: what is added.
+        faults: counts what goes wrong.
+        streams: whether streams are changed too.
+    """
+
+    def __init__(self, send: Send, add: Add, faults: Faults, *, streams: bool = True) -> None:
+        self._send = send
+        self._add = add
+        self._faults = faults
+        self._streams = streams
+        self._start: Message | None = None
+        self._events: LastEvent | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            kind = self._faults.guarded("metadata", lambda: _kind(message), b"")
+            if kind == b"application/json":
+                self._start = message
+                return
+            if kind == b"text/event-stream" and self._streams:
+                self._events = LastEvent(self._changed)
+        elif message["type"] == "http.response.body":
+            if self._start is not None:
+                start, self._start = self._start, None
+                await self._send_whole(start, message)
+                return
+            if self._events is not None:
+                body = self._events.feed(message.get("body", b""), ends=not message.get("more_body", False))
+                message = {**message, "body": body}
+        await self._send(message)
+
+    async def _send_whole(self, start: Message, message: Message) -> None:
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body", False):  # else it is longer than a message, and nobody waits for its end
+            changed = self._changed(body)
+            if changed is not None:
+                headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+                start = {**start, "headers": [*headers, (b"content-length", str(len(changed)).encode())]}
+                message = {**message, "body": changed}
+        await self._send(start)
+        await self._send(message)
+
+    def _changed(self, body: bytes) -> bytes | None:
+        """``body``, a JSON object, with what is added; None when it stays as it is."""
+        return self._faults.guarded("metadata", lambda: self._written(body), None)
+
+    def _written(self, body: bytes) -> bytes | None:
+        answer = orjson.loads(body)
+        if not isinstance(answer, dict) or not self._add(answer):
+            return None
+        return orjson.dumps(answer)
+
+
+def _kind(start: Message) -> bytes:
+    headers = {name.lower(): value for name, value in start["headers"]}
+    if b"content-encoding" in headers:
+        return b""
+    kind: bytes = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
+    return kind
+
+
+class LastEvent:
+    """Finds the last event of a stream of server-sent events, and changes it.
+
+    Args:
+        changed: the data of the last event as it shall be; None leaves it.
+    """
+
+    def __init__(self, changed: Callable[[bytes], bytes | None]) -> None:
+        self._changed = changed
+        self._rest = b""
+        self._held = b""
+        self._over = False
+
+    def feed(self, data: bytes, *, ends: bool) -> bytes:
+        """What may go out now that ``data`` has come; everything, changed or not, once the stream ``ends``."""
+        if self._over:
+            return data
+        events, self._rest = _split(self._rest + data)
+        out = b"".join(self._passed(event) for event in events)
+        if ends:
+            last, self._held = self._held, b""
+            out += (self._last(last) if last else b"") + self._rest
+            self._over = True
+        elif len(self._rest) > _LARGEST:
+            out += self._held + self._rest
+            self._held, self._rest, self._over = b"", b"", True
+        return out
+
+    def _passed(self, event: bytes) -> bytes:
+        """What goes out because of one whole event."""
+        data = _data(event)
+        if data is None:  # a comment that keeps the connection open
+            if not self._held:
+                return event
+            self._held += event
+            return b""
+        before, self._held = self._held, b""
+        if data == b"[DONE]":
+            return (self._last(before) if before else b"") + event
+        if _may_be_last(data):
+            self._held = event
+            return before
+        return before + event
+
+    def _last(self, event: bytes) -> bytes:
+        data = _data(event)
+        changed = self._changed(data) if data is not None else None
+        return event if data is None or changed is None else event.replace(data, changed, 1)
+
+
+def _split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole events, each with the blank line that ends it, and the beginning of the next."""
+    blank = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
+    *events, rest = data.split(blank)
+    return [event + blank for event in events], rest
+
+
+def _data(event: bytes) -> bytes | None:
+    """The data of an event, which LiteLLM writes in one line; None without any."""
+    for line in event.splitlines():
+        if line.startswith(b"data:"):
+            return line[5:].strip()
+    return None
+
+
+def _may_be_last(data: bytes) -> bool:
+    """Whether no further data need follow: the end of an answer, or of one of its choices, its usage, an error."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(event, dict):
+        return False
+    if event.get("type") in _LAST_TYPES or "error" in event:
+        return True
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return False
+    ended = any(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    return ended or not choices or bool(event.get("usage"))

@@ -1,0 +1,88 @@
+"""``X-Exacto-Metadata: enabled``: what the client that asked for it is told about its own request.
+
+Who could have answered, in which tier and why, and who was tried. Reads the request's state and the snapshot; names
+nobody where clients may not see providers. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.web.views import reason_view
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from exacto_plugin.core.model import Candidate, Decision
+    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+HEADER = b"x-exacto-metadata"
+KEY = "exacto_metadata"
+"""Where it stands in an answer, and in the last event of a stream."""
+
+
+def take_header(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the client asks for metadata; the header is taken out, so that LiteLLM cannot forward it upstream."""
+    asked = [value for name, value in scope["headers"] if name == HEADER]
+    if asked:
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != HEADER]
+    return bool(asked) and asked[-1].strip().lower() == b"enabled"
+
+
+def add_metadata(answer: dict[str, Any], state: RequestState, runtime: Runtime) -> bool:
+    """Add the object to an answer; False when nothing is known of the request."""
+    if state.policy is None and not state.attempts:
+        return False
+    answer[KEY] = metadata_of_request(state, runtime)
+    return True
+
+
+def metadata_of_request(state: RequestState, runtime: Runtime) -> dict[str, Any]:
+    """The object: what was decided, the candidates of the newest attempt, and all attempts in order."""
+    named = runtime.settings.expose.providers
+    decision = state.decision
+    slug = state.slug
+    return {
+        "model_group": state.model_group,
+        "suffixes": list(slug.suffixes) if slug is not None else [],
+        "policy": state.policy.sort.value if state.policy is not None else None,
+        "reason": decision.reason if decision is not None else None,
+        "applied": decision.applied if decision is not None else False,
+        "decision": state.decision_id,
+        "snapshot": state.snapshot_id or None,
+        "candidates": _candidates(decision, state, runtime, named=named) if decision is not None else [],
+        "attempts": [_attempt(attempt, state, named=named) for attempt in state.attempts],
+    }
+
+
+def _candidates(decision: Decision, state: RequestState, runtime: Runtime, *, named: bool) -> list[dict[str, Any]]:
+    snapshot, pool = runtime.engine.snapshot, set(decision.pool)
+    told = []
+    for ranked in decision.ranking:
+        verdict = snapshot.verdict(state.model_group, ranked.key)
+        one = {
+            "tier": ranked.tier.value,
+            "rank": ranked.rank,
+            "in_pool": ranked.id in pool,
+            "reasons": [reason_view(reason) for reason in verdict.reasons] if verdict is not None else [],
+        }
+        candidate = state.candidates.get(ranked.id)
+        told.append({**_name(candidate), **one} if named and candidate is not None else one)
+    return told
+
+
+def _attempt(attempt: Attempt, state: RequestState, *, named: bool) -> dict[str, Any]:
+    # An answer that rescue put aside was given, but not to the client.
+    answered = "answered" if attempt is state.answered_by else "replaced"
+    one = {
+        "model_group": attempt.model_group,
+        "tier": attempt.tier.value if attempt.tier is not None else None,
+        "probe": attempt.probe,
+        "status": attempt.failure or ("failed" if attempt.ended else answered),
+    }
+    return {**_name(attempt.candidate), **one} if named else one
+
+
+def _name(candidate: Candidate) -> dict[str, str]:
+    return {"deployment": candidate.key, "provider": candidate.provider}
