@@ -27,6 +27,8 @@ that JavaScript has, every one of them is Infinity."""
 # A string, closed or cut off by the end of the text. Possessive, so it never backtracks.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
+_SURROGATES = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -128,12 +130,28 @@ def _parse_strictly(text: str) -> object:
     decoder = json.JSONDecoder(parse_float=number, parse_int=integer, parse_constant=_refuse_constant)
     try:
         value: object = decoder.decode(text)
+        if _SURROGATES.search(text):
+            value = _whole_characters(value)
     except RecursionError as error:
         raise Unscorable("depth") from error
     except json.JSONDecodeError as error:
         raise NotJson("malformed") from error
     if infinite:
         raise Unscorable("number_range")
+    return value
+
+
+def _whole_characters(value: object) -> object:
+    """The same value with U+FFFD for every surrogate without its other half.
+
+    JavaScript's strings may hold such halves and Rust's may not; no schema can ask for one, so nothing is lost.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(each) for each in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(each) for name, each in value.items()}
     return value
 
 

@@ -46,7 +46,7 @@ def test_text_is_json_or_it_is_not(text: str) -> None:
     assert refused == (found is NotJson)
     if refused:
         return
-    assert repr(found) == repr(wanted) or _has_large_number(wanted)
+    assert repr(found) == repr(wanted) or _has_large_number(wanted) or _has_half_a_character(wanted)
     assert nesting(text) == _depth(found)
     for depth in (0, 1, nesting(text), nesting(text) - 1, DEFAULT_LIMITS.argument_depth):
         if depth >= 0:
@@ -69,3 +69,8 @@ def _has_large_number(value: object) -> bool:
     if isinstance(value, list):
         return any(map(_has_large_number, value))
     return isinstance(value, float) and (math.isinf(value) or abs(value) > 2**53)
+
+
+def _has_half_a_character(value: object) -> bool:
+    """Whether a value holds a surrogate without its other half, which is replaced."""
+    return "\\ud" in repr(value)
