@@ -21,7 +21,7 @@ from exacto_plugin.settings import Settings
 from .bodies import KNOWN, WILDCARD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from .bodies import Delivery, Message
 
@@ -68,6 +68,11 @@ def _loop() -> asyncio.Runner:
     return runner
 
 
+def run(task: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine, on the loop that all examples share."""
+    return _loop().run(task)
+
+
 def read(
     delivery: Delivery, types: Sequence[bytes], *, path: str = "/v1/chat/completions", plugin: bool, raw_first: bool
 ) -> Read:
@@ -108,7 +113,7 @@ def read(
     headers = [(b"content-type", value) for value in types]
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": quote(path).encode(), "headers": headers}
     app: Any = ExactoMiddleware(application, runtime(), router) if plugin else application
-    _loop().run(app({**scope, "query_string": b"", "state": {}}, receive, send))
+    run(app({**scope, "query_string": b"", "state": {}}, receive, send))
     return seen
 
 
