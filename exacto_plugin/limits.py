@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from exacto_plugin.core.model import Filter, Sort
+from exacto_plugin.core.model import Sort
+from exacto_plugin.core.policy import Filter
 
 
 def no_bool(value: object) -> object:

@@ -26,7 +26,7 @@ from exacto_plugin.limits import DefaultSort, Limits, no_bool
 from exacto_plugin.settings_faults import explain
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.model import Filter
+    from exacto_plugin.core.policy import Filter
     from exacto_plugin.core.tiers import Preset
 
 BLOCK = "exacto_settings"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -310,52 +310,6 @@ class Home:
     """A probe of the deployment began the conversation."""
     bound: bool = False
     """The request carries what only this deployment can read (encrypted reasoning, a stored response)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A hard filter: what it rules out is not asked, even if nothing is left."""
-
-    name: str
-    """One of those that :mod:`exacto_plugin.core.filters` knows."""
-    value: tuple[str, ...] | tuple[tuple[str, float], ...]
-    """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and USD per million tokens."""
-    source: str = ""
-    """Who set it, in words for the client; empty when the client did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preference:
-    """A soft wish about a percentile of recent speed or latency; who misses it is tried later."""
-
-    of: Literal["throughput", "latency"]
-    percentile: int
-    """50, 75, 90 or 99: the share of answers that have to be as good as ``bound``."""
-    bound: float
-    """Tokens per second at least, or seconds to the first token at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the request asked for, after suffixes, body and defaults were put together."""
-
-    sort: Sort = Sort.AUTO
-    explicit: bool = False
-    """True when the client asked for the sort (body or suffix); False for a configured default."""
-    curated: bool = False
-    """True when ``:exacto`` is among the suffixes, so that a configured curated list must hold."""
-    order: tuple[str, ...] = ()
-    """Providers or deployment ids that the client wants tried first, in this order; the sort is ``order`` then."""
-    only: tuple[str, ...] = ()
-    """The client's own allow-list; empty without one."""
-    ignore: tuple[str, ...] = ()
-    """The client's own deny-list."""
-    allow_fallbacks: bool = True
-    """False when nobody but the first (or those in ``order``) may be asked."""
-    preferences: tuple[Preference, ...] = ()
-    """The client's soft wishes about speed and latency."""
-    filters: tuple[Filter, ...] = ()
-    """All hard filters, the client's and the operator's, in the order in which they are told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from exacto_plugin.core.model import (
     Decision,
     GroupSnapshot,
     Mode,
-    Policy,
     Ranked,
     Snapshot,
     Sort,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from exacto_plugin.core.model import Home
+    from exacto_plugin.core.policy import Policy
 
 _LAST_LEVEL = math.inf
 """LiteLLM ignores deployments without ``order`` while one with ``order`` is there, so they come last."""

@@ -12,7 +12,8 @@ from exacto_plugin.core.model import PERCENTILES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exacto_plugin.core.model import Candidate, GroupSnapshot, Preference
+    from exacto_plugin.core.model import Candidate, GroupSnapshot
+    from exacto_plugin.core.policy import Preference
 
 _MEETS, _UNKNOWN, _MISSES = range(3)
 

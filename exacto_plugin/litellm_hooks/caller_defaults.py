@@ -19,7 +19,7 @@ from exacto_plugin.settings_faults import explain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.model import Filter
+    from exacto_plugin.core.policy import Filter
     from exacto_plugin.litellm_hooks.faults import Faults
 
 BLOCK = "exacto"

@@ -16,7 +16,7 @@ import openai
 from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.core.filters import reachable
-from exacto_plugin.core.model import Policy
+from exacto_plugin.core.policy import Policy
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 

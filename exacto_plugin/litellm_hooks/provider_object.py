@@ -6,15 +6,17 @@ Understands and refuses; what becomes of the wishes is decided in :mod:`exacto_p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from exacto_plugin.core.model import Preference, Sort
-from exacto_plugin.core.policy import BODY_SORTS
+from exacto_plugin.core.policy import BODY_SORTS, Preference
 from exacto_plugin.limits import Limits, Names, no_bool
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
 from exacto_plugin.settings_faults import expectation, keys_at
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.model import Sort
 
 Bound = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, allow_inf_nan=False)]
 

@@ -21,7 +21,8 @@ from exacto_plugin.settings_faults import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exacto_plugin.core.model import Candidate, Filter
+    from exacto_plugin.core.model import Candidate
+    from exacto_plugin.core.policy import Filter
 
 NO_ENDPOINTS = "exacto_no_endpoints"
 

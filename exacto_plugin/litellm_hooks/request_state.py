@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from exacto_plugin.core.model import Candidate, Decision, Policy, Tier
-    from exacto_plugin.core.policy import Slug
+    from exacto_plugin.core.model import Candidate, Decision, Tier
+    from exacto_plugin.core.policy import Policy, Slug
     from exacto_plugin.core.rescue import Judgement
     from exacto_plugin.litellm_hooks.bound_state import Bond
     from exacto_plugin.litellm_hooks.conversation import Conversation

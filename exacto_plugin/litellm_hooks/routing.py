@@ -16,8 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exacto_plugin.core.filters import passing, reachable
-from exacto_plugin.core.model import Candidate, Decision, Mode, Policy, Tier
+from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
 from exacto_plugin.core.ordering import Ask
+from exacto_plugin.core.policy import Policy
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
@@ -32,8 +33,7 @@ from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.model import Filter
-    from exacto_plugin.core.policy import Slug
+    from exacto_plugin.core.policy import Filter, Slug
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Deployment = Mapping[str, Any]

@@ -30,9 +30,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.model import Candidate, Mode, Outcome, Policy, Sample, Snapshot, Transition
+from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
 from exacto_plugin.core.ordering import Ask, probe_shares
 from exacto_plugin.core.pick_shares import shares
+from exacto_plugin.core.policy import Policy
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings_faults import explain
 from exacto_plugin.simulate.world import PRICE_POWER

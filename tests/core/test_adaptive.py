@@ -8,8 +8,9 @@ import pytest
 from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.callers import concentration
 from exacto_plugin.core.evidence import calls_and_bad, surprises
-from exacto_plugin.core.model import Candidate, Mode, Outcome, Policy, ReasonCode, Signal, Sort, Tier
+from exacto_plugin.core.model import Candidate, Mode, Outcome, ReasonCode, Signal, Sort, Tier
 from exacto_plugin.core.ordering import Ask
+from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.published import PublishedRule
 from tests.core.fleets import Fleet
 from tests.core.samples import answer

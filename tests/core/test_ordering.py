@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Policy, Snapshot, Sort, Tier, Verdict
+from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Sort, Tier, Verdict
 from exacto_plugin.core.ordering import Ask, decide
+from exacto_plugin.core.policy import Policy
 
 
 def snapshot(tiers: dict[str, Tier], **speeds: float) -> Snapshot:

@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import (
-    Candidate,
-    GroupSnapshot,
-    Mode,
-    Policy,
-    Preference,
-    RecentPace,
-    Snapshot,
-    Sort,
-    Tier,
-    Verdict,
-)
+from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, RecentPace, Snapshot, Sort, Tier, Verdict
 from exacto_plugin.core.ordering import Ask, best_place, decide
+from exacto_plugin.core.policy import Policy, Preference
 from exacto_plugin.core.wishes import by_preference
 
 QUICK = Candidate("q", "quick", "a", price=3.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.core.model import Filter
+from exacto_plugin.core.policy import Filter
 from exacto_plugin.litellm_hooks.caller_defaults import BLOCK, CallerDefaults
 from exacto_plugin.litellm_hooks.faults import Faults
 
