@@ -40,6 +40,8 @@ COLUMNS = (Count.CALLED, *FAULTS, Count.LOST, Count.PINNED_CALLED, Count.PINNED_
 
 _TRAFFIC = (Count.ANSWERED, Count.FAILED, Count.OFFERED, Count.CALLED, Count.UNSCORED, Count.LOST)
 
+_MINUTE_S = 60.0
+
 _SURPRISE_MAX = 25.0
 """Largest share of a pair of half-hours in the dispersion, so that one step does not pass for clusters."""
 
@@ -212,7 +214,8 @@ class Evidence:
     def _measure_deranked(self, slots: NDArray[np.intp], history: Tiles, memory: Memory, rule: AdaptiveRule) -> None:
         wanted = rule.fresh_calls * memory.phi[slots]
         self.fresh_calls[slots], self.fresh_bad[slots], self.fresh_from[slots] = history.latest(wanted)
-        begun = np.nan_to_num(memory.burst_from[slots], nan=np.inf)
+        # From the beginning of its minute on: nothing but probes reaches them anyway.
+        begun = np.floor(np.nan_to_num(memory.burst_from[slots], nan=np.inf) / _MINUTE_S) * _MINUTE_S
         burst = history.since(begun)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 

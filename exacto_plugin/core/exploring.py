@@ -112,7 +112,7 @@ def plan(
         natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
     missing = np.where(undecided & wanted, rule.probe_calls_per_hour - np.nan_to_num(natural, posinf=np.inf), 0.0)
     missing = np.maximum(0.0, missing)
-    unknown = rates.living.calls < rule.good_calls * rates.phi
+    unknown = rates.living.calls < rule.settled_calls * rates.phi
     shares = _probes(missing * promise, missing * unknown * (1 - promise), demand, traffic, (rule, share))
     return Plan((merged | spared.spared.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
 

@@ -120,6 +120,7 @@ def test_the_rest_must_be_able_to_carry_the_traffic(proxy: Proxy, providers: Sim
     until(proxy, "tight", g=VERIFIED, h=VERIFIED, i=INSUFFICIENT)
 
     def kept() -> dict[str, Any]:
+        traffic(proxy, "tight", 10)
         reasons = (verdict(proxy, "tight", "i") or {"reasons": []})["reasons"]
         return next((one for one in reasons if one["code"] == "capacity"), {})
 
