@@ -39,6 +39,14 @@ _REAL = {
 }
 
 
+def question(number: int) -> list[dict[str, str]]:
+    """The first message of a conversation; another number makes another conversation.
+
+    Messages that begin alike are one conversation, and a conversation stays at its deployment.
+    """
+    return [{"role": "user", "content": f"What is the weather in Lisbon, and {number} days later?"}]
+
+
 @contextmanager
 def deployments() -> Iterator[list[dict[str, Any]]]:
     """A ``model_list`` for ``litellm.Router`` whose model group is ``kimi-k2``."""

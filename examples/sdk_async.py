@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 
 import litellm
-from providers import TOOLS, deployments, until_scored
+from providers import TOOLS, deployments, question, until_scored
 
 from exacto_plugin import Exacto
 
@@ -22,12 +22,11 @@ async def main() -> None:
     with deployments() as model_list:
         router = litellm.Router(model_list=model_list, num_retries=1)
         exacto = Exacto({"tiers": {"recompute_interval_s": 5}}).attach(router)
-        messages = [{"role": "user", "content": "What is the weather in Lisbon tomorrow?"}]
         asked = 0
         for round_ in ("before", "after"):
             answered: dict[str, int] = {}
-            for _ in range(30):
-                answer = await router.acompletion(model="kimi-k2", messages=messages, tools=TOOLS)
+            for number in range(30):
+                answer = await router.acompletion(model="kimi-k2", messages=question(number), tools=TOOLS)
                 name = answer._hidden_params["model_id"]
                 answered[name] = answered.get(name, 0) + 1
             print(f"{round_} verdicts: {answered}")
@@ -36,7 +35,7 @@ async def main() -> None:
         for group in exacto.tiers()["model_groups"]:
             for one in group["deployments"]:
                 print(f"{group['model_group']}: {one['deployment']} is {one['tier']}")
-        exact = await router.acompletion(model="kimi-k2:exacto", messages=messages)
+        exact = await router.acompletion(model="kimi-k2:exacto", messages=question(0))
         print(f"kimi-k2:exacto went to {exact._hidden_params['model_id']}")
         exacto.close()
 

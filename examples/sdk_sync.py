@@ -11,11 +11,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import litellm
-from providers import TOOLS, deployments, until_scored
+from providers import TOOLS, deployments, question, until_scored
 
 from exacto_plugin import Exacto, ExactoRefusedError
-
-MESSAGES = [{"role": "user", "content": "What is the weather in Lisbon tomorrow?"}]
 
 with deployments() as model_list:
     names = [one["model_info"]["id"] for one in model_list]
@@ -24,7 +22,7 @@ with deployments() as model_list:
 
         def ask(number: int) -> None:
             """One question; every other one is streamed."""
-            answer = router.completion(model="kimi-k2", messages=MESSAGES, tools=TOOLS, stream=number % 2 == 0)
+            answer = router.completion(model="kimi-k2", messages=question(number), tools=TOOLS, stream=number % 2 == 0)
             if number % 2 == 0:
                 for _ in answer:
                     pass
@@ -35,9 +33,9 @@ with deployments() as model_list:
         for group in exacto.tiers()["model_groups"]:
             for one in group["deployments"]:
                 print(f"{group['model_group']}: {one['deployment']} is {one['tier']}")
-        exact = router.completion(model="kimi-k2:exacto", messages=MESSAGES, tools=TOOLS)
+        exact = router.completion(model="kimi-k2:exacto", messages=question(0), tools=TOOLS)
         print(f"kimi-k2:exacto went to {exact._hidden_params['model_id']}, which the curated list names")
         try:
-            router.completion(model="kimi-k2", messages=MESSAGES, provider={"sort": "luck"})
+            router.completion(model="kimi-k2", messages=question(0), provider={"sort": "luck"})
         except ExactoRefusedError as error:
             print(f"refused with {error.refusal.status}: {error.refusal.message}")

@@ -33,6 +33,7 @@ STEPS = (
     "exacto_plugin.asgi:_Responder._add_headers",
     "exacto_plugin.asgi:_Responder._refused",
     "exacto_plugin.asgi:is_json",
+    "exacto_plugin.core.caller_choices:CallerChoices.called",
     "exacto_plugin.core.engine:Engine.decide",
     "exacto_plugin.core.engine:Engine.record",
     "exacto_plugin.core.evaluation:Evaluator.evaluate_all",

@@ -49,6 +49,7 @@ EXPECTED = {
     "ExactoMiddleware._rewrite_path": Fault("path"),
     "_Responder._add_headers": Fault("headers"),
     "_Responder._refused": Fault("refusal"),
+    "CallerChoices.called": Fault("choices"),
     "is_json": Fault("body", CLOSED),
     "Engine.decide": Fault("order"),
     "Engine.record": Fault("score"),
