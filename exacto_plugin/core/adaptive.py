@@ -26,7 +26,9 @@ from exacto_plugin.core.tiers import (
     SILENT,
     VERIFIED_GOOD,
     Judgement,
+    Reading,
     SignalColumns,
+    put,
 )
 from exacto_plugin.core.window import ROWS
 
@@ -106,6 +108,24 @@ class AdaptiveJudge:
         rows = slice(number * ROWS, (number + 1) * ROWS)
         found = pace(slab, Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, self._now, window_s)
         into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
+
+    def read(self, slots: NDArray[np.intp]) -> Reading:
+        """What ``judge`` would read of these slots."""
+        columns = {name: column[..., slots] for name, column in self._columns().items()}
+        return Reading(columns, (self._now, self._interval_s))
+
+    def take(self, reading: Reading, slots: NDArray[np.intp]) -> None:
+        """Put what ``read`` gave in place of what was measured."""
+        put(self._columns(), reading.columns, slots)
+        self._now, self._interval_s = reading.times
+
+    def _columns(self) -> dict[str, NDArray[np.generic]]:
+        paces = {"hour": self._hour, "day": self._day}
+        return {
+            **{f"memory.{name}": getattr(self.memory, name) for name in Memory.__slots__},
+            **{f"evidence.{name}": getattr(self._evidence, name) for name in Evidence.columns},
+            **{f"{name}.{part}": column for name, pace in paces.items() for part, column in pace._asdict().items()},
+        }
 
     def forget(self, slots: Collection[int]) -> None:
         """Drop all that is kept of some slots."""

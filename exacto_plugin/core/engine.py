@@ -29,6 +29,7 @@ from exacto_plugin.core.window import ROWS, Retention, Windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from exacto_plugin.core.ledger import Ledger, Look
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample, Tier
     from exacto_plugin.core.tally import Count
     from exacto_plugin.core.tiers import Block, Preset
@@ -51,6 +52,7 @@ class Portion(NamedTuple):
     findings: Findings
     groups: Sequence[GroupSnapshot]
     transitions: Sequence[Transition]
+    look: Look | None
 
 
 class Engine:
@@ -93,6 +95,8 @@ class Engine:
         self._watched = Watched()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self._transitions: tuple[Transition, ...] = ()
+        self.ledger: Ledger | None = None
+        """Set when somebody puts recomputes on record."""
 
     @property
     def rule(self) -> Preset:
@@ -302,7 +306,9 @@ class Engine:
             _transition(groups[number], tuple(block.rosters[number])[place], TIERS[previous[number, place]])
             for number, place in np.argwhere(previous != judgement.tier)
         ]
-        return Portion(findings, groups, transitions)
+        ledger = self.ledger
+        look = None if ledger is None else ledger.look(self._judge, block, judgement, self._scores, now)
+        return Portion(findings, groups, transitions, look)
 
     def _paces(self, found: Iterable[Portion], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
         """Percentiles for each group that somebody asked about lately, one group after the other."""
@@ -316,7 +322,7 @@ class Engine:
                     slot = partial(self._slot, group.model_group)
                     yield group.model_group, percentiles.of(group.verdicts, slot)
 
-    def _publish(self, found: Iterable[Portion], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
+    def _publish(self, found: Sequence[Portion], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
         groups: dict[str, GroupSnapshot] = {}
         transitions: list[Transition] = []
         for portion in found:
@@ -324,6 +330,8 @@ class Engine:
             portion.findings.judgement.settle()
             groups.update((group.model_group, group) for group in portion.groups)
             transitions += portion.transitions
+        if self.ledger is not None:
+            self.ledger.settle(portion.look for portion in found if portion.look is not None)
         groups.update((name, replace(groups[name], paces=told)) for name, told in paces.items())
         # Later than the last one even if the clock was put back, so that no id comes twice.
         self._stamp = max(self._stamp + 1, int(now * 1000))

@@ -7,7 +7,7 @@ caller pinned the deployment are left out: who pins is not a random sample. No t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -132,6 +132,8 @@ class Evidence:
 
     __slots__ = (*_SHAPES, "_surprised")
 
+    columns: ClassVar[tuple[str, ...]] = tuple(_SHAPES)
+    """What there is of every slot."""
     calls: Floats
     """Calls of the current evidence epoch in each of ``WINDOWS_S``, as is ``bad``."""
     bad: Floats

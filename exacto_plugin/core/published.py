@@ -18,7 +18,17 @@ from exacto_plugin.core.pace import levelled, no_pace, pace, wider
 from exacto_plugin.core.reference import Peers, lower_threshold, peers
 from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.tally import FAULTS, Count, Kind
-from exacto_plugin.core.tiers import CODES, DERANKED, INSUFFICIENT_DATA, SILENT, VERIFIED_GOOD, Judgement, SignalColumns
+from exacto_plugin.core.tiers import (
+    CODES,
+    DERANKED,
+    INSUFFICIENT_DATA,
+    SILENT,
+    VERIFIED_GOOD,
+    Judgement,
+    Reading,
+    SignalColumns,
+    put,
+)
 from exacto_plugin.core.window import PAGE_S, ROWS
 
 if TYPE_CHECKING:
@@ -138,6 +148,18 @@ class PublishedJudge:
         speed = pace(slab, Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, now, self._rule.throughput_window_s)
         self._speed.samples[:, rows] = speed.samples
         self._speed.medians[:, rows] = speed.medians
+
+    def read(self, slots: NDArray[np.intp]) -> Reading:
+        """What ``judge`` would read of these slots."""
+        return Reading({name: column[..., slots] for name, column in self._columns().items()}, ())
+
+    def take(self, reading: Reading, slots: NDArray[np.intp]) -> None:
+        """Put what ``read`` gave in place of what was measured."""
+        put(self._columns(), reading.columns, slots)
+
+    def _columns(self) -> dict[str, NDArray[np.generic]]:
+        speed = {f"speed.{part}": column for part, column in self._speed._asdict().items()}
+        return {"called": self._called, "faulty": self._faulty, **speed}
 
     def forget(self, slots: Collection[int]) -> None:
         """Drop what was measured of some slots."""

@@ -67,20 +67,25 @@ def _inner(at: Floats, alpha: Floats, beta: Floats) -> Floats:
 
 
 def _fraction(x: Floats, a: Floats, b: Floats) -> Floats:
-    """Lentz's evaluation of the continued fraction of the incomplete beta function (Press et al., section 6.4)."""
+    """Lentz's evaluation of the continued fraction of the incomplete beta function (Press et al., section 6.4).
+
+    Each number is finished by itself, so that it does not depend on which others are computed along with it.
+    """
     c = np.ones_like(x)
     d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value = d.copy()
+    open_ = np.ones(x.shape, np.bool_)
     for m in range(1, _ROUNDS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         d = 1 / _away_from_zero(1 + even * d)
         c = _away_from_zero(1 + even / c)
-        value *= d * c
+        np.multiply(value, d * c, out=value, where=open_)
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         d = 1 / _away_from_zero(1 + odd * d)
         c = _away_from_zero(1 + odd / c)
-        value *= d * c
-        if np.abs(d * c - 1).max(initial=0) < _PRECISION:
+        np.multiply(value, d * c, out=value, where=open_)
+        open_ &= np.abs(d * c - 1) >= _PRECISION
+        if not open_.any():
             break
     return value
 

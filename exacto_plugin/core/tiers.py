@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -106,6 +106,12 @@ class SignalColumns:
         )
 
 
+def put(table: Mapping[str, NDArray[Any]], columns: Mapping[str, NDArray[Any]], slots: NDArray[np.intp]) -> None:
+    """Write what was read of some slots into columns of the same names; KeyError when one is missing."""
+    for name, column in table.items():
+        column[..., slots] = columns[name].reshape(column[..., slots].shape)
+
+
 def _nothing() -> None:
     """Nothing to remember."""
 
@@ -139,6 +145,15 @@ class Plan:
     """Bad calls that end its probes until the next recompute."""
 
 
+class Reading(NamedTuple):
+    """All that ``judge`` reads of some slots; from equal readings, judges of one rule conclude the same bit for bit."""
+
+    columns: Mapping[str, NDArray[Any]]
+    """By name; the last axes are those of the slots. Copies, so they stay as they are."""
+    times: tuple[float, ...]
+    """What is the same for all slots, such as when it was measured."""
+
+
 class Judge(Protocol):
     """A preset at work. It keeps what it measured per slot between ``measure`` and ``judge``."""
 
@@ -153,6 +168,12 @@ class Judge(Protocol):
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
         """Conclude about a block from what was measured; ``scores`` are by model group."""
+
+    def read(self, slots: NDArray[np.intp]) -> Reading:
+        """What ``judge`` would read of these slots."""
+
+    def take(self, reading: Reading, slots: NDArray[np.intp]) -> None:
+        """Put what ``read`` gave in place of what was measured."""
 
     def forget(self, slots: Collection[int]) -> None:
         """Drop all that is kept of some slots."""

@@ -1,0 +1,235 @@
+"""What a judge read of one model group at a recompute, as bytes, and the verdicts that follow from them again.
+
+From the bytes and the preset, ``replay`` gives the tiers, reasons and references of that recompute bit for bit (with
+the same numpy on the same kind of processor, whose logarithms may differ in the last digit). Must not decide when
+inputs are worth keeping, nor where.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.model import BenchmarkScores, SignalValue
+from exacto_plugin.core.pace import Pace
+from exacto_plugin.core.published import PublishedPreset, PublishedRule
+from exacto_plugin.core.slots import NOBODY
+from exacto_plugin.core.tiers import Block, Findings, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.model import GroupSnapshot
+    from exacto_plugin.core.tiers import Judge, Preset
+
+_FORMAT = 1
+"""First byte of everything that is encoded."""
+
+_INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
+_ZEROS, _SAME, _FLOATS = "0", "=", "f8"
+_FLOAT = np.dtype("<f8")
+
+
+class InputsError(ValueError):
+    """Bytes that are no inputs of this version's judges."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInputs:
+    """One model group's inputs; arrays have the deployments along the last axis."""
+
+    model_group: str
+    deployments: tuple[str, ...]
+    width: int
+    """Places in the block that it was judged in: sums of floats depend on the length of what is summed."""
+    weight: NDArray[np.float64]
+    capacity: NDArray[np.float64]
+    reading: Reading
+    scores: BenchmarkScores | None
+
+
+class BlockInputs(NamedTuple):
+    """What a judge read of a whole block; taken at once, because that costs little more than one group."""
+
+    block: Block
+    reading: Reading
+    scores: Mapping[str, BenchmarkScores]
+
+    def of(self, number: int) -> GroupInputs:
+        """The inputs of one of its groups."""
+        block, group = self.block, self.block.groups[number]
+        names = tuple(block.rosters[number])
+        columns = {name: column[..., number, : len(names)] for name, column in self.reading.columns.items()}
+        return GroupInputs(
+            group,
+            names,
+            block.member.shape[1],
+            block.weight[number, : len(names)],
+            block.capacity[number, : len(names)],
+            self.reading._replace(columns=columns),
+            self.scores.get(group),
+        )
+
+
+def read_block(judge: Judge, block: Block, scores: Mapping[str, BenchmarkScores]) -> BlockInputs:
+    """What ``judge.judge(block, scores)`` reads, as it is now."""
+    return BlockInputs(
+        block, judge.read(block.slots), {group: scores[group] for group in block.groups if group in scores}
+    )
+
+
+def encode(inputs: GroupInputs) -> bytes:
+    """Inputs as bytes: exact, and compressed. 20 deployments: 0.6 ms and 1.1 kB (measured)."""
+    columns = {"weight": inputs.weight, "capacity": inputs.capacity, **inputs.reading.columns}
+    packed = [_packed(np.asarray(column, np.float64)) for column in columns.values()]
+    header = {
+        "layout": _layout(columns),
+        "group": inputs.model_group,
+        "deployments": inputs.deployments,
+        "width": inputs.width,
+        "times": inputs.reading.times,
+        "codes": [code for code, _ in packed],
+        "scores": None if inputs.scores is None else asdict(inputs.scores),
+    }
+    told = json.dumps(header, separators=(",", ":")).encode()
+    body = len(told).to_bytes(4, "little") + told + b"".join(part for _, part in packed)
+    return bytes([_FORMAT]) + zlib.compress(body, 6)
+
+
+def decode(data: bytes, preset: Preset) -> GroupInputs:
+    """What ``encode`` wrote, exactly.
+
+    Args:
+        data: the bytes.
+        preset: the rule whose judge read it; its own columns say how the numbers are laid out.
+
+    Raises:
+        InputsError: the bytes are damaged, or another version's.
+    """
+    if data[:1] != bytes([_FORMAT]):
+        raise InputsError("not written in a format that this version reads")
+    try:
+        body = zlib.decompress(data[1:])
+        end = 4 + int.from_bytes(body[:4], "little")
+        header = json.loads(body[4:end])
+        names = tuple(header["deployments"])
+        columns = _like(preset, len(names))
+        if header["layout"] != _layout(columns):
+            raise InputsError("written by a version that measured other things, or under another preset")
+        for (name, column), code in zip(columns.items(), header["codes"], strict=True):
+            columns[name], end = _unpacked(body, end, code, column.shape)
+        scores = _scores(header["scores"])
+        weight, capacity = columns.pop("weight"), columns.pop("capacity")
+        reading = Reading(columns, tuple(header["times"]))
+        return GroupInputs(header["group"], names, header["width"], weight, capacity, reading, scores)
+    except (zlib.error, ValueError, LookupError, TypeError) as error:
+        raise error if isinstance(error, InputsError) else InputsError("damaged") from None
+
+
+def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
+    """The verdicts and references that a judge of this preset comes to from these inputs.
+
+    What does not follow from them is left at its default: since when tiers hold, and percentiles.
+    """
+    count, width = len(inputs.deployments), inputs.width
+    judge = preset.judge()
+    judge.reach(count + 1)
+    slots = np.full((1, width), NOBODY, np.intp)
+    slots[0, :count] = np.arange(count) + 1
+    weight, capacity = np.zeros((1, width)), np.full((1, width), np.inf)
+    weight[0, :count], capacity[0, :count] = inputs.weight, inputs.capacity
+    judge.take(inputs.reading, slots[0, :count])
+    roster = {name: place for place, name in enumerate(inputs.deployments)}
+    block = Block((inputs.model_group,), (roster,), slots, slots != NOBODY, weight, capacity)
+    scores = {} if inputs.scores is None else {inputs.model_group: inputs.scores}
+    unknown = Pace(np.zeros((1, width), np.int32), np.full((1, width), np.nan))
+    judgement = judge.judge(block, scores)
+    return Findings(block, judgement, np.zeros((1, width)), unknown, unknown, at).group(0)
+
+
+def preset_as_plain(preset: Preset) -> dict[str, Any]:
+    """A preset with all of its numbers as plain data; exact when written as JSON."""
+    if isinstance(preset, AdaptiveRule):
+        preset = AdaptivePreset(preset)
+    if isinstance(preset, AdaptivePreset):
+        return {"preset": "adaptive", "exploration_share": preset.exploration_share, "rule": asdict(preset.rule)}
+    if isinstance(preset, PublishedRule):
+        preset = PublishedPreset(preset)
+    if isinstance(preset, PublishedPreset):
+        return {"preset": "openrouter", "counts_lost": preset.counts_lost, "rule": asdict(preset.rule)}
+    raise TypeError(f"not a preset that can be written down: {type(preset).__name__}")
+
+
+def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
+    """The preset that ``preset_as_plain`` wrote.
+
+    Raises:
+        InputsError: it has numbers that this version does not know, or lacks some.
+    """
+    kinds: Mapping[str, tuple[type[AdaptiveRule | PublishedRule], str]] = {
+        "adaptive": (AdaptiveRule, "exploration_share"),
+        "openrouter": (PublishedRule, "counts_lost"),
+    }
+    rule_type, further = kinds.get(str(plain.get("preset")), (AdaptiveRule, ""))
+    rule = plain.get("rule")
+    if further not in plain or not isinstance(rule, dict) or rule.keys() != {field.name for field in fields(rule_type)}:
+        raise InputsError("a rule with numbers that this version does not know")
+    made = rule_type(**rule)
+    if isinstance(made, AdaptiveRule):
+        return AdaptivePreset(made, plain[further])
+    return PublishedPreset(made, counts_lost=plain[further])
+
+
+def _like(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
+    """Columns of the names and shapes that a judge of this preset reads, in their order."""
+    judge = preset.judge()
+    judge.reach(deployments)
+    each = np.zeros(deployments)
+    return {"weight": each, "capacity": each, **judge.read(np.arange(deployments)).columns}
+
+
+def _layout(columns: Mapping[str, NDArray[Any]]) -> int:
+    """A number that changes when the columns or their order do."""
+    return zlib.crc32(repr([(name, column.shape[:-1]) for name, column in columns.items()]).encode())
+
+
+def _packed(column: NDArray[np.float64]) -> tuple[str, bytes]:
+    """A column in the shortest form that gives every bit of it back, and the name of the form."""
+    flat = np.ascontiguousarray(column, _FLOAT).reshape(-1)
+    bits = flat.view(np.int64)
+    if not bits.any():
+        return _ZEROS, b""
+    if (bits == bits[0]).all():
+        return _SAME, flat[:1].tobytes()
+    low, high = float(flat.min()), float(flat.max())  # NaN compares with nothing
+    if -(2.0**53) < low <= high < 2.0**53 and (np.trunc(flat) == flat).all() and not np.signbit(flat[flat == 0]).any():
+        for code, kind in _INTEGERS.items():
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return code, flat.astype(kind).tobytes()
+    return _FLOATS, flat.tobytes()
+
+
+def _unpacked(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
+    """A column again, and where the next one begins."""
+    count = int(np.prod(shape))
+    if code == _ZEROS:
+        return np.zeros(shape), start
+    if code == _SAME:
+        return np.full(shape, np.frombuffer(body, _FLOAT, 1, start)[0]), start + _FLOAT.itemsize
+    kind = _FLOAT if code == _FLOATS else _INTEGERS[code]
+    found = np.frombuffer(body, kind, count, start).astype(np.float64)
+    return found.reshape(shape), start + count * kind.itemsize
+
+
+def _scores(plain: Mapping[str, Any] | None) -> BenchmarkScores | None:
+    if plain is None:
+        return None
+    scores = BenchmarkScores(**plain)
+    return replace(scores, scores={name: SignalValue(**value) for name, value in plain["scores"].items()})

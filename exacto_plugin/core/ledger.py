@@ -1,0 +1,127 @@
+"""Which model groups a recompute should put on record: those where a tier or a reason changed, and all once an hour.
+
+Takes along what the judge read of them, so that the verdicts can be repeated. Must not know how or where records are
+kept; remembers only what it saw last, and only once the recompute is in force.
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.judge_inputs import read_block
+from exacto_plugin.core.model import Signal
+from exacto_plugin.core.tiers import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.judge_inputs import BlockInputs, GroupInputs
+    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.tiers import Block, Judge, Judgement
+
+CHECKPOINT_S = 3600.0
+"""Every group is put on record once in this time, whatever happens; each at a time of its own, to spread the work."""
+
+_SIGNALS = {signal: place for place, signal in enumerate(Signal)}
+
+
+class Occasion(StrEnum):
+    """Why a group is put on record."""
+
+    CHANGE = "change"
+    CHECKPOINT = "checkpoint"
+
+
+class Account(NamedTuple):
+    """One group of one recompute that is worth a record."""
+
+    model_group: str
+    occasion: Occasion
+    deployments: tuple[str, ...]
+    """Those whose tier or reasons changed; all of them at a checkpoint."""
+    block: BlockInputs
+    number: int
+    """Of the group within its block."""
+
+    def inputs(self) -> GroupInputs:
+        """What the judge read of the group."""
+        return self.block.of(self.number)
+
+
+class Seen(NamedTuple):
+    """What a group was like when it was last looked at."""
+
+    roster: Mapping[str, int]
+    said: NDArray[np.int8]
+    """Tier, then the reason code of each signal; ``[1 + signal, deployment]``."""
+    hour: int
+    """Of its last checkpoint, in hours of its own."""
+
+
+class Look(NamedTuple):
+    """What was found in one block."""
+
+    accounts: list[Account]
+    seen: dict[str, Seen]
+
+
+class Ledger:
+    """Compares each recompute with the one before."""
+
+    def __init__(self) -> None:
+        self.accounts: tuple[Account, ...] = ()
+        """Of the last recompute that came into force."""
+        self._seen: dict[str, Seen] = {}
+
+    def look(
+        self, judge: Judge, block: Block, judgement: Judgement, scores: Mapping[str, BenchmarkScores], now: float
+    ) -> Look:
+        """Find what is worth a record in a block that was just judged, before the judge remembers what it concluded."""
+        said = _said(judgement)
+        found = Look([], {})
+        inputs: BlockInputs | None = None
+        for number, group in enumerate(block.groups):
+            roster = block.rosters[number]
+            own = said[:, number, : len(roster)]
+            hour = int((now + zlib.crc32(group.encode()) % CHECKPOINT_S) // CHECKPOINT_S)
+            before = self._seen.get(group)
+            due = before is None or before.hour != hour
+            changed = tuple(roster) if before is None else _changed(before, roster, own)
+            found.seen[group] = Seen(roster, own, hour)
+            if due or changed is not None:
+                inputs = inputs or read_block(judge, block, scores)
+                occasion, names = (Occasion.CHECKPOINT, tuple(roster)) if due else (Occasion.CHANGE, changed or ())
+                found.accounts.append(Account(group, occasion, names, inputs, number))
+        return found
+
+    def settle(self, looks: Iterable[Look]) -> None:
+        """The recompute that these looks belong to is in force."""
+        found = list(looks)
+        self.accounts = tuple(account for look in found for account in look.accounts)
+        self._seen = {group: seen for look in found for group, seen in look.seen.items()}
+
+
+def _said(judgement: Judgement) -> NDArray[np.int8]:
+    said = np.full((1 + len(_SIGNALS), *judgement.tier.shape), SILENT, np.int8)
+    said[0] = judgement.tier
+    for columns in judgement.signals:
+        said[1 + _SIGNALS[columns.signal]] = columns.code
+    return said
+
+
+def _changed(before: Seen, roster: Mapping[str, int], said: NDArray[np.int8]) -> tuple[str, ...] | None:
+    """Who has another tier or other reasons than before; None when all is the same, and nobody came or went."""
+    if before.roster is roster or before.roster == roster:
+        different = (before.said != said).any(axis=0)
+        return tuple(name for name, place in roster.items() if different[place]) if different.any() else None
+    return tuple(
+        name
+        for name, place in roster.items()
+        if name not in before.roster or (before.said[:, before.roster[name]] != said[:, place]).any()
+    )
