@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +14,32 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # before LiteLLM 
 # Shared machines stall: how long an example takes says nothing about the code.
 settings.register_profile("exacto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("exacto")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CALLBACK_LISTS = (
+    "callbacks",
+    "input_callback",
+    "success_callback",
+    "failure_callback",
+    "_async_input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+)
+
+
+@pytest.fixture(autouse=True)
+def _callbacks_of_one_test() -> Iterator[None]:
+    """What a test adds to LiteLLM's callbacks ends with it: each router adds some, and LiteLLM takes 100 a process.
+
+    From then on nobody else's callback would be called.
+    """
+    litellm = sys.modules.get("litellm")
+    before = {name: list(getattr(litellm, name)) for name in _CALLBACK_LISTS} if litellm is not None else {}
+    yield
+    for name, callbacks in before.items():
+        getattr(litellm, name)[:] = callbacks
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
