@@ -17,6 +17,7 @@ import numpy as np
 
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
 from exacto_plugin.core.ordering import Ask, decide, probe_shares
+from exacto_plugin.core.overrides import Overrides
 from exacto_plugin.core.pace import levelled, no_pace, recent_pace, wider
 from exacto_plugin.core.percentiles import Percentiles, Watched
 from exacto_plugin.core.purse import Purse
@@ -95,6 +96,8 @@ class Engine:
         self._watched = Watched()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self._transitions: tuple[Transition, ...] = ()
+        self.overrides = Overrides()
+        """What operators say; over whatever is measured."""
         self.ledger: Ledger | None = None
         """Set when somebody puts recomputes on record."""
 
@@ -115,6 +118,11 @@ class Engine:
 
     @property
     def snapshot(self) -> Snapshot:
+        """What is in force: ``measured``, with what operators say over it."""
+        return self.overrides.over(self._snapshot)
+
+    @property
+    def measured(self) -> Snapshot:
         """The result of the last finished recompute; empty before the first."""
         return self._snapshot
 
@@ -223,7 +231,7 @@ class Engine:
         Counts what probes cost, so that the snapshot's budgets hold until the next one. A probe that begins a
         conversation costs all of its turns, as long as the deployment is still being measured.
         """
-        snapshot, group, purse = self._snapshot, ask.model_group, self._purse
+        snapshot, group, purse = self.snapshot, ask.model_group, self._purse
         shares = probe_shares(ask, snapshot)
         if not shares:
             return stay(ask, snapshot, decide(ask, snapshot, draw))
@@ -246,7 +254,7 @@ class Engine:
         """Judge everything at once; returns the new snapshot."""
         for _ in self.recompute_slices(now):
             pass
-        return self._snapshot
+        return self.snapshot
 
     def recompute_slices(self, now: float) -> Iterator[None]:
         """Judge everything in slices of a few milliseconds, so that an async caller can let others run in between.

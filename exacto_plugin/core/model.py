@@ -178,6 +178,8 @@ class Reason:
     needed: int = 0
     """Samples (or peers, for ``too_few_peers``) that the rule asks for."""
     window_s: float = 0.0
+    peers: int = 0
+    """Deployments that the value could be compared with; told where they were too few."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,9 +89,10 @@ class SignalColumns:
             self.signal,
             known(self.value[group, place]),
             known(self.threshold[group, place]),
-            int(_of(self.peers, group, place) if few_peers else self.samples[group, place]),
+            int(self.samples[group, place]),
             self.min_peers if few_peers else int(_of(self.needed, group, place)),
             float(_of(self.window_s, group, place)),
+            int(_of(self.peers, group, place)) if few_peers else 0,
         )
 
     def reference(self, group: int) -> Reference:

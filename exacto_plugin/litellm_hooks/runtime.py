@@ -267,10 +267,10 @@ class Runtime:
     async def recompute(self) -> None:
         """One recompute, in slices, so that the event loop is never held for long."""
         self.faults.guarded("settings", self._take_new_settings, None)
-        before = self.engine.snapshot
+        before = self.engine.measured
         for _ in self._slices(self.clock()):
             await asyncio.sleep(0)
-        if self.engine.snapshot is before:  # another recompute was started meanwhile
+        if self.engine.measured is before:  # another recompute was started meanwhile
             return
         for transition in self.engine.transitions:
             logger.info(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.overrides import OverriddenVerdict
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -61,6 +63,7 @@ def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
         "provider": provider,
         "tier": verdict.tier.value,
         "since": verdict.since,
+        "override": override_view(verdict),
         "throughput": verdict.throughput,
         "latency_s": verdict.latency_s,
         "signals": {
@@ -68,6 +71,13 @@ def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
         },
         "reasons": [reason_view(reason) for reason in verdict.reasons],
     }
+
+
+def override_view(verdict: Verdict) -> dict[str, Any] | None:
+    """What an operator said of a deployment, and the tier that it would have; None where nobody said anything."""
+    if not isinstance(verdict, OverriddenVerdict) or verdict.override is None:
+        return None
+    return {**verdict.override.as_plain(), "measured_tier": verdict.measured.value}
 
 
 def reason_view(reason: Reason) -> dict[str, Any]:
@@ -80,4 +90,5 @@ def reason_view(reason: Reason) -> dict[str, Any]:
         "samples": reason.samples,
         "needed": reason.needed,
         "window_s": reason.window_s,
+        "peers": reason.peers,
     }

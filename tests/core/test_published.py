@@ -137,7 +137,7 @@ def test_fewer_than_four_peers_derank_nobody() -> None:
     assert deranked(engine) == set()
     assert tiers_of(engine)["d"] is Tier.INSUFFICIENT_DATA
     reason = engine.snapshot.groups["g"].verdicts["c"].reasons[1]
-    assert reason == Reason(ReasonCode.TOO_FEW_PEERS, Signal.TOOL_CALL_SUCCESS, 0.5, None, 3, 4, 7200.0)
+    assert reason == Reason(ReasonCode.TOO_FEW_PEERS, Signal.TOOL_CALL_SUCCESS, 0.5, None, 400, 4, 7200.0, peers=3)
 
 
 @pytest.mark.parametrize(("called", "tier"), [(199, Tier.INSUFFICIENT_DATA), (200, Tier.DERANKED)])

@@ -1,0 +1,183 @@
+"""What operators say about deployments: a tier for a while, with a reason, over what the measurements say.
+
+Words lie over a snapshot like a sheet: what a rule measured and remembers stays as it is underneath, and shows again
+when a word expires or is taken back. Must not judge anything, and knows no clock and no store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
+from exacto_plugin.core.tiers import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LONGEST_S = 30 * 86_400.0
+"""Longest time that a word holds: what is true for longer belongs into the configuration. A choice of ours."""
+
+
+class Word(StrEnum):
+    """What can be said."""
+
+    GOOD = "good"
+    DERANKED = "deranked"
+    RESET = "reset"
+    """Whatever was said before no longer holds."""
+
+
+_TIERS = {Word.GOOD: Tier.VERIFIED_GOOD, Word.DERANKED: Tier.DERANKED}
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One word about one deployment of one model group. Times are UTC seconds."""
+
+    model_group: str
+    deployment: str
+    word: Word
+    reason: str
+    """The operator's own words."""
+    author: str
+    """Salted hash of who said it."""
+    since: float
+    expires: float
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier that it gives; None when it takes a word back."""
+        return _TIERS.get(self.word)
+
+    def as_plain(self) -> dict[str, str | float]:
+        """The same as JSON can write it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"word": self.word.value}
+
+
+def override_of(plain: Mapping[str, object]) -> Override:
+    """What ``as_plain`` gave; further keys are left out.
+
+    Raises:
+        ValueError: something is missing or is no such thing.
+    """
+    texts = [plain.get(name) for name in ("model_group", "deployment", "word", "reason", "author")]
+    times = [plain.get(name) for name in ("since", "expires")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text of an override is missing")
+    group, deployment, word, reason, author = map(str, texts)
+    since, expires = (float(at) if isinstance(at, int | float) else float("nan") for at in times)
+    if not since <= expires:
+        raise ValueError("a time of an override is missing")
+    return Override(group, deployment, Word(word), reason, author, since, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class OverriddenVerdict(Verdict):
+    """A verdict whose tier an operator gave; ``reasons`` begin with ``override``, and what was measured follows."""
+
+    override: Override | None = None
+    measured: Tier = Tier.INSUFFICIENT_DATA
+    """The tier that it would have."""
+
+
+_MEASURED = tuple(field.name for field in fields(Verdict))
+
+
+class Overrides:
+    """The words in force. Its mappings are replaced as a whole, so that any thread may read."""
+
+    __slots__ = ("_laid", "_words")
+
+    def __init__(self) -> None:
+        self._words: Mapping[tuple[str, str], Override] = MappingProxyType({})
+        """By model group and deployment; those that take a word back stay until they expire, see ``take``."""
+        self._laid: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
+        """A snapshot, the words, and what they made of it."""
+
+    def take(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
+        """Learn words, from wherever they come, in any order and as often as they like.
+
+        The newest word about a deployment holds until it expires. It is remembered even where it takes an older one
+        back, which may still be heard from somebody who missed that.
+
+        Returns:
+            Those of the words that are news.
+        """
+        kept = {key: word for key, word in self._words.items() if now < word.expires}
+        news: dict[tuple[str, str], Override] = {}
+        for word in words:
+            key = (word.model_group, word.deployment)
+            if now < word.expires and (key not in kept or _order(kept[key]) < _order(word)):
+                kept[key] = news[key] = word
+        if news or len(kept) < len(self._words):
+            self._words = MappingProxyType(kept)
+        return tuple(news.values())
+
+    def expire(self, now: float) -> None:
+        """Forget what holds no longer."""
+        self.take((), now)
+
+    @property
+    def known(self) -> tuple[Override, ...]:
+        """All words that have not expired, those that take one back too."""
+        return tuple(self._words.values())
+
+    @property
+    def in_force(self) -> tuple[Override, ...]:
+        """The words that give a tier."""
+        return tuple(word for word in self._words.values() if word.tier is not None)
+
+    def over(self, snapshot: Snapshot) -> Snapshot:
+        """What is in force: the measured snapshot, with the operators' words over it; made once for each."""
+        words = self._words
+        if not words:
+            return snapshot
+        laid = self._laid
+        if laid is None or laid[0] is not snapshot or laid[1] is not words:
+            # Two threads may both make it: they make equal ones.
+            laid = self._laid = (snapshot, words, _laid_over(snapshot, words))
+        return laid[2]
+
+
+def _order(word: Override) -> tuple[float, str]:
+    """Words of one time are put in order too, so that everybody keeps the same one."""
+    return word.since, word.word.value
+
+
+def _laid_over(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) -> Snapshot:
+    by_group: dict[str, dict[str, Override]] = {}
+    for word in words.values():
+        if word.tier is not None:
+            by_group.setdefault(word.model_group, {})[word.deployment] = word
+    changed = {name: _group(snapshot.groups.get(name), name, told) for name, told in by_group.items()}
+    return replace(snapshot, groups=MappingProxyType({**snapshot.groups, **changed})) if changed else snapshot
+
+
+def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]) -> GroupSnapshot:
+    """A model group with words on some of its deployments, judged already or not."""
+    if group is None:
+        group = GroupSnapshot(name, at=min(word.since for word in words.values()))
+    measured = group.verdicts
+
+    def verdict(deployment: str) -> Verdict:
+        word = words.get(deployment)
+        return measured[deployment] if word is None else overridden(measured.get(deployment), word)
+
+    return replace(group, verdicts=Views(dict.fromkeys([*measured, *words]), verdict))
+
+
+def overridden(verdict: Verdict | None, word: Override) -> Verdict:
+    """What an operator makes of a verdict; None: of a deployment that was never judged.
+
+    It is not probed: whoever gives it a tier does not ask for measurements.
+    """
+    verdict = verdict or Verdict(word.deployment, Tier.INSUFFICIENT_DATA)
+    if word.tier is None:
+        return verdict
+    values = {name: getattr(verdict, name) for name in _MEASURED}
+    values |= {"tier": word.tier, "since": word.since, "probe_share": 0.0, "probe_budget": 0.0}
+    values["reasons"] = (Reason(ReasonCode.OVERRIDE), *verdict.reasons)
+    return OverriddenVerdict(**values, override=word, measured=verdict.tier)
