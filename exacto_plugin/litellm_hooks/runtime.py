@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import logging
 import os
@@ -20,21 +19,21 @@ from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.token_use import TokenUse
 from exacto_plugin.core.window import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
-from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.names import resolver
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
+from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider
 
     from exacto_plugin.core.blame import Attribution
+    from exacto_plugin.core.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.settings import Settings
 
@@ -102,7 +101,8 @@ class Runtime:
         self.own_loop = OwnLoop(self._serve_timer)
         """Where the timer runs outside of a proxy."""
         self._attached_only = False
-        self._direct = DirectCalls(Retention().span_s)
+        self.direct = DirectCalls(Retention().span_s)
+        self.rosters = ServedRosters(self)
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
@@ -164,9 +164,9 @@ class Runtime:
 
     def deployments_of(self, model_group: str) -> list[Any]:
         """Every configured deployment of a model group, healthy or not; teams' own under their public name too."""
-        return self._serving(model_group)[1]
+        return self.serving(model_group)[1]
 
-    def _serving(self, model_group: str) -> tuple[Any, list[Any]]:
+    def serving(self, model_group: str) -> tuple[Any, list[Any]]:
         """The router that serves a model group and the deployments there; None and nothing when nobody does."""
         for router in self.routers:
             found = list(router.get_model_list(model_name=model_group) or ())
@@ -187,7 +187,7 @@ class Runtime:
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""
-        return any(model_group in router.model_names for router in self.routers) or bool(self._direct.of(model_group))
+        return any(model_group in router.model_names for router in self.routers) or bool(self.direct.of(model_group))
 
     async def cooldown_s(self, litellm_ids: list[str]) -> float | None:
         """Seconds until the first of these deployments leaves its cooldown; None when none of them is in one."""
@@ -220,7 +220,7 @@ class Runtime:
     def called_directly(self, sample: Sample) -> None:
         """Compare a deployment that a program called without a router, unless routers serve a model of that name."""
         if self._proxy_router is None and not self.deployments_of(sample.model_group):
-            self._direct.note(sample.model_group, sample.deployment, sample.at)
+            self.direct.note(sample.model_group, sample.deployment, sample.at)
 
     def ensure_ticking(self) -> None:
         """Start the recompute timer where it belongs; cheap when it runs already."""
@@ -265,14 +265,14 @@ class Runtime:
         self.faults.guarded("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
 
     async def recompute(self) -> None:
-        """One recompute, in slices, so that the event loop is never held for long."""
-        self.faults.guarded("settings", self._take_new_settings, None)
-        before = self.engine.measured
-        for _ in self._slices(self.clock()):
-            await asyncio.sleep(0)
-        if self.engine.measured is before:  # another recompute was started meanwhile
-            return
-        for transition in self.engine.transitions:
+        """One recompute from what this process saw, in slices, so that the event loop is never held for long."""
+        self.take_new_settings()
+        if await self.rosters.recompute(self.engine):
+            self.announce(self.engine)
+
+    def announce(self, engine: Engine) -> None:
+        """Tell people what the last recompute of an engine changed."""
+        for transition in engine.transitions:
             logger.info(
                 "%s: %s is now %s (was %s)",
                 transition.model_group,
@@ -281,6 +281,10 @@ class Runtime:
                 transition.previous,
             )
             self.telemetry.transition(transition)
+
+    def take_new_settings(self) -> None:
+        """Take up settings that were changed while the process runs."""
+        self.faults.guarded("settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
         changed = self._reload_settings()
@@ -292,39 +296,6 @@ class Runtime:
         self.settings = changed
         self.engine.rule = changed.rule()
         logger.info("exacto_plugin took up changed settings: mode %s", changed.mode)
-
-    def _slices(self, now: float) -> Iterator[None]:
-        for router in self.routers:
-            self.faults.guarded("router", functools.partial(self.prepare_router, router), None)
-        self._direct.forget(now)
-        providers: dict[str, str] = {}
-        served: set[tuple[str, str]] = set()
-        with self.engine.lock:
-            flawed = self.flaws.deployments()  # those that answer for the first time meanwhile are not gone
-        for group in self.engine.groups():
-            router, deployments = self._serving(group)
-            candidates = [candidate_of(deployment, group) for deployment in deployments]
-            providers.update((one.key, one.provider) for one in candidates)
-            served.update((group, one.key) for one in candidates)
-            peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
-            said = self.faults.guarded("declared", functools.partial(self._declared, group, router, peers), Declared())
-            direct = self._direct.of(group)
-            providers.update((key, self.providers.get(key, "")) for key in direct)
-            served.update((group, key) for key in direct)
-            self.engine.observe_peers(
-                group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict()
-            )
-            yield
-        yield from self.engine.recompute_slices(now)
-        # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
-        self.providers = providers
-        with self.engine.lock:
-            self.token_use.keep(served)
-            self.flaws.forget(flawed - served)
-
-    def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
-        average = functools.partial(self.token_use.average, group)
-        return declared(peers, router is not None and picks_by_weight(router, group), average)
 
     async def aclose(self) -> None:
         """Stop the timer."""

@@ -1,0 +1,66 @@
+"""Recomputes of an engine for the deployments that LiteLLM's routers serve now.
+
+Which process recomputes which engine, and when, is decided elsewhere; what is concluded, in the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
+from exacto_plugin.litellm_hooks.identity import candidate_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+
+class ServedRosters:
+    """Tells engines who serves what. One per process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def recompute(self, engine: Engine) -> bool:
+        """One recompute, in slices, so that the event loop is never held for long; False when it came to nothing."""
+        before = engine.measured
+        for _ in self._slices(engine, self._runtime.clock()):
+            await asyncio.sleep(0)
+        return engine.measured is not before  # else another recompute was started meanwhile
+
+    def _slices(self, engine: Engine, now: float) -> Iterator[None]:
+        runtime = self._runtime
+        for router in runtime.routers:
+            runtime.faults.guarded("router", functools.partial(runtime.prepare_router, router), None)
+        runtime.direct.forget(now)
+        providers: dict[str, str] = {}
+        served: set[tuple[str, str]] = set()
+        with runtime.engine.lock:
+            flawed = runtime.flaws.deployments()  # those that answer for the first time meanwhile are not gone
+        for group in engine.groups():
+            router, deployments = runtime.serving(group)
+            candidates = [candidate_of(deployment, group) for deployment in deployments]
+            providers.update((one.key, one.provider) for one in candidates)
+            served.update((group, one.key) for one in candidates)
+            peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
+            tell = functools.partial(self._declared, group, router, peers)
+            said = runtime.faults.guarded("declared", tell, Declared())
+            direct = runtime.direct.of(group)
+            providers.update((key, runtime.providers.get(key, "")) for key in direct)
+            served.update((group, key) for key in direct)
+            engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
+            yield
+        yield from engine.recompute_slices(now)
+        # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
+        runtime.providers = providers
+        with runtime.engine.lock:
+            runtime.token_use.keep(served)
+            runtime.flaws.forget(flawed - served)
+
+    def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
+        average = functools.partial(self._runtime.token_use.average, group)
+        return declared(peers, router is not None and picks_by_weight(router, group), average)
