@@ -7,39 +7,29 @@ what it holds is safe from any. Which rule decides is the preset's business.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from exacto_plugin.core.holdings import CAPACITY, Holdings
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
 from exacto_plugin.core.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.overrides import Overrides
-from exacto_plugin.core.pace import levelled, no_pace, recent_pace, wider
+from exacto_plugin.core.pace import recent_pace
 from exacto_plugin.core.percentiles import Percentiles, Watched
+from exacto_plugin.core.portions import Portion, conclude
 from exacto_plugin.core.purse import Purse
 from exacto_plugin.core.rosters import Rosters
-from exacto_plugin.core.slots import Slots
 from exacto_plugin.core.staying import stay
-from exacto_plugin.core.tiers import TIERS, Findings, Standing
-from exacto_plugin.core.window import ROWS, Retention, Windows
+from exacto_plugin.core.window import ROWS, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.ledger import Ledger, Look
-    from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample, Tier
-    from exacto_plugin.core.tally import Count
-    from exacto_plugin.core.tiers import Block, Preset
-
-CAPACITY = 50_000
-"""Deployments that are remembered at most. Wildcard groups make one per model that a client names."""
-
-_JUDGE = "rule."
-"""Before the names of what a rule remembers, among what is remembered of a deployment."""
+    from exacto_plugin.core.ledger import Ledger
+    from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
+    from exacto_plugin.core.tiers import Preset
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 _NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
@@ -47,16 +37,7 @@ _NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class Portion(NamedTuple):
-    """The part of the next snapshot that comes from one block."""
-
-    findings: Findings
-    groups: Sequence[GroupSnapshot]
-    transitions: Sequence[Transition]
-    look: Look | None
-
-
-class Engine:
+class Engine(Holdings):
     """Samples to snapshots for every model group of one process."""
 
     def __init__(
@@ -78,17 +59,11 @@ class Engine:
             retention: how long samples are kept, and how finely.
             capacity: deployments that are remembered at most.
         """
-        retention = retention or Retention()
+        super().__init__(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
         self._now = 0.0
         self._preset = preset
-        self._judge = preset.judge()
-        self._windows = Windows(retention, self._judge.min_output_tokens)
-        self._slots = Slots(capacity, retention.span_s, timer or (lambda: self._now))
-        self._standing = Standing()
         self._rosters = Rosters(self._slots, self._slot)
         self._scores: dict[str, BenchmarkScores] = {}
-        self._speed = no_pace()
-        self._latency = no_pace()
         self._instance = f"-{instance}" if instance else ""
         self._stamp = 0
         self._running: object = None
@@ -131,15 +106,6 @@ class Engine:
         """The changes of tier that the last finished recompute made."""
         return self._transitions
 
-    @property
-    def dropped(self) -> int:
-        """Samples that came too late to be counted."""
-        return self._windows.dropped
-
-    def groups(self) -> tuple[str, ...]:
-        """Model groups that were observed or sampled within the retention time."""
-        return tuple(dict.fromkeys(group for group, _ in self._slots))
-
     def observe_peers(
         self,
         model_group: str,
@@ -175,34 +141,6 @@ class Engine:
             if fingerprint and self._standing.replaced(self._slot(model_group, deployment), fingerprint):
                 self.restart(model_group, deployment, now)
 
-    def restart(self, model_group: str, deployment: str, now: float) -> None:
-        """A deployment is another one as of ``now``: it has insufficient data from the next recompute on."""
-        self._judge.restart(self._slot(model_group, deployment), now)
-
-    def dump(self) -> dict[str, dict[str, dict[str, float | int | str | None]]]:
-        """What is remembered beside the windows, as plain data by model group and deployment."""
-        remembered: dict[str, dict[str, dict[str, float | int | str | None]]] = {}
-        for group, deployment in self._slots:
-            slot = self._slot(group, deployment)
-            since = float(self._standing.since[slot])
-            standing: dict[str, float | int | str | None] = {
-                "tier": TIERS[self._standing.tier[slot]].value,
-                "since": None if math.isnan(since) else since,
-                "fingerprint": self._standing.fingerprints.get(slot),
-            }
-            own = {f"{_JUDGE}{name}": value for name, value in self._judge.dump(slot).items()}
-            remembered.setdefault(group, {})[deployment] = standing | own
-        return remembered
-
-    def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
-        """Take over what ``dump`` gave, e.g. after a restart; what is not known here is left out."""
-        for group, deployments in remembered.items():
-            for deployment, plain in deployments.items():
-                slot = self._slot(group, deployment)
-                self._standing.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
-                own = {name.removeprefix(_JUDGE): value for name, value in plain.items() if name.startswith(_JUDGE)}
-                self._judge.load(slot, own)
-
     def observe_scores(self, model_group: str, scores: BenchmarkScores | None) -> None:
         """Say what a benchmark found about the deployments of a model group; None takes it back."""
         self._scores.pop(model_group, None)
@@ -217,13 +155,19 @@ class Engine:
         """Count one finished answer or failed attempt."""
         if sample.probe:
             self._purse.note(sample)
-        self._windows.record(self._slot(sample.model_group, sample.deployment), sample)
+        super().record(sample)
 
-    def add(
-        self, model_group: str, deployment: str, counts: Mapping[Count, int], cells: Mapping[int, int], at: float
-    ) -> None:
-        """Count many samples of one time at once, e.g. another replica's or a simulation's; see ``Windows.add``."""
-        self._windows.add(self._slot(model_group, deployment), counts, cells, at)
+    def adopt(self, snapshot: Snapshot, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
+        """Put the snapshot of another process in force, with what that one remembered; a running recompute ends.
+
+        Its transitions are the other's to tell.
+        """
+        self._running = None
+        self.load(remembered)
+        self._stamp = max(self._stamp, int(snapshot.at * 1000))
+        self._transitions = ()
+        self._snapshot = snapshot
+        self._purse.renew(snapshot)
 
     def decide(self, ask: Ask, draw: Callable[[], float]) -> Decision:
         """Order the candidates of one attempt by the snapshot in force; computes no statistics.
@@ -267,56 +211,27 @@ class Engine:
         for number, slab in enumerate(tuple(self._windows.slabs)):
             slab.flush(now)
             self._judge.measure(number, slab, now)
-            for columns, recent in zip((self._speed, self._latency), recent_pace(slab, now), strict=True):
-                columns.samples[:, number * ROWS : (number + 1) * ROWS] = recent.samples
-                columns.medians[:, number * ROWS : (number + 1) * ROWS] = recent.medians
+            for columns, found in zip((self._speed, self._latency), recent_pace(slab, now), strict=True):
+                columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
+                columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
             yield
             if self._running is not running:
                 return
-        found: list[Portion] = []
+        portions: list[Portion] = []
         for block in self._rosters.blocks():
-            found.append(self._conclude(block, now))
+            paces = (self._speed, self._latency)
+            portions.append(conclude(block, self._judge, self._standing, self._scores, paces, now, self.ledger))
             yield
             if self._running is not running:
                 return
-        paces: dict[str, Mapping[str, RecentPace]] = {}
-        for group, told in self._paces(found, now):
-            paces[group] = told
+        told: dict[str, Mapping[str, RecentPace]] = {}
+        for group, recent in self._paces(portions, now):
+            told[group] = recent
             yield
             if self._running is not running:
                 return
-        self._publish(found, now, paces)
-        yield from self._forget_absent(now)
-
-    def _slot(self, model_group: str, deployment: str) -> int:
-        slot = self._slots.claim((model_group, deployment))
-        if slot >= len(self._windows.slabs) * ROWS:
-            self._grow(slot + 1)
-        return slot
-
-    def _grow(self, slots: int) -> None:
-        self._windows.reach(slots)
-        room = len(self._windows.slabs) * ROWS
-        self._standing.reach(room)
-        self._judge.reach(room)
-        self._speed = wider(self._speed, room)
-        self._latency = wider(self._latency, room)
-
-    def _conclude(self, block: Block, now: float) -> Portion:
-        """What the next snapshot says about a block; changes nothing yet."""
-        judgement = self._judge.judge(block, self._scores)
-        previous, since = self._standing.compare(block, judgement.tier, now)
-        speed = levelled(self._speed.at(block.slots), 1.0)
-        latency = levelled(self._latency.at(block.slots), math.nan)
-        findings = Findings(block, judgement, since, speed, latency, now)
-        groups = [findings.group(number) for number in range(len(block.groups))]
-        transitions = [
-            _transition(groups[number], tuple(block.rosters[number])[place], TIERS[previous[number, place]])
-            for number, place in np.argwhere(previous != judgement.tier)
-        ]
-        ledger = self.ledger
-        look = None if ledger is None else ledger.look(self._judge, block, judgement, self._scores, now)
-        return Portion(findings, groups, transitions, look)
+        self._publish(portions, now, told)
+        yield from self._forget_absent()
 
     def _paces(self, found: Iterable[Portion], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
         """Percentiles for each group that somebody asked about lately, one group after the other."""
@@ -334,8 +249,7 @@ class Engine:
         groups: dict[str, GroupSnapshot] = {}
         transitions: list[Transition] = []
         for portion in found:
-            self._standing.settle(portion.findings.block, portion.findings.judgement.tier, portion.findings.since)
-            portion.findings.judgement.settle()
+            portion.settle(self._standing)
             groups.update((group.model_group, group) for group in portion.groups)
             transitions += portion.transitions
         if self.ledger is not None:
@@ -346,22 +260,6 @@ class Engine:
         self._transitions = tuple(transitions)
         self._snapshot = Snapshot(f"{_base36(self._stamp)}{self._instance}", now, MappingProxyType(groups))
         self._purse.renew(self._snapshot)
-
-    def _forget_absent(self, now: float) -> Iterator[None]:
-        """Erase deployments that nobody has heard of for the retention time."""
-        gone = self._slots.sweep()
-        for number in sorted({slot // ROWS for slot in gone}):
-            slots = [slot for slot in gone if slot // ROWS == number]
-            self._windows.forget(slots, now)
-            self._standing.forget(slots)
-            self._judge.forget(slots)
-            self._slots.reuse(slots)
-            yield
-
-
-def _transition(group: GroupSnapshot, deployment: str, previous: Tier) -> Transition:
-    verdict = group.verdicts[deployment]
-    return Transition(group.model_group, deployment, previous, verdict.tier, group.at, verdict.reasons)
 
 
 def _base36(number: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.rings import SMALLEST, BucketRing, Run
+from exacto_plugin.core.rings import SMALLEST, BucketRing, Cells, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,9 +150,28 @@ class HistogramRing(BucketRing[CellRun]):
                 Chunk(chunk.keys[mask], chunk.counts[mask], self._sections) for chunk, mask in kept if mask.any()
             ]
 
-    def pages(self) -> list[tuple[int, Chunk]]:
-        """Every retained period with its cells."""
-        return [(int(self.stamps[at]), self._folded(at)) for at, chunks in enumerate(self._chunks) if chunks]
+    def take(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> Cells:
+        """The cells whose keys are ``wanted``."""
+        periods, keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for position, chunks in enumerate(self._chunks):
+            kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
+            found = [(chunk.keys[mask], chunk.counts[mask]) for chunk, mask in kept if mask.any()]
+            if found:
+                whole = fold(
+                    np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found]), self._sections
+                )
+                periods.append(np.full(len(whole.keys), self.stamps[position]))
+                keys.append(whole.keys.astype(np.int64))
+                counts.append(whole.counts.astype(np.int64))
+        return Cells(np.concatenate(periods), np.concatenate(keys), np.concatenate(counts))
+
+    def put(self, cells: Cells) -> None:
+        """Add what another ring of this width held; periods too old for this one are left out."""
+        kept = np.ones(len(cells.periods), np.bool_)
+        self.replant(cells.periods, kept)
+        for period in np.unique(cells.periods[kept]).tolist():
+            here = cells.periods == period
+            self.add(period, period, fold(cells.keys[here].astype(np.uint32), cells.counts[here], self._sections))
 
     def _folded(self, position: int) -> Chunk:
         chunks = self._chunks[position]

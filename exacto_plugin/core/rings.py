@@ -11,7 +11,7 @@ exactly. What a column, a row or a cell means is decided in ``window``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -53,6 +53,14 @@ class Run:
 _Run = TypeVar("_Run", bound=Run)
 
 
+class Cells(NamedTuple):
+    """What a ring holds of some rows: sparse counts, three arrays of one length; each key occurs once in a period."""
+
+    periods: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
 class BucketRing(Generic[_Run]):
     """Which period each position of a ring holds, and running sums; the base of both kinds of ring."""
 
@@ -81,6 +89,16 @@ class BucketRing(Generic[_Run]):
             self.clear(position)
             self.stamps[position] = period
         return position
+
+    def replant(self, periods: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The positions of the periods of another ring; ``kept`` becomes False where this one holds newer ones.
+
+        Nobody says what time it is: it is that of the newest period, here or there.
+        """
+        newest = int(max(self.stamps.max(), periods[kept].max(initial=EMPTY)))
+        found = {period: self.admit(period, newest - 1) for period in np.unique(periods[kept]).tolist()}
+        kept &= np.isin(periods, [period for period, position in found.items() if position is not None])
+        return np.array([found[period] for period in periods[kept].tolist()], np.int64)
 
     def live(self, now: float, window_s: float) -> NDArray[np.intp]:
         """Positions of the last ``window_s`` seconds, in no order.
@@ -176,6 +194,34 @@ class CounterRing(BucketRing[Run]):
         self._data[where] = total
         return retained
 
+    def take(self, rows: NDArray[np.intp]) -> Cells:
+        """What is held of some rows; the keys are ``column * all rows + row``."""
+        held = np.flatnonzero(self.stamps != EMPTY)
+        columns, places, at = np.nonzero(self._data[:, held[:, np.newaxis], rows])
+        counts = self._data[columns, held[places], rows[at]].astype(np.int64)
+        return Cells(self.stamps[held[places]], columns * self._data.shape[2] + rows[at], counts)
+
+    def put(self, cells: Cells) -> None:
+        """Add what another ring of this width held; periods too old for this one, and columns it lacks, are left out.
+
+        No key may come twice in a period.
+        """
+        columns, rows = np.divmod(cells.keys, self._data.shape[2])
+        kept = columns < len(self._data)
+        positions = self.replant(cells.periods, kept)
+        if not len(positions):
+            return
+        self.revision += 1
+        periods, columns, rows, counts = cells.periods[kept], columns[kept], rows[kept], cells.counts[kept]
+        for run in self._runs:
+            covered = (periods >= run.current - run.span) & (periods <= run.current)
+            np.add.at(run.total, (columns[covered], rows[covered]), counts[covered])
+        total = self._data[columns, positions, rows] + counts
+        fitting = np.min_scalar_type(total.max())
+        if fitting.itemsize > self._data.itemsize:
+            self._data = self._data.astype(fitting)
+        self._data[columns, positions, rows] = total
+
     def series(
         self, columns: Sequence[int], now: float, window_s: float, rows: NDArray[np.intp] | None = None
     ) -> NDArray[np.int64]:
@@ -215,8 +261,3 @@ class CounterRing(BucketRing[Run]):
         self._data[:, :, rows] = 0
         for run in self._runs:
             run.total[:, rows] = 0
-
-    def pages(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Every retained period with its counts of shape ``[column, row]``."""
-        held = np.flatnonzero(self.stamps != EMPTY)
-        return [(int(self.stamps[at]), self._data[:, at].astype(np.int64)) for at in held]

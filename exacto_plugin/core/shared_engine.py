@@ -47,6 +47,13 @@ class SharedEngine(Engine):
     restart = _locked(Engine.restart)
     dump = _locked(Engine.dump)
     load = _locked(Engine.load)
+    take_windows = _locked(Engine.take_windows)
+    put_windows = _locked(Engine.put_windows)
+    take_in = _locked(Engine.take_in)
+    adopt = _locked(Engine.adopt)
+    # Not locked while they write and read bytes, which takes longer than the rest.
+    dump_windows = Engine.dump_windows
+    load_windows = Engine.load_windows
     observe_scores = _locked(Engine.observe_scores)
     watch = _locked(Engine.watch)
     record = _locked(Engine.record)

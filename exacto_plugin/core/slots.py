@@ -51,6 +51,7 @@ class Slots:
         self._dropped: list[tuple[Key, int]] = []
         self._leases = _Leases(capacity, ttl_s, timer, self._dropped)
         self._slots: dict[Key, int] = {}
+        self._groups: dict[str, dict[str, None]] = {}
         self._touched: dict[Key, float] = {}
         self._touch_after_s = ttl_s / _TOUCHES_PER_LIFE
         self._free: list[int] = []
@@ -65,6 +66,15 @@ class Slots:
     def __iter__(self) -> Iterator[Key]:
         """Deployments that have a slot."""
         return iter(tuple(self._slots))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Model groups that a deployment has a slot in."""
+        return tuple(self._groups)
+
+    def of(self, model_group: str) -> tuple[str, ...]:
+        """The deployments of a model group that have a slot."""
+        return tuple(self._groups.get(model_group, ()))
 
     @property
     def generation(self) -> tuple[int, float]:
@@ -83,6 +93,7 @@ class Slots:
             return slot
         if slot is None:
             slot = self._free.pop() if self._free else self._new_slot()
+            self._groups.setdefault(key[0], {})[key[1]] = None
         self._slots[key] = slot
         self._touched[key] = now
         self._leases[key] = slot
@@ -112,7 +123,9 @@ class Slots:
             if self._slots.get(key) == slot:
                 if key in self._leases:  # expired and renewed in the same breath
                     continue
-                del self._slots[key], self._touched[key]
+                del self._slots[key], self._touched[key], self._groups[key[0]][key[1]]
+                if not self._groups[key[0]]:
+                    del self._groups[key[0]]
             self._limbo.append(slot)
             self._lost += 1
         self._dropped.clear()

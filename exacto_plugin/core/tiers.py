@@ -316,6 +316,14 @@ class Standing:
         for slot in slots:
             self.fingerprints.pop(slot, None)
 
+    def dump(self, slot: int) -> dict[str, float | int | str | None]:
+        """What ``load`` takes over, as plain data."""
+        return {
+            "tier": TIERS[self.tier[slot]].value,
+            "since": known(self.since[slot]),
+            "fingerprint": self.fingerprints.get(slot),
+        }
+
     def load(self, slot: int, tier: object, since: object, fingerprint: object) -> None:
         """Take over what was remembered of a slot; what is not understood is left out."""
         if isinstance(fingerprint, str):

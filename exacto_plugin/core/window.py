@@ -8,14 +8,15 @@ rule, threshold or clock lives here.
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.histograms import Chunk, HistogramRing, fold
-from exacto_plugin.core.rings import CounterRing
+from exacto_plugin.core.held import Held
+from exacto_plugin.core.histograms import HistogramRing
+from exacto_plugin.core.pages import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
+from exacto_plugin.core.rings import Cells, CounterRing
 from exacto_plugin.core.sketch import BINS
 from exacto_plugin.core.tally import Count, Kind, tally
 
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Sample
+    from exacto_plugin.core.pages import Additions
+    from exacto_plugin.core.tally import Tally
+
+__all__ = ["PAGE_S", "ROWS", "Retention", "Slab", "Windows"]
 
 _COLUMNS = len(Count)
 _Ring = TypeVar("_Ring", CounterRing, HistogramRing)
-
-ROWS = 256
-"""Slots of a slab: few enough that one slab is measured in about a millisecond."""
-
-PAGE_S = 60
-"""Seconds of a page of samples that are not yet in the rings."""
-
 
 PATIENCE = 8
 """Flushes whose histograms are kept unmerged, at least; twice as many at most."""
@@ -63,36 +61,6 @@ class Retention:
     def span_s(self) -> float:
         """Seconds after which nothing of a sample is left."""
         return max(width_s * buckets for width_s, buckets in self.counters + self.histograms)
-
-
-SECTIONS = np.arange(len(Kind) + 1, dtype=np.uint32) * np.uint32(ROWS * BINS)
-"""The first cell key of each kind of histogram; a key counts kinds, then bins, then rows."""
-
-
-class Page:
-    """Samples of one minute that are not yet in the rings; plain arrays, because they grow one by one."""
-
-    __slots__ = ("chunks", "counts", "marks")
-
-    def __init__(self) -> None:
-        self.counts = array("q", bytes(8 * len(Count) * ROWS))
-        self.marks = array("I")
-        self.chunks: list[Chunk] = []
-
-    def table(self) -> NDArray[np.int64]:
-        """All counters of the page, shape ``[column, row]``."""
-        return np.frombuffer(self.counts, np.int64).reshape(ROWS, len(Count)).T
-
-
-def _chunk(pages: Sequence[Page]) -> Chunk:
-    """All cells of some pages."""
-    marks = np.concatenate([np.frombuffer(page.marks, np.uint32) for page in pages])
-    keys, counts = np.unique(marks, return_counts=True)
-    added = [chunk for page in pages for chunk in page.chunks]
-    if not added:
-        return Chunk(keys, counts, SECTIONS)
-    keys = np.concatenate([keys, *(chunk.keys for chunk in added)])
-    return fold(keys, np.concatenate([counts, *(chunk.counts for chunk in added)]), SECTIONS)
 
 
 class Slab:
@@ -145,7 +113,7 @@ class Slab:
         finest_s = self._histograms[0].width_s
         periods, first = _periods(minutes, finest_s)
         for period, begin, end in zip(periods, first, [*first[1:], len(minutes)], strict=True):
-            chunk = _chunk([pages[minute] for minute in minutes[begin:end]])
+            chunk = chunk_of([pages[minute] for minute in minutes[begin:end]])
             for histogram in self._histograms:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
@@ -191,42 +159,63 @@ class Slab:
     def _ring(self, width_s: int) -> CounterRing:
         return next(ring for ring in self._counters if ring.width_s == width_s)
 
-    def forget(self, rows: Sequence[int], now: float) -> None:
+    def forget(self, rows: Sequence[int]) -> None:
         """Erase some rows."""
-        self.flush(now)
         self.seen[rows] = False
+        for page in self._pages.values():
+            page.erase(rows)
         for ring in self._counters:
             ring.forget(rows)
         for histogram in self._histograms:
             histogram.keep(lambda keys: ~np.isin(keys % ROWS, rows))
 
-    def merge(self, other: Slab, rows: Mapping[int, int], now: float) -> None:
-        """Add rows of another slab, each to the row that ``rows`` maps it to."""
-        self.flush(now)
-        other.flush(now)
-        source, target = list(rows), list(rows.values())
-        self.seen[target] |= other.seen[source]
-        for ring, counted in zip(self._counters, other._counters, strict=True):
-            for period, counts in counted.pages():
-                mapped = np.zeros_like(counts)
-                mapped[:, target] = counts[:, source]
-                ring.add([period], ring.period(now), mapped[:, np.newaxis])
-        for histogram, marked in zip(self._histograms, other._histograms, strict=True):
-            for period, chunk in marked.pages():
-                histogram.add(period, histogram.period(now), _moved(chunk, rows))
+    def take(self, rows: Sequence[int]) -> list[Held]:
+        """Everything that is held of some rows, in their order."""
+        wanted = np.array(rows, np.intp)
+        counters = {ring.width_s: ring.take(wanted) for ring in self._counters}
+        cells = {ring.width_s: ring.take(lambda keys: np.isin(keys % ROWS, wanted)) for ring in self._histograms}
+        return [
+            Held(
+                bool(self.seen[row]),
+                {width_s: _narrowed(found, row) for width_s, found in counters.items()},
+                {width_s: _narrowed(found, row) for width_s, found in cells.items()},
+                {minute: content for minute, page in self._pages.items() if any(content := page.take(row))},
+            )
+            for row in rows
+        ]
+
+    def put(self, held: Mapping[int, Held]) -> None:
+        """Add what was held of other rows, each to the row that it is given under; only rings of equal widths count."""
+        for row, one in held.items():
+            self.seen[row] |= one.seen
+            for minute, (counts, cells) in one.pages.items():
+                self.page(minute * PAGE_S).add(row, counts, cells)
+        for ring in self._counters:
+            ring.put(_widened({row: one.counters.get(ring.width_s) for row, one in held.items()}))
+        for histogram in self._histograms:
+            histogram.put(_widened({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
+
+
+def _narrowed(cells: Cells, row: int) -> Cells:
+    """The cells of one row, under their keys without it."""
+    here = cells.keys % ROWS == row
+    return Cells(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
+
+
+def _widened(cells: Mapping[int, Cells | None]) -> Cells:
+    """The cells of some rows together."""
+    found = [(row, one) for row, one in cells.items() if one is not None]
+    keys = [one.keys * ROWS + row for row, one in found]
+    nothing = np.zeros(0, np.int64)
+    return Cells(
+        np.concatenate([nothing, *(one.periods for _, one in found)]),
+        np.concatenate([nothing, *keys]),
+        np.concatenate([nothing, *(one.counts for _, one in found)]),
+    )
 
 
 def _samples(table: NDArray[np.int64]) -> int:
     return int(table[[Count.ANSWERED, Count.FAILED]].sum())
-
-
-def _moved(chunk: Chunk, rows: Mapping[int, int]) -> Chunk:
-    """The cells of some rows, under the rows that they are mapped to."""
-    target = np.full(ROWS, -1)
-    target[list(rows)] = list(rows.values())
-    moved = target[chunk.keys % ROWS]
-    held, to = chunk.keys[moved >= 0].astype(np.int64), moved[moved >= 0]
-    return fold((held // ROWS * ROWS + to).astype(np.uint32), chunk.counts[moved >= 0], SECTIONS)
 
 
 def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]]:
@@ -262,19 +251,20 @@ class Windows:
             # Not all at once: merging costs more than the rest of a flush.
             self.slabs.append(Slab(self._retention, PATIENCE + len(self.slabs) % PATIENCE))
 
-    def record(self, slot: int, sample: Sample) -> None:
-        """Count one sample."""
+    def record(self, slot: int, sample: Sample) -> Tally:
+        """Count one sample; returns what that added."""
         page = self.slabs[slot // ROWS].page(sample.at)
         row = slot % ROWS
         first = row * _COLUMNS
-        counts, cells = tally(sample, self.min_output_tokens)
+        counts, cells = added = tally(sample, self.min_output_tokens)
         table, marks = page.counts, page.marks
         for column in counts:
             table[first + column] += 1
         for cell in cells:
             marks.append(cell * ROWS + row)
+        return added
 
-    def add(self, slot: int, counts: Mapping[Count, int], cells: Mapping[int, int], at: float) -> None:
+    def add(self, slot: int, counts: Additions, cells: Mapping[int, int], at: float) -> None:
         """Count many samples of one time at once.
 
         Args:
@@ -288,31 +278,34 @@ class Windows:
         """
         if min(counts.values(), default=0) < 0 or min(cells.values(), default=0) < 0:
             raise ValueError(f"numbers of samples are never negative: {counts} {cells}")
-        marked = np.array(sorted(cells), np.int64)
-        if len(marked) and not 0 <= marked[0] <= marked[-1] < len(Kind) * BINS:
-            raise ValueError(f"cells are 0 to {len(Kind) * BINS - 1}: {cells}")
-        page = self.slabs[slot // ROWS].page(at)
-        first = slot % ROWS * _COLUMNS
-        for column, count in counts.items():
-            page.counts[first + column] += count
-        if len(marked):
-            keys = marked * ROWS + slot % ROWS
-            times = np.array([cells[cell] for cell in marked.tolist()], np.int64)
-            page.chunks.append(Chunk(keys.astype(np.uint32), times, SECTIONS))
+        if cells and not 0 <= min(cells) <= max(cells) < CELLS:
+            raise ValueError(f"cells are 0 to {CELLS - 1}: {cells}")
+        self.slabs[slot // ROWS].page(at).add(slot % ROWS, counts, cells)
 
-    def merge(self, other: Windows, slots: Mapping[int, int], now: float) -> None:
-        """Add another replica's windows: ``slots`` maps its slots to ours; both were made with equal settings."""
-        self.reach(max(slots.values(), default=-1) + 1)
-        pairs: dict[tuple[int, int], dict[int, int]] = {}
-        for theirs, ours in slots.items():
-            pairs.setdefault((theirs // ROWS, ours // ROWS), {})[theirs % ROWS] = ours % ROWS
-        for (source, target), rows in pairs.items():
-            self.slabs[target].merge(other.slabs[source], rows, now)
+    def take(self, slots: Sequence[int]) -> list[Held]:
+        """Everything that is held of some slots, in their order."""
+        found: dict[int, Held] = {}
+        for number, rows in _by_slab(slots).items():
+            found.update(zip((number * ROWS + row for row in rows), self.slabs[number].take(rows), strict=True))
+        return [found[slot] for slot in slots]
 
-    def forget(self, slots: Iterable[int], now: float) -> None:
+    def put(self, held: Mapping[int, Held]) -> None:
+        """Add what was held of other slots, each to the slot that it is given under.
+
+        Exact between windows of equal retention; a replica's, or one's own from before a restart.
+        """
+        for number, rows in _by_slab(held).items():
+            self.slabs[number].put({row: held[number * ROWS + row] for row in rows})
+
+    def forget(self, slots: Iterable[int]) -> None:
         """Erase what is known of some slots, so that others can have them."""
-        rows: dict[int, list[int]] = {}
-        for slot in slots:
-            rows.setdefault(slot // ROWS, []).append(slot % ROWS)
-        for number, gone in rows.items():
-            self.slabs[number].forget(gone, now)
+        for number, rows in _by_slab(slots).items():
+            self.slabs[number].forget(rows)
+
+
+def _by_slab(slots: Iterable[int]) -> dict[int, list[int]]:
+    """The rows of some slots, by the number of their slab."""
+    rows: dict[int, list[int]] = {}
+    for slot in slots:
+        rows.setdefault(slot // ROWS, []).append(slot % ROWS)
+    return rows

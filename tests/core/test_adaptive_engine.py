@@ -77,8 +77,7 @@ def test_merged_windows_of_two_replicas_are_those_of_one(parts: list[tuple[Sampl
     alone = engine_with(BACKGROUND + [sample for sample, _ in parts])
     here = engine_with(BACKGROUND + [sample for sample, first in parts if first])
     there = engine_with(sample for sample, first in parts if not first)
-    slots = {there._slot("g", name): here._slot("g", name) for name in NAMES}
-    here._windows.merge(there._windows, slots, START)
+    here.load_windows("g", there.dump_windows("g"), add=True)
     for engine in (alone, here):
         engine.recompute(START)
     assert verdicts(alone) == verdicts(here)
@@ -93,8 +92,7 @@ def test_tiers_follow_from_windows_and_memory_alone(extra: list[Sample], recompu
         one.recompute(START + 300 * step)
     two = Engine(AdaptiveRule())
     two.observe_peers("g", NAMES, START)
-    now = START + 300 * max(0, recomputes - 1)
-    two._windows.merge(one._windows, {one._slot("g", name): two._slot("g", name) for name in NAMES}, now)
+    two.load_windows("g", one.dump_windows("g"))
     two.load(json.loads(json.dumps(one.dump())))
     for step in range(recomputes, recomputes + 3):
         one.recompute(START + 300 * step)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exacto_plugin.core.held import pack, unpack
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.sketch import BINS, bin_of
 from exacto_plugin.core.tally import Count, Kind, tally
@@ -57,12 +58,18 @@ def count(of: Windows, column: Count, window_s: float, now: float = START, slot:
     return int(slab.sums([column], now, window_s)[0, slot % ROWS])
 
 
+def give(to: Windows, of: Windows, slots: dict[int, int]) -> None:
+    """Add all that some slots hold to others, by way of bytes."""
+    held = dict(zip(slots.values(), of.take(list(slots)), strict=True))
+    to.put({slot: unpack(pack(one)) for slot, one in held.items()})
+
+
 @given(st.lists(samples(within_s=300_000), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
 def test_merging_two_replicas_gives_the_windows_of_one(recorded: list[Sample], ours: list[bool]) -> None:
     """Samples split over two replicas in any way and merged are the samples recorded in one, also where they age."""
     parts = [[sample for sample, mine in zip(recorded, ours, strict=False) if mine is part] for part in (True, False)]
     merged, other = windows(parts[0]), windows(parts[1])
-    merged.merge(other, {slot: slot for slot in SLOT.values()}, START)
+    give(merged, other, {slot: slot for slot in SLOT.values()})
     whole = contents(windows(recorded))
     assert contents(merged)[:-1] == whole[:-1]
     assert merged.dropped + other.dropped == whole[-1]
@@ -72,7 +79,7 @@ def test_merging_renames_slots() -> None:
     """A replica may have given a deployment another slot, in another slab."""
     theirs = windows([answer("a"), answer("a", outcome=Outcome.INVALID_JSON), answer("b")])
     merged = windows([answer("d")])
-    merged.merge(theirs, {SLOT["a"]: SLOT["d"], SLOT["b"]: SLOT["a"]}, START)
+    give(merged, theirs, {SLOT["a"]: SLOT["d"], SLOT["b"]: SLOT["a"]})
     renamed = {"a": "d", "b": "a"}
     expected = windows([answer("d"), answer(renamed["a"]), answer(renamed["a"], outcome=Outcome.INVALID_JSON)])
     expected.record(SLOT[renamed["b"]], answer())
@@ -207,7 +214,7 @@ def test_sums_that_are_kept_up_to_date_equal_fresh_ones(steps: list[tuple[float,
                 each.record(SLOT[sample.deployment], replace(sample, at=sample.at + now - START))
             for slab in each.slabs:
                 slab.flush(now)
-            each.forget([SLOT[name] for name in gone], now)
+            each.forget([SLOT[name] for name in gone])
         contents(often, now)
         now += passed_s
     assert contents(often, now) == contents(once, now)
@@ -251,7 +258,7 @@ def test_histograms_tell_kinds_and_rows_apart() -> None:
 def test_forgetting_slots_leaves_the_others_as_they_were(recorded: list[Sample], gone: set[str]) -> None:
     """What is left equals windows in which the forgotten deployments never recorded anything."""
     forgetful = windows(recorded)
-    forgetful.forget([SLOT[name] for name in gone], START)
+    forgetful.forget([SLOT[name] for name in gone])
     kept = windows([sample for sample in recorded if sample.deployment not in gone])
     assert contents(forgetful)[:-1] == contents(kept)[:-1]
     assert all((ours.seen == theirs.seen).all() for ours, theirs in zip(forgetful.slabs, kept.slabs, strict=True))

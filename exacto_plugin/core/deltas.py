@@ -1,0 +1,108 @@
+"""Deltas: what a process recorded since somebody last asked, added up, so that it can be kept or shared.
+
+A delta is an addition to the windows of one deployment at one minute; additions commute, so the order in which others
+take them in does not matter. Bounded: who never asks loses the oldest. May be used from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from exacto_plugin.core.pages import CELLS, PAGE_S
+from exacto_plugin.core.tally import Count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exacto_plugin.core.tally import Tally
+
+CAPACITY = 100_000
+"""Deltas that are kept at most: an hour of 1,600 busy deployments, about 100 MB."""
+
+Key = tuple[str, str, int]
+"""Model group, deployment, minute."""
+
+
+class Delta(NamedTuple):
+    """What was recorded of one deployment in one minute."""
+
+    model_group: str
+    deployment: str
+    minute: int
+    """Minutes since the epoch."""
+    counts: Mapping[int, int]
+    """By how much each counter ``Count`` rises."""
+    cells: Mapping[int, int]
+    """By how much each cell ``kind * BINS + bin`` rises."""
+
+    @property
+    def samples(self) -> int:
+        """Answers and failed attempts."""
+        return self.counts.get(Count.ANSWERED, 0) + self.counts.get(Count.FAILED, 0)
+
+    def known(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Counts and cells without those that only another version knows."""
+        counts = {column: count for column, count in self.counts.items() if column < len(Count)}
+        return counts, {cell: count for cell, count in self.cells.items() if cell < CELLS}
+
+
+class Deltas:
+    """What was recorded and not asked for yet.
+
+    Args:
+        capacity: deltas that are kept at most.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._held: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
+        self.dropped = 0
+        """Samples that were lost because nobody asked in time."""
+
+    def __len__(self) -> int:
+        """Deltas that wait."""
+        return len(self._held)
+
+    def note(self, model_group: str, deployment: str, at: float, tally: Tally) -> None:
+        """One sample was recorded at a time in UTC seconds."""
+        key = (model_group, deployment, int(at // PAGE_S))
+        with self._lock:
+            found = self._held.get(key)
+            if found is None:
+                found = self._held[key] = ({}, {})
+                self._bound()
+            counts, cells = found
+            for column in tally.counts:
+                counts[column] = counts.get(column, 0) + 1
+            for cell in tally.cells:
+                cells[cell] = cells.get(cell, 0) + 1
+
+    def take(self) -> list[Delta]:
+        """Everything since the last time, oldest first; the caller has it from now on."""
+        with self._lock:
+            held, self._held = self._held, {}
+        return [Delta(*key, counts, cells) for key, (counts, cells) in held.items()]
+
+    def put_back(self, deltas: Iterable[Delta]) -> None:
+        """Give back what could not be delivered; it comes first when it is asked for again."""
+        with self._lock:
+            newer, self._held = self._held, {}
+            for delta in deltas:
+                self._join((delta.model_group, delta.deployment, delta.minute), delta.counts, delta.cells)
+            for key, (counts, cells) in newer.items():
+                self._join(key, counts, cells)
+            self._bound()
+
+    def _join(self, key: Key, counts: Mapping[int, int], cells: Mapping[int, int]) -> None:
+        held = self._held.setdefault(key, ({}, {}))
+        for into, added in zip(held, (counts, cells), strict=True):
+            for name, number in added.items():
+                into[name] = into.get(name, 0) + number
+
+    def _bound(self) -> None:
+        while len(self._held) > self._capacity:
+            key = next(iter(self._held))
+            counts, cells = self._held.pop(key)
+            self.dropped += Delta(*key, counts, cells).samples

@@ -1,0 +1,99 @@
+"""What the windows hold of one deployment, taken out of them whole, and the bytes that it is kept as.
+
+The bytes can be read by versions that know more, or fewer, counters, cells and rings: each has its number or width
+beside it, and what is not known is left out. No window arithmetic here.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.rings import Cells
+from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.tally import Count, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+"""First byte of what is kept; rises when older versions could misread it."""
+
+_LEVEL = 1
+"""zlib's: a higher one takes three times as long for a tenth of the size."""
+
+
+class HeldError(ValueError):
+    """Bytes that are not what ``pack`` gave."""
+
+
+class Held(NamedTuple):
+    """The windows of one deployment."""
+
+    seen: bool
+    """Whether anything was ever recorded that the rings took."""
+    counters: Mapping[int, Cells]
+    """By seconds per bucket; the keys are numbers of ``Count``."""
+    cells: Mapping[int, Cells]
+    """By seconds per bucket; the keys are ``kind * BINS + bin``."""
+    pages: Mapping[int, tuple[Mapping[int, int], Mapping[int, int]]]
+    """Counts and cells that are not in the rings yet, by minute."""
+
+
+def pack(held: Held) -> bytes:
+    """Bytes that ``unpack`` reads; equal for equal contents."""
+    plain = {
+        "seen": held.seen,
+        "counters": [[width_s, *_listed(cells)] for width_s, cells in held.counters.items()],
+        "cells": [[width_s, *_listed(cells)] for width_s, cells in held.cells.items()],
+        "pages": [[minute, *(sorted(part.items()) for part in parts)] for minute, parts in sorted(held.pages.items())],
+    }
+    return bytes([VERSION]) + zlib.compress(json.dumps(plain, separators=(",", ":")).encode(), _LEVEL)
+
+
+def unpack(packed: bytes) -> Held:
+    """What ``pack`` was given, without the counters and cells that this version does not know.
+
+    Raises:
+        HeldError: these bytes are damaged, or of a version whose bytes mean something else.
+    """
+    if packed[:1] != bytes([VERSION]):
+        raise HeldError(f"of version {packed[:1].hex() or 'none'}, expected {VERSION:02x}")
+    try:
+        plain = json.loads(zlib.decompress(packed[1:]))
+        return Held(
+            bool(plain["seen"]),
+            {int(width_s): _cells(lists, len(Count)) for width_s, *lists in plain["counters"]},
+            {int(width_s): _cells(lists, len(Kind) * BINS) for width_s, *lists in plain["cells"]},
+            {
+                int(minute): (_known(counts, len(Count)), _known(cells, len(Kind) * BINS))
+                for minute, counts, cells in plain["pages"]
+            },
+        )
+    except (zlib.error, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise HeldError(f"damaged: {type(error).__name__}") from None
+
+
+def _listed(cells: Cells) -> list[list[int]]:
+    order = np.lexsort((cells.periods, cells.keys))
+    # Differences are small numbers, which compress to a third.
+    return [np.diff(cells.periods[order], prepend=0).tolist(), cells.keys[order].tolist(), cells.counts[order].tolist()]
+
+
+def _cells(lists: list[Any], known: int) -> Cells:
+    periods, keys, counts = (np.array(one, np.int64) for one in lists)
+    periods = np.cumsum(periods)
+    if not len(periods) == len(keys) == len(counts) or min(keys.min(initial=0), counts.min(initial=0)) < 0:
+        raise ValueError("lists of different lengths or negative numbers")
+    here = keys < known
+    return Cells(periods[here], keys[here], counts[here])
+
+
+def _known(pairs: list[list[int]], known: int) -> dict[int, int]:
+    found = {int(key): int(count) for key, count in pairs}
+    if min([*found, *found.values()], default=0) < 0:
+        raise ValueError("negative numbers")
+    return {key: count for key, count in found.items() if key < known}

@@ -1,0 +1,156 @@
+"""Holdings: all that is known of every deployment, its windows and what was concluded before; in, out and kept.
+
+What is here is what a restart must not lose and what replicas share. Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.held import pack, unpack
+from exacto_plugin.core.pace import no_pace, wider
+from exacto_plugin.core.slots import Slots
+from exacto_plugin.core.tiers import Standing
+from exacto_plugin.core.window import PAGE_S, ROWS, Retention, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from exacto_plugin.core.deltas import Delta, Deltas
+    from exacto_plugin.core.held import Held
+    from exacto_plugin.core.model import Sample
+    from exacto_plugin.core.pages import Additions
+    from exacto_plugin.core.tiers import Judge
+
+    Remembered = dict[str, dict[str, dict[str, float | int | str | None]]]
+    """By model group and deployment."""
+
+CAPACITY = 50_000
+"""Deployments that are remembered at most. Wildcard groups make one per model that a client names."""
+
+_JUDGE = "rule."
+"""Before the names of what a rule remembers, among what is remembered of a deployment."""
+
+
+class Holdings:
+    """What is known of the deployments of every model group.
+
+    Args:
+        judge: the rule at work, which has a memory of its own.
+        timer: seconds by which deployments that nobody hears of any more are forgotten.
+        retention: how long samples are kept, and how finely.
+        capacity: deployments that are remembered at most.
+    """
+
+    def __init__(self, judge: Judge, timer: Callable[[], float], retention: Retention, capacity: int) -> None:
+        self._judge = judge
+        self._windows = Windows(retention, judge.min_output_tokens)
+        self._slots = Slots(capacity, retention.span_s, timer)
+        self._standing = Standing()
+        self._speed = no_pace()
+        self._latency = no_pace()
+        self.deltas: Deltas | None = None
+        """Where ``record`` notes what it counts, for whoever keeps or shares it; None: nowhere."""
+
+    @property
+    def dropped(self) -> int:
+        """Samples that came too late to be counted."""
+        return self._windows.dropped
+
+    def groups(self) -> tuple[str, ...]:
+        """Model groups that were observed or sampled within the retention time."""
+        return self._slots.groups
+
+    def record(self, sample: Sample) -> None:
+        """Count one finished answer or failed attempt."""
+        added = self._windows.record(self._slot(sample.model_group, sample.deployment), sample)
+        if self.deltas is not None:
+            self.deltas.note(sample.model_group, sample.deployment, sample.at, added)
+
+    def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
+        """Count many samples of one time at once, e.g. another replica's or a simulation's; see ``Windows.add``."""
+        self._windows.add(self._slot(model_group, deployment), counts, cells, at)
+
+    def restart(self, model_group: str, deployment: str, now: float) -> None:
+        """A deployment is another one as of ``now``: it has insufficient data from the next recompute on."""
+        self._judge.restart(self._slot(model_group, deployment), now)
+
+    def dump(self, model_group: str | None = None) -> Remembered:
+        """What is remembered beside the windows, as plain data by model group and deployment; None: of all groups."""
+        groups = self._slots.groups if model_group is None else (model_group,)
+        return {
+            group: {name: self._dump(self._slot(group, name)) for name in names}
+            for group in groups
+            if (names := self._slots.of(group))
+        }
+
+    def _dump(self, slot: int) -> dict[str, float | int | str | None]:
+        own = {f"{_JUDGE}{name}": value for name, value in self._judge.dump(slot).items()}
+        return self._standing.dump(slot) | own
+
+    def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
+        """Take over what ``dump`` gave, e.g. after a restart; what is not known here is left out."""
+        for group, deployments in remembered.items():
+            for deployment, plain in deployments.items():
+                slot = self._slot(group, deployment)
+                self._standing.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
+                own = {name.removeprefix(_JUDGE): value for name, value in plain.items() if name.startswith(_JUDGE)}
+                self._judge.load(slot, own)
+
+    def take_windows(self, model_group: str) -> dict[str, Held]:
+        """What the windows hold of each deployment of a model group, copied."""
+        names = self._slots.of(model_group)
+        return dict(zip(names, self._windows.take([self._slot(model_group, name) for name in names]), strict=True))
+
+    def put_windows(self, model_group: str, held: Mapping[str, Held], *, add: bool = False) -> None:
+        """Replace the windows of some deployments by what ``take_windows`` gave, or add it to them.
+
+        Exact where the retention is the same.
+        """
+        slots = {self._slot(model_group, name): one for name, one in held.items()}
+        if not add:
+            self._windows.forget(slots)
+        self._windows.put(slots)
+
+    def dump_windows(self, model_group: str) -> dict[str, bytes]:
+        """``take_windows`` as bytes that any version reads."""
+        return {name: pack(held) for name, held in self.take_windows(model_group).items()}
+
+    def load_windows(self, model_group: str, dumped: Mapping[str, bytes], *, add: bool = False) -> None:
+        """``put_windows`` of what ``dump_windows`` gave.
+
+        Raises:
+            HeldError: some bytes cannot be read; then nothing is changed.
+        """
+        self.put_windows(model_group, {name: unpack(packed) for name, packed in dumped.items()}, add=add)
+
+    def take_in(self, deltas: Iterable[Delta]) -> None:
+        """Count what others recorded; counters and cells that this version does not know are left out."""
+        for delta in deltas:
+            slot = self._slot(delta.model_group, delta.deployment)
+            self._windows.add(slot, *delta.known(), delta.minute * PAGE_S)
+
+    def _slot(self, model_group: str, deployment: str) -> int:
+        slot = self._slots.claim((model_group, deployment))
+        if slot >= len(self._windows.slabs) * ROWS:
+            self._grow(slot + 1)
+        return slot
+
+    def _grow(self, slots: int) -> None:
+        self._windows.reach(slots)
+        room = len(self._windows.slabs) * ROWS
+        self._standing.reach(room)
+        self._judge.reach(room)
+        self._speed = wider(self._speed, room)
+        self._latency = wider(self._latency, room)
+
+    def _forget_absent(self) -> Iterator[None]:
+        """Erase deployments that nobody has heard of for the retention time."""
+        gone = self._slots.sweep()
+        for number in sorted({slot // ROWS for slot in gone}):
+            slots = [slot for slot in gone if slot // ROWS == number]
+            self._windows.forget(slots)
+            self._standing.forget(slots)
+            self._judge.forget(slots)
+            self._slots.reuse(slots)
+            yield

@@ -1,0 +1,167 @@
+"""Plain data: the records of the domain as what JSON can hold, and back, exactly.
+
+Floats are written as they are (those that JSON lacks as text), enums by their value. Versions may differ: a field that
+is not known is left out, one that is missing has its default, and what cannot be understood without a name that is
+not known (a tier, a reason's code) is left out as a whole. Must not know any record by name but a snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from exacto_plugin.core.model import GroupSnapshot, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+R = TypeVar("R")
+
+_NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+class UnknownError(ValueError):
+    """Plain data that this version does not understand."""
+
+
+def plain(record: object) -> Any:
+    """Mappings, lists, text, numbers, booleans and None that stand for a record, an enum, or containers of them."""
+    if isinstance(record, Enum):
+        return record.value
+    if isinstance(record, float) and not math.isfinite(record):
+        return str(record)
+    if record is None or isinstance(record, bool | int | float | str):
+        return record
+    if is_dataclass(record):
+        kind: Any = type(record)
+        return {name: plain(getattr(record, name)) for name in _names(kind)}
+    if isinstance(record, Mapping):
+        return {plain(key): plain(value) for key, value in record.items()}
+    if isinstance(record, tuple | list):
+        return [plain(one) for one in record]
+    raise TypeError(f"no plain form of {type(record).__name__}")
+
+
+def record_of(kind: type[R], given: object) -> R:
+    """The record of a kind that ``plain`` made ``given`` from.
+
+    Raises:
+        UnknownError: a needed field is missing or has no value that is known.
+    """
+    wanted: Any = kind
+    found: R = _reader(wanted)(given)
+    return found
+
+
+def snapshot_plain(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot; takes about 20 microseconds a deployment, so large ones are written group by group."""
+    groups = {name: plain(group) for name, group in snapshot.groups.items()}
+    return {"id": snapshot.id, "at": plain(snapshot.at), "groups": groups}
+
+
+def snapshot_of(given: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that ``snapshot_plain`` wrote; equal to it where both versions are.
+
+    Raises:
+        UnknownError: this is no snapshot.
+    """
+    try:
+        identifier, at = record_of(str, given["id"]), record_of(float, given["at"])
+        groups = {name: record_of(GroupSnapshot, group) for name, group in given["groups"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UnknownError(f"no snapshot: {error}") from None
+    return Snapshot(identifier, at, MappingProxyType(groups))
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(kind))
+
+
+@cache
+def _reader(kind: Any) -> Callable[[object], Any]:
+    """What reads plain data of a kind; raises UnknownError."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        (inner,) = (one for one in arguments if one is not type(None))
+        read = _reader(inner)
+        return lambda given: None if given is None else read(given)
+    if origin is tuple:
+        return _tuple_reader(_reader(arguments[0]))
+    if origin is Mapping:
+        return _mapping_reader(_reader(arguments[0]), _reader(arguments[1]))
+    if kind is float:
+        return _float
+    if is_dataclass(kind):
+        return _record_reader(kind)
+    if issubclass(kind, Enum):
+        return _enum_reader({member.value: member for member in kind})
+    return lambda given: given if type(given) is kind else _unknown(given)
+
+
+def _unknown(given: object) -> Any:
+    raise UnknownError(f"not understood: {type(given).__name__}")
+
+
+def _float(given: object) -> float:
+    if isinstance(given, str) and given in _NOT_FINITE:
+        return _NOT_FINITE[given]
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return float(given)
+    raise UnknownError("no number")
+
+
+def _enum_reader(members: Mapping[object, Enum]) -> Callable[[object], Any]:
+    def read(given: object) -> Any:
+        found = members.get(given) if isinstance(given, str) else None
+        return _unknown(given) if found is None else found
+
+    return read
+
+
+def _each(read: Callable[[object], Any], given: object) -> Any:
+    """What was understood; UnknownError's own class stands for the rest, so that None stays None."""
+    try:
+        return read(given)
+    except UnknownError:
+        return UnknownError
+
+
+def _tuple_reader(read: Callable[[object], Any]) -> Callable[[object], Any]:
+    def of(given: object) -> Any:
+        if not isinstance(given, list | tuple):
+            return _unknown(given)
+        return tuple(one for each in given if (one := _each(read, each)) is not UnknownError)
+
+    return of
+
+
+def _mapping_reader(read_key: Callable[[object], Any], read: Callable[[object], Any]) -> Callable[[object], Any]:
+    def of(given: object) -> Any:
+        if not isinstance(given, Mapping):
+            return _unknown(given)
+        found = {_each(read_key, key): _each(read, value) for key, value in given.items()}
+        return {key: value for key, value in found.items() if UnknownError not in (key, value)}
+
+    return of
+
+
+def _record_reader(kind: Any) -> Callable[[object], Any]:
+    hints = get_type_hints(kind, localns={"Mapping": Mapping})
+    readers = {entry.name: _reader(hints[entry.name]) for entry in fields(kind)}
+    needed = {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}
+
+    def read(given: object) -> Any:
+        if not isinstance(given, Mapping) or not needed <= given.keys():
+            return _unknown(given)
+        found = {name: _each(readers[name], given[name]) for name in readers if name in given}
+        known = {name: value for name, value in found.items() if value is not UnknownError}
+        return kind(**known) if needed <= known.keys() else _unknown(given)
+
+    return read
