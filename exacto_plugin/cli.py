@@ -41,6 +41,7 @@ def _print(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from exacto_plugin.curate.command import add_curate
+    from exacto_plugin.override_command import add_override
     from exacto_plugin.simulate.command import add_replay, add_simulate
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     add_replay(replay)
     curate = verbs.add_parser("curate", help="propose curated lists from what a running proxy has measured")
     add_curate(curate)
+    override = verbs.add_parser("override", help="give a deployment a tier for a while, whatever is measured")
+    add_override(override)
     return parser
 
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from typing import TYPE_CHECKING, Any
-
-import httpx
+from typing import TYPE_CHECKING
 
 from exacto_plugin.curate.proposal import Criteria, as_dict, propose, render
-from exacto_plugin.errors import ExactoError
+from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
 
 if TYPE_CHECKING:
     import argparse
-
-_KEYS = ("EXACTO_API_KEY", "LITELLM_MASTER_KEY")
-
-
-class ProxyError(ExactoError):
-    """The proxy cannot be asked, or does not answer as expected."""
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     standard = Criteria()
-    parser.add_argument("--url", required=True, metavar="PROXY", help=f"the proxy; the key is in {' or '.join(_KEYS)}")
+    add_url(parser)
     parser.add_argument("--model", action="append", metavar="GROUP", help="only this model group (may be repeated)")
     parser.add_argument("--check", action="store_true", help="tell whether the configured lists still hold (status 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and YAML")
@@ -54,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         propensity_deviations=options.propensity_deviations,
         max_ignored=options.max_ignored,
     )
-    groups = _model_groups(options.url)
+    groups = ask_proxy(options.url, "models").get("model_groups", [])
     wanted = options.model or [group["model_group"] for group in groups]
     unknown = sorted(set(wanted) - {group["model_group"] for group in groups})
     if unknown:
@@ -63,16 +54,3 @@ def run(options: argparse.Namespace) -> int:
     text = json.dumps(as_dict(proposals), indent=2) if options.json else render(proposals, check=options.check)
     sys.stdout.write(text + "\n")
     return 1 if options.check and any(one.broken for one in proposals) else 0
-
-
-def _model_groups(url: str) -> list[dict[str, Any]]:
-    key = next((os.environ[name] for name in _KEYS if os.environ.get(name)), "")
-    try:
-        address = f"{url.rstrip('/')}/exacto/api/models"
-        answer = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=30.0)
-        answer.raise_for_status()
-        return list(answer.json()["model_groups"])
-    except httpx.HTTPStatusError as error:
-        raise ProxyError(f"{url} answered {error.response.status_code}; an admin key in {_KEYS[0]} is needed") from None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError) as error:
-        raise ProxyError(f"{url} could not be asked: {type(error).__name__}") from None

@@ -22,9 +22,11 @@ from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.names import resolver
+from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.litellm_hooks.served import ServedRosters
+from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -103,6 +105,9 @@ class Runtime:
         self._attached_only = False
         self.direct = DirectCalls(Retention().span_s)
         self.rosters = ServedRosters(self)
+        self.overriding = Overriding(self)
+        self.upkeep = Upkeep()
+        self.upkeep.steps.append(self.overriding.poll)
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
@@ -232,6 +237,7 @@ class Runtime:
     async def _serve_timer(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        self.upkeep.begin()
         await self._recompute_forever()
 
     def ensure_started(self) -> None:
@@ -247,6 +253,7 @@ class Runtime:
             return
         self._loop = loop
         self._task = loop.create_task(self._recompute_forever(), name="exacto-recompute")
+        self.upkeep.begin()
 
     async def _recompute_forever(self) -> None:
         while self._task is asyncio.current_task():
@@ -299,6 +306,7 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Stop the timer."""
+        await self.upkeep.aclose()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

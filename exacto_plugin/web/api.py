@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.views import group_view, snapshot_view, with_choices
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def api_router(runtime: Runtime) -> APIRouter:
             "faults": dict(runtime.faults.counts),
             "flaws": runtime.flaws.total,
             "blame": runtime.flaws.by_blame,
+            "overrides": len(runtime.engine.overrides.in_force),
         }
 
     @router.get("/models")
@@ -66,4 +68,5 @@ def api_router(runtime: Runtime) -> APIRouter:
             raise HTTPException(404, f"no verdicts on {model_group!r}")
         return choices(group_view(group, runtime.providers, runtime.flaws))
 
+    add_overrides(router, runtime)
     return router

@@ -1,0 +1,160 @@
+"""Operators' words at run time: whom a name means, where words hang for all workers to read, and that they expire.
+
+What a word does to a tier is :mod:`exacto_plugin.core.overrides`' business. Must not be on a request's path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from exacto_plugin.core.overrides import LONGEST_S, Override, Word
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.identity import candidate_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from exacto_plugin.core.model import Candidate
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+logger = logging.getLogger("exacto_plugin")
+
+
+class UnknownDeploymentError(ExactoError):
+    """Nobody configured a deployment of that name; the message names those that there are."""
+
+
+class Board(Protocol):
+    """Where words hang, so that other workers read them and a restart finds them."""
+
+    async def post(self, words: Sequence[Override]) -> None:
+        """Hang up words that have not expired.
+
+        Raises:
+            ExactoError: not now.
+        """
+
+    async def read(self) -> Sequence[Override]:
+        """All words that hang there and have not expired.
+
+        Raises:
+            ExactoError: not now.
+        """
+
+
+class Overriding:
+    """The words of one process, and its way to everybody else's."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.faults = runtime.faults
+        self._boards: list[Board] = []
+
+    def hang(self, board: Board) -> None:
+        """Read and post words on a board from the next ``poll`` on."""
+        self._boards.append(board)
+
+    def author(self, identity: str) -> str:
+        """How somebody is called in a word: a salted hash."""
+        return hashlib.blake2b(identity.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
+
+    def known(self) -> dict[str, tuple[Candidate, ...]]:
+        """The deployments that are configured, and those behind wildcards that were asked lately, by model group."""
+        runtime = self._runtime
+        names = dict.fromkeys(name for router in runtime.routers for name in _names(router))
+        groups = dict.fromkeys([*names, *runtime.engine.groups()])
+        found = {group: _candidates(runtime.deployments_of(group), group) for group in groups if "*" not in group}
+        return {group: candidates for group, candidates in found.items() if candidates}
+
+    async def say(
+        self, word: Word, deployment: str, for_s: float, reason: str, author: str, model_group: str | None = None
+    ) -> list[Override]:
+        """Say a word about a deployment; it holds here at once, elsewhere as soon as others look.
+
+        Args:
+            word: what is said.
+            deployment: its name, or LiteLLM's id of it.
+            for_s: seconds for which the word holds, at most ``LONGEST_S``; a reset is remembered for that long.
+            reason: in the operator's own words.
+            author: as ``author`` gives it.
+            model_group: only there; None: wherever a deployment of this name serves.
+
+        Raises:
+            UnknownDeploymentError: there is no such deployment.
+        """
+        now = self._runtime.clock()
+        ends = now + (LONGEST_S if word is Word.RESET else min(for_s, LONGEST_S))
+        words = [
+            Override(group, key, word, reason, author, now, ends) for group, key in self._meant(deployment, model_group)
+        ]
+        self._take(words)
+        for board in tuple(self._boards):
+            await self._shared(board, words)
+        return words
+
+    def _meant(self, deployment: str, model_group: str | None) -> list[tuple[str, str]]:
+        known = self.known()
+        meant = [
+            (group, one.key)
+            for group, candidates in known.items()
+            for one in candidates
+            if model_group in (None, group) and deployment in (one.key, one.id)
+        ]
+        if not meant:
+            raise UnknownDeploymentError(_nobody(deployment, model_group, known))
+        return list(dict.fromkeys(meant))
+
+    @fail_open("overrides")
+    async def poll(self) -> None:
+        """Hear what others said, hang up again what a board lost, and forget what has expired."""
+        overrides = self._runtime.engine.overrides
+        overrides.expire(self._runtime.clock())
+        for board in tuple(self._boards):
+            try:
+                words = await board.read()
+            except ExactoError as error:
+                self.faults.report("overrides", error)
+                continue
+            self._take(words)
+            there = {(word.model_group, word.deployment): word for word in words}
+            lost = [word for word in overrides.known if there.get((word.model_group, word.deployment)) != word]
+            if lost:
+                await self._shared(board, lost)
+
+    async def _shared(self, board: Board, words: Sequence[Override]) -> None:
+        try:
+            await board.post(words)
+        except ExactoError as error:
+            self.faults.report("overrides", error)
+
+    def _take(self, words: Iterable[Override]) -> None:
+        for word in self._runtime.engine.overrides.take(words, self._runtime.clock()):
+            until = datetime.fromtimestamp(word.expires, UTC).isoformat(sep=" ", timespec="seconds")
+            held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
+            logger.warning("%s: %s is %s, an operator says: %r", word.model_group, word.deployment, held, word.reason)
+
+
+def _names(router: object) -> list[str]:
+    teams = getattr(router, "team_public_model_names", None) or ()
+    return [*getattr(router, "model_names", ()), *teams]
+
+
+def _candidates(deployments: Iterable[Mapping[str, object]], group: str) -> tuple[Candidate, ...]:
+    return tuple(candidate_of(deployment, group) for deployment in deployments)
+
+
+_NAMED = 50
+"""Deployments that an error names at most."""
+
+
+def _nobody(deployment: str, model_group: str | None, known: Mapping[str, Sequence[Candidate]]) -> str:
+    where = "" if model_group is None else f" of {model_group}"
+    groups = [candidates for group, candidates in known.items() if model_group in (None, group)] or known.values()
+    names = sorted({one.key for candidates in groups for one in candidates})
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    told = f"there are {', '.join(names[:_NAMED])}{more}" if names else "no model has any"
+    return f"there is no deployment {deployment!r}{where}; {told}"

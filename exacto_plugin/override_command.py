@@ -1,0 +1,72 @@
+"""``exacto override``: an operator's word about a deployment, said to a running proxy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from datetime import datetime
+from typing import Any
+
+from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_WORDS = ("good", "deranked", "reset")
+
+
+def duration_s(text: str) -> float:
+    """Seconds in ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such thing, or nothing.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration, expected something like 30m, 2h or 1d")
+    return seconds
+
+
+def add_override(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its id, or its name as `tiers` shows it")
+    parser.add_argument("word", choices=_WORDS, help="the tier it shall have; reset: what is measured")
+    parser.add_argument(
+        "--for", dest="for_s", type=duration_s, metavar="TIME", help="how long: 30m, 2h, 1d; at most 30d"
+    )
+    parser.add_argument("--reason", default="", help="why, for those who wonder; at most 200 characters")
+    parser.add_argument("--model", metavar="GROUP", help="only in this model group")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+    add_url(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say it, and print what holds now.
+
+    Raises:
+        ProxyError: something is missing, or the proxy did not take it.
+    """
+    if options.word != "reset" and (options.for_s is None or not options.reason.strip()):
+        raise ProxyError("--for and --reason are needed")
+    body = {
+        "deployment": options.deployment,
+        "word": options.word,
+        "for_s": None if options.word == "reset" else options.for_s,
+        "reason": options.reason,
+        "model_group": options.model,
+    }
+    words: list[dict[str, Any]] = ask_proxy(options.url, "overrides", body)["overrides"]
+    text = json.dumps(words, indent=2) if options.json else "\n".join(map(_sentence, words))
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _sentence(word: dict[str, Any]) -> str:
+    who = f"{word['model_group']}: {word['deployment']}"
+    measured = word["measured_tier"] or "nothing yet"
+    if word["word"] == "reset":
+        return f"{who} is what is measured again: {measured}"
+    until = datetime.fromtimestamp(word["expires"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return f"{who} is {word['word']} until {until}; measured: {measured}"

@@ -1,0 +1,62 @@
+"""How the command line asks a running proxy: one request with an administrator's key from the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from exacto_plugin.errors import ExactoError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+KEYS = ("EXACTO_API_KEY", "LITELLM_MASTER_KEY")
+"""Environment variables that may hold the key, the first one that is set counts."""
+
+
+class ProxyError(ExactoError):
+    """The proxy cannot be asked, or does not answer as expected."""
+
+
+def add_url(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add ``--url``."""
+    parser.add_argument(
+        "--url", required=required, metavar="PROXY", help=f"the proxy; the key is in {' or '.join(KEYS)}"
+    )
+
+
+def ask_proxy(url: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
+    """Ask the API under ``/exacto/api``.
+
+    Args:
+        url: of the proxy.
+        path: below ``/exacto/api/``.
+        body: sent as JSON with POST; None: GET.
+        parameters: of the query; those that are None are left out.
+
+    Raises:
+        ProxyError: no answer, or another one than an object.
+    """
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+    try:
+        answer = httpx.request(
+            "GET" if body is None else "POST",
+            f"{url.rstrip('/')}/exacto/api/{path}",
+            headers={"Authorization": f"Bearer {key}"},
+            json=body,
+            params={name: value for name, value in parameters.items() if value is not None},
+            timeout=30.0,
+        )
+        found = answer.json() if answer.status_code not in (401, 403) else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise ProxyError(f"{url} could not be asked: {type(error).__name__}") from None
+    if answer.is_success and isinstance(found, dict):
+        return found
+    told = found.get("detail") if isinstance(found, dict) else None
+    if answer.status_code == 422 and isinstance(told, list):
+        told = "; ".join(str(one.get("msg")) for one in told)
+    hint = "" if answer.is_success else f"; an admin key in {KEYS[0]} is needed"
+    raise ProxyError(told if isinstance(told, str) else f"{url} answered {answer.status_code}{hint}")

@@ -1,0 +1,71 @@
+"""Operators' words over HTTP: everybody who may look reads them, administrators alone say them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from exacto_plugin.core.overrides import LONGEST_S, OverriddenVerdict, Override, Word
+from exacto_plugin.litellm_hooks.overriding import UnknownDeploymentError
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+
+
+class Said(BaseModel):
+    """The body of ``POST /exacto/api/overrides``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deployment: str
+    word: Word
+    for_s: Annotated[float, Field(gt=0.0, le=LONGEST_S, allow_inf_nan=False)] | None = None
+    """Seconds that it holds; not with ``reset``."""
+    reason: Reason = ""
+    model_group: str | None = None
+    """Only there; without it wherever a deployment of this name serves."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Said:
+        if self.word is not Word.RESET and (self.for_s is None or not self.reason):
+            raise ValueError("for_s and reason are needed")
+        return self
+
+
+async def require_writer(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> UserAPIKeyAuth:  # noqa: B008
+    """Let administrators in, and not those who may only look."""
+    if user.user_role != LitellmUserRoles.PROXY_ADMIN:
+        raise HTTPException(403, "administrators only")
+    return user
+
+
+def add_overrides(router: APIRouter, runtime: Runtime) -> None:
+    """Add the routes to the API."""
+
+    def shown(word: Override) -> dict[str, Any]:
+        verdict = runtime.engine.snapshot.verdict(word.model_group, word.deployment)
+        measured = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict and verdict.tier
+        return {**word.as_plain(), "measured_tier": measured.value if measured else None}
+
+    @router.get("/overrides")
+    async def overrides() -> dict[str, Any]:
+        """The words in force."""
+        return {"overrides": [shown(word) for word in runtime.engine.overrides.in_force]}
+
+    @router.post("/overrides")
+    async def override(said: Said, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
+        """Say a word about a deployment, or take one back."""
+        author = runtime.overriding.author(str(user.user_id or user.api_key or ""))
+        try:
+            words = await runtime.overriding.say(
+                said.word, said.deployment, said.for_s or LONGEST_S, said.reason, author, said.model_group
+            )
+        except UnknownDeploymentError as error:
+            raise HTTPException(404, str(error)) from None
+        return {"overrides": [shown(word) for word in words]}

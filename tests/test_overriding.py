@@ -1,0 +1,238 @@
+"""Operators' words at run time: over HTTP, by name or id, shared over boards, and gone when they have expired."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+
+from exacto_plugin.cli import main
+from exacto_plugin.core.model import Tier
+from exacto_plugin.core.overrides import LONGEST_S, Override, Word
+from exacto_plugin.errors import StoreError
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.override_command import duration_s
+from exacto_plugin.settings import Settings
+from exacto_plugin.web.api import api_router
+from tests.test_telemetry import NOW, _router
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATH = "/exacto/api/overrides"
+SAID = {"deployment": "a", "word": "deranked", "for_s": 60.0, "reason": "maintenance"}
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Paper:
+    """A board in memory, which may be out of order."""
+
+    def __init__(self) -> None:
+        self.words: dict[tuple[str, str], Override] = {}
+        self.broken = False
+
+    async def post(self, words: Sequence[Override]) -> None:
+        """Hang up."""
+        if self.broken:
+            raise StoreError("out of order")
+        self.words |= {(word.model_group, word.deployment): word for word in words}
+
+    async def read(self) -> Sequence[Override]:
+        """Read."""
+        if self.broken:
+            raise StoreError("out of order")
+        return list(self.words.values())
+
+
+def runtime_of(*groups: str, clock: Clock | None = None, board: Paper | None = None) -> Runtime:
+    """A runtime whose proxy serves these groups, each by four deployments."""
+    runtime = Runtime(Settings(), clock or Clock())
+    router = _router(*groups)
+    runtime.follow(lambda: router)
+    if board is not None:
+        runtime.overriding.hang(board)
+    return runtime
+
+
+def client_of(runtime: Runtime, role: LitellmUserRoles = LitellmUserRoles.PROXY_ADMIN) -> TestClient:
+    """A client with a key of that role."""
+    app = FastAPI()
+    app.include_router(api_router(runtime))
+    app.dependency_overrides[user_api_key_auth] = lambda: UserAPIKeyAuth(user_role=role, user_id="jane@example.com")
+    return TestClient(app)
+
+
+def tier(runtime: Runtime, group: str = "g", deployment: str = "a") -> Tier | None:
+    """The tier that is in force."""
+    verdict = runtime.engine.snapshot.verdict(group, deployment)
+    return None if verdict is None else verdict.tier
+
+
+def test_said_read_and_taken_back() -> None:
+    """A word holds at once, is listed with its author's hash, and a reset ends it."""
+    runtime = runtime_of("g")
+    client = client_of(runtime)
+    (said,) = client.post(PATH, json=SAID).json()["overrides"]
+    assert (said["model_group"], said["expires"], said["measured_tier"]) == ("g", NOW + 60, "insufficient_data")
+    assert "jane" not in str(said)
+    assert tier(runtime) is Tier.DERANKED
+    assert client.get(PATH).json()["overrides"] == [said]
+    assert client.get("/exacto/api/status").json()["overrides"] == 1
+    shown = client.get("/exacto/api/models/g").json()["deployments"][0]
+    assert (shown["tier"], shown["override"]["reason"]) == ("deranked", "maintenance")
+    assert shown["reasons"][0]["code"] == "override"
+    runtime.clock.now += 1  # type: ignore[attr-defined]
+    assert client.post(PATH, json={"deployment": "a", "word": "reset"}).status_code == 200
+    assert client.get(PATH).json()["overrides"] == []
+    assert tier(runtime) is None
+
+
+def test_only_administrators_say_words() -> None:
+    """Who may look may read words, and say none; others may nothing."""
+    runtime = runtime_of("g")
+    viewer = client_of(runtime, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY)
+    assert viewer.get(PATH).status_code == 200
+    assert viewer.post(PATH, json=SAID).status_code == 403
+    assert client_of(runtime, LitellmUserRoles.INTERNAL_USER).post(PATH, json=SAID).status_code == 403
+    assert runtime.engine.overrides.known == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"word": "better"},
+        {"for_s": 0},
+        {"for_s": None},
+        {"for_s": LONGEST_S + 1},
+        {"reason": "  "},
+        {"reason": "x" * 201},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_is_not_understood(wrong: dict[str, Any]) -> None:
+    """A malformed word is refused and changes nothing."""
+    runtime = runtime_of("g")
+    assert client_of(runtime).post(PATH, json={**SAID, **wrong}).status_code == 422
+    assert runtime.engine.overrides.known == ()
+
+
+def test_a_deployment_that_there_is_not() -> None:
+    """The error names those that there are, of the model group that was asked for."""
+    client = client_of(runtime_of("g", "h"))
+    answer = client.post(PATH, json={**SAID, "deployment": "nobody"})
+    told = "there is no deployment 'nobody'; there are a, b, c, d"
+    assert (answer.status_code, answer.json()) == (404, {"detail": told})
+    told = "there is no deployment 'nobody' of h; there are a, b, c, d"
+    answer = client.post(PATH, json={**SAID, "deployment": "nobody", "model_group": "h"})
+    assert answer.json() == {"detail": told}
+
+
+def test_everywhere_or_in_one_model_group() -> None:
+    """A name that serves two model groups is meant in both, unless one is named."""
+    runtime = runtime_of("g", "h")
+    client = client_of(runtime)
+    assert len(client.post(PATH, json={**SAID, "deployment": "b", "model_group": "h"}).json()["overrides"]) == 1
+    assert (tier(runtime, "g", "b"), tier(runtime, "h", "b")) == (None, Tier.DERANKED)
+    assert len(client.post(PATH, json=SAID).json()["overrides"]) == 2
+    assert (tier(runtime, "g"), tier(runtime, "h")) == (Tier.DERANKED, Tier.DERANKED)
+
+
+def test_a_word_reaches_others_and_survives_a_restart(caplog: pytest.LogCaptureFixture) -> None:
+    """Another worker, and the next process, read it off the board; each says so once."""
+    board = Paper()
+    first, second = runtime_of("g", board=board), runtime_of("g", board=board)
+    asyncio.run(first.overriding.say(Word.GOOD, "a", 60.0, "trusted", "me"))
+    caplog.clear()
+    for _ in range(3):
+        asyncio.run(second.overriding.poll())
+    assert tier(second) is Tier.VERIFIED_GOOD
+    assert len([line for line in caplog.messages if "trusted" in line]) == 1
+    restarted = runtime_of("g", board=board)
+    asyncio.run(restarted.overriding.poll())
+    assert tier(restarted) is Tier.VERIFIED_GOOD
+
+
+def test_a_board_that_is_out_of_order_or_emptied() -> None:
+    """The word holds here meanwhile, and hangs there again as soon as that is possible."""
+    board = Paper()
+    runtime = runtime_of("g", board=board)
+    board.broken = True
+    asyncio.run(runtime.overriding.say(Word.DERANKED, "a", 60.0, "broken", "me"))
+    asyncio.run(runtime.overriding.poll())
+    assert (tier(runtime), runtime.faults.counts["overrides"]) == (Tier.DERANKED, 2)
+    board.broken = False
+    asyncio.run(runtime.overriding.poll())
+    assert len(board.words) == 1
+    board.words.clear()
+    asyncio.run(runtime.overriding.poll())
+    assert len(board.words) == 1
+
+
+def test_a_word_expires_without_a_recompute() -> None:
+    """A look after it every two seconds is enough."""
+    clock = Clock()
+    runtime = runtime_of("g", clock=clock)
+    asyncio.run(runtime.overriding.say(Word.GOOD, "a", 60.0, "trusted", "me"))
+    clock.now += 59
+    asyncio.run(runtime.overriding.poll())
+    assert tier(runtime) is Tier.VERIFIED_GOOD
+    clock.now += 1
+    asyncio.run(runtime.overriding.poll())
+    assert tier(runtime) is None
+
+
+async def test_the_timer_looks_after_words() -> None:
+    """With the recompute timer begins the upkeep, and with it the polling of boards."""
+    board = Paper()
+    board.words["g", "a"] = Override("g", "a", Word.GOOD, "trusted", "me", NOW, NOW + 60)
+    runtime = runtime_of("g", board=board)
+    polled = asyncio.Event()
+
+    async def told() -> None:
+        polled.set()
+
+    runtime.upkeep.steps.append(told)
+    runtime.ensure_started()
+    async with asyncio.timeout(10):
+        await polled.wait()
+    assert tier(runtime) is Tier.VERIFIED_GOOD
+    await runtime.aclose()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86400), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    """As people write them."""
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-2h", "0h", "2w"])
+def test_no_durations(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before anybody is asked."""
+    with pytest.raises(SystemExit):
+        main(["override", "a", "good", f"--for={text}", "--reason", "why", "--url", "http://127.0.0.1:9"])
+    assert "30m, 2h or 1d" in capsys.readouterr().err
+
+
+def test_what_the_command_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A word without a reason is none; a proxy that is not there is told in one line."""
+    assert main(["override", "a", "good", "--for", "2h", "--url", "http://127.0.0.1:9"]) == 2
+    assert "--for and --reason are needed" in capsys.readouterr().err
+    assert main(["override", "a", "reset", "--url", "http://127.0.0.1:9"]) == 2
+    assert "could not be asked: ConnectError" in capsys.readouterr().err
