@@ -107,7 +107,10 @@ class ExactoMiddleware:
             body = await read_body(receive)
             changed = faults.guarded("body", lambda: self._rewrite(scope, body.raw, state), None)
             receive = replay(body, changed, receive)
-        await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
+        try:
+            await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
+        finally:
+            faults.guarded("record", lambda: self._runtime.recorder.ended(state), None)
 
     def _listing(self, scope: Scope, send: Send) -> Send:
         """The ``send`` of a list of models, which may be told the variants too."""

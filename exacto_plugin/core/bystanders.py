@@ -40,10 +40,10 @@ WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS = (
     )
 )
 
-_FRESH_SPEEDS = 8
+FRESH_SPEEDS = 8
 """Answers within an hour on which a slow deployment is found fast again."""
 
-_FRESH_MARGIN = 0.2
+FRESH_MARGIN = 0.2
 """Logarithm by which it must then exceed the threshold, so that it does not come and go."""
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
@@ -81,7 +81,7 @@ def throughput(block: Block, paces: Paces, epoch_age_s: Floats, rule: AdaptiveRu
     limit = np.where(others.members >= rule.speed_peers, others.median - margin, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         slow = enough & (logs < limit)
-        fast = (hour.samples >= _FRESH_SPEEDS) & (np.log(hour.medians) > limit + _FRESH_MARGIN)
+        fast = (hour.samples >= FRESH_SPEEDS) & (np.log(hour.medians) > limit + FRESH_MARGIN)
     normal = (epoch_age_s > _HOUR_S) & (fast | np.isnan(limit)) | (epoch_age_s > _DAY_S) & ~enough
     of = peers(np.where(enough, speed, 0.0), enough)
     code = _codes(block, slow, enough, np.isnan(limit))

@@ -13,7 +13,7 @@ from exacto_plugin.core.model import Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BAD: Final = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
+BAD: Final = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Judgement:
     @property
     def bad(self) -> bool:
         """Whether the client cannot use this answer's tool call, and its provider is to blame."""
-        return not (self.cut or self.excused) and (self.lost or self.outcome in _BAD)
+        return not (self.cut or self.excused) and (self.lost or self.outcome in BAD)
 
     def serves(self, *, text_welcome: bool = True) -> bool:
         """Whether this answer may take the place of a bad one.

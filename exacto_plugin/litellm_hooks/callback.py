@@ -85,6 +85,9 @@ class ExactoCallback(CustomLogger):
             return healthy_deployments
         self.faults.guarded("timer", self.runtime.ensure_ticking, None)
         self.faults.guarded("callback_order", lambda: put_ahead(self), None)
+        state = CURRENT.get()
+        if state is not None:
+            state.call_id = state.call_id or call_id_of(request_kwargs)
         try:
             if self._unread(model, healthy_deployments):
                 raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
@@ -118,12 +121,12 @@ class ExactoCallback(CustomLogger):
         listed = self.runtime.settings.curated_list(group) is not None
         return listed and not all(is_openrouter(deployment) for deployment in deployments)
 
-    @staticmethod
-    def refused(error: ExactoRefusedError) -> ExactoRefusedError:
+    def refused(self, error: ExactoRefusedError) -> ExactoRefusedError:
         """``error``, kept for the middleware, which tells the client."""
         state = CURRENT.get()
         if state is not None:
             state.refusals.append(error.refusal)
+            self.faults.guarded("record", lambda: self.runtime.recorder.refused(state), None)
         return error
 
     @fail_open("alias")
@@ -175,6 +178,7 @@ class ExactoCallback(CustomLogger):
             # LiteLLM tries again after a failure only, and does not tell of every one: of streams only the first.
             self.scoring.failed(previous, None, "broken_stream")
         state = self.routing.picked(kwargs)
+        state.call_id = state.call_id or call_id_of(kwargs)
         attempt = state.served_by
         if attempt is not None and attempt.began is None:
             attempt.place = place
@@ -252,6 +256,11 @@ class ExactoCallback(CustomLogger):
         # Errors of the client's key, of a budget or of a guardrail say nothing about the deployment.
         if state is not None and request_data.get("stream") and isinstance(original_exception, openai.APIError):
             self.scoring.broke_last(state, original_exception)
+
+
+def call_id_of(kwargs: Mapping[str, Any]) -> str:
+    """LiteLLM's id of the request, which its responses carry as ``x-litellm-call-id``; empty when it has none yet."""
+    return str(kwargs.get("litellm_call_id") or _details(kwargs).get("litellm_call_id") or "")
 
 
 def _details(kwargs: Mapping[str, Any]) -> dict[str, Any]:

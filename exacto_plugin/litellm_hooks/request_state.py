@@ -50,7 +50,9 @@ class Attempt:
     judged: Judgement | None = None
     """What its answer is worth; only known before the client has it where it may be replaced."""
     cost: float | None = None
-    """USD of its answer, as LiteLLM counts; only known of answers that were judged, None without a price."""
+    """USD of its answer, as LiteLLM counts; None without a price, and until the answer was judged or scored."""
+    verdict: str = ""
+    """What its answer was worth, in the words of ``exacto.requests``; empty until it was scored."""
     rescue: bool = False
     """It was made because an earlier answer of this request was bad."""
 
@@ -83,6 +85,10 @@ class RequestState:
     batch: Mapping[str, list[Slug]] | None = None
     """With LiteLLM's comma-separated form: the slugs of each model, which get a state of their own."""
     decision_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    call_id: str = ""
+    """LiteLLM's own id of the request."""
+    span: tuple[str, str] | None = None
+    """Trace and span that were current when it was decided about, empty without one; None while nobody looked."""
     policy: Policy | None = None
     decision: Decision | None = None
     snapshot_id: str = ""

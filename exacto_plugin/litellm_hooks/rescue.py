@@ -193,6 +193,7 @@ class Rescue:
             rescuing.answered_by = found[won].attempt
             rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
         became, took_s = "rescued" if won else outcome, self._clock() - began
+        self.faults.guarded("record", lambda: self._runtime.recorder.rescued(state, rescuing.extra_cost), None)
         self.faults.guarded("telemetry", lambda: self._tell(state, rescuing, became, took_s), None)
         return found[won].answer
 

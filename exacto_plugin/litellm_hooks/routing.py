@@ -232,6 +232,7 @@ class Routing:
         state.candidates = {candidate.id: candidate for candidate in candidates}
         state.may_move = bool(kwargs.get("stream")) and _may_move(router, state, kwargs, candidates)
         self._runtime.telemetry.decision(group, decision, time.perf_counter() - started)
+        self._runtime.faults.guarded("record", lambda: self._runtime.recorder.decided(state, ask, decision), None)
         kept = deployments
         if decision.applied and decision.pool:
             pool = set(decision.pool)

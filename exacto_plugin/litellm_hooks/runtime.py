@@ -27,6 +27,7 @@ from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
+from exacto_plugin.recording.recorder import Recorder
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Runtime:
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
         self.upkeep.steps.append(self.overriding.poll)
+        self.recorder = Recorder(self)
+        self.upkeep.steps.append(self.recorder.flushed)
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
@@ -288,6 +291,7 @@ class Runtime:
                 transition.previous,
             )
             self.telemetry.transition(transition)
+        self.faults.guarded("record", lambda: self.recorder.recomputed(engine), None)
 
     def take_new_settings(self) -> None:
         """Take up settings that were changed while the process runs."""

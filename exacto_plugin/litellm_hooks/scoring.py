@@ -13,6 +13,7 @@ from exacto_plugin.core.blame import Attribution, attribute
 from exacto_plugin.core.evaluation import worst
 from exacto_plugin.core.markup import has_leaked_call
 from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.rescue import BAD
 from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answers import answer_of, is_health_check, texts_of
@@ -89,6 +90,9 @@ class Scoring:
         )
         self._record(sample, attempt)
         self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
+        attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
+        attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost
+        self._runtime.faults.guarded("record", lambda: self._put_on_record(kwargs, attempt, sample), None)
         if tools:
             state = kwargs.get(LOG_KEY)
             self._runtime.faults.guarded("choices", lambda: note_choices(self._runtime, state, sample.caller), None)
@@ -96,7 +100,7 @@ class Scoring:
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
         if not (attempt.rescue or (attempt.judged is not None and attempt.judged.bad)):
             # Rescue counts what it touches: a request is one, however many answers it took.
-            telemetry.request(_request_outcome(answer, tools, outcome, attribution))
+            telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
     def judged(
@@ -184,6 +188,12 @@ class Scoring:
             self._runtime.called_directly(sample)
         self._runtime.record(sample, attempt.candidate)
 
+    def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample) -> None:
+        state = kwargs.get(LOG_KEY)
+        bad = sample.lost or sample.outcome in BAD
+        known = state if isinstance(state, RequestState) else None
+        self._runtime.recorder.answered(known, attempt, tools=sample.tools_offered, bad=bad)
+
     def _caller(self, kwargs: Mapping[str, Any]) -> str:
         payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
         key = (payload.get("metadata") or {}).get("user_api_key_hash")
@@ -233,6 +243,13 @@ def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | No
     if outcome is not None:
         return outcome.value
     return "lost" if attribution.lost else "no_call"
+
+
+def _cost(kwargs: Mapping[str, Any]) -> float | None:
+    """USD of an answer, as LiteLLM counts; None without a price."""
+    payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+    cost = payload.get("response_cost")
+    return float(cost) if isinstance(cost, int | float) and cost > 0 else None
 
 
 def _tokens(kwargs: Mapping[str, Any], kind: str) -> int:

@@ -13,7 +13,7 @@ from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks
 from exacto_plugin.litellm_hooks.identity import candidate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -27,6 +27,7 @@ class ServedRosters:
 
     async def recompute(self, engine: Engine) -> bool:
         """One recompute, in slices, so that the event loop is never held for long; False when it came to nothing."""
+        self._runtime.recorder.follow(engine)
         before = engine.measured
         for _ in self._slices(engine, self._runtime.clock()):
             await asyncio.sleep(0)
@@ -38,6 +39,7 @@ class ServedRosters:
             runtime.faults.guarded("router", functools.partial(runtime.prepare_router, router), None)
         runtime.direct.forget(now)
         providers: dict[str, str] = {}
+        weights: dict[str, Mapping[str, float]] = {}
         served: set[tuple[str, str]] = set()
         with runtime.engine.lock:
             flawed = runtime.flaws.deployments()  # those that answer for the first time meanwhile are not gone
@@ -49,6 +51,7 @@ class ServedRosters:
             peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
             tell = functools.partial(self._declared, group, router, peers)
             said = runtime.faults.guarded("declared", tell, Declared())
+            weights[group] = said.weights
             direct = runtime.direct.of(group)
             providers.update((key, runtime.providers.get(key, "")) for key in direct)
             served.update((group, key) for key in direct)
@@ -57,6 +60,7 @@ class ServedRosters:
         yield from engine.recompute_slices(now)
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         runtime.providers = providers
+        runtime.recorder.picks.weights = weights
         with runtime.engine.lock:
             runtime.token_use.keep(served)
             runtime.flaws.forget(flawed - served)

@@ -1,0 +1,1 @@
+"""Answers to "why": from what is recorded to sentences with the numbers."""

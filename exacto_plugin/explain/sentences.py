@@ -1,0 +1,150 @@
+"""The answer to ``why`` in words: who has which tier, which number stood against which threshold, and what changes it.
+
+Works on the plain data that the API gives, so that a client says it in its own time zone. Must not look anything up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
+from exacto_plugin.explain.wording import counted, duration, moment, name_of, percent, value, window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+
+_TIERS = {
+    Tier.VERIFIED_GOOD: "verified good",
+    Tier.INSUFFICIENT_DATA: "not judged yet (insufficient data)",
+    Tier.DERANKED: "deranked",
+}
+
+
+def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
+    """Why a deployment has its tier.
+
+    Args:
+        view: what the API says about one deployment at one time.
+        zone: of the times; None for the user's.
+    """
+    asked, past = view["at"], view.get("past", False)
+    tense = "was" if past else "is"
+    since = view["since"]
+    begin = f"{view['deployment']} {tense} {_TIERS.get(view['tier'], view['tier'])} in {view['model_group']}"
+    if past:
+        begin = f"At {moment(asked, zone)} {begin}"
+    if since:
+        begin += f" since {moment(since, zone)} ({duration(asked - since)})"
+    override = view.get("override")
+    parts = [f"{begin}{_overridden(override, zone) if override else ''}."]
+    told = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
+    parts += [_reason(reason, view["references"].get(reason["signal"] or ""), past=past) for reason in told]
+    parts += [one for condition in view.get("way_back", ()) if (one := _condition(condition, zone)) and not override]
+    measured = view.get("measured_at")
+    if measured is not None and told and abs(asked - measured) > _FRESH_S:
+        parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.")
+    return " ".join(part for part in parts if part)
+
+
+_FRESH_S = 1.0
+
+
+def _overridden(override: Mapping[str, Any], zone: tzinfo | None) -> str:
+    measured = override.get("measured_tier")
+    shown = f"; by its measurements it would be {_TIERS.get(measured, measured)}" if measured else ""
+    return (
+        f" because an operator said {override['word']} until {moment(override['expires'], zone)}"
+        f" (“{override['reason']}”){shown}"
+    )
+
+
+def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The reasons that explain the tier, as far as any does, else all of them."""
+    wanted: dict[str, tuple[ReasonCode, ...]] = {
+        Tier.DERANKED: (ReasonCode.BELOW_THRESHOLD,),
+        Tier.INSUFFICIENT_DATA: (
+            ReasonCode.CAPACITY,
+            ReasonCode.TOO_FEW_SAMPLES,
+            ReasonCode.TOO_FEW_PEERS,
+            ReasonCode.UNDECIDED,
+        ),
+    }
+    found = [reason for reason in reasons if reason["code"] in wanted.get(tier, ())]
+    # Tool calls decide about tiers; whatever else is observed explains only what it decides.
+    calls = [reason for reason in found or reasons if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
+    return found if tier == Tier.DERANKED and found else calls or list(found or reasons)
+
+
+def _reason(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, past: bool) -> str:
+    """One number against its threshold."""
+    signal, code = reason["signal"], reason["code"]
+    if signal is None:
+        return ""
+    verb = "was" if past else "is"
+    subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {value(signal, reason['value'])}"
+    sample = counted(signal, reason["samples"])
+    if code == ReasonCode.TOO_FEW_PEERS:
+        peers = f"{reason['peers']} of {reason['needed']} peers"
+        return f"There {verb} nobody to compare its {name_of(signal)} with ({peers})."
+    if code == ReasonCode.TOO_FEW_SAMPLES:
+        return f"{subject} ({sample}; {reason['needed']} are needed)."
+    against = f"threshold {value(signal, reason['threshold'])}{_peers(signal, reference)}"
+    phrases: dict[str, str] = {
+        ReasonCode.BELOW_THRESHOLD: f"{subject} ({sample}), worse than the {against}.",
+        ReasonCode.WITHIN_THRESHOLD: f"{subject} ({sample}), within the {against}.",
+        ReasonCode.UNDECIDED: f"{subject} ({sample}), too close to the {against} to convict or to acquit.",
+        ReasonCode.READMITTED: f"{subject} ({sample}), {against}: fresh calls showed that it works again.",
+        ReasonCode.EVIDENCE_RESTARTED: f"{subject} ({sample}), {against}: it suddenly became better, "
+        "so older calls no longer count.",
+        ReasonCode.CAPACITY: f"{subject} ({sample}), worse than the {against}, but the others could not carry "
+        "the traffic without it.",
+    }
+    return phrases.get(code, f"{subject} ({sample}), {against}.")
+
+
+def _peers(signal: str, reference: Mapping[str, Any] | None) -> str:
+    if reference is None or reference["median"] is None:
+        return ""
+    spread = "" if reference["mad"] is None else f", MAD {value(signal, reference['mad'])}"
+    peers = reference["peers"]
+    return f" (median {value(signal, reference['median'])}{spread}, {peers} peer{'' if peers == 1 else 's'})"
+
+
+def _condition(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
+    """What would have to come."""
+    kind, signal = condition["kind"], str(condition.get("signal"))
+    if kind == "fresh_calls":
+        return _fresh_calls(condition, zone)
+    if kind == "speed":
+        return (
+            f"It comes back with {condition['answers']} answers within an hour at a median above "
+            f"{value(Signal.THROUGHPUT, condition['above'])}."
+        )
+    if kind == "threshold":
+        return f"It comes back as soon as its {name_of(signal)} is {value(signal, condition['above'])} or better."
+    if kind == "samples" and signal == Signal.TOOL_CALL_SUCCESS:
+        left = max(0, condition["needed"] - condition["have"])
+        return f"{counted(signal, left)} more and few enough bad ones among them would verify it." if left else ""
+    if kind == "certainty":
+        return "More calls will tell; probes bring them."
+    return ""
+
+
+def _fresh_calls(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
+    at_most = condition["bad_at_most"]
+    if at_most is None:
+        return (
+            f"Not even {condition['calls']} fresh calls without a bad one would bring it back: its peers are too good."
+        )
+    share = condition["probe_share"]
+    probes = "Probes" if share is None else f"Probes (up to {percent(share)} of the requests with tools)"
+    limit = f"{at_most} bad one{'' if at_most == 1 else 's'}" if at_most else "none of them bad"
+    text = f"{probes} bring it back after {condition['calls']} fresh calls with at most {limit}"
+    text = text.replace("with at most none of them bad", "with none of them bad")
+    if condition["so_far"]:
+        text += f"; so far {condition['so_far']:,.0f}, of which {condition['so_far_bad']:,.0f} bad"
+    trial = condition.get("next_trial_at")
+    return (
+        f"{text}; the next trial begins at {moment(trial, zone)}." if trial and not condition["so_far"] else f"{text}."
+    )

@@ -1,0 +1,132 @@
+"""Recomputes what is on record, and compares bit for bit: of every checkpoint and every change, tiers, reasons,
+references and transitions must follow from the numbers that were kept with them.
+
+Pure; where records come from is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain, replay
+from exacto_plugin.web.views import reason_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exacto_plugin.core.model import GroupSnapshot, Reference
+    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.recording.records import (
+        DeploymentRecord,
+        InputsRecord,
+        ReferenceRecord,
+        RuleRecord,
+        TransitionRecord,
+    )
+
+
+class Recompute(NamedTuple):
+    """All that is on record of one model group at one recompute."""
+
+    inputs: InputsRecord
+    deployments: Sequence[DeploymentRecord]
+    references: Sequence[ReferenceRecord]
+    transitions: Sequence[TransitionRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something on record that does not follow."""
+
+    snapshot: str
+    at: float
+    model_group: str
+    what: str
+    """``deployment NAME``, ``transition NAME``, ``reference SIGNAL``, or ``inputs`` when those cannot be read."""
+    recorded: Any
+    follows: Any
+    engine_version: str
+    """What wrote the record."""
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was compared, and what differs."""
+
+    recomputes: int = 0
+    deployments: int = 0
+    transitions: int = 0
+    references: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    without_inputs: int = 0
+    """Transitions whose inputs are not on record (any more), so that they cannot be verified."""
+
+
+class Verifier:
+    """Verifies recomputes one after the other, in any order.
+
+    Args:
+        rules: by digest.
+    """
+
+    def __init__(self, rules: Mapping[str, RuleRecord]) -> None:
+        self.found = Verification()
+        self._rules = rules
+        self._presets: dict[str, Preset] = {}
+
+    def verify(self, recompute: Recompute) -> None:
+        """Compare one recompute's records with what follows from its inputs."""
+        kept, found = recompute.inputs, self.found
+        found.recomputes += 1
+        try:
+            group = self._replayed(kept)
+        except InputsError as error:
+            self._differs(kept, "inputs", str(error), None)
+            return
+        for record in recompute.deployments:
+            found.deployments += 1
+            recorded = [record.tier, list(record.reasons), dict(record.signals)]
+            self._compare(kept, f"deployment {record.deployment}", recorded, _said(group, record.deployment))
+        for change in recompute.transitions:
+            found.transitions += 1
+            follows = _said(group, change.deployment)
+            recorded = [change.tier, list(change.reasons)]
+            self._compare(kept, f"transition {change.deployment}", recorded, follows and follows[:2])
+        told = {signal.value: _numbers(reference) for signal, reference in group.references.items()}
+        for reference in recompute.references:
+            found.references += 1
+            numbers = [reference.median, reference.mad, reference.threshold, reference.peers]
+            self._compare(kept, f"reference {reference.signal}", numbers, told.get(reference.signal))
+
+    def _replayed(self, kept: InputsRecord) -> GroupSnapshot:
+        preset = self._presets.get(kept.rule)
+        if preset is None:
+            if kept.rule not in self._rules:
+                raise InputsError("the rule in force is not on record")
+            preset = self._presets[kept.rule] = preset_of_plain(self._rules[kept.rule].rule)
+        return replay(decode(kept.inputs, preset), preset, kept.at)
+
+    def _compare(self, kept: InputsRecord, what: str, recorded: Any, follows: Any) -> None:
+        if recorded != follows:
+            self._differs(kept, what, recorded, follows)
+
+    def _differs(self, kept: InputsRecord, what: str, recorded: Any, follows: Any) -> None:
+        self.found.differences.append(
+            Difference(kept.snapshot, kept.at, kept.model_group, what, recorded, follows, kept.engine_version)
+        )
+
+
+def _said(group: GroupSnapshot, deployment: str) -> list[Any] | None:
+    """Tier, reasons and signals as they are on record; None when there is no such deployment."""
+    verdict = group.verdicts.get(deployment)
+    if verdict is None:
+        return None
+    signals = {signal.value: [value.value, value.samples] for signal, value in verdict.signals.items()}
+    told = [verdict.tier.value, [reason_view(reason) for reason in verdict.reasons], signals]
+    return list(json.loads(json.dumps(told)))
+
+
+def _numbers(reference: Reference) -> list[float | int | None]:
+    return [reference.median, reference.mad, reference.threshold, reference.peers]

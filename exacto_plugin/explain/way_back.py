@@ -1,0 +1,106 @@
+"""What would bring a deployment back: the condition of the rule in force, and how far it is met.
+
+Pure; reads what the judge read. Must not phrase anything, so that every place may say it in its own words and time
+zone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.adaptive_state import ERRORS, SLOW
+from exacto_plugin.core.bystanders import FRESH_MARGIN, FRESH_SPEEDS
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
+from exacto_plugin.core.tails import falls_short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exacto_plugin.core.judge_inputs import GroupInputs
+    from exacto_plugin.core.tiers import Preset
+
+Plain = dict[str, Any]
+
+_WANTING = (ReasonCode.TOO_FEW_SAMPLES, ReasonCode.TOO_FEW_PEERS, ReasonCode.UNDECIDED)
+
+
+def way_back(
+    preset: Preset | None, inputs: GroupInputs | None, deployment: str, tier: str, reasons: Sequence[Mapping[str, Any]]
+) -> list[Plain]:
+    """The conditions, all of which must be met; none when nothing is missing or nothing can be told.
+
+    Args:
+        preset: the rule in force; None when it is not known.
+        inputs: what its judge read of the model group; None when that was not kept.
+        deployment: whose.
+        tier: that it has.
+        reasons: behind it, as the API writes them.
+    """
+    if tier == Tier.VERIFIED_GOOD or preset is None:
+        return []
+    if tier != Tier.DERANKED:
+        return [dict(_missing(reason)) for reason in reasons if reason["code"] in _WANTING]
+    below = {str(reason["signal"]): reason for reason in reasons if reason["code"] == ReasonCode.BELOW_THRESHOLD}
+    rule = preset.rule if isinstance(preset, AdaptivePreset) else preset
+    if not isinstance(rule, AdaptiveRule):
+        return [_above(reason) for reason in below.values()]
+    share = preset.exploration_share if isinstance(preset, AdaptivePreset) else None
+    told: list[Plain] = []
+    signals = {str(reason["signal"]): reason for reason in reasons}
+    cause = int(_of(inputs, "memory.cause", deployment) or 0)
+    if Signal.TOOL_CALL_SUCCESS in below or cause & ERRORS:
+        told.append(_fresh_calls(rule, share, inputs, deployment, signals.get(Signal.TOOL_CALL_SUCCESS)))
+    speed = signals.get(Signal.THROUGHPUT)
+    if speed is not None and (Signal.THROUGHPUT in below or cause & SLOW) and speed["threshold"] is not None:
+        told.append({"kind": "speed", "above": speed["threshold"] * math.exp(FRESH_MARGIN), "answers": FRESH_SPEEDS})
+    others = (Signal.TOOL_CALL_SUCCESS, Signal.THROUGHPUT)
+    return told + [_above(reason) for signal, reason in below.items() if signal not in others]
+
+
+def _missing(reason: Mapping[str, Any]) -> Mapping[str, Any]:
+    kind = {ReasonCode.TOO_FEW_SAMPLES: "samples", ReasonCode.TOO_FEW_PEERS: "peers"}.get(reason["code"], "certainty")
+    have = reason["peers"] if kind == "peers" else reason["samples"]
+    return {"kind": kind, "signal": reason["signal"], "have": have, "needed": reason["needed"]}
+
+
+def _above(reason: Mapping[str, Any]) -> Plain:
+    return {"kind": "threshold", "signal": reason["signal"], "above": reason["threshold"]}
+
+
+def _fresh_calls(
+    rule: AdaptiveRule,
+    share: float | None,
+    inputs: GroupInputs | None,
+    deployment: str,
+    reason: Mapping[str, Any] | None,
+) -> Plain:
+    """Readmission: so many of the freshest calls, and so few bad ones among them."""
+    phi = _of(inputs, "memory.phi", deployment) or rule.phi_start
+    calls = math.ceil(rule.fresh_calls * phi)
+    threshold = reason["threshold"] if reason is not None else None
+    limit = rule.good_ceiling if threshold is None else 1.0 - threshold
+    bad = np.arange(calls + 1, dtype=np.float64)
+    passes = falls_short(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
+    at_most = int(passes.argmin()) - 1 if not passes.all() else calls
+    known = (_of(inputs, "memory.cause", deployment) or 0) > 0
+    return {
+        "kind": "fresh_calls",
+        "calls": calls,
+        "bad_at_most": at_most if at_most >= 0 else None,
+        "so_far": _of(inputs, "evidence.fresh_calls", deployment) if known else 0.0,
+        "so_far_bad": _of(inputs, "evidence.fresh_bad", deployment) if known else 0.0,
+        "probe_share": share,
+        "next_trial_at": _of(inputs, "memory.burst_at", deployment) if known else None,
+    }
+
+
+def _of(inputs: GroupInputs | None, column: str, deployment: str) -> float | None:
+    """One number that the judge read of a deployment; None when it is not known, or was none."""
+    if inputs is None or deployment not in inputs.deployments or column not in inputs.reading.columns:
+        return None
+    number = float(inputs.reading.columns[column][inputs.deployments.index(deployment)])
+    return None if math.isnan(number) else number

@@ -1,0 +1,93 @@
+"""Numbers, times and names of signals as people read them. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from exacto_plugin.core.model import Signal
+
+NAMES = {
+    Signal.TOOL_CALL_SUCCESS: "tool-call success",
+    Signal.THROUGHPUT: "throughput",
+    Signal.BENCHMARK: "benchmark score",
+    Signal.PROPENSITY: "share of answers with tool calls",
+    Signal.TOKEN_BURN: "output tokens",
+}
+
+_UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Signal.PROPENSITY: "requests with tools"}
+
+
+def name_of(signal: str) -> str:
+    """What people call a signal."""
+    return NAMES.get(Signal(signal), signal) if signal in {one.value for one in Signal} else signal
+
+
+def counted(signal: str, number: float) -> str:
+    """How many samples of a signal: ``212 calls``."""
+    unit = _UNITS.get(Signal(signal), "answers")
+    return f"{number:,.0f} {unit[:-1] if number == 1 and unit.endswith('s') and ' ' not in unit else unit}"
+
+
+def value(signal: str | None, number: float | None) -> str:
+    """A value of a signal with its unit; ``unknown`` for None."""
+    if number is None or math.isnan(number):
+        return "unknown"
+    if signal == Signal.THROUGHPUT:
+        return f"{number:.3g} tokens/s"
+    if signal == Signal.TOKEN_BURN:
+        return f"{number:.3g} tokens"
+    return percent(number)
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, with as many decimals as tell it from 0 and 100."""
+    near = min(abs(share), abs(1 - share))
+    digits = 2 if 0 < near < 0.1 else 1
+    return f"{100 * share:.{digits}f} %"
+
+
+def duration(seconds: float) -> str:
+    """How long, in the two largest units: ``2 h 10 min``."""
+    left = max(0, round(seconds))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        many, left = divmod(left, size)
+        if many:
+            parts.append(f"{many} {unit}")
+        if parts and (len(parts) == 2 or not many):
+            break
+    return " ".join(parts) or "0 s"
+
+
+def window(seconds: float) -> str:
+    """A window as a phrase: ``the last 15 min``."""
+    return f"the last {duration(seconds)}"
+
+
+def moment(at: float, zone: tzinfo | None = None) -> str:
+    """A time in the user's zone, or in the given one."""
+    return datetime.fromtimestamp(at, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+
+
+def moment_of(text: str, now: float) -> float:
+    """UTC seconds of what a person wrote: ``2026-11-17 15:00`` (their own zone), with an offset, ``15:00`` today.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    text = text.strip()
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        today = datetime.fromtimestamp(now, UTC).astimezone().strftime("%Y-%m-%d")
+        try:
+            return datetime.fromisoformat(f"{today} {text}").timestamp()
+        except ValueError:
+            raise ValueError(f"not a time: {text!r}; write it like 2026-11-17 15:00, or 15:00 for today") from None
+
+
+def or_dash(found: Any) -> str:
+    """What there is, else a dash."""
+    return "-" if found is None or found == "" else str(found)

@@ -1,0 +1,1 @@
+"""What is put on record while requests are served and tiers recomputed; kept by whatever store there is."""

@@ -1,0 +1,192 @@
+"""Which requests are put on record, and what of them: chance takes some, and whatever went out of the ordinary is kept.
+
+A request is written once everything about it is known, some time after its end, and never on its path. Holds no text of
+a request: deployments, tiers, verdicts, counts and times.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.recording.records import DecisionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exacto_plugin.core.model import Decision
+    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+
+_CAPACITY = 20_000
+"""Requests that are followed at once; more are not put on record."""
+
+_SETTLED_S = 2.0
+"""After the last that was heard of a request that has ended: its verdicts come a moment after its last byte."""
+
+_UNHEARD_S = 90.0
+"""After the last failed attempt of a request that nobody saw end: LiteLLM waits no longer between two attempts."""
+
+_LONGEST_S = 3600.0
+"""A request of which nothing was heard for so long is written as it is."""
+
+
+class Kind(StrEnum):
+    """Why a request is on record."""
+
+    REFUSED = "refused"
+    """A hard filter left nobody: a curated list, ``only``, ``max_price``."""
+    RESCUED = "rescued"
+    RESCUE_FAILED = "rescue_failed"
+    """Other deployments were asked after a bad answer, and none gave a better one."""
+    FAILED_OVER = "failed_over"
+    EXPLORATION = "exploration"
+    """A probe."""
+    SAMPLED = "sampled"
+    """Nothing special; chance took it."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One request that may have to be written."""
+
+    state: RequestState
+    at: float
+    heard: float
+    sampled: bool
+    ended: bool = False
+    answered: bool = False
+
+
+class DecisionLog:
+    """The requests of one process. May be used from any thread.
+
+    Args:
+        share: of ordinary requests, how many are put on record.
+        write: keeps a record.
+        draw: uniform random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        share: Callable[[], float],
+        write: Callable[[DecisionRecord], None],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._share = share
+        self._write = write
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._followed: dict[str, _Followed] = {}
+
+    def hear(self, state: RequestState, now: float, *, ended: bool = False, answered: bool = False) -> None:
+        """Something happened to a request: it was decided about, answered, refused, it ended."""
+        with self._lock:
+            known = self._followed.get(state.decision_id)
+            if known is None:
+                if len(self._followed) >= _CAPACITY:
+                    return
+                known = self._followed[state.decision_id] = _Followed(state, now, now, self._draw() < self._share())
+            known.heard = now
+            known.ended |= ended
+            known.answered |= answered
+
+    def settle(self, now: float) -> None:
+        """Write and forget the requests that are over."""
+        with self._lock:
+            over = [one for one in self._followed.values() if _is_over(one, now)]
+            for one in over:
+                del self._followed[one.state.decision_id]
+        for one in over:
+            kind = kind_of(one.state)
+            if kind is not Kind.SAMPLED or one.sampled:
+                self._write(record_of(one.state, kind, one.at))
+
+
+def _is_over(one: _Followed, now: float) -> bool:
+    quiet_s, state = now - one.heard, one.state
+    if quiet_s < _SETTLED_S:
+        return False
+    if quiet_s > _LONGEST_S or one.ended:
+        return True
+    if state.rescuing is not None and state.rescuing.answered_by is None:
+        return False
+    # Requests of programs: nobody tells when they end.
+    failed = all(attempt.ended for attempt in state.attempts)
+    return not state.http and (one.answered or (failed and quiet_s > _UNHEARD_S))
+
+
+def kind_of(state: RequestState) -> Kind:
+    """Why a request would be on record."""
+    served = state.answered_by
+    answered = served is not None and not served.ended
+    if state.refusals and not answered:
+        return Kind.REFUSED
+    rescuing = state.rescuing
+    if rescuing is not None and rescuing.asked:
+        return Kind.RESCUE_FAILED if rescuing.answered_by is rescuing.bad else Kind.RESCUED
+    if len(state.attempts) > 1 and any(attempt.ended for attempt in state.attempts):
+        return Kind.FAILED_OVER
+    if any(attempt.probe for attempt in state.attempts):
+        return Kind.EXPLORATION
+    return Kind.SAMPLED
+
+
+def record_of(state: RequestState, kind: Kind, at: float) -> DecisionRecord:
+    """What is kept of a request."""
+    decision, policy, slug = state.decision, state.policy, state.slug
+    trace_id, span_id = state.span or ("", "")
+    rescuing = state.rescuing
+    return DecisionRecord(
+        id=state.decision_id,
+        call_id=state.call_id,
+        at=at,
+        model_group=state.model_group,
+        policy=policy.sort.value if policy is not None else "",
+        reason=decision.reason if decision is not None else "",
+        kind=kind.value,
+        applied=decision.applied if decision is not None else False,
+        suffixes=list(slug.suffixes) if slug is not None else [],
+        candidates=_candidates(decision, state) if decision is not None else [],
+        attempts=[_attempt(attempt, state) for attempt in state.attempts],
+        refusals=[refusal.param or refusal.type for refusal in state.refusals],
+        rescue_cost=rescuing.extra_cost if rescuing is not None else None,
+        snapshot=state.snapshot_id,
+        trace_id=trace_id,
+        span_id=span_id,
+    )
+
+
+def _candidates(decision: Decision, state: RequestState) -> list[dict[str, Any]]:
+    pool, preferred = set(decision.pool), set(decision.preferred)
+    return [
+        {
+            "deployment": ranked.key,
+            "provider": state.candidates[ranked.id].provider if ranked.id in state.candidates else "",
+            "tier": ranked.tier.value,
+            "rank": ranked.rank,
+            "in_pool": ranked.id in pool,
+            "preferred": ranked.id in preferred,
+        }
+        for ranked in decision.ranking
+    ]
+
+
+def _attempt(attempt: Attempt, state: RequestState) -> dict[str, Any]:
+    if attempt.ended:
+        status = attempt.failure or "failed"
+    else:
+        status = "answered" if attempt is state.answered_by else "replaced"
+    return {
+        "deployment": attempt.candidate.key,
+        "provider": attempt.candidate.provider,
+        "model_group": attempt.model_group,
+        "tier": attempt.tier.value if attempt.tier is not None else None,
+        "probe": attempt.probe,
+        "rescue": attempt.rescue,
+        "status": status,
+        "verdict": attempt.verdict or None,
+        "cost": attempt.cost,
+    }

@@ -1,0 +1,289 @@
+"""Puts on record what requests, recomputes and rescues come to. One per process; nothing here waits or raises upwards.
+
+The hooks tell it what happened, thinly; the store keeps the records and may be missing, full or broken. Must not decide
+anything about tiers or requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import platform
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from opentelemetry import trace
+
+from exacto_plugin import __version__
+from exacto_plugin.core.judge_inputs import encode, preset_as_plain
+from exacto_plugin.core.ledger import Ledger, Occasion
+from exacto_plugin.core.model import Sort
+from exacto_plugin.core.pick_counts import PickCounts
+from exacto_plugin.recording.decision_log import DecisionLog
+from exacto_plugin.recording.records import (
+    DeploymentRecord,
+    HourRecord,
+    InputsRecord,
+    ReferenceRecord,
+    RuleRecord,
+    TransitionRecord,
+)
+from exacto_plugin.web.views import reason_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.ledger import Account
+    from exacto_plugin.core.model import Decision, GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
+    from exacto_plugin.core.ordering import Ask
+    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.recording.records import Record
+
+ENGINE_VERSION = f"{__version__}, numpy {np.__version__}, {platform.machine()}"
+"""What must be the same for verdicts to follow bit for bit again."""
+
+_BREATH_S = 0.002
+"""Between two model groups that are written down, so that the thread that does it leaves the processor to requests."""
+
+_GROUPS_A_BREATH = 20
+"""Model groups of which only references are looked at between two rests."""
+
+_BY_TIERS = (Sort.AUTO, Sort.EXACTO)
+_UNORDERED = ("no_tools", "mode_off", "no_sort", "preferred")
+
+
+def digest(preset: Mapping[str, Any]) -> str:
+    """A short name of the rule in force with all its numbers."""
+    return hashlib.blake2b(json.dumps(preset, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+class Recorder:
+    """What one process puts on record.
+
+    Args:
+        runtime: the plugin's parts; its ``store`` keeps the records.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._keep: Callable[[Record], None] | None = None
+        self._worker = secrets.token_hex(4)
+        self.picks = PickCounts()
+        self.decisions = DecisionLog(lambda: 0.01, self._write)
+        self._references: dict[tuple[str, Signal], Reference] = {}
+        self._rule = ""
+        self._told: asyncio.Task[None] | None = None
+
+    def begin(self, keep: Callable[[Record], None]) -> None:
+        """Put everything on record from now on.
+
+        Args:
+            keep: takes a record from whatever thread, at once, without ever failing.
+        """
+        self._keep = keep
+
+    def follow(self, engine: Engine) -> None:
+        """An engine is about to be recomputed: let it note what is worth a record."""
+        if self._on and engine.ledger is None:
+            engine.ledger = Ledger()
+
+    def _write(self, record: Record) -> None:
+        if self._keep is not None:
+            self._keep(record)
+
+    @property
+    def _on(self) -> bool:
+        return self._keep is not None
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def decided(self, state: RequestState, ask: Ask, decision: Decision) -> None:
+        """An attempt was decided about."""
+        if not self._on:
+            return
+        now = self._runtime.clock()
+        if state.span is None:
+            state.span = _current_span()
+        self.decisions.hear(state, now)
+        if state.attempts or decision.policy not in _BY_TIERS or decision.reason in _UNORDERED or not ask.tools:
+            return
+        home = ask.home
+        if home is not None and (decision.preferred or decision.pool) == (home.id,):
+            self.picks.stayed(now, ask.model_group)
+            return
+        key_of = {candidate.id: candidate.key for candidate in ask.candidates}
+        everyone = tuple(dict.fromkeys(key_of.values()))
+        preferred = tuple(dict.fromkeys(key_of[one] for one in decision.preferred or decision.pool))
+        probed = key_of[decision.pool[0]] if decision.explored else ""
+        self.picks.picked(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
+
+    def refused(self, state: RequestState) -> None:
+        """A request, or one of its fallbacks, was refused."""
+        if self._on:
+            if state.span is None:
+                state.span = _current_span()
+            self.decisions.hear(state, self._runtime.clock())
+
+    def answered(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
+        """An answer was scored; its verdict and cost are with the attempt."""
+        if not self._on:
+            return
+        now = self._runtime.clock()
+        if tools:
+            self.picks.answered(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
+        if state is not None and state.policy is not None:
+            self.decisions.hear(state, now, answered=True)
+
+    def rescued(self, state: RequestState, cost: float | None) -> None:
+        """Other deployments were asked after a bad answer."""
+        rescuing = state.rescuing
+        if self._on and rescuing is not None and rescuing.asked:
+            rescued = rescuing.answered_by is not rescuing.bad
+            self.picks.rescue(self._runtime.clock(), state.model_group, rescued=rescued, cost=cost)
+
+    def ended(self, state: RequestState) -> None:
+        """The client has its answer, or is gone."""
+        if self._on and (state.decision is not None or state.refusals):
+            self.decisions.hear(state, self._runtime.clock(), ended=True)
+
+    # --- recomputes --------------------------------------------------------------------------------------------------
+
+    def recomputed(self, engine: Engine) -> None:
+        """A recompute of this process came into force: write it down in a thread, one after the other."""
+        if not self._on or engine.ledger is None:
+            return
+        snapshot, transitions, preset = engine.measured, engine.transitions, engine.rule
+        accounts = engine.ledger.accounts
+        providers = self._runtime.providers
+        before = self._told
+
+        async def tell() -> None:
+            if before is not None:
+                await asyncio.wait({before})
+            records = self.records(snapshot, transitions, accounts, preset, providers)
+            await asyncio.to_thread(self._write_slowly, records)
+
+        self._told = asyncio.get_running_loop().create_task(tell(), name="exacto-record")
+
+    def _write_slowly(self, records: Iterator[Record | None]) -> None:
+        self._runtime.faults.guarded("record", lambda: self._write_all(records), None)
+
+    def _write_all(self, records: Iterator[Record | None]) -> None:
+        for record in records:
+            if record is None:
+                time.sleep(_BREATH_S)
+            else:
+                self._write(record)
+
+    def records(
+        self,
+        snapshot: Snapshot,
+        transitions: Sequence[Transition],
+        accounts: Sequence[Account],
+        preset: Preset,
+        providers: Mapping[str, str],
+    ) -> Iterator[Record | None]:
+        """All that is kept of one recompute; None where the writer may rest."""
+        rule = preset_as_plain(preset)
+        name = digest(rule)
+        if name != self._rule:
+            self._rule = name
+            yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
+        for change in transitions:
+            yield _transition(change, snapshot.id)
+        accounted = {account.model_group: account for account in accounts}
+        for number, group in enumerate(snapshot.groups.values()):
+            if number % _GROUPS_A_BREATH == 0:
+                yield None
+            account = accounted.get(group.model_group)
+            yield from self._new_references(snapshot.id, group, name, whole=account is not None)
+            if account is not None:
+                kind = account.occasion.value
+                data = encode(account.inputs())
+                yield InputsRecord(snapshot.id, snapshot.at, group.model_group, kind, name, ENGINE_VERSION, data)
+                for deployment in account.deployments:
+                    verdict = group.verdicts[deployment]
+                    provider = providers.get(deployment, "")
+                    yield _deployment(snapshot, group.model_group, verdict, provider, account.occasion)
+                yield None
+        kept = {(group, signal) for group in snapshot.groups for signal in snapshot.groups[group].references}
+        self._references = {key: one for key, one in self._references.items() if key in kept}
+
+    def _new_references(
+        self, snapshot: str, group: GroupSnapshot, rule: str, *, whole: bool
+    ) -> Iterator[ReferenceRecord]:
+        """References that are not what they were when they were last written; what is missing has not changed."""
+        for signal, reference in group.references.items():
+            key = (group.model_group, signal)
+            if whole or self._references.get(key) != reference:
+                self._references[key] = reference
+                yield ReferenceRecord(
+                    snapshot=snapshot,
+                    at=group.at,
+                    model_group=group.model_group,
+                    signal=signal.value,
+                    median=reference.median,
+                    mad=reference.mad,
+                    threshold=reference.threshold,
+                    peers=reference.peers,
+                    settings_digest=rule,
+                    engine_version=ENGINE_VERSION,
+                )
+
+    # --- now and then ------------------------------------------------------------------------------------------------
+
+    async def flushed(self) -> None:
+        """A turn of the upkeep: hand over what is due."""
+        self._runtime.faults.guarded("record", self.flush, None)
+
+    def flush(self) -> None:
+        """Hand over the requests that are over, and the counts."""
+        if not self._on:
+            return
+        now = self._runtime.clock()
+        self.decisions.settle(now)
+        for row in self.picks.take(now):
+            self._write(HourRecord(row.hour, row.model_group, row.deployment, self._worker, row.numbers))
+
+
+def _current_span() -> tuple[str, str]:
+    """Trace and span id as they are written; empty without a span."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return "", ""
+    return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
+
+
+def _transition(change: Transition, snapshot: str) -> TransitionRecord:
+    return TransitionRecord(
+        at=change.at,
+        model_group=change.model_group,
+        deployment=change.deployment,
+        previous=change.previous.value,
+        tier=change.tier.value,
+        reasons=[reason_view(reason) for reason in change.reasons],
+        snapshot=snapshot,
+    )
+
+
+def _deployment(
+    snapshot: Snapshot, model_group: str, verdict: Verdict, provider: str, occasion: Occasion
+) -> DeploymentRecord:
+    return DeploymentRecord(
+        snapshot=snapshot.id,
+        at=snapshot.at,
+        model_group=model_group,
+        deployment=verdict.deployment,
+        provider=provider,
+        tier=verdict.tier.value,
+        since=verdict.since,
+        reasons=[reason_view(reason) for reason in verdict.reasons],
+        signals={signal.value: [value.value, value.samples] for signal, value in verdict.signals.items()},
+        kind=occasion.value,
+    )

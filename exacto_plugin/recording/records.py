@@ -1,0 +1,127 @@
+"""The records: one frozen dataclass for each kind of thing that is kept. Times are UTC seconds, ids text.
+
+Plain data only. Must not know where it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exacto_plugin.core.pick_counts import PickNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """A rule with all its numbers, under the digest that other records name it by."""
+
+    digest: str
+    at: float
+    """When it came into force in some process."""
+    rule: Mapping[str, Any]
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputsRecord:
+    """What the judge read of a model group at one recompute; see ``core.judge_inputs``."""
+
+    snapshot: str
+    at: float
+    model_group: str
+    kind: str
+    """``change`` or ``checkpoint``."""
+    rule: str
+    """Digest of the rule in force."""
+    engine_version: str
+    inputs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """What the peers of a model group said about a signal; written when it changed and with every ``InputsRecord``."""
+
+    snapshot: str
+    at: float
+    model_group: str
+    signal: str
+    median: float | None
+    mad: float | None
+    threshold: float | None
+    peers: int
+    settings_digest: str
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A deployment's tier, reasons and numbers: on every change of tier or reasons, and at every checkpoint."""
+
+    snapshot: str
+    at: float
+    model_group: str
+    deployment: str
+    provider: str
+    tier: str
+    since: float
+    reasons: Sequence[Mapping[str, Any]]
+    signals: Mapping[str, Sequence[Any]]
+    """By signal: value and samples."""
+    kind: str
+    """``change`` or ``checkpoint``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRecord:
+    """A change of tier."""
+
+    at: float
+    model_group: str
+    deployment: str
+    previous: str
+    tier: str
+    reasons: Sequence[Mapping[str, Any]]
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One request: who could have served it, who did, what came of it. A later one of the same id replaces it."""
+
+    id: str
+    call_id: str
+    """LiteLLM's own id of the request."""
+    at: float
+    model_group: str
+    policy: str
+    reason: str
+    kind: str
+    applied: bool
+    suffixes: Sequence[str]
+    candidates: Sequence[Mapping[str, Any]]
+    attempts: Sequence[Mapping[str, Any]]
+    refusals: Sequence[str]
+    """Names of the hard filters, or kinds of errors, that refused it."""
+    rescue_cost: float | None
+    """USD of the answers that nobody got."""
+    snapshot: str
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HourRecord:
+    """What a worker counted of a deployment (of a whole model group: empty) in an hour; replaces its earlier ones."""
+
+    at: float
+    """When the hour began."""
+    model_group: str
+    deployment: str
+    worker: str
+    numbers: PickNumbers
+
+
+Record = RuleRecord | InputsRecord | ReferenceRecord | DeploymentRecord | TransitionRecord | DecisionRecord | HourRecord
