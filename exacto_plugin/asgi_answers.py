@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from exacto_plugin.sse import data_of, split_events
+
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.faults import Faults
 
@@ -114,7 +116,7 @@ class LastEvent:
         """What may go out now that ``data`` has come; everything, changed or not, once the stream ``ends``."""
         if self._over:
             return data
-        events, self._rest = _split(self._rest + data)
+        events, self._rest = split_events(self._rest + data)
         out = b"".join(self._passed(event) for event in events)
         if ends:
             last, self._held = self._held, b""
@@ -127,7 +129,7 @@ class LastEvent:
 
     def _passed(self, event: bytes) -> bytes:
         """What goes out because of one whole event."""
-        data = _data(event)
+        data = data_of(event)
         if data is None:  # a comment that keeps the connection open
             if not self._held:
                 return event
@@ -142,24 +144,9 @@ class LastEvent:
         return before + event
 
     def _last(self, event: bytes) -> bytes:
-        data = _data(event)
+        data = data_of(event)
         changed = self._changed(data) if data is not None else None
         return event if data is None or changed is None else event.replace(data, changed, 1)
-
-
-def _split(data: bytes) -> tuple[list[bytes], bytes]:
-    """Whole events, each with the blank line that ends it, and the beginning of the next."""
-    blank = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
-    *events, rest = data.split(blank)
-    return [event + blank for event in events], rest
-
-
-def _data(event: bytes) -> bytes | None:
-    """The data of an event, which LiteLLM writes in one line; None without any."""
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            return line[5:].strip()
-    return None
 
 
 def _may_be_last(data: bytes) -> bool:

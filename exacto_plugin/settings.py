@@ -178,7 +178,7 @@ class Rescue(_Block):
     max_extra_seconds: Seconds = 30.0
     """Longest that a client waits for this beyond the first answer, all attempts together."""
     streams: bool = False
-    """The same for streamed chat completions. Off by default, since tool calls of a stream then arrive at its end, all
+    """The same for streams. Off by default, since tool calls of a stream then arrive at its end, all
     at once; its text flows as before."""
 
 

@@ -124,6 +124,7 @@ def compose(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> Answer:
         finish = Finish.CALLS
     else:
         act, calls = _calls(behaviour, act, ask, random)
+        content = behaviour.preamble or ""
         finish = Finish.CALLS
     if act is Act.TRUNCATED:
         finish = Finish.LENGTH

@@ -88,6 +88,8 @@ class Behaviour(BaseModel):
     """Speed of generation; None: as fast as it goes."""
     content: str | None = None
     """Text of answers without a call; None: drawn."""
+    preamble: str | None = None
+    """Text before the calls of an answer that has any; None: nothing."""
     arguments: str | None = None
     """Arguments of valid calls, word for word; None: made to fit the tool's schema."""
     prompt_cache: bool = False

@@ -13,8 +13,8 @@ def whole_response(answer: Answer, ask: Ask, identity: str, created: int) -> dic
     """The body of an answer that is not streamed."""
     status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
     items = [_call_item(call, status) for call in answer.calls]
-    if not items:
-        items = [_message_item(identity, answer.content, status)]
+    if answer.content or not items:
+        items.insert(0, _message_item(identity, answer.content, "completed" if items else status))
     return {**_head(ask, identity, created), "output": items, **_ending(answer, status)}
 
 
@@ -31,11 +31,11 @@ def _events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[E
     yield Event({"response": started}, "response.created")
     yield Event({"response": started}, "response.in_progress")
     status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
-    if answer.calls:
-        for index, call in enumerate(answer.calls):
-            yield from _call_events(call, index, status)
-    else:
-        yield from _message_events(answer.content, identity, status)
+    told = bool(answer.content) or not answer.calls
+    if told:
+        yield from _message_events(answer.content, identity, "completed" if answer.calls else status)
+    for index, call in enumerate(answer.calls, int(told)):
+        yield from _call_events(call, index, status)
     yield Event({"response": whole_response(answer, ask, identity, created)}, f"response.{status}")
 
 

@@ -150,6 +150,7 @@ class ExactoCallback(CustomLogger):
         state = self.remember(kwargs)
         details = _details(kwargs)
         details[LOG_KEY] = state
+        self.rescue.sent(kwargs.get("litellm_logging_obj"))
         # Set once: LiteLLM may serve one surface through another and come back with translated tools.
         if TOOLS_KEY not in details and offers_tools(kwargs):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")

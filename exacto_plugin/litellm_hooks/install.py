@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks import seams, sync_seams
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.rescue import asking_again
+from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
+from exacto_plugin.litellm_hooks.rescue_messages import MessagesHolding
+from exacto_plugin.litellm_hooks.rescue_responses import ResponsesHolding
 from exacto_plugin.litellm_hooks.rescue_streams import held
 from exacto_plugin.litellm_hooks.sync_calls import SyncSelection
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+_HOLDINGS: Final = {"responses": ResponsesHolding, "messages": MessagesHolding}
 
 
 def install_seams(callback: ExactoCallback) -> list[str]:
@@ -43,11 +48,15 @@ def install_seams(callback: ExactoCallback) -> list[str]:
     async def opened(stream: Any, slot: Any) -> Any:
         if runtime.faults.guarded("failover", lambda: failover.limit, None) is not None:
             stream = await failover.opened(stream, slot)
-        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream), stream)
+        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream, ChatHolding), stream)
+
+    def events(stream: Any, surface: str) -> Any:
+        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream, _HOLDINGS[surface]), stream)
 
     missing = seams.install(narrow, goes_on, opened)
     # Without tiers there is nobody who knows whom else to ask.
     missing = missing or seams.install_attempts(callback.rescue.attempt, asking_again)
+    missing = missing or seams.install_events(events)
     return missing or sync_seams.install(SyncSelection(callback, narrow))
 
 

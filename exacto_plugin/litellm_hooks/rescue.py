@@ -53,12 +53,14 @@ _LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
 """Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """The attempt that LiteLLM is making: how to make another one like it."""
 
     ask: Ask
     kwargs: Mapping[str, Any]
+    logging: Any = None
+    """LiteLLM's logging object of it, once it was sent."""
 
 
 ASKED: ContextVar[Asked | None] = ContextVar("exacto_asked", default=None)
@@ -130,6 +132,13 @@ class Rescue:
         wanted = settings.enabled and settings.streams and state.rescuing is None
         return wanted and self._may_rescue(state) and bool(self._untried(state))
 
+    @staticmethod
+    def sent(logging: Any) -> None:
+        """Remember LiteLLM's logging object of the attempt at hand; the first is the client's own surface's."""
+        asked = ASKED.get()
+        if asked is not None and asked.logging is None:
+            asked.logging = logging
+
     # --- asking ----------------------------------------------------------------------------------------------------
 
     async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
@@ -158,7 +167,9 @@ class Rescue:
         return await self.better(answer, state, Asked(ask, kwargs))
 
     @fail_open("rescue", otherwise=_unchanged)
-    async def better(self, answer: Any, state: RequestState, asked: Asked, text_welcome: bool = True) -> Any:
+    async def better(
+        self, answer: Any, state: RequestState, asked: Asked, *, text_welcome: bool = True, bound: bool = False
+    ) -> Any:
         """The first answer that serves of other deployments; ``answer``, a bad one, when there is none.
 
         Args:
@@ -166,12 +177,13 @@ class Rescue:
             state: of the request.
             asked: the attempt that brought it.
             text_welcome: False when the client has text of it already.
+            bound: whether the client has something of it that no other deployment can read: then nobody is asked.
         """
         bad = state.served_by
         if bad is None or bad.judged is None:
             return answer
         settings = self._runtime.settings.rescue
-        patience = Patience(settings.max_attempts, settings.max_extra_seconds)
+        patience = Patience(0 if bound else settings.max_attempts, settings.max_extra_seconds)
         rescuing = state.rescuing = Rescuing(bad)
         found = [_Found(bad, answer, bad.judged)]
         won, outcome, began = 0, "not_asked", self._clock()
@@ -214,13 +226,13 @@ class Rescue:
         context.run(CURRENT.set, state)  # a stream may be read in another context than it was asked for in
         rescuing.asking = True
         task = asyncio.get_running_loop().create_task(ask(), name="exacto-rescue", context=context)
+        task.add_done_callback(_forget)
         try:
             await asyncio.wait({task}, timeout=left_s)
         finally:
             rescuing.asking = False
             if not task.done():
                 _LEFT_BEHIND.add(task)
-                task.add_done_callback(_forget)
                 task.cancel()
         return task
 
@@ -270,7 +282,7 @@ def asking_again() -> bool:
 def _forget(task: asyncio.Task[Any]) -> None:
     _LEFT_BEHIND.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+        task.exception()  # perhaps nobody asks for it
 
 
 def _outcome(task: asyncio.Task[Any]) -> str:

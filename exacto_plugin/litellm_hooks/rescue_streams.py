@@ -1,66 +1,103 @@
-"""Rescue of streamed chat completions (``rescue.streams``): tool calls are held back until they are judged.
+"""Rescue of streams (``rescue.streams``): tool calls are held back until they are judged, on every surface.
 
 Text, reasoning and everything else flow on as they come. The first piece of a tool call and all that ends the answer
-after it (finish reason, usage) wait for the end of the stream; then they are sent as they are, or, when the call is bad
-and another deployment has a better one, that one is sent in their place, as further pieces of the same stream. So
-nothing of a bad call has been sent when it is replaced, and a client cannot tell.
+after it wait for the end of the stream; then they are sent as they are, or, when the call is bad and another deployment
+has a better one, that one is sent in their place, as the end of the same stream. So nothing of a bad call has been sent
+when it is replaced, and a client cannot tell.
 
-The other deployment is asked for a whole answer: nothing of it could be sent before its end anyway. Responses and
-Messages streams are left alone: their events announce the call long before its arguments, and repeat all of it at the
-end, so that they cannot be held back without holding back what is not a call.
+The other deployment is asked for a whole answer: nothing of it could be sent before its end anyway. What a surface's
+events look like is the business of its :class:`Holding`; nothing here knows one from the other.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import litellm
-from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.rescue import ASKED, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable
 
-    from exacto_plugin.core.rescue import Judgement
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.rescue import Asked, Rescue
 
-_CALLED: Final = frozenset({"tool_calls", "function_call"})
-_OF_CALL: Final = ("tool_calls", "function_call")
+
+class Holding(ABC):
+    """What of one stream the client has and what waits, in the events of one surface. No I/O."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+        """What waits."""
+        self.said = False
+        """Whether the client has text of this answer."""
+        self.sealed = False
+        """Whether the client has something of this answer that only its deployment can read."""
+        self.ended = False
+        """Whether there is something new to judge since this was last set to False: a call, or the answer, ended."""
+
+    @abstractmethod
+    def sift(self, chunk: Any) -> list[Any]:
+        """What is sent because of one chunk of the stream; the rest of it waits."""
+
+    @abstractmethod
+    def answer(self) -> Any:
+        """The answer that has ended, in a form that can be judged."""
+
+    @abstractmethod
+    def instead(self, answer: Any) -> list[Any]:
+        """A whole answer of another deployment as the end of this stream, in place of what waits."""
+
+    def priced(self) -> Any:
+        """The answer in a form that LiteLLM can tell the price of."""
+        return self.answer()
+
+    def as_it_came(self) -> list[Any]:
+        """What is sent when nothing replaces what waits."""
+        return self.kept
+
+    def opening(self) -> list[Any]:
+        """What waits though it says nothing of a call; it is due before an error."""
+        return []
 
 
-def held(rescue: Rescue, stream: Any) -> Any:
+def held(rescue: Rescue, stream: Any, make: Callable[[Any], Holding]) -> Any:
     """``stream`` with its tool calls held back where they may be rescued, else ``stream`` itself.
 
     Args:
         rescue: of this process.
         stream: LiteLLM's stream of the attempt at hand.
+        make: makes the holding of its surface from it.
     """
     state, asked = CURRENT.get(), ASKED.get()
     attempt = state.served_by if state is not None else None
-    if state is None or asked is None or attempt is None or not rescue.holds(state):
+    if state is None or asked is None or attempt is None or asked.logging is None or not rescue.holds(state):
         return stream
     # Its headers are sent before anybody knows whose call the client gets.
     state.may_move = True
-    return HeldStream(stream, rescue, state, attempt, asked)
+    return HeldStream(stream, make(stream), rescue, state, attempt, asked)
 
 
 class HeldStream:
     """A stream whose tool calls come at its end, judged; everything else is the stream's own."""
 
-    def __init__(self, stream: Any, rescue: Rescue, state: RequestState, attempt: Attempt, asked: Asked) -> None:
+    def __init__(
+        self, stream: Any, holding: Holding, rescue: Rescue, state: RequestState, attempt: Attempt, asked: Asked
+    ) -> None:
         self.faults = rescue.faults
         self._stream = stream
+        self._holding = holding
         self._rescue = rescue
         self._state = state
         self._attempt = attempt
         self._asked = asked
-        self._said = False
-        """Whether the client has text of this answer."""
+        self._given_up = False
+        """Something of ours went wrong: what comes is sent as it comes."""
         self._pieces = self._run()
 
     def __getattr__(self, name: str) -> Any:
@@ -78,83 +115,44 @@ class HeldStream:
         await self._stream.aclose()
 
     async def _run(self) -> AsyncIterator[Any]:
-        kept: list[Any] = []
-        async for chunk in self._stream:
-            whole: tuple[Any, Any] = (chunk, None)
-            now, later = self.faults.guarded("rescue", partial(self._parted, chunk, bool(kept)), whole)
-            if later is not None:
-                kept.append(later)
-                self.faults.guarded("rescue", partial(self._judge_finished, kept), None)
-            if now is not None:
-                yield now
-        for chunk in await self._released(kept):
-            yield chunk
+        try:
+            async for chunk in self._stream:
+                for piece in self._sifted(chunk):
+                    yield piece
+        except Exception as error:
+            if not isinstance(error, MidStreamFallbackError):  # of which another deployment may make good
+                for piece in self._holding.opening():
+                    yield piece
+            raise
+        if not self._given_up:
+            for piece in await self._released():
+                yield piece
 
-    def _parted(self, chunk: Any, holding: bool) -> tuple[Any, Any]:
-        """What of a chunk is sent now, and what waits."""
-        deltas = [choice.delta for choice in chunk.choices]
-        calls = any(getattr(delta, name, None) for delta in deltas for name in _OF_CALL)
-        ends = not chunk.choices or any(choice.finish_reason for choice in chunk.choices)
-        says = any(getattr(delta, "content", None) for delta in deltas)
-        if not calls and not (ends and (holding or any(c.finish_reason in _CALLED for c in chunk.choices))):
-            self._said = self._said or says
-            return chunk, None
-        if not says:
-            return None, chunk
-        self._said = True
-        return _without(chunk, calls=True), _without(chunk, calls=False)
+    def _sifted(self, chunk: Any) -> list[Any]:
+        """What is sent because of a chunk; everything that waits too, once something of ours went wrong."""
+        if self._given_up:
+            return [chunk]
+        pieces = self.faults.guarded("rescue", partial(self._sift, chunk), None)
+        if pieces is None:
+            self._given_up = True
+            return [*self._holding.as_it_came(), chunk]
+        return pieces
 
-    def _judge_finished(self, kept: Sequence[Any]) -> None:
-        """Judge what is there once a finish reason came: LiteLLM's log event of the answer may follow any moment."""
-        if any(choice.finish_reason for choice in kept[-1].choices):
-            self._attempt.judged = self._judgement(kept)
+    def _sift(self, chunk: Any) -> list[Any]:
+        pieces = self._holding.sift(chunk)
+        if self._holding.ended:  # LiteLLM's log event of the answer may follow any moment
+            self._holding.ended = False
+            details = self._asked.logging.model_call_details
+            self._attempt.judged = self._rescue.judgement(details, self._holding.answer())
+        return pieces
 
-    def _judgement(self, kept: Sequence[Any]) -> Judgement:
-        built = litellm.stream_chunk_builder(chunks=list(kept))
-        return self._rescue.judgement(self._stream.logging_obj.model_call_details, built)
-
-    @fail_open("rescue", otherwise=lambda _self, kept: kept)
-    async def _released(self, kept: list[Any]) -> list[Any]:
+    @fail_open("rescue", otherwise=lambda self: self._holding.as_it_came())
+    async def _released(self) -> list[Any]:
         """What is sent of the call in the end."""
-        judged = self._attempt.judged
+        holding, judged = self._holding, self._attempt.judged
         if judged is None or not judged.bad or self._state.served_by is not self._attempt:
-            return kept
-        logging = self._stream.logging_obj
-        whole = litellm.stream_chunk_builder(chunks=list(self._stream.chunks), logging_obj=logging)
-        self._attempt.cost = cost_of(logging, whole, self._attempt)
-        answer = await self._rescue.better(None, self._state, self._asked, not self._said)
-        return kept if answer is None else _pieces(answer, kept, text=not self._said)
-
-
-def _without(chunk: Any, *, calls: bool) -> Any:
-    """A copy of a chunk that carries both text and a call, without the call and the finish, or without the text."""
-    copy = chunk.model_copy(deep=True)
-    for choice in copy.choices:
-        if calls:
-            choice.finish_reason = None
-        for name in _OF_CALL if calls else ("content",):
-            setattr(choice.delta, name, None)
-    return copy
-
-
-def _pieces(answer: Any, kept: Sequence[Any], *, text: bool) -> list[Any]:
-    """A whole answer as the end of a stream that another deployment began."""
-    like = kept[0]
-    pieces = []
-    for choice in answer.choices:
-        message = choice.message
-        calls = [{**call.model_dump(), "index": number} for number, call in enumerate(message.tool_calls or ())]
-        legacy = message.function_call.model_dump() if getattr(message, "function_call", None) else None
-        delta = Delta(content=message.content if text else None, tool_calls=calls or None, function_call=legacy)
-        pieces.append(_piece(like, StreamingChoices(index=choice.index, delta=delta)))
-        pieces.append(
-            _piece(like, StreamingChoices(index=choice.index, delta=Delta(), finish_reason=choice.finish_reason))
-        )
-    counted = [chunk for chunk in kept if getattr(chunk, "usage", None) is not None]
-    return pieces + [chunk.model_copy(update={"usage": answer.usage}) for chunk in counted[-1:] if not chunk.choices]
-
-
-def _piece(like: Any, choice: StreamingChoices) -> ModelResponseStream:
-    piece = ModelResponseStream(id=like.id, created=like.created, model=like.model, choices=[choice])
-    piece._hidden_params = like._hidden_params
-    return piece
+            return holding.as_it_came()
+        self._attempt.cost = cost_of(self._asked.logging, holding.priced(), self._attempt)
+        welcome = not holding.said
+        answer = await self._rescue.better(None, self._state, self._asked, text_welcome=welcome, bound=holding.sealed)
+        return holding.as_it_came() if answer is None else holding.instead(answer)

@@ -7,7 +7,8 @@
 * ``Router.make_call`` is one attempt inside LiteLLM's retry loop, on every surface.
 * ``set_cooldown_deployments`` and ``increment_deployment_failures_for_current_minute``, as the router's module knows
   them, are what LiteLLM does about a failed attempt, in the attempt's own task.
-* ``Router._acompletion_streaming_iterator`` is given every chat stream before it leaves its attempt.
+* ``Router._acompletion_streaming_iterator`` is given every chat stream before it leaves its attempt, and
+  ``_aresponses_streaming_iterator`` and ``_aanthropic_messages_streaming_iterator`` those of the other two surfaces.
 * ``_resolve_router_settings_model_group_alias`` of the proxy's authentication is called with the key that was found,
   before LiteLLM checks what that key may call.
 """
@@ -34,6 +35,7 @@ _AUTH = "litellm.proxy.auth.user_api_key_auth"
 _LATE = "_filter_by_routing_plugin_candidates"
 _RETRY = "should_retry_this_error"
 _STREAM = "_acompletion_streaming_iterator"
+_EVENTS = {"responses": "_aresponses_streaming_iterator", "messages": "_aanthropic_messages_streaming_iterator"}
 _ATTEMPT = "make_call"
 _COOLDOWN = ("set_cooldown_deployments", "increment_deployment_failures_for_current_minute")
 _NAMES = "_resolve_router_settings_model_group_alias"
@@ -50,6 +52,7 @@ _PARAMETERS = {
         "regular_fallbacks",
     ],
     _STREAM: ["self", "model_response", "messages", "initial_kwargs", "deployment_slot"],
+    **{name: ["self", "response", "initial_kwargs"] for name in _EVENTS.values()},
     _ATTEMPT: ["self", "original_function", "args", "kwargs"],
     _NAMES: ["request_data", "valid_token", "request", "route"],
 }
@@ -62,6 +65,9 @@ GoesOn = Callable[[Exception], bool | None]
 
 Opened = Callable[[Any, Any], Awaitable[Any]]
 """``opened(stream, slot)``: the stream to go on with; raises what an attempt may fail with."""
+
+Surface = Callable[[Any, str], Any]
+"""``surface(stream, name)``: the stream to go on with, of the surface ``responses`` or ``messages``."""
 
 Attempt = Callable[[Callable[[dict[str, Any]], Awaitable[Any]], dict[str, Any]], Awaitable[Any]]
 """``attempt(ask, kwargs)``: makes an attempt by ``ask(kwargs)``, and may make more of them with other arguments."""
@@ -179,6 +185,22 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
     return []
 
 
+def install_events(opened: Surface) -> list[str]:
+    """Let ``opened`` see each stream of events before it leaves its attempt.
+
+    Returns:
+        The seams that are missing, of which streams come as they are.
+    """
+    router, source = litellm.Router, _source(litellm.Router)
+    missing = []
+    for surface, name in _EVENTS.items():
+        if not _known(router, name) or f"self.{name}(" not in source:
+            missing.append(f"Router.{name}")
+            continue
+        wrap(router, name, functools.partial(_events, opened, surface))
+    return missing
+
+
 def wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     found = getattr(owner, name)
     original = getattr(found, "exacto_wraps", found)
@@ -215,10 +237,20 @@ def _stream(original: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
     return stream
 
 
+def _events(opened: Surface, surface: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    async def events(self: Any, response: Any, initial_kwargs: dict[str, Any]) -> Any:
+        return await original(self, opened(response, surface), initial_kwargs)
+
+    return events
+
+
 def uninstall() -> None:
     """Put LiteLLM's own functions back."""
     router, module = litellm.Router, import_module(litellm.Router.__module__)
-    places = [*((router, name) for name in (_LATE, _RETRY, _STREAM, _ATTEMPT)), *((module, name) for name in _COOLDOWN)]
+    places = [
+        *((router, name) for name in (_LATE, _RETRY, _STREAM, _ATTEMPT, *_EVENTS.values())),
+        *((module, name) for name in _COOLDOWN),
+    ]
     for owner, name in places:
         original = getattr(getattr(owner, name, None), "exacto_wraps", None)
         if original is not None:

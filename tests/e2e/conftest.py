@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -52,9 +52,9 @@ def providers(provider_server: SimulatedProviders) -> SimulatedProviders:
     return provider_server
 
 
-@pytest.fixture(scope="module")
-def start_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
-    """Starts proxies that the tests of one module share."""
+@contextmanager
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """Starts proxies, all of which end with it."""
     with ExitStack() as stack:
 
         def start(config: Mapping[str, Any], **options: Any) -> Proxy:
@@ -63,6 +63,13 @@ def start_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy
             stack.callback(_RUNNING.remove, proxy)
             return proxy
 
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """Starts proxies that the tests of one module share."""
+    with starting(tmp_path_factory) as start:
         yield start
 
 

@@ -60,8 +60,10 @@ EXPECTED = {
     "CandidateCache.get": Fault("order", HELD),
     "Rescue.judgement": Fault("rescue"),
     "Rescue._asked_again": Fault("rescue"),
-    "HeldStream._parted": Fault("rescue"),
-    "HeldStream._judge_finished": Fault("rescue"),
+    "ChatHolding.answer": Fault("rescue"),
+    "ChatHolding.sift": Fault("rescue"),
+    "MessagesHolding.sift": Fault("rescue"),
+    "ResponsesHolding.sift": Fault("rescue"),
     "Routing.filter": Fault("filter", HELD),
     "Routing.narrow": Fault("order"),
     "Routing.picked": Fault("pre_call"),
@@ -154,6 +156,20 @@ def _calls(proxy: Proxy, model: str, **more: Any) -> str:
     return "valid" if Draft7Validator(PARAMETERS).is_valid(arguments) else str(arguments)
 
 
+def _arguments(proxy: Proxy, model: str) -> list[str]:
+    """The arguments of a call, as streams of the Responses and Messages APIs bring them."""
+    function = TOOLS[0]["function"]
+    respond: Any = proxy.client().responses.create
+    events = respond(model=model, input="hello", tools=[{"type": "function", **function}], stream=True)
+    arguments = "".join(event.delta for event in events if event.type == "response.function_call_arguments.delta")
+    tools = [{"name": function["name"], "input_schema": function["parameters"]}]
+    with proxy.anthropic() as client:
+        create: Any = client.messages.create
+        told = create(model=model, max_tokens=99, messages=MESSAGES, tools=tools, stream=True)
+        deltas = [event.delta for event in told if event.type == "content_block_delta"]
+    return [arguments, "".join(getattr(delta, "partial_json", "") for delta in deltas)]
+
+
 def _by_path(proxy: Proxy) -> int:
     url = f"{proxy.base_url}/openai/deployments/kimi/chat/completions"
     headers = {"Authorization": f"Bearer {MASTER_KEY}"}
@@ -170,6 +186,7 @@ def _everyday(proxy: Proxy) -> dict[str, object]:
         "torn": _calls(proxy, "torn", stream=True),
         "poor": _calls(proxy, "poor"),
         "poor, streamed": _calls(proxy, "poor", stream=True),
+        "poor, events": _arguments(proxy, "poor"),
         "unknown": _calls(proxy, "nobody"),
         "suffixed": _calls(proxy, "nobody:floor"),
     }

@@ -14,6 +14,8 @@ from exacto_plugin.core.rescue import Judgement
 from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.request_state import RequestState
+from exacto_plugin.litellm_hooks.rescue import Asked
+from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue_streams import HeldStream
 
 from .asgi import run
@@ -49,7 +51,7 @@ class _Rescue:
         """Bad whenever there is a call."""
         return Judgement(outcome=Outcome.INVALID_JSON if answer_of({}, built).calls else None)
 
-    async def better(self, *_asked: Any) -> Any:
+    async def better(self, *_asked: Any, **_how: Any) -> Any:
         """The other answer."""
         return whole(self._better) if self._better is not None else None
 
@@ -65,7 +67,9 @@ def test_a_held_stream_says_all_of_one_answer(sent: Said, other: Said | None, da
     before = [chunk.model_dump_json() for chunk in chunks]
     rescue: Any = _Rescue(other)
     attempt: Any = MagicMock(judged=None, cost=None)
-    held = HeldStream(_Stream(chunks), rescue, RequestState(attempts=[attempt]), attempt, None)  # type: ignore[arg-type]
+    stream = _Stream(chunks)
+    asked: Any = Asked(None, {}, stream.logging_obj)  # type: ignore[arg-type]
+    held = HeldStream(stream, ChatHolding(stream), rescue, RequestState(attempts=[attempt]), attempt, asked)
 
     async def read() -> list[Any]:
         return [piece async for piece in held]

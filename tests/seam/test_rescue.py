@@ -11,6 +11,8 @@ from exacto_plugin.core.rescue import Judgement
 from exacto_plugin.litellm_hooks.answers import has_text
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request_state import RequestState
+from exacto_plugin.litellm_hooks.rescue import Asked
+from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue_streams import HeldStream
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.second_ask import second_ask
@@ -88,7 +90,8 @@ async def test_text_flows_while_a_call_is_held() -> None:
     state = RequestState(attempts=[])
     callback = ExactoCallback(Runtime(Settings.model_validate({"rescue": {"enabled": True}})))
     attempt: Any = type("Attempt", (), {"judged": Judgement()})()
-    held = HeldStream(stream, callback.rescue, state, attempt, None)  # type: ignore[arg-type]
+    asked: Any = Asked(None, {}, stream.logging_obj)  # type: ignore[arg-type]
+    held = HeldStream(stream, ChatHolding(stream), callback.rescue, state, attempt, asked)
     seen = [
         (delta.content or "", bool(getattr(delta, "tool_calls", None)), chunk.choices[0].finish_reason)
         async for chunk in held

@@ -1,0 +1,95 @@
+"""Streams of chat completions, as rescue holds them: chunks with deltas. Text always flows, before and after a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import litellm
+from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
+
+from exacto_plugin.litellm_hooks.rescue_streams import Holding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CALLED: Final = frozenset({"tool_calls", "function_call"})
+_OF_CALL: Final = ("tool_calls", "function_call")
+
+
+class ChatHolding(Holding):
+    """The chunks of one answer.
+
+    Args:
+        stream: LiteLLM's, which keeps all chunks that it gave.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def sift(self, chunk: Any) -> list[Any]:
+        """What is sent of a chunk now; a chunk with text and a call is cut in two."""
+        now, later = self._parted(chunk)
+        if later is not None:
+            self.kept.append(later)
+            self.ended = any(choice.finish_reason for choice in later.choices)
+        return [] if now is None else [now]
+
+    def _parted(self, chunk: Any) -> tuple[Any, Any]:
+        """What of a chunk is sent now, and what waits."""
+        deltas = [choice.delta for choice in chunk.choices]
+        calls = any(getattr(delta, name, None) for delta in deltas for name in _OF_CALL)
+        ends = not chunk.choices or any(choice.finish_reason for choice in chunk.choices)
+        says = any(getattr(delta, "content", None) for delta in deltas)
+        if not calls and not (ends and (self.kept or any(c.finish_reason in _CALLED for c in chunk.choices))):
+            self.said = self.said or says
+            return chunk, None
+        if not says:
+            return None, chunk
+        self.said = True
+        return _without(chunk, calls=True), _without(chunk, calls=False)
+
+    def answer(self) -> Any:
+        """The call and the end; the text was sent."""
+        return litellm.stream_chunk_builder(chunks=list(self.kept))
+
+    def priced(self) -> Any:
+        """All of the answer."""
+        return litellm.stream_chunk_builder(chunks=list(self._stream.chunks), logging_obj=self._stream.logging_obj)
+
+    def instead(self, answer: Any) -> list[Any]:
+        """Further chunks of the same stream: what each choice says and calls, how it ended, the usage if it is due."""
+        like = self.kept[0]
+        pieces = []
+        for choice in answer.choices:
+            message = choice.message
+            calls = [{**call.model_dump(), "index": number} for number, call in enumerate(message.tool_calls or ())]
+            legacy = message.function_call.model_dump() if getattr(message, "function_call", None) else None
+            content = None if self.said else message.content
+            delta = Delta(content=content, tool_calls=calls or None, function_call=legacy)
+            ending = StreamingChoices(index=choice.index, delta=Delta(), finish_reason=choice.finish_reason)
+            pieces += [_piece(like, StreamingChoices(index=choice.index, delta=delta)), _piece(like, ending)]
+        return pieces + _counted(self.kept, answer)
+
+
+def _counted(kept: Sequence[Any], answer: Any) -> list[Any]:
+    """The last chunk with nothing but the usage, if the stream has one, with that of ``answer``."""
+    counted = [chunk for chunk in kept if getattr(chunk, "usage", None) is not None]
+    return [chunk.model_copy(update={"usage": answer.usage}) for chunk in counted[-1:] if not chunk.choices]
+
+
+def _without(chunk: Any, *, calls: bool) -> Any:
+    """A copy of a chunk that carries both text and a call, without the call and the finish, or without the text."""
+    copy = chunk.model_copy(deep=True)
+    for choice in copy.choices:
+        if calls:
+            choice.finish_reason = None
+        for name in _OF_CALL if calls else ("content",):
+            setattr(choice.delta, name, None)
+    return copy
+
+
+def _piece(like: Any, choice: StreamingChoices) -> ModelResponseStream:
+    piece = ModelResponseStream(id=like.id, created=like.created, model=like.model, choices=[choice])
+    piece._hidden_params = like._hidden_params
+    return piece

@@ -1,0 +1,149 @@
+"""Streams of the Responses API, as rescue holds them: numbered events about numbered items.
+
+Items that the client knows of go on; from the first call on, new items and the end of the response wait, so that the
+numbers stay in order whatever takes the call's place. What comes first and says nothing yet (``response.created``)
+waits for the first event that does: with nothing sent, all of the response is the other deployment's, its id included.
+Otherwise ``response.completed`` brings the other one's id, by which it can be continued where its call is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from litellm.types.llms.openai import BaseLiteLLMOpenAIResponseObject, GenericEvent
+
+from exacto_plugin.litellm_hooks.rescue_streams import Holding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_BEGINS: Final = frozenset({"response.created", "response.in_progress", "response.queued"})
+_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+_CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
+"""Items that the client has to answer, and what of them comes in pieces."""
+_SAID: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
+
+
+class ResponsesHolding(Holding):
+    """The events of one response."""
+
+    def __init__(self, _stream: Any = None) -> None:
+        super().__init__()
+        self._begun: list[Any] = []
+        """The first events, as long as nothing followed them."""
+        self._opened: list[Any] = []
+        """The same for good."""
+        self._known: dict[int, Any] = {}
+        """Items that the client knows of, by number, as they were told last."""
+        self._calls = False
+        self._end: Any = None
+        self._sent = 0
+
+    def sift(self, chunk: Any) -> list[Any]:
+        """What is sent because of one event, numbered as the client gets them."""
+        kind = str(getattr(chunk.type, "value", chunk.type))
+        if kind in _BEGINS and not self._sent:
+            self._begun.append(chunk)
+            self._opened.append(chunk)
+            return []
+        if self._waits(chunk, kind):
+            self.kept.append(chunk)
+            return []
+        now, self._begun = [*self._begun, chunk], []
+        return [self._numbered(event) for event in now]
+
+    def as_it_came(self) -> list[Any]:
+        """What waits, in its order."""
+        return [self._numbered(event) for event in (*self._begun, *self.kept)]
+
+    def opening(self) -> list[Any]:
+        """The first events, as long as nothing followed them."""
+        return self._begun
+
+    def _waits(self, event: Any, kind: str) -> bool:
+        """Take note of an event, and tell whether it has to wait."""
+        number = getattr(event, "output_index", None)
+        if isinstance(number, int):
+            item = getattr(event, "item", None)
+            self._calls = self._calls or _field(item, "type") in _CALLS
+            if self._calls and number not in self._known:
+                return True
+            self._known[number] = item or self._known.get(number)
+            self.said = self.said or (kind in _SAID and bool(event.delta))
+            self.sealed = self.sealed or bool(_field(item, "encrypted_content"))
+            return False
+        if kind in _ENDS and self._calls:
+            self._end = event
+            self.ended = kind != "error"
+            return True
+        return False
+
+    def answer(self) -> Any:
+        """The response, as its last event tells it."""
+        return self._end.response
+
+    def instead(self, answer: Any) -> list[Any]:
+        """The items of the other response after those that the client knows of, and its end."""
+        items = [_payload(item) for item in answer.output or ()]
+        items = [item for item in items if not (self.said and item.get("type") == "message")]
+        known = [self._known[number] for number in sorted(self._known)]
+        whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
+        started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
+        opened = [] if self._sent else [event.model_copy(update={"response": started}) for event in self._opened]
+        told = [event for place, item in enumerate(items, len(known)) for event in _item_events(place, item)]
+        return [self._numbered(event) for event in (*opened, *told, self._end.model_copy(update={"response": whole}))]
+
+    def _numbered(self, event: Any) -> Any:
+        """``event`` with the number at which the client gets it, where events are numbered."""
+        number, self._sent = self._sent, self._sent + 1
+        told = getattr(event, "sequence_number", None)
+        return event if told is None or told == number else event.model_copy(update={"sequence_number": number})
+
+
+def _item_events(number: int, item: Mapping[str, Any]) -> Iterator[Any]:
+    """A whole item as the events of a stream; a kind without pieces that anybody needs comes at once."""
+    kind, name = item.get("type"), item.get("id")
+    where = {"output_index": number, "item_id": name}
+    begun, pieces = {**item, "status": "in_progress"} if "status" in item else dict(item), []
+    if kind in _CALLS:
+        field = _CALLS[str(kind)]
+        event = f"response.{'function_call_arguments' if field == 'arguments' else 'custom_tool_call_input'}"
+        begun[field], text = "", str(item.get(field) or "")
+        pieces = [_event(f"{event}.delta", **where, delta=text), _event(f"{event}.done", **where, **{field: text})]
+    elif kind == "message":
+        begun["content"] = []
+        pieces = [
+            event for place, part in enumerate(item.get("content") or ()) for event in _part_events(where, place, part)
+        ]
+    yield _event("response.output_item.added", output_index=number, item=_item(begun))
+    yield from pieces
+    yield _event("response.output_item.done", output_index=number, item=_item(item))
+
+
+def _part_events(where: Mapping[str, Any], place: int, part: Mapping[str, Any]) -> Iterator[Any]:
+    """A part of a message; the pieces of text, and of a refusal, in one."""
+    there = {**where, "content_index": place}
+    field = {"output_text": "text", "refusal": "refusal"}.get(str(part.get("type")), "")
+    yield _event("response.content_part.added", **there, part=_item({**part, field: ""} if field else part))
+    if field:
+        event = "response.output_text" if field == "text" else "response.refusal"
+        yield _event(f"{event}.delta", **there, delta=part[field], logprobs=[])
+        yield _event(f"{event}.done", **there, **{field: part[field]}, logprobs=[])
+    yield _event("response.content_part.done", **there, part=_item(part))
+
+
+def _event(kind: str, **fields: Any) -> GenericEvent:
+    return GenericEvent.model_validate({"type": kind, "sequence_number": -1, **fields})
+
+
+def _item(payload: Mapping[str, Any]) -> BaseLiteLLMOpenAIResponseObject:
+    return BaseLiteLLMOpenAIResponseObject(**payload)
+
+
+def _payload(item: Any) -> dict[str, Any]:
+    """An item of a response as plain data."""
+    return dict(item) if isinstance(item, dict) else item.model_dump(exclude_none=True)
+
+
+def _field(item: Any, name: str) -> Any:
+    return item.get(name) if isinstance(item, dict) else getattr(item, name, None)
