@@ -1,0 +1,1 @@
+"""Several processes with one opinion: what they tell each other and who judges for all."""

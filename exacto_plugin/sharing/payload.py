@@ -1,0 +1,124 @@
+"""Batches, publications and saved states as text, so that two neighbouring versions understand each other.
+
+Integers stay integers, names are written once. What a newer version adds is ignored by an older one: further fields,
+counters and cells that it does not know. A change that older versions could not ignore gets new keys in the exchange
+(``LAYOUT``), so that the two do not meet. Must not talk to an exchange.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from exacto_plugin.core.deltas import Delta
+from exacto_plugin.core.plain import UnknownError, snapshot_of, snapshot_plain
+from exacto_plugin.sharing.exchange import Batch, ExchangeError, Publication
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAYOUT = 1
+"""The number of the layout of everything that is shared; part of every key."""
+
+_FASTEST = 1
+"""zlib's level: names repeat, so that a higher one saves little."""
+
+
+def pack(plain: object) -> str:
+    """Plain data as compact text; it survives clients that decode what they read."""
+    return binascii.b2a_base64(zlib.compress(orjson.dumps(plain), _FASTEST), newline=False).decode()
+
+
+def unpack(text: str | bytes) -> Any:
+    """What ``pack`` was given.
+
+    Raises:
+        ExchangeError: it is something else.
+    """
+    try:
+        return orjson.loads(zlib.decompress(binascii.a2b_base64(text)))
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise ExchangeError("what lies in the exchange cannot be read") from error
+
+
+def pack_batch(batch: Batch) -> str:
+    """A batch as text."""
+    names: dict[str, int] = {}
+    rows = [
+        [
+            names.setdefault(delta.model_group, len(names)),
+            names.setdefault(delta.deployment, len(names)),
+            delta.minute,
+            [number for pair in delta.counts.items() for number in pair],
+            [number for pair in delta.cells.items() for number in pair],
+        ]
+        for delta in batch.deltas
+    ]
+    return pack({"worker": batch.worker, "sequence": batch.sequence, "names": list(names), "rows": rows})
+
+
+def unpack_batch(text: str | bytes) -> Batch:
+    """The batch that ``pack_batch`` was given.
+
+    Raises:
+        ExchangeError: it is something else.
+    """
+    plain = unpack(text)
+    try:
+        names = plain["names"]
+        deltas = [
+            Delta(names[group], names[deployment], minute, _pairs(counts), _pairs(cells))
+            for group, deployment, minute, counts, cells, *_ in plain["rows"]
+        ]
+        return Batch(str(plain["worker"]), int(plain["sequence"]), deltas)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ExchangeError("a batch in the exchange cannot be read") from error
+
+
+def _pairs(numbers: list[int]) -> Mapping[int, int]:
+    return dict(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def pack_publication(publication: Publication) -> str:
+    """A publication as text."""
+    return pack(
+        {
+            "snapshot": snapshot_plain(publication.snapshot),
+            "remembered": publication.remembered,
+            "workers": publication.workers,
+        }
+    )
+
+
+def unpack_publication(text: str | bytes) -> Publication:
+    """The publication that ``pack_publication`` was given.
+
+    Raises:
+        ExchangeError: it is something else.
+    """
+    plain = unpack(text)
+    try:
+        snapshot = snapshot_of(plain["snapshot"])
+        return Publication(snapshot, plain["remembered"], tuple(plain.get("workers", ())))
+    except (KeyError, TypeError, UnknownError) as error:
+        raise ExchangeError("the published result cannot be read") from error
+
+
+def pack_windows(windows: Mapping[str, bytes]) -> str:
+    """What ``Engine.dump_windows`` gives, as text."""
+    return pack({name: binascii.b2a_base64(dump, newline=False).decode() for name, dump in windows.items()})
+
+
+def unpack_windows(text: str | bytes) -> dict[str, bytes]:
+    """What ``pack_windows`` was given.
+
+    Raises:
+        ExchangeError: it is something else.
+    """
+    try:
+        return {str(name): binascii.a2b_base64(dump) for name, dump in unpack(text).items()}
+    except (AttributeError, TypeError, binascii.Error) as error:
+        raise ExchangeError("a saved state cannot be read") from error

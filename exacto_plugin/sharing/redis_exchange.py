@@ -1,0 +1,188 @@
+"""Redis as the place that processes share; the server may be slow, away, emptied or replaced at any time.
+
+Each worker asks once per push, in one script; the leader a few times more. All keys end by themselves when nobody
+needs them any more. Nothing here is near a request. Must not decide anything that ``replica`` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.sharing import redis_scripts
+from exacto_plugin.sharing.exchange import Batch, Census, ExchangeError, Lease, LostLeaseError, Pulled, Receipt, State
+from exacto_plugin.sharing.payload import (
+    pack,
+    pack_batch,
+    pack_publication,
+    pack_windows,
+    unpack,
+    unpack_batch,
+    unpack_publication,
+    unpack_windows,
+)
+from exacto_plugin.sharing.redis_link import told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from exacto_plugin.sharing.exchange import Claim, Publication, Push
+    from exacto_plugin.sharing.redis_link import Argument, RedisLink
+
+BUDGET_S = 1.0
+"""Seconds that one call may take; no request waits for any."""
+
+LARGE_BUDGET_S = 10.0
+"""The same for what may be megabytes: a publication, a part of a state."""
+
+LEASE_S = 10.0
+"""Seconds without a renewal after which somebody else may lead: five pushes."""
+
+KEEP_S = 72 * 3600
+"""Seconds after which unused keys end: what the longest window retains."""
+
+OLDEST_S = 6 * 3600
+"""Seconds that batches are kept at most when nobody saves a state."""
+
+PAGE = 200
+"""Batches that are read at once."""
+
+_STATE_PAGE = 20
+"""Model groups of a state that are written or read at once."""
+
+_META = ""
+"""The field of a state that is no model group's."""
+
+
+class RedisExchange:
+    """An exchange in Redis.
+
+    Args:
+        link: the way there.
+        push_s: seconds between two pushes of a worker.
+        lease_s: seconds that a lease holds without being renewed.
+    """
+
+    name = "redis"
+
+    def __init__(self, link: RedisLink, push_s: float, lease_s: float = LEASE_S) -> None:
+        self._link = link
+        self._lease_s = lease_s
+        self._grace_s = min(2 * push_s, lease_s)
+        self._absent_s = max(5.0, 3 * push_s)
+        self._worker = ""
+
+    async def push(self, push: Push) -> Receipt:
+        """Leave a batch and a sign of life."""
+        self._worker = push.worker
+        keys = ("head", "batches", f"held:{push.worker}", "workers", "watched")
+        sequence = 0 if push.batch is None else push.batch.sequence
+        payload = "" if push.batch is None else pack_batch(push.batch)
+        arguments: list[Argument] = [push.worker, push.previous, sequence, payload, KEEP_S, OLDEST_S, self._absent_s]
+        arguments += push.watched
+        answer = await self._link.script(redis_scripts.PUSH, keys, *arguments, budget_s=BUDGET_S)
+        accepted, held, place, saved, leader, publication = answer
+        return Receipt(bool(accepted), int(held), int(place), int(saved), told(leader), told(publication))
+
+    async def claim(self, claim: Claim) -> Lease | None:
+        """Get or renew the lease."""
+        mine = (claim.worker, claim.token, claim.beat, int(claim.prepared))
+        limits = (self._lease_s, self._grace_s, KEEP_S)
+        answer = await self._link.script(redis_scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
+        return None if answer is None else Lease(int(answer[0]), int(answer[1]), lost=bool(answer[2]))
+
+    async def pull(self, position: int) -> Pulled:
+        """Everybody's batches from a position on; those that this version cannot read are left out."""
+        key = self._link.key("batches")
+
+        async def page(client: Any) -> Any:
+            return await client.zrangebyscore(key, position, "+inf", start=0, num=PAGE, withscores=True)
+
+        found = await self._link.within(LARGE_BUDGET_S, page)
+        batches: list[Batch] = []
+        for payload, place in found:
+            position = int(place) + 1
+            try:
+                batches.append(unpack_batch(payload))
+            except ExchangeError:
+                continue
+            await asyncio.sleep(0)
+        return Pulled(batches, position, len(found) == PAGE)
+
+    async def census(self) -> Census:
+        """Who takes part."""
+        keys = ("workers", "watched")
+        workers, watched = await self._link.script(redis_scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
+        return Census(tuple(sorted(map(told, workers))), tuple(sorted(map(told, watched))))
+
+    async def publish(self, lease: Lease, publication: Publication) -> None:
+        """Put a result in force for everybody."""
+        payload = await asyncio.to_thread(pack_publication, publication)
+        arguments = (lease.token, publication.snapshot.id, payload, KEEP_S)
+        keys = ("head", "publication")
+        if not await self._link.script(redis_scripts.PUBLISH, keys, *arguments, budget_s=LARGE_BUDGET_S):
+            raise LostLeaseError("another worker leads")
+
+    async def latest(self) -> Publication | None:
+        """The result in force."""
+        key = self._link.key("publication")
+        found = await self._link.within(LARGE_BUDGET_S, lambda client: client.get(key))
+        return None if found is None else await asyncio.to_thread(unpack_publication, found)
+
+    async def save(self, lease: Lease, state: State) -> None:
+        """Replace the saved state: written beside the old one, in parts, and then put in its place."""
+        new = f"state:{lease.token}:{lease.beat}"
+        meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
+        page = {_META: await asyncio.to_thread(pack, meta)}
+        for model_group, windows in state.windows:
+            page[model_group] = pack_windows(windows)
+            if len(page) >= _STATE_PAGE:
+                await self._write(new, page)
+                page = {}
+            await asyncio.sleep(0)
+        if page:
+            await self._write(new, page)
+        keys, arguments = ("head", "batches", new, "state"), (lease.token, state.position, KEEP_S)
+        if not await self._link.script(redis_scripts.SAVE, keys, *arguments, budget_s=LARGE_BUDGET_S):
+            raise LostLeaseError("another worker leads")
+
+    async def _write(self, name: str, page: Mapping[str, str]) -> None:
+        key = self._link.key(name)
+
+        async def write(client: Any) -> None:
+            await client.hset(key, mapping=page)
+            await client.expire(key, KEEP_S)
+
+        await self._link.within(LARGE_BUDGET_S, write)
+
+    async def load(self) -> State | None:
+        """The saved state; None without one."""
+        key = self._link.key("state")
+        names = await self._link.within(LARGE_BUDGET_S, lambda client: client.hkeys(key))
+        groups = sorted(name for name in map(told, names) if name != _META)
+        meta = await self._link.within(LARGE_BUDGET_S, lambda client: client.hget(key, _META))
+        if meta is None:
+            return None
+        plain = await asyncio.to_thread(unpack, meta)
+        windows: list[tuple[str, Mapping[str, bytes]]] = []
+        for first in range(0, len(groups), _STATE_PAGE):
+            windows += await self._read(key, groups[first : first + _STATE_PAGE])
+        try:
+            return State(int(plain["position"]), plain["read"], plain["remembered"], windows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExchangeError("the saved state cannot be read") from error
+
+    async def _read(self, key: str, groups: Sequence[str]) -> list[tuple[str, Mapping[str, bytes]]]:
+        async def read(client: Any) -> Any:
+            return await client.hmget(key, list(groups))
+
+        found = await self._link.within(LARGE_BUDGET_S, read)
+        return [(group, unpack_windows(text)) for group, text in zip(groups, found, strict=True) if text is not None]
+
+    async def aclose(self) -> None:
+        """Give up the lease if it is ours, and close the connection if it is."""
+        try:
+            keys = ("head", "workers")
+            await self._link.script(redis_scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
+        finally:
+            await self._link.aclose()

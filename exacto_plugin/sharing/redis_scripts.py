@@ -1,0 +1,133 @@
+"""What Redis does in one step, as Lua: each script is atomic, and time is Redis' own.
+
+All keys of an installation carry one hash tag, so that a cluster keeps them on one node. ``head`` holds who leads
+(``leader``, ``token``, ``beat``, ``until``), ``place`` (the last one given), ``saved`` and ``state`` (where the saved
+state is and how far it reaches), ``publication`` (its id) and ``vacant`` (since when nobody led). Times and places are
+microseconds since the epoch, which Lua's numbers hold exactly and must be told to write out.
+"""
+
+from __future__ import annotations
+
+_NOW = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function text(number) return string.format('%.0f', number) end
+"""
+
+PUSH = (
+    _NOW
+    + """
+local head, batches, held_key, workers, watched = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local worker, previous, sequence, payload = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local keep_s, oldest_s, absent_s = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local known = redis.call('HMGET', held_key, 'sequence', 'place')
+local held, place = tonumber(known[1]) or 0, known[2] or '0'
+local accepted = 1
+if sequence == 0 then
+  if held ~= previous then accepted = 0 end
+elseif held ~= sequence then
+  if held ~= previous then
+    accepted = 0
+  else
+    local last = tonumber(redis.call('HGET', head, 'place')) or 0
+    place = text(math.max(now, last + 1))
+    redis.call('HSET', head, 'place', place)
+    redis.call('ZADD', batches, place, payload)
+    redis.call('HSET', held_key, 'sequence', sequence, 'place', place)
+    held = sequence
+  end
+end
+redis.call('ZREMRANGEBYSCORE', batches, '-inf', text(now - oldest_s * 1000000))
+redis.call('ZADD', workers, text(now), worker)
+redis.call('ZREMRANGEBYSCORE', workers, '-inf', text(now - absent_s * 1000000))
+for number = 8, #ARGV do redis.call('ZADD', watched, text(now), ARGV[number]) end
+redis.call('ZREMRANGEBYSCORE', watched, '-inf', text(now - absent_s * 1000000))
+for number = 1, 5 do redis.call('EXPIRE', KEYS[number], keep_s) end
+local now_held = redis.call('HMGET', head, 'leader', 'until', 'saved', 'publication')
+local leader = now_held[1] or ''
+if (tonumber(now_held[2]) or 0) <= now then leader = '' end
+return {accepted, held, place, now_held[3] or '0', leader, now_held[4] or ''}
+"""
+)
+"""Take a batch if it follows the last one of its worker, and a sign of life.
+
+KEYS: head, batches, held:WORKER, workers, watched. ARGV: worker, previous, sequence (0: no batch), payload, seconds
+until keys expire, seconds that batches are kept at most, seconds after which a worker is gone, watched groups.
+Returns {accepted, held, place, saved, leader, publication}.
+"""
+
+CLAIM = (
+    _NOW
+    + """
+local head = KEYS[1]
+local worker, my_token, my_beat, prepared = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local lease_s, grace_s, keep_s = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local held = redis.call('HMGET', head, 'token', 'beat', 'leader', 'until', 'vacant')
+local token, beat, leader = tonumber(held[1]) or 0, tonumber(held[2]) or 0, held[3] or ''
+local taken = leader ~= '' and (tonumber(held[4]) or 0) > now
+local lost = my_token > token or (my_token == token and my_token > 0 and leader == worker and beat < my_beat)
+if taken and leader ~= worker and not lost then return nil end
+if token == 0 and not prepared then
+  local vacant = tonumber(held[5])
+  if not vacant then
+    redis.call('HSET', head, 'vacant', text(now))
+    redis.call('EXPIRE', head, keep_s)
+    return nil
+  end
+  if now - vacant < grace_s * 1000000 then return nil end
+end
+local mine = leader == worker and token == my_token and token > 0
+if lost then token = my_token + 1 elseif not mine then token = token + 1 end
+beat = math.max(beat, my_beat) + 1
+redis.call('HSET', head, 'token', text(token), 'beat', text(beat), 'leader', worker,
+           'until', text(now + lease_s * 1000000))
+redis.call('EXPIRE', head, keep_s)
+return {text(token), text(beat), lost and 1 or 0}
+"""
+)
+"""Give or renew the lease.
+
+KEYS: head. ARGV: worker, token, beat, prepared, seconds of a lease, seconds that others may come first, seconds until
+keys expire. Returns {token, beat, lost}, or nil.
+"""
+
+PUBLISH = """
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+redis.call('HSET', KEYS[1], 'publication', ARGV[2])
+return 1
+"""
+"""Put a result in force. KEYS: head, publication. ARGV: token, id, payload, seconds until keys expire."""
+
+SAVE = """
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
+  redis.call('UNLINK', KEYS[3])
+  return 0
+end
+redis.call('UNLINK', KEYS[4])
+redis.call('RENAME', KEYS[3], KEYS[4])
+redis.call('EXPIRE', KEYS[4], ARGV[3])
+redis.call('HSET', KEYS[1], 'saved', ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[2])
+return 1
+"""
+"""Put a saved state in force and let go of what is part of it.
+
+KEYS: head, batches, the new state, the state. ARGV: token, position, seconds until keys expire.
+"""
+
+CENSUS = (
+    _NOW
+    + """
+local since = text(now - tonumber(ARGV[1]) * 1000000)
+return {redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf'), redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf')}
+"""
+)
+"""Who is there. KEYS: workers, watched. ARGV: seconds."""
+
+LEAVE = """
+if redis.call('HGET', KEYS[1], 'leader') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', '0') end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+"""
+"""Give up the lease. KEYS: head, workers. ARGV: worker."""

@@ -1,0 +1,297 @@
+"""One process among several: when it pushes, leads, reads, judges for all, publishes, adopts, or judges alone.
+
+Time, exchange and everything that happens in the process are given, so that this is a state machine and nothing else.
+Must not be waited for by a request: it runs beside them, once every few seconds.
+
+The leader keeps a common engine, with everybody's samples; the engine that serves requests holds what this process
+saw, which is what it judges from while the exchange is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from exacto_plugin.core.held import HeldError
+from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State
+from exacto_plugin.sharing.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from exacto_plugin.core.deltas import Delta
+    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.sharing.exchange import Batch, Exchange, Lease, Receipt, Remembered
+
+PUSH_S = 2.0
+"""Seconds between two signs of life; what a killed process takes with it, and what the leader's view lags behind."""
+
+SAVE_S = 60.0
+"""Seconds between two saved states, at least; batches lie in the exchange until they are part of one."""
+
+_SAVING_SHARE = 0.05
+"""Part of the leader's time that saving may take; a large installation saves less often."""
+
+_CATCH_UP = 100
+"""Batches that one step sends at most, after the exchange was away."""
+
+_WORKERS = 20_000
+"""Workers whose last batch is remembered at most, the longest silent ones go first."""
+
+
+class Role(StrEnum):
+    """Who judges."""
+
+    LEADER = "leader"
+    """This process, for everybody."""
+    FOLLOWER = "follower"
+    """Another process; this one takes over what it says."""
+    LOCAL = "local"
+    """Every process for itself, until the exchange is back or somebody leads again."""
+
+
+class Pace(NamedTuple):
+    """How often what happens."""
+
+    recompute_s: float
+    push_s: float = PUSH_S
+    save_s: float = SAVE_S
+
+    @property
+    def patience_s(self) -> float:
+        """How long a result may be overdue before a process judges alone."""
+        return max(3 * self.push_s, 0.1 * self.recompute_s)
+
+
+def pace(recompute_s: float) -> Pace:
+    """The pace for an interval of recomputes: at least one push in each."""
+    return Pace(recompute_s, min(PUSH_S, recompute_s))
+
+
+class Host(Protocol):
+    """The process around a replica."""
+
+    def take(self) -> Sequence[Delta]:
+        """What was recorded since it was last asked."""
+        ...
+
+    def watched(self) -> tuple[str, ...]:
+        """Model groups whose percentiles were asked for lately."""
+        ...
+
+    def common(self) -> Engine:
+        """A new engine for everybody's samples, under the rule in force."""
+        ...
+
+    async def judge(self, common: Engine, now: float) -> bool:
+        """Recompute the common engine for the deployments that are served now; False when it came to nothing."""
+        ...
+
+    async def judge_alone(self, now: float) -> None:
+        """Recompute from what this process saw and put the result in force here."""
+        ...
+
+    async def adopt(self, publication: Publication) -> None:
+        """Put a published result in force here."""
+        ...
+
+    async def announce(self, common: Engine) -> None:
+        """This process published the common engine's result: tell people, and write it down, once for everybody."""
+        ...
+
+    def away(self, error: ExchangeError) -> None:
+        """The exchange could not be asked."""
+        ...
+
+
+class Replica:
+    """One process among several. Belongs to one event loop.
+
+    Args:
+        worker: a name of the process that no other one ever has.
+        exchange: what is shared.
+        host: the process.
+        pace: how often what happens.
+        now: UTC seconds.
+    """
+
+    def __init__(self, worker: str, exchange: Exchange, host: Host, pace: Pace, now: float) -> None:
+        self.worker = worker
+        self.exchange = exchange
+        self.pace = pace
+        self.role = Role.FOLLOWER
+        self.heard_at: float | None = None
+        """When the exchange last answered, UTC seconds; None before."""
+        self.leader = ""
+        """Whose lease held then."""
+        self.workers = 1
+        """Who shares the budgets of the result in force."""
+        self._host = host
+        self._outbox = Outbox(worker, host.take)
+        self._judged_at = now
+        self._known = ""
+        self._lease: Lease | None = None
+        self._common: Engine | None = None
+        self._position = 0
+        self._read: dict[str, int] = {}
+        self._unpublished: Publication | None = None
+        self._published: Publication | None = None
+        self._save_at = 0.0
+
+    async def step(self, now: float) -> None:
+        """Do what is due at ``now``; an exchange that is away costs its time limit and nothing else."""
+        try:
+            receipt = await self._push()
+            self.heard_at, self.leader = now, receipt.leader
+            if not (await self._lead(now) if self._may_lead(receipt) else self._resign()):
+                await self._follow(receipt, now)
+        except LostLeaseError as error:
+            self._resign()
+            self._host.away(error)
+        except ExchangeError as error:
+            self._host.away(error)
+        if now - self._judged_at >= self.pace.recompute_s + self.pace.patience_s:
+            self.role = Role.LOCAL
+            await self._host.judge_alone(now)
+            # The next one an interval from now, in case the exchange stays away.
+            self._judged_at = now - self.pace.patience_s
+
+    async def aclose(self) -> None:
+        """Leave: what was recorded since the last push is sent if the exchange answers, the lease given up."""
+        try:
+            await self._push()
+        except ExchangeError as error:
+            self._host.away(error)
+        self._resign()
+        await self.exchange.aclose()
+
+    async def _push(self) -> Receipt:
+        watched = self._host.watched()
+        for _ in range(_CATCH_UP):
+            push = self._outbox.next(watched)
+            receipt = await self.exchange.push(push)
+            self._outbox.settle(push, receipt)
+            if receipt.accepted and not self._outbox.in_flight:
+                break
+        return receipt
+
+    # --- following -------------------------------------------------------------------------------------------------
+
+    async def _follow(self, receipt: Receipt, now: float) -> None:
+        if receipt.publication in ("", self._known):
+            return
+        publication = await self.exchange.latest()
+        if publication is not None and publication.snapshot.id != self._known:
+            await self._adopt(publication, now)
+            self.role = Role.FOLLOWER
+
+    async def _adopt(self, publication: Publication, now: float) -> None:
+        await self._host.adopt(publication)
+        self._published, self._known = publication, publication.snapshot.id
+        self._judged_at = now
+        self.workers = max(1, len(publication.workers))
+
+    # --- leading ---------------------------------------------------------------------------------------------------
+
+    def _may_lead(self, receipt: Receipt) -> bool:
+        return self._lease is not None or receipt.leader in ("", self.worker)
+
+    def _resign(self) -> bool:
+        if self._lease is not None:
+            self.role = Role.FOLLOWER
+        self._lease = self._common = self._unpublished = None
+        return False
+
+    async def _lead(self, now: float) -> bool:
+        """Get or renew the lease, read on, and judge when it is time; False when somebody else leads."""
+        before = self._lease
+        token, beat = (before.token, before.beat) if before is not None else (0, 0)
+        lease = await self.exchange.claim(Claim(self.worker, token, beat, self._common is not None))
+        if lease is None:
+            return self._resign()
+        if lease.lost and self._common is not None:
+            # What was read stays counted, since the same batches are recognised when they are sent again.
+            self._position, self._save_at = 0, 0.0
+            self._unpublished = self._published
+        elif lease.token != token or self._common is None:
+            self._common = None
+            await self._take_over()
+        self._lease, self.leader, self.role = lease, self.worker, Role.LEADER
+        assert self._common is not None
+        await self._read_on(self._common)
+        if now - self._judged_at >= self.pace.recompute_s:
+            await self._judge(self._common, now)
+        if self._unpublished is not None:
+            await self._publish(lease, self._common, self._unpublished, now)
+        if now >= self._save_at:
+            await self._save(lease, self._common, now)
+        return True
+
+    async def _take_over(self) -> None:
+        """Begin where the leader before left off."""
+        common = self._host.common()
+        self._position, self._read, self._save_at = 0, {}, 0.0
+        state = await self.exchange.load()
+        if state is not None:
+            for model_group, windows in state.windows:
+                try:
+                    common.load_windows(model_group, windows)
+                except HeldError as error:
+                    self._host.away(ExchangeError(f"a saved state is left out in part: {error}"))
+                await asyncio.sleep(0)
+            common.load(state.remembered)
+            self._position, self._read = state.position, dict(state.read)
+        elif self._published is not None:
+            common.load(self._published.remembered)
+        self._common = common
+
+    async def _read_on(self, common: Engine) -> None:
+        while True:
+            pulled = await self.exchange.pull(self._position)
+            for batch in pulled.batches:
+                if self._read.get(batch.worker, 0) < batch.sequence:
+                    common.take_in(batch.deltas)
+                    self._note_read(batch)
+                await asyncio.sleep(0)
+            self._position = pulled.position
+            if not pulled.more:
+                return
+
+    def _note_read(self, batch: Batch) -> None:
+        self._read.pop(batch.worker, None)
+        self._read[batch.worker] = batch.sequence
+        if len(self._read) > _WORKERS:
+            del self._read[next(iter(self._read))]
+
+    async def _judge(self, common: Engine, now: float) -> None:
+        census = await self.exchange.census()
+        for model_group in census.watched:
+            common.watch(model_group, now)
+        if await self._host.judge(common, now):
+            self._unpublished = Publication(common.measured, await _remembered(common), census.workers)
+
+    async def _publish(self, lease: Lease, common: Engine, publication: Publication, now: float) -> None:
+        await self.exchange.publish(lease, publication)
+        self._unpublished = None
+        if publication.snapshot.id != self._known:
+            await self._adopt(publication, now)
+            await self._host.announce(common)
+
+    async def _save(self, lease: Lease, common: Engine, now: float) -> None:
+        started = asyncio.get_running_loop().time()
+        groups = common.groups()
+        windows: Iterator[tuple[str, Mapping[str, bytes]]] = ((one, common.dump_windows(one)) for one in groups)
+        remembered = await _remembered(common)
+        await self.exchange.save(lease, State(self._position, dict(self._read), remembered, windows))
+        took_s = asyncio.get_running_loop().time() - started
+        self._save_at = now + max(self.pace.save_s, took_s / _SAVING_SHARE)
+
+
+async def _remembered(engine: Engine) -> Remembered:
+    """What an engine remembers beside its windows, group by group, so that others get their turn."""
+    found: dict[str, Mapping[str, Mapping[str, float | int | str | None]]] = {}
+    for model_group in engine.groups():
+        found.update(engine.dump(model_group))
+        await asyncio.sleep(0)
+    return found
