@@ -24,9 +24,11 @@ from exacto_plugin.litellm_hooks.refusal import told_by
 from exacto_plugin.litellm_hooks.request_metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.rescue import told_of
-from exacto_plugin.litellm_hooks.variants import LISTS, add_variants
+from exacto_plugin.litellm_hooks.variants import LISTS, add_variants, call_it, listed_model
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Send = Callable[[Message], Awaitable[None]]
@@ -89,7 +91,7 @@ class ExactoMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, self._listing(scope, send))
+            await self._app(scope, receive, self._catalogue(scope, send))
             return
         found = path_model(scope["path"])
         if found is None and _MODEL_ROUTE.search(scope["path"]) is None:
@@ -112,14 +114,30 @@ class ExactoMiddleware:
         finally:
             faults.guarded("record", lambda: self._runtime.recorder.ended(state), None)
 
-    def _listing(self, scope: Scope, send: Send) -> Send:
-        """The ``send`` of a list of models, which may be told the variants too."""
-        settings = self._runtime.settings
-        asked = scope["type"] == "http" and scope["method"] == "GET" and settings.expose.variants
-        if not asked or not scope["path"].rstrip("/").endswith(LISTS):
+    def _catalogue(self, scope: Scope, send: Send) -> Send:
+        """The ``send`` of a list of models, which may be told the variants too, or of one suffixed model."""
+        settings, faults = self._runtime.settings, self._runtime.faults
+        if scope["type"] != "http" or scope["method"] != "GET":
             return send
-        suffixes = SORTING_SUFFIXES if settings.client_preferences == "allow" else ("exacto",)
-        return Added(send, lambda answer: add_variants(answer, suffixes), self._runtime.faults, streams=False)
+        suffixes = tuple(SORTING_SUFFIXES) if settings.client_preferences == "allow" else ("exacto",)
+        if scope["path"].rstrip("/").endswith(LISTS):
+            adding = settings.expose.variants
+            return Added(send, lambda answer: add_variants(answer, suffixes), faults, streams=False) if adding else send
+        name = faults.guarded("path", lambda: self._one_model(scope, suffixes), None)
+        return send if name is None else Added(send, partial(call_it, name=name), faults, streams=False)
+
+    def _one_model(self, scope: Scope, suffixes: Collection[str]) -> str | None:
+        """The suffixed name that is looked up; LiteLLM is asked for the model, and so whether one may call it."""
+        router = self._router()
+        found = listed_model(scope["path"], scope.get("root_path", ""))
+        if router is None or found is None or ":" not in found[1]:
+            return None
+        head, name = found
+        slug = split_slug(name, resolver(router))
+        if not slug.suffixes or not set(slug.suffixes) <= set(suffixes):
+            return None
+        _redirect(scope, f"{head}{slug.base}")
+        return name
 
     def _rewrite_path(self, scope: Scope, found: PathModel, state: RequestState) -> None:
         router = self._router()
@@ -128,8 +146,7 @@ class ExactoMiddleware:
         slug = split_slug(found.model, resolver(router))
         if slug.suffixes:
             self._take(scope, state, found.model, slug)
-            scope["path"] = f"{found.head}{slug.base}{found.tail}"
-            scope["raw_path"] = quote(scope["path"], safe=_PLAIN_IN_PATHS).encode()
+            _redirect(scope, f"{found.head}{slug.base}{found.tail}")
 
     def _rewrite(self, scope: Scope, raw: bytes | None, state: RequestState) -> dict[str, Any] | None:
         """Parse once, rewrite when needed, hand the parsed body on; returns the body when it changed."""
@@ -162,6 +179,11 @@ class ExactoMiddleware:
     def _take(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
         state.slug = slug
         scope[CLIENT_MODEL_KEY] = requested
+
+
+def _redirect(scope: Scope, path: str) -> None:
+    scope["path"] = path
+    scope["raw_path"] = quote(path, safe=_PLAIN_IN_PATHS).encode()
 
 
 class _Responder:

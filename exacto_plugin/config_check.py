@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from exacto_plugin.core.filters import matches, passing, providers_of
+from exacto_plugin.core.filters import conflict, matches, providers_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_faults import shown
 from exacto_plugin.settings_source import find_settings, read_config
@@ -154,12 +154,10 @@ def _check_curated(
 
 def _check_filters(settings: Settings, config: Mapping[str, object], report: ConfigReport) -> None:
     for name, candidates in _candidates(config).items():
-        found = passing(settings.filters_of(name), candidates)
-        if found.emptied_by is not None:
-            report.problems.append(
-                f"{name}: no deployment is left by {found.emptied_by.name} ({found.emptied_by.source}), "
-                "so every request is refused"
-            )
+        found = conflict(settings.filters_of(name), candidates)
+        if found:
+            told = " together with ".join(f"{one.name} ({one.source})" for one in found)
+            report.problems.append(f"{name}: no deployment is left by {told}, so every request is refused")
 
 
 def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:

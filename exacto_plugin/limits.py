@@ -5,6 +5,7 @@ Only what is written; what it keeps is :mod:`exacto_plugin.core.filters`' busine
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
@@ -20,8 +21,16 @@ def no_bool(value: object) -> object:
     return value
 
 
+def _word(value: object) -> object:
+    """OpenRouter's list of quantizations is open, but all of them are words."""
+    if isinstance(value, str) and not re.fullmatch(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*", value):
+        raise ValueError("expected a word such as fp8, int4 or unknown")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Text, ...], Field(min_length=1)]
+Quantization = Annotated[str, BeforeValidator(_word)]
 Price = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -51,7 +60,7 @@ class Limits(_Written):
     """Providers or deployment ids that may not be asked."""
     max_price: MaxPrice | None = None
     """Hard caps in USD per million tokens, ``prompt`` and ``completion``; unknown prices count as too high."""
-    quantizations: Names | None = None
+    quantizations: Annotated[tuple[Quantization, ...], Field(min_length=1)] | None = None
     """Allowed quantizations, as deployments declare them in ``model_info.quantization``; ``unknown``: undeclared."""
     data_collection: Literal["allow", "deny"] | None = None
     """``deny``: only deployments that declare ``model_info.data_collection: deny`` (or ``zdr``)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -10,10 +11,12 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.core.blame import Attribution
+from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from exacto_plugin.web.api import api_router, require_admin
+from exacto_plugin.web.views import models_view
 from tests.test_telemetry import NOW, _router
 
 GROUP = "moonshotai/kimi"
@@ -77,7 +80,31 @@ def test_all_model_groups(client: TestClient) -> None:
 def test_a_group_that_nobody_knows(client: TestClient) -> None:
     """Nothing is known of it: 404, and why."""
     answer = client.get("/exacto/api/models/nothing/here")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "no verdicts on 'nothing/here'"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "there is no model group 'nothing/here'"})
+
+
+def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -> None:
+    """Whether nobody asked for it or the first recompute is still to come is told apart from a wrong name."""
+    router = _router(GROUP, "quiet", "new")
+    runtime.follow(lambda: router)
+    told = {name: client.get(f"/exacto/api/models/{name}").json()["detail"] for name in ("quiet", "new")}
+    assert told == {name: f"nobody has asked for {name!r} lately, so it was not judged" for name in told}
+    runtime.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
+    answer = client.get("/exacto/api/models/new")
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "'new' has not been judged yet; it will be at the next recompute, within 300 s"
+
+
+def test_programs_see_what_the_api_shows(client: TestClient, runtime: Runtime) -> None:
+    """The same plain data, before it is JSON and after."""
+    runtime.note_flaws(Attribution((Flaw.DUPLICATE_ID,)), GROUP, Candidate("a", "a", "provider-a"))
+    shown = client.get("/exacto/api/models").json()
+    assert json.loads(json.dumps(models_view(runtime))) == shown
+    assert shown["model_groups"][0]["deployments"][0]["flaws"] == {"duplicate_id": 1}
+    assert "choices" in shown["model_groups"][0]["deployments"][0]
+    assert not [
+        key for key in models_view(runtime)["model_groups"][0]["deployments"][0]["flaws"] if type(key) is not str
+    ]
 
 
 @pytest.mark.parametrize("role", list(LitellmUserRoles))

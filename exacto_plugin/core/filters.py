@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -95,34 +95,31 @@ def reachable(policy: Policy, candidate: Candidate, asked: Collection[str]) -> b
     return policy.allow_fallbacks or bool(policy.order) or not asked or candidate.id in asked
 
 
-class Filtered(NamedTuple):
-    """What hard filters left."""
-
-    kept: list[Candidate]
-    emptied_by: Filter | None
-    """The filter that took the last ones away; None when something is left (or there was nothing to begin with)."""
-    before: tuple[Filter, ...]
-    """Filters that had taken something away before that."""
-
-
 def keeps(filter_: Filter, candidate: Candidate) -> bool:
     """Whether a filter lets a deployment pass."""
     return _KEEPS[filter_.name](filter_.value, candidate)
 
 
-def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> Filtered:
-    """Apply all filters.
+def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those whom every filter lets pass."""
+    return [candidate for candidate in candidates if all(keeps(one, candidate) for one in filters)]
+
+
+def conflict(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tuple[Filter, ...]:
+    """The filters because of which nobody is left: without any single one of them somebody would be.
 
     Args:
-        filters: in the order in which they are told.
+        filters: in the order in which they are told; of several such sets the one with earlier filters is found.
         candidates: who would be asked without them.
+
+    Returns:
+        At least one filter when nobody passes them though there are candidates; none when somebody does.
     """
-    left, before = list(candidates), list["Filter"]()
-    for one in filters:
-        kept = [candidate for candidate in left if keeps(one, candidate)]
-        if left and not kept:
-            return Filtered([], one, tuple(before))
-        if len(kept) < len(left):
-            before.append(one)
-        left = kept
-    return Filtered(left, None, tuple(before))
+    if not candidates or passing(filters, candidates):
+        return ()
+    found = list(filters)
+    for one in reversed(filters):
+        others = [other for other in found if other is not one]
+        if not passing(others, candidates):
+            found = others
+    return tuple(found)

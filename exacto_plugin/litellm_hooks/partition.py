@@ -44,4 +44,4 @@ def _place(runtime: Runtime, router: Any, wishes: ProviderObject, slug: Slug) ->
     policy = policy_of(runtime.settings, group, slug, wishes)
     candidates = [candidate_of(deployment, group) for deployment in runtime.deployments_of(group)]
     filters = [one for one in policy.filters if one.name != "require_parameters"]
-    return best_place(policy, passing(filters, candidates).kept, runtime.engine.snapshot.groups.get(group))
+    return best_place(policy, passing(filters, candidates), runtime.engine.snapshot.groups.get(group))

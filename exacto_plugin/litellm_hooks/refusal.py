@@ -82,7 +82,8 @@ class ExactoRefusedError(litellm.BadRequestError):
     """Raised inside LiteLLM (and to SDK users) when a request is refused on purpose."""
 
     def __init__(self, refusal: Refusal, model: str) -> None:
-        super().__init__(message=refusal.marked, model=model, llm_provider="exacto")
+        # Without a provider, since none was asked: LiteLLM then logs it in a line, as it does its own refusals.
+        super().__init__(message=refusal.marked, model=model, llm_provider="")
         self.refusal = refusal
 
 
@@ -108,22 +109,31 @@ def no_endpoints(
 
 
 def refused_by(
-    filter_: Filter, model_group: str, candidates: Sequence[Candidate], cooling_s: float | None, *, expose: bool
+    filters: Sequence[Filter],
+    model_group: str,
+    candidates: Sequence[Candidate],
+    cooling_s: float | None,
+    *,
+    expose: bool,
 ) -> ExactoRefusedError:
-    """What a request ends with that a hard filter left nobody for.
+    """What a request ends with that hard filters left nobody for.
 
     Args:
-        filter_: the filter that took the last ones away.
+        filters: those that leave nobody together, at least one.
         model_group: the public model name.
         candidates: everybody configured for it.
         cooling_s: as for ``no_endpoints``.
         expose: whether clients may see providers, and so what the operator's own filters say.
     """
     exist = providers_of(candidates) if expose else []
+    constraint = " together with ".join(_told(one, expose=expose) for one in filters)
+    return ExactoRefusedError(no_endpoints(model_group, constraint, None, exist, cooling_s), model_group)
+
+
+def _told(filter_: Filter, *, expose: bool) -> str:
     told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
     constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
-    value = told if expose or not filter_.source else None
-    return ExactoRefusedError(no_endpoints(model_group, constraint, value, exist, cooling_s), model_group)
+    return f"{constraint} = {told!r}" if expose or not filter_.source else constraint
 
 
 def bound_elsewhere(model_group: str, deployment: str, cooling_s: float) -> Refusal:

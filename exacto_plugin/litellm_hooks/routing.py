@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exacto_plugin.core.filters import passing, reachable
+from exacto_plugin.core.filters import conflict, passing, reachable
 from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
 from exacto_plugin.core.ordering import Ask
 from exacto_plugin.core.policy import Policy
@@ -122,7 +122,12 @@ class Routing:
         state.extra_provider = extra_provider(kwargs)
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
         slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
-        state.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
+        try:
+            state.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
+        except ExactoRefusedError:
+            # What the rest of the request asks for is known, and told with the refusal.
+            state.policy = self.policy(group, slug, kwargs, openrouter=True)
+            raise
         state.tools = offers_tools(kwargs)
         state.model_group = group
         self._guarded(lambda: self._affinity.recognise(state, group, kwargs, metadata_of(kwargs), messages))
@@ -180,10 +185,11 @@ class Routing:
         """What the hard filters leave."""
         if not policy.filters or not (healthy or policy.curated):
             return healthy
-        found = passing(policy.filters, self._candidates(healthy, group, policy.filters))
-        if not found.kept:
-            raise await self._emptied(policy.filters, found.emptied_by, group)
-        kept = {candidate.id for candidate in found.kept}
+        candidates = self._candidates(healthy, group, policy.filters)
+        left = passing(policy.filters, candidates)
+        if not left:
+            raise await self._emptied(policy.filters, candidates, group)
+        kept = {candidate.id for candidate in left}
         return [one for one in healthy if self._cache.get(one, group).id in kept]
 
     def _in_share(self, group: str, state: RequestState) -> bool:
@@ -195,12 +201,12 @@ class Routing:
         """``action()``; a request whose conversation cannot be told is one without."""
         return self._runtime.faults.guarded("affinity", action, None)
 
-    async def _emptied(self, filters: Sequence[Filter], last: Filter | None, group: str) -> ExactoRefusedError:
+    async def _emptied(self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str) -> ExactoRefusedError:
         """404 when nothing configured passes; 429 when what passes is only cooling down."""
         candidates = self._candidates(self._runtime.deployments_of(group), group, filters)
-        found = passing(filters, candidates)
-        cooling_s = await self._runtime.cooldown_s([c.id for c in found.kept]) if found.kept else None
-        told = found.emptied_by or last or filters[0]
+        left = passing(filters, candidates)
+        cooling_s = await self._runtime.cooldown_s([one.id for one in left]) if left else None
+        told = conflict(filters, candidates) or conflict(filters, healthy) or filters[:1]
         return refused_by(told, group, candidates, cooling_s, expose=self._runtime.settings.expose.providers)
 
     # --- second question: tiers and sorts --------------------------------------------------------------------------
@@ -295,8 +301,8 @@ class Routing:
         slug = slug_of(group, kwargs, state.slug, same_group=hop_of(kwargs).same_group)
         policy = self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
         candidate = _informed(picked, {"litellm_params": kwargs})
-        ruled_out_by = passing(policy.filters, [candidate]).emptied_by
-        if ruled_out_by is not None:
+        ruled_out_by = conflict(policy.filters, [candidate])
+        if ruled_out_by:
             error = refused_by(ruled_out_by, group, (), None, expose=self._runtime.settings.expose.providers)
             state.refusals.append(error.refusal)
             raise error

@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import load_settings
 from exacto_plugin.settings_source import find_settings, settings_watcher
-from exacto_plugin.web.views import snapshot_view
+from exacto_plugin.web.views import models_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ class Exacto:
 
     def tiers(self) -> dict[str, Any]:
         """The verdicts in force, as ``GET /exacto/api/models`` gives them on the proxy."""
-        return snapshot_view(self._runtime.engine.snapshot, self._runtime.providers, self._runtime.flaws)
+        return models_view(self._runtime)
 
     def recompute(self) -> None:
         """Judge now instead of at the next turn of the timer; waits for it, so never call it on an event loop."""

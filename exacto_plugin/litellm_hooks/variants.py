@@ -1,4 +1,5 @@
-"""``expose.variants``: the list of models with the suffixed names, for clients that look a name up before they ask."""
+"""Suffixed names in LiteLLM's catalogue, for clients that look a name up before they ask: in the list of models with
+``expose.variants``, and one model by its name always."""
 
 from __future__ import annotations
 
@@ -11,6 +12,27 @@ if TYPE_CHECKING:
 
 LISTS = ("/v1/models", "/models")
 """Ends of the paths under which LiteLLM lists models, whatever its root path is."""
+
+
+_ONE = "/models/"
+
+
+def listed_model(path: str, root_path: str) -> tuple[str, str] | None:
+    """The path before a model's name, and the name, where the path asks for one model of the catalogue."""
+    bare = path.removeprefix(root_path.rstrip("/"))
+    head = next((head for head in (f"/v1{_ONE}", _ONE) if bare.startswith(head)), None)
+    if head is None:
+        return None
+    name = bare.removeprefix(head)
+    return path.removesuffix(name), name
+
+
+def call_it(answer: dict[str, Any], name: str) -> bool:
+    """Give one model of the catalogue the name that was asked for, in place; False when it is no model."""
+    if "id" not in answer:
+        return False
+    answer["id"] = name
+    return True
 
 
 def add_variants(answer: dict[str, Any], suffixes: Iterable[str] = SORTING_SUFFIXES) -> bool:

@@ -9,7 +9,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.web.overrides import add_overrides
-from exacto_plugin.web.views import group_view, snapshot_view, with_choices
+from exacto_plugin.web.views import model_view, models_view
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -30,9 +30,6 @@ async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> Us
 def api_router(runtime: Runtime) -> APIRouter:
     """The routes, reading the runtime's snapshot."""
     router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
-
-    def choices(view: dict[str, Any]) -> dict[str, Any]:
-        return with_choices(view, runtime.choices, runtime.settings.curated_list(view["model_group"]))
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
@@ -57,16 +54,25 @@ def api_router(runtime: Runtime) -> APIRouter:
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """Every model group with its references and verdicts."""
-        found = snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
-        return {**found, "model_groups": [choices(group) for group in found["model_groups"]]}
+        return models_view(runtime)
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
         """One model group."""
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
-            raise HTTPException(404, f"no verdicts on {model_group!r}")
-        return choices(group_view(group, runtime.providers, runtime.flaws))
+            raise HTTPException(404, _not_judged(model_group, runtime))
+        return model_view(group, runtime)
 
     add_overrides(router, runtime)
     return router
+
+
+def _not_judged(model_group: str, runtime: Runtime) -> str:
+    """Why there are no verdicts on a model group."""
+    if model_group in runtime.engine.groups():
+        within_s = runtime.settings.tiers.recompute_interval_s
+        return f"{model_group!r} has not been judged yet; it will be at the next recompute, within {within_s:g} s"
+    if runtime.deployments_of(model_group):
+        return f"nobody has asked for {model_group!r} lately, so it was not judged"
+    return f"there is no model group {model_group!r}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.caller_choices import CallerChoices
     from exacto_plugin.core.flaw_counts import FlawCounts
     from exacto_plugin.core.model import GroupSnapshot, Reason, Snapshot, Verdict
+    from exacto_plugin.litellm_hooks.runtime import Runtime
 
 
 def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
@@ -26,6 +27,21 @@ def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str], flaws: FlawC
     return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
 
+def models_view(runtime: Runtime) -> dict[str, Any]:
+    """Every model group as the API and programs see it, with what callers pin and ignore."""
+    found = snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
+    return {**found, "model_groups": [_with_choices(group, runtime) for group in found["model_groups"]]}
+
+
+def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
+    """One of them."""
+    return _with_choices(group_view(group, runtime.providers, runtime.flaws), runtime)
+
+
+def _with_choices(view: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
+    return with_choices(view, runtime.choices, runtime.settings.curated_list(view["model_group"]))
+
+
 def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
     """One model group: references of each signal, and of each deployment the verdict and the flaws seen."""
     return {
@@ -36,7 +52,10 @@ def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCo
             for signal, r in group.references.items()
         },
         "deployments": [
-            {**verdict_view(verdict, providers.get(key, "")), "flaws": flaws.of(group.model_group, key)}
+            {
+                **verdict_view(verdict, providers.get(key, "")),
+                "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
+            }
             for key, verdict in sorted(group.verdicts.items())
         ],
     }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.filters import NAMES, keeps, passing, reachable
+from exacto_plugin.core.filters import NAMES, conflict, keeps, passing, reachable
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.policy import Filter, Policy
 
@@ -78,20 +78,29 @@ def test_filters_commute(some: list[Filter], everybody: list[Candidate], random:
     found = passing(some, everybody)
     shuffled = list(some)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert passing(shuffled, everybody).kept == found.kept
-    assert found.kept == [one for one in everybody if all(keeps(filter_, one) for filter_ in some)]
+    assert passing(shuffled, everybody) == found
+    assert found == [one for one in everybody if all(keeps(filter_, one) for filter_ in some)]
 
 
 @given(filters, candidates)
 def test_only_a_filter_leaves_nobody(some: list[Filter], everybody: list[Candidate]) -> None:
-    """Nobody is left exactly when a filter is named for it, which was asked for and lets none of the last ones pass."""
-    found = passing(some, everybody)
-    assert (found.emptied_by is not None) == (bool(everybody) and not found.kept)
-    if found.emptied_by is not None:
-        earlier = some[: some.index(found.emptied_by)]
-        last = passing(earlier, everybody).kept
-        assert last
-        assert not any(keeps(found.emptied_by, one) for one in last)
+    """Nobody is left exactly when filters are named for it: they alone do it, and each of them is needed."""
+    found = conflict(some, everybody)
+    assert bool(found) == (bool(everybody) and not passing(some, everybody))
+    if found:
+        assert [one for one in some if any(one is other for other in found)] == list(found)
+        assert not passing(found, everybody)
+        assert all(passing([other for other in found if other is not one], everybody) for one in found)
+
+
+def test_the_earliest_filters_are_named() -> None:
+    """One that leaves nobody by itself is named alone; two that do so together are both named."""
+    everybody = [Candidate("1", "1", "a", zdr=True), Candidate("2", "2", "b")]
+    only_b, zdr, nobody = Filter("only", ("b",)), Filter("zdr", ("true",)), Filter("only", ("c",))
+    assert conflict([only_b, zdr], everybody) == (only_b, zdr)
+    assert conflict([nobody, only_b, zdr], everybody) == (nobody,)
+    assert conflict([only_b, zdr, nobody], everybody) == (only_b, zdr)
+    assert conflict([only_b], everybody) == ()
 
 
 def test_every_filter_has_its_place() -> None:

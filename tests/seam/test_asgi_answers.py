@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.asgi_answers import Added, LastEvent
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.variants import add_variants
+from exacto_plugin.litellm_hooks.variants import add_variants, listed_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,3 +144,19 @@ def test_variants() -> None:
     expected = ["x", "x:exacto", "x:floor", "x:nitro", "y/*", "z:floor", "w", "w:floor", "w:nitro", "w:exacto"]
     assert [one["id"] for one in listed["data"]] == expected  # type: ignore[index]
     assert not add_variants({"data": None})
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "found"),
+    [
+        ("/v1/models/x:exacto", "", ("/v1/models/", "x:exacto")),
+        ("/models/a/b:floor", "", ("/models/", "a/b:floor")),
+        ("/root/v1/models/x:exacto", "/root", ("/root/v1/models/", "x:exacto")),
+        ("/exacto/api/models/x:exacto", "", None),
+        ("/v1beta/models/x:exacto", "", None),
+        ("/v1/models", "", None),
+    ],
+)
+def test_one_model_of_the_catalogue(path: str, root: str, found: tuple[str, str] | None) -> None:
+    """Paths that look one model up, below whatever root path; other paths with models in them are left alone."""
+    assert listed_model(path, root) == found
