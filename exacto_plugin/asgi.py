@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from exacto_plugin.asgi_answers import Added
+from exacto_plugin.asgi_answers import Added, Named
 from exacto_plugin.core.policy import SORTING_SUFFIXES, Slug, split_slug
+from exacto_plugin.litellm_hooks.answer_names import listed_names
 from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
@@ -109,8 +110,9 @@ class ExactoMiddleware:
             body = await read_body(receive)
             changed = faults.guarded("body", lambda: self._rewrite(scope, body.raw, state), None)
             receive = replay(body, changed, receive)
+        named = Named(send, partial(_answers_as, state, responses="/responses" in scope["path"]), faults)
         try:
-            await self._app(scope, receive, _Responder(send, state, self._runtime, scope["path"]))
+            await self._app(scope, receive, _Responder(named, state, self._runtime, scope["path"]))
         finally:
             faults.guarded("record", lambda: self._runtime.recorder.ended(state), None)
 
@@ -158,8 +160,8 @@ class ExactoMiddleware:
         if router is not None and needs_rewrite(body):
             asked = body.get("model")
             before = dict(body)
-            resolve = resolver(router)
-            state.batch = batch_slugs(asked, resolve, lambda name: router.get_model_from_alias(name) or name)
+            resolve, group_of = resolver(router), _group_of(router)
+            state.batch = batch_slugs(asked, resolve, group_of)
             slug = rewrite_body(
                 body,
                 resolve,
@@ -171,19 +173,32 @@ class ExactoMiddleware:
                 listed = (one for one in (asked, *(before.get("models") or ())) if isinstance(one, str))
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
                 self._take(scope, state, requested, slug)
+            names = partial(listed_names, before, resolve, group_of)
+            state.listed = self._runtime.faults.guarded("names", names, {})
         state.fallbacks = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None
 
     @staticmethod
     def _take(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
-        state.slug = slug
+        state.slug, state.requested = slug, requested
         scope[CLIENT_MODEL_KEY] = requested
 
 
 def _redirect(scope: Scope, path: str) -> None:
     scope["path"] = path
     scope["raw_path"] = quote(path, safe=_PLAIN_IN_PATHS).encode()
+
+
+def _answers_as(state: RequestState, *, responses: bool) -> str:
+    """The model name that an answer carries; empty where LiteLLM's is right: but for hops and these streams."""
+    served = state.answered_by
+    told = served.answers_as if served is not None else None
+    return told if told is not None else state.requested if responses else ""
+
+
+def _group_of(router: Any) -> Callable[[str], str]:
+    return lambda name: str(router.get_model_from_alias(name) or name)
 
 
 class _Responder:

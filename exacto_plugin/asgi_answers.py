@@ -1,17 +1,19 @@
-"""Answers on their way out through the ASGI middleware: one object is added to what the client gets, or nothing is.
+"""Answers on their way out through the ASGI middleware: an object is added, a model name is put right, or nothing is.
 
-A whole JSON answer is one message and is written anew. A stream is passed on event by event; an event is kept back
-only while it may be the last one, which the next event or the end decides. Whatever goes wrong, the bytes go out as
-they came.
+A whole JSON answer is one message and is written anew. A stream is passed on event by event; for an addition an event
+is kept back only while it may be the last one, which the next event or the end decides. Whatever goes wrong, the bytes
+go out as they came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from exacto_plugin.litellm_hooks.answer_names import rename
 from exacto_plugin.sse import data_of, split_events
 
 if TYPE_CHECKING:
@@ -40,20 +42,22 @@ class Added:
         add: what is added.
         faults: counts what goes wrong.
         streams: whether streams are changed too.
+        stage: under which name faults are counted.
     """
 
-    def __init__(self, send: Send, add: Add, faults: Faults, *, streams: bool = True) -> None:
+    def __init__(self, send: Send, add: Add, faults: Faults, *, streams: bool = True, stage: str = "metadata") -> None:
         self._send = send
         self._add = add
         self._faults = faults
         self._streams = streams
+        self._stage = stage
         self._start: Message | None = None
         self._events: LastEvent | None = None
 
     async def __call__(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
-            kind = self._faults.guarded("metadata", lambda: _kind(message), b"")
+            kind = self._faults.guarded(self._stage, lambda: _kind(message), b"")
             if kind == b"application/json":
                 self._start = message
                 return
@@ -82,13 +86,70 @@ class Added:
 
     def _changed(self, body: bytes) -> bytes | None:
         """``body``, a JSON object, with what is added; None when it stays as it is."""
-        return self._faults.guarded("metadata", lambda: self._written(body), None)
+        return self._faults.guarded(self._stage, lambda: self._written(body), None)
 
     def _written(self, body: bytes) -> bytes | None:
         answer = orjson.loads(body)
         if not isinstance(answer, dict) or not self._add(answer):
             return None
         return orjson.dumps(answer)
+
+
+class Named:
+    """The ``send`` of one answer that may carry another model name than LiteLLM gave it.
+
+    Args:
+        send: where messages go on.
+        name: tells the name at hand, which a stream may change when it moves; empty where LiteLLM's is right.
+        faults: counts what goes wrong.
+    """
+
+    def __init__(self, send: Send, name: Callable[[], str], faults: Faults) -> None:
+        self._send = send
+        self._name = name
+        self._faults = faults
+        self._streams = False
+        self._rest = b""
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            self._faults.guarded("names", lambda: self._begin(message), None)
+        elif self._streams and message["type"] == "http.response.body":
+            name = self._faults.guarded("names", self._name, "")
+            if name or self._rest:
+                message = {**message, "body": self._named(message, name)}
+        await self._send(message)
+
+    def _begin(self, start: Message) -> None:
+        kind = _kind(start)
+        self._streams = kind == b"text/event-stream"
+        name = self._name() if kind == b"application/json" and start["status"] == 200 else ""
+        if name:
+            self._send = Added(self._send, partial(rename, name=name), self._faults, streams=False, stage="names")
+
+    def _named(self, message: Message, name: str) -> bytes:
+        """What goes out now: whole events, under their name, and at the end whatever is left."""
+        events, rest = split_events(self._rest + message.get("body", b""))
+        self._rest = rest if message.get("more_body", False) and len(rest) <= _LARGEST else b""
+        if name:
+            events = [self._faults.guarded("names", partial(_renamed, event, name), event) for event in events]
+        return b"".join(events) + (b"" if self._rest else rest)
+
+
+def _renamed(event: bytes, name: str) -> bytes:
+    """``event`` under a name; what carries it already, or none at all, is not even parsed."""
+    if event.count(_NAME) == event.count(_NAME + orjson.dumps(name)):
+        return event
+    data = data_of(event)
+    told = orjson.loads(data) if data is not None else None
+    if data is None or not isinstance(told, dict) or not rename(told, name):
+        return event
+    return event.replace(data, orjson.dumps(told), 1)
+
+
+_NAME: Final = b'"model":'
+"""How an event of LiteLLM's names a model; inside of a text the quotes would have backslashes."""
 
 
 def _kind(start: Message) -> bytes:

@@ -37,7 +37,7 @@ def take_alias(data: dict[str, Any], key: Any, state: RequestState) -> None:
     slug = split_slug(model, lambda name: Resolution.EXACT if name in aliases else Resolution.UNKNOWN)
     if slug.suffixes:
         data["model"] = aliases[slug.base]
-        state.slug = slug
+        state.slug, state.requested = slug, model
 
 
 def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) -> None:
@@ -91,7 +91,7 @@ class CallerNames:
         from litellm.proxy.common_utils.http_parsing_utils import rewrite_request_model  # needs LiteLLM's proxy extra
 
         rewrite_request_model(request_data, request, slug.base)
-        state.slug = slug
+        state.slug, state.requested = slug, model
         if request is not None:
             request.scope[CLIENT_MODEL_KEY] = model
 

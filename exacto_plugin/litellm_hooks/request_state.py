@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Decision, Tier
     from exacto_plugin.core.policy import Policy, Slug
     from exacto_plugin.core.rescue import Judgement
+    from exacto_plugin.litellm_hooks.answer_names import Listed
     from exacto_plugin.litellm_hooks.bound_state import Bond
     from exacto_plugin.litellm_hooks.conversation import Conversation
     from exacto_plugin.litellm_hooks.refusal import Refusal
@@ -55,6 +56,9 @@ class Attempt:
     """What its answer was worth, in the words of ``exacto.requests``; empty until it was scored."""
     rescue: bool = False
     """It was made because an earlier answer of this request was bad."""
+    answers_as: str | None = None
+    """The model name that a fallback hop's answer carries, empty for the one that LiteLLM gives it; None when it is
+    no hop."""
 
 
 @dataclass(slots=True)
@@ -82,6 +86,10 @@ class RequestState:
     model_group: str = ""
     slug: Slug | None = None
     """The client's slug when it carried one of our suffixes."""
+    requested: str = ""
+    """The model as the client wrote it, when it carried one of our suffixes."""
+    listed: Listed = field(default_factory=dict)
+    """The entries of the client's own ``models`` and ``fallbacks``."""
     batch: Mapping[str, list[Slug]] | None = None
     """With LiteLLM's comma-separated form: the slugs of each model, which get a state of their own."""
     decision_id: str = field(default_factory=lambda: secrets.token_hex(8))

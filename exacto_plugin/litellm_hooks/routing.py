@@ -20,6 +20,7 @@ from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
 from exacto_plugin.core.ordering import Ask
 from exacto_plugin.core.policy import Policy
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
+from exacto_plugin.litellm_hooks.answer_names import hop_name
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import share_of
@@ -286,6 +287,9 @@ class Routing:
         tier = _tier_in(decision, litellm_id)
         probe = bool(decision and decision.explored)
         attempt = Attempt(known, group, tier, routed, probe, rescue=state.asking_again)
+        if kwargs.get("fallback_depth"):
+            asked, same = str(metadata.get("model_group")), hop_of(kwargs).same_group
+            attempt.answers_as = hop_name(state, asked, kwargs.get(HOP_KEY), same_group=same)
         state.attempts.append(attempt)
         if not attempt.rescue:  # a single bad call moves no conversation
             self._guarded(lambda: self._affinity.picked(state, attempt))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.asgi_answers import Added, LastEvent
+from exacto_plugin.asgi_answers import Added, LastEvent, Named
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.variants import add_variants, listed_model
 
@@ -134,6 +134,92 @@ async def test_what_stays_as_it_is(messages: list[dict[str, Any]], adding: Any, 
     counted = Faults(lambda _stage: None)
     assert await sent(messages, adding, counted) == messages
     assert sum(counted.counts.values()) == faults
+
+
+async def named(messages: Sequence[dict[str, Any]], name: Any, faults: Faults) -> list[Any]:
+    """What goes out of these messages under a name."""
+    out: list[Any] = []
+
+    async def send(message: Any) -> None:
+        out.append(message)
+
+    through = Named(send, name, faults)
+    for message in messages:
+        await through(message)
+    return out
+
+
+NAMED = {
+    "chat": {"id": "1", "model": "theirs", "choices": []},
+    "responses": {"type": "response.created", "model": "x:floor", "response": {"model": "theirs", "output": []}},
+    "messages": {"type": "message_start", "message": {"model": "theirs", "content": []}},
+}
+
+
+def _stream(data: bytes, cuts: list[int]) -> list[dict[str, Any]]:
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[a:b] for a, b in pairwise(places)]
+    (start, _) = answer(b"", b"text/event-stream; charset=utf-8")
+    bodies = [{"type": "http.response.body", "body": piece, "more_body": True} for piece in pieces]
+    return [start, *bodies, {"type": "http.response.body", "body": b""}]
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@given(cuts=st.lists(st.integers(0, 400), max_size=6), ends=st.sampled_from([b"", b"data: {half"]))
+async def test_every_event_carries_the_name(kind: str, cuts: list[int], ends: bytes) -> None:
+    """Wherever a stream is cut into messages, the model is the client's in each event, and all else is as it was."""
+    text = {"delta": 'a "model":"theirs" in a text', "type": "response.output_text.delta"}
+    before = [b": ping\n\n", event(NAMED[kind], "x"), event(text), event({"model": "x:floor", "n": 1.0}), DONE]
+    mine = orjson.loads(orjson.dumps(NAMED[kind]).replace(b'"theirs"', b'"x:floor"'))
+    faults = Faults(lambda _stage: None)
+    out = await named(_stream(b"".join([*before, ends]), cuts), lambda: "x:floor", faults)
+    before[1] = event(mine, "x")
+    assert b"".join(message.get("body", b"") for message in out) == b"".join([*before, ends])
+    assert len(out) == len(_stream(b"", cuts))
+    assert faults.counts == {}
+
+
+async def test_a_name_may_come_late() -> None:
+    """A stream that moves on to another deployment in the middle has the other name from there on."""
+    names = iter(["", "y", "y"])
+    first, second = (event({"model": "theirs", "n": number}) for number in (1, 2))
+    messages = [{"type": "http.response.body", "body": body, "more_body": True} for body in (first, second, b"")]
+    (start, _) = answer(b"", b"text/event-stream")
+    out = await named([start, *messages], lambda: next(names), Faults(lambda _stage: None))
+    assert [message["body"] for message in out[1:]] == [first, event({"model": "y", "n": 2}), b""]
+
+
+async def test_a_whole_answer_carries_the_name() -> None:
+    """It is written anew where it has another name, and only an answer with status 200 is."""
+    counted = Faults(lambda _stage: None)
+    messages = answer(b'{"model": "theirs", "n": 1}')
+    start, body = await named(messages, lambda: "x", counted)
+    assert orjson.loads(body["body"]) == {"model": "x", "n": 1}
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+    for same in (answer(b'{"model": "x"}'), answer(b'{"n": 1}'), [{**messages[0], "status": 400}, messages[1]]):
+        assert await named(same, lambda: "x", counted) == same
+    assert await named(messages, lambda: "", counted) == messages
+    assert counted.counts == {}
+
+
+def _no_name() -> str:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("messages", "name"),
+    [
+        (answer(b'{"model": "theirs"}'), _no_name),
+        (answer(event({"model": "theirs"}), b"text/event-stream"), _no_name),
+        (answer(b"{", b"application/json"), lambda: "x"),
+        (answer(b'data: {"model":\n\n', b"text/event-stream"), lambda: "x"),
+    ],
+)
+async def test_a_fault_leaves_the_name(messages: list[dict[str, Any]], name: Any) -> None:
+    """The client gets what LiteLLM sent."""
+    counted = Faults(lambda _stage: None)
+    assert await named(messages, name, counted) == messages
+    assert set(counted.counts) == {"names"}
 
 
 def test_variants() -> None:
