@@ -48,6 +48,7 @@ def api_router(runtime: Runtime) -> APIRouter:
             "faults": dict(runtime.faults.counts),
             "flaws": runtime.flaws.total,
             "blame": runtime.flaws.by_blame,
+            "settings": runtime.settings_upkeep.view(),
             "overrides": len(runtime.engine.overrides.in_force),
         }
 
