@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.affinity import IDLE_S
@@ -24,6 +24,7 @@ from exacto_plugin.core.schema_engine import EngineChoice
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.limits import DefaultSort, Limits, no_bool
 from exacto_plugin.settings_faults import explain
+from exacto_plugin.store.kinds import LEAST_DAYS, Kind
 
 if TYPE_CHECKING:
     from exacto_plugin.core.policy import Filter
@@ -70,6 +71,7 @@ def _no_bools_but_propensity(block: object) -> object:
 ModeSetting = Annotated[Mode, BeforeValidator(_yaml_off)]
 Share = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Seconds = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, allow_inf_nan=False)]
+Days = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, le=36_500.0)]
 Count = Annotated[int, BeforeValidator(no_bool), Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 CuratedList = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -197,6 +199,24 @@ class Scoring(_Block):
     2025-10-10); ``openrouter`` none, as published. All of them are measured either way."""
 
 
+class StoreSettings(_Block):
+    """Where records, and what a restart needs, are kept."""
+
+    url: SecretStr | None = None
+    """``sqlite:///FILE``, ``postgresql://USER:PASSWORD@HOST/DATABASE``, or ``sqlite://`` for memory. null: on a proxy a
+    SQLite file in the directory for state ($XDG_STATE_HOME, ~/.local/state, /var/lib), one for each configuration file,
+    and memory where nothing can be written; in programs nothing is kept."""
+    retention_days: Days = 30.0
+    """Days that records are kept. 30: a month of evidence for who asks why."""
+    retention: Mapping[Kind, Days] = Field(default_factory=dict)
+    """Exceptions for kinds of records. Benchmark scores are kept 90 days at least, since they are weighed for 32 and
+    compared over a quarter."""
+
+    def days(self, kind: Kind) -> float:
+        """Days that a kind of records is kept."""
+        return max(self.retention.get(kind, self.retention_days), LEAST_DAYS.get(kind, 0.0))
+
+
 class Settings(_Block, Limits):
     """The whole ``exacto_settings:`` block."""
 
@@ -233,6 +253,8 @@ class Settings(_Block, Limits):
     """Whether a bad tool call is asked for once more."""
     scoring: Scoring = Scoring()
     """How tool calls are judged."""
+    store: StoreSettings = StoreSettings()
+    """Where records, and what a restart needs, are kept."""
 
     def mode_of(self, group: str) -> Mode:
         """The mode that holds for a model group."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.evaluation import Evaluation
     from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.store.kinds import Kind
 
 GROUP = "exacto.model_group"
 DEPLOYMENT = "exacto.deployment.id"
@@ -35,12 +36,13 @@ REQUEST_OUTCOME = "exacto.request.outcome"
 ROUTING_OUTCOME = "exacto.routing.outcome"
 ROUTING_REASON = "exacto.routing.reason"
 STAGE = "exacto.plugin.stage"
+AUDIT_KIND = "exacto.audit.kind"
 RESCUE_OUTCOME = "exacto.rescue.outcome"
 ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
-    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, ERROR_TYPE}
+    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, AUDIT_KIND, ERROR_TYPE}
 )
 """Every attribute there is. Never a key, user, tool name, model string of a request, schema path or trace id."""
 
@@ -101,6 +103,7 @@ class Telemetry:
         self._decisions = meter.create_counter("exacto.routing.decisions", "{decision}", "Routing decisions.")
         self._transitions = meter.create_counter("exacto.tier.transitions", "{transition}", "Changes of tier.")
         self._errors = meter.create_counter("exacto.plugin.errors", "{error}", "Faults of the plugin itself.")
+        self._records = meter.create_counter("exacto.audit.records", "{record}", "Records kept, or lost.")
         self._rescues = meter.create_counter("exacto.rescues", "{rescue}", "Bad answers, by what became of them.")
         self._rescue_cost = meter.create_counter("exacto.rescue.cost", "USD", "Cost of answers that nobody got.")
         self._rescue_duration = meter.create_histogram(
@@ -192,6 +195,10 @@ class Telemetry:
     def fault(self, stage: str) -> None:
         """Count a fault of ours."""
         self._errors.add(1, {STAGE: stage})
+
+    def records(self, kind: Kind, number: int, error: str | None) -> None:
+        """Count records that were written or, with the reason as ``error.type``, lost."""
+        self._records.add(number, {AUDIT_KIND: kind.value} | ({} if error is None else {ERROR_TYPE: error}))
 
     # --- read from the snapshot when metrics are collected ---------------------------------------------------------
 

@@ -46,6 +46,9 @@ BOUNDARIES = {
     "litellm_hooks.faults:Faults.report",
     # The timer must outlive whatever one recompute meets.
     "litellm_hooks.runtime:Runtime._recompute_timed",
+    # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
+    "store.desk:Desk._one",
+    "store.desk:Desk._rest",
     # A stream that broke may not close in good order either.
     "litellm_hooks.failover:_closed",
 }

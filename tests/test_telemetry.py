@@ -29,6 +29,7 @@ from exacto_plugin.core.model import (
 )
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
+from exacto_plugin.store.kinds import Kind
 from exacto_plugin.telemetry import ATTRIBUTES, ERROR_TYPES, OTHER, error_type
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ INSTRUMENTS = {
     "exacto.tier.transitions": Instrument(
         "counter", "{transition}", DEPLOYMENT | {"exacto.tier", "exacto.tier.previous"}
     ),
+    "exacto.audit.records": Instrument("counter", "{record}", {"exacto.audit.kind", "error.type"}),
     "exacto.plugin.errors": Instrument("counter", "{error}", {"exacto.plugin.stage"}),
     "exacto.routing.duration": Instrument("histogram", "s", {"exacto.routing.outcome"}),
     "exacto.recompute.duration": Instrument("histogram", "s", {"error.type"}),
@@ -165,6 +167,8 @@ def _everything(runtime: Runtime, group: str = "kimi") -> None:
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
     telemetry.fault("order")
+    telemetry.records(Kind.DECISIONS, 3, None)
+    telemetry.records(Kind.DECISIONS, 2, "disk_full")
 
 
 def _kind(metric: Any) -> str:

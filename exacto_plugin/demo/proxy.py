@@ -45,7 +45,13 @@ class DemoProxy:
         self, config: Path, environment: Mapping[str, str], port: int = 0, options: Sequence[str] = ()
     ) -> None:
         self._config = config
-        self._environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", **environment}
+        # State beside the configuration: what is tried out leaves nothing in the user's home.
+        own = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_TELEMETRY": "False",
+            "XDG_STATE_HOME": str(config.parent),
+        }
+        self._environment = {**own, **environment}
         self._options = list(options)
         self.port = port or free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -18,15 +19,18 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.install import install_seams
-from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings_source import find_settings, read_config
+from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
+from exacto_plugin.store.place import default_place, place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import ModuleType
 
     from exacto_plugin.settings import Settings
+    from exacto_plugin.store.place import Place
+
+logger = logging.getLogger("exacto_plugin")
 
 _PROXY_MODULE = "litellm.proxy.proxy_server"
 
@@ -40,28 +44,45 @@ def proxy_callback() -> ExactoCallback:
     """
     server = sys.modules.get(_PROXY_MODULE)
     settings = find_settings(_proxy_config(server), os.environ)
-    callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
+    callback = ExactoCallback(Runtime(settings, reload_settings=settings_watcher(os.environ)))
     missing = callback.runtime.missing_seams = install_seams(callback)
     if server is not None:
         from exacto_plugin.web.api import api_router
 
         callback.runtime.follow(lambda: server.llm_router)
+        callback.runtime.keep_in(_place(settings, server))
         how = attach(server.app, callback.runtime, lambda: server.llm_router)
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
         missing += seams.install_names(CallerNames(callback.faults, lambda: server).take)
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
-        sys.stderr.write(f"{_start_line(settings, missing, how)}\n")
+        sys.stderr.write(f"{_start_line(callback.runtime, missing, how)}\n")
     return callback
 
 
-def _start_line(settings: Settings, missing: list[str], how: str) -> str:
+def _start_line(runtime: Runtime, missing: list[str], how: str) -> str:
+    settings = runtime.settings
     return (
         f"exacto_plugin {__version__} is on: LiteLLM {seams.litellm_version()}, middleware {how}, "
         f"mode {settings.mode}, default_sort {settings.default_sort}, preset {settings.tiers.preset}, "
+        f"store {runtime.store.health.place}, "
         f"{'without ' + ', '.join(missing) if missing else 'all seams known'}"
     )
+
+
+def _place(settings: Settings, server: ModuleType) -> Place:
+    """Where this proxy keeps its records."""
+    if settings.store.url is not None:
+        return place_of_url(settings.store.url.get_secret_value())
+    config = server.user_config_file_path or os.environ.get("CONFIG_FILE_PATH")
+    place = default_place(config, os.environ)
+    if not place.lasting:
+        logger.warning(
+            "exacto_plugin found no directory that it can write to: records are kept in memory and end with the"
+            " process; set store.url, or XDG_STATE_HOME to a directory that lasts"
+        )
+    return place
 
 
 def _proxy_config(server: ModuleType | None) -> Mapping[str, object] | None:

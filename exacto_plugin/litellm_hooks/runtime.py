@@ -26,9 +26,10 @@ from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.litellm_hooks.served import ServedRosters
-from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.recording.recorder import Recorder
+from exacto_plugin.store.pruning import Pruning
+from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.settings import Settings
+    from exacto_plugin.store.kinds import Kind
+    from exacto_plugin.store.place import Place
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -70,7 +73,7 @@ class Runtime:
     Args:
         settings: the validated settings.
         clock: UTC seconds; injected by tests.
-        reload_settings: asked every two seconds and before each recompute; gives new settings when they changed.
+        reload_settings: asked before each recompute; gives new settings when they changed.
         meter_provider: where metrics go; OpenTelemetry's global provider when omitted.
     """
 
@@ -83,7 +86,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.settings_upkeep = SettingsUpkeep(self, reload_settings)
+        self._reload_settings = reload_settings
         self.salt = installation_salt()
         self.engine = SharedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.conversations = Conversations()
@@ -109,11 +112,24 @@ class Runtime:
         self.rosters = ServedRosters(self)
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
-        self.upkeep.steps += [self.overriding.poll, self._look_at_settings]
+        self.upkeep.steps.append(self.overriding.poll)
         self.recorder = Recorder(self)
         self.upkeep.steps.append(self.recorder.flushed)
+        self.store = Store(None)
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
+
+    def keep_in(self, place: Place) -> None:
+        """Keep records, and what the next start needs, from now on."""
+        guarded, telemetry = self.faults.guarded, self.telemetry
+
+        def count(kind: Kind, number: int, error: str | None) -> None:
+            guarded("telemetry", lambda: telemetry.records(kind, number, error), None)
+
+        self.store = Store(place, count, lambda error: self.faults.report("store", error))
+        self.store.chore(Pruning(lambda kind: self.settings.store.days(kind), self.clock).step)
+        self.store.open()
+        self.recorder.begin(self.store.write)
 
     # --- routers ---------------------------------------------------------------------------------------------------
 
@@ -294,15 +310,20 @@ class Runtime:
             self.telemetry.transition(transition)
         self.faults.guarded("record", lambda: self.recorder.recomputed(engine), None)
 
-    async def _look_at_settings(self) -> None:
-        self.take_new_settings()
-
     def take_new_settings(self) -> None:
         """Take up settings that were changed while the process runs."""
         self.faults.guarded("settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
-        self.settings_upkeep.take()
+        changed = self._reload_settings()
+        if changed is None:
+            return
+        before = self.settings
+        if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
+            self.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
+        self.settings = changed
+        self.engine.rule = changed.rule()
+        logger.info("exacto_plugin took up changed settings: mode %s", changed.mode)
 
     async def aclose(self) -> None:
         """Stop the timer."""

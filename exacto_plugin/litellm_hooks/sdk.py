@@ -20,6 +20,7 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import load_settings
 from exacto_plugin.settings_source import find_settings, settings_watcher
+from exacto_plugin.store.place import place_of_url
 from exacto_plugin.web.views import models_view
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Exacto:
             runtime = Runtime(find_settings(None, os.environ), reload_settings=settings_watcher(os.environ))
         else:
             runtime = Runtime(load_settings(settings))
+        url = runtime.settings.store.url
+        if url is not None:  # a library writes no files unasked
+            runtime.keep_in(place_of_url(url.get_secret_value()))
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
         runtime.missing_seams = install_seams(self._callback)
@@ -94,6 +98,7 @@ class Exacto:
         for router in self._runtime.routers:
             self.detach(router)
         self._runtime.own_loop.stop()
+        self._runtime.store.close()
         if Exacto._active is not self:
             return
         Exacto._active = None

@@ -124,4 +124,69 @@ class HourRecord:
     numbers: PickNumbers
 
 
-Record = RuleRecord | InputsRecord | ReferenceRecord | DeploymentRecord | TransitionRecord | DecisionRecord | HourRecord
+@dataclass(frozen=True, slots=True)
+class OverrideRecord:
+    """What an operator said about a deployment's tier."""
+
+    at: float
+    """When it was said, which is when it began."""
+    model_group: str
+    deployment: str
+    word: str
+    """``good``, ``deranked`` or ``reset``."""
+    reason: str
+    author: str
+    """Salted hash of who said it."""
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRecord:
+    """A change of settings that a process took up."""
+
+    at: float
+    worker: str
+    source: str
+    """Where it came from: ``start``, ``file``, ``config``, ..."""
+    changes: Mapping[str, Any]
+    """By setting: what it was and what it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRecord:
+    """Numbers about a deployment that tiers do not follow: token burn, queue time, variance of the throughput."""
+
+    at: float
+    model_group: str
+    deployment: str
+    worker: str
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRecord:
+    """What a benchmark run found about a deployment."""
+
+    at: float
+    model_group: str
+    deployment: str
+    benchmark: str
+    score: float
+    questions: int
+    run: str
+    """Name of the run."""
+
+
+Record = (
+    RuleRecord
+    | InputsRecord
+    | ReferenceRecord
+    | DeploymentRecord
+    | TransitionRecord
+    | DecisionRecord
+    | HourRecord
+    | OverrideRecord
+    | SettingsRecord
+    | ObservedRecord
+    | BenchmarkRecord
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -48,7 +49,7 @@ def api_router(runtime: Runtime) -> APIRouter:
             "faults": dict(runtime.faults.counts),
             "flaws": runtime.flaws.total,
             "blame": runtime.flaws.by_blame,
-            "settings": runtime.settings_upkeep.view(),
+            "store": asdict(runtime.store.health),
             "overrides": len(runtime.engine.overrides.in_force),
         }
 

@@ -1,0 +1,195 @@
+"""One connection to the database: opened so that nothing waits for ever, and its faults told so that people can act.
+
+Must not know what is written, nor in which thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.pool import NullPool
+
+from exacto_plugin.errors import StoreError
+from exacto_plugin.store.schema import NewerSchemaError, migrate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from exacto_plugin.store.place import Place
+
+_BUSY_MS = 5_000
+"""How long SQLite waits for another process that is writing."""
+
+_MEMORY_PAGES = 65_536
+"""Of 4 KiB: a store in memory ends at 256 MiB."""
+
+_POSTGRESQL: dict[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "exacto_plugin",
+    "options": "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""libpq's: a server that is gone is noticed within half a minute."""
+
+
+class Fault(StrEnum):
+    """What is wrong with a store; the values of ``error.type``."""
+
+    DISK_FULL = "disk_full"
+    READ_ONLY = "read_only"
+    CORRUPT = "corrupt"
+    NEWER_SCHEMA = "newer_schema"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    OTHER = "_OTHER"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A fault in words."""
+
+    fault: Fault
+    message: str
+    """Names the place."""
+    remedy: str
+
+
+class DownError(StoreError):
+    """The store cannot be used now."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.message}; {problem.remedy}")
+        self.problem = problem
+
+
+def connect(place: Place, *, writing: bool) -> Connection:
+    """An open connection; a writing one has brought the tables up to date.
+
+    Raises:
+        SQLAlchemyError, NewerSchemaError, OSError: it cannot be opened; ``problem_of`` says what to do.
+    """
+    engine = _engine(place, writing=writing)
+    connection = engine.connect()
+    try:
+        if writing:
+            with connection.begin():
+                migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _engine(place: Place, *, writing: bool) -> Engine:
+    if not place.is_sqlite:
+        isolation = "READ COMMITTED"
+        return create_engine(place.url, poolclass=NullPool, connect_args=_POSTGRESQL, isolation_level=isolation)
+    if place.file is not None:
+        place.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(place.url, poolclass=NullPool, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(raw: Any, _record: object) -> None:
+        raw.isolation_level = None  # transactions begin where we say so
+        raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        if not place.lasting:
+            raw.execute(f"PRAGMA max_page_count={_MEMORY_PAGES}")
+            raw.execute("PRAGMA read_uncommitted=1")
+        elif writing:
+            # Before the first table, else it takes a VACUUM: so that the file shrinks again.
+            raw.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            raw.execute("PRAGMA journal_mode=WAL")
+            # What a power cut takes away is a few seconds; the file stays whole.
+            raw.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # At once for writing: who begins by reading may find that somebody else wrote, and fail.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+_SQLITE = {
+    sqlite3.SQLITE_FULL: Fault.DISK_FULL,
+    sqlite3.SQLITE_IOERR: Fault.DISK_FULL,
+    sqlite3.SQLITE_READONLY: Fault.READ_ONLY,
+    sqlite3.SQLITE_PERM: Fault.READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: Fault.READ_ONLY,
+    sqlite3.SQLITE_CORRUPT: Fault.CORRUPT,
+    sqlite3.SQLITE_NOTADB: Fault.CORRUPT,
+    sqlite3.SQLITE_BUSY: Fault.BUSY,
+    sqlite3.SQLITE_LOCKED: Fault.BUSY,
+}
+
+_SQLSTATES = {"53100": Fault.DISK_FULL, "25006": Fault.READ_ONLY, "XX001": Fault.CORRUPT, "XX002": Fault.CORRUPT}
+
+_WORDS = {
+    Fault.DISK_FULL: (
+        "no room to write to {place}",
+        "free some on its disk (or lower store.retention_days); records are kept again by themselves then",
+    ),
+    Fault.READ_ONLY: (
+        "{place} cannot be written to",
+        "let the user that runs the proxy write to the file and its directory, or set store.url to another place;"
+        " records are kept again by themselves then",
+    ),
+    Fault.CORRUPT: (
+        "{place} is damaged",
+        "move it away (with its -wal and -shm); a new one is begun by itself, without a restart",
+    ),
+    Fault.NEWER_SCHEMA: (
+        "{place} was written by a newer version of exacto_plugin",
+        "upgrade this one, or set store.url to another place",
+    ),
+    Fault.BUSY: (
+        "{place} is held by another process",
+        "end whatever holds it; records are kept again by themselves then",
+    ),
+    Fault.UNAVAILABLE: (
+        "{place} does not answer",
+        "look after the database server (or the disk of a file), and address and password in store.url; records are"
+        " kept again by themselves then",
+    ),
+    Fault.OTHER: ("{place} cannot be used ({error})", "see docs/store.md"),
+}
+
+
+def problem_of(error: BaseException, place: Place) -> Problem:
+    """What is wrong and what helps; never quotes what a database says, which may quote a row."""
+    fault = _fault_of(error, place)
+    message, remedy = _WORDS[fault]
+    return Problem(fault, message.format(place=place.name, error=type(error).__name__), remedy)
+
+
+def _fault_of(error: BaseException, place: Place) -> Fault:
+    if isinstance(error, DownError):
+        return error.problem.fault
+    if isinstance(error, NewerSchemaError):
+        return Fault.NEWER_SCHEMA
+    if isinstance(error, OSError):
+        return Fault.UNAVAILABLE if isinstance(error, TimeoutError) else Fault.READ_ONLY
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", None)
+        return _SQLITE.get(code & 0xFF, Fault.OTHER) if isinstance(code, int) else Fault.OTHER
+    state = getattr(cause, "sqlstate", None)
+    if state in _SQLSTATES:
+        return _SQLSTATES[state]
+    return Fault.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else Fault.OTHER
+
+
+def is_of_the_data(error: BaseException) -> bool:
+    """Whether it is what was written that the database refuses, and not all writing."""
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    # Raised while a value was brought into the column's form.
+    return isinstance(error, StatementError) and not isinstance(error, DBAPIError)

@@ -1,0 +1,30 @@
+"""What is kept for a time of its own: the names under ``store.retention`` and of ``exacto.audit.kind``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(StrEnum):
+    """A kind of records."""
+
+    REFERENCES = "references"
+    """What peers said, and the rules in force."""
+    DEPLOYMENTS = "deployments"
+    """Tiers, reasons and numbers, and what they were concluded from."""
+    TRANSITIONS = "transitions"
+    DECISIONS = "decisions"
+    HOURS = "hours"
+    """Counts by the hour, for ``exacto report``."""
+    OVERRIDES = "overrides"
+    SETTINGS = "settings"
+    OBSERVED = "observed"
+    BENCHMARK_SCORES = "benchmark_scores"
+
+
+LEAST_DAYS: Mapping[Kind, float] = {Kind.BENCHMARK_SCORES: 90.0}
+"""Kinds that are kept longer than asked for."""

@@ -1,0 +1,97 @@
+"""A line to the database for one thread: opened when it is needed, given up when it breaks, opened again.
+
+Must not decide when to try again.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from exacto_plugin.errors import StoreError
+from exacto_plugin.store.database import DownError, connect, is_of_the_data, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.store.place import Place
+
+R = TypeVar("R")
+
+
+class RefusedError(StoreError):
+    """The database is well and refuses what it was given."""
+
+
+class Line:
+    """Does one transaction after the other.
+
+    Args:
+        place: where the database is.
+        writing: False for a line that only reads.
+    """
+
+    def __init__(self, place: Place, *, writing: bool) -> None:
+        self._place = place
+        self._open_for_writing = writing
+        self._connection: Connection | None = None
+        self._of: object = None
+        self._pid = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last transaction went well."""
+        return self._connection is not None
+
+    def do(self, job: Callable[[Connection], R]) -> R:
+        """What ``job`` returns, in one transaction.
+
+        Raises:
+            RefusedError: the database does not take these data.
+            DownError: it cannot be used; with what is wrong and what helps.
+        """
+        try:
+            connection = self._current()
+            with connection.begin():
+                return job(connection)
+        except (SQLAlchemyError, StoreError, OSError) as error:
+            if is_of_the_data(error):
+                raise RefusedError("the database does not take what it was given") from None
+            self.drop()
+            raise DownError(problem_of(error, self._place)) from None
+
+    def drop(self) -> None:
+        """Give the connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(SQLAlchemyError, OSError):
+                connection.invalidate()
+            with suppress(SQLAlchemyError, OSError):
+                connection.close()
+
+    def _current(self) -> Connection:
+        identity = self._identity()
+        if self._connection is not None and self._of != identity:
+            if self._of is not None and os.getpid() == self._pid:
+                self.drop()
+            self._connection = None  # a parent process's is not ours to close
+        if self._connection is None:
+            self._connection = connect(self._place, writing=self._open_for_writing)
+            self._pid = os.getpid()
+            self._of = self._identity()
+        return self._connection
+
+    def _identity(self) -> object:
+        """Changes when the file was moved away, or the process is another one."""
+        if self._place.file is None:
+            return os.getpid()
+        try:
+            found = self._place.file.stat()
+        except OSError:
+            return os.getpid(), None
+        return os.getpid(), found.st_dev, found.st_ino

@@ -1,0 +1,124 @@
+"""Where a store is: the URL of the settings, else a SQLite file in a directory for state, else memory.
+
+Must not open a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from exacto_plugin.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_DRIVERS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place to keep records in."""
+
+    url: URL
+    name: str
+    """For people: without a password."""
+    file: Path | None = None
+    """Of SQLite; None for servers and memory."""
+    lasting: bool = True
+    """False for memory, which ends with the process."""
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file or memory of ours, not a server."""
+        return self.url.get_backend_name() == "sqlite"
+
+
+def place_of_url(url: str) -> Place:
+    """The place that a setting names.
+
+    Args:
+        url: as SQLAlchemy reads it; ``sqlite://`` alone is memory.
+
+    Raises:
+        SettingsError: it is no URL, or one of another kind of database.
+    """
+    try:
+        made = make_url(url)
+    except ArgumentError:
+        raise SettingsError(f"store.url: got no URL, expected {_DRIVERS}") from None
+    if made.drivername in _POSTGRESQL:
+        if find_spec("psycopg") is None:
+            raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
+        made = made.set(drivername="postgresql+psycopg")
+        shown = made.set(drivername="postgresql", query={})
+        return Place(made, shown.render_as_string(hide_password=True))
+    if made.drivername != "sqlite":
+        raise SettingsError(f"store.url: got {made.drivername}, expected {_DRIVERS}")
+    if made.database in (None, "", ":memory:"):
+        return memory()
+    return _file(Path(str(made.database)).expanduser())
+
+
+def memory() -> Place:
+    """A place that ends with the process; every connection of the process shares it."""
+    name = f"file:exacto-{secrets.token_hex(8)}"
+    url = URL.create("sqlite", database=name, query={"mode": "memory", "cache": "shared", "uri": "true"})
+    return Place(url, "memory", lasting=False)
+
+
+def default_place(config: str | None, environment: Mapping[str, str]) -> Place:
+    """A file of its own for each configuration, in the first directory that can be written to; else memory.
+
+    Args:
+        config: path of the proxy's configuration; proxies with different ones do not share.
+        environment: ``os.environ``.
+    """
+    for directory in _directories(environment):
+        if _writable(directory):
+            return _file(directory / f"{_name(config)}.sqlite")
+    return memory()
+
+
+def _file(path: Path) -> Place:
+    path = path.absolute()
+    return Place(URL.create("sqlite", database=str(path)), str(path), path)
+
+
+def _directories(environment: Mapping[str, str]) -> list[Path]:
+    """Where the XDG base directory specification puts state, then where Linux keeps that of services."""
+    found = []
+    if state := environment.get("XDG_STATE_HOME"):
+        found.append(Path(state))
+    if home := environment.get("HOME"):
+        found.append(Path(home) / ".local" / "state")
+    found.append(Path("/var/lib"))
+    return [directory / "exacto_plugin" for directory in found if directory.is_absolute()]
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = directory / f".{os.getpid()}-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _name(config: str | None) -> str:
+    if not config:
+        return "proxy"
+    path = Path(config).absolute()
+    digest = hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()
+    return f"{path.stem}-{digest}"

@@ -1,0 +1,68 @@
+"""Pruning: what is older than its kind is kept goes, a little at a time, so that nothing else has to wait.
+
+Must not know why a kind is kept for how long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select, tuple_
+
+from exacto_plugin.store.schema import KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Table
+
+    from exacto_plugin.store.kinds import Kind
+
+ROWS = 1000
+"""Rows of one step: about 10 milliseconds."""
+
+_PAGES = 256
+"""Free pages that SQLite gives back to the disk in one step; 1 MiB."""
+
+_SOON_S, _LATER_S = 0.5, 600.0
+_DAY_S = 86_400.0
+
+
+class Pruning:
+    """A chore of the store's thread: one table a step, in turn.
+
+    Args:
+        days: how long a kind is kept; asked anew each time, since settings change.
+        clock: UTC seconds.
+    """
+
+    def __init__(self, days: Callable[[Kind], float], clock: Callable[[], float]) -> None:
+        self._days = days
+        self._clock = clock
+        self._waiting: list[tuple[Table, Kind]] = []
+
+    def step(self, connection: Connection) -> float:
+        """Delete some rows; gives the seconds until the next step."""
+        if not self._waiting:
+            self._waiting = [(kept.table, kept.kind) for kept in KEPT.values()]
+        table, kind = self._waiting[-1]
+        if prune(connection, table, self._clock() - self._days(kind) * _DAY_S) < ROWS:
+            self._waiting.pop()
+        if self._waiting:
+            return _SOON_S
+        return _SOON_S if connection.dialect.name == "sqlite" and _give_back(connection) else _LATER_S
+
+
+def _give_back(connection: Connection) -> bool:
+    """Return some free pages of SQLite's file to the disk; whether there are more."""
+    free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+    for _ in range(min(free, _PAGES)):  # Python's driver lets the statement do one page, whatever its argument
+        connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+    return free > _PAGES
+
+
+def prune(connection: Connection, table: Table, before: float) -> int:
+    """Delete rows from before a time, ``ROWS`` at most; returns how many."""
+    key = tuple_(*table.primary_key.columns)
+    oldest = select(*table.primary_key.columns).where(table.c.at < before).order_by(table.c.at).limit(ROWS)
+    return connection.execute(delete(table).where(key.in_(oldest))).rowcount

@@ -1,0 +1,68 @@
+"""Reading records: plain functions on a connection, for the proxy's API and for commands without a proxy.
+
+Must not write, and must not know what is asked for why.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from exacto_plugin.errors import StoreError
+from exacto_plugin.store.database import DownError, connect, problem_of
+from exacto_plugin.store.schema import check, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from exacto_plugin.store.place import Place
+
+R = TypeVar("R")
+
+
+@contextmanager
+def reading(place: Place) -> Iterator[Connection]:
+    """A connection that only reads, in one transaction; for commands, since it waits.
+
+    Raises:
+        StoreError: there is nothing, or it cannot be read; the message names the place and the remedy.
+    """
+    if place.file is not None and not place.file.exists():
+        raise StoreError(f"there is no store at {place.name}; --store or store.url say where it is")
+    try:
+        with connect(place, writing=False) as connection, connection.begin():
+            check(connection)
+            yield connection
+    except (SQLAlchemyError, StoreError, OSError) as error:
+        if isinstance(error, SQLAlchemyError | OSError) or type(error) is not StoreError:
+            raise DownError(problem_of(error, place)) from None
+        raise
+
+
+def find(
+    connection: Connection,
+    kind: type[R],
+    *conditions: ColumnElement[bool],
+    newest_first: bool = False,
+    limit: int | None = None,
+) -> list[R]:
+    """The records of a kind that meet all conditions, in the order of time.
+
+    Args:
+        connection: from ``reading`` or ``Store.read``.
+        kind: class of the records.
+        conditions: on the columns of ``schema.table_of(kind)``, which are called as the fields are.
+        newest_first: the other way round.
+        limit: how many at most.
+    """
+    table: Any = table_of(kind)
+    names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]  # every record is a dataclass
+    order = table.c.at.desc() if newest_first else table.c.at
+    query = select(*(table.c[name] for name in names)).where(*conditions).order_by(order).limit(limit)
+    return [kind(*row) for row in connection.execute(query)]

@@ -1,0 +1,182 @@
+"""The tables, and how an older database becomes one of this version.
+
+Every record's table has the record's fields as columns; the rest is what processes keep for the next start and share.
+Must not open anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, get_args
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from exacto_plugin.errors import StoreError
+from exacto_plugin.recording import records
+from exacto_plugin.recording.records import Record
+from exacto_plugin.store.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Dialect
+
+VERSION = 1
+"""Of the tables that this version makes. Rises with every change."""
+
+READABLE_FROM = 1
+"""The oldest version that can still work with tables of ``VERSION``: replicas of neighbouring versions share them."""
+
+metadata = MetaData()
+
+
+class Plain(TypeDecorator[Any]):
+    """Plain data as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To JSON."""
+        return None if value is None else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From JSON."""
+        return None if value is None else orjson.loads(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How a kind of record is kept."""
+
+    table: Table
+    kind: Kind
+    key: tuple[str, ...] = ()
+    """Columns of which there is one row each: a later record replaces it. Without: every record is a row."""
+
+
+_TYPES: dict[str, Any] = {
+    "str": Text,
+    "float": Double,
+    "float | None": Double,
+    "int": BigInteger,
+    "bool": Boolean,
+    "bytes": LargeBinary,
+}
+
+_ROW = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where they are called INTEGER."""
+
+
+def _kept(record: type[Any], kind: Kind, name: str, *indices: tuple[str, ...], key: tuple[str, ...] = ()) -> Kept:
+    columns: list[Column[Any]] = [] if key else [Column("row", _ROW, primary_key=True, autoincrement=True)]
+    for entry in fields(record):
+        form = _TYPES.get(str(entry.type), Plain)
+        columns.append(Column(entry.name, form, primary_key=entry.name in key, nullable="None" in str(entry.type)))
+    table = Table(name, metadata, *columns)
+    for index in indices:
+        Index(f"{name}_by_{'_'.join(index)}", *(table.c[column] for column in index))
+    return Kept(table, kind, key)
+
+
+_GROUP = ("model_group", "at")
+_OF = ("model_group", "deployment", "at")
+
+KEPT: dict[type[Any], Kept] = {
+    records.RuleRecord: _kept(records.RuleRecord, Kind.REFERENCES, "rules", ("at",), key=("digest",)),
+    records.InputsRecord: _kept(records.InputsRecord, Kind.DEPLOYMENTS, "inputs", ("at",), _GROUP, ("snapshot",)),
+    records.ReferenceRecord: _kept(records.ReferenceRecord, Kind.REFERENCES, "references", ("at",), _GROUP),
+    records.DeploymentRecord: _kept(records.DeploymentRecord, Kind.DEPLOYMENTS, "deployments", ("at",), _OF),
+    records.TransitionRecord: _kept(records.TransitionRecord, Kind.TRANSITIONS, "transitions", ("at",), _OF),
+    records.DecisionRecord: _kept(
+        records.DecisionRecord, Kind.DECISIONS, "decisions", ("at",), ("call_id",), key=("id",)
+    ),
+    records.HourRecord: _kept(
+        records.HourRecord, Kind.HOURS, "hours", key=("at", "model_group", "deployment", "worker")
+    ),
+    records.OverrideRecord: _kept(records.OverrideRecord, Kind.OVERRIDES, "overrides", ("at",), ("expires",)),
+    records.SettingsRecord: _kept(records.SettingsRecord, Kind.SETTINGS, "settings_changes", ("at",)),
+    records.ObservedRecord: _kept(records.ObservedRecord, Kind.OBSERVED, "observed", ("at",), _OF),
+    records.BenchmarkRecord: _kept(records.BenchmarkRecord, Kind.BENCHMARK_SCORES, "benchmark_scores", ("at",), _OF),
+}
+"""Where each record goes."""
+
+assert set(KEPT) == set(get_args(Record))
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+
+class NewerSchemaError(StoreError):
+    """The tables are of a version that this one cannot work with."""
+
+
+def table_of(record: type[Any]) -> Table:
+    """The table of a kind of record."""
+    return KEPT[record].table
+
+
+def check(connection: Connection) -> None:
+    """Make sure that the tables can be read.
+
+    Raises:
+        StoreError: there are none.
+        NewerSchemaError: they are too new.
+    """
+    if not connection.dialect.has_table(connection, meta.name):
+        raise StoreError("there are no records of exacto_plugin in it")
+    _found(connection)
+
+
+def _found(connection: Connection) -> int:
+    """The version of the tables that there are."""
+    said = {name: int(value) for name, value in connection.execute(select(meta.c.name, meta.c.value))}
+    found, readable_from = said.get("schema", 0), said.get("readable_from", 0)
+    if readable_from > VERSION:
+        raise NewerSchemaError(f"its tables are of version {found}, and this plugin knows those up to {VERSION}")
+    return found
+
+
+def migrate(connection: Connection) -> None:
+    """Make or bring up to date all tables, in the transaction at hand; concurrent processes wait for each other.
+
+    Raises:
+        NewerSchemaError: the tables are too new; nothing was changed.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if not connection.dialect.has_table(connection, meta.name):
+        metadata.create_all(connection)
+        rows = [{"name": "schema", "value": str(VERSION)}, {"name": "readable_from", "value": str(READABLE_FROM)}]
+        connection.execute(insert(meta), rows)
+        return
+    found = _found(connection)
+    for number, step in enumerate(STEPS[found - 1 :] if found < VERSION else (), start=found):
+        step(connection)
+        for name, value in (("schema", number + 1), ("readable_from", READABLE_FROM)):
+            connection.execute(update(meta).where(meta.c.name == name).values(value=str(value)))
+
+
+STEPS: Sequence[Callable[[Connection], None]] = ()
+"""From version 1 to 2, from 2 to 3, ...: one step each, and a step once released is never changed."""
+
+_LOCK = 7_236_711_904_233
+"""A number of ours among PostgreSQL's advisory locks."""
+
+assert len(STEPS) == VERSION - 1

@@ -1,0 +1,49 @@
+"""How records become rows. Must not open or commit anything."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert
+from sqlalchemy.dialects import postgresql, sqlite
+
+from exacto_plugin.store.schema import KEPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.recording.records import Record
+
+
+def insert_all(connection: Connection, records: Iterable[Record]) -> None:
+    """Write records, a statement for each kind; where there is one row of a key, the later record replaces it."""
+    rows: dict[Any, dict[object, dict[str, Any]]] = {}
+    for number, record in enumerate(records):
+        kind: Any = type(record)
+        key = KEPT[kind].key
+        # One statement of PostgreSQL may not write a row twice.
+        name = tuple(getattr(record, column) for column in key) if key else number
+        of_kind = rows.setdefault(kind, {})
+        of_kind.pop(name, None)
+        of_kind[name] = {column: getattr(record, column) for column in _columns(kind)}
+    for kind, of_kind in rows.items():
+        connection.execute(_statement(kind, connection.dialect.name), list(of_kind.values()))
+
+
+@cache
+def _columns(kind: Any) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(kind))
+
+
+@cache
+def _statement(kind: Any, dialect: str) -> Any:
+    kept = KEPT[kind]
+    if not kept.key:
+        return insert(kept.table)
+    made = (postgresql if dialect == "postgresql" else sqlite).insert(kept.table)
+    later = {column: made.excluded[column] for column in _columns(kind) if column not in kept.key}
+    return made.on_conflict_do_update(index_elements=list(kept.key), set_=later)

@@ -1,0 +1,42 @@
+"""Databases for the tests of the store: SQLite files, and one private PostgreSQL for the whole run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exacto_plugin.store.place import Place, place_of_url
+from tests.store.postgresql import Cluster, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A PostgreSQL server of our own; skipped where its programs are not installed."""
+    if (reason := missing()) is not None:
+        pytest.skip(reason)
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty place of each kind."""
+    return place_of_url("sqlite://") if request.param == "memory" else _lasting(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def lasting_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty place of each kind that processes can share."""
+    return _lasting(request, tmp_path)
+
+
+def _lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        return place_of_url(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    running: Cluster = request.getfixturevalue("cluster")
+    return place_of_url(running.fresh())
