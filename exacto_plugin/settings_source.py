@@ -5,7 +5,8 @@ Reads files and the environment; what a block means is :mod:`exacto_plugin.setti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -36,6 +37,42 @@ def find_settings(proxy_config: Mapping[str, object] | None, environment: Mappin
     return load_settings(_mapping((proxy_config or {}).get(BLOCK), BLOCK))
 
 
+_SETTLED_S = 0.5
+"""How long a file must have been left alone before it is read: a program may still be writing it."""
+
+
+class Files:
+    """Tells once of each change of some files.
+
+    Args:
+        paths: the files as of now; a later list counts from the next question on.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self._seen = self._stamps()
+
+    def changed(self) -> bool:
+        """Whether a file changed, came or went since the last change that was told."""
+        stamps = self._stamps()
+        young = any(stamp is not None and 0 <= time.time() - stamp[0] / 1e9 < _SETTLED_S for stamp in stamps.values())
+        if young or stamps == self._seen:
+            return False
+        self._seen = stamps
+        return True
+
+    def _stamps(self) -> dict[Path, tuple[int, int] | None]:
+        return {path: _stamp(path) for path in self.paths}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def settings_watcher(environment: Mapping[str, str]) -> Callable[[], Settings | None]:
     """A function that gives the settings of the ``EXACTO_CONFIG`` file whenever the file changed, else None.
 
@@ -45,17 +82,8 @@ def settings_watcher(environment: Mapping[str, str]) -> Callable[[], Settings | 
     if not named:
         return lambda: None
     path = Path(named)
-    seen = path.stat().st_mtime_ns
-
-    def changed() -> Settings | None:
-        nonlocal seen
-        stamp = path.stat().st_mtime_ns
-        if stamp == seen:
-            return None
-        seen = stamp
-        return settings_of_file(path, environment)
-
-    return changed
+    files = Files([path])
+    return lambda: settings_of_file(path, environment) if files.changed() else None
 
 
 def settings_of_file(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -67,9 +95,22 @@ def settings_of_file(path: Path, environment: Mapping[str, str]) -> Settings:
     config = read_config(path)
     if BLOCK not in config:
         raise SettingsError(f"{path}: no {BLOCK}: block at the top level")
-    where = f"{path}: {BLOCK}"
-    block = _mapping(config[BLOCK], where)
-    return load_settings(None if block is None else _resolved(block, environment, where), where)
+    return settings_of_block(config[BLOCK], environment, f"{path}: {BLOCK}")
+
+
+def settings_of_block(block: object, environment: Mapping[str, str], where: str = BLOCK) -> Settings:
+    """The settings that stand under ``exacto_settings:``, written as in a file.
+
+    Args:
+        block: what stands there; None means defaults.
+        environment: where values written as ``os.environ/NAME`` are looked up.
+        where: how the block is called in messages.
+
+    Raises:
+        SettingsError: it is no mapping, or has unknown keys or bad values.
+    """
+    found = _mapping(block, where)
+    return load_settings(None if found is None else _resolved(found, environment, where), where)
 
 
 def read_config(path: Path) -> Mapping[str, object]:

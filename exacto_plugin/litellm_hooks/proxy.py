@@ -19,8 +19,9 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings_source import find_settings, read_config, settings_watcher
+from exacto_plugin.settings_source import find_settings, read_config
 from exacto_plugin.store.place import default_place, place_of_url
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def proxy_callback() -> ExactoCallback:
     """
     server = sys.modules.get(_PROXY_MODULE)
     settings = find_settings(_proxy_config(server), os.environ)
-    callback = ExactoCallback(Runtime(settings, reload_settings=settings_watcher(os.environ)))
+    callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
     missing = callback.runtime.missing_seams = install_seams(callback)
     if server is not None:
         from exacto_plugin.web.api import api_router

@@ -26,6 +26,7 @@ from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.litellm_hooks.served import ServedRosters
+from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.recording.recorder import Recorder
 from exacto_plugin.store.pruning import Pruning
@@ -73,7 +74,7 @@ class Runtime:
     Args:
         settings: the validated settings.
         clock: UTC seconds; injected by tests.
-        reload_settings: asked before each recompute; gives new settings when they changed.
+        reload_settings: asked every two seconds and before each recompute; gives new settings when they changed.
         meter_provider: where metrics go; OpenTelemetry's global provider when omitted.
     """
 
@@ -86,7 +87,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self._reload_settings = reload_settings
+        self.settings_upkeep = SettingsUpkeep(self, reload_settings)
         self.salt = installation_salt()
         self.engine = SharedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.conversations = Conversations()
@@ -112,7 +113,7 @@ class Runtime:
         self.rosters = ServedRosters(self)
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
-        self.upkeep.steps.append(self.overriding.poll)
+        self.upkeep.steps += [self.overriding.poll, self._look_at_settings]
         self.recorder = Recorder(self)
         self.upkeep.steps.append(self.recorder.flushed)
         self.store = Store(None)
@@ -310,20 +311,15 @@ class Runtime:
             self.telemetry.transition(transition)
         self.faults.guarded("record", lambda: self.recorder.recomputed(engine), None)
 
+    async def _look_at_settings(self) -> None:
+        self.take_new_settings()
+
     def take_new_settings(self) -> None:
         """Take up settings that were changed while the process runs."""
         self.faults.guarded("settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
-        changed = self._reload_settings()
-        if changed is None:
-            return
-        before = self.settings
-        if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
-            self.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
-        self.settings = changed
-        self.engine.rule = changed.rule()
-        logger.info("exacto_plugin took up changed settings: mode %s", changed.mode)
+        self.settings_upkeep.take()
 
     async def aclose(self) -> None:
         """Stop the timer."""

@@ -79,7 +79,7 @@ class SyncSelection:
         token = SYNC.set(True)
         try:
             hook = self._callback.async_filter_deployments(asked.group, healthy, asked.messages, asked.kwargs)
-            kept: list[Any] = _at_once(hook)
+            kept: list[Any] = at_once(hook)
         finally:
             SYNC.reset(token)
         return kept
@@ -113,7 +113,7 @@ class SyncSelection:
             del kwargs[key]
 
 
-def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """What a coroutine returns that has nothing to wait for.
 
     Raises:

@@ -49,6 +49,7 @@ def api_router(runtime: Runtime) -> APIRouter:
             "faults": dict(runtime.faults.counts),
             "flaws": runtime.flaws.total,
             "blame": runtime.flaws.by_blame,
+            "settings": runtime.settings_upkeep.view(),
             "store": asdict(runtime.store.health),
             "overrides": len(runtime.engine.overrides.in_force),
         }

@@ -1,0 +1,72 @@
+"""Settings that change while a process runs: taken up whole or not at all, told, and put on record.
+
+What a block means and where it stands is the settings' own business. Must not be on a request's path.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.settings_changes import AT_THE_START, changes, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.settings import Settings
+
+logger = logging.getLogger("exacto_plugin")
+
+
+class SettingsUpkeep:
+    """The settings of one process over time.
+
+    Args:
+        runtime: whose settings they are.
+        reload: gives new settings when there are some, since it was last asked.
+    """
+
+    def __init__(self, runtime: Runtime, reload: Callable[[], Settings | None]) -> None:
+        self._runtime = runtime
+        self._reload = reload
+        self.since = runtime.clock()
+        """When the settings in force were taken up."""
+        self.problem: str | None = None
+        """Why the newest settings are not in force; None when they are."""
+
+    def take(self) -> None:
+        """Take up what has changed; settings that cannot be used are told, and those in force stay."""
+        try:
+            changed = self._reload()
+        except SettingsError as error:
+            self.problem = str(error)
+            logger.error("exacto_plugin keeps its settings, because the new ones cannot be used: %s", error)
+            return
+        if changed is None:
+            return
+        runtime, before = self._runtime, self._runtime.settings
+        self.problem = None
+        different = changes(before, changed)
+        if not different:
+            return
+        if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
+            runtime.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
+        runtime.settings = changed
+        if changed.rule() != before.rule():
+            runtime.engine.rule = changed.rule()
+        self.since = runtime.clock()
+        self._tell(different)
+
+    def view(self) -> dict[str, Any]:
+        """What the API tells of the settings."""
+        return {"digest": digest(self._runtime.settings), "since": self.since, "problem": self.problem}
+
+    @staticmethod
+    def _tell(different: Mapping[str, tuple[Any, Any]]) -> None:
+        told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in different.items())
+        waiting = [path for path in different if path.startswith(AT_THE_START)]
+        later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
+        logger.warning("exacto_plugin took up changed settings: %s%s", told, later)
