@@ -17,6 +17,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+    from typing import BinaryIO
 
 START_TIMEOUT_S = 180.0
 
@@ -63,16 +64,20 @@ class DemoProxy:
         program = [str(Path(sys.executable).with_name("litellm")), "--config", str(self._config)]
         return [*program, "--host", "127.0.0.1", "--port", str(self.port), *self._options]
 
+    def launch(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        """Start it, in a session of its own."""
+        return subprocess.Popen(
+            self.command(),
+            stdout=log,
+            stderr=log,
+            env=self._environment,
+            cwd=self._config.parent,
+            start_new_session=True,
+        )
+
     def __enter__(self) -> DemoProxy:
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self.command(),
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                cwd=self._config.parent,
-                start_new_session=True,
-            )
+            self._process = self.launch(log)
         try:
             self._await_ready()
         except BaseException:

@@ -21,6 +21,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import CodeType
 from typing import Any
 
 import litellm
@@ -90,18 +91,26 @@ def _known(owner: Any, name: str) -> bool:
 
 
 @functools.cache
-def _source(owner: Any) -> str:
-    return inspect.getsource(owner)  # of a file with 15,000 lines: half a second
+def _used(owner: Any) -> frozenset[str]:
+    """Every name that the methods of a class use. From their code: to parse the source takes half a second."""
+    found = [inspect.unwrap(value) for value in vars(owner).values() if inspect.isfunction(value)]
+    return frozenset().union(*(names_in(method.__code__) for method in found))
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names of attributes and globals that some code uses, the functions inside it included."""
+    inner = (names_in(const) for const in code.co_consts if isinstance(const, CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def missing_seams() -> list[str]:
     """What this LiteLLM lacks of what the plugin relies on; empty on a known version."""
     router = litellm.Router
     missing = [f"Router.{name}" for name in (_LATE, _RETRY, _STREAM) if not _known(router, name)]
-    source = _source(router)
-    missing += [f"a call of Router.{name}" for name in (_LATE, _RETRY, _STREAM) if f"self.{name}(" not in source]
+    used = _used(router)
+    missing += [f"a call of Router.{name}" for name in (_LATE, _RETRY, _STREAM) if name not in used]
     names = ("is_recognized_model", "team_public_model_names", "deployment_names", "pattern_router")
-    return missing + [f"Router.{name}" for name in names if name not in source]
+    return missing + [f"Router.{name}" for name in names if name not in used and not hasattr(router, name)]
 
 
 def install(narrow: Narrow, goes_on: GoesOn, opened: Opened) -> list[str]:
@@ -164,9 +173,9 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
         The seams that are missing; with any missing nothing is wrapped.
     """
     router, module = litellm.Router, import_module(litellm.Router.__module__)
-    source = inspect.getsource(router)
-    missing = [] if _known(router, _ATTEMPT) and f"self.{_ATTEMPT}(" in source else [f"Router.{_ATTEMPT}"]
-    missing += [name for name in _COOLDOWN if not hasattr(module, name) or f"{name}(" not in source]
+    used = _used(router)
+    missing = [] if _known(router, _ATTEMPT) and _ATTEMPT in used else [f"Router.{_ATTEMPT}"]
+    missing += [name for name in _COOLDOWN if not hasattr(module, name) or name not in used]
     if missing:
         return missing
 
@@ -191,10 +200,10 @@ def install_events(opened: Surface) -> list[str]:
     Returns:
         The seams that are missing, of which streams come as they are.
     """
-    router, source = litellm.Router, _source(litellm.Router)
+    router, used = litellm.Router, _used(litellm.Router)
     missing = []
     for surface, name in _EVENTS.items():
-        if not _known(router, name) or f"self.{name}(" not in source:
+        if not _known(router, name) or name not in used:
             missing.append(f"Router.{name}")
             continue
         wrap(router, name, functools.partial(_events, opened, surface))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 
-from exacto_plugin.litellm_hooks.seams import litellm_version, wrap
+from exacto_plugin.litellm_hooks.seams import litellm_version, names_in, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,8 @@ def missing_seams() -> list[str]:
             missing.append(f"{owner.__name__}.{name}")
     if missing:
         return missing
-    source = inspect.getsource(inspect.unwrap(getattr(litellm.Router, _SELECT)))
-    called = (f"self.{_HEALTHY}(", f"litellm.utils.{_LEVELS}(")
-    return [f"a call of {call[:-1]}" for call in called if call not in source]
+    used = names_in(inspect.unwrap(getattr(litellm.Router, _SELECT)).__code__)
+    return [f"a call of {name}" for name in (_HEALTHY, _LEVELS) if name not in used]
 
 
 def install(selection: SyncSelection) -> list[str]:

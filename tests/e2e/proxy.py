@@ -17,6 +17,7 @@ import openai
 import yaml
 
 from exacto_plugin.demo.proxy import DemoProxy
+from tests.e2e.zygote import ForkedProxy, understands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,10 +122,7 @@ class Proxy:
         if keys is not None:
             (directory / "restricted_keys.py").write_text(_AUTH)
             self.set_keys(keys)
-        entry = AsgiEntry if server == "asgi" else DemoProxy
-        number = "--workers" if server == "asgi" else "--num_workers"
-        arguments = (*_SERVER_OPTIONS[server], number, str(workers), *options)
-        self._process = entry(file, {**_environment(), **(environment or {})}, options=arguments)
+        self._process = _process(file, server, workers, environment or {}, options)
         self._started = False
         self.base_url = self._process.base_url
         self.log_file = self._process.log
@@ -193,6 +191,17 @@ class Proxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+def _process(file: Path, server: Server, workers: int, own: Mapping[str, str], options: Sequence[str]) -> DemoProxy:
+    """The process, by the quickest way that comes to the same."""
+    number = "--workers" if server == "asgi" else "--num_workers"
+    arguments = (*_SERVER_OPTIONS[server], number, str(workers), *options)
+    environment = {**_environment(), **own}
+    if server == "uvicorn" and workers == 1 and understands(own):
+        return ForkedProxy(file, environment, _environment(), arguments)
+    entry = AsgiEntry if server == "asgi" else DemoProxy
+    return entry(file, environment, options=arguments)
 
 
 def deployment(

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS
+from tests.e2e.observed import eventually
 from tests.e2e.proxy import Proxy, ProxyDiedError, deployment
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def test_a_proxy_that_dies_is_told(proxy: Proxy) -> None:
     """A proxy that ends during a test is noticed, with the end of its log. The last test: nothing is left to ask."""
     assert proxy.pid is not None
     os.killpg(proxy.pid, signal.SIGKILL)
-    os.waitpid(proxy.pid, 0)
+    eventually(lambda: proxy.pid, None)
     with pytest.raises(ProxyDiedError, match=r"the proxy died:\n.+"):
         proxy.check_alive()
     proxy.stop()
