@@ -51,7 +51,7 @@ demo: $(VENV)/.with-proxy ## Run simulated providers and a real LiteLLM proxy; s
 	$(BIN)/exacto demo $(ARGS)
 
 test: $(VENV)/.with-test ## Run all tests.
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.with-test ## Check style, format and types.
 	$(BIN)/ruff check .

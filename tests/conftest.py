@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,21 @@ def _callbacks_of_one_test() -> Iterator[None]:
     yield
     for name, callbacks in before.items():
         getattr(litellm, name)[:] = callbacks
+
+
+LONGEST = ("e2e/test_adaptive.py", "e2e/test_servers.py", "e2e/test_affinity.py", "e2e/", "sdk/")
+"""What takes long begins first, so that all processes of a run end together; the rest fills their gaps."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix()
+        return next((number for number, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
