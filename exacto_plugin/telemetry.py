@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.evaluation import Evaluation
+    from exacto_plugin.core.observed import Observed
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.store.kinds import Kind
 
@@ -59,6 +60,11 @@ _SIGNAL_INSTRUMENTS = {
     Signal.THROUGHPUT: ("throughput", "{token}/s"),
     Signal.TOOL_CALL_SUCCESS: ("tool_call_success", "1"),
     Signal.BENCHMARK: ("benchmark_score", "1"),
+}
+_OBSERVED_INSTRUMENTS: Mapping[str, tuple[str, str, Callable[[Observed], float | None]]] = {
+    "token_burn": ("1", "Output tokens beyond the median of comparable requests.", lambda one: one.token_burn),
+    "queue_time": ("s", "Time to the first token beyond the deployment's own.", lambda one: one.queue_s),
+    "throughput_spread": ("1", "Standard deviation of the logarithm of speed.", lambda one: one.throughput_spread),
 }
 _ERROR_CLASSES = {
     400: "bad_request", 401: "authentication", 402: "payment_required", 403: "permission_denied", 404: "not_found",
@@ -212,6 +218,9 @@ class Telemetry:
         meter.create_observable_gauge(
             "exacto.snapshot.age", [self._safe(self._ages)], "s", "Age of a model group's verdicts."
         )
+        for name, (unit, told, number) in _OBSERVED_INSTRUMENTS.items():
+            values = self._safe(partial(self._observed, number))
+            meter.create_observable_gauge(f"exacto.observed.{name}", [values], unit, told)
         for signal, (name, unit) in _SIGNAL_INSTRUMENTS.items():
             values = self._safe(partial(self._signal, signal))
             meter.create_observable_gauge(f"exacto.signal.{name}", [values], unit, f"Measured {name}.")
@@ -264,6 +273,12 @@ class Telemetry:
             value = verdict.signals.get(signal)
             if value is not None and value.value is not None:
                 yield Observation(value.value, attributes)
+
+    def _observed(self, number: Callable[[Observed], float | None]) -> Iterator[Observation]:
+        for (group, key), numbers in self._runtime.observed.latest.items():
+            value = number(numbers)
+            if value is not None and self._runtime.knows_group(group):
+                yield Observation(value, _labels(group, key, self._runtime.providers.get(key, "")))
 
     def _reference(self, signal: Signal, part: str) -> Iterator[Observation]:
         for name, group in self._groups():

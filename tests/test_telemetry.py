@@ -27,6 +27,7 @@ from exacto_plugin.core.model import (
     Tier,
     Transition,
 )
+from exacto_plugin.core.observed import Observed
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from exacto_plugin.store.kinds import Kind
@@ -71,6 +72,9 @@ INSTRUMENTS = {
     "exacto.deployment.tier": Instrument("up_down_counter", "1", DEPLOYMENT | {"exacto.tier"}),
     "exacto.window.sample.count": Instrument("up_down_counter", "{sample}", DEPLOYMENT | {"exacto.signal"}),
     "exacto.snapshot.age": Instrument("gauge", "s", {"exacto.model_group"}),
+    "exacto.observed.token_burn": Instrument("gauge", "1", DEPLOYMENT),
+    "exacto.observed.queue_time": Instrument("gauge", "s", DEPLOYMENT),
+    "exacto.observed.throughput_spread": Instrument("gauge", "1", DEPLOYMENT),
     **{
         f"exacto.signal.{signal}": Instrument("gauge", unit, DEPLOYMENT)
         for signal, unit in (("throughput", "{token}/s"), ("tool_call_success", "1"), ("benchmark_score", "1"))
@@ -140,6 +144,8 @@ def bench() -> Bench:
     scores = BenchmarkScores({key: SignalValue(0.9, 60) for key in "abcd"}, 0.9, 0.8, 50)
     runtime.engine.observe_scores("kimi", scores)
     asyncio.run(runtime.recompute())
+    told = Observed(0.4, 300, 1.5, 3.0, 40, 0.2, 50)
+    runtime.observed.latest = {("kimi", "a"): told, ("kimi", "b"): Observed(), ("made-up-1", "a"): told}
     return Bench(runtime, router, reader)
 
 
@@ -242,6 +248,8 @@ def test_snapshot_values(bench: Bench) -> None:
     assert bench.points("exacto.snapshot.age") == [({"exacto.model_group": "kimi"}, 0.0)]
     counts = {(p["exacto.deployment.id"], p["exacto.signal"]): v for p, v in bench.points("exacto.window.sample.count")}
     assert counts["a", "tool_call_success"] == counts["a", "throughput"] == 3
+    ((attributes, value),) = bench.points("exacto.observed.queue_time")
+    assert (attributes["exacto.deployment.id"], value) == ("a", 1.5)
 
 
 def test_callers_cannot_grow_series(bench: Bench) -> None:

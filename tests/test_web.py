@@ -77,6 +77,23 @@ def test_all_model_groups(client: TestClient) -> None:
     assert group == client.get(f"/exacto/api/models/{GROUP}").json()
 
 
+def test_what_is_observed(client: TestClient, runtime: Runtime) -> None:
+    """Numbers that no tier follows from stand beside the verdict; what is not known yet is null."""
+    for key, tokens in (("a", 300), ("b", 200), ("c", 200)):
+        sample = Sample(GROUP, key, NOW, output_tokens=tokens, duration_s=2.0)
+        for _ in range(250):
+            runtime.record(sample, Candidate(key, key, f"provider-{key}"))
+    asyncio.run(runtime.observed.look())
+    deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
+    told = {one["deployment"]: one["observed"] for one in deployments}
+    assert told["a"] == {
+        "token_burn": {"value": 0.5, "samples": 250, "flagged": True},
+        "queue_time": {"value": None, "p90": None, "samples": 0},
+        "throughput_spread": {"value": pytest.approx(0.0, abs=1e-6), "samples": 250},
+    }
+    assert told["d"]["token_burn"] == {"value": None, "samples": 0, "flagged": False}
+
+
 def test_a_group_that_nobody_knows(client: TestClient) -> None:
     """Nothing is known of it: 404, and why."""
     answer = client.get("/exacto/api/models/nothing/here")

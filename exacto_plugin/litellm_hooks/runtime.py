@@ -22,6 +22,7 @@ from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.names import resolver
+from exacto_plugin.litellm_hooks.observing import ObservedNumbers
 from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.request_state import SYNC
@@ -113,7 +114,8 @@ class Runtime:
         self.rosters = ServedRosters(self)
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
-        self.upkeep.steps += [self.overriding.poll, self._look_at_settings]
+        self.observed = ObservedNumbers(self)
+        self.upkeep.steps += [self.overriding.poll, self._look_at_settings, self.observed.look]
         self.recorder = Recorder(self)
         self.upkeep.steps.append(self.recorder.flushed)
         self.store = Store(None)
@@ -234,6 +236,7 @@ class Runtime:
         self.providers[candidate.key] = candidate.provider
         with self.engine.lock:  # answers of synchronous calls come in threads
             self.token_use.note(sample)
+            self.observed.note(sample)
             self.engine.record(sample)
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:

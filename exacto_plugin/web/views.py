@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.observed import Observed
 from exacto_plugin.core.overrides import OverriddenVerdict
 
 if TYPE_CHECKING:
@@ -11,39 +12,37 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.caller_choices import CallerChoices
     from exacto_plugin.core.flaw_counts import FlawCounts
-    from exacto_plugin.core.model import GroupSnapshot, Reason, Snapshot, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 
-def snapshot_view(snapshot: Snapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
-    """Every model group of a snapshot.
-
-    Args:
-        snapshot: the verdicts in force.
-        providers: deployment key -> provider.
-        flaws: what was wrong with answers since the process started.
-    """
-    groups = [group_view(group, providers, flaws) for _, group in sorted(snapshot.groups.items())]
+def models_view(runtime: Runtime) -> dict[str, Any]:
+    """Every model group as the API and programs see it."""
+    snapshot = runtime.engine.snapshot
+    groups = [model_view(group, runtime) for _, group in sorted(snapshot.groups.items())]
     return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
 
-def models_view(runtime: Runtime) -> dict[str, Any]:
-    """Every model group as the API and programs see it, with what callers pin and ignore."""
-    found = snapshot_view(runtime.engine.snapshot, runtime.providers, runtime.flaws)
-    return {**found, "model_groups": [_with_choices(group, runtime) for group in found["model_groups"]]}
-
-
 def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
-    """One of them."""
-    return _with_choices(group_view(group, runtime.providers, runtime.flaws), runtime)
+    """One of them, with what callers pin and ignore, and with its curated list."""
+    view = group_view(group, runtime.providers, runtime.flaws, runtime.observed.latest)
+    return with_choices(view, runtime.choices, runtime.settings.curated_list(group.model_group))
 
 
-def _with_choices(view: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
-    return with_choices(view, runtime.choices, runtime.settings.curated_list(view["model_group"]))
+def group_view(
+    group: GroupSnapshot,
+    providers: Mapping[str, str],
+    flaws: FlawCounts,
+    observed: Mapping[tuple[str, str], Observed],
+) -> dict[str, Any]:
+    """One model group: references of each signal, and of each deployment the verdict and what else was seen.
 
-
-def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCounts) -> dict[str, Any]:
-    """One model group: references of each signal, and of each deployment the verdict and the flaws seen."""
+    Args:
+        group: the verdicts in force.
+        providers: deployment key -> provider.
+        flaws: what was wrong with answers since the process started.
+        observed: what tiers do not follow, by model group and deployment.
+    """
     return {
         "model_group": group.model_group,
         "at": group.at,
@@ -55,6 +54,7 @@ def group_view(group: GroupSnapshot, providers: Mapping[str, str], flaws: FlawCo
             {
                 **verdict_view(verdict, providers.get(key, "")),
                 "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
+                "observed": observed_view(observed.get((group.model_group, key), Observed())),
             }
             for key, verdict in sorted(group.verdicts.items())
         ],
@@ -89,6 +89,15 @@ def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
             signal.value: {"value": value.value, "samples": value.samples} for signal, value in verdict.signals.items()
         },
         "reasons": [reason_view(reason) for reason in verdict.reasons],
+    }
+
+
+def observed_view(numbers: Observed) -> dict[str, Any]:
+    """What is observed of a deployment, and no tier follows from."""
+    return {
+        "token_burn": {"value": numbers.token_burn, "samples": numbers.burn_answers, "flagged": numbers.burns},
+        "queue_time": {"value": numbers.queue_s, "p90": numbers.queue_p90_s, "samples": numbers.queue_answers},
+        "throughput_spread": {"value": numbers.throughput_spread, "samples": numbers.throughput_answers},
     }
 
 
