@@ -86,6 +86,7 @@ class RedisExchange:
 
     async def claim(self, claim: Claim) -> Lease | None:
         """Get or renew the lease."""
+        self._worker = claim.worker
         mine = (claim.worker, claim.token, claim.beat, int(claim.prepared))
         limits = (self._lease_s, self._grace_s, KEEP_S)
         answer = await self._link.script(redis_scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
