@@ -12,7 +12,16 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.affinity import IDLE_S
@@ -184,6 +193,25 @@ class Rescue(_Block):
     at once; its text flows as before."""
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("expected an address that begins with redis://, rediss:// or unix://")
+    return url
+
+
+class Redis(_Block):
+    """Where several processes meet, so that they have one opinion."""
+
+    enabled: bool = True
+    """Whether verdicts, probe budgets and conversations are shared through Redis at all. On by default: who gives
+    LiteLLM a Redis has several proxies that should agree."""
+    url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    """``redis://``, ``rediss://`` or ``unix://``. null, the default: LiteLLM's own connection where it has one, a
+    cluster's included."""
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "exacto"
+    """Keeps installations apart that use one Redis and do not serve the same deployments."""
+
+
 class Scoring(_Block):
     """How the tool calls of an answer are judged."""
 
@@ -255,6 +283,8 @@ class Settings(_Block, Limits):
     """How tool calls are judged."""
     store: StoreSettings = StoreSettings()
     """Where records, and what a restart needs, are kept."""
+    redis: Redis = Redis()
+    """Where several processes meet."""
 
     def mode_of(self, group: str) -> Mode:
         """The mode that holds for a model group."""

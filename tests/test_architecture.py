@@ -45,7 +45,7 @@ BOUNDARIES = {
     # Counting a fault must not make another one.
     "litellm_hooks.faults:Faults.report",
     # The timer must outlive whatever one recompute meets.
-    "litellm_hooks.runtime:Runtime._recompute_timed",
+    "litellm_hooks.runtime:Runtime.recompute_timed",
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
     "store.desk:Desk._one",
     "store.desk:Desk._rest",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.ledger import Ledger
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
+    from exacto_plugin.core.purse import ProbeShare
     from exacto_plugin.core.tiers import Preset
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -151,6 +152,10 @@ class Engine(Holdings):
         """Somebody asks for percentiles of a model group: snapshots tell them for the next hour."""
         self._watched.ask(model_group, now)
 
+    def watched(self, now: float) -> tuple[str, ...]:
+        """The model groups that percentiles are told of."""
+        return tuple(self._watched.current(now))
+
     def record(self, sample: Sample) -> None:
         """Count one finished answer or failed attempt."""
         if sample.probe:
@@ -168,6 +173,10 @@ class Engine(Holdings):
         self._transitions = ()
         self._snapshot = snapshot
         self._purse.renew(snapshot)
+
+    def share_probes(self, share: ProbeShare) -> None:
+        """Say which part of the budgets of the snapshot in force is this process's; all of it until then."""
+        self._purse.share = share
 
     def decide(self, ask: Ask, draw: Callable[[], float]) -> Decision:
         """Order the candidates of one attempt by the snapshot in force; computes no statistics.

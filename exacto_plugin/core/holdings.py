@@ -144,6 +144,13 @@ class Holdings:
         self._speed = wider(self._speed, room)
         self._latency = wider(self._latency, room)
 
+    def age(self, now: float) -> Iterator[None]:
+        """Let samples move on and age out without a recompute, in slices; for a process that others judge for."""
+        for slab in tuple(self._windows.slabs):
+            slab.flush(now)
+            yield
+        yield from self._forget_absent()
+
     def _forget_absent(self) -> Iterator[None]:
         """Erase deployments that nobody has heard of for the retention time."""
         gone = self._slots.sweep()

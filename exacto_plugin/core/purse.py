@@ -6,7 +6,9 @@ is worth sending to is the preset's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.model import Outcome
 
@@ -22,12 +24,35 @@ _PASSED = 100
 """Turns of running conversations whose chances of a probe a new one takes over at most, for the same reason."""
 
 
+class ProbeShare(NamedTuple):
+    """One process's part of the budgets of a snapshot that several serve."""
+
+    place: int = 0
+    """Its place among them, from 0; -1 for one that came later and has no part before the next snapshot."""
+    workers: int = 1
+
+    def of(self, budget: float, key: tuple[str, str], snapshot: str) -> int:
+        """How many of at most ``budget`` probes are this process's; over all processes they add up to it.
+
+        What cannot be divided goes to others with each deployment and each snapshot.
+        """
+        whole = math.ceil(budget) if budget > 0 else 0
+        if self.workers == 1 or whole == 0:
+            return whole
+        if self.place < 0:
+            return 0
+        each, left = divmod(whole, self.workers)
+        first = zlib.crc32("\0".join((*key, snapshot)).encode())
+        return each + ((self.place + first) % self.workers < left)
+
+
 class Purse:
     """Probes spent and allowed, by model group and by deployment."""
 
-    __slots__ = ("_faults", "_passed", "_saved", "_spent")
+    __slots__ = ("_faults", "_passed", "_saved", "_spent", "share")
 
     def __init__(self) -> None:
+        self.share = ProbeShare()
         self._saved: dict[str, float] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._faults: dict[tuple[str, str], int] = {}
@@ -58,7 +83,12 @@ class Purse:
         if verdict is None or self._saved.get(model_group, 1.0) < 1.0:
             return False
         key = (model_group, deployment)
-        return self._spent.get(key, 0) < verdict.probe_budget and self._faults.get(key, 0) < verdict.probe_faults
+        budget, faults = verdict.probe_budget, verdict.probe_faults
+        if self.share.workers > 1:
+            budget = self.share.of(budget, key, snapshot.id)
+            # At least one, else a budget could not be spent; who has a part of it may find out.
+            faults = max(min(faults, 1.0), faults / self.share.workers)
+        return self._spent.get(key, 0) < budget and self._faults.get(key, 0) < faults
 
     def spend(self, model_group: str, deployment: str) -> None:
         """A probe was sent, or a further turn of a conversation that one began; may leave a debt."""

@@ -51,11 +51,13 @@ class SharedEngine(Engine):
     put_windows = _locked(Engine.put_windows)
     take_in = _locked(Engine.take_in)
     adopt = _locked(Engine.adopt)
+    share_probes = _locked(Engine.share_probes)
     # Not locked while they write and read bytes, which takes longer than the rest.
     dump_windows = Engine.dump_windows
     load_windows = Engine.load_windows
     observe_scores = _locked(Engine.observe_scores)
     watch = _locked(Engine.watch)
+    watched = _locked(Engine.watched)
     record = _locked(Engine.record)
     add = _locked(Engine.add)
     decide = _locked(Engine.decide)
@@ -78,7 +80,13 @@ class SharedEngine(Engine):
 
     def recompute_slices(self, now: float) -> Iterator[None]:
         """Judge everything in slices, each under the lock."""
-        slices = super().recompute_slices(now)
+        return self._sliced(super().recompute_slices(now))
+
+    def age(self, now: float) -> Iterator[None]:
+        """Let samples age out in slices, each under the lock."""
+        return self._sliced(super().age(now))
+
+    def _sliced(self, slices: Iterator[None]) -> Iterator[None]:
         while True:
             with self.lock:
                 try:

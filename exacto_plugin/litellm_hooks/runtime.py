@@ -25,6 +25,7 @@ from exacto_plugin.litellm_hooks.names import resolver
 from exacto_plugin.litellm_hooks.observing import ObservedNumbers
 from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
+from exacto_plugin.litellm_hooks.replication import Replication
 from exacto_plugin.litellm_hooks.request_state import SYNC
 from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
@@ -112,6 +113,7 @@ class Runtime:
         self._attached_only = False
         self.direct = DirectCalls(Retention().span_s)
         self.rosters = ServedRosters(self)
+        self.replication = Replication(self)
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
         self.observed = ObservedNumbers(self)
@@ -280,11 +282,13 @@ class Runtime:
         self.upkeep.begin()
 
     async def _recompute_forever(self) -> None:
+        await self.replication.begin()
         while self._task is asyncio.current_task():
-            await asyncio.sleep(self.settings.tiers.recompute_interval_s)
-            await self._recompute_timed()
+            await asyncio.sleep(self.replication.pause_s)
+            await self.replication.turn()
 
-    async def _recompute_timed(self) -> None:
+    async def recompute_timed(self) -> None:
+        """One recompute whose failure is counted, and its duration; never raises."""
         started = time.perf_counter()
         error: Exception | None = None
         try:
@@ -292,7 +296,10 @@ class Runtime:
         except Exception as caught:  # the timer must outlive whatever one recompute meets
             error = caught
             self.faults.report("recompute", caught)
-        took_s = time.perf_counter() - started
+        self.recomputed(time.perf_counter() - started, error)
+
+    def recomputed(self, took_s: float, error: Exception | None = None) -> None:
+        """Count a recompute."""
         self.faults.guarded("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
 
     async def recompute(self) -> None:

@@ -13,7 +13,7 @@ from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks
 from exacto_plugin.litellm_hooks.identity import candidate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -28,12 +28,19 @@ class ServedRosters:
     async def recompute(self, engine: Engine) -> bool:
         """One recompute, in slices, so that the event loop is never held for long; False when it came to nothing."""
         self._runtime.recorder.follow(engine)
-        before = engine.measured
-        for _ in self._slices(engine, self._runtime.clock()):
+        before, now = engine.measured, self._runtime.clock()
+        for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
             await asyncio.sleep(0)
         return engine.measured is not before  # else another recompute was started meanwhile
 
-    def _slices(self, engine: Engine, now: float) -> Iterator[None]:
+    async def refresh(self, engine: Engine) -> None:
+        """Tell an engine that others judge for who serves what, and let its samples age, in slices."""
+        now = self._runtime.clock()
+        groups = dict.fromkeys([*engine.groups(), *engine.measured.groups])
+        for _ in self._slices(engine, groups, now, engine.age(now)):
+            await asyncio.sleep(0)
+
+    def _slices(self, engine: Engine, groups: Iterable[str], now: float, rest: Iterator[None]) -> Iterator[None]:
         runtime = self._runtime
         for router in runtime.routers:
             runtime.faults.guarded("router", functools.partial(runtime.prepare_router, router), None)
@@ -43,7 +50,7 @@ class ServedRosters:
         served: set[tuple[str, str]] = set()
         with runtime.engine.lock:
             flawed = runtime.flaws.deployments()  # those that answer for the first time meanwhile are not gone
-        for group in engine.groups():
+        for group in groups:
             router, deployments = runtime.serving(group)
             candidates = [candidate_of(deployment, group) for deployment in deployments]
             providers.update((one.key, one.provider) for one in candidates)
@@ -57,7 +64,7 @@ class ServedRosters:
             served.update((group, key) for key in direct)
             engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
             yield
-        yield from engine.recompute_slices(now)
+        yield from rest
         # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
         runtime.providers = providers
         runtime.recorder.picks.weights = weights

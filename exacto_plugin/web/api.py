@@ -51,6 +51,8 @@ def api_router(runtime: Runtime) -> APIRouter:
             "blame": runtime.flaws.by_blame,
             "settings": runtime.settings_upkeep.view(),
             "store": asdict(runtime.store.health),
+            "sharing": runtime.replication.status(),
+            "settings": runtime.settings_upkeep.view(),
             "overrides": len(runtime.engine.overrides.in_force),
         }
 

@@ -1,0 +1,197 @@
+"""This process among others: finds the place that they share, and does for the replica what only the process can.
+
+Without such a place the process judges from what it saw itself, on a timer. When what happens is decided in
+:mod:`exacto_plugin.sharing.replica`; nothing here is on a request's path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.deltas import Deltas
+from exacto_plugin.core.purse import ProbeShare
+from exacto_plugin.core.shared_engine import SharedEngine
+from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.sharing.replica import PUSH_S, Replica, pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from exacto_plugin.core.deltas import Delta
+    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication, Remembered
+    from exacto_plugin.sharing.redis_link import RedisLink
+
+logger = logging.getLogger("exacto_plugin")
+
+ALONE = "alone"
+"""The role of a process that shares nothing."""
+
+_EARLY_S = 60.0
+"""Seconds for which samples are kept for a place that may yet be found: LiteLLM's connection is there when its start
+is over."""
+
+
+class Replication:
+    """One process's part. One per process; belongs to the loop of the recompute timer."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.faults = runtime.faults
+        self.replica: Replica | None = None
+        """None while nothing is shared."""
+        self.sources: list[Callable[[], Exchange | None]] = [self._redis]
+        """Asked in this order for a place to share, until one has it."""
+        self.worker = secrets.token_hex(8)
+        self._early_until = math.inf
+        self._due = 0.0
+        self._rule: Preset | None = None
+        self._remembered: Remembered = {}
+        self._deltas = Deltas()
+        if runtime.engine.deltas is None and runtime.settings.redis.enabled:
+            # From the first answer on, since LiteLLM's connection is only there later.
+            runtime.engine.deltas = self._deltas
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds between two turns."""
+        return min(PUSH_S, self._runtime.settings.tiers.recompute_interval_s)
+
+    async def begin(self) -> None:
+        """The timer starts: the first recompute comes an interval from now."""
+        now = time.monotonic()
+        self._due = now + self._runtime.settings.tiers.recompute_interval_s
+        self._early_until = min(self._early_until, now + _EARLY_S)
+
+    @fail_open("sharing")
+    async def turn(self) -> None:
+        """Do what is due."""
+        runtime = self._runtime
+        if self.replica is None:
+            self._find()
+        if self.replica is not None:
+            self.replica.pace = pace(runtime.settings.tiers.recompute_interval_s)
+            await self.replica.step(runtime.clock())
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + runtime.settings.tiers.recompute_interval_s
+            await runtime.recompute_timed()
+
+    def status(self) -> dict[str, Any]:
+        """Role, exchange and lag, for people."""
+        replica = self.replica
+        if replica is None:
+            return {"role": ALONE, "exchange": None, "worker": self.worker}
+        lag_s = None if replica.heard_at is None else round(max(0.0, self._runtime.clock() - replica.heard_at), 3)
+        return {
+            "role": replica.role.value,
+            "exchange": replica.exchange.name,
+            "worker": self.worker,
+            "leader": replica.leader,
+            "workers": replica.workers,
+            "lag_s": lag_s,
+            "dropped": self._deltas.dropped,
+        }
+
+    # --- the place that is shared ----------------------------------------------------------------------------------
+
+    def _find(self) -> None:
+        for source in tuple(self.sources):
+            exchange = source()
+            if exchange is not None:
+                runtime = self._runtime
+                runtime.engine.deltas = self._deltas
+                rhythm = pace(runtime.settings.tiers.recompute_interval_s)
+                self.replica = Replica(self.worker, exchange, self, rhythm, runtime.clock())
+                logger.info("exacto_plugin shares verdicts with other processes through %s", exchange.name)
+                return
+        if time.monotonic() > self._early_until and self._runtime.engine.deltas is self._deltas:
+            self._runtime.engine.deltas = None
+
+    def _redis(self) -> Exchange | None:
+        link = self._redis_link()
+        if link is None:
+            return None
+        from exacto_plugin.sharing.redis_exchange import RedisExchange
+
+        return RedisExchange(link, self.pause_s)
+
+    def _redis_link(self) -> RedisLink | None:
+        settings = self._runtime.settings.redis
+        if not settings.enabled or (settings.url is None and self._litellm_cache() is None):
+            return None
+        from exacto_plugin.sharing.redis_ways import link_to, litellm_link
+
+        if settings.url is not None:
+            return link_to(settings.url.get_secret_value(), settings.namespace)
+        return litellm_link(self._litellm_cache, settings.namespace)
+
+    def _litellm_cache(self) -> Any:
+        """LiteLLM's Redis: what the proxy coordinates itself with, else a router's; None without."""
+        server = sys.modules.get("litellm.proxy.proxy_server")
+        found = getattr(server, "redis_usage_cache", None)
+        if found is not None:
+            return found
+        caches = (getattr(getattr(router, "cache", None), "redis_cache", None) for router in self._runtime.routers)
+        return next((cache for cache in caches if cache is not None), None)
+
+    # --- what a replica asks of its process ------------------------------------------------------------------------
+
+    def take(self) -> Sequence[Delta]:
+        """What was recorded since it was last asked."""
+        return self._deltas.take()
+
+    def watched(self) -> tuple[str, ...]:
+        """Model groups whose percentiles were asked for lately."""
+        return self._runtime.engine.watched(self._runtime.clock())
+
+    def common(self) -> Engine:
+        """A new engine for everybody's samples, under the rule in force."""
+        self._rule = self._runtime.settings.rule()
+        return SharedEngine(self._rule, timer=time.monotonic, instance=self.worker[:4])
+
+    async def judge(self, common: Engine, now: float) -> bool:
+        """Recompute the common engine for the deployments that are served now."""
+        runtime = self._runtime
+        started = time.perf_counter()
+        runtime.take_new_settings()
+        rule = runtime.settings.rule()
+        if rule != self._rule:
+            self._rule = common.rule = rule
+        done = await runtime.rosters.recompute(common)
+        runtime.recomputed(time.perf_counter() - started)
+        return done
+
+    async def judge_alone(self, now: float) -> None:
+        """Recompute from what this process saw, going on from what was published last."""
+        engine = self._runtime.engine
+        remembered, self._remembered = self._remembered, {}
+        for model_group, deployments in remembered.items():
+            engine.load({model_group: deployments})
+            await asyncio.sleep(0)
+        await self._runtime.recompute_timed()
+
+    async def adopt(self, publication: Publication) -> None:
+        """Put a published result in force here, with this process's part of its budgets."""
+        runtime, workers = self._runtime, publication.workers
+        runtime.take_new_settings()
+        self._remembered = publication.remembered
+        place = workers.index(self.worker) if self.worker in workers else -1
+        runtime.engine.share_probes(ProbeShare(place, max(1, len(workers))))
+        runtime.engine.adopt(publication.snapshot, {})
+        await runtime.rosters.refresh(runtime.engine)
+
+    async def announce(self, common: Engine) -> None:
+        """Tell and record what changed, once for everybody."""
+        self._runtime.announce(common)
+
+    def away(self, error: ExchangeError) -> None:
+        """The exchange could not be asked: counted, and said once a minute."""
+        self.faults.report("sharing", error)

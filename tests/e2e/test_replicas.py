@@ -1,0 +1,189 @@
+"""Two proxies with two workers each on one Redis, which is killed, stopped and emptied while they serve."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.e2e.asking import MESSAGES, TOOLS
+from tests.e2e.observed import eventually
+from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+
+NAMES = ("alpha", "beta", "gamma")
+WORKERS = 2
+
+
+class Fleet(NamedTuple):
+    """Two proxies on one Redis: the first one has its address, the second one LiteLLM's own connection."""
+
+    redis: RedisServer
+    proxies: tuple[Proxy, ...]
+
+    def get(self, proxy: Proxy, path: str) -> dict[str, Any]:
+        """Ask the API on a connection of its own, so that any worker may answer."""
+        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+        url = f"{proxy.base_url}/exacto/api/{path}"
+        found: dict[str, Any] = httpx.get(url, headers=headers, timeout=30, trust_env=False).json()
+        return found
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What every worker says about itself, by its name."""
+        found: dict[str, dict[str, Any]] = {}
+        for proxy in self.proxies:
+            names: set[str] = set()
+            while len(names) < WORKERS:
+                status = self.get(proxy, "status")
+                names.add(status["sharing"]["worker"])
+                found[status["sharing"]["worker"]] = status
+        return found
+
+    def agreement(self) -> tuple[list[str], int, dict[str, int]]:
+        """Roles, how many snapshots are in force, and the judged answers that every worker's snapshot counts."""
+        states = self.states()
+        counts = {one["deployment"]: _judged(one) for one in self.get(self.proxies[0], "models/kimi")["deployments"]}
+        roles = sorted(state["sharing"]["role"] for state in states.values())
+        return roles, len({state["snapshot"] for state in states.values()}), counts
+
+
+def _judged(one: dict[str, Any]) -> int:
+    return int(one["signals"].get("tool_call_success", {}).get("samples", 0))
+
+
+def _config(providers: SimulatedProviders, **more: Any) -> dict[str, Any]:
+    tiers = {"preset": "openrouter", "recompute_interval_s": 0.5}
+    return {
+        "model_list": [deployment(providers, name) for name in NAMES],
+        "litellm_settings": {"callbacks": [CALLBACK]},
+        "exacto_settings": {"tiers": tiers, **more.pop("exacto", {})},
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, provider_server: SimulatedProviders) -> Iterator[Fleet]:
+    """Both proxies, started at the same time."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as redis:
+        configs = (
+            _config(provider_server, exacto={"redis": {"url": redis.url}}),
+            _config(provider_server, router_settings={"redis_host": "127.0.0.1", "redis_port": redis.port}),
+        )
+        proxies = [Proxy(one, tmp_path_factory.mktemp("proxy"), workers=WORKERS) for one in configs]
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda proxy: proxy.__enter__(), proxies))
+            yield Fleet(redis, tuple(proxies))
+        finally:
+            for proxy in proxies:
+                proxy.stop()
+
+
+class Traffic:
+    """Requests with tools through both proxies, from some threads, until it ends."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._ended = threading.Event()
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def ask(self, number: int) -> None:
+        """One request on a connection of its own."""
+        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+        body = {"model": NAMES[number % len(NAMES)], "messages": MESSAGES, "tools": TOOLS}
+        url = f"{self._fleet.proxies[number % 2].base_url}/v1/chat/completions"
+        answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False)
+        if answer.status_code == 200:
+            self.answered += 1
+        else:
+            self.failed.append(answer.text)
+
+    def _go_on(self, first: int) -> None:
+        number = first
+        while not self._ended.is_set():
+            self.ask(number)
+            number += 1
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Keep two requests at a time on their way."""
+        with ThreadPoolExecutor(2) as pool:
+            ways = [pool.submit(self._go_on, first) for first in range(2)]
+            try:
+                yield
+            finally:
+                self._ended.set()
+            for way in ways:
+                way.result()
+
+    def wait_for(self, more: int) -> None:
+        """Wait until so many more requests were answered."""
+        wanted = self.answered + more
+        eventually(lambda: self.answered >= wanted or bool(self.failed), True)
+
+
+def _settled(fleet: Fleet, providers: SimulatedProviders) -> None:
+    """One leads, all serve one snapshot, and it counts every request that a provider saw."""
+    wanted = (["follower"] * 3 + ["leader"], 1, {name: providers.control.requests(name) for name in NAMES})
+    eventually(fleet.agreement, wanted)
+
+
+def test_all_workers_of_both_proxies_have_one_opinion(fleet: Fleet, provider_server: SimulatedProviders) -> None:
+    """One of four workers leads; all serve its snapshot, which counts what all of them were asked."""
+    traffic = Traffic(fleet)
+    for number in range(24):
+        traffic.ask(number)
+    assert traffic.failed == []
+    _settled(fleet, provider_server)
+    states = fleet.states()
+    assert len(states) == 2 * WORKERS
+    assert {state["sharing"]["exchange"] for state in states.values()} == {"redis"}
+    assert {state["sharing"]["workers"] for state in states.values()} == {2 * WORKERS}
+    assert len({state["sharing"]["leader"] for state in states.values()}) == 1
+
+
+@pytest.mark.parametrize("fault", ["killed and started empty", "stopped"])
+def test_nobody_notices_what_happens_to_redis(fleet: Fleet, provider_server: SimulatedProviders, fault: str) -> None:
+    """No request fails; every worker judges alone meanwhile; afterwards each answer counts, once."""
+    traffic = Traffic(fleet)
+    with traffic.flowing():
+        traffic.wait_for(6)
+        if fault == "stopped":
+            fleet.redis.pause()
+        else:
+            fleet.redis.kill()
+        traffic.wait_for(6)
+        eventually(lambda: {state["sharing"]["role"] for state in fleet.states().values()}, {"local"})
+        before = {worker: state["snapshot"] for worker, state in fleet.states().items()}
+        eventually(lambda: any(fleet.states()[worker]["snapshot"] == known for worker, known in before.items()), False)
+        if fault == "stopped":
+            fleet.redis.resume()
+        else:
+            fleet.redis.start()
+        traffic.wait_for(6)
+    assert traffic.failed == []
+    _settled(fleet, provider_server)
+    states = fleet.states().values()
+    assert {stage for state in states for stage in state["faults"]} <= {"sharing"}
+
+
+def test_redis_holds_nothing_that_callers_sent(fleet: Fleet) -> None:
+    """Names of model groups and deployments, random names of workers, integers and verdicts; no key, no text."""
+    with fleet.redis.client() as client:
+        keys: Any = client.keys("{exacto}:*")
+        names = sorted(key.decode() for key in keys)
+        lefts: Any = [client.ttl(key) for key in keys]
+    assert {name.split(":")[2] for name in names} <= {
+        "head", "batches", "held", "workers", "watched", "publication", "state", "talk",
+    }  # fmt: skip
+    assert all(left_s > 0 for left_s in lefts), dict(zip(names, lefts, strict=True))
