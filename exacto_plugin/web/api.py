@@ -52,7 +52,6 @@ def api_router(runtime: Runtime) -> APIRouter:
             "settings": runtime.settings_upkeep.view(),
             "store": asdict(runtime.store.health),
             "sharing": runtime.replication.status(),
-            "settings": runtime.settings_upkeep.view(),
             "overrides": len(runtime.engine.overrides.in_force),
         }
 
