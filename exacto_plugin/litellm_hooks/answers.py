@@ -25,6 +25,10 @@ _LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context
 _FILTER = frozenset({"content_filter"})
 _CALLED = frozenset({"tool_calls", "function_call", "tool_use"})
 
+_MESSAGES = "anthropic_messages"
+"""LiteLLM's name for calls of the Messages API. Of a stream that ends without its stop reason, for instance because a
+program does not read on, it tells as of one that stopped; a finished one with calls has the reason ``tool_use``."""
+
 _CALL_ITEMS = ("function_call", "custom_tool_call")
 _PROVIDERS_OWN = ("_call", "_approval_request")
 """Ends of the types of Responses' items that stand for calls which the provider runs or wants to run itself."""
@@ -133,6 +137,8 @@ def _skip(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], e
     if ending is Ending.CLIENT_LEFT:
         return "client_disconnect"
     if ending in (Ending.LENGTH, Ending.FILTER) or getattr(response, "status", None) in ("failed", "cancelled"):
+        return "cut_short"
+    if calls and ending is Ending.STOP and kwargs.get("stream") and kwargs.get("call_type") == _MESSAGES:
         return "cut_short"
     if any(call.arguments == REDACTED for call in calls):
         return "redacted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,9 @@ class ExactoCallback(CustomLogger):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
+        # LiteLLM takes loggers of one class for one and the same, unless a plain public attribute tells them apart: it
+        # would call none that comes after one that was closed while a call was under way.
+        self.instance = secrets.token_hex(4)
         self.runtime = runtime
         self.faults = runtime.faults
         self.routing = Routing(runtime)

@@ -110,6 +110,8 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.own_loop = OwnLoop(self._serve_timer)
         """Where the timer runs outside of a proxy."""
+        self.closed = False
+        """Set at the end: events of calls that were under way may still come."""
         self._attached_only = False
         self.direct = DirectCalls(Retention().span_s)
         self.rosters = ServedRosters(self)
@@ -254,7 +256,9 @@ class Runtime:
             self.direct.note(sample.model_group, sample.deployment, sample.at)
 
     def ensure_ticking(self) -> None:
-        """Start the recompute timer where it belongs; cheap when it runs already."""
+        """Start the recompute timer where it belongs; cheap when it runs already, and nothing once this is closed."""
+        if self.closed:
+            return
         if self._proxy_router is not None:
             self.ensure_started()
         else:

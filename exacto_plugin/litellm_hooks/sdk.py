@@ -97,6 +97,7 @@ class Exacto:
         """Take the plugin out of the process; more than once does no harm."""
         for router in self._runtime.routers:
             self.detach(router)
+        self._runtime.closed = True
         self._runtime.own_loop.stop()
         self._runtime.store.close()
         if Exacto._active is not self:

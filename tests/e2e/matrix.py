@@ -101,7 +101,7 @@ class Cell:
         return ARGUMENTS if self.way.call == "valid" or self.way.name == "name" else None
 
 
-def _right(column: Column, way: Way, *, stream: bool) -> Way:
+def right_way(column: Column, way: Way, *, stream: bool) -> Way:
     """What is right in one cell."""
     if way is LEFT and not stream:
         way = LEFT_BEFORE
@@ -123,7 +123,7 @@ def _cells() -> Iterator[Cell]:
     for name, column in COLUMNS.items():
         for mode, stream in MODES.items():
             for way in WAYS if column.tools else TEXT_WAYS:
-                yield Cell(f"{name}-{mode}-{way.name}", column, stream, _right(column, way, stream=stream))
+                yield Cell(f"{name}-{mode}-{way.name}", column, stream, right_way(column, way, stream=stream))
 
 
 CELLS: Final = {cell.name: cell for cell in _cells()}

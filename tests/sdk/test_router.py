@@ -280,6 +280,21 @@ def test_one_plugin_at_a_time(make_exacto: MakeExacto) -> None:
     make_exacto()
 
 
+def test_one_that_was_closed_stands_in_nobodys_way(
+    providers: SimulatedProviders, make_exacto: MakeExacto, either: Program
+) -> None:
+    """A call under way at the end may leave the closed one with LiteLLM; the next one is called all the same."""
+    first = make_exacto()
+    first.close()
+    for listed in (litellm.success_callback, litellm._async_success_callback):
+        listed.append(first._callback)
+    router = make_router(providers)
+    exacto = make_exacto().attach(router)
+    either.ask(router, "kimi:floor")
+    eventually(judged(exacto, either, "kimi"), {"cheap": (1, 0)})
+    assert first._runtime.own_loop._thread is None
+
+
 def test_a_fault_leaves_litellms_choice(
     providers: SimulatedProviders, make_exacto: MakeExacto, either: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,21 @@ def test_what_is_said_beside_calls() -> None:
         assert [*texts_of(thinking)] == texts
 
 
+@pytest.mark.parametrize(
+    ("finish", "stream", "call_type", "skip"),
+    [
+        ("stop", True, "anthropic_messages", "cut_short"),
+        ("stop", False, "anthropic_messages", ""),
+        ("stop", True, "acompletion", ""),
+        ("tool_calls", True, "anthropic_messages", ""),
+    ],
+)
+def test_half_a_stream_of_messages(finish: str, stream: bool, call_type: str, skip: str) -> None:
+    """A Messages stream that ended before its stop reason is not judged, and any other is."""
+    half = ToolCall("f", '{"a')
+    assert answer_of({"stream": stream, "call_type": call_type}, chat(half, finish=finish)).skip == skip
+
+
 def test_a_filter_is_told_from_a_length() -> None:
     """Responses name both as incomplete."""
     details: Any = {"reason": "content_filter"}
