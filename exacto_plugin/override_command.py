@@ -57,9 +57,11 @@ def run(options: argparse.Namespace) -> int:
         "reason": options.reason,
         "model_group": options.model,
     }
-    words: list[dict[str, Any]] = ask_proxy(options.url, "overrides", body)["overrides"]
-    text = json.dumps(words, indent=2) if options.json else "\n".join(map(_sentence, words))
-    sys.stdout.write(text + "\n")
+    answer = ask_proxy(options.url, "overrides", body)
+    told = [_sentence(word) for word in answer["overrides"]]
+    if not answer["kept"]:
+        told.append("nobody else hears of it for now: the store cannot be written to; see /exacto/api/status")
+    sys.stdout.write((json.dumps(answer, indent=2) if options.json else "\n".join(told)) + "\n")
     return 0
 
 

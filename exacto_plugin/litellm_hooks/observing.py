@@ -6,11 +6,13 @@ Nothing follows from them; see :mod:`exacto_plugin.core.observed`. Must not be o
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.observed import Observed, Observing
+from exacto_plugin.core.observed import HOUR_S, Observed, Observing
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.recording.records import ObservedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
+
 EVERY_S = 60.0
 """Seconds between two times that the numbers are worked out: they are about hours."""
+
+_WRITTEN_AT_ONCE = 200
+"""Records that are made before others get their turn."""
 
 
 class ObservedNumbers:
@@ -41,11 +47,23 @@ class ObservedNumbers:
     @fail_open("observed")
     async def look(self) -> None:
         """Work the numbers out when it is time, one model group after the other."""
-        now = self._runtime.clock()
-        if abs(now - self._at) < EVERY_S:
+        now, before = self._runtime.clock(), self._at
+        if abs(now - before) < EVERY_S:
             return
         self._at = now
         await self.work_out()
+        if before and int(before // HOUR_S) != int(now // HOUR_S):
+            await self._put_on_record(before // HOUR_S * HOUR_S)
+
+    async def _put_on_record(self, hour: float) -> None:
+        """Write down what is known as an hour ends."""
+        runtime = self._runtime
+        for number, ((group, deployment), observed) in enumerate(self.latest.items()):
+            numbers = {name: value for name, value in asdict(observed).items() if value}
+            if numbers:
+                runtime.store.write(ObservedRecord(hour, group, deployment, runtime.recorder.worker, numbers))
+            if number % _WRITTEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def work_out(self) -> None:
         """Work the numbers out now."""

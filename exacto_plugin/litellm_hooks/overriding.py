@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from exacto_plugin.core.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import ExactoError
@@ -46,6 +46,15 @@ class Board(Protocol):
         """
 
 
+class Said(NamedTuple):
+    """What became of a word."""
+
+    words: list[Override]
+    """One for each model group that it is about."""
+    kept: bool
+    """Others hear of it and a restart finds it; otherwise it holds in this process only, for now."""
+
+
 class Overriding:
     """The words of one process, and its way to everybody else's."""
 
@@ -72,7 +81,7 @@ class Overriding:
 
     async def say(
         self, word: Word, deployment: str, for_s: float, reason: str, author: str, model_group: str | None = None
-    ) -> list[Override]:
+    ) -> Said:
         """Say a word about a deployment; it holds here at once, elsewhere as soon as others look.
 
         Args:
@@ -92,9 +101,8 @@ class Overriding:
             Override(group, key, word, reason, author, now, ends) for group, key in self._meant(deployment, model_group)
         ]
         self._take(words)
-        for board in tuple(self._boards):
-            await self._shared(board, words)
-        return words
+        shared = [await self._shared(board, words) for board in tuple(self._boards)]
+        return Said(words, bool(shared) and all(shared))
 
     def _meant(self, deployment: str, model_group: str | None) -> list[tuple[str, str]]:
         known = self.known()
@@ -116,8 +124,7 @@ class Overriding:
         for board in tuple(self._boards):
             try:
                 words = await board.read()
-            except ExactoError as error:
-                self.faults.report("overrides", error)
+            except ExactoError:  # whoever's board it is says what is wrong with it
                 continue
             self._take(words)
             there = {(word.model_group, word.deployment): word for word in words}
@@ -125,11 +132,13 @@ class Overriding:
             if lost:
                 await self._shared(board, lost)
 
-    async def _shared(self, board: Board, words: Sequence[Override]) -> None:
+    @staticmethod
+    async def _shared(board: Board, words: Sequence[Override]) -> bool:
         try:
             await board.post(words)
-        except ExactoError as error:
-            self.faults.report("overrides", error)
+        except ExactoError:
+            return False
+        return True
 
     def _take(self, words: Iterable[Override]) -> None:
         for word in self._runtime.engine.overrides.take(words, self._runtime.clock()):

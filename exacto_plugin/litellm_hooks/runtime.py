@@ -31,6 +31,7 @@ from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.recording.recorder import Recorder
+from exacto_plugin.store.board import StoreBoard
 from exacto_plugin.store.pruning import Pruning
 from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
@@ -137,6 +138,8 @@ class Runtime:
         self.store.chore(Pruning(lambda kind: self.settings.store.days(kind), self.clock).step)
         self.store.open()
         self.recorder.begin(self.store.write)
+        self.overriding.hang(StoreBoard(self.store, self.clock))
+        self.settings_upkeep.begin()
 
     # --- routers ---------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.errors import SettingsError
+from exacto_plugin.recording.records import SettingsRecord
+from exacto_plugin.settings import Settings
 from exacto_plugin.settings_changes import AT_THE_START, changes, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.settings import Settings
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -59,10 +60,20 @@ class SettingsUpkeep:
             runtime.engine.rule = changed.rule()
         self.since = runtime.clock()
         self._tell(different)
+        self._put_on_record("change", different)
+
+    def begin(self) -> None:
+        """Put on record what the process begins with, now that it keeps records."""
+        self._put_on_record("start", changes(Settings(), self._runtime.settings))
 
     def view(self) -> dict[str, Any]:
         """What the API tells of the settings."""
         return {"digest": digest(self._runtime.settings), "since": self.since, "problem": self.problem}
+
+    def _put_on_record(self, source: str, different: Mapping[str, tuple[Any, Any]]) -> None:
+        runtime = self._runtime
+        name = digest(runtime.settings)
+        runtime.store.write(SettingsRecord(self.since, runtime.recorder.worker, source, name, different))
 
     @staticmethod
     def _tell(different: Mapping[str, tuple[Any, Any]]) -> None:

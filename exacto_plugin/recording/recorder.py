@@ -73,7 +73,8 @@ class Recorder:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._keep: Callable[[Record], None] | None = None
-        self._worker = secrets.token_hex(4)
+        self.worker = secrets.token_hex(4)
+        """A name of this process, among the records."""
         self.picks = PickCounts()
         self.decisions = DecisionLog(lambda: 0.01, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
@@ -249,7 +250,7 @@ class Recorder:
         now = self._runtime.clock()
         self.decisions.settle(now)
         for row in self.picks.take(now):
-            self._write(HourRecord(row.hour, row.model_group, row.deployment, self._worker, row.numbers))
+            self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, row.numbers))
 
 
 def _current_span() -> tuple[str, str]:

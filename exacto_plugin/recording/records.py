@@ -147,9 +147,11 @@ class SettingsRecord:
     at: float
     worker: str
     source: str
-    """Where it came from: ``start``, ``file``, ``config``, ..."""
+    """``start``: what a process began with; ``change``: what it took up since."""
+    digest: str
+    """Of all settings in force from then on."""
     changes: Mapping[str, Any]
-    """By setting: what it was and what it is now."""
+    """By setting: what it was (at the start: its default) and what it is now, without what is secret in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
 
-class Said(BaseModel):
+class Saying(BaseModel):
     """The body of ``POST /exacto/api/overrides``."""
 
     model_config = ConfigDict(extra="forbid")
@@ -32,7 +32,7 @@ class Said(BaseModel):
     """Only there; without it wherever a deployment of this name serves."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Said:
+    def _whole(self) -> Saying:
         if self.word is not Word.RESET and (self.for_s is None or not self.reason):
             raise ValueError("for_s and reason are needed")
         return self
@@ -59,13 +59,13 @@ def add_overrides(router: APIRouter, runtime: Runtime) -> None:
         return {"overrides": [shown(word) for word in runtime.engine.overrides.in_force]}
 
     @router.post("/overrides")
-    async def override(said: Said, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
+    async def override(said: Saying, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
         """Say a word about a deployment, or take one back."""
         author = runtime.overriding.author(str(user.user_id or user.api_key or ""))
         try:
-            words = await runtime.overriding.say(
+            done = await runtime.overriding.say(
                 said.word, said.deployment, said.for_s or LONGEST_S, said.reason, author, said.model_group
             )
         except UnknownDeploymentError as error:
             raise HTTPException(404, str(error)) from None
-        return {"overrides": [shown(word) for word in words]}
+        return {"overrides": [shown(word) for word in done.words], "kept": done.kept}

@@ -60,7 +60,7 @@ RECORDS: tuple[Record, ...] = (
     TRANSITION,
     DECISION,
     OverrideRecord(NOW, "g", "ä 😀", "deranked", "said so", "5f1c", NOW + 7200),
-    SettingsRecord(NOW, "w1", "file", {"mode": ["apply", "observe"]}),
+    SettingsRecord(NOW, "w1", "change", "0123456789abcdef", {"mode": ["apply", "observe"]}),
     ObservedRecord(NOW, "g", "a", "w1", {"token_burn": 1.31}),
     BenchmarkRecord(NOW, "g", "a", "tau2", 0.7, 45, "run1"),
 )

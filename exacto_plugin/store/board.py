@@ -1,0 +1,76 @@
+"""The store as the place where operators' words hang: workers on one database read each other's, and a restart its own.
+
+Each word is a record as well, which stays when it has expired. Must not decide which word holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, insert, select
+
+from exacto_plugin.core.overrides import Override, override_of
+from exacto_plugin.recording.records import OverrideRecord
+from exacto_plugin.store.reader import find
+from exacto_plugin.store.schema import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.store.store import Store
+
+
+class StoreBoard:
+    """Operators' words in the store.
+
+    Args:
+        store: of this process.
+        clock: UTC seconds.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def post(self, words: Sequence[Override]) -> None:
+        """Write down the words that are not there yet; a ``StoreError`` when that cannot be done now."""
+        await self._store.work(lambda connection: _add(connection, words))
+
+    async def read(self) -> Sequence[Override]:
+        """The words that have not expired; a ``StoreError`` when they cannot be read now."""
+        return await self._store.read(lambda connection: _holding(connection, self._clock()))
+
+
+def _add(connection: Connection, words: Sequence[Override]) -> None:
+    table = table_of(OverrideRecord)
+    for word in words:
+        same = and_(
+            table.c.model_group == word.model_group,
+            table.c.deployment == word.deployment,
+            table.c.word == word.word.value,
+            table.c.at == word.since,
+        )
+        if connection.execute(select(table.c.at).where(same).limit(1)).first() is None:
+            plain = word.as_plain()
+            at = plain.pop("since")
+            connection.execute(insert(table).values({**plain, "at": at}))
+
+
+def _holding(connection: Connection, now: float) -> list[Override]:
+    found = find(connection, OverrideRecord, table_of(OverrideRecord).c.expires > now)
+    newest: dict[tuple[str, str], Override] = {}
+    for one in found:
+        newest[one.model_group, one.deployment] = override_of(
+            {
+                "model_group": one.model_group,
+                "deployment": one.deployment,
+                "word": one.word,
+                "reason": one.reason,
+                "author": one.author,
+                "since": one.at,
+                "expires": one.expires,
+            }
+        )
+    return list(newest.values())

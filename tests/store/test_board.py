@@ -1,0 +1,71 @@
+"""What operators change is on record, and their words are read by everybody who shares the store."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.model import Candidate, Sample
+from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.recording.records import ObservedRecord, OverrideRecord, SettingsRecord
+from exacto_plugin.settings import Settings
+from exacto_plugin.settings_changes import digest
+from exacto_plugin.store.board import StoreBoard
+from exacto_plugin.store.reader import find, reading
+from exacto_plugin.store.store import Store
+from tests.test_telemetry import _router
+
+if TYPE_CHECKING:
+    from exacto_plugin.store.place import Place
+
+NOW = 1_700_000_000.0
+
+
+async def test_words_are_shared_and_kept(lasting_place: Place) -> None:
+    """Another process reads what hangs there, once each, the newest of a deployment; all of them stay on record."""
+    stores = [Store(lasting_place), Store(lasting_place)]
+    first, second = (StoreBoard(store, lambda: NOW + 10) for store in stores)
+    words = [
+        Override("g", "a", Word.GOOD, "it is fine", "me", NOW, NOW + 60),
+        Override("g", "a", Word.RESET, "", "me", NOW + 1, NOW + 60),
+        Override("g", "b", Word.DERANKED, "maintenance", "me", NOW, NOW + 60),
+        Override("g", "c", Word.GOOD, "for a moment", "me", NOW, NOW + 5),
+    ]
+    for _ in range(2):
+        await first.post(words)
+        await second.post(words)
+    assert sorted(await second.read(), key=lambda word: word.deployment) == [words[1], words[2]]
+    for store in stores:
+        store.close()
+    with reading(lasting_place) as connection:
+        assert len(find(connection, OverrideRecord)) == 4
+
+
+def test_what_a_process_puts_on_record(lasting_place: Place) -> None:
+    """Its settings as it starts, what of them changes, and the observed numbers as an hour ends."""
+    now, given = [NOW], [Settings.model_validate({"mode": "observe"})]
+    before = Settings.model_validate({"exploration": {"share": 0}})
+    runtime = Runtime(before, lambda: now[0], lambda: given.pop() if given else None)
+    router = _router("g")
+    runtime.follow(lambda: router)
+    runtime.keep_in(lasting_place)
+    runtime.take_new_settings()
+    runtime.record(Sample("g", "a", NOW, output_tokens=200, duration_s=2.0), Candidate("a", "a", "provider-a"))
+    asyncio.run(runtime.observed.look())
+    now[0] += 3600
+    asyncio.run(runtime.observed.look())
+    asyncio.run(runtime.overriding.say(Word.GOOD, "a", 60.0, "trusted", "me"))
+    assert runtime.store.flush()
+    runtime.store.close()
+    with reading(lasting_place) as connection:
+        settings = [(one.source, one.digest, one.changes) for one in find(connection, SettingsRecord)]
+        assert settings == [
+            ("start", digest(before), {"exploration.share": [0.02, 0.0]}),
+            ("change", digest(runtime.settings), {"mode": ["apply", "observe"], "exploration.share": [0.0, 0.02]}),
+        ]
+        (hour,) = find(connection, ObservedRecord)
+        assert (hour.at, hour.model_group, hour.deployment) == (NOW // 3600 * 3600, "g", "a")
+        assert hour.numbers == {"throughput_answers": 1}
+        (word,) = find(connection, OverrideRecord)
+        assert (word.at, word.word, word.reason) == (now[0], "good", "trusted")
