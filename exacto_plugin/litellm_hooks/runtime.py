@@ -339,9 +339,10 @@ class Runtime:
         self.settings_upkeep.take()
 
     async def aclose(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, wherever it runs."""
+        await asyncio.to_thread(self.own_loop.stop)
         await self.upkeep.aclose()
-        if self._task is not None:
+        if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 

@@ -39,7 +39,7 @@ class Upkeep:
             await asyncio.sleep(self._every_s)
 
     async def aclose(self) -> None:
-        """Stop; more than once does no harm."""
-        if self._task is not None:
+        """Stop; more than once does no harm, and another loop's task goes with its loop."""
+        if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -92,6 +93,15 @@ async def test_there_is_one_timer() -> None:
         assert timers() == 1
     await runtime.aclose()
     assert timers() == 0
+
+
+async def test_closing_ends_a_timer_in_a_thread_too() -> None:
+    """A program's timer runs on a loop of its own; whoever closes the plugin is on another one."""
+    runtime = Counting()
+    runtime.ensure_ticking()
+    assert any(thread.name == "exacto-recompute" for thread in threading.enumerate())
+    await runtime.aclose()
+    assert not any(thread.name == "exacto-recompute" for thread in threading.enumerate())
 
 
 def test_without_a_loop_nothing_starts() -> None:
