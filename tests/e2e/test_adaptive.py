@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,12 @@ import pytest
 
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.client import ask
-from tests.e2e.newcomer import FILE
+from tests.e2e.model_table import ModelTable
 from tests.e2e.observed import eventually, verdict
 from tests.e2e.proxy import CALLBACK, deployment
 from tests.e2e.tiers import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
     from tests.e2e.proxy import Proxy
@@ -33,13 +30,13 @@ QUICK_ADAPTIVE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def newcomer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a test describes the deployment to add."""
-    return tmp_path_factory.mktemp("newcomer") / "deployment.json"
+def table(tmp_path_factory: pytest.TempPathFactory) -> ModelTable:
+    """Where a test adds a deployment."""
+    return ModelTable(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
-def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, newcomer_file: Path) -> Proxy:
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, table: ModelTable) -> Proxy:
     """Groups of three and of two under the default preset, with two fifths of the requests for probes."""
     model_list = [deployment(provider_server, name, "trio") for name in ("a", "b", "c")]
     model_list += [deployment(provider_server, name, "duo") for name in ("d", "e")]
@@ -49,11 +46,11 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, newcomer
     return start_proxy(
         {
             "model_list": model_list,
-            "litellm_settings": {"callbacks": [CALLBACK, "tests.e2e.newcomer.callback"]},
+            "litellm_settings": {"callbacks": [CALLBACK, "tests.e2e.model_table.callback"]},
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "exacto_settings": {"tiers": QUICK_ADAPTIVE, "exploration": {"share": 0.4}},
         },
-        environment={FILE: str(newcomer_file)},
+        environment=table.environment,
     )
 
 
@@ -88,7 +85,7 @@ def share(providers: SimulatedProviders, proxy: Proxy, group: str, name: str, re
 
 
 def test_a_break_is_left_a_repair_comes_back_a_newcomer_is_taken_in(
-    proxy: Proxy, providers: SimulatedProviders, newcomer_file: Path
+    proxy: Proxy, providers: SimulatedProviders, table: ModelTable
 ) -> None:
     """The whole life of a deployment, seen from the client's side."""
     until(proxy, "trio", a=VERIFIED, b=VERIFIED, c=VERIFIED)
@@ -101,7 +98,7 @@ def test_a_break_is_left_a_repair_comes_back_a_newcomer_is_taken_in(
     until(proxy, "trio", a=VERIFIED)
     assert share(providers, proxy, "trio", "a") >= 0.1
 
-    newcomer_file.write_text(json.dumps(deployment(providers, "f", "trio")))
+    table.put(deployment(providers, "f", "trio"))
     traffic(proxy, "trio", 2)
     eventually(lambda: "f" in seen_tiers(proxy, "trio"), True)
     until(proxy, "trio", f=VERIFIED)
