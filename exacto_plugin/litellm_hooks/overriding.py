@@ -144,7 +144,8 @@ class Overriding:
         for word in self._runtime.engine.overrides.take(words, self._runtime.clock()):
             until = datetime.fromtimestamp(word.expires, UTC).isoformat(sep=" ", timespec="seconds")
             held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
-            logger.warning("%s: %s is %s, an operator says: %r", word.model_group, word.deployment, held, word.reason)
+            why = f": {word.reason!r}" if word.reason else ""
+            logger.warning("%s: %s is %s, an operator says%s", word.model_group, word.deployment, held, why)
 
 
 def _names(router: object) -> list[str]:

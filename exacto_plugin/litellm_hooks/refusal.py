@@ -8,7 +8,7 @@ body that the client sees.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -127,7 +127,9 @@ def refused_by(
     """
     exist = providers_of(candidates) if expose else []
     constraint = " together with ".join(_told(one, expose=expose) for one in filters)
-    return ExactoRefusedError(no_endpoints(model_group, constraint, None, exist, cooling_s), model_group)
+    refusal = no_endpoints(model_group, constraint, None, exist, cooling_s)
+    # Whichever of them took the last ones away.
+    return ExactoRefusedError(replace(refusal, param=filters[-1].name), model_group)
 
 
 def _told(filter_: Filter, *, expose: bool) -> str:

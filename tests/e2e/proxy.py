@@ -117,7 +117,7 @@ class Proxy:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._keys_file = directory / "keys.json"
-        file = directory / "config.yaml"
+        self.config_file = file = directory / "config.yaml"
         file.write_text(yaml.safe_dump(_completed(config, authenticated=keys is not None), sort_keys=False))
         if keys is not None:
             (directory / "restricted_keys.py").write_text(_AUTH)

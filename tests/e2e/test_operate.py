@@ -1,0 +1,170 @@
+"""What an operator does to a running proxy of two workers: override tiers, change settings, look at what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import openai
+import pytest
+import yaml
+
+from exacto_plugin.cli import main
+from tests.e2e.asking import MESSAGES
+from tests.e2e.client import ask, asked, config, error_of, post, prices
+from tests.e2e.observed import api, eventually
+from tests.e2e.proxy import MASTER_KEY, deployment
+
+if TYPE_CHECKING:
+    from exacto_plugin.demo.provider import SimulatedProviders
+    from tests.e2e.conftest import StartProxy
+    from tests.e2e.proxy import Proxy
+
+LOOKS = 8
+"""Times that something is asked, each on a connection of its own, so that both workers answer: all but once in 128."""
+KEYS: dict[str, dict[str, Any]] = {"sk-kimi": {"models": ["kimi"]}, "sk-glm": {"models": ["glm"]}}
+
+
+@pytest.fixture(scope="module")
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Proxy:
+    """Two deployments of one model and one of another, two workers, the default store."""
+    entries = [
+        deployment(provider_server, "one", info={"provider": "vendor-one", "zdr": True}, **prices(1, 1)),
+        deployment(provider_server, "two", info={"provider": "vendor-two"}, **prices(2, 2)),
+        deployment(provider_server, "other", "glm"),
+    ]
+    return start_proxy(config(entries), keys=KEYS, workers=2)
+
+
+@pytest.fixture(autouse=True)
+def _with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line finds the administrator's key where it looks for it."""
+    monkeypatch.setenv("EXACTO_API_KEY", MASTER_KEY)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def override(proxy: Proxy, *arguments: str) -> int:
+    """``exacto override``."""
+    return main(["override", *arguments, "--url", proxy.base_url])
+
+
+def served(proxy: Proxy) -> set[tuple[str, str]]:
+    """Who answers requests with tools, and in which tier, whichever worker is asked."""
+    found = set()
+    for number in range(LOOKS):
+        body = {"model": "kimi:exacto", "messages": [{"role": "user", "content": f"Hello {number}?"}]}
+        headers = post(proxy, "/v1/chat/completions", body).raise_for_status().headers
+        found.add((headers["x-exacto-deployment"], headers["x-exacto-tier"]))
+    return found
+
+
+def overrides(proxy: Proxy) -> set[str]:
+    """What any worker says is overridden."""
+    answers = [api(proxy, "overrides").json()["overrides"] for _ in range(LOOKS)]
+    return {" ".join(f"{one['deployment']}={one['word']}" for one in words) for words in answers}
+
+
+def test_a_word_holds_everywhere(
+    proxy: Proxy, providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said to one worker, followed by both, seen wherever a tier is, and taken back; nothing was ever judged here."""
+    assert override(proxy, "one", "deranked", "--for", "1h", "--reason", "maintenance", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["kept"], answer["overrides"][0]["model_group"]) == (True, "kimi")
+    assert override(proxy, "two", "good", "--for", "1h", "--reason", "trusted") == 0
+    assert "kimi: two is good until" in capsys.readouterr().out
+    eventually(lambda: overrides(proxy), {"one=deranked two=good"})
+    assert served(proxy) == {("two", "verified_good")}
+    assert asked(providers, ["one"]) == {"one": 0}
+    headers = {"X-Exacto-Metadata": "enabled", "Authorization": f"Bearer {MASTER_KEY}"}
+    body = {"model": "kimi:exacto", "messages": MESSAGES}
+    url = f"{proxy.base_url}/v1/chat/completions"
+    told = httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False).json()["exacto_metadata"]
+    reasons = {one["deployment"]: (one["tier"], one["reasons"][0]["code"]) for one in told["candidates"]}
+    assert reasons == {"one": ("deranked", "override"), "two": ("verified_good", "override")}
+    shown = {one["deployment"]: one["override"] for one in api(proxy, "models/kimi").json()["deployments"]}
+    assert (shown["one"]["reason"], shown["one"]["measured_tier"]) == ("maintenance", "insufficient_data")
+    for name in ("one", "two"):
+        assert override(proxy, name, "reset") == 0
+    eventually(lambda: overrides(proxy), {""})
+    assert {tier for _, tier in served(proxy)} == {"insufficient_data"}
+
+
+def test_a_word_ends_by_itself(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """Long before any recompute."""
+    assert override(proxy, "one", "deranked", "--for", "2s", "--reason", "for a moment") == 0
+    eventually(lambda: overrides(proxy), {""})
+    assert {tier for _, tier in served(proxy)} == {"insufficient_data"}
+
+
+def test_whom_there_is_not(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names those that there are; a key that is no administrator's says nothing."""
+    assert override(proxy, "nobody", "good", "--for", "1h", "--reason", "why not") == 2
+    assert "there is no deployment 'nobody'; there are one, other, two" in capsys.readouterr().err
+    os.environ["EXACTO_API_KEY"] = "sk-kimi"
+    assert override(proxy, "one", "good", "--for", "1h", "--reason", "for me") == 2
+    assert "an admin key in EXACTO_API_KEY is needed" in capsys.readouterr().err
+    assert overrides(proxy) == {""}
+
+
+def settings(proxy: Proxy) -> set[tuple[str, bool]]:
+    """Any worker's mode, and whether it has a problem with its newest settings."""
+    found = [api(proxy, "status").json() for _ in range(LOOKS)]
+    return {(one["mode"], one["settings"]["problem"] is not None) for one in found}
+
+
+def test_settings_are_taken_up(proxy: Proxy) -> None:
+    """An edit of config.yaml reaches both workers; a bad one is told and changes nothing."""
+    written = yaml.safe_load(proxy.config_file.read_text())
+
+    def write(**block: Any) -> None:
+        proxy.config_file.write_text(yaml.safe_dump({**written, "exacto_settings": block}))
+
+    write(mode="observe")
+    eventually(lambda: settings(proxy), {("observe", False)})
+    write(mode="better")
+    eventually(lambda: settings(proxy), {("observe", True)})
+    problem = api(proxy, "status").json()["settings"]["problem"]
+    assert "exacto_settings.mode: got 'better', expected one of apply, observe, off" in problem
+    assert proxy.log().count("got 'better'") == 2  # once for each worker
+    write()
+    eventually(lambda: settings(proxy), {("apply", False)})
+
+
+def look_up(proxy: Proxy, name: str, key: str, root: str = "/v1") -> tuple[int, str | None]:
+    """One model of the catalogue."""
+    url = f"{proxy.base_url}{root}/models/{name}"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
+    return answer.status_code, answer.json().get("id")
+
+
+def test_one_suffixed_model(proxy: Proxy) -> None:
+    """It is found under its name by whoever finds the model, and a name that is none is not."""
+    for name in ("kimi", "kimi:exacto", "kimi:floor:exacto"):
+        assert look_up(proxy, name, MASTER_KEY) == (200, name)
+    assert look_up(proxy, "kimi:nitro", MASTER_KEY, "") == (200, "kimi:nitro")
+    assert look_up(proxy, "kimi:exacto", "sk-glm") == look_up(proxy, "kimi", "sk-glm") != (200, "kimi")
+    for name in ("kimi:free", "nobody:exacto"):
+        assert look_up(proxy, name, MASTER_KEY) == look_up(proxy, "nobody", MASTER_KEY) == (404, None)
+
+
+def test_refusals(proxy: Proxy) -> None:
+    """A malformed wish has its headers too, filters are named together, and LiteLLM's log gets lines, no tracebacks."""
+    with pytest.raises(openai.BadRequestError) as bad:
+        ask(proxy, "kimi:floor", provider={"quantizations": ["bad!"]})
+    assert error_of(bad.value)["param"] == "provider.quantizations[0]"
+    assert bad.value.response.headers["x-exacto-policy"] == "price"
+    assert bad.value.response.headers["x-exacto-decision"]
+    with pytest.raises(openai.NotFoundError) as nobody:
+        ask(proxy, "kimi", provider={"ignore": ["vendor-one"], "zdr": True})
+    told = "is left by ignore = ['vendor-one'] together with zdr = ['true']."
+    assert told in error_of(nobody.value)["message"]
+    eventually(lambda: "exacto refused" in proxy.log(), True)
+    assert "ExactoRefusedError" not in proxy.log()
+
+
+def test_nothing_failed_on_the_way(proxy: Proxy) -> None:
+    """After all of the above not one fault of our own was counted. The last test of this module."""
+    assert [api(proxy, "status").json()["faults"] for _ in range(LOOKS)] == [{}] * LOOKS
