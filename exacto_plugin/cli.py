@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     from exacto_plugin.curate.command import add_curate
     from exacto_plugin.override_command import add_override
     from exacto_plugin.simulate.command import add_replay, add_simulate
+    from exacto_plugin.verbs import add_verbs
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add_curate(curate)
     override = verbs.add_parser("override", help="give a deployment a tier for a while, whatever is measured")
     add_override(override)
+    add_verbs(verbs)
     return parser
 
 

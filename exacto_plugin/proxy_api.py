@@ -18,7 +18,16 @@ KEYS = ("EXACTO_API_KEY", "LITELLM_MASTER_KEY")
 
 
 class ProxyError(ExactoError):
-    """The proxy cannot be asked, or does not answer as expected."""
+    """The proxy cannot be asked, or does not answer as expected.
+
+    Args:
+        message: for people.
+        unreachable: nobody answered at all.
+    """
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 def add_url(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -52,7 +61,7 @@ def ask_proxy(url: str, path: str, body: Mapping[str, Any] | None = None, **para
         )
         found = answer.json() if answer.status_code not in (401, 403) else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ProxyError(f"{url} could not be asked: {type(error).__name__}") from None
+        raise ProxyError(f"{url} could not be asked: {type(error).__name__}", unreachable=True) from None
     if answer.is_success and isinstance(found, dict):
         return found
     told = found.get("detail") if isinstance(found, dict) else None

@@ -240,6 +240,10 @@ class StoreSettings(_Block):
     """Exceptions for kinds of records. Benchmark scores are kept 90 days at least, since they are weighed for 32 and
     compared over a quarter."""
 
+    decision_share: Share = 0.01
+    """Share of ordinary requests that are put on record; rescued, failed over, probing and refused ones always are. One
+    in a hundred shows what requests look like, at about 1.5 kB each."""
+
     def days(self, kind: Kind) -> float:
         """Days that a kind of records is kept."""
         return max(self.retention.get(kind, self.retention_days), LEAST_DAYS.get(kind, 0.0))

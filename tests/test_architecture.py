@@ -33,7 +33,7 @@ KNOWN_TO_CORE = {
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 
-PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench")
+PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench", "verbs")
 """What people start; nothing that serves requests knows of it."""
 
 BOUNDARIES = {

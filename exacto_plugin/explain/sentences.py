@@ -39,11 +39,19 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     override = view.get("override")
     parts = [f"{begin}{_overridden(override, zone) if override else ''}."]
     told = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
-    parts += [_reason(reason, view["references"].get(reason["signal"] or ""), past=past) for reason in told]
+    # The adaptive rule remembers the numbers that it deranked by; only fresh calls count from then on.
+    fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
+    parts += [
+        _remembered(reason, view["references"].get(reason["signal"]), past=past)
+        if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
+        else _reason(reason, view["references"].get(reason["signal"] or ""), past=past)
+        for reason in told
+    ]
     parts += [one for condition in view.get("way_back", ()) if (one := _condition(condition, zone)) and not override]
     measured = view.get("measured_at")
     if measured is not None and told and abs(asked - measured) > _FRESH_S:
-        parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.")
+        stale = " Nothing newer is on record." if view.get("stale") else ""
+        parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
     return " ".join(part for part in parts if part)
 
 
@@ -103,6 +111,15 @@ def _reason(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, p
     return phrases.get(code, f"{subject} ({sample}), {against}.")
 
 
+def _remembered(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, past: bool) -> str:
+    """What it was deranked by, against what holds since."""
+    signal = reason["signal"]
+    sample = f"{counted(signal, reason['samples'])} within {duration(reason['window_s'])}"
+    against = f"the threshold, {'then' if past else 'now'} {value(signal, reason['threshold'])}"
+    measured = f"a {name_of(signal)} of {value(signal, reason['value'])} ({sample})"
+    return f"It was deranked for {measured}, worse than {against}{_peers(signal, reference)}."
+
+
 def _peers(signal: str, reference: Mapping[str, Any] | None) -> str:
     if reference is None or reference["median"] is None:
         return ""
@@ -148,3 +165,63 @@ def _fresh_calls(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
     return (
         f"{text}; the next trial begins at {moment(trial, zone)}." if trial and not condition["so_far"] else f"{text}."
     )
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+_WHY_REASON = {
+    "tiers": "tiers put the best first",
+    "one_tier": "all candidates were in one tier",
+    "probe": "chance sent it to a deployment that needs measuring",
+    "affinity": "its conversation was there",
+    "bound": "only one deployment could read what it carried",
+    "sort": "the order was asked for",
+    "preferred": "wishes about speed came first",
+    "no_tools": "it offered no tools",
+    "mode_off": "mode is off",
+    "observe": "tiers were only observed",
+    "share": "it lay outside of apply_share, so tiers were only observed",
+    "tried_all": "every candidate had been tried",
+    "no_sort": "the operator's own strategy was left alone",
+}
+
+
+def request_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
+    """What was decided about a request, and what came of it."""
+    suffixes = "".join(f":{suffix}" for suffix in view["suffixes"])
+    text = f"Request {view['id']} for {view['model_group']}{suffixes} at {moment(view['at'], zone)}"
+    policy = f" had the policy {view['policy']}" if view["policy"] else ""
+    reason = _WHY_REASON.get(view["reason"], view["reason"])
+    parts = [f"{text}{policy}{': ' + reason if reason else ''}."]
+    if view["candidates"]:
+        parts.append(f"Candidates: {'; '.join(_candidate(one) for one in view['candidates'])}.")
+    parts += [_attempt(number, one) for number, one in enumerate(view["attempts"], start=1)]
+    if view["refusals"]:
+        parts.append(f"It was refused by {', '.join(dict.fromkeys(view['refusals']))}.")
+    if view["rescue_cost"] is not None:
+        parts.append(f"The answers that nobody got cost ${view['rescue_cost']:.4g}.")
+    return " ".join(parts)
+
+
+def _candidate(candidate: Mapping[str, Any]) -> str:
+    tier = _TIERS.get(candidate["tier"], candidate["tier"])
+    below = next((one for one in candidate["reasons"] if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
+    told = ""
+    if below is not None and candidate["tier"] == Tier.DERANKED:
+        signal = below["signal"]
+        told = f", {name_of(signal)} {value(signal, below['value'])} against {value(signal, below['threshold'])}"
+    pool = ", in the pool" if candidate["in_pool"] else ""
+    return f"{candidate['deployment']} ({tier}{told}{pool})"
+
+
+def _attempt(number: int, attempt: Mapping[str, Any]) -> str:
+    what = "a probe of " if attempt["probe"] else "a rescue by " if attempt["rescue"] else ""
+    status = attempt["status"]
+    verdict = f", {attempt['verdict']}" if attempt["verdict"] else ""
+    ended = {
+        "answered": f"answered{verdict}",
+        "replaced": f"gave a bad answer{verdict}, which was replaced",
+    }.get(status, f"failed with {status}")
+    if status == "replaced" and attempt["rescue"]:
+        ended = f"answered{verdict}, which was not used"
+    return f"Attempt {number}, {what}{attempt['deployment']}, {ended}."

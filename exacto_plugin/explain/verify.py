@@ -6,9 +6,10 @@ Pure; where records come from is not known here.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain, replay
 from exacto_plugin.web.views import reason_view
@@ -125,7 +126,7 @@ def _said(group: GroupSnapshot, deployment: str) -> list[Any] | None:
         return None
     signals = {signal.value: [value.value, value.samples] for signal, value in verdict.signals.items()}
     told = [verdict.tier.value, [reason_view(reason) for reason in verdict.reasons], signals]
-    return list(json.loads(json.dumps(told)))
+    return list(orjson.loads(orjson.dumps(told)))  # as a store writes it
 
 
 def _numbers(reference: Reference) -> list[float | int | None]:

@@ -12,6 +12,7 @@ import json
 import platform
 import secrets
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Recorder:
         self.worker = secrets.token_hex(4)
         """A name of this process, among the records."""
         self.picks = PickCounts()
-        self.decisions = DecisionLog(lambda: 0.01, self._write)
+        self.decisions = DecisionLog(lambda: runtime.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
         self._rule = ""
         self._told: asyncio.Task[None] | None = None
@@ -250,7 +251,7 @@ class Recorder:
         now = self._runtime.clock()
         self.decisions.settle(now)
         for row in self.picks.take(now):
-            self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, row.numbers))
+            self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, asdict(row.numbers)))
 
 
 def _current_span() -> tuple[str, str]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.pick_counts import PickNumbers
-
 
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
@@ -121,7 +119,8 @@ class HourRecord:
     model_group: str
     deployment: str
     worker: str
-    numbers: PickNumbers
+    numbers: Mapping[str, float]
+    """As ``core.pick_counts.PickNumbers`` has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.web.audit import add_explanations
 from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.views import model_view, models_view
 
@@ -69,6 +70,7 @@ def api_router(runtime: Runtime) -> APIRouter:
         return model_view(group, runtime)
 
     add_overrides(router, runtime)
+    add_explanations(router, runtime)
     return router
 
 

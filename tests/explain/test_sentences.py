@@ -56,10 +56,10 @@ def test_a_derank_says_every_number() -> None:
     }
     told = why_sentence(view("deranked", reason("below_threshold"), way_back=[fresh]), UTC)
     assert told == (
-        "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). Its tool-call success over the last "
-        "15 min is 81.3 % (212 calls), worse than the threshold 94.10 % (median 97.10 %, MAD 0.40 %, 5 peers). Probes "
-        "(up to 2.00 % of the requests with tools) bring it back after 300 fresh calls with at most 5 bad ones; so far "
-        "40, of which 1 bad."
+        "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
+        "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (median 97.10 %, MAD 0.40"
+        " %, 5 peers). Probes (up to 2.00 % of the requests with tools) bring it back after 300 fresh calls with at "
+        "most 5 bad ones; so far 40, of which 1 bad."
     )
 
 

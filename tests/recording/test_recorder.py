@@ -12,7 +12,7 @@ import pytest
 from exacto_plugin.core.ledger import CHECKPOINT_S
 from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
 from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.pick_counts import WHOLE_GROUP
+from exacto_plugin.core.pick_counts import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.policy import Policy
 from exacto_plugin.explain.verify import Recompute, Verifier
 from exacto_plugin.litellm_hooks.refusal import Refusal
@@ -258,7 +258,7 @@ async def test_picks_are_counted_by_what_tiers_change() -> None:
     recorder.answered(state, attempt("a", cost=0.25), tools=True, bad=True)
     recorder.answered(state, attempt("a"), tools=False, bad=False)
     recorder.flush()
-    rows = {record.deployment: record.numbers for record in world.kept.of(HourRecord)}
+    rows = {record.deployment: PickNumbers(**record.numbers) for record in world.kept.of(HourRecord)}
     assert rows[WHOLE_GROUP].picks == 11
     assert rows[WHOLE_GROUP].changed == pytest.approx(5 + 0.75)
     assert (rows["d"].probes, rows["a"].instead) == (1, 1)

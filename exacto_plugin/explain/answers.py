@@ -1,0 +1,143 @@
+"""What a store says about deployments and requests, as plain data: the same for the API and for the command line.
+
+Times are UTC seconds; whoever shows them puts them into words and a time zone. Reads only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
+from exacto_plugin.core.ledger import CHECKPOINT_S
+from exacto_plugin.explain import queries
+from exacto_plugin.explain.way_back import way_back
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.core.judge_inputs import GroupInputs
+    from exacto_plugin.core.overrides import Override
+    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord, ReferenceRecord
+
+Plain = dict[str, Any]
+
+NOT_KEPT = (
+    "request {name!r} is not on record: ordinary requests are kept by chance (store.decision_share), rescued, failed"
+    " over, probing and refused ones always, a few seconds after their end"
+)
+"""For people who asked for a request that cannot be found."""
+
+_STALE_S = 2 * CHECKPOINT_S
+"""Without a record for so long, the deployment was not served, or nobody kept records."""
+
+
+def why(
+    connection: Connection, deployment: str, at: float, *, past: bool, model_group: str | None = None
+) -> list[Plain]:
+    """Why a deployment had its tier at a time, one answer for each model group that it is on record in."""
+    groups = [model_group] if model_group is not None else queries.groups_of(connection, deployment)
+    found = [(group, queries.standing_at(connection, group, deployment, at)) for group in groups]
+    return [_standing(connection, standing, at, past=past) for _, standing in found if standing is not None]
+
+
+def _standing(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
+    word = queries.override_at(connection, record.model_group, record.deployment, at)
+    preset, inputs = kept_inputs(connection, record.model_group, at)
+    return {
+        "model_group": record.model_group,
+        "deployment": record.deployment,
+        "provider": record.provider,
+        "tier": record.tier if word is None or word.tier is None else word.tier.value,
+        "since": record.since if word is None else word.since,
+        "at": at,
+        "past": past,
+        "measured_at": record.at,
+        "stale": at - record.at > _STALE_S,
+        "snapshot": record.snapshot,
+        "reasons": list(record.reasons),
+        "signals": dict(record.signals),
+        "references": {
+            signal: reference_view(one)
+            for signal, one in queries.references_at(connection, record.model_group, at).items()
+        },
+        "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
+        "way_back": way_back(preset, inputs, record.deployment, record.tier, record.reasons),
+    }
+
+
+def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Preset | None, GroupInputs | None]:
+    """The rule in force at a time and what its judge last read, as far as they are on record and can be read."""
+    inputs = queries.inputs_at(connection, model_group, at)
+    rule = None if inputs is None else queries.rule_of(connection, inputs.rule)
+    if inputs is None or rule is None:
+        return None, None
+    try:
+        preset = preset_of_plain(rule.rule)
+        return preset, decode(inputs.inputs, preset)
+    except InputsError:  # another version's
+        return None, None
+
+
+def reference_view(record: ReferenceRecord) -> Plain:
+    """What peers said, as the API writes it."""
+    return {"median": record.median, "mad": record.mad, "threshold": record.threshold, "peers": record.peers}
+
+
+def decision(connection: Connection, name: str) -> Plain | None:
+    """A request by its decision id or LiteLLM's call id, with the tiers' reasons of then; None when it is not kept."""
+    record = queries.decision_of(connection, name)
+    return None if record is None else decision_view(connection, record)
+
+
+def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
+    """A request and what was on record of its candidates."""
+
+    def explained(candidate: Mapping[str, Any]) -> Plain:
+        known = queries.standing_at(connection, record.model_group, candidate["deployment"], record.at)
+        return {**candidate, "reasons": list(known.reasons) if known is not None else []}
+
+    return {**asdict(record), "candidates": [explained(one) for one in record.candidates]}
+
+
+def audit(connection: Connection, **filters: Any) -> list[Plain]:
+    """Entries, newest first; see ``queries.audit``."""
+    found = queries.audit(connection, **filters)
+    return [{**asdict(record), "kind": kind, **_own_kind(kind, record)} for kind, record in found]
+
+
+def _own_kind(kind: str, record: Any) -> Plain:
+    """What the record itself calls its kind."""
+    return {"occasion": record.kind} if kind in ("decision", "deployment") else {}
+
+
+def tiers(connection: Connection, at: float, model_group: str | None = None) -> list[Plain]:
+    """The model groups and their deployments' tiers at a time, as far as they were on record lately."""
+    groups: dict[str, Plain] = {}
+    for group, deployment in queries.deployments_in(connection, model_group):
+        record = queries.standing_at(connection, group, deployment, at)
+        if record is None or at - record.at > _STALE_S:
+            continue
+        if group not in groups:
+            references = queries.references_at(connection, group, at)
+            told = {signal: reference_view(one) for signal, one in references.items()}
+            groups[group] = {"model_group": group, "at": record.at, "references": told, "deployments": []}
+        word = queries.override_at(connection, group, deployment, at)
+        groups[group]["at"] = max(groups[group]["at"], record.at)
+        groups[group]["deployments"].append(_tier(record, word))
+    return list(groups.values())
+
+
+def _tier(record: DeploymentRecord, word: Override | None) -> Plain:
+    return {
+        "deployment": record.deployment,
+        "provider": record.provider,
+        "tier": record.tier if word is None or word.tier is None else word.tier.value,
+        "since": record.since if word is None else word.since,
+        "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
+        "signals": {signal: {"value": value, "samples": n} for signal, (value, n) in record.signals.items()},
+        "reasons": list(record.reasons),
+    }

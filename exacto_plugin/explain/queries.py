@@ -1,0 +1,221 @@
+"""Questions to a store: plain functions on a connection, each an indexed look-up. Reads only.
+
+What is found is given as the records that were written. Must not phrase or judge anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import and_, func, or_, select
+
+from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.explain.verify import Recompute, Verification, Verifier
+from exacto_plugin.recording.records import (
+    DecisionRecord,
+    DeploymentRecord,
+    HourRecord,
+    InputsRecord,
+    OverrideRecord,
+    ReferenceRecord,
+    RuleRecord,
+    SettingsRecord,
+    TransitionRecord,
+)
+from exacto_plugin.store.reader import find
+from exacto_plugin.store.schema import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+R = TypeVar("R")
+
+_PAGE_S = 3600.0
+"""Records of so long a time are verified at once."""
+
+
+def _latest(connection: Connection, kind: type[R], *conditions: ColumnElement[bool]) -> R | None:
+    found = find(connection, kind, *conditions, newest_first=True, limit=1)
+    return found[0] if found else None
+
+
+def _of(kind: type[Any], model_group: str, deployment: str, at: float) -> tuple[ColumnElement[bool], ...]:
+    table: Any = table_of(kind)
+    return table.c.model_group == model_group, table.c.deployment == deployment, table.c.at <= at
+
+
+def groups_of(connection: Connection, deployment: str) -> list[str]:
+    """The model groups in which a deployment of this name is on record."""
+    table: Any = table_of(DeploymentRecord)
+    found = connection.execute(select(table.c.model_group).where(table.c.deployment == deployment).distinct())
+    return sorted(found.scalars())
+
+
+def deployments_in(connection: Connection, model_group: str | None = None) -> list[tuple[str, str]]:
+    """Model groups and deployments that are on record."""
+    table: Any = table_of(DeploymentRecord)
+    query = select(table.c.model_group, table.c.deployment).distinct()
+    if model_group is not None:
+        query = query.where(table.c.model_group == model_group)
+    return sorted((row[0], row[1]) for row in connection.execute(query))
+
+
+def standing_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
+    """What was last on record of a deployment at a time."""
+    return _latest(connection, DeploymentRecord, *_of(DeploymentRecord, model_group, deployment, at))
+
+
+def inputs_at(connection: Connection, model_group: str, at: float) -> InputsRecord | None:
+    """What the judge read when the model group was last put on record."""
+    table: Any = table_of(InputsRecord)
+    return _latest(connection, InputsRecord, table.c.model_group == model_group, table.c.at <= at)
+
+
+def references_at(connection: Connection, model_group: str, at: float) -> dict[str, ReferenceRecord]:
+    """What peers said at a time, by signal; a reference that did not change was written when it last did."""
+    inputs = inputs_at(connection, model_group, at)
+    if inputs is None:
+        return {}
+    table: Any = table_of(ReferenceRecord)
+    within = (table.c.model_group == model_group, table.c.at <= at, table.c.at >= inputs.at)
+    return {record.signal: record for record in find(connection, ReferenceRecord, *within)}
+
+
+def rule_of(connection: Connection, digest: str) -> RuleRecord | None:
+    """A rule by its digest."""
+    table: Any = table_of(RuleRecord)
+    return _latest(connection, RuleRecord, table.c.digest == digest)
+
+
+def override_at(connection: Connection, model_group: str, deployment: str, at: float) -> Override | None:
+    """The operator's word that held at a time; None without one."""
+    found = _latest(connection, OverrideRecord, *_of(OverrideRecord, model_group, deployment, at))
+    if found is None or found.expires <= at or found.word == Word.RESET:
+        return None
+    word = Word(found.word)
+    return Override(model_group, deployment, word, found.reason, found.author, found.at, found.expires)
+
+
+def decision_of(connection: Connection, name: str) -> DecisionRecord | None:
+    """A request by its decision id or LiteLLM's call id."""
+    table: Any = table_of(DecisionRecord)
+    return _latest(connection, DecisionRecord, or_(table.c.id == name, table.c.call_id == name))
+
+
+def hours(
+    connection: Connection, since: float, until: float, model_groups: Sequence[str] | None = None
+) -> list[HourRecord]:
+    """Hourly counts of the hours that lie in a time at least in part."""
+    table: Any = table_of(HourRecord)
+    conditions = [table.c.at > since - 3600.0, table.c.at < until]
+    if model_groups:
+        conditions.append(table.c.model_group.in_(model_groups))
+    return find(connection, HourRecord, *conditions)
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+_AUDITED: Mapping[str, type[Any]] = {
+    "transition": TransitionRecord,
+    "override": OverrideRecord,
+    "settings": SettingsRecord,
+    "decision": DecisionRecord,
+    "deployment": DeploymentRecord,
+}
+KINDS = tuple(_AUDITED)
+"""Kinds of entries; ``deployment`` are changes of reasons and hourly checkpoints."""
+
+_USUAL = ("transition", "override", "settings")
+"""What is told unless kinds are asked for."""
+
+
+def audit(
+    connection: Connection,
+    *,
+    kinds: Sequence[str] | None = None,
+    model_group: str | None = None,
+    deployment: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    limit: int = 100,
+) -> list[tuple[str, Any]]:
+    """The newest entries first, each with its kind.
+
+    Args:
+        connection: to the store.
+        kinds: of ``KINDS``; None: transitions, overrides and settings.
+        model_group: only of it; settings are of all.
+        deployment: only of it.
+        since: UTC seconds, inclusive.
+        until: exclusive.
+        limit: entries at most.
+    """
+    found: list[tuple[str, Any]] = []
+    for kind in kinds or _USUAL:
+        table: Any = table_of(_AUDITED[kind])
+        wanted = {"model_group": model_group, "deployment": deployment}
+        if deployment is not None and "deployment" not in table.c:
+            continue
+        conditions = [table.c[name] == value for name, value in wanted.items() if value is not None and name in table.c]
+        conditions += _within(table, since, until)
+        entries = find(connection, _AUDITED[kind], *conditions, newest_first=True, limit=limit)
+        found += [(kind, entry) for entry in entries]
+    found.sort(key=lambda entry: -entry[1].at)
+    return found[:limit]
+
+
+def _within(table: Any, since: float | None, until: float | None) -> list[ColumnElement[bool]]:
+    conditions = [] if since is None else [table.c.at >= since]
+    return conditions if until is None else [*conditions, table.c.at < until]
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def verify(connection: Connection, since: float | None = None, until: float | None = None) -> Verification:
+    """Recompute everything that is on record in a time, and compare bit for bit."""
+    verifier = Verifier({record.digest: record for record in find(connection, RuleRecord)})
+    for page in _pages(connection, since, until):
+        for recompute in page:
+            verifier.verify(recompute)
+    verifier.found.without_inputs = _without_inputs(connection, since, until)
+    return verifier.found
+
+
+def _pages(connection: Connection, since: float | None, until: float | None) -> Iterator[list[Recompute]]:
+    table: Any = table_of(InputsRecord)
+    bounds = select(func.min(table.c.at), func.max(table.c.at)).where(*_within(table, since, until))
+    first, last = connection.execute(bounds).one()
+    while first is not None and first <= last:
+        ends = first + _PAGE_S if until is None else min(first + _PAGE_S, until)
+        yield _recomputes(connection, first, ends)
+        later = select(func.min(table.c.at)).where(table.c.at >= ends, table.c.at <= last)
+        first = connection.execute(later).scalar()
+
+
+def _recomputes(connection: Connection, since: float, until: float) -> list[Recompute]:
+    def records(kind: type[R]) -> list[R]:
+        return find(connection, kind, *_within(table_of(kind), since, until))
+
+    def by_group(kind: type[Any]) -> dict[tuple[str, str], list[Any]]:
+        found: dict[tuple[str, str], list[Any]] = {}
+        for record in records(kind):
+            found.setdefault((record.snapshot, record.model_group), []).append(record)
+        return found
+
+    kinds = (DeploymentRecord, ReferenceRecord, TransitionRecord)
+    deployments, references, changes = (by_group(kind) for kind in kinds)
+    keyed = [((one.snapshot, one.model_group), one) for one in records(InputsRecord)]
+    return [
+        Recompute(one, deployments.get(key, []), references.get(key, []), changes.get(key, [])) for key, one in keyed
+    ]
+
+
+def _without_inputs(connection: Connection, since: float | None, until: float | None) -> int:
+    """Transitions whose recompute has no inputs on record."""
+    changes, inputs = table_of(TransitionRecord), table_of(InputsRecord)
+    same = and_(inputs.c.snapshot == changes.c.snapshot, inputs.c.model_group == changes.c.model_group)
+    query = select(changes.c.at).select_from(changes.outerjoin(inputs, same)).where(inputs.c.snapshot.is_(None))
+    return len(list(connection.execute(query.where(*_within(changes, since, until)))))

@@ -1,0 +1,129 @@
+"""``exacto report``: what tiers changed, or in ``observe`` would have, per model group, with intervals.
+
+Pure arithmetic on hourly counts. Requests are expected values under the operator's declared weights, with tiers and
+without; each deployment's share of bad answers, and its price, are those measured in the same time, since a log cannot
+tell how another deployment would have answered. Intervals are 95 %: Wilson's for the share that changed; for bad calls
+and spend those of 4,000 draws, of rates from their Beta posteriors (counts halved, as answers of one conversation are
+alike: the adaptive rule's design effect of 2) and of mean prices from their normal approximation. With and without are
+drawn from the same rates, so that their difference is known better than either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin.core.pick_counts import NUMBERS, WHOLE_GROUP, PickNumbers
+from exacto_plugin.core.tails import wilson_lower, wilson_upper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.recording.records import HourRecord
+
+    Floats = NDArray[np.float64]
+
+_DRAWS = 4000
+_Z = 1.959964
+_PHI = 2.0
+"""Design effect; see ``core.adaptive_rule.AdaptiveRule.phi_start``."""
+
+
+def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
+    """One entry per model group in which anything was picked, by name.
+
+    Args:
+        rows: hourly counts of any number of workers.
+    """
+    counts: dict[str, dict[str, PickNumbers]] = defaultdict(lambda: defaultdict(PickNumbers))
+    for row in rows:
+        numbers = {name: row.numbers[name] for name in NUMBERS if name in row.numbers}
+        counts[row.model_group][row.deployment].add(PickNumbers(**numbers))
+    return [_group(name, found) for name, found in sorted(counts.items()) if found[WHOLE_GROUP].picks > 0]
+
+
+def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
+    whole = counts[WHOLE_GROUP]
+    names = sorted(name for name in counts if name != WHOLE_GROUP)
+    columns = {field: np.array([getattr(counts[one], field) for one in names]) for field in NUMBERS}
+    # Turns of a conversation go where its first one went.
+    scale = (whole.picks + whole.stays) / whole.picks
+    draw = np.random.default_rng(0)
+    rates, prices = _rates(columns, draw), _prices(columns, draw)
+    with_tiers, without = columns["with_tiers"] * scale, columns["without_tiers"] * scale
+    return {
+        "model_group": name,
+        "requests": whole.picks + whole.stays,
+        "applied": whole.applied / whole.picks,
+        "changed": _share(whole.changed, whole.picks),
+        "bad": _compared(with_tiers, without, rates),
+        "spend_usd": None if prices is None else _compared(with_tiers, without, prices),
+        "probes": {
+            "requests": float(columns["probes"].sum()),
+            "bad": _interval(lambda of: of @ (columns["probes"] - columns["instead"]), rates),
+            "extra_usd": None
+            if prices is None
+            else _interval(lambda of: of @ (columns["probes"] - columns["instead"]), prices),
+        },
+        "rescue": {"asked": whole.rescues, "rescued": whole.rescued, "extra_usd": whole.rescue_cost},
+        "unmeasured": [one for one in names if counts[one].answers == 0 and counts[one].with_tiers > 0],
+    }
+
+
+def _share(of: float, among: float) -> dict[str, float]:
+    part, all_ = np.array(min(of, among)), np.array(among)
+    low, high = float(wilson_lower(part, all_, _Z)), float(wilson_upper(part, all_, _Z))
+    return {"value": of / among, "low": max(0.0, low), "high": min(1.0, high)}
+
+
+def _rates(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats:
+    """Share of bad answers, the estimate first and then the draws: ``[1 + draw, deployment]``.
+
+    Who has no answers is taken for an average deployment of the group.
+    """
+    answers, bad = columns["answers"], columns["bad"]
+    average = bad.sum() / answers.sum() if answers.sum() > 0 else 0.0
+    with np.errstate(invalid="ignore"):
+        known = np.where(answers > 0, bad / answers, average)
+    failed, worked = bad / _PHI, (answers - bad) / _PHI
+    drawn = draw.beta(failed + 0.5, worked + 0.5, (_DRAWS, len(answers)))
+    return np.vstack([known, np.where(answers > 0, drawn, average)])
+
+
+def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats | None:
+    """USD of an answer in the same form; None where no answer had a price."""
+    priced, cost = columns["priced"], columns["cost"]
+    if priced.sum() <= 0:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(priced > 0, cost / priced, cost.sum() / priced.sum())
+        variance = np.maximum(columns["cost_squares"] / priced - mean**2, 0.0) / priced * _PHI
+    spread = np.sqrt(np.where(priced > 1, variance, 0.0))
+    return np.vstack([mean, np.maximum(0.0, draw.normal(mean, spread, (_DRAWS, len(mean))))])
+
+
+def _compared(with_tiers: Floats, without: Floats, each: Floats) -> dict[str, Any]:
+    return {
+        "with": _interval(lambda of: of @ with_tiers, each),
+        "without": _interval(lambda of: of @ without, each),
+        "saved": _interval(lambda of: of @ (without - with_tiers), each),
+    }
+
+
+def _interval(amount: Callable[[Floats], Floats], each: Floats) -> dict[str, float]:
+    found = amount(each)
+    low, high = np.quantile(found[1:], (0.025, 0.975)).tolist()
+    value = float(found[0])
+    return {"value": value, "low": min(value, low), "high": max(value, high)}
+
+
+def money(amount: float) -> str:
+    """USD with as many digits as matter."""
+    if amount == 0 or not math.isfinite(amount):
+        return "$0"
+    return f"${amount:,.2f}" if abs(amount) >= 1 else f"${amount:.2g}"

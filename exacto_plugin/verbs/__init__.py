@@ -1,0 +1,20 @@
+"""The verbs of ``exacto`` that look at what is recorded: ``why``, ``tiers``, ``audit`` and ``report``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add them to the command."""
+    from exacto_plugin.verbs.audit import add_audit
+    from exacto_plugin.verbs.report import add_report
+    from exacto_plugin.verbs.why import add_tiers, add_why
+
+    add_tiers(verbs.add_parser("tiers", help="the tiers of all deployments, and the number behind each"))
+    add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))
+    add_audit(verbs.add_parser("audit", help="what changed when; `audit verify` computes it again"))
+    add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))

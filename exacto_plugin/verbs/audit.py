@@ -1,0 +1,135 @@
+"""``exacto audit`` and ``exacto audit verify``: what changed when, and whether it follows from what was measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from exacto_plugin.core.model import ReasonCode
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.explain.queries import KINDS
+from exacto_plugin.explain.wording import moment, name_of, value
+from exacto_plugin.verbs.source import StoreSource, add_where, asked, place_of
+from exacto_plugin.verbs.why import time_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from exacto_plugin.explain.verify import Verification
+
+_SHOWN = 20
+"""Differences that are told one by one."""
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("what", nargs="?", choices=("verify",), help="recompute what is on record and compare")
+    parser.add_argument("--model", metavar="GROUP", help="only this model group")
+    parser.add_argument("--deployment", metavar="NAME", help="only this deployment")
+    parser.add_argument(
+        "--kind", action="append", choices=KINDS, help="only this kind (may be repeated); default: all but the last two"
+    )
+    parser.add_argument("--since", type=time_of, metavar="TIME", help='e.g. "2026-11-17 15:00"; your zone')
+    parser.add_argument("--until", type=time_of, metavar="TIME", help="the same")
+    parser.add_argument("--limit", type=int, default=100, help="entries at most (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_where(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask and print; 1 when something on record does not follow.
+
+    Raises:
+        ExactoError: nobody can be asked.
+    """
+    if options.what == "verify":
+        return _verify(options)
+    found = asked(
+        options,
+        lambda source: source.audit(
+            kinds=options.kind,
+            model_group=options.model,
+            deployment=options.deployment,
+            since=options.since,
+            until=options.until,
+            limit=options.limit,
+        ),
+    )
+    sys.stdout.write((json.dumps(found, indent=2) if options.json else _table(found)) + "\n")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    place = place_of(options)
+    if place is None:
+        raise ExactoError("verification reads the store itself: name it with --config FILE or --store URL")
+    found = StoreSource(place).verify(options.since, options.until)
+    sys.stdout.write((json.dumps(asdict(found), indent=2) if options.json else _verified(found)) + "\n")
+    return 1 if found.differences else 0
+
+
+def _verified(found: Verification) -> str:
+    lines = [
+        f"{found.recomputes} recomputes of model groups: {found.deployments} verdicts, {found.transitions} transitions"
+        f" and {found.references} references computed again, {len(found.differences) or 'no'} "
+        f"difference{'' if len(found.differences) == 1 else 's'}."
+    ]
+    if found.without_inputs:
+        lines.append(f"{found.without_inputs} transitions have no inputs on record (any more).")
+    lines += [
+        f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
+        f" (written by {one.engine_version})"
+        for one in found.differences[:_SHOWN]
+    ]
+    return "\n".join(lines)
+
+
+def _table(found: Mapping[str, Any]) -> str:
+    table = Table()
+    for name in ("when", "kind", "model group", "deployment", "what"):
+        table.add_column(name, overflow="fold")
+    for entry in found["entries"]:
+        table.add_row(
+            moment(entry["at"]),
+            entry["kind"],
+            entry.get("model_group", ""),
+            entry.get("deployment", ""),
+            _what(entry),
+        )
+    out = StringIO()
+    Console(file=out, width=None if sys.stdout.isatty() else 160).print(table)
+    return out.getvalue().rstrip()
+
+
+def _what(entry: Mapping[str, Any]) -> str:
+    kind = entry["kind"]
+    if kind == "transition":
+        return f"{entry['previous']} → {entry['tier']}{_number(entry['reasons'])}"
+    if kind == "deployment":
+        return f"{entry['tier']} ({entry['occasion']}){_number(entry['reasons'])}"
+    if kind == "override":
+        return f"{entry['word']} until {moment(entry['expires'])}: {entry['reason']} (by {entry['author']})"
+    if kind == "decision":
+        asked_of = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "nobody"
+        return f"{entry['occasion']}: {entry['id']} {entry['policy']}, {asked_of}"
+    changes = "; ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in entry["changes"].items())
+    return f"{entry['source']}, settings {entry['digest']}: {changes or 'the defaults'}"
+
+
+def _number(reasons: list[Mapping[str, Any]]) -> str:
+    """The number that decided against its threshold."""
+    told = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
+    told = told or next((one for one in reasons if one["signal"] == "tool_call_success"), None)
+    if told is None or told["value"] is None:
+        return ""
+    signal = told["signal"]
+    against = "" if told["threshold"] is None else f" against {value(signal, told['threshold'])}"
+    return f": {name_of(signal)} {value(signal, told['value'])}{against} ({told['samples']})"

@@ -1,0 +1,112 @@
+"""``exacto report``: what tiers change, or would change, in picks, bad calls and money."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from exacto_plugin.explain.report import money
+from exacto_plugin.explain.wording import moment, percent
+from exacto_plugin.verbs.source import add_where, asked
+from exacto_plugin.verbs.why import time_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+_WEEK_S = 7 * 86_400.0
+
+_METHOD = (
+    "Requests with tools, as they were or would have been shared out by the declared weights; shares of bad answers and"
+    " prices as measured in the same hours. Intervals: 95 % (Wilson's; of bad calls and spend by 4,000 draws, counts"
+    " halved for clustered answers)."
+)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--model", action="append", metavar="GROUP", help="only this model group (may be repeated)")
+    parser.add_argument("--since", type=time_of, metavar="TIME", help="default: a week ago; whole hours; your zone")
+    parser.add_argument("--until", type=time_of, metavar="TIME", help="default: now")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_where(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask and print."""
+    until = time.time() if options.until is None else options.until
+    since = until - _WEEK_S if options.since is None else options.since
+    found = asked(options, lambda source: source.report(since, until, options.model or ()))
+    text = json.dumps(found, indent=2) if options.json else _rendered(found, since, until)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
+    period = f"From {moment(since)} to {moment(until)}"
+    if not found["model_groups"]:
+        return f"{period} no request was counted."
+    out = StringIO()
+    console = Console(file=out, width=None if sys.stdout.isatty() else 150)
+    for group in found["model_groups"]:
+        console.print(_table(group))
+        if group["unmeasured"]:
+            console.print(f"No answers yet of {', '.join(group['unmeasured'])}: taken for average.", highlight=False)
+    tables = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return f"{period}:\n{tables}\n{_METHOD}"
+
+
+def _table(group: Mapping[str, Any]) -> Table:
+    applied = group["applied"]
+    would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
+    table = Table(title=f"{group['model_group']}: {group['requests']:,.0f} requests", title_justify="left")
+    for name in ("", "without tiers", "with tiers", "difference"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row(f"share of picks {would}", "", _percents(group["changed"]), "")
+    if 0 < applied < 1:
+        table.add_row("share of picks that tiers applied to", "", percent(applied), "")
+    bad = group["bad"]
+    table.add_row(
+        "expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["saved"], minus=True)
+    )
+    spend = group["spend_usd"]
+    if spend is not None:
+        table.add_row("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["saved"], minus=True))
+    probes, rescue = group["probes"], group["rescue"]
+    extra = "" if probes["extra_usd"] is None else _money(probes["extra_usd"])
+    table.add_row(f"of that: {probes['requests']:,.0f} probes", "", _counts(probes["bad"]) + " bad calls", extra)
+    table.add_row(
+        f"beside it: {rescue['asked']:,.0f} bad answers asked for again",
+        "",
+        f"{rescue['rescued']:,.0f} rescued",
+        money(rescue["extra_usd"]),
+    )
+    return table
+
+
+def _bounds(found: Mapping[str, float], *, minus: bool) -> tuple[float, float, float]:
+    """Value and ends; with ``minus`` what was saved becomes a change."""
+    value, low, high = found["value"], found["low"], found["high"]
+    # Plus zero: nobody wants to read "-0.0".
+    return (0.0 - value, 0.0 - high, 0.0 - low) if minus else (value, low, high)
+
+
+def _counts(found: Mapping[str, float], *, minus: bool = False) -> str:
+    value, low, high = _bounds(found, minus=minus)
+    return f"{value:,.1f} ({low:,.1f} to {high:,.1f})"
+
+
+def _money(found: Mapping[str, float], *, minus: bool = False) -> str:
+    value, low, high = _bounds(found, minus=minus)
+    return f"{money(value)} ({money(low)} to {money(high)})"
+
+
+def _percents(found: Mapping[str, float]) -> str:
+    return f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"

@@ -1,0 +1,128 @@
+"""``exacto why`` and ``exacto tiers``: the tiers, and the sentences behind them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.explain.sentences import request_sentence, why_sentence
+from exacto_plugin.explain.wording import duration, moment_of, value
+from exacto_plugin.verbs.source import add_where, asked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def time_of(text: str) -> float:
+    """UTC seconds of a time on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        return moment_of(text, time.time())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_why(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``why``."""
+    parser.add_argument("deployment", nargs="?", metavar="DEPLOYMENT", help="its name, as `tiers` shows it")
+    parser.add_argument("--request", metavar="ID", help="a request: x-exacto-decision or x-litellm-call-id of it")
+    parser.add_argument("--at", type=time_of, metavar="TIME", help='as it was then, e.g. "2026-11-17 15:00"; your zone')
+    parser.add_argument("--model", metavar="GROUP", help="only in this model group")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
+    add_where(parser)
+    parser.set_defaults(run=run_why)
+
+
+def run_why(options: argparse.Namespace) -> int:
+    """Ask and print.
+
+    Raises:
+        ExactoError: nothing is known of what was asked about.
+    """
+    if (options.request is None) == (options.deployment is None):
+        raise ExactoError("name a deployment, or a request with --request")
+    if options.request is not None:
+        view = asked(options, lambda source: source.request(options.request))
+        return _print(json.dumps(view, indent=2) if options.json else request_sentence(view))
+    found = asked(options, lambda source: source.why(options.deployment, options.model, options.at))
+    if not found["answers"]:
+        raise ExactoError(f"nothing is on record of {options.deployment!r}; `exacto tiers` names those that there are")
+    lines = [why_sentence(view) for view in found["answers"]]
+    return _print(json.dumps(found, indent=2) if options.json else "\n\n".join(lines + _ill(found)))
+
+
+def add_tiers(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``tiers``."""
+    parser.add_argument("--model", metavar="GROUP", help="only this model group")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_where(parser)
+    parser.set_defaults(run=run_tiers)
+
+
+def run_tiers(options: argparse.Namespace) -> int:
+    """Ask and print."""
+    found = asked(options, lambda source: source.tiers(options.model))
+    return _print(json.dumps(found, indent=2) if options.json else _tiers(found))
+
+
+def _tiers(found: Mapping[str, Any]) -> str:
+    table = Table()
+    for name in ("model group", "deployment", "provider", "tier", "for", "tool-call success", "calls", "why"):
+        table.add_column(name, justify="right" if name in ("for", "tool-call success", "calls") else "left")
+    now = time.time()
+    for group in found["model_groups"]:
+        for one in group["deployments"]:
+            calls = one["signals"].get(Signal.TOOL_CALL_SUCCESS) or {"value": None, "samples": 0}
+            since = one["since"]
+            table.add_row(
+                group["model_group"],
+                one["deployment"],
+                one["provider"],
+                one["tier"],
+                duration(now - since) if since else "-",
+                "-" if calls["value"] is None else value(Signal.TOOL_CALL_SUCCESS, calls["value"]),
+                str(calls["samples"]),
+                _short(one),
+            )
+    out = StringIO()
+    Console(file=out, width=160 if not sys.stdout.isatty() else None).print(table)
+    return "\n".join([out.getvalue().rstrip(), *_ill(found)])
+
+
+def _short(one: Mapping[str, Any]) -> str:
+    """The reason in a few words."""
+    if one.get("override"):
+        return f"override: {one['override']['reason']}"
+    below = [reason for reason in one["reasons"] if reason["code"] == ReasonCode.BELOW_THRESHOLD]
+    if one["tier"] == "deranked" and below:
+        reason = below[0]
+        return f"{value(reason['signal'], reason['value'])} against {value(reason['signal'], reason['threshold'])}"
+    calls = [reason["code"] for reason in one["reasons"] if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
+    return str((calls or [reason["code"] for reason in one["reasons"]] or ["-"])[0]).replace("_", " ")
+
+
+def _ill(found: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the store, if anything is."""
+    store = found.get("store")
+    if not store or store.get("state") in (None, "ok", "off"):
+        return []
+    if store["state"] == "memory":
+        return ["The store is in memory: records end with the proxy."]
+    return [f"The store is {store['state']}: {store['message']}; {store['remedy']}."]
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return 0

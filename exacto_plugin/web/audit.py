@@ -1,0 +1,120 @@
+"""What is recorded, over HTTP: why, the audit, single requests, the report; administrators and their viewers only."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, HTTPException, Query
+
+from exacto_plugin.core.overrides import OverriddenVerdict
+from exacto_plugin.errors import StoreError
+from exacto_plugin.explain import answers, queries
+from exacto_plugin.explain.report import report
+from exacto_plugin.explain.way_back import way_back
+from exacto_plugin.web.views import model_view, verdict_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.core.model import GroupSnapshot
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+R = TypeVar("R")
+
+AuditKind = Literal["transition", "override", "settings", "decision", "deployment"]
+
+_WEEK_S = 7 * 86_400.0
+
+
+def store_view(runtime: Runtime) -> dict[str, Any]:
+    """How the store does."""
+    return asdict(runtime.store.health)
+
+
+async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
+    """What the store answers; 503 when it cannot."""
+    try:
+        return await runtime.store.read(query)
+    except StoreError as error:
+        raise HTTPException(503, f"the store cannot be read: {error}") from None
+
+
+async def why_now(runtime: Runtime, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
+    """Why a deployment has its tier now; what brings it back is from what was last put on record."""
+    verdict, now = group.verdicts[deployment], runtime.clock()
+    view = verdict_view(verdict, runtime.providers.get(deployment, ""))
+    references = model_view(group, runtime)["references"]
+    tier = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict.tier
+    try:
+        known = await runtime.store.read(lambda connection: answers.kept_inputs(connection, group.model_group, now))
+    except StoreError:
+        known = (runtime.engine.rule, None)
+    reasons = [reason for reason in view["reasons"] if reason["signal"] is not None]
+    return {
+        **view,
+        "model_group": group.model_group,
+        "at": now,
+        "past": False,
+        "measured_at": None,
+        "stale": False,
+        "snapshot": runtime.engine.snapshot.id,
+        "references": references,
+        "reasons": reasons,
+        "way_back": way_back(known[0] or runtime.engine.rule, known[1], deployment, tier.value, reasons),
+    }
+
+
+def add_explanations(router: APIRouter, runtime: Runtime) -> None:
+    """Add the routes to the API."""
+
+    @router.get("/why")
+    async def why(deployment: str, model_group: str | None = None, at: float | None = None) -> dict[str, Any]:
+        """Why a deployment has its tier, or had it at a time (UTC seconds), in each of its model groups."""
+        if at is not None:
+            found = await _found(
+                runtime,
+                lambda connection: answers.why(connection, deployment, at, past=True, model_group=model_group),
+            )
+        else:
+            groups = runtime.engine.snapshot.groups.values()
+            serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
+            found = [await why_now(runtime, group, deployment) for group in serving]
+        return {"answers": found, "store": store_view(runtime)}
+
+    @router.get("/audit")
+    async def audit(
+        kinds: Annotated[list[AuditKind] | None, Query()] = None,
+        model_group: str | None = None,
+        deployment: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    ) -> dict[str, Any]:
+        """What changed, newest first; times are UTC seconds."""
+        filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
+        found = await _found(runtime, lambda connection: answers.audit(connection, kinds=kinds, limit=limit, **filters))
+        return {"entries": found, "store": store_view(runtime)}
+
+    @router.get("/decisions/{name}")
+    async def decision(name: str) -> dict[str, Any]:
+        """One request, by its decision id or LiteLLM's call id."""
+        found = await _found(runtime, lambda connection: answers.decision(connection, name))
+        if found is None:
+            raise HTTPException(404, answers.NOT_KEPT.format(name=name))
+        return found
+
+    @router.get("/report")
+    async def reported(
+        since: float | None = None,
+        until: float | None = None,
+        model_groups: Annotated[list[str] | None, Query()] = None,
+    ) -> dict[str, Any]:
+        """What tiers changed, or would have; see ``exacto report``. Default: a week."""
+        ends = time.time() if until is None else until
+        begins = ends - _WEEK_S if since is None else since
+        rows = await _found(runtime, lambda connection: queries.hours(connection, begins, ends, model_groups))
+        return {"since": begins, "until": ends, "model_groups": report(rows)}

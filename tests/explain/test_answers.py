@@ -1,0 +1,129 @@
+"""What a store answers: why, at any time; who was asked; what changed; and that it all follows."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import update
+
+from exacto_plugin.explain import answers, queries
+from exacto_plugin.explain.sentences import request_sentence, why_sentence
+from exacto_plugin.recording.records import DeploymentRecord, OverrideRecord, SettingsRecord
+from exacto_plugin.store.schema import table_of
+from exacto_plugin.store.writing import insert_all
+from tests.recording.test_recorder import NAMES, asked, attempt, kinds
+
+if TYPE_CHECKING:
+    from tests.explain.conftest import Story
+
+
+def test_why_knows_what_was_known_then(story: Story) -> None:
+    """Before it broke, right after, and now: tier, since when and the numbers of that time."""
+    before, after, now = (
+        answers.why(story.connection, "d", at, past=True)[0] for at in (story.broke - 60, story.broke + 900, story.now)
+    )
+    assert (before["tier"], after["tier"], now["tier"]) == ("verified_good", "deranked", "deranked")
+    assert after["since"] == now["since"]
+    assert story.broke < after["since"] <= story.broke + 900
+    (reason,) = (one for one in after["reasons"] if one["code"] == "below_threshold")
+    assert reason["value"] < reason["threshold"] < 1.0
+    assert after["references"]["tool_call_success"]["peers"] == 4
+    (condition,) = now["way_back"]
+    assert condition["kind"] == "fresh_calls"
+    assert condition["so_far"] > 0
+    told = why_sentence(after, UTC)
+    for part in ("d was deranked in g since", "worse than the threshold", "median", "MAD", "4 peers", "fresh calls"):
+        assert part in told
+    assert answers.why(story.connection, "d", story.now - 1e6, past=True) == []
+    assert answers.why(story.connection, "nobody", story.now, past=True) == []
+
+
+def test_everybody_can_be_explained(story: Story) -> None:
+    """Those that are well, too; and what is long not on record is not told as if it were new."""
+    (well,) = answers.why(story.connection, "a", story.now, past=False)
+    assert "a is verified good in g since" in why_sentence(well, UTC)
+    assert well["way_back"] == []
+    (later,) = answers.why(story.connection, "a", story.now + 86_400, past=True)
+    assert later["stale"]
+    assert "Nothing newer is on record." in why_sentence(later, UTC)
+
+
+def test_tiers_of_any_time(story: Story) -> None:
+    """The table of tiers, as it was; nobody's when nothing is on record for long."""
+
+    def tiers(at: float) -> dict[str, str]:
+        return {
+            one["deployment"]: one["tier"]
+            for group in answers.tiers(story.connection, at)
+            for one in group["deployments"]
+        }
+
+    assert tiers(story.broke - 60) == dict.fromkeys(NAMES, "verified_good")
+    assert tiers(story.now) == {**dict.fromkeys(NAMES, "verified_good"), "d": "deranked"}
+    assert tiers(story.now + 86_400) == {}
+
+
+def test_the_audit_has_filters(story: Story) -> None:
+    """By kind, model group, deployment and time; newest first, at most so many."""
+    connection = story.connection
+    changes = answers.audit(connection)
+    assert {entry["kind"] for entry in changes} == {"transition"}
+    assert [entry["at"] for entry in changes] == sorted((entry["at"] for entry in changes), reverse=True)
+    (derank,) = answers.audit(connection, deployment="d", since=story.broke)
+    assert (derank["previous"], derank["tier"]) == ("verified_good", "deranked")
+    assert answers.audit(connection, deployment="d", until=story.broke)[-1]["previous"] == "insufficient_data"
+    assert answers.audit(connection, model_group="other") == []
+    assert len(answers.audit(connection, kinds=["deployment"], limit=3)) == 3
+    assert {entry["occasion"] for entry in answers.audit(connection, kinds=["deployment"])} == {"change", "checkpoint"}
+
+
+def test_it_all_follows(story: Story) -> None:
+    """Verification covers every transition and every checkpoint; a tier that was changed by hand is found."""
+    found = queries.verify(story.connection)
+    assert found.differences == []
+    assert found.without_inputs == 0
+    assert found.transitions == len(answers.audit(story.connection))
+    assert found.recomputes > 3
+    assert queries.verify(story.connection, since=story.now + 1).recomputes == 0
+    table: Any = table_of(DeploymentRecord)
+    story.connection.execute(update(table).where(table.c.deployment == "d").values(tier="verified_good"))
+    differences = queries.verify(story.connection, since=story.broke).differences
+    story.connection.rollback()
+    assert {one.what for one in differences} == {"deployment d"}
+    assert {(one.recorded[0], one.follows[0]) for one in differences} == {("verified_good", "deranked")}
+
+
+def test_overrides_and_settings_are_told(story: Story) -> None:
+    """A word is over the measurements while it holds, and both it and changed settings are in the audit."""
+    at = story.now - 600
+    word = OverrideRecord(at, "g", "d", "good", "vendor fixed it", "someone", story.now - 300)
+    settings = SettingsRecord(at, "w", "change", "0a1b", {"mode": ["apply", "observe"]})
+    insert_all(story.connection, [word, settings])
+    (while_it_held,) = answers.why(story.connection, "d", at + 60, past=True)
+    (later,) = answers.why(story.connection, "d", story.now, past=True)
+    kinds_told = {entry["kind"] for entry in answers.audit(story.connection)}
+    tier = answers.tiers(story.connection, at + 60)[0]["deployments"][-1]
+    story.connection.rollback()
+    assert (while_it_held["tier"], while_it_held["override"]["measured_tier"]) == ("verified_good", "deranked")
+    assert "because an operator said good" in why_sentence(while_it_held, UTC)
+    assert (later["tier"], later["override"]) == ("deranked", None)
+    assert kinds_told == {"transition", "override", "settings"}
+    assert tier["override"]["reason"] == "vendor fixed it"
+
+
+def test_a_request_is_found_by_either_id(story: Story) -> None:
+    """By the decision's id or LiteLLM's; its candidates carry the reasons of that time."""
+    state, _, _ = asked("a", "b", call_id="litellm-77")
+    state.attempts = [attempt("a", ended=True, failure="500"), attempt("b", verdict="valid")]
+    (record,) = kinds([state])
+    insert_all(story.connection, [record])
+    by_id = answers.decision(story.connection, state.decision_id)
+    by_call = answers.decision(story.connection, "litellm-77")
+    story.connection.rollback()
+    assert by_id == by_call
+    assert by_id is not None
+    assert answers.decision(story.connection, "unknown") is None
+    told = request_sentence(by_id, UTC)
+    assert "had the policy auto: tiers put the best first." in told
+    assert "Attempt 1, a, failed with 500. Attempt 2, b, answered, valid." in told

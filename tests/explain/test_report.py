@@ -1,0 +1,100 @@
+"""The report's numbers are those of the counts, and its intervals hold what they promise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from exacto_plugin.core.pick_counts import PickCounts
+from exacto_plugin.explain.report import report
+from exacto_plugin.recording.records import HourRecord
+
+RATES = {"a": 0.01, "b": 0.02, "c": 0.2}
+PRICES = {"a": 0.003, "b": 0.002, "c": 0.001}
+
+
+def rows(counts: PickCounts) -> list[HourRecord]:
+    """What a worker writes."""
+    return [HourRecord(row.hour, row.model_group, row.deployment, "w", asdict(row.numbers)) for row in counts.take(0.0)]
+
+
+def observed(seed: int, requests: int = 3000) -> list[HourRecord]:
+    """A model group under ``observe``: everybody serves, and tiers would leave out the bad one."""
+    draw = np.random.default_rng(seed)
+    counts = PickCounts()
+    for _ in range(requests):
+        counts.picked(0.0, "kimi", ("a", "b", "c"), ("a", "b"), applied=False)
+        name = str(draw.choice(list(RATES)))
+        cost = PRICES[name] * float(draw.lognormal(0, 0.5))
+        counts.answered(0.0, "kimi", name, bad=bool(draw.random() < RATES[name]), cost=cost)
+    return rows(counts)
+
+
+def test_observe_tells_what_would_change() -> None:
+    """A third of the picks, with the bad calls and the spend that this comes to."""
+    (group,) = report(observed(1))
+    assert group["applied"] == 0.0
+    changed = group["changed"]
+    assert changed["value"] == pytest.approx(1 / 3)
+    assert changed["low"] == pytest.approx(1 / 3, abs=0.03)
+    assert changed["low"] < 1 / 3 < changed["high"]
+    assert group["bad"]["without"]["value"] == pytest.approx(3000 * 0.23 / 3, rel=0.2)
+    assert group["bad"]["with"]["value"] == pytest.approx(3000 * 0.015, rel=0.4)
+    assert group["bad"]["saved"]["low"] > 100
+    assert group["spend_usd"]["saved"]["high"] < 0, "the bad one was the cheapest"
+
+
+def test_intervals_hold_the_truth() -> None:
+    """Over many repetitions, at least 95 % of the intervals hold what true rates come to."""
+    held = 0
+    for seed in range(60):
+        (group,) = report(observed(seed, 400))
+        saved: dict[str, Any] = group["bad"]["saved"]
+        truth = 400 * (0.23 / 3 - 0.015)
+        held += saved["low"] <= truth <= saved["high"]
+    assert held >= 57
+
+
+def test_conversations_count_as_their_first_turn() -> None:
+    """Requests that stay where their conversation is go where the picks went."""
+    counts = PickCounts()
+    for _ in range(10):
+        counts.picked(0.0, "kimi", ("a", "b"), ("a",))
+        counts.answered(0.0, "kimi", "a", bad=False, cost=1.0)
+        counts.answered(0.0, "kimi", "b", bad=True, cost=1.0)
+    for _ in range(30):
+        counts.stayed(0.0, "kimi")
+    (group,) = report(rows(counts))
+    assert group["requests"] == 40
+    assert group["bad"]["without"]["value"] == 20
+    assert group["bad"]["with"]["value"] == 0
+
+
+def test_probes_and_rescue_have_a_price() -> None:
+    """Extra spend of a probe is the difference to whom the tiers would have asked; rescue's is what nobody got."""
+    counts = PickCounts()
+    for _ in range(10):
+        counts.picked(0.0, "kimi", ("a", "b"), ("a",), "b")
+        counts.answered(0.0, "kimi", "a", bad=False, cost=1.0)
+        counts.answered(0.0, "kimi", "b", bad=False, cost=3.0)
+    counts.rescue(0.0, "kimi", rescued=True, cost=0.5)
+    counts.picked(0.0, "kimi", ("a", "new"), ("a", "new"))
+    (group,) = report(rows(counts))
+    assert group["probes"]["requests"] == 10
+    assert group["probes"]["extra_usd"]["value"] == pytest.approx(20.0)
+    assert group["rescue"] == {"asked": 1, "rescued": 1, "extra_usd": 0.5}
+    assert group["unmeasured"] == ["new"]
+
+
+def test_without_prices_nothing_is_said_about_spend() -> None:
+    """An unknown price is not a price of zero."""
+    counts = PickCounts()
+    counts.picked(0.0, "kimi", ("a", "b"), ("a",))
+    counts.answered(0.0, "kimi", "a", bad=False, cost=None)
+    (group,) = report(rows(counts))
+    assert group["spend_usd"] is None
+    assert group["probes"]["extra_usd"] is None
+    assert report([]) == []

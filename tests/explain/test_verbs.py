@@ -1,0 +1,138 @@
+"""``exacto why``, ``tiers``, ``audit`` and ``report`` on a store, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete
+
+from exacto_plugin.cli import main
+from exacto_plugin.recording.records import OverrideRecord, SettingsRecord
+from exacto_plugin.store.schema import table_of
+from exacto_plugin.store.writing import insert_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.explain.conftest import Story
+
+
+def said(capsys: pytest.CaptureFixture[str], story: Story, *arguments: str, status: int = 0) -> str:
+    """What a verb prints about the story."""
+    story.connection.rollback()
+    assert main([*arguments, "--store", story.url]) == status
+    return capsys.readouterr().out
+
+
+def written(at: float) -> str:
+    """A time as a person in any zone could write it."""
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def test_why_now_and_then(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence has the numbers; a time before the break gives the tier of that time."""
+    now = said(capsys, story, "why", "d", "--at", written(story.now))
+    assert "d was deranked in g since" in now
+    assert "worse than the threshold" in now
+    then = said(capsys, story, "why", "d", "--model", "g", "--at", written(story.broke - 60))
+    assert "d was verified good in g since" in then
+    plain = json.loads(said(capsys, story, "why", "d", "--at", written(story.now), "--json"))
+    assert plain["answers"][0]["tier"] == "deranked"
+
+
+def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An unknown deployment or request, no place to look at, a store that is not there: status 2 and a reason."""
+    for arguments, reason in (
+        (["why", "nobody", "--store", story.url], "nothing is on record of 'nobody'"),
+        (["why", "--request", "nothing", "--store", story.url], "request 'nothing' is not on record"),
+        (["why", "--store", story.url], "name a deployment"),
+        (["why", "d"], "say where to look"),
+        (["tiers", "--store", f"sqlite:///{tmp_path}/none.sqlite"], "there is no store at"),
+        (["tiers", "--store", "mysql://somewhere"], "store.url"),
+        (["audit", "verify"], "--config FILE or --store URL"),
+        (["why", "d", "--url", "http://127.0.0.1:9"], "could not be asked"),
+    ):
+        assert main(arguments) == 2
+        assert reason in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["why", "d", "--at", "last Tuesday"])
+    assert "not a time" in capsys.readouterr().err
+
+
+def test_a_proxy_that_is_down_is_no_obstacle(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a store named beside it, that one answers."""
+    told = said(capsys, story, "why", "d", "--url", "http://127.0.0.1:9", "--at", written(story.now))
+    assert "d was deranked" in told
+
+
+def test_a_configuration_names_its_store(
+    story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--config``: the URL in its block; without one the file that a proxy with this configuration would keep."""
+    named = tmp_path / "named.yaml"
+    named.write_text(f"exacto_settings: {{store: {{url: '{story.url}'}}}}")
+    story.connection.rollback()
+    assert main(["audit", "--config", str(named)]) == 0
+    assert "verified_good" in capsys.readouterr().out
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("model_list: []")
+    assert main(["audit", "--config", str(bare)]) == 2
+    assert str(tmp_path / "exacto_plugin") in capsys.readouterr().err
+
+
+def test_the_audit(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table with the number that decided; filters; JSON."""
+    told = said(capsys, story, "audit", "--deployment", "d", "--since", written(story.broke))
+    assert "verified_good → deranked: tool-call success" in " ".join(told.split())
+    entries = json.loads(said(capsys, story, "audit", "--kind", "deployment", "--limit", "2", "--json"))["entries"]
+    assert len(entries) == 2
+
+
+def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was changed from what to what, and what an operator said."""
+    insert_all(
+        story.connection,
+        [
+            OverrideRecord(story.now, "g", "d", "good", "vendor fixed it", "5a17", story.now + 60),
+            SettingsRecord(story.now, "w", "change", "0a1b", {"mode": ["apply", "observe"]}),
+        ],
+    )
+    story.connection.commit()
+    told = " ".join(said(capsys, story, "audit", "--since", written(story.now)).split())
+    for kind in (OverrideRecord, SettingsRecord):
+        story.connection.execute(delete(table_of(kind)))
+    story.connection.commit()
+    assert "change, settings 0a1b: mode 'apply' → 'observe'" in told
+    assert "vendor fixed it (by 5a17)" in told
+
+
+def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """No difference in what was recorded; status 1 and the place when a single digit was changed."""
+    assert "no differences" in said(capsys, story, "audit", "verify")
+    copy = tmp_path / "copy.sqlite"
+    with sqlite3.connect(copy) as target, sqlite3.connect(story.url.removeprefix("sqlite:///")) as source:
+        source.backup(target)
+        target.execute("UPDATE transitions SET reasons = replace(reasons, '\"samples\":', '\"samples\":1')")
+    assert main(["audit", "verify", "--store", f"sqlite:///{copy}"]) == 1
+    told = capsys.readouterr().out
+    assert "transition d: on record" in told
+    assert main(["audit", "verify", "--store", f"sqlite:///{copy}", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["differences"]
+
+
+def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shares with their intervals, over the hours that are asked for."""
+    hours = ("--since", written(story.broke - 86_400), "--until", written(story.now))
+    plain = json.loads(said(capsys, story, "report", "--json", *hours))
+    (group,) = plain["model_groups"]
+    assert group["requests"] == 36 * 5
+    assert group["changed"]["low"] < group["changed"]["value"] < group["changed"]["high"]
+    told = said(capsys, story, "report", *hours)
+    assert "g: 180 requests" in told
+    assert "expected bad calls" in told
+    assert "no request was counted" in said(capsys, story, "report", "--since", "2001-01-01", "--until", "2001-01-02")
