@@ -13,6 +13,7 @@ from exacto_plugin.core.staying import is_usable
 from exacto_plugin.litellm_hooks.bound_state import bond_of
 from exacto_plugin.litellm_hooks.conversation import conversation_of
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, bound_elsewhere
+from exacto_plugin.litellm_hooks.request_state import SYNC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,22 @@ class ConversationAffinity:
         if settings.affinity.enabled or 0.0 < share < 1.0:
             state.conversation = conversation_of(kwargs, metadata, group, self._runtime.salt, messages)
         state.bond = bond_of(kwargs, messages)
+
+    async def look_up(self, state: RequestState) -> None:
+        """Learn where another process left the request's conversation, if this one does not know it.
+
+        The first request of a conversation has nothing to look for unless the client named it.
+        """
+        runtime, conversation = self._runtime, state.conversation
+        shared = runtime.replication.conversations
+        if shared is None or conversation is None or conversation.opening or state.attempts or SYNC.get():
+            return
+        if not runtime.settings.affinity.enabled or runtime.conversations.recall(conversation.key):
+            return
+        found = await shared.find(conversation.key)
+        if found is not None:
+            now = runtime.clock()
+            runtime.conversations.settle(conversation.key, found.deployment, now, probed=found.probed)
 
     async def keep_bond(self, state: RequestState, group: str, healthy: Sequence[Mapping[str, Any]]) -> None:
         """Refuse to move what only one deployment can read while that one is cooling down.
@@ -108,16 +125,29 @@ class ConversationAffinity:
             return
         attempt.conversation = state.conversation.key
         runtime.conversations.settle(attempt.conversation, attempt.candidate.id, runtime.clock(), probed=attempt.probe)
+        self._tell(attempt.conversation)
 
     def answered(self, attempt: Attempt) -> None:
         """The attempt succeeded: its conversation goes on there."""
         if attempt.conversation:
             self._runtime.conversations.renew(attempt.conversation, attempt.candidate.id, self._runtime.clock())
+            self._tell(attempt.conversation)
 
     def failed(self, attempt: Attempt) -> None:
         """The deployment failed the attempt: its conversation may leave."""
         if attempt.conversation:
             self._runtime.conversations.leave(attempt.conversation, attempt.candidate.id)
+            self._tell(attempt.conversation)
+
+    def _tell(self, conversation: bytes) -> None:
+        """Let other processes know where a conversation is now, if they share that."""
+        runtime = self._runtime
+        shared = runtime.replication.conversations
+        if shared is not None:
+            place = runtime.conversations.find(conversation, runtime.clock(), runtime.settings.affinity.idle_s)
+            shared.note(
+                conversation, "" if place is None else place.deployment, probed=place is not None and place.probed
+            )
 
 
 def _id(deployment: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.core.tiers import Preset
     from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.sharing.conversations import SharedConversations
     from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication, Remembered
     from exacto_plugin.sharing.redis_link import RedisLink
 
@@ -50,7 +51,10 @@ class Replication:
         """None while nothing is shared."""
         self.sources: list[Callable[[], Exchange | None]] = [self._redis]
         """Asked in this order for a place to share, until one has it."""
+        self.conversations: SharedConversations | None = None
+        """None while conversations are not shared."""
         self.worker = secrets.token_hex(8)
+        self._telling: asyncio.Task[None] | None = None
         self._early_until = math.inf
         self._due = 0.0
         self._rule: Preset | None = None
@@ -78,6 +82,7 @@ class Replication:
         if self.replica is None:
             self._find()
         if self.replica is not None:
+            self._tell_on()
             self.replica.pace = pace(runtime.settings.tiers.recompute_interval_s)
             await self.replica.step(runtime.clock())
         elif time.monotonic() >= self._due:
@@ -119,9 +124,20 @@ class Replication:
         link = self._redis_link()
         if link is None:
             return None
+        from exacto_plugin.sharing.conversations import SharedConversations
+        from exacto_plugin.sharing.redis_board import RedisBoard
         from exacto_plugin.sharing.redis_exchange import RedisExchange
 
+        runtime = self._runtime
+        runtime.overriding.hang(RedisBoard(link, runtime.clock))
+        if runtime.settings.affinity.enabled and runtime.salt_is_shared:
+            self.conversations = SharedConversations(link, runtime.settings.affinity.idle_s, self.away)
         return RedisExchange(link, self.pause_s)
+
+    def _tell_on(self) -> None:
+        """Conversations are told by a task, on the loop that is running now."""
+        if self.conversations is not None and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.get_running_loop().create_task(self.conversations.serve(), name="exacto-tell")
 
     def _redis_link(self) -> RedisLink | None:
         settings = self._runtime.settings.redis

@@ -134,6 +134,7 @@ class Routing:
         self._guarded(lambda: self._affinity.recognise(state, group, kwargs, metadata_of(kwargs), messages))
         state.in_share = self._in_share(group, state)
         self.failover.enter(state, group, kwargs.get(HOP_KEY))
+        await self._affinity.look_up(state)
         await self._affinity.keep_bond(state, group, healthy)
         if state.policy.preferences:
             self._runtime.engine.watch(group, self._runtime.clock())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
 import secrets
 import time
 import weakref
@@ -27,6 +25,7 @@ from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.replication import Replication
 from exacto_plugin.litellm_hooks.request_state import SYNC
+from exacto_plugin.litellm_hooks.salt import installation_salt, salt_is_shared
 from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
@@ -51,15 +50,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("exacto_plugin")
 
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
-
-
-def installation_salt() -> bytes:
-    """The per-installation secret behind all hashes: the same in every worker that shares LiteLLM's own secrets."""
-    for name in ("LITELLM_SALT_KEY", "LITELLM_MASTER_KEY"):
-        value = os.environ.get(name)
-        if value:
-            return hashlib.blake2b(value.encode(), person=b"exacto-salt", digest_size=32).digest()
-    return secrets.token_bytes(32)
 
 
 def _team_name(deployment: Mapping[str, Any]) -> object:
@@ -92,6 +82,7 @@ class Runtime:
         self.clock = clock
         self.settings_upkeep = SettingsUpkeep(self, reload_settings)
         self.salt = installation_salt()
+        self.salt_is_shared = salt_is_shared()
         self.engine = SharedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
         self.conversations = Conversations()
         self.choices = CallerChoices()

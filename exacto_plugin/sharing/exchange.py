@@ -135,7 +135,8 @@ class State:
     """Worker -> number of the last batch that is part of it."""
     remembered: Remembered
     windows: Iterable[tuple[str, Mapping[str, bytes]]]
-    """Model group and what ``Engine.dump_windows`` gives; may be a generator, so that others get their turn."""
+    """Model group and what ``Engine.dump_windows`` gives; may be a generator that takes its time, so it is gone through
+    in a thread beside the event loop."""
 
 
 class Exchange(Protocol):

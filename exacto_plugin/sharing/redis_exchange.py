@@ -7,6 +7,7 @@ needs them any more. Nothing here is near a request. Must not decide anything th
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.sharing import redis_scripts
@@ -24,7 +25,7 @@ from exacto_plugin.sharing.payload import (
 from exacto_plugin.sharing.redis_link import told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from exacto_plugin.sharing.exchange import Claim, Publication, Push
     from exacto_plugin.sharing.redis_link import Argument, RedisLink
@@ -134,14 +135,9 @@ class RedisExchange:
         """Replace the saved state: written beside the old one, in parts, and then put in its place."""
         new = f"state:{lease.token}:{lease.beat}"
         meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
-        page = {_META: await asyncio.to_thread(pack, meta)}
-        for model_group, windows in state.windows:
-            page[model_group] = pack_windows(windows)
-            if len(page) >= _STATE_PAGE:
-                await self._write(new, page)
-                page = {}
-            await asyncio.sleep(0)
-        if page:
+        await self._write(new, {_META: await asyncio.to_thread(pack, meta)})
+        windows = iter(state.windows)
+        while page := await asyncio.to_thread(_packed, windows):
             await self._write(new, page)
         keys, arguments = ("head", "batches", new, "state"), (lease.token, state.position, KEEP_S)
         if not await self._link.script(redis_scripts.SAVE, keys, *arguments, budget_s=LARGE_BUDGET_S):
@@ -178,7 +174,7 @@ class RedisExchange:
             return await client.hmget(key, list(groups))
 
         found = await self._link.within(LARGE_BUDGET_S, read)
-        return [(group, unpack_windows(text)) for group, text in zip(groups, found, strict=True) if text is not None]
+        return await asyncio.to_thread(_unpacked, groups, found)
 
     async def aclose(self) -> None:
         """Give up the lease if it is ours, and close the connection if it is."""
@@ -187,3 +183,13 @@ class RedisExchange:
             await self._link.script(redis_scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
         finally:
             await self._link.aclose()
+
+
+def _packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> dict[str, str]:
+    """The next model groups of a state, as fields; empty at its end. Takes its time, so it has a thread."""
+    return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, _STATE_PAGE)}
+
+
+def _unpacked(groups: Sequence[str], found: Sequence[str | bytes | None]) -> list[tuple[str, Mapping[str, bytes]]]:
+    """What ``_packed`` wrote."""
+    return [(group, unpack_windows(text)) for group, text in zip(groups, found, strict=True) if text is not None]

@@ -236,10 +236,9 @@ class Replica:
         if state is not None:
             for model_group, windows in state.windows:
                 try:
-                    common.load_windows(model_group, windows)
+                    await asyncio.to_thread(common.load_windows, model_group, windows)
                 except HeldError as error:
                     self._host.away(ExchangeError(f"a saved state is left out in part: {error}"))
-                await asyncio.sleep(0)
             common.load(state.remembered)
             self._position, self._read = state.position, dict(state.read)
         elif self._published is not None:

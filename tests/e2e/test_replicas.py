@@ -152,6 +152,36 @@ def test_all_workers_of_both_proxies_have_one_opinion(fleet: Fleet, provider_ser
     assert len({state["sharing"]["leader"] for state in states.values()}) == 1
 
 
+def _turn(proxy: Proxy, session: str) -> str:
+    """One further turn of a conversation; which deployment answered."""
+    headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+    said = [*MESSAGES, {"role": "assistant", "content": "Sunny."}, {"role": "user", "content": "And tomorrow?"}]
+    body = {"model": "kimi", "messages": said, "tools": TOOLS, "session_id": session}
+    url = f"{proxy.base_url}/v1/chat/completions"
+    answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False).raise_for_status()
+    return str(answer.headers["x-exacto-deployment"])
+
+
+def test_a_conversation_stays_whichever_proxy_its_turns_come_to(fleet: Fleet) -> None:
+    """Every turn after the first one goes to a process that may never have seen the conversation, and stays."""
+    conversations = [f"session-{number}" for number in range(4)]
+    first = {session: _turn(fleet.proxies[0], session) for session in conversations}
+    with fleet.redis.client() as client:
+        eventually(lambda: len(list(client.scan_iter("exacto:1:talk:*"))) >= len(conversations), True)
+    for proxy in (*fleet.proxies[::-1], *fleet.proxies):
+        assert {session: _turn(proxy, session) for session in conversations} == first
+
+
+def test_an_operators_word_holds_in_every_process(fleet: Fleet) -> None:
+    """What is said to one worker of one proxy is in force in all of them, and so is taking it back."""
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    url = f"{fleet.proxies[0].base_url}/exacto/api/overrides"
+    said = {"deployment": "gamma", "for_s": 600, "reason": "a test", "model_group": "kimi"}
+    for word, held in (("deranked", 1), ("reset", 0)):
+        httpx.post(url, headers=headers, json={**said, "word": word}, timeout=30, trust_env=False).raise_for_status()
+        eventually(lambda: {state["overrides"] for state in fleet.states().values()}, {held})
+
+
 @pytest.mark.parametrize("fault", ["killed and started empty", "stopped"])
 def test_nobody_notices_what_happens_to_redis(fleet: Fleet, provider_server: SimulatedProviders, fault: str) -> None:
     """No request fails; every worker judges alone meanwhile; afterwards each answer counts, once."""
@@ -184,6 +214,6 @@ def test_redis_holds_nothing_that_callers_sent(fleet: Fleet) -> None:
         names = sorted(key.decode() for key in keys)
         lefts: Any = [client.ttl(key) for key in keys]
     assert {name.split(":")[2] for name in names} <= {
-        "head", "batches", "held", "workers", "watched", "publication", "state", "talk",
+        "head", "batches", "held", "workers", "watched", "publication", "state", "words",
     }  # fmt: skip
     assert all(left_s > 0 for left_s in lefts), dict(zip(names, lefts, strict=True))

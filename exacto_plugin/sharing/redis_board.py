@@ -1,0 +1,58 @@
+"""Operators' words in Redis, so that every process of every replica reads them.
+
+What a word does is :mod:`exacto_plugin.core.overrides`' business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.core.overrides import LONGEST_S, Override, override_of
+from exacto_plugin.sharing.exchange import ExchangeError
+from exacto_plugin.sharing.payload import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from exacto_plugin.sharing.redis_link import RedisLink
+
+_BUDGET_S = 1.0
+_KEY = "words"
+
+
+class RedisBoard:
+    """A board in Redis.
+
+    Args:
+        link: the way there.
+        clock: UTC seconds.
+    """
+
+    def __init__(self, link: RedisLink, clock: Callable[[], float]) -> None:
+        self._link = link
+        self._clock = clock
+
+    async def post(self, words: Sequence[Override]) -> None:
+        """Hang up words; one that is newer about the same deployment takes the place of an older one."""
+        if not words:
+            return
+        fields = {f"{word.model_group}\0{word.deployment}": pack(word.as_plain()) for word in words}
+        key = self._link.key(_KEY)
+
+        async def write(client: Any) -> None:
+            await client.hset(key, mapping=fields)
+            await client.expire(key, int(LONGEST_S))
+
+        await self._link.within(_BUDGET_S, write)
+
+    async def read(self) -> Sequence[Override]:
+        """All words that hang there and have not expired; those that this version cannot read are left out."""
+        key = self._link.key(_KEY)
+        found = await self._link.within(_BUDGET_S, lambda client: client.hvals(key))
+        words: list[Override] = []
+        for text in found:
+            try:
+                words.append(override_of(unpack(text)))
+            except (ExchangeError, ValueError, AttributeError):
+                continue
+        return [word for word in words if word.expires > self._clock()]
