@@ -1,9 +1,10 @@
 """What Redis does in one step, as Lua: each script is atomic, and time is Redis' own.
 
 All keys of an installation carry one hash tag, so that a cluster keeps them on one node. ``head`` holds who leads
-(``leader``, ``token``, ``beat``, ``until``), ``place`` (the last one given), ``saved`` and ``state`` (where the saved
-state is and how far it reaches), ``publication`` (its id) and ``vacant`` (since when nobody led). Times and places are
-microseconds since the epoch, which Lua's numbers hold exactly and must be told to write out.
+(``leader``, ``token``, ``beat``, ``until``), the last claim that was granted (``asked``: its token, ``lost``: its
+answer), ``place`` (the last one given), ``saved`` (how far the saved state reaches), ``publication`` (its id) and
+``vacant`` (since when nobody led). Times and places are microseconds since the epoch, which Lua's numbers hold exactly
+and must be told to write out.
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ CLAIM = (
 local head = KEYS[1]
 local worker, my_token, my_beat, prepared = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local lease_s, grace_s, keep_s = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local held = redis.call('HMGET', head, 'token', 'beat', 'leader', 'until', 'vacant')
+local held = redis.call('HMGET', head, 'token', 'beat', 'leader', 'until', 'vacant', 'asked', 'lost')
 local token, beat, leader = tonumber(held[1]) or 0, tonumber(held[2]) or 0, held[3] or ''
 local taken = leader ~= '' and (tonumber(held[4]) or 0) > now
-local lost = my_token > token or (my_token == token and my_token > 0 and leader == worker and beat < my_beat)
+local mine = leader == worker and token > 0 and token == my_token
+local again = leader == worker and token > 0 and token ~= my_token and tonumber(held[6]) == my_token
+local lost = not again and (my_token > token or (mine and beat < my_beat))
 if taken and leader ~= worker and not lost then return nil end
 if token == 0 and not prepared then
   local vacant = tonumber(held[5])
@@ -76,16 +79,21 @@ if token == 0 and not prepared then
   end
   if now - vacant < grace_s * 1000000 then return nil end
 end
-local mine = leader == worker and token == my_token and token > 0
-if lost then token = my_token + 1 elseif not mine then token = token + 1 end
+if again then
+  lost = held[7] == '1'
+elseif lost then
+  token = my_token + 1
+elseif not mine then
+  token = token + 1
+end
 beat = math.max(beat, my_beat) + 1
-redis.call('HSET', head, 'token', text(token), 'beat', text(beat), 'leader', worker,
-           'until', text(now + lease_s * 1000000))
+redis.call('HSET', head, 'token', text(token), 'beat', text(beat), 'leader', worker, 'asked', text(my_token),
+           'lost', lost and '1' or '0', 'until', text(now + lease_s * 1000000))
 redis.call('EXPIRE', head, keep_s)
 return {text(token), text(beat), lost and 1 or 0}
 """
 )
-"""Give or renew the lease.
+"""Give or renew the lease; a claim whose answer did not arrive gets the same answer again.
 
 KEYS: head. ARGV: worker, token, beat, prepared, seconds of a lease, seconds that others may come first, seconds until
 keys expire. Returns {token, beat, lost}, or nil.

@@ -36,6 +36,8 @@ class Memory:
     leader: str = ""
     until: float = 0.0
     vacant: float | None = None
+    asked: int = 0
+    lost: bool = False
     place: int = 0
     saved: int = 0
     state: State | None = None
@@ -108,19 +110,23 @@ class MemoryExchange:
     async def claim(self, claim: Claim) -> Lease | None:
         def act(memory: Memory) -> Lease | None:
             now = self._clock()
-            mine = memory.leader == claim.worker
-            went_back = mine and claim.token == memory.token and memory.beat < claim.beat
-            lost = claim.token > memory.token or (claim.token > 0 and went_back)
-            if memory.leader and memory.until > now and not mine and not lost:
+            ours = memory.leader == claim.worker and memory.token > 0
+            mine = ours and memory.token == claim.token
+            again = ours and not mine and memory.asked == claim.token
+            lost = not again and (claim.token > memory.token or (mine and memory.beat < claim.beat))
+            if memory.leader and memory.until > now and memory.leader != claim.worker and not lost:
                 return None
             if memory.token == 0 and not claim.prepared:
                 memory.vacant = now if memory.vacant is None else memory.vacant
                 if now - memory.vacant < GRACE_S:
                     return None
-            if lost:
+            if again:
+                lost = memory.lost
+            elif lost:
                 memory.token = claim.token + 1
-            elif not (mine and memory.token == claim.token):
+            elif not mine:
                 memory.token += 1
+            memory.asked, memory.lost = claim.token, lost
             memory.beat = max(memory.beat, claim.beat) + 1
             memory.leader, memory.until = claim.worker, now + LEASE_S
             return Lease(memory.token, memory.beat, lost=lost)

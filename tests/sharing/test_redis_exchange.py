@@ -202,6 +202,23 @@ async def test_an_emptied_server_is_noticed_by_worker_and_leader(exchanges: Ways
     assert again.token > lease.token
 
 
+async def test_a_claim_whose_answer_was_lost_gets_it_again(exchanges: Ways) -> None:
+    """Whether the exchange had forgotten everything is said until it was heard; and so is a new token."""
+    exchange = exchanges()
+    first = await lead(exchange)
+    assert await exchange.claim(Claim("w")) == first._replace(beat=first.beat + 1)
+    with exchanges.server.client() as client:
+        client.flushall()
+    claim = Claim("w", first.token, first.beat, prepared=True)
+    unheard = await exchange.claim(claim)
+    heard = await exchange.claim(claim)
+    assert unheard is not None
+    assert unheard.lost
+    assert heard == unheard._replace(beat=unheard.beat + 1)
+    renewed = await exchange.claim(Claim("w", heard.token, heard.beat, prepared=True))
+    assert renewed == heard._replace(beat=heard.beat + 1, lost=False)
+
+
 async def test_who_takes_part(exchanges: Ways) -> None:
     """Workers that pushed lately, and the groups that they are asked about."""
     exchange = exchanges()

@@ -39,6 +39,13 @@ class Fleet:
             for worker in self.workers:
                 await worker.step()
 
+    async def agree(self) -> None:
+        """Until one leads again and all serve what it says; no longer than an interval and a lease."""
+        for _ in range(int((PACE.recompute_s + PACE.patience_s + LEASE_S) / PACE.push_s) + 2):
+            await self.pass_time(PACE.push_s)
+            if self.roles().count("leader") == 1 and len({one.snapshot.id for one in self.workers}) == 1:
+                return
+
     def answer(self, worker: Worker, deployment: str, count: int = 1, outcome: Outcome = Outcome.VALID) -> None:
         """Answers that one worker gets."""
         worker.answer(deployment, outcome, count)
@@ -118,10 +125,24 @@ async def test_everybody_judges_alone_while_the_exchange_is_away_and_counts_once
     assert {worker.snapshot.id for worker in fleet.workers}.isdisjoint(before)
     assert all(worker.faults for worker in fleet.workers)
     fleet.exchange.away = False
-    await fleet.pass_time(PACE.recompute_s + 10)
+    await fleet.agree()
     assert fleet.roles() == ["follower", "follower", "leader"]
     assert len({worker.snapshot.id for worker in fleet.workers}) == 1
     assert fleet.leader.counts() == {"b": fleet.recorded["b"]}
+
+
+async def test_many_workers_do_not_fetch_at_once() -> None:
+    """A publication is fetched by a few workers at a time, and by all within a tenth of the interval."""
+    fleet = Fleet(str(number) for number in range(60))
+    await fleet.pass_time(30)
+    known = fleet.leader.snapshot.id
+    fetched: list[int] = []
+    for _ in range(int(PACE.recompute_s / PACE.push_s) + 3):
+        before = sum(worker.snapshot.id != known for worker in fleet.workers)
+        await fleet.pass_time(PACE.push_s)
+        fetched.append(sum(worker.snapshot.id != known for worker in fleet.workers) - before)
+    assert sum(fetched) == 60
+    assert max(fetched) < 60
 
 
 async def test_a_leader_that_hangs_is_not_waited_for() -> None:
@@ -149,7 +170,8 @@ async def test_one_that_was_away_for_long_does_not_publish_over_its_successor() 
     await sleeper.step()
     assert sleeper.replica.role is Role.FOLLOWER
     assert fleet.exchange.memory.publication is published
-    assert sleeper.snapshot.id == fleet.leader.snapshot.id
+    assert published is not None
+    assert sleeper.snapshot.id == published.snapshot.id
 
 
 EVENTS = ("answer", "pass", "before", "after", "away", "back", "empty", "rollback")
