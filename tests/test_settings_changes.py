@@ -150,7 +150,7 @@ def test_a_configuration_in_a_bucket() -> None:
     assert (found.mode, changed()) == ("observe", None)
 
 
-def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     """What changed is logged once, what needs a restart is said; settings that say the same change nothing."""
     given: list[Settings | SettingsError] = [
         SettingsError("config.yaml: mode: got 'x'"),
@@ -168,15 +168,15 @@ def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
 
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=reload)
     first = digest(runtime.settings)
-    runtime.take_new_settings()
+    await runtime.take_new_settings()
     assert runtime.settings_upkeep.view() == {"digest": first, "since": NOW, "problem": "config.yaml: mode: got 'x'"}
-    runtime.take_new_settings()
+    await runtime.take_new_settings()
     assert runtime.settings_upkeep.view()["problem"] is None
     assert runtime.settings_upkeep.view()["digest"] != first
     judge = runtime.engine.rule
     taken = runtime.settings
     for _ in range(2):
-        runtime.take_new_settings()
+        await runtime.take_new_settings()
     assert runtime.settings is taken
     assert runtime.engine.rule is judge
     assert [line for line in caplog.messages if "took up" in line] == [

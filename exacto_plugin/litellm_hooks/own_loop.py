@@ -60,8 +60,13 @@ class OwnLoop:
 
     def stop(self) -> None:
         """End the loop and its thread; more than once does no harm."""
-        thread, loop = self._thread, self._loop
-        if thread is None or loop is None or not thread.is_alive():
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        if thread is not threading.current_thread():
+            self._ready.wait(_STOP_S)  # it may only just have been started
+        loop = self._loop
+        if loop is None:
             return
         with suppress(RuntimeError):  # it ended by itself meanwhile
             loop.call_soon_threadsafe(self._cancel)

@@ -177,7 +177,7 @@ class Replication:
         """Recompute the common engine for the deployments that are served now."""
         runtime = self._runtime
         started = time.perf_counter()
-        runtime.take_new_settings()
+        await runtime.take_new_settings()
         rule = runtime.settings.rule()
         if rule != self._rule:
             self._rule = common.rule = rule
@@ -197,7 +197,7 @@ class Replication:
     async def adopt(self, publication: Publication) -> None:
         """Put a published result in force here, with this process's part of its budgets."""
         runtime, workers = self._runtime, publication.workers
-        runtime.take_new_settings()
+        await runtime.take_new_settings()
         self._remembered = publication.remembered
         place = workers.index(self.worker) if self.worker in workers else -1
         runtime.engine.share_probes(ProbeShare(place, max(1, len(workers))))

@@ -111,7 +111,7 @@ class Runtime:
         self.overriding = Overriding(self)
         self.upkeep = Upkeep()
         self.observed = ObservedNumbers(self)
-        self.upkeep.steps += [self.overriding.poll, self._look_at_settings, self.observed.look]
+        self.upkeep.steps += [self.overriding.poll, self.take_new_settings, self.observed.look]
         self.recorder = Recorder(self)
         self.upkeep.steps.append(self.recorder.flushed)
         self.store = Store(None)
@@ -302,7 +302,7 @@ class Runtime:
 
     async def recompute(self) -> None:
         """One recompute from what this process saw, in slices, so that the event loop is never held for long."""
-        self.take_new_settings()
+        await self.take_new_settings()
         if await self.rosters.recompute(self.engine):
             self.announce(self.engine)
 
@@ -319,12 +319,9 @@ class Runtime:
             self.telemetry.transition(transition)
         self.faults.guarded("record", lambda: self.recorder.recomputed(engine), None)
 
-    async def _look_at_settings(self) -> None:
-        self.take_new_settings()
-
-    def take_new_settings(self) -> None:
-        """Take up settings that were changed while the process runs."""
-        self.faults.guarded("settings", self._take_new_settings, None)
+    async def take_new_settings(self) -> None:
+        """Take up settings that were changed while the process runs; a large file is read in a thread."""
+        await asyncio.to_thread(self.faults.guarded, "settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
         self.settings_upkeep.take()

@@ -6,6 +6,7 @@ What a block means and where it stands is the settings' own business. Must not b
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.evaluation import Evaluator
@@ -33,13 +34,21 @@ class SettingsUpkeep:
     def __init__(self, runtime: Runtime, reload: Callable[[], Settings | None]) -> None:
         self._runtime = runtime
         self._reload = reload
+        self._lock = threading.Lock()
         self.since = runtime.clock()
         """When the settings in force were taken up."""
         self.problem: str | None = None
         """Why the newest settings are not in force; None when they are."""
 
     def take(self) -> None:
-        """Take up what has changed; settings that cannot be used are told, and those in force stay."""
+        """Take up what has changed; settings that cannot be used are told, and those in force stay.
+
+        May be called in any thread, since reading a large configuration takes seconds.
+        """
+        with self._lock:
+            self._take()
+
+    def _take(self) -> None:
         try:
             changed = self._reload()
         except SettingsError as error:

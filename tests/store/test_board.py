@@ -50,7 +50,7 @@ def test_what_a_process_puts_on_record(lasting_place: Place) -> None:
     router = _router("g")
     runtime.follow(lambda: router)
     runtime.keep_in(lasting_place)
-    runtime.take_new_settings()
+    asyncio.run(runtime.take_new_settings())
     runtime.record(Sample("g", "a", NOW, output_tokens=200, duration_s=2.0), Candidate("a", "a", "provider-a"))
     asyncio.run(runtime.observed.look())
     now[0] += 3600
