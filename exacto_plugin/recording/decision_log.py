@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.litellm_hooks.refusal import NO_ENDPOINTS
 from exacto_plugin.recording.records import DecisionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.core.model import Decision
+    from exacto_plugin.litellm_hooks.refusal import Refusal
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 
 _CAPACITY = 20_000
@@ -151,12 +153,17 @@ def record_of(state: RequestState, kind: Kind, at: float) -> DecisionRecord:
         suffixes=list(slug.suffixes) if slug is not None else [],
         candidates=_candidates(decision, state) if decision is not None else [],
         attempts=[_attempt(attempt, state) for attempt in state.attempts],
-        refusals=[refusal.param or refusal.type for refusal in state.refusals],
+        refusals=[_refused_by(refusal) for refusal in state.refusals],
         rescue_cost=rescuing.extra_cost if rescuing is not None else None,
         snapshot=state.snapshot_id,
         trace_id=trace_id,
         span_id=span_id,
     )
+
+
+def _refused_by(refusal: Refusal) -> str:
+    """The filter that left nobody; of malformed wishes only that they are, since a field may be the client's own."""
+    return refusal.param if refusal.type == NO_ENDPOINTS and refusal.param else refusal.type
 
 
 def _candidates(decision: Decision, state: RequestState) -> list[dict[str, Any]]:

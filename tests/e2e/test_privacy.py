@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from tests.e2e.observed import Probe, api, eventually
 from tests.e2e.proxy import CALLBACK, Proxy, deployment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
 
@@ -70,7 +73,13 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Probe:
 
 
 @pytest.fixture(scope="module")
-def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, probe: Probe) -> Proxy:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the proxy of this module keeps its records in."""
+    return tmp_path_factory.mktemp("store") / "records.sqlite"
+
+
+@pytest.fixture(scope="module")
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, probe: Probe, store: Path) -> Proxy:
     """Four deployments of one model group, so that verdicts change, one behind a wildcard, and a key for the client."""
     key = CANARIES["upstream key"]
     wild = deployment(provider_server, "wild", "wild/*")
@@ -83,6 +92,7 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, probe: P
         "litellm_settings": {"callbacks": [CALLBACK]},
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "exacto_settings": {
+            "store": {"url": f"sqlite:///{store}", "decision_share": 1.0},
             "curated": {"kimi": ["a", "b"], "wild/none": ["nobody"]},
             "tiers": {
                 "preset": "openrouter",
@@ -131,7 +141,7 @@ def _found(where: str, text: str) -> list[str]:
     return [f"{what} in {where}" for what, canary in CANARIES.items() if canary in text]
 
 
-def test_nothing_of_it_is_told(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> None:
+def test_nothing_of_it_is_told(proxy: Proxy, providers: SimulatedProviders, probe: Probe, store: Path) -> None:
     """After all kinds of traffic, and with faults whose errors quote everything, no output holds a canary."""
     _traffic(proxy, providers, *ACTS)
     everything = " ".join(CANARIES.values())
@@ -146,10 +156,21 @@ def test_nothing_of_it_is_told(proxy: Proxy, providers: SimulatedProviders, prob
     told = {"the log": probe.log(), "metrics": probe.scrape()}
     for path in ("status", "models", "models/kimi", "models/wild/some", f"models/{CANARIES['prompt']}"):
         told[path] = api(proxy, path).text
+    for path in ("audit", "why?deployment=a", "report", "audit?kinds=decision&kinds=deployment&limit=10000"):
+        told[path] = api(proxy, path).raise_for_status().text
+    eventually(lambda: _decisions(store) > 50, True)
+    told |= {file.name: file.read_bytes().decode("latin-1") for file in store.parent.iterdir()}
+    assert "kimi" in told[store.name] + told[f"{store.name}-wal"]
     assert '"tier"' in told["models"]
     assert "exacto_tool_call_evaluations_total" in told["metrics"]
     found = [one for where, text in told.items() for one in _found(where, text)]
     assert found == [f"prompt in models/{CANARIES['prompt']}"], "the only place: the path that was asked for, told back"
+
+
+def _decisions(store: Path) -> int:
+    """How many requests are on record."""
+    with sqlite3.connect(store) as connection:
+        return int(connection.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
 
 def test_the_canaries_were_there(proxy: Proxy, providers: SimulatedProviders) -> None:

@@ -212,6 +212,9 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     written = kinds(states)
     assert [Kind(record.kind) for record in written] == list(Kind)[:5]
     assert written[0].refusals == ["curated"]
+    malformed, _, _ = asked("a")
+    malformed.refusals.append(Refusal(400, "invalid_request_error", "", param="provider.what the client wrote"))
+    assert kinds([malformed])[0].refusals == ["invalid_request_error"]
     assert [(one["deployment"], one["status"]) for one in written[1].attempts] == [("a", "replaced"), ("b", "answered")]
     assert written[1].rescue_cost == 0.5
     assert [one["status"] for one in written[3].attempts] == ["500", "answered"]
