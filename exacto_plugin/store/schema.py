@@ -123,6 +123,47 @@ assert set(KEPT) == set(get_args(Record))
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 
+head = Table("head", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+"""Who leads, how far the saved state reaches, which result is in force; see ``exchange``."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("payload", Text, nullable=False),
+)
+"""What workers recorded and is not part of the saved windows yet: the log that a restart goes on from."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("seen", Double, nullable=False),
+)
+"""Each process, the last batch of it that is held, and its last sign of life."""
+
+watched = Table(
+    "watched", metadata, Column("model_group", Text, primary_key=True), Column("seen", Double, nullable=False)
+)
+
+documents = Table(
+    "documents", metadata, Column("name", Text, primary_key=True), Column("payload", Text, nullable=False)
+)
+"""The published result, and what is remembered beside the saved windows."""
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("model_group", Text, primary_key=True),
+    Column("save", Text, primary_key=True),
+    Column("live", Boolean, nullable=False),
+    Column("payload", Text, nullable=False),
+)
+"""Saved windows of each model group; a save in progress lies beside the live one."""
+
+
 class NewerSchemaError(StoreError):
     """The tables are of a version that this one cannot work with."""
 

@@ -1,0 +1,338 @@
+"""The store as the place that processes share: several workers of one machine without Redis, and a process with its
+own next start.
+
+The same steps as Redis takes in its scripts, each one transaction. Time is the database's own where several machines
+may share it. Must not decide anything that ``replica`` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from exacto_plugin.errors import StoreError
+from exacto_plugin.sharing.exchange import (
+    Batch,
+    Census,
+    ExchangeError,
+    Lease,
+    LostLeaseError,
+    Publication,
+    Pulled,
+    Receipt,
+    State,
+)
+from exacto_plugin.sharing.payload import (
+    pack,
+    pack_batch,
+    pack_publication,
+    pack_windows,
+    unpack,
+    unpack_batch,
+    unpack_publication,
+    unpack_windows,
+)
+from exacto_plugin.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from sqlalchemy import Connection, Table
+
+    from exacto_plugin.sharing.exchange import Claim, Push
+    from exacto_plugin.store.store import Store
+
+R = TypeVar("R")
+
+LEASE_S = 10.0
+"""Seconds without a renewal after which somebody else may lead: five pushes."""
+
+OLDEST_S = 72 * 3600.0
+"""Seconds that batches are kept at most when nobody saves: what the longest window retains."""
+
+BUDGET_S = 3.0
+"""Seconds that one call may take; no request waits for any."""
+
+LARGE_BUDGET_S = 20.0
+"""The same for what may be megabytes: a publication, a part of a state."""
+
+PAGE = 200
+"""Batches that are read at once."""
+
+_STATE_PAGE = 20
+"""Model groups of a state that are written or read in one transaction."""
+
+_LOCK = 7_236_711_904_234
+"""A number of ours among PostgreSQL's advisory locks."""
+
+_RESULT, _MEMORY = "publication", "state"
+
+
+class StoreExchange:
+    """An exchange in the store of this process.
+
+    Args:
+        store: the tables' way.
+        push_s: seconds between two pushes of a worker.
+        lease_s: seconds that a lease holds without being renewed.
+        clock: UTC seconds, for SQLite, which has none of its own.
+    """
+
+    name = "store"
+
+    def __init__(
+        self, store: Store, push_s: float, lease_s: float = LEASE_S, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._lease_s = lease_s
+        self._grace_s = min(2 * push_s, lease_s)
+        self._absent_s = max(5.0, 3 * push_s)
+        self._clock = clock
+        self._worker = ""
+        self._saved_by = 0
+        """Token of the lease under which this process saved last."""
+        self._saved: dict[str, bytes] = {}
+        """Model group -> digest of its live windows, as far as this process wrote them."""
+
+    async def push(self, push: Push) -> Receipt:
+        """Leave a batch and a sign of life."""
+        self._worker = push.worker
+        payload = None if push.batch is None else pack_batch(push.batch)
+        return await self._work(lambda step: self._push(step, push, payload))
+
+    def _push(self, step: _Step, push: Push, payload: str | None) -> Receipt:
+        now = step.now
+        known = select(schema.workers.c.sequence, schema.workers.c.place)
+        row = step.run(known.where(schema.workers.c.worker == push.worker)).first()
+        held, place = (0, 0) if row is None else (int(row[0]), int(row[1]))
+        head = step.head()
+        accepted = held == push.previous
+        if push.batch is not None and payload is not None:
+            if held == push.batch.sequence:
+                accepted = True
+            elif accepted:
+                place = max(int(now * 1e6), int(head.get("place", 0)) + 1)
+                step.set(place=place)
+                step.put(schema.batches, {"place": place, "payload": payload})
+                held = push.batch.sequence
+        step.put(schema.workers, {"worker": push.worker, "sequence": held, "place": place, "seen": now})
+        for model_group in push.watched:
+            step.put(schema.watched, {"model_group": model_group, "seen": now})
+        return Receipt(accepted, held, place, int(head.get("saved", 0)), step.leader(head), head.get("publication", ""))
+
+    async def claim(self, claim: Claim) -> Lease | None:
+        """Get or renew the lease."""
+        self._worker = claim.worker
+        return await self._work(lambda step: self._claim(step, claim))
+
+    def _claim(self, step: _Step, claim: Claim) -> Lease | None:
+        now, head = step.now, step.head()
+        token, beat, leader = int(head.get("token", 0)), int(head.get("beat", 0)), head.get("leader", "")
+        mine = leader == claim.worker
+        lost = claim.token > token or (claim.token == token > 0 and mine and beat < claim.beat)
+        if step.leader(head) not in ("", claim.worker) and not lost:
+            return None
+        if token == 0 and not claim.prepared:
+            vacant = float(head.get("vacant", now))
+            step.set(vacant=vacant)
+            if now - vacant < self._grace_s:
+                return None
+        if lost:
+            token = claim.token + 1
+        elif not (mine and claim.token == token and token > 0):
+            token += 1
+        if not mine:
+            self._forget_old(step)
+        beat = max(beat, claim.beat) + 1
+        step.set(token=token, beat=beat, leader=claim.worker, until=now + self._lease_s)
+        return Lease(token, beat, lost=lost)
+
+    def _forget_old(self, step: _Step) -> None:
+        """Batches and workers that matter to nobody any more."""
+        step.run(delete(schema.batches).where(schema.batches.c.place < int((step.now - OLDEST_S) * 1e6)))
+        step.run(delete(schema.workers).where(schema.workers.c.seen < step.now - OLDEST_S))
+        step.run(delete(schema.watched).where(schema.watched.c.seen < step.now - OLDEST_S))
+
+    async def pull(self, position: int) -> Pulled:
+        """Everybody's batches from a position on; those that this version cannot read are left out."""
+        place, payload = schema.batches.c.place, schema.batches.c.payload
+        query = select(place, payload).where(place >= position).order_by(place).limit(PAGE)
+        found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
+        batches: list[Batch] = []
+        for at, text in found:
+            position = int(at) + 1
+            try:
+                batches.append(unpack_batch(text))
+            except ExchangeError:
+                continue
+            await asyncio.sleep(0)
+        return Pulled(batches, position, len(found) == PAGE)
+
+    async def census(self) -> Census:
+        """Who takes part."""
+
+        def ask(step: _Step) -> Census:
+            since = step.now - self._absent_s
+            alive = select(schema.workers.c.worker).where(schema.workers.c.seen >= since)
+            asked = select(schema.watched.c.model_group).where(schema.watched.c.seen >= since)
+            return Census(tuple(sorted(step.run(alive).scalars())), tuple(sorted(step.run(asked).scalars())))
+
+        return await self._work(ask)
+
+    async def publish(self, lease: Lease, publication: Publication) -> None:
+        """Put a result in force for everybody."""
+        payload = await asyncio.to_thread(pack_publication, publication)
+
+        def act(step: _Step) -> None:
+            step.check(lease)
+            step.put(schema.documents, {"name": _RESULT, "payload": payload})
+            step.set(publication=publication.snapshot.id)
+
+        await self._work(act, LARGE_BUDGET_S)
+
+    async def latest(self) -> Publication | None:
+        """The result in force."""
+        found = await self._document(_RESULT)
+        return None if found is None else await asyncio.to_thread(unpack_publication, found)
+
+    async def save(self, lease: Lease, state: State) -> None:
+        """Replace the saved state: what changed is written beside the old one, in parts, and then put in its place."""
+        if lease.token != self._saved_by:
+            self._saved_by, self._saved = lease.token, {}
+        name = f"{lease.token}:{lease.beat}"
+        meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
+        memory = await asyncio.to_thread(pack, meta)
+        staged = schema.windows.c.live.is_(False)
+        await self._work(lambda step: step.run(delete(schema.windows).where(staged)), LARGE_BUDGET_S)
+        seen: dict[str, bytes] = {}
+        page: list[dict[str, Any]] = []
+        windows = iter(state.windows)
+        # In a thread: the engine hands out copies, and most of the work is to write them down.
+        while (one := await asyncio.to_thread(_next_packed, windows)) is not None:
+            model_group, payload = one
+            seen[model_group] = digest = hashlib.blake2b(payload.encode(), digest_size=16).digest()
+            if self._saved.get(model_group) != digest:
+                page.append({"model_group": model_group, "save": name, "live": False, "payload": payload})
+            if len(page) >= _STATE_PAGE:
+                await self._write(page)
+                page = []
+        await self._write(page)
+        await self._work(lambda step: _flip(step, lease, memory, state.position, seen), LARGE_BUDGET_S)
+        self._saved = seen
+
+    async def _write(self, page: list[dict[str, Any]]) -> None:
+        if page:
+            await self._work(lambda step: step.run(insert(schema.windows), page), LARGE_BUDGET_S)
+
+    async def load(self) -> State | None:
+        """The saved state; None without one."""
+        memory = await self._document(_MEMORY)
+        if memory is None:
+            return None
+        plain = await asyncio.to_thread(unpack, memory)
+        group, live = schema.windows.c.model_group, schema.windows.c.live.is_(True)
+        names = await self._work(lambda step: step.run(select(group).where(live)).scalars().all(), LARGE_BUDGET_S)
+        windows: list[tuple[str, Mapping[str, bytes]]] = []
+        for first in range(0, len(names), _STATE_PAGE):
+            windows += await self._read(names[first : first + _STATE_PAGE])
+        try:
+            return State(int(plain["position"]), plain["read"], plain["remembered"], windows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExchangeError("the saved state cannot be read") from error
+
+    async def _read(self, groups: Collection[str]) -> list[tuple[str, Mapping[str, bytes]]]:
+        table = schema.windows
+        query = select(table.c.model_group, table.c.payload).where(
+            table.c.live.is_(True), table.c.model_group.in_(groups)
+        )
+        found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
+        return [(name, await asyncio.to_thread(unpack_windows, text)) for name, text in found]
+
+    async def aclose(self) -> None:
+        """Give up the lease if it is ours; the store itself goes on."""
+
+        def leave(step: _Step) -> None:
+            if step.head().get("leader") == self._worker:
+                step.set(until=0.0)
+            step.run(update(schema.workers).where(schema.workers.c.worker == self._worker).values(seen=0.0))
+
+        await self._work(leave)
+
+    async def _document(self, name: str) -> str | None:
+        query = select(schema.documents.c.payload).where(schema.documents.c.name == name)
+        return await self._work(lambda step: step.run(query).scalar(), LARGE_BUDGET_S)
+
+    async def _work(self, act: Callable[[_Step], R], bound_s: float = BUDGET_S) -> R:
+        try:
+            return await self._store.work(lambda connection: act(_Step(connection, self._clock)), bound_s)
+        except StoreError as error:
+            raise ExchangeError(str(error)) from None
+
+
+def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[str, str] | None:
+    one = next(windows, None)
+    return None if one is None else (one[0], pack_windows(one[1]))
+
+
+def _flip(step: _Step, lease: Lease, memory: str, position: int, groups: Collection[str]) -> None:
+    """Put what was written in place of the state before, and let go of the batches that are part of it."""
+    step.check(lease)
+    group, live = schema.windows.c.model_group, schema.windows.c.live
+    new = set(step.run(select(group).where(live.is_(False))).scalars())
+    for old in list(step.run(select(group).where(live.is_(True))).scalars()):
+        if old in new or old not in groups:
+            step.run(delete(schema.windows).where(group == old, live.is_(True)))
+    step.run(update(schema.windows).where(live.is_(False)).values(live=True))
+    step.put(schema.documents, {"name": _MEMORY, "payload": memory})
+    step.run(delete(schema.batches).where(schema.batches.c.place < position))
+    step.set(saved=position)
+
+
+class _Step:
+    """One transaction of an exchange; those of several processes come one after the other."""
+
+    def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
+        self._connection = connection
+        self._on_server = connection.dialect.name == "postgresql"
+        if self._on_server:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        # Several machines may share a server, and their clocks differ.
+        self.now = (
+            float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+            if self._on_server
+            else clock()
+        )
+
+    def run(self, statement: Any, rows: Any = None) -> Any:
+        """Execute a statement."""
+        return self._connection.execute(statement, rows) if rows is not None else self._connection.execute(statement)
+
+    def put(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Write a row, in place of the one with its key if there is one."""
+        made = (postgresql if self._on_server else sqlite).insert(table).values(row)
+        key = [column.name for column in table.primary_key.columns]
+        later = {name: made.excluded[name] for name in row if name not in key}
+        self.run(made.on_conflict_do_update(index_elements=key, set_=later))
+
+    def head(self) -> dict[str, str]:
+        """Who leads, and what is in force."""
+        return {str(name): str(value) for name, value in self.run(select(schema.head.c.name, schema.head.c.value))}
+
+    def set(self, **values: float | str) -> None:
+        """Change the head."""
+        for name, value in values.items():
+            self.put(schema.head, {"name": name, "value": value if isinstance(value, str) else repr(value)})
+
+    def leader(self, head: Mapping[str, str]) -> str:
+        """Whose lease holds; empty when nobody's does."""
+        return head.get("leader", "") if float(head.get("until", 0.0)) > self.now else ""
+
+    def check(self, lease: Lease) -> None:
+        """A ``LostLeaseError`` unless the lease is the newest."""
+        if int(self.head().get("token", 0)) != lease.token:
+            raise LostLeaseError("another worker leads")
