@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.deltas import Deltas
 from exacto_plugin.core.purse import ProbeShare
 from exacto_plugin.core.shared_engine import SharedEngine
+from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.sharing.exchange import ExchangeError
 from exacto_plugin.sharing.replica import PUSH_S, Replica, pace
+from exacto_plugin.store.exchange import StoreExchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers import Preset
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.sharing.conversations import SharedConversations
-    from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication, Remembered
+    from exacto_plugin.sharing.exchange import Exchange, Publication, Remembered
     from exacto_plugin.sharing.redis_link import RedisLink
 
 logger = logging.getLogger("exacto_plugin")
@@ -49,8 +52,9 @@ class Replication:
         self.faults = runtime.faults
         self.replica: Replica | None = None
         """None while nothing is shared."""
-        self.sources: list[Callable[[], Exchange | None]] = [self._redis]
-        """Asked in this order for a place to share, until one has it."""
+        self.sources: list[Callable[[], Exchange | None]] = [self._redis, self._store]
+        """Asked in this order for a place to share; a better one that comes later is moved to."""
+        self._source = len(self.sources)
         self.conversations: SharedConversations | None = None
         """None while conversations are not shared."""
         self.worker = secrets.token_hex(8)
@@ -60,9 +64,8 @@ class Replication:
         self._rule: Preset | None = None
         self._remembered: Remembered = {}
         self._deltas = Deltas()
-        if runtime.engine.deltas is None and runtime.settings.redis.enabled:
-            # From the first answer on, since LiteLLM's connection is only there later.
-            runtime.engine.deltas = self._deltas
+        # From the first answer on, since LiteLLM's connection, or a store, is only there later.
+        runtime.engine.deltas = self._deltas
 
     @property
     def pause_s(self) -> float:
@@ -75,12 +78,22 @@ class Replication:
         self._due = now + self._runtime.settings.tiers.recompute_interval_s
         self._early_until = min(self._early_until, now + _EARLY_S)
 
+    async def serve(self, goes_on: Callable[[], bool]) -> None:
+        """One turn after the other, as long as this is wanted; when it is cancelled, others are told the rest."""
+        await self.begin()
+        try:
+            while goes_on():
+                await asyncio.sleep(self.pause_s)
+                await self.turn()
+        finally:
+            if goes_on():  # else another loop does it now
+                await self.aclose()
+
     @fail_open("sharing")
     async def turn(self) -> None:
         """Do what is due."""
         runtime = self._runtime
-        if self.replica is None:
-            self._find()
+        await self._find()
         if self.replica is not None:
             self._tell_on()
             self.replica.pace = pace(runtime.settings.tiers.recompute_interval_s)
@@ -107,18 +120,37 @@ class Replication:
 
     # --- the place that is shared ----------------------------------------------------------------------------------
 
-    def _find(self) -> None:
-        for source in tuple(self.sources):
+    async def _find(self) -> None:
+        for place, source in enumerate(self.sources[: self._source]):
             exchange = source()
             if exchange is not None:
+                await self.aclose()
                 runtime = self._runtime
                 runtime.engine.deltas = self._deltas
                 rhythm = pace(runtime.settings.tiers.recompute_interval_s)
+                self._source = place
                 self.replica = Replica(self.worker, exchange, self, rhythm, runtime.clock())
                 logger.info("exacto_plugin shares verdicts with other processes through %s", exchange.name)
                 return
-        if time.monotonic() > self._early_until and self._runtime.engine.deltas is self._deltas:
+        if self.replica is None and time.monotonic() > self._early_until:
             self._runtime.engine.deltas = None
+
+    async def aclose(self) -> None:
+        """Send what was recorded since the last turn and give up the lease, as far as that is quickly done."""
+        replica, self.replica, self._source = self.replica, None, len(self.sources)
+        if replica is not None:
+            self.worker = secrets.token_hex(8)  # batches are numbered by worker, and the next replica begins anew
+            try:
+                await replica.aclose()
+            except ExchangeError as error:
+                self.away(error)
+
+    def _store(self) -> Exchange | None:
+        """The store: so that workers of one machine share, and the next start goes on from here."""
+        store = self._runtime.store
+        if store.place is None or not store.place.lasting:
+            return None
+        return StoreExchange(store, self.pause_s)
 
     def _redis(self) -> Exchange | None:
         link = self._redis_link()
@@ -209,5 +241,6 @@ class Replication:
         self._runtime.announce(common)
 
     def away(self, error: ExchangeError) -> None:
-        """The exchange could not be asked: counted, and said once a minute."""
-        self.faults.report("sharing", error)
+        """The exchange could not be asked: counted, and said once a minute; a store says so itself, once."""
+        if not isinstance(error.__cause__, StoreError):
+            self.faults.report("sharing", error)

@@ -280,10 +280,7 @@ class Runtime:
         self.upkeep.begin()
 
     async def _recompute_forever(self) -> None:
-        await self.replication.begin()
-        while self._task is asyncio.current_task():
-            await asyncio.sleep(self.replication.pause_s)
-            await self.replication.turn()
+        await self.replication.serve(lambda: self._task is asyncio.current_task())
 
     async def recompute_timed(self) -> None:
         """One recompute whose failure is counted, and its duration; never raises."""

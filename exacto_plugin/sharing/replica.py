@@ -236,7 +236,7 @@ class Replica:
             self._unpublished = self._published
         elif lease.token != token or self._common is None:
             self._common = None
-            await self._take_over()
+            await self._take_over(now)
         self._lease, self.leader, self.role = lease, self.worker, Role.LEADER
         assert self._common is not None
         await self._read_on(self._common)
@@ -248,8 +248,11 @@ class Replica:
             await self._save(lease, self._common, now)
         return True
 
-    async def _take_over(self) -> None:
-        """Begin where the leader before left off."""
+    async def _take_over(self, now: float) -> None:
+        """Begin where the leader before left off, with its last result in force until the next one."""
+        publication = await self.exchange.latest()
+        if publication is not None and publication.snapshot.id != self._known:
+            await self._adopt(publication, now)
         common = self._host.common()
         self._position, self._read, self._save_at = 0, {}, 0.0
         state = await self.exchange.load()
@@ -261,7 +264,7 @@ class Replica:
                     self._host.away(ExchangeError(f"a saved state is left out in part: {error}"))
             common.load(state.remembered)
             self._position, self._read = state.position, dict(state.read)
-        elif self._published is not None:
+        if self._published is not None:  # what is remembered changes with a result, which may be newer than the state
             common.load(self._published.remembered)
         self._common = common
 

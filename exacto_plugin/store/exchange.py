@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -204,7 +205,7 @@ class StoreExchange:
         """Replace the saved state: what changed is written beside the old one, in parts, and then put in its place."""
         if lease.token != self._saved_by:
             self._saved_by, self._saved = lease.token, {}
-        name = f"{lease.token}:{lease.beat}"
+        name = secrets.token_hex(8)
         meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
         memory = await asyncio.to_thread(pack, meta)
         staged = schema.windows.c.live.is_(False)
@@ -271,7 +272,7 @@ class StoreExchange:
         try:
             return await self._store.work(lambda connection: act(_Step(connection, self._clock)), bound_s)
         except StoreError as error:
-            raise ExchangeError(str(error)) from None
+            raise ExchangeError(str(error)) from error
 
 
 def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[str, str] | None:
