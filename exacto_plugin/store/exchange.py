@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-LEASE_S = 10.0
-"""Seconds without a renewal after which somebody else may lead: five pushes."""
+LEASE_PUSHES = 4
+"""Pushes that a leader may leave out before somebody else may lead: 8 seconds, so that after a kill the next process
+leads before it would judge alone."""
 
 OLDEST_S = 72 * 3600.0
 """Seconds that batches are kept at most when nobody saves: what the longest window retains."""
@@ -80,18 +81,18 @@ class StoreExchange:
     Args:
         store: the tables' way.
         push_s: seconds between two pushes of a worker.
-        lease_s: seconds that a lease holds without being renewed.
+        lease_s: seconds that a lease holds without being renewed; None for ``LEASE_PUSHES``.
         clock: UTC seconds, for SQLite, which has none of its own.
     """
 
     name = "store"
 
     def __init__(
-        self, store: Store, push_s: float, lease_s: float = LEASE_S, clock: Callable[[], float] = time.time
+        self, store: Store, push_s: float, lease_s: float | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._lease_s = lease_s
-        self._grace_s = min(2 * push_s, lease_s)
+        self._lease_s = LEASE_PUSHES * push_s if lease_s is None else lease_s
+        self._grace_s = min(2 * push_s, self._lease_s)
         self._absent_s = max(5.0, 3 * push_s)
         self._clock = clock
         self._worker = ""

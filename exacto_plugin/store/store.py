@@ -47,7 +47,7 @@ EVERY_S = 1.0
 ASK_S = 5.0
 """Seconds that a question may take before whoever asked is told that there is no answer."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 15.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 5.0
 """Between two tries while the database is down."""
 
 _CLOSE_S = 5.0

@@ -1,0 +1,159 @@
+"""What processes share through the store: two workers and no Redis, and a PostgreSQL that is killed and stopped."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.e2e.asking import MESSAGES, TOOLS
+from tests.e2e.client import config
+from tests.e2e.observed import eventually
+from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
+from tests.store.postgresql import Cluster, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+    from tests.e2e.conftest import StartProxy
+
+NAMES = ("alpha", "beta", "gamma")
+TIERS = {"preset": "openrouter", "recompute_interval_s": 0.5}
+
+
+def get(proxy: Proxy, path: str) -> dict[str, Any]:
+    """Ask the API on a connection of its own, so that any worker may answer."""
+    headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+    url = f"{proxy.base_url}/exacto/api/{path}"
+    found: dict[str, Any] = httpx.get(url, headers=headers, timeout=30, trust_env=False).json()
+    return found
+
+
+def counted(proxy: Proxy) -> dict[str, int]:
+    """The judged answers that the snapshot counts."""
+    deployments: list[dict[str, Any]] = get(proxy, "models/kimi").get("deployments", [])
+    return {one["deployment"]: one["signals"].get("tool_call_success", {}).get("samples", 0) for one in deployments}
+
+
+class Traffic:
+    """Requests with tools, one after the other on connections of their own, until it ends."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._ended = threading.Event()
+        self.answered = 0
+        self.failed: list[str] = []
+
+    def ask(self, number: int) -> None:
+        """One request."""
+        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
+        body = {"model": NAMES[number % len(NAMES)], "messages": MESSAGES, "tools": TOOLS}
+        url = f"{self._proxy.base_url}/v1/chat/completions"
+        answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False)
+        if answer.status_code == 200:
+            self.answered += 1
+        else:
+            self.failed.append(answer.text)
+
+    def _go_on(self) -> None:
+        number = 0
+        while not self._ended.is_set():
+            self.ask(number)
+            number += 1
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Keep a request on its way."""
+        with ThreadPoolExecutor(1) as pool:
+            way = pool.submit(self._go_on)
+            try:
+                yield
+            finally:
+                self._ended.set()
+            way.result()
+
+    def wait_for(self, more: int) -> None:
+        """Wait until so many more requests were answered."""
+        wanted = self.answered + more
+        eventually(lambda: self.answered >= wanted or bool(self.failed), True)
+
+
+def _config(providers: SimulatedProviders, **exacto: Any) -> dict[str, Any]:
+    return config([deployment(providers, name) for name in NAMES], tiers=TIERS, **exacto)
+
+
+def test_two_workers_without_redis_have_one_opinion(providers: SimulatedProviders, start_proxy: StartProxy) -> None:
+    """One of them leads; both serve its snapshot, which counts what both were asked; nothing had to be set."""
+    proxy = start_proxy(_config(providers), workers=2)
+    traffic = Traffic(proxy)
+    for number in range(24):
+        traffic.ask(number)
+    assert traffic.failed == []
+
+    def states() -> list[dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        while len(found) < 2:
+            status = get(proxy, "status")
+            found[status["sharing"]["worker"]] = status
+        return list(found.values())
+
+    def agreement() -> tuple[list[str], int, dict[str, int]]:
+        seen = states()
+        return sorted(one["sharing"]["role"] for one in seen), len({one["snapshot"] for one in seen}), counted(proxy)
+
+    asked = {name: providers.control.requests(name) for name in NAMES}
+    assert sum(asked.values()) == 24
+    eventually(agreement, (["follower", "leader"], 1, asked))
+    for one in states():
+        assert one["sharing"]["exchange"] == "store"
+        assert one["store"]["state"] == "ok"
+        assert one["sharing"]["workers"] == 2
+        assert one["faults"] == {}
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A server of our own."""
+    if (reason := missing()) is not None:
+        pytest.skip(reason)
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster: Cluster, provider_server: SimulatedProviders, start_proxy: StartProxy) -> Proxy:
+    """A proxy whose store is in that server."""
+    return start_proxy(_config(provider_server, store={"url": cluster.fresh()}))
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+def test_nobody_notices_what_happens_to_postgresql(
+    proxy: Proxy, cluster: Cluster, provider_server: SimulatedProviders, fault: str
+) -> None:
+    """No request fails; the process judges alone meanwhile; afterwards each answer counts, once."""
+    traffic = Traffic(proxy)
+    with traffic.flowing():
+        traffic.wait_for(6)
+        eventually(lambda: get(proxy, "status")["store"]["state"], "ok")
+        (cluster.pause if fault == "stopped" else cluster.kill)()
+        try:
+            traffic.wait_for(6)
+            eventually(lambda: get(proxy, "status")["sharing"]["role"], "local")
+            before = get(proxy, "status")["snapshot"]
+            eventually(lambda: get(proxy, "status")["snapshot"] == before, False)
+        finally:
+            (cluster.resume if fault == "stopped" else cluster.start)()
+        traffic.wait_for(6)
+    assert traffic.failed == []
+    eventually(lambda: counted(proxy), {name: provider_server.control.requests(name) for name in NAMES})
+    status = get(proxy, "status")
+    assert (status["sharing"]["role"], status["store"]["state"]) == ("leader", "ok")
+    assert status["faults"] == {}
