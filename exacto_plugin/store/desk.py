@@ -34,6 +34,7 @@ class Desk:
         work_off: does one piece of work.
         between: called when nothing waits, and after each waking; gives the seconds until it is called again,
             0 while there is more to do.
+        leave: called in the thread when the desk was closed and all is done.
         report: told what ``between`` raised.
     """
 
@@ -42,11 +43,13 @@ class Desk:
         name: str,
         work_off: Callable[[Callable[..., Any]], Any],
         between: Callable[[], float],
+        leave: Callable[[], None],
         report: Callable[[Exception], None],
     ) -> None:
         self._name = name
         self._work_off = work_off
         self._between = between
+        self._leave = leave
         self._report = report
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -113,6 +116,7 @@ class Desk:
                 self._one(*self._waiting.popleft())
             pause_s = self._rest()
             if ends and not self._waiting and pause_s > 0.0:
+                self._leave()
                 return
 
     def _rest(self) -> float:

@@ -52,6 +52,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 5.0
 
 _CLOSE_S = 5.0
 _IDLE_S = 60.0
+_READER_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,10 @@ class Store:
         self._try_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._chores: dict[Callable[[Connection], float], float] = {}
-        self._writer = Desk("exacto-store", self._work_off, self._between, report)
-        self._reader = Desk("exacto-store-reader", self._read_off, lambda: _IDLE_S, report)
         if place is not None:
             self._writing, self._reading = Line(place, writing=True), Line(place, writing=False)
+            self._writer = Desk("exacto-store", self._work_off, self._between, self._writing.drop, report)
+            self._reader = Desk("exacto-store-reader", self._read_off, lambda: _IDLE_S, self._reading.drop, report)
             atexit.register(_close, weakref.ref(self))
 
     # --- from any thread ---------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ class Store:
         Raises:
             StoreError: not now; whether it was done is not known when it took too long.
         """
-        return await self._ask(self._writer, job, bound_s)
+        return await self._ask(lambda: self._writer, job, bound_s)
 
     async def read(self, query: Callable[[Connection], R], bound_s: float = ASK_S) -> R:
         """What ``query`` finds, on a connection that only reads; records of the last second may be missing.
@@ -152,13 +153,13 @@ class Store:
         Raises:
             StoreError: not now.
         """
-        return await self._ask(self._reader, query, bound_s)
+        return await self._ask(lambda: self._reader, query, bound_s)
 
-    async def _ask(self, desk: Desk, job: Callable[[Connection], R], bound_s: float) -> R:
+    async def _ask(self, desk: Callable[[], Desk], job: Callable[[Connection], R], bound_s: float) -> R:
         if self.place is None:
             raise StoreError("there is no store: set store.url")
         try:
-            return await desk.ask(job, bound_s)
+            return await desk().ask(job, bound_s)
         except TimeoutError as error:
             raise DownError(problem_of(error, self.place)) from None
 
@@ -172,8 +173,9 @@ class Store:
 
     def close(self, bound_s: float = _CLOSE_S) -> None:
         """Write what waits and end; more than once does no harm."""
-        self._writer.close(bound_s)
-        self._reader.close(0.0)
+        if self.place is not None:
+            self._writer.close(bound_s)
+            self._reader.close(min(bound_s, _READER_S))
 
     # --- in the thread that writes -----------------------------------------------------------------------------------
 

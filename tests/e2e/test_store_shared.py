@@ -84,7 +84,8 @@ class Traffic:
 
 
 def _config(providers: SimulatedProviders, **exacto: Any) -> dict[str, Any]:
-    return config([deployment(providers, name) for name in NAMES], tiers=TIERS, **exacto)
+    made: dict[str, Any] = config([deployment(providers, name) for name in NAMES], tiers=TIERS, **exacto)
+    return made
 
 
 def test_two_workers_without_redis_have_one_opinion(providers: SimulatedProviders, start_proxy: StartProxy) -> None:

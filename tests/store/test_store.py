@@ -493,6 +493,8 @@ def test_reading_where_nothing_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store"), reading(place):
         pass
     assert not list(tmp_path.iterdir())
-    sqlite3.connect(tmp_path / "none.sqlite").execute("CREATE TABLE t (a)").connection.close()
+    made = sqlite3.connect(tmp_path / "none.sqlite")
+    made.execute("CREATE TABLE t (a)")
+    made.close()
     with pytest.raises(StoreError, match="no records of exacto_plugin"), reading(place):
         pass
