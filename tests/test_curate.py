@@ -62,6 +62,7 @@ def test_who_shows_everything_is_proposed() -> None:
     [
         ({"tier": "deranked", "reasons": below("tool_call_success")}, "tool_call_success 0.5 against 0.9"),
         ({"tier": "deranked", "reasons": below("throughput")}, "deranked"),
+        ({"tier": "verified_good", "override": {"measured_tier": "deranked"}}, "deranked"),
         ({"tier": "deranked", "reasons": below("benchmark")}, "benchmark 0.5 against 0.9"),
         ({"choices": ignored(5)}, "ignored by 5 of 100 keys"),
         ({"signals": {"propensity": {"value": 0.9, "samples": 1300}}}, "calls tools in 90% of answers"),

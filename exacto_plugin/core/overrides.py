@@ -89,46 +89,51 @@ _MEASURED = tuple(field.name for field in fields(Verdict))
 class Overrides:
     """The words in force. Its mappings are replaced as a whole, so that any thread may read."""
 
-    __slots__ = ("_laid", "_words")
+    __slots__ = ("_heard", "_laid", "_words")
 
     def __init__(self) -> None:
+        self._heard: dict[tuple[str, str], Override] = {}
+        """The newest word about each deployment, by model group and deployment; see ``take``."""
         self._words: Mapping[tuple[str, str], Override] = MappingProxyType({})
-        """By model group and deployment; those that take a word back stay until they expire, see ``take``."""
+        """Those of them that give a tier now."""
         self._laid: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
         """A snapshot, the words, and what they made of it."""
 
     def take(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
         """Learn words, from wherever they come, in any order and as often as they like.
 
-        The newest word about a deployment holds until it expires. It is remembered even where it takes an older one
-        back, which may still be heard from somebody who missed that.
+        The newest word about a deployment holds until it expires, and then none does: an older one does not come
+        back, though it may still be heard from somebody who missed the newer. So words are remembered for longer than
+        they hold.
 
         Returns:
-            Those of the words that are news.
+            Those of the words that are news, and have not expired yet.
         """
-        kept = {key: word for key, word in self._words.items() if now < word.expires}
+        heard = {key: word for key, word in self._heard.items() if now < word.since + LONGEST_S}
         news: dict[tuple[str, str], Override] = {}
         for word in words:
             key = (word.model_group, word.deployment)
-            if now < word.expires and (key not in kept or _order(kept[key]) < _order(word)):
-                kept[key] = news[key] = word
-        if news or len(kept) < len(self._words):
-            self._words = MappingProxyType(kept)
-        return tuple(news.values())
+            if now < word.since + LONGEST_S and (key not in heard or _order(heard[key]) < _order(word)):
+                heard[key] = news[key] = word
+        self._heard = heard
+        held = {key: word for key, word in heard.items() if word.tier is not None and now < word.expires}
+        if held != self._words:
+            self._words = MappingProxyType(held)
+        return tuple(word for word in news.values() if now < word.expires)
 
     def expire(self, now: float) -> None:
-        """Forget what holds no longer."""
+        """Let go of what holds no longer."""
         self.take((), now)
 
     @property
     def known(self) -> tuple[Override, ...]:
-        """All words that have not expired, those that take one back too."""
-        return tuple(self._words.values())
+        """The newest word about each deployment, whether or not it still holds."""
+        return tuple(self._heard.values())
 
     @property
     def in_force(self) -> tuple[Override, ...]:
         """The words that give a tier."""
-        return tuple(word for word in self._words.values() if word.tier is not None)
+        return tuple(self._words.values())
 
     def over(self, snapshot: Snapshot) -> Snapshot:
         """What is in force: the measured snapshot, with the operators' words over it; made once for each."""
@@ -150,10 +155,9 @@ def _order(word: Override) -> tuple[float, str]:
 def _laid_over(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) -> Snapshot:
     by_group: dict[str, dict[str, Override]] = {}
     for word in words.values():
-        if word.tier is not None:
-            by_group.setdefault(word.model_group, {})[word.deployment] = word
+        by_group.setdefault(word.model_group, {})[word.deployment] = word
     changed = {name: _group(snapshot.groups.get(name), name, told) for name, told in by_group.items()}
-    return replace(snapshot, groups=MappingProxyType({**snapshot.groups, **changed})) if changed else snapshot
+    return replace(snapshot, groups=MappingProxyType({**snapshot.groups, **changed}))
 
 
 def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]) -> GroupSnapshot:

@@ -118,9 +118,11 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
         if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
     ]
     missing = []
-    if deployment["tier"] == "deranked" and not against:
+    # What an operator says for a while is no evidence, for or against.
+    tier = str((deployment.get("override") or {}).get("measured_tier") or deployment["tier"])
+    if tier == "deranked" and not against:
         against.append("deranked")
-    elif deployment["tier"] == "insufficient_data":
+    elif tier == "insufficient_data":
         missing.append("not verified good")
     if calls < criteria.min_calls:
         missing.append(f"{calls} of {criteria.min_calls} answers with tool calls")
@@ -131,7 +133,7 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
     return Finding(
         deployment["deployment"],
         deployment["provider"],
-        deployment["tier"],
+        tier,
         success,
         calls,
         propensity,

@@ -32,14 +32,14 @@ class Board(Protocol):
     """Where words hang, so that other workers read them and a restart finds them."""
 
     async def post(self, words: Sequence[Override]) -> None:
-        """Hang up words that have not expired.
+        """Hang up words.
 
         Raises:
             ExactoError: not now.
         """
 
     async def read(self) -> Sequence[Override]:
-        """All words that hang there and have not expired.
+        """The newest word about each deployment, whether or not it still holds; very old ones may be missing.
 
         Raises:
             ExactoError: not now.

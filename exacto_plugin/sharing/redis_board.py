@@ -46,7 +46,7 @@ class RedisBoard:
         await self._link.within(_BUDGET_S, write)
 
     async def read(self) -> Sequence[Override]:
-        """All words that hang there and have not expired; those that this version cannot read are left out."""
+        """The newest word about each deployment; those that this version cannot read are left out."""
         key = self._link.key(_KEY)
         found = await self._link.within(_BUDGET_S, lambda client: client.hvals(key))
         words: list[Override] = []
@@ -55,4 +55,4 @@ class RedisBoard:
                 words.append(override_of(unpack(text)))
             except (ExchangeError, ValueError, AttributeError):
                 continue
-        return [word for word in words if word.expires > self._clock()]
+        return [word for word in words if word.since + LONGEST_S > self._clock()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, insert, select
 
-from exacto_plugin.core.overrides import Override, override_of
+from exacto_plugin.core.overrides import LONGEST_S, Override, override_of
 from exacto_plugin.recording.records import OverrideRecord
 from exacto_plugin.store.reader import find
 from exacto_plugin.store.schema import table_of
@@ -39,8 +39,8 @@ class StoreBoard:
         await self._store.work(lambda connection: _add(connection, words))
 
     async def read(self) -> Sequence[Override]:
-        """The words that have not expired; a ``StoreError`` when they cannot be read now."""
-        return await self._store.read(lambda connection: _holding(connection, self._clock()))
+        """The newest word about each deployment; a ``StoreError`` when they cannot be read now."""
+        return await self._store.read(lambda connection: _newest(connection, self._clock() - LONGEST_S))
 
 
 def _add(connection: Connection, words: Sequence[Override]) -> None:
@@ -58,8 +58,8 @@ def _add(connection: Connection, words: Sequence[Override]) -> None:
             connection.execute(insert(table).values({**plain, "at": at}))
 
 
-def _holding(connection: Connection, now: float) -> list[Override]:
-    found = find(connection, OverrideRecord, table_of(OverrideRecord).c.expires > now)
+def _newest(connection: Connection, since: float) -> list[Override]:
+    found = find(connection, OverrideRecord, table_of(OverrideRecord).c.at > since)
     newest: dict[tuple[str, str], Override] = {}
     for one in found:
         newest[one.model_group, one.deployment] = override_of(

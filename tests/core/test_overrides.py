@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate, Reason, ReasonCode, Snapshot, Tier
 from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.overrides import OverriddenVerdict, Override, Overrides, Word, override_of
+from exacto_plugin.core.overrides import LONGEST_S, OverriddenVerdict, Override, Overrides, Word, override_of
 from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.tally import Count
@@ -135,6 +135,18 @@ def test_the_newest_word_holds_in_whatever_order_they_come() -> None:
             overrides.take([word], START + 3)
         found.add(frozenset(overrides.known))
     assert len(found) == 1
+
+
+def test_an_older_word_does_not_come_back() -> None:
+    """When the newer one has expired the tier is as measured, though the older would have held for longer."""
+    engine = judged()
+    older = said("a", Word.DERANKED, for_s=10 * HOUR_S)
+    engine.overrides.take([older, said("a", Word.GOOD, START + 1, for_s=60.0)], START + 1)
+    for later in (61.0, HOUR_S):
+        assert engine.overrides.take([older], START + later) == ()
+        assert (tiers(engine), engine.overrides.in_force) == ("vvid", ())
+    engine.overrides.expire(START + LONGEST_S + 1)
+    assert engine.overrides.known == ()
 
 
 def test_what_is_news() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
-from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.core.overrides import LONGEST_S, Override, Word
 from exacto_plugin.sharing.conversations import BUDGET_S, Found, SharedConversations
 from exacto_plugin.sharing.redis_board import RedisBoard
 from exacto_plugin.sharing.redis_link import RedisLink
@@ -137,16 +137,20 @@ async def test_what_waits_for_redis_is_bounded(pair: tuple[Process, Process], mo
 
 
 async def test_words_hang_where_everybody_reads_them(pair: tuple[Process, Process], server: RedisServer) -> None:
-    """The newest word about a deployment; not those that have expired, nor what cannot be read."""
+    """The newest word about a deployment, also when it has expired; nothing from long ago, nor what cannot be read."""
     one, two = (RedisBoard(process.link, lambda: 100.0) for process in pair)
 
     def word(deployment: str, said: Word, ends: float) -> Override:
         return Override("g", deployment, said, "because", "someone", 50.0, ends)
 
-    await one.post([word("a", Word.DERANKED, 200.0), word("b", Word.GOOD, 99.0)])
+    old = Override("g", "c", Word.GOOD, "because", "someone", 99.0 - LONGEST_S, 99.0)
+    await one.post([word("a", Word.DERANKED, 200.0), word("b", Word.GOOD, 99.0), old])
     await two.post([word("a", Word.GOOD, 300.0)])
     with server.client() as client:
         client.hset("{test}:1:words", "x", "gibberish")
         left_s: Any = client.ttl("{test}:1:words")
-    assert await one.read() == [word("a", Word.GOOD, 300.0)]
+    assert sorted(await one.read(), key=lambda word: word.deployment) == [
+        word("a", Word.GOOD, 300.0),
+        word("b", Word.GOOD, 99.0),
+    ]
     assert left_s > 0
