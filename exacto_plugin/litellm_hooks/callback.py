@@ -25,7 +25,7 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
-from exacto_plugin.litellm_hooks.sync_calls import carry
+from exacto_plugin.litellm_hooks.sync_calls import awaits, carry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -170,6 +170,8 @@ class ExactoCallback(CustomLogger):
         fresh = hop_of(kwargs).fresh
         if before is not None and before.asking_again:
             pass  # the same request asks another deployment, though nothing failed
+        elif before is not None and awaits(before, kwargs):
+            before.unsent = None  # LiteLLM makes some synchronous calls on a loop of its own: this is such a one
         elif (
             before is not None
             and previous is not None

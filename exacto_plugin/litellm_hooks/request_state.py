@@ -56,6 +56,8 @@ class Attempt:
     """What its answer was worth, in the words of ``exacto.requests``; empty until it was scored."""
     rescue: bool = False
     """It was made because an earlier answer of this request was bad."""
+    told: str = ""
+    """Id of the newest answer that LiteLLM told of."""
     answers_as: str | None = None
     """The model name that a fallback hop's answer carries, empty for the one that LiteLLM gives it; None when it is
     no hop."""

@@ -54,10 +54,12 @@ class Scoring:
     def answered(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer: verdict, tokens, timing."""
         answer = answer_of(kwargs, response)
-        if answer.skip == "health_check":
+        if self._runtime.closed or answer.skip == "health_check":
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, _model_info(kwargs))
+        if self._was_told(attempt, response):
+            return
         evaluations, attribution = self.judged(kwargs, tools, answer, response)
         self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip in _NOT_AN_ANSWER:
@@ -102,6 +104,13 @@ class Scoring:
             # Rescue counts what it touches: a request is one, however many answers it took.
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
+
+    def _was_told(self, attempt: Attempt, response: Any) -> bool:
+        """Whether this very answer was told before: of synchronous Responses streams LiteLLM tells in two threads."""
+        identity = getattr(response, "id", None)
+        with self._runtime.engine.lock:
+            told, attempt.told = attempt.told, identity if isinstance(identity, str) else ""
+        return bool(attempt.told) and attempt.told == told
 
     def judged(
         self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer, response: Any

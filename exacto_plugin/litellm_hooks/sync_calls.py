@@ -127,6 +127,18 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a synchronous request cannot wait")
 
 
+def awaits(state: RequestState, sent: Mapping[str, Any]) -> bool:
+    """Whether what is sent is the call that a synchronous selection of this request was made for.
+
+    Args:
+        state: of the request.
+        sent: what LiteLLM calls a deployment with.
+    """
+    info = sent.get("model_info") or {}
+    picked = state.served_by
+    return state.unsent is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
+
+
 def carry(details: dict[str, Any]) -> None:
     """Give a call that begins what the synchronous selection left for it.
 
@@ -134,10 +146,9 @@ def carry(details: dict[str, Any]) -> None:
         details: LiteLLM's ``model_call_details``, changed in place.
     """
     state = CURRENT.get()
-    if LOG_KEY in details or state is None or state.unsent is None or state.served_by is None:
+    if LOG_KEY in details or state is None or state.served_by is None:
         return
-    info = (details.get("litellm_params") or {}).get("model_info") or {}
-    if str(info.get("id") or "") != state.served_by.candidate.id:
+    if not awaits(state, details.get("litellm_params") or {}):
         return  # another call of the same thread
     details[LOG_KEY] = state
     details.setdefault(TOOLS_KEY, state.unsent)

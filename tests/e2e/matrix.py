@@ -44,6 +44,7 @@ class Column:
     responses: bool = False
     """The provider is asked through its Responses API, as LiteLLM does for ``/v1/messages`` too."""
     tools: bool = True
+    retries: bool = True
 
 
 COLUMNS: Final = {
@@ -85,8 +86,9 @@ class Cell:
 
     @property
     def fails(self) -> bool:
-        """LiteLLM sends a streamed text completion when it is being read, which is too late for another attempt."""
-        return bool(self.way.error) and self.stream and not self.column.tools
+        """No other attempt is made: LiteLLM sends a streamed text completion when it is read, which is too late."""
+        late = self.stream and not self.column.tools
+        return bool(self.way.error) and (late or not self.column.retries)
 
     @property
     def served(self) -> str:
@@ -191,7 +193,7 @@ def right_counts(cell: Cell) -> Counts:
     if way.error:
         attempts[INSUFFICIENT, way.error] = 1.0
     return {
-        "exacto_tool_call_evaluations_total": {(cell.served, way.call): 1.0} if way.call else {},
+        "exacto_tool_call_evaluations_total": {(cell.served, way.call): 1.0} if way.call and not cell.fails else {},
         "exacto_answer_flaws_total": {(cell.served, way.flaw, way.blame): 1.0} if way.flaw else {},
         "exacto_deployment_attempts_total": attempts,
     }

@@ -49,6 +49,8 @@ EXPECTED = {
     "ExactoMiddleware._rewrite_path": Fault("path"),
     "_Responder._add_headers": Fault("headers"),
     "_Responder._refused": Fault("refusal"),
+    "_answers_as": Fault("names"),
+    "listed_names": Fault("names"),
     "CallerChoices.called": Fault("choices"),
     "is_json": Fault("body", CLOSED),
     "Engine.decide": Fault("order"),
