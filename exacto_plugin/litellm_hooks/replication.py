@@ -137,6 +137,8 @@ class Replication:
 
     async def aclose(self) -> None:
         """Send what was recorded since the last turn and give up the lease, as far as that is quickly done."""
+        if self._telling is not None:
+            self._telling.cancel()
         replica, self.replica, self._source = self.replica, None, len(self.sources)
         if replica is not None:
             self.worker = secrets.token_hex(8)  # batches are numbered by worker, and the next replica begins anew

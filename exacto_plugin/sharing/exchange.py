@@ -30,6 +30,10 @@ class ExchangeError(ExactoError):
     """The place in common could not be asked, or did not answer in time: processes go on alone until it does."""
 
 
+class UnreadableError(ExchangeError):
+    """What lies there is nothing that this version can read."""
+
+
 class LostLeaseError(ExchangeError):
     """Somebody else leads by now, so that nothing was published or saved."""
 

@@ -15,7 +15,7 @@ import orjson
 
 from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.plain import UnknownError, snapshot_of, snapshot_plain
-from exacto_plugin.sharing.exchange import Batch, ExchangeError, Publication
+from exacto_plugin.sharing.exchange import Batch, Publication, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +36,12 @@ def unpack(text: str | bytes) -> Any:
     """What ``pack`` was given.
 
     Raises:
-        ExchangeError: it is something else.
+        UnreadableError: it is something else.
     """
     try:
         return orjson.loads(zlib.decompress(binascii.a2b_base64(text)))
     except (binascii.Error, zlib.error, ValueError) as error:
-        raise ExchangeError("what lies in the exchange cannot be read") from error
+        raise UnreadableError("what lies in the exchange cannot be read") from error
 
 
 def pack_batch(batch: Batch) -> str:
@@ -64,7 +64,7 @@ def unpack_batch(text: str | bytes) -> Batch:
     """The batch that ``pack_batch`` was given.
 
     Raises:
-        ExchangeError: it is something else.
+        UnreadableError: it is something else.
     """
     plain = unpack(text)
     try:
@@ -75,7 +75,7 @@ def unpack_batch(text: str | bytes) -> Batch:
         ]
         return Batch(str(plain["worker"]), int(plain["sequence"]), deltas)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ExchangeError("a batch in the exchange cannot be read") from error
+        raise UnreadableError("a batch in the exchange cannot be read") from error
 
 
 def _pairs(numbers: list[int]) -> Mapping[int, int]:
@@ -97,14 +97,14 @@ def unpack_publication(text: str | bytes) -> Publication:
     """The publication that ``pack_publication`` was given.
 
     Raises:
-        ExchangeError: it is something else.
+        UnreadableError: it is something else.
     """
     plain = unpack(text)
     try:
         snapshot = snapshot_of(plain["snapshot"])
         return Publication(snapshot, plain["remembered"], tuple(plain.get("workers", ())))
     except (KeyError, TypeError, UnknownError) as error:
-        raise ExchangeError("the published result cannot be read") from error
+        raise UnreadableError("the published result cannot be read") from error
 
 
 def pack_windows(windows: Mapping[str, bytes]) -> str:
@@ -116,9 +116,9 @@ def unpack_windows(text: str | bytes) -> dict[str, bytes]:
     """What ``pack_windows`` was given.
 
     Raises:
-        ExchangeError: it is something else.
+        UnreadableError: it is something else.
     """
     try:
         return {str(name): binascii.a2b_base64(dump) for name, dump in unpack(text).items()}
     except (AttributeError, TypeError, binascii.Error) as error:
-        raise ExchangeError("a saved state cannot be read") from error
+        raise UnreadableError("a saved state cannot be read") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.overrides import LONGEST_S, Override, override_of
-from exacto_plugin.sharing.exchange import ExchangeError
+from exacto_plugin.sharing.exchange import UnreadableError
 from exacto_plugin.sharing.payload import pack, unpack
 
 if TYPE_CHECKING:
@@ -53,6 +53,6 @@ class RedisBoard:
         for text in found:
             try:
                 words.append(override_of(unpack(text)))
-            except (ExchangeError, ValueError, AttributeError):
+            except (UnreadableError, ValueError, AttributeError):
                 continue
         return [word for word in words if word.since + LONGEST_S > self._clock()]

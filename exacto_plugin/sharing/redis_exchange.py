@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.sharing import redis_scripts
-from exacto_plugin.sharing.exchange import Batch, Census, ExchangeError, Lease, LostLeaseError, Pulled, Receipt, State
+from exacto_plugin.sharing.exchange import Batch, Census, Lease, LostLeaseError, Pulled, Receipt, State, UnreadableError
 from exacto_plugin.sharing.payload import (
     pack,
     pack_batch,
@@ -106,7 +107,7 @@ class RedisExchange:
             position = int(place) + 1
             try:
                 batches.append(unpack_batch(payload))
-            except ExchangeError:
+            except UnreadableError:
                 continue
             await asyncio.sleep(0)
         return Pulled(batches, position, len(found) == PAGE)
@@ -167,7 +168,7 @@ class RedisExchange:
         try:
             return State(int(plain["position"]), plain["read"], plain["remembered"], windows)
         except (KeyError, TypeError, ValueError) as error:
-            raise ExchangeError("the saved state cannot be read") from error
+            raise UnreadableError("the saved state cannot be read") from error
 
     async def _read(self, key: str, groups: Sequence[str]) -> list[tuple[str, Mapping[str, bytes]]]:
         async def read(client: Any) -> Any:
@@ -191,5 +192,9 @@ def _packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> dict[str, str
 
 
 def _unpacked(groups: Sequence[str], found: Sequence[str | bytes | None]) -> list[tuple[str, Mapping[str, bytes]]]:
-    """What ``_packed`` wrote."""
-    return [(group, unpack_windows(text)) for group, text in zip(groups, found, strict=True) if text is not None]
+    """What ``_packed`` wrote, without what this version cannot read."""
+    windows: list[tuple[str, Mapping[str, bytes]]] = []
+    for group, text in zip(groups, found, strict=True):
+        with suppress(UnreadableError):
+            windows.append((group, unpack_windows(text or "")))
+    return windows

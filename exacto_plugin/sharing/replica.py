@@ -12,18 +12,20 @@ from __future__ import annotations
 import asyncio
 import zlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from exacto_plugin.core.held import HeldError
-from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State
+from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 from exacto_plugin.sharing.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.deltas import Delta
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.sharing.exchange import Batch, Exchange, Lease, Receipt, Remembered
+
+R = TypeVar("R")
 
 PUSH_S = 2.0
 """Seconds between two signs of life; what a killed process takes with it, and what the leader's view lags behind."""
@@ -250,23 +252,31 @@ class Replica:
 
     async def _take_over(self, now: float) -> None:
         """Begin where the leader before left off, with its last result in force until the next one."""
-        publication = await self.exchange.latest()
+        publication = await self._readable(self.exchange.latest())
         if publication is not None and publication.snapshot.id != self._known:
             await self._adopt(publication, now)
         common = self._host.common()
         self._position, self._read, self._save_at = 0, {}, 0.0
-        state = await self.exchange.load()
+        state = await self._readable(self.exchange.load())
         if state is not None:
             for model_group, windows in state.windows:
                 try:
                     await asyncio.to_thread(common.load_windows, model_group, windows)
                 except HeldError as error:
-                    self._host.away(ExchangeError(f"a saved state is left out in part: {error}"))
-            common.load(state.remembered)
+                    self._host.away(UnreadableError(f"a saved state is left out in part: {error}"))
+            await _remind(common, state.remembered)
             self._position, self._read = state.position, dict(state.read)
         if self._published is not None:  # what is remembered changes with a result, which may be newer than the state
-            common.load(self._published.remembered)
+            await _remind(common, self._published.remembered)
         self._common = common
+
+    async def _readable(self, asked: Awaitable[R | None]) -> R | None:
+        """What was asked for; None when this version cannot read it: a leader with nothing is better than none."""
+        try:
+            return await asked
+        except UnreadableError as error:
+            self._host.away(error)
+            return None
 
     async def _read_on(self, common: Engine) -> None:
         while True:
@@ -317,3 +327,10 @@ async def _remembered(engine: Engine) -> Remembered:
         found.update(engine.dump(model_group))
         await asyncio.sleep(0)
     return found
+
+
+async def _remind(engine: Engine, remembered: Remembered) -> None:
+    """Let an engine take over what another one remembered, group by group."""
+    for model_group, deployments in remembered.items():
+        engine.load({model_group: deployments})
+        await asyncio.sleep(0)

@@ -13,10 +13,12 @@ import redis.asyncio
 
 from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Snapshot, Tier, Verdict
+from exacto_plugin.sharing.conversations import SharedConversations
 from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.payload import pack, unpack, unpack_batch, unpack_publication
 from exacto_plugin.sharing.redis_exchange import KEEP_S, RedisExchange
 from exacto_plugin.sharing.redis_link import RedisLink
+from exacto_plugin.sharing.redis_ways import key_prefix
 from exacto_plugin.sharing.replica import Pace, Role
 from tests.redis_server import RedisServer
 from tests.sharing.workers import Clock, Worker
@@ -60,6 +62,13 @@ class Ways:
         """Close all connections."""
         for client in self._clients:
             await client.aclose()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The one node of a cluster."""
+    with RedisServer(tmp_path_factory.mktemp("cluster"), cluster=True) as server:
+        yield server
 
 
 @pytest.fixture
@@ -118,6 +127,22 @@ async def test_a_batch_that_does_not_follow_is_refused(exchanges: Ways) -> None:
         receipt = await exchange.push(Push("w", previous, sent))
         assert (receipt.accepted, receipt.held) == (False, 1)
     assert len((await exchange.pull(0)).batches) == 1
+
+
+async def test_a_state_that_cannot_be_read_does_not_keep_anybody_from_leading(exchanges: Ways) -> None:
+    """A leader begins with nothing rather than never."""
+    with exchanges.server.client() as client:
+        client.hset(f"{PREFIX}state", mapping={"": "gibberish", "g": "gibberish"})
+    clock = Clock()
+    worker = Worker("w", exchanges(), clock, PACE)
+    worker.answer("a")
+    for _ in range(40):
+        clock.now += 0.05
+        await worker.step()
+        await asyncio.sleep(0.01)
+    assert worker.replica.role is Role.LEADER
+    assert worker.counts() == {"a": 1}
+    assert any("cannot be read" in str(fault) for fault in worker.faults)
 
 
 async def test_places_grow_and_pages_end(exchanges: Ways) -> None:
@@ -330,3 +355,28 @@ async def test_replicas_agree_through_redis(exchanges: Ways) -> None:
     assert leader.counts() == {"a": 200, "b": 200, "c": 200}
     for worker in workers:
         await worker.replica.aclose()
+
+
+async def test_a_cluster_takes_everything(cluster: RedisServer) -> None:
+    """Scripts reach all their keys, since these share a slot; conversations, which do not, are told in one go."""
+    client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster.port)
+    link = RedisLink(lambda: client, key_prefix("exacto"), owned=True)
+    clock = Clock()
+    worker = Worker("w", RedisExchange(link, 0.05, LEASE_S), clock, PACE)
+    worker.answer("a", count=5)
+    worker.asked = ("g",)
+    for _ in range(40):
+        clock.now += 0.05
+        await worker.step()
+        await asyncio.sleep(0.01)
+    assert worker.faults == []
+    assert worker.counts() == {"a": 5}
+    assert worker.snapshot.groups
+    shared = SharedConversations(link, 600.0, worker.faults.append)
+    for number in range(20):
+        shared.note(bytes([number]) * 16, "a")
+    await shared.tell()
+    assert worker.faults == []
+    with cluster.client() as plain:
+        assert len(list(plain.scan_iter("exacto:1:talk:*"))) == 20
+    await worker.replica.aclose()
