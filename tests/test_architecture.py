@@ -51,6 +51,8 @@ BOUNDARIES = {
     "store.desk:Desk._rest",
     # A stream that broke may not close in good order either.
     "litellm_hooks.failover:_closed",
+    # Raised again where somebody waits for it, in another thread.
+    "litellm_hooks.own_thread:in_own_thread.run",
 }
 """The only places that catch everything without raising it again."""
 

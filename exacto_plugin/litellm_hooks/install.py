@@ -53,11 +53,16 @@ def install_seams(callback: ExactoCallback) -> list[str]:
     def events(stream: Any, surface: str) -> Any:
         return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream, _HOLDINGS[surface]), stream)
 
+    def opened_synchronously(stream: Any) -> Any:
+        return runtime.faults.guarded(
+            "rescue", lambda: held(callback.rescue, stream, ChatHolding, synchronous=True), stream
+        )
+
     missing = seams.install(narrow, goes_on, opened)
     # Without tiers there is nobody who knows whom else to ask.
     missing = missing or seams.install_attempts(callback.rescue.attempt, asking_again)
     missing = missing or seams.install_events(events)
-    return missing or sync_seams.install(SyncSelection(callback, narrow))
+    return missing or sync_seams.install(SyncSelection(callback, narrow), opened_synchronously)
 
 
 def uninstall_seams() -> None:

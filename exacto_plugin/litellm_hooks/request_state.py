@@ -50,6 +50,8 @@ class Attempt:
     """Hash of the conversation that goes on where this attempt goes; empty without one."""
     judged: Judgement | None = None
     """What its answer is worth; only known before the client has it where it may be replaced."""
+    watched: bool = False
+    """Its answer is judged before the client has it, though perhaps after LiteLLM's log event of it."""
     cost: float | None = None
     """USD of its answer, as LiteLLM counts; None without a price, and until the answer was judged or scored."""
     verdict: str = ""
@@ -132,6 +134,8 @@ class RequestState:
     """Set once an answer of this request was bad and another one was sought."""
     unsent: tuple[Any, ...] | None = None
     """The tools, from the synchronous selection until the call begins: LiteLLM has no logging object before."""
+    unsent_choice: object = None
+    """The tool choice that goes with them."""
     sync: bool = False
     """The newest attempt was selected synchronously."""
     entering: bool = False

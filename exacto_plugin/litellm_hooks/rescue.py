@@ -27,16 +27,16 @@ import asyncio
 import time
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.core.blame import Ending
-from exacto_plugin.core.evaluation import worst
-from exacto_plugin.core.model import Blame, Mode
+from exacto_plugin.core.model import Mode
 from exacto_plugin.core.rescue import Judgement, Patience, winner
-from exacto_plugin.litellm_hooks.answers import answer_of, has_text
+from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, RequestState, Rescuing
-from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
+from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, judgement_of
 from exacto_plugin.litellm_hooks.second_ask import admission, second_ask
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     Ask = Callable[[dict[str, Any]], Awaitable[Any]]
     """Makes one attempt with these arguments."""
 
-_LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
+_NAME: Final = "exacto-rescue"
+_LEFT_BEHIND: Final[set[asyncio.Future[Any]]] = set()
 """Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
 
 
@@ -60,7 +61,9 @@ class Asked:
     ask: Ask
     kwargs: Mapping[str, Any]
     logging: Any = None
-    """LiteLLM's logging object of it, once it was sent."""
+    """LiteLLM's logging object of it, once it was sent; a synchronous call's only where it is a stream."""
+    details: Mapping[str, Any] | None = None
+    """LiteLLM's ``model_call_details`` of it, once it was sent."""
 
 
 ASKED: ContextVar[Asked | None] = ContextVar("exacto_asked", default=None)
@@ -96,7 +99,7 @@ class Rescue:
         if not isinstance(state, RequestState) or logging is None:
             return
         attempt = state.served_by
-        if attempt is None or attempt.judged is not None or not self._may_rescue(state):
+        if attempt is None or attempt.judged is not None or not self.may_rescue(state):
             return
         attempt.judged = self.judgement(details, response)
         if attempt.judged.bad or attempt.rescue:
@@ -111,11 +114,25 @@ class Rescue:
         """
         answer = answer_of(details, response)
         evaluations, attribution = self._scoring.judged(details, details.get(TOOLS_KEY) or (), answer, response)
-        excused = attribution.blame not in (None, Blame.PROVIDER)
-        cut = bool(answer.skip) or answer.ending is Ending.REFUSAL
-        return Judgement(worst(evaluations), attribution.lost, excused, cut, has_text(response))
+        return judgement_of(answer, evaluations, attribution, response)
 
-    def _may_rescue(self, state: RequestState) -> bool:
+    def judge_synchronous(self, state: RequestState, asked: Asked, response: Any) -> None:
+        """Judge a whole answer of a synchronous call, for which LiteLLM has no hook.
+
+        Args:
+            state: of the request; its newest attempt brought the answer.
+            asked: the attempt, as it was made.
+            response: the answer, or a stream, which is judged when it has ended.
+        """
+        attempt = state.served_by
+        if attempt is None or attempt.judged is not None or asked.details is None or not self.may_rescue(state):
+            return
+        if not hasattr(response, "choices"):
+            return
+        attempt.judged = self.judgement(asked.details, response)
+        attempt.cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+
+    def may_rescue(self, state: RequestState) -> bool:
         """Whether answers to this request may be replaced: there are tools, the router chose, tiers are applied.
 
         What only one deployment can read (a stored response, say) is not asked of others.
@@ -126,18 +143,22 @@ class Rescue:
         applied = state.in_share and self._runtime.settings.mode_of(state.model_group) is Mode.APPLY
         return applied and policy.allow_fallbacks and state.bond is None
 
+    def watches(self, state: RequestState) -> bool:
+        """Whether the whole answer of a synchronous call is judged before the program has it."""
+        return self._runtime.settings.rescue.enabled and self.may_rescue(state)
+
     def holds(self, state: RequestState) -> bool:
         """Whether the tool calls of the stream at hand are held back."""
         settings = self._runtime.settings.rescue
         wanted = settings.enabled and settings.streams and state.rescuing is None
-        return wanted and self._may_rescue(state) and bool(self._untried(state))
+        return wanted and self.may_rescue(state) and bool(self._untried(state))
 
     @staticmethod
     def sent(logging: Any) -> None:
         """Remember LiteLLM's logging object of the attempt at hand; the first is the client's own surface's."""
         asked = ASKED.get()
         if asked is not None and asked.logging is None:
-            asked.logging = logging
+            asked.logging, asked.details = logging, getattr(logging, "model_call_details", None)
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
@@ -155,16 +176,21 @@ class Rescue:
         if not self._runtime.settings.rescue.enabled or (state is not None and state.asking_again):
             return await ask(kwargs)
         before = state.served_by if state is not None else None
-        token = ASKED.set(Asked(ask, kwargs))
+        asked = Asked(ask, kwargs)
+        token = ASKED.set(asked)
         try:
             answer = await ask(kwargs)
         finally:
             ASKED.reset(token)
         state = CURRENT.get()
         bad = state.served_by if state is not None else None
-        if state is None or bad is None or bad is before or bad.judged is None or not bad.judged.bad:
+        if state is None or bad is None or bad is before:
             return answer
-        return await self.better(answer, state, Asked(ask, kwargs))
+        if state.sync:
+            self.faults.guarded("rescue", partial(self.judge_synchronous, state, asked, answer), None)
+        if bad.judged is None or not bad.judged.bad:
+            return answer
+        return await self.better(answer, state, asked)
 
     @fail_open("rescue", otherwise=_unchanged)
     async def better(
@@ -214,18 +240,28 @@ class Rescue:
         """Who could be asked: what LiteLLM's constraints and the hard filters left, without those tried."""
         return set(state.candidates) - state.tried
 
-    @staticmethod
-    async def _asked_again(asked: Asked, state: RequestState, rescuing: Rescuing, left_s: float) -> asyncio.Task[Any]:
+    async def _asked_again(
+        self, asked: Asked, state: RequestState, rescuing: Rescuing, left_s: float
+    ) -> asyncio.Future[Any]:
         """Ask another deployment, in a task of its own, so that nothing it does can make the client wait longer."""
+        again = Asked(asked.ask, second_ask(asked.kwargs, state.tried))
 
         async def ask() -> Any:
             async with admission(asked.kwargs):
-                return await asked.ask(second_ask(asked.kwargs, state.tried))
+                answer = await again.ask(dict(again.kwargs))
+            if state.sync:
+                self.judge_synchronous(state, again, answer)
+            return answer
 
         context = copy_context()
         context.run(CURRENT.set, state)  # a stream may be read in another context than it was asked for in
+        context.run(ASKED.set, again)
         rescuing.asking = True
-        task = asyncio.get_running_loop().create_task(ask(), name="exacto-rescue", context=context)
+        task: asyncio.Future[Any]
+        if state.sync:  # LiteLLM's synchronous call blocks the loop that it is made on
+            task = asyncio.wrap_future(in_own_thread(ask, context, _NAME))
+        else:
+            task = asyncio.get_running_loop().create_task(ask(), name=_NAME, context=context)
         task.add_done_callback(_forget)
         try:
             await asyncio.wait({task}, timeout=left_s)
@@ -279,13 +315,13 @@ def asking_again() -> bool:
     return state is not None and state.asking_again
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
+def _forget(task: asyncio.Future[Any]) -> None:
     _LEFT_BEHIND.discard(task)
     if not task.cancelled():
         task.exception()  # perhaps nobody asks for it
 
 
-def _outcome(task: asyncio.Task[Any]) -> str:
+def _outcome(task: asyncio.Future[Any]) -> str:
     """What became of one more attempt, as far as it was not the rescue."""
     if not task.done() or task.cancelled():
         return "too_late"

@@ -12,17 +12,19 @@ events look like is the business of its :class:`Holding`; nothing here knows one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.rescue import ASKED, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.rescue import Asked, Rescue
@@ -66,25 +68,31 @@ class Holding(ABC):
         return []
 
 
-def held(rescue: Rescue, stream: Any, make: Callable[[Any], Holding]) -> Any:
+def held(rescue: Rescue, stream: Any, make: Callable[[Any], Holding], *, synchronous: bool = False) -> Any:
     """``stream`` with its tool calls held back where they may be rescued, else ``stream`` itself.
 
     Args:
         rescue: of this process.
         stream: LiteLLM's stream of the attempt at hand.
         make: makes the holding of its surface from it.
+        synchronous: whether it is read by a program without an event loop.
     """
     state, asked = CURRENT.get(), ASKED.get()
     attempt = state.served_by if state is not None else None
-    if state is None or asked is None or attempt is None or asked.logging is None or not rescue.holds(state):
+    if state is None or asked is None or attempt is None or not rescue.holds(state):
+        return stream
+    if synchronous:
+        asked.logging = stream.logging_obj
+    if asked.logging is None:
         return stream
     # Its headers are sent before anybody knows whose call the client gets.
     state.may_move = True
-    return HeldStream(stream, make(stream), rescue, state, attempt, asked)
+    kind = HeldSyncStream if synchronous else HeldStream
+    return kind(stream, make(stream), rescue, state, attempt, asked)
 
 
-class HeldStream:
-    """A stream whose tool calls come at its end, judged; everything else is the stream's own."""
+class _Held:
+    """What both kinds of stream share: what is sent because of a chunk, and what in the end."""
 
     def __init__(
         self, stream: Any, holding: Holding, rescue: Rescue, state: RequestState, attempt: Attempt, asked: Asked
@@ -98,35 +106,9 @@ class HeldStream:
         self._asked = asked
         self._given_up = False
         """Something of ours went wrong: what comes is sent as it comes."""
-        self._pieces = self._run()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-    def __aiter__(self) -> HeldStream:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await anext(self._pieces)
-
-    async def aclose(self) -> None:
-        """Close the stream; nobody is asked any more."""
-        await self._pieces.aclose()  # type: ignore[attr-defined]
-        await self._stream.aclose()
-
-    async def _run(self) -> AsyncIterator[Any]:
-        try:
-            async for chunk in self._stream:
-                for piece in self._sifted(chunk):
-                    yield piece
-        except Exception as error:
-            if not isinstance(error, MidStreamFallbackError):  # of which another deployment may make good
-                for piece in self._holding.opening():
-                    yield piece
-            raise
-        if not self._given_up:
-            for piece in await self._released():
-                yield piece
 
     def _sifted(self, chunk: Any) -> list[Any]:
         """What is sent because of a chunk; everything that waits too, once something of ours went wrong."""
@@ -146,13 +128,82 @@ class HeldStream:
             self._attempt.judged = self._rescue.judgement(details, self._holding.answer())
         return pieces
 
+    def _due(self, error: BaseException) -> list[Any]:
+        """What is sent before an error ends the stream."""
+        # Of this one another deployment may make good.
+        return [] if isinstance(error, MidStreamFallbackError) else self._holding.opening()
+
+    @property
+    def _bad(self) -> bool:
+        """Whether what waits is a bad call that may be replaced."""
+        judged = self._attempt.judged
+        return judged is not None and judged.bad and self._state.served_by is self._attempt
+
     @fail_open("rescue", otherwise=lambda self: self._holding.as_it_came())
-    async def _released(self) -> list[Any]:
-        """What is sent of the call in the end."""
-        holding, judged = self._holding, self._attempt.judged
-        if judged is None or not judged.bad or self._state.served_by is not self._attempt:
-            return holding.as_it_came()
+    async def _replaced(self) -> list[Any]:
+        """What is sent in the place of a bad call: a better one, or itself."""
+        holding = self._holding
         self._attempt.cost = cost_of(self._asked.logging, holding.priced(), self._attempt)
         welcome = not holding.said
         answer = await self._rescue.better(None, self._state, self._asked, text_welcome=welcome, bound=holding.sealed)
         return holding.as_it_came() if answer is None else holding.instead(answer)
+
+
+class HeldStream(_Held):
+    """A stream whose tool calls come at its end, judged; everything else is the stream's own."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pieces = self._run()
+
+    def __aiter__(self) -> HeldStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Close the stream; nobody is asked any more."""
+        await self._pieces.aclose()  # type: ignore[attr-defined]
+        await self._stream.aclose()
+
+    async def _run(self) -> AsyncIterator[Any]:
+        try:
+            async for chunk in self._stream:
+                for piece in self._sifted(chunk):
+                    yield piece
+        except Exception as error:
+            for piece in self._due(error):
+                yield piece
+            raise
+        if not self._given_up:
+            for piece in await self._replaced() if self._bad else self._holding.as_it_came():
+                yield piece
+
+
+class HeldSyncStream(_Held):
+    """The same for a program without an event loop."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pieces = self._run()
+
+    def __iter__(self) -> HeldSyncStream:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._pieces)
+
+    def _run(self) -> Iterator[Any]:
+        try:
+            for chunk in self._stream:
+                yield from self._sifted(chunk)
+        except Exception as error:
+            yield from self._due(error)
+            raise
+        if self._given_up:
+            return
+        if self._bad:
+            yield from in_own_thread(self._replaced, copy_context(), "exacto-rescue").result()
+        else:
+            yield from self._holding.as_it_came()

@@ -9,14 +9,14 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.blame import Attribution, attribute
+from exacto_plugin.core.blame import Attribution, Ending, attribute
 from exacto_plugin.core.evaluation import worst
 from exacto_plugin.core.markup import has_leaked_call
-from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.rescue import BAD
+from exacto_plugin.core.model import Blame, Outcome, Sample
+from exacto_plugin.core.rescue import BAD, Judgement
 from exacto_plugin.core.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.answers import answer_of, is_health_check, texts_of
+from exacto_plugin.litellm_hooks.answers import answer_of, has_text, is_health_check, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.identity import candidate_of
@@ -100,7 +100,10 @@ class Scoring:
             self._runtime.faults.guarded("choices", lambda: note_choices(self._runtime, state, sample.caller), None)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
-        if not (attempt.rescue or (attempt.judged is not None and attempt.judged.bad)):
+        judged = attempt.judged or (
+            judgement_of(answer, evaluations, attribution, response) if attempt.watched else None
+        )
+        if not (attempt.rescue or (judged is not None and judged.bad)):
             # Rescue counts what it touches: a request is one, however many answers it took.
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
@@ -209,6 +212,22 @@ class Scoring:
         if not isinstance(key, str) or not key:
             return ""
         return hashlib.blake2b(key.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
+
+
+def judgement_of(
+    answer: Answer, evaluations: Sequence[Evaluation], attribution: Attribution, response: Any
+) -> Judgement:
+    """What an answer is worth to rescue.
+
+    Args:
+        answer: translated.
+        evaluations: the verdicts on its calls.
+        attribution: whose fault its flaws are.
+        response: the answer itself, in any surface's form.
+    """
+    excused = attribution.blame not in (None, Blame.PROVIDER)
+    cut = bool(answer.skip) or answer.ending is Ending.REFUSAL
+    return Judgement(worst(evaluations), attribution.lost, excused, cut, has_text(response))
 
 
 def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:

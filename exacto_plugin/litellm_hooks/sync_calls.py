@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.policy import split_slug
+from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.names import resolver
 from exacto_plugin.litellm_hooks.preferences import without_ours
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, SYNC, RequestState
+from exacto_plugin.litellm_hooks.rescue import ASKED
 from exacto_plugin.litellm_hooks.routing import metadata_of
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
 
@@ -109,6 +111,10 @@ class SyncSelection:
         state = self._callback.remember(sent)
         state.sync = True
         state.unsent = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
+        state.unsent_choice = choice_of(kwargs)
+        attempt = state.served_by
+        if attempt is not None and not kwargs.get("stream"):
+            attempt.watched = self._callback.rescue.watches(state)
         for key in kwargs.keys() - without_ours(dict(sent)).keys():
             del kwargs[key]
 
@@ -152,5 +158,10 @@ def carry(details: dict[str, Any]) -> None:
         return  # another call of the same thread
     details[LOG_KEY] = state
     details.setdefault(TOOLS_KEY, state.unsent)
-    state.unsent = None
+    if state.unsent and state.unsent_choice is not None:
+        details.setdefault(CHOICE_KEY, state.unsent_choice)
+    state.unsent = state.unsent_choice = None
+    asked = ASKED.get()
+    if asked is not None:
+        asked.details = details
     state.served_by.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them

@@ -4,6 +4,7 @@
   have no asynchronous form.
 * ``Router._filter_blocked_deployments`` is its last step before pre-call checks, after teams, health and cooldowns.
 * ``litellm.utils.get_order_filtered_deployments`` is the step after those checks: the operator's ``order`` levels.
+* ``Router._completion_streaming_iterator`` is given every synchronous chat stream before it leaves its attempt.
 """
 
 from __future__ import annotations
@@ -26,16 +27,23 @@ logger = logging.getLogger("exacto_plugin")
 _SELECT = "get_available_deployment"
 _HEALTHY = "_filter_blocked_deployments"
 _LEVELS = "get_order_filtered_deployments"
+_STREAM = "_completion_streaming_iterator"
 
 _PARAMETERS = {
     _SELECT: ["self", "model", "messages", "input", "specific_deployment", "request_kwargs"],
     _HEALTHY: ["self", "healthy_deployments"],
     _LEVELS: ["healthy_deployments", "target_order"],
+    _STREAM: ["self", "model_response", "messages", "initial_kwargs"],
 }
 
 
 def _owners() -> tuple[tuple[Any, str], ...]:
-    return (litellm.Router, _SELECT), (litellm.Router, _HEALTHY), (litellm.utils, _LEVELS)
+    return (
+        (litellm.Router, _SELECT),
+        (litellm.Router, _HEALTHY),
+        (litellm.utils, _LEVELS),
+        (litellm.Router, _STREAM),
+    )
 
 
 def missing_seams() -> list[str]:
@@ -51,8 +59,12 @@ def missing_seams() -> list[str]:
     return [f"a call of {name}" for name in (_HEALTHY, _LEVELS) if name not in used]
 
 
-def install(selection: SyncSelection) -> list[str]:
+def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[str]:
     """Wrap the seams.
+
+    Args:
+        selection: stands in LiteLLM's selection.
+        opened: is given each chat stream and returns the one to go on with.
 
     Returns:
         Those that are missing; with any missing nothing is wrapped, and synchronous calls are LiteLLM's own affair.
@@ -81,7 +93,13 @@ def install(selection: SyncSelection) -> list[str]:
 
         return filtered
 
-    for (owner, name), make in zip(_owners(), (select, healthy, levels), strict=True):
+    def stream(original: Callable[..., Any]) -> Callable[..., Any]:
+        def streamed(self: Any, model_response: Any, *args: Any, **given: Any) -> Any:
+            return original(self, opened(model_response), *args, **given)
+
+        return streamed
+
+    for (owner, name), make in zip(_owners(), (select, healthy, levels, stream), strict=True):
         wrap(owner, name, make)
     return []
 

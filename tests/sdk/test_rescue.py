@@ -59,8 +59,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     CURRENT.set(None)
 
 
-def _router(providers: SimulatedProviders, names: tuple[str, ...] = NAMES) -> litellm.Router:
-    """Deployments that are tried in this order."""
+def _router(providers: SimulatedProviders, names: tuple[str, ...] = NAMES, *, ordered: bool = True) -> litellm.Router:
+    """Deployments that are tried in this order, or in any."""
     entries = [
         {
             "model_name": "kimi",
@@ -68,7 +68,7 @@ def _router(providers: SimulatedProviders, names: tuple[str, ...] = NAMES) -> li
                 "model": "openai/kimi",
                 "api_base": providers.api_base(name),
                 "api_key": "sk-x",
-                "order": order,
+                **({"order": order} if ordered else {}),
             },
             "model_info": {"id": name},
         }
@@ -189,3 +189,28 @@ async def test_a_bad_answer_does_not_stay_in_the_cache(
         answer: Any = await router.acompletion("kimi", MESSAGE, tools=TOOLS, caching=True)
         assert _fits(answer.choices[0].message.tool_calls[0].function.arguments)
     assert _asked(providers) == [1, 1, 0]
+
+
+@pytest.mark.parametrize("others", [Act.INVALID_JSON, Act.VALID], ids=["in vain", "rescued"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_the_conversation_stays_where_it_was(
+    providers: SimulatedProviders, installed: Any, stream: bool, others: Act
+) -> None:
+    """Whatever rescue asks and finds elsewhere, the next turn begins at the conversation's own deployment."""
+    installed(max_attempts=2, streams=True)
+    router = _router(providers, ordered=False)
+    first: list[str] = []
+    for turn in range(4):
+        answer: Any = await router.acompletion(
+            "kimi", [*MESSAGE, *MESSAGE * turn], tools=TOOLS, stream=stream, extra_body={"session_id": "s"}
+        )
+        if stream:
+            async for _ in answer:
+                pass
+        state = CURRENT.get()
+        assert state is not None
+        first.append(state.attempts[0].candidate.id)
+        assert len(state.attempts) == (1 if turn == 0 else 3 if others is Act.INVALID_JSON else 2)
+        for name in NAMES:  # from the second turn on
+            providers.control.behave(name, always=Act.INVALID_JSON if name == first[0] else others)
+    assert set(first) == {first[0]}
