@@ -5,13 +5,15 @@ Times are UTC seconds; whoever shows them puts them into words and a time zone. 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S
+from exacto_plugin.core.observed import Observed
 from exacto_plugin.explain import queries
 from exacto_plugin.explain.way_back import way_back
+from exacto_plugin.web.views import observed_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +34,7 @@ NOT_KEPT = (
 """For people who asked for a request that cannot be found."""
 
 _STALE_S = 2 * CHECKPOINT_S
+_OBSERVED_S = 3 * 3600.0
 """Without a record for so long, the deployment was not served, or nobody kept records."""
 
 
@@ -126,9 +129,16 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
             told = {signal: reference_view(one) for signal, one in references.items()}
             groups[group] = {"model_group": group, "at": record.at, "references": told, "deployments": []}
         word = queries.override_at(connection, group, deployment, at)
+        seen = queries.observed_at(connection, group, deployment, at)
+        told = observed_view(Observed(**_numbers(seen.numbers)) if seen and at - seen.at <= _OBSERVED_S else Observed())
         groups[group]["at"] = max(groups[group]["at"], record.at)
-        groups[group]["deployments"].append(_tier(record, word))
+        groups[group]["deployments"].append({**_tier(record, word), "observed": told})
     return list(groups.values())
+
+
+def _numbers(kept: Mapping[str, Any]) -> Plain:
+    """The observed numbers that this version knows."""
+    return {field.name: kept[field.name] for field in fields(Observed) if field.name in kept}
 
 
 def _tier(record: DeploymentRecord, word: Override | None) -> Plain:

@@ -16,6 +16,7 @@ from exacto_plugin.recording.records import (
     DeploymentRecord,
     HourRecord,
     InputsRecord,
+    ObservedRecord,
     OverrideRecord,
     ReferenceRecord,
     RuleRecord,
@@ -65,6 +66,11 @@ def deployments_in(connection: Connection, model_group: str | None = None) -> li
 def standing_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
     """What was last on record of a deployment at a time."""
     return _latest(connection, DeploymentRecord, *_of(DeploymentRecord, model_group, deployment, at))
+
+
+def observed_at(connection: Connection, model_group: str, deployment: str, at: float) -> ObservedRecord | None:
+    """What some worker observed of a deployment in the last whole hour that it wrote down."""
+    return _latest(connection, ObservedRecord, *_of(ObservedRecord, model_group, deployment, at))
 
 
 def inputs_at(connection: Connection, model_group: str, at: float) -> InputsRecord | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NAMES = {
     Signal.TOOL_CALL_SUCCESS: "tool-call success",
@@ -86,6 +89,20 @@ def moment_of(text: str, now: float) -> float:
             return datetime.fromisoformat(f"{today} {text}").timestamp()
         except ValueError:
             raise ValueError(f"not a time: {text!r}; write it like 2026-11-17 15:00, or 15:00 for today") from None
+
+
+def observed_words(numbers: Mapping[str, Any] | None) -> str:
+    """What is observed of a deployment and not routed on: ``tokens +40%!, queue 1.2 s, spread 0.30``."""
+    if not numbers:
+        return "-"
+    burn, queue = numbers["token_burn"], numbers["queue_time"]["value"]
+    spread = numbers["throughput_spread"]["value"]
+    words = [
+        None if burn["value"] is None else f"tokens {burn['value']:+.0%}{'!' if burn['flagged'] else ''}",
+        None if queue is None else f"queue {queue:.1f} s",
+        None if spread is None else f"spread {spread:.2f}",
+    ]
+    return ", ".join(word for word in words if word is not None) or "-"
 
 
 def or_dash(found: Any) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.explain.wording import duration, moment_of, value
+from exacto_plugin.explain.wording import duration, moment_of, observed_words, value
 from exacto_plugin.verbs.source import add_where, asked
 
 if TYPE_CHECKING:
@@ -79,7 +79,17 @@ def run_tiers(options: argparse.Namespace) -> int:
 
 def _tiers(found: Mapping[str, Any]) -> str:
     table = Table()
-    for name in ("model group", "deployment", "provider", "tier", "for", "tool-call success", "calls", "why"):
+    for name in (
+        "model group",
+        "deployment",
+        "provider",
+        "tier",
+        "for",
+        "tool-call success",
+        "calls",
+        "why",
+        "observed",
+    ):
         table.add_column(name, justify="right" if name in ("for", "tool-call success", "calls") else "left")
     now = time.time()
     for group in found["model_groups"]:
@@ -95,6 +105,7 @@ def _tiers(found: Mapping[str, Any]) -> str:
                 "-" if calls["value"] is None else value(Signal.TOOL_CALL_SUCCESS, calls["value"]),
                 str(calls["samples"]),
                 _short(one),
+                observed_words(one.get("observed")),
             )
     out = StringIO()
     Console(file=out, width=160 if not sys.stdout.isatty() else None).print(table)

@@ -9,7 +9,8 @@ from sqlalchemy import update
 
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.recording.records import DeploymentRecord, OverrideRecord, SettingsRecord
+from exacto_plugin.explain.wording import observed_words
+from exacto_plugin.recording.records import DeploymentRecord, ObservedRecord, OverrideRecord, SettingsRecord
 from exacto_plugin.store.schema import table_of
 from exacto_plugin.store.writing import insert_all
 from tests.recording.test_recorder import NAMES, asked, attempt, kinds
@@ -110,6 +111,20 @@ def test_overrides_and_settings_are_told(story: Story) -> None:
     assert (later["tier"], later["override"]) == ("deranked", None)
     assert kinds_told == {"transition", "override", "settings"}
     assert tier["override"]["reason"] == "vendor fixed it"
+
+
+def test_what_was_observed_stands_beside_the_tier(story: Story) -> None:
+    """The last hour that was written down, for as long as it says something, whichever version wrote it."""
+    numbers = {"token_burn": 0.42, "burn_answers": 300, "queue_s": 1.25, "queue_answers": 40, "from_later": 1}
+    insert_all(story.connection, [ObservedRecord(story.now - 7200, "g", "d", "w", numbers)])
+    told, later = (
+        {one["deployment"]: one["observed"] for one in answers.tiers(story.connection, at)[0]["deployments"]}
+        for at in (story.now, story.now + 3700)
+    )
+    story.connection.rollback()
+    assert told["d"]["token_burn"] == {"value": 0.42, "samples": 300, "flagged": True}
+    assert observed_words(told["d"]) == "tokens +42%!, queue 1.2 s"
+    assert observed_words(told["a"]) == observed_words(later["d"]) == "-"
 
 
 def test_a_request_is_found_by_either_id(story: Story) -> None:
