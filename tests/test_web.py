@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -13,8 +14,12 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.core.blame import Attribution
 from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
+from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.recording.records import TransitionRecord
 from exacto_plugin.settings import Settings
+from exacto_plugin.store.place import memory
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view
 from tests.test_telemetry import NOW, _router
@@ -141,6 +146,47 @@ async def test_no_role_is_no_administrator() -> None:
     """A key without a role is refused."""
     with pytest.raises(HTTPException):
         await require_admin(UserAPIKeyAuth(user_role=None))
+
+
+def test_why_is_answered_without_a_store(client: TestClient) -> None:
+    """What is in force needs none; what is past does, and says so."""
+    found = client.get("/exacto/api/why", params={"deployment": "c"}).json()
+    (answer,) = found["answers"]
+    assert (answer["tier"], answer["past"], answer["model_group"]) == ("deranked", False, GROUP)
+    assert answer["references"]["tool_call_success"]["peers"] == 3
+    assert answer["way_back"] == [{"kind": "threshold", "signal": "tool_call_success", "above": 0.98}]
+    assert found["store"]["state"] == "off"
+    assert client.get("/exacto/api/why", params={"deployment": "nobody"}).json()["answers"] == []
+    for path in ("why?deployment=c&at=1", "audit", "decisions/x", "report"):
+        answer = client.get(f"/exacto/api/{path}")
+        assert answer.status_code == 503
+        assert "set store.url" in answer.json()["detail"]
+
+
+def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
+    """The word is told, and beside it what is measured."""
+    word = Override(GROUP, "c", Word.GOOD, "vendor fixed it", "5a17", NOW, NOW + 60)
+    runtime.engine.overrides.take([word], NOW)
+    (answer,) = client.get("/exacto/api/why", params={"deployment": "c"}).json()["answers"]
+    assert (answer["tier"], answer["override"]["measured_tier"]) == ("verified_good", "deranked")
+    told = why_sentence(answer, UTC)
+    assert "because an operator said good" in told
+    assert "worse than the threshold" in told
+
+
+def test_what_is_recorded_is_told(client: TestClient, runtime: Runtime) -> None:
+    """The audit and single requests come from the store; filters are checked."""
+    runtime.keep_in(memory())
+    runtime.store.write(TransitionRecord(NOW, GROUP, "c", "verified_good", "deranked", [], "s"))
+    assert runtime.store.flush()
+    (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "c"}).json()["entries"]
+    assert (entry["kind"], entry["previous"]) == ("transition", "verified_good")
+    assert client.get("/exacto/api/audit", params={"kinds": ["gossip"]}).status_code == 422
+    missing = client.get("/exacto/api/decisions/x")
+    assert missing.status_code == 404
+    assert "store.decision_share" in missing.json()["detail"]
+    assert client.get("/exacto/api/report").json()["model_groups"] == []
+    runtime.store.close()
 
 
 def test_every_route_is_guarded(runtime: Runtime) -> None:

@@ -119,16 +119,17 @@ class PickCounts:
         Args:
             at: when, UTC seconds.
             model_group: what was asked for.
-            everyone: deployments that could have served.
+            everyone: deployments that could have served; naming one twice changes nothing.
             preferred: those that tiers left.
             probed: the deployment that was probed instead; empty for none.
             applied: whether that held, or was only observed.
         """
         kind = _Kind(_hour(at), model_group, everyone, preferred, probed, applied)
         with self._lock:
-            if kind not in self._kinds and len(self._kinds) >= _KINDS:
+            times = self._kinds.get(kind, 0)
+            if not times and len(self._kinds) >= _KINDS:
                 self._add_up()
-            self._kinds[kind] = self._kinds.get(kind, 0) + 1
+            self._kinds[kind] = times + 1
 
     def stayed(self, at: float, model_group: str) -> None:
         """Count one request that went where its conversation is."""

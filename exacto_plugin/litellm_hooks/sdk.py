@@ -99,6 +99,7 @@ class Exacto:
             self.detach(router)
         self._runtime.closed = True
         self._runtime.own_loop.stop()
+        self._runtime.recorder.close()
         self._runtime.store.close()
         if Exacto._active is not self:
             return

@@ -7,11 +7,14 @@ anything about tiers or requests.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import json
+import math
 import platform
 import secrets
 import time
+import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +92,7 @@ class Recorder:
             keep: takes a record from whatever thread, at once, without ever failing.
         """
         self._keep = keep
+        atexit.register(_close, weakref.ref(self))
 
     def follow(self, engine: Engine) -> None:
         """An engine is about to be recomputed: let it note what is worth a record."""
@@ -120,8 +124,9 @@ class Recorder:
             self.picks.stayed(now, ask.model_group)
             return
         key_of = {candidate.id: candidate.key for candidate in ask.candidates}
-        everyone = tuple(dict.fromkeys(key_of.values()))
-        preferred = tuple(dict.fromkeys(key_of[one] for one in decision.preferred or decision.pool))
+        everyone = tuple(key_of.values())
+        left = decision.preferred or decision.pool
+        preferred = everyone if len(left) == len(everyone) else tuple([key_of[one] for one in left])
         probed = key_of[decision.pool[0]] if decision.explored else ""
         self.picks.picked(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
 
@@ -240,18 +245,28 @@ class Recorder:
 
     # --- now and then ------------------------------------------------------------------------------------------------
 
+    def close(self) -> None:
+        """Hand over all there is, requests that are not over too: nothing comes later."""
+        self._runtime.faults.guarded("record", lambda: self.flush(math.inf), None)
+
     async def flushed(self) -> None:
         """A turn of the upkeep: hand over what is due."""
         self._runtime.faults.guarded("record", self.flush, None)
 
-    def flush(self) -> None:
-        """Hand over the requests that are over, and the counts."""
+    def flush(self, later_s: float = 0.0) -> None:
+        """Hand over the requests that are over, or would be ``later_s`` from now, and the counts."""
         if not self._on:
             return
         now = self._runtime.clock()
-        self.decisions.settle(now)
+        self.decisions.settle(now + later_s)
         for row in self.picks.take(now):
             self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, asdict(row.numbers)))
+
+
+def _close(reference: weakref.ref[Recorder]) -> None:
+    recorder = reference()
+    if recorder is not None:
+        recorder.close()
 
 
 def _current_span() -> tuple[str, str]:

@@ -83,6 +83,11 @@ def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
     assert not counts._rows
 
 
+def test_a_name_that_comes_twice_counts_once() -> None:
+    """Two of LiteLLM's deployments may share a history, and its weight is that of both."""
+    assert shares(("a", "a", "b"), {"a": 3.0}) == {"a": 0.75, "b": 0.25}
+
+
 def test_weights_of_nothing_are_even() -> None:
     """Where nobody has a weight, everybody is as likely."""
     assert shares(("a", "b"), {"a": 0.0, "b": 0.0}) == {"a": 0.5, "b": 0.5}

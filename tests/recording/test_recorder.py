@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 
 from exacto_plugin.core.ledger import CHECKPOINT_S
 from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
@@ -266,6 +267,29 @@ async def test_picks_are_counted_by_what_tiers_change() -> None:
     assert rows[WHOLE_GROUP].changed == pytest.approx(5 + 0.75)
     assert (rows["d"].probes, rows["a"].instead) == (1, 1)
     assert (rows["a"].answers, rows["a"].bad, rows["a"].cost) == (1, 1, 0.25)
+
+
+async def test_the_end_of_a_process_loses_nothing() -> None:
+    """Requests that have just ended, and the counts of the last seconds, are handed over."""
+    world = World({"store": {"decision_share": 1.0}})
+    recorder = world.runtime.recorder
+    recorder.decided(*asked("a"))
+    recorder.close()
+    assert len(world.kept.of(DecisionRecord)) == 1
+    assert world.kept.of(HourRecord)
+
+
+def test_the_span_of_a_request_is_kept() -> None:
+    """Where a trace goes on, its ids stand with the request; without one they are empty."""
+    world = World({"store": {"decision_share": 1.0}})
+    recorder = world.runtime.recorder
+    context = trace.SpanContext(0xABC, 0xDEF, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        recorder.decided(*asked("a"))
+    recorder.decided(*asked("a"))
+    recorder.close()
+    records = world.kept.of(DecisionRecord)
+    assert [(int(one.trace_id or "0", 16), int(one.span_id or "0", 16)) for one in records] == [(0xABC, 0xDEF), (0, 0)]
 
 
 async def test_two_recomputes_are_written_one_after_the_other() -> None:
