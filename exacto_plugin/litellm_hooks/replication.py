@@ -85,9 +85,10 @@ class Replication:
             while goes_on():
                 await asyncio.sleep(self.pause_s)
                 await self.turn()
-        finally:
+        except asyncio.CancelledError:
             if goes_on():  # else another loop does it now
                 await self.aclose()
+            raise
 
     @fail_open("sharing")
     async def turn(self) -> None:
@@ -210,14 +211,11 @@ class Replication:
     async def judge(self, common: Engine, now: float) -> bool:
         """Recompute the common engine for the deployments that are served now."""
         runtime = self._runtime
-        started = time.perf_counter()
         await runtime.take_new_settings()
         rule = runtime.settings.rule()
         if rule != self._rule:
             self._rule = common.rule = rule
-        done = await runtime.rosters.recompute(common)
-        runtime.recomputed(time.perf_counter() - started)
-        return done
+        return await runtime.recompute_timed(lambda: runtime.rosters.recompute(common))
 
     async def judge_alone(self, now: float) -> None:
         """Recompute from what this process saw, going on from what was published last."""

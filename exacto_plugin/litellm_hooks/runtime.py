@@ -36,7 +36,7 @@ from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider
 
@@ -282,26 +282,27 @@ class Runtime:
     async def _recompute_forever(self) -> None:
         await self.replication.serve(lambda: self._task is asyncio.current_task())
 
-    async def recompute_timed(self) -> None:
-        """One recompute whose failure is counted, and its duration; never raises."""
+    async def recompute_timed(self, recompute: Callable[[], Awaitable[bool]] | None = None) -> bool:
+        """One recompute, by default of what this process saw; its failure and duration are counted; never raises."""
         started = time.perf_counter()
         error: Exception | None = None
+        done = False
         try:
-            await self.recompute()
+            done = await (recompute or self.recompute)()
         except Exception as caught:  # the timer must outlive whatever one recompute meets
             error = caught
             self.faults.report("recompute", caught)
-        self.recomputed(time.perf_counter() - started, error)
-
-    def recomputed(self, took_s: float, error: Exception | None = None) -> None:
-        """Count a recompute."""
+        took_s = time.perf_counter() - started
         self.faults.guarded("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
+        return done
 
-    async def recompute(self) -> None:
+    async def recompute(self) -> bool:
         """One recompute from what this process saw, in slices, so that the event loop is never held for long."""
         await self.take_new_settings()
-        if await self.rosters.recompute(self.engine):
+        done = await self.rosters.recompute(self.engine)
+        if done:
             self.announce(self.engine)
+        return done
 
     def announce(self, engine: Engine) -> None:
         """Tell people what the last recompute of an engine changed."""

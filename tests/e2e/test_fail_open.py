@@ -76,7 +76,7 @@ EXPECTED = {
     "Runtime.knows_group": Fault("order"),
     "Runtime.prepare_router": Fault("router"),
     "Runtime.record": Fault("score"),
-    "Runtime.recompute": Fault("recompute"),
+    "ServedRosters.recompute": Fault("recompute"),
     "Scoring.answered": Fault("score"),
     "Scoring.failed": Fault("score"),
     "Telemetry._tiers": Fault("telemetry"),

@@ -60,13 +60,13 @@ class Counting(Runtime):
         self.again = asyncio.Event()
         self.failing = False
 
-    async def recompute(self) -> None:
+    async def recompute(self) -> bool:
         """Recompute, or fail."""
         self.times += 1
         self.again.set()
         if self.failing:
             raise RuntimeError("this recompute failed")
-        await super().recompute()
+        return await super().recompute()
 
     async def until(self, times: int) -> None:
         """Wait for as many recomputes."""
