@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain, replay
+from exacto_plugin.recording.engine_version import ENGINE_VERSION
 from exacto_plugin.web.views import reason_view
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Difference:
     at: float
     model_group: str
     what: str
-    """``deployment NAME``, ``transition NAME``, ``reference SIGNAL``, or ``inputs`` when those cannot be read."""
+    """``deployment NAME``, ``transition NAME``, ``reference SIGNAL``, or ``inputs`` when those are damaged."""
     recorded: Any
     follows: Any
     engine_version: str
@@ -61,6 +62,8 @@ class Verification:
     transitions: int = 0
     references: int = 0
     differences: list[Difference] = field(default_factory=list)
+    unreadable: int = 0
+    """Recomputes that another version wrote down in a way that this one cannot read."""
     without_inputs: int = 0
     """Transitions whose inputs are not on record (any more), so that they cannot be verified."""
 
@@ -84,7 +87,10 @@ class Verifier:
         try:
             group = self._replayed(kept)
         except InputsError as error:
-            self._differs(kept, "inputs", str(error), None)
+            if kept.engine_version == ENGINE_VERSION:
+                self._differs(kept, "inputs", str(error), None)
+            else:
+                found.unreadable += 1
             return
         for record in recompute.deployments:
             found.deployments += 1

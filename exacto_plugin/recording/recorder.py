@@ -11,22 +11,20 @@ import atexit
 import hashlib
 import json
 import math
-import platform
 import secrets
 import time
 import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from opentelemetry import trace
 
-from exacto_plugin import __version__
 from exacto_plugin.core.judge_inputs import encode, preset_as_plain
 from exacto_plugin.core.ledger import Ledger, Occasion
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.pick_counts import PickCounts
 from exacto_plugin.recording.decision_log import DecisionLog
+from exacto_plugin.recording.engine_version import ENGINE_VERSION
 from exacto_plugin.recording.records import (
     DeploymentRecord,
     HourRecord,
@@ -48,9 +46,6 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.recording.records import Record
-
-ENGINE_VERSION = f"{__version__}, numpy {np.__version__}, {platform.machine()}"
-"""What must be the same for verdicts to follow bit for bit again."""
 
 _BREATH_S = 0.002
 """Between two model groups that are written down, so that the thread that does it leaves the processor to requests."""

@@ -84,6 +84,8 @@ def _verified(found: Verification) -> str:
     ]
     if found.without_inputs:
         lines.append(f"{found.without_inputs} transitions have no inputs on record (any more).")
+    if found.unreadable:
+        lines.append(f"{found.unreadable} recomputes were written by versions whose numbers this one does not know.")
     lines += [
         f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
         f" (written by {one.engine_version})"

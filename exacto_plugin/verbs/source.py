@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import quote
 
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain import answers, queries
@@ -48,7 +49,7 @@ class Source(Protocol):
         """``entries``: newest first; see ``queries.audit``."""
 
     def tiers(self, model_group: str | None) -> Plain:
-        """``model_groups``: as the API gives them."""
+        """``model_groups``: as the API gives them, and how the ``store`` does."""
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """``model_groups``: see ``explain.report``."""
@@ -66,7 +67,7 @@ class ProxySource:
 
     def request(self, name: str) -> Plain:
         """As the proxy's store has it."""
-        return ask_proxy(self._url, f"decisions/{name}")
+        return ask_proxy(self._url, f"decisions/{quote(name, safe='')}")
 
     def audit(self, **filters: Any) -> Plain:
         """As the proxy's store has it."""
@@ -76,7 +77,7 @@ class ProxySource:
         """Those in force."""
         found = ask_proxy(self._url, "models")
         groups = [one for one in found["model_groups"] if model_group in (None, one["model_group"])]
-        return {**found, "model_groups": groups}
+        return {**found, "model_groups": groups, "store": ask_proxy(self._url, "status").get("store")}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """As the proxy's store has it."""

@@ -14,6 +14,8 @@ from exacto_plugin.cli import main
 from exacto_plugin.recording.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.schema import table_of
 from exacto_plugin.store.writing import insert_all
+from exacto_plugin.verbs import source
+from tests.explain.test_sentences import view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +138,20 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     assert "g: 180 requests" in told
     assert "expected bad calls" in told
     assert "no request was counted" in said(capsys, story, "report", "--since", "2001-01-01", "--until", "2001-01-02")
+
+
+def test_a_store_that_is_ill_is_told_with_the_tiers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with the records, and what helps, stands under the table and under the sentence."""
+    ill = {"state": "degraded", "message": "no room to write to /x.sqlite", "remedy": "free some on its disk"}
+    answers = {
+        "models": {"model_groups": []},
+        "status": {"store": ill},
+        "why": {"answers": [view("verified_good")], "store": ill},
+    }
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    for arguments in (["tiers"], ["why", "novita"]):
+        assert main([*arguments, "--url", "http://proxy"]) == 0
+        told = capsys.readouterr().out
+        assert "The store is degraded: no room to write to /x.sqlite; free some on its disk." in told

@@ -134,6 +134,7 @@ async def test_a_record_that_was_tampered_with_is_found() -> None:
     assert changed(ReferenceRecord, peers=99) == ["reference"]
     assert changed(InputsRecord, inputs=b"\x01nothing") == ["inputs"]
     assert changed(RuleRecord, digest="another")[0] == "inputs"
+    assert changed(InputsRecord, inputs=b"\x02of tomorrow", engine_version="of tomorrow") == []
 
 
 async def test_references_are_written_when_they_change() -> None:
