@@ -91,13 +91,13 @@ def decide(
         if len(classes) > 1:
             return _preferred(ask, classes, snapshot, draw)
     sort = ask.policy.sort
+    group = snapshot.groups.get(ask.model_group)
     if sort is Sort.AUTO and not ask.tools:
-        return _untouched(ask, "no_tools")
+        return _untouched(ask, group, "no_tools")
     if sort is Sort.NONE:
-        return _untouched(ask, "no_sort")
+        return _untouched(ask, group, "no_sort")
     if sort in (Sort.AUTO, Sort.EXACTO):
         return _by_tier(ask, snapshot, draw, may_probe, passed)
-    group = snapshot.groups.get(ask.model_group)
     return _by_sort(ask, group, draw)
 
 
@@ -117,8 +117,9 @@ def _preferred(
     return replace(serving, ranking=tuple(ranking), applied=True, reason=reason)
 
 
-def _untouched(ask: Ask, reason: str) -> Decision:
-    ranking = tuple(Ranked(c.id, c.key, 0, Tier.INSUFFICIENT_DATA) for c in ask.candidates)
+def _untouched(ask: Ask, group: GroupSnapshot | None, reason: str) -> Decision:
+    """Nobody comes before anybody; the tiers are told all the same."""
+    ranking = tuple(Ranked(c.id, c.key, 0, _tier(group, c.key)) for c in ask.candidates)
     return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
 
 
@@ -126,14 +127,16 @@ def _verdict(group: GroupSnapshot | None, key: str) -> Verdict | None:
     return group.verdicts.get(key) if group is not None else None
 
 
+def _tier(group: GroupSnapshot | None, key: str) -> Tier:
+    verdict = _verdict(group, key)
+    return Tier.INSUFFICIENT_DATA if verdict is None else verdict.tier
+
+
 def _rank_by(ask: Ask, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]) -> list[Ranked]:
     """Dense ranks by ``key_of``, ascending; candidates keep their order inside a rank."""
     keys = {c.id: key_of(c) for c in ask.candidates}
     rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
-    ranked = [
-        Ranked(c.id, c.key, rank_of[keys[c.id]], v.tier if (v := _verdict(group, c.key)) else Tier.INSUFFICIENT_DATA)
-        for c in ask.candidates
-    ]
+    ranked = [Ranked(c.id, c.key, rank_of[keys[c.id]], _tier(group, c.key)) for c in ask.candidates]
     ranked.sort(key=lambda r: r.rank)
     return ranked
 
@@ -235,7 +238,7 @@ def _by_tier(
 ) -> Decision:
     """Operator levels, tiers inside a level; only a deranked deployment falls behind later levels."""
     if ask.mode is Mode.OFF:
-        return _untouched(ask, "mode_off")
+        return _untouched(ask, snapshot.groups.get(ask.model_group), "mode_off")
     group = snapshot.groups.get(ask.model_group)
     places = _places(ask, group, draw)
 
@@ -292,8 +295,7 @@ def _sort_key(
         return (-math.log(1.0 - draw()) * candidate.price**2,)
 
     def tier(candidate: Candidate) -> tuple[float, ...]:
-        verdict = _verdict(group, candidate.key)
-        return (float(TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA]),)
+        return (float(TIER_RANK[_tier(group, candidate.key)]),)
 
     keys = {
         Sort.ORDER: listed,

@@ -66,9 +66,10 @@ def test_operator_levels_stand_except_for_deranked() -> None:
     ],
 )
 def test_left_alone(question: Ask, reason: str) -> None:
-    """Where tiers are not to be applied, everybody stays in the pool."""
+    """Where tiers are not to be applied, everybody stays in the pool; whose tier is which is told all the same."""
     decision = decide(question, TIERS, no_draw)
     assert (decision.pool, decision.applied, decision.reason) == (("1", "3"), False, reason)
+    assert [ranked.tier for ranked in decision.ranking] == [Tier.VERIFIED_GOOD, Tier.DERANKED]
 
 
 def test_observe_says_what_would_have_been() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.model import Candidate, Sample
+from exacto_plugin.core.model import Candidate, Sample, Tier
 from exacto_plugin.core.overrides import Override, Word
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import ObservedRecord, OverrideRecord, SettingsRecord
@@ -69,3 +69,32 @@ def test_what_a_process_puts_on_record(lasting_place: Place) -> None:
         assert hour.numbers == {"throughput_answers": 1}
         (word,) = find(connection, OverrideRecord)
         assert (word.at, word.word, word.reason) == (now[0], "good", "trusted")
+
+
+def test_a_restart_finds_the_words(lasting_place: Place) -> None:
+    """A process that ends takes nothing along: the next one has every word as it was, and those taken back stay so."""
+
+    def begin(at: float) -> Runtime:
+        runtime = Runtime(Settings(), lambda: at)
+        router = _router("g")
+        runtime.follow(lambda: router)
+        runtime.keep_in(lasting_place)
+        return runtime
+
+    before = begin(NOW)
+    for word, deployment in ((Word.DERANKED, "a"), (Word.GOOD, "b"), (Word.DERANKED, "c")):
+        assert asyncio.run(before.overriding.say(word, deployment, 3600.0, "because", "me")).kept
+    before.store.close()
+    after = begin(NOW + 60)
+    asyncio.run(after.overriding.poll())
+    asyncio.run(after.overriding.say(Word.RESET, "b", 0.0, "", "me"))
+    assert {word.deployment: word for word in after.engine.overrides.in_force} == {
+        word.deployment: word for word in before.engine.overrides.in_force if word.deployment != "b"
+    }
+    verdicts = after.engine.snapshot.groups["g"].verdicts
+    assert {name: verdict.tier for name, verdict in verdicts.items()} == {"a": Tier.DERANKED, "c": Tier.DERANKED}
+    after.store.close()
+    last = begin(NOW + 3700)
+    asyncio.run(last.overriding.poll())
+    assert last.engine.overrides.in_force == ()
+    last.store.close()
