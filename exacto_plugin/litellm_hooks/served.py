@@ -50,6 +50,8 @@ class ServedRosters:
         served: set[tuple[str, str]] = set()
         with runtime.engine.lock:
             flawed = runtime.flaws.deployments()  # those that answer for the first time meanwhile are not gone
+            # An engine for everybody's samples hears later of what this process has heard of.
+            groups = dict.fromkeys([*groups, *runtime.engine.groups()])
         for group in groups:
             router, deployments = runtime.serving(group)
             candidates = [candidate_of(deployment, group) for deployment in deployments]

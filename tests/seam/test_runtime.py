@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
-from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.core.blame import Attribution
+from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample
+from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.identity import candidate_of
@@ -485,3 +487,20 @@ async def test_changes_of_tier_are_told_once(caplog: pytest.LogCaptureFixture) -
         "g: a is now verified_good (was insufficient_data)",
         "g: b is now verified_good (was insufficient_data)",
     ]
+
+
+async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> None:
+    """What was heard of here lately is told to it as a peer, and keeps its provider and the flaws that were seen."""
+    runtime = Runtime(settings(), clock=lambda: NOW)
+    live = router("g")
+    runtime.add_router(live)
+    record(runtime, "a")
+    runtime.note_flaws(Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a"))
+    common = SharedEngine(runtime.settings.rule(), timer=lambda: NOW)
+    assert await runtime.rosters.recompute(common)
+    assert runtime.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
+    assert runtime.providers == {"a": "provider-a", "b": "provider-b"}
+    assert set(common.measured.groups["g"].verdicts) == {"a", "b"}
+    live.set_model_list([])
+    assert await runtime.rosters.recompute(common)
+    assert runtime.flaws.of("g", "a") == {}
