@@ -7,6 +7,7 @@ text of a conversation.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -28,13 +29,14 @@ class Place(NamedTuple):
 
 
 class Conversations:
-    """An LRU of conversations by hash. Belongs to one thread (an event loop); constant time throughout."""
+    """An LRU of conversations by hash; constant time throughout. May be used from any thread."""
 
-    __slots__ = ("_capacity", "_places")
+    __slots__ = ("_capacity", "_lock", "_places")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -60,24 +62,27 @@ class Conversations:
 
         Sending alone does not prolong its time at the same place; only success does.
         """
-        place = self._places.get(conversation)
-        if place is None or place.deployment != deployment:
-            self._put(conversation, Place(deployment, now, probed))
+        with self._lock:
+            place = self._places.get(conversation)
+            if place is None or place.deployment != deployment:
+                self._put(conversation, Place(deployment, now, probed))
 
     def renew(self, conversation: bytes, deployment: str, now: float) -> None:
         """A request was answered: the conversation goes on where it is, unless it has moved on meanwhile."""
-        place = self._places.get(conversation)
-        if place is None:
-            self._put(conversation, Place(deployment, now, False))
-        elif place.deployment == deployment:
-            self._put(conversation, place._replace(used_at=max(now, place.used_at)))
+        with self._lock:
+            place = self._places.get(conversation)
+            if place is None:
+                self._put(conversation, Place(deployment, now, False))
+            elif place.deployment == deployment:
+                self._put(conversation, place._replace(used_at=max(now, place.used_at)))
 
     def leave(self, conversation: bytes, deployment: str) -> None:
         """A deployment failed a conversation: it is free to begin elsewhere, unless it has moved on meanwhile."""
-        place = self._places.get(conversation)
-        if place is not None and place.deployment == deployment:
-            # Still recalled: what only that deployment can read does not become readable elsewhere.
-            self._places[conversation] = place._replace(used_at=float("-inf"))
+        with self._lock:
+            place = self._places.get(conversation)
+            if place is not None and place.deployment == deployment:
+                # Still recalled: what only that deployment can read does not become readable elsewhere.
+                self._places[conversation] = place._replace(used_at=float("-inf"))
 
     def _put(self, conversation: bytes, place: Place) -> None:
         self._places[conversation] = place

@@ -236,7 +236,10 @@ class ExactoCallback(CustomLogger):
         """Record a failed attempt; called once per attempt, but not for failures inside a stream."""
         if is_health_check(request_data):
             return
-        attempt = attempt_of(_details(request_data) or request_data, request_data.get("model_info") or {})
+        details = _details(request_data)
+        attempt = attempt_of(details or request_data, request_data.get("model_info") or {})
+        if attempt.direct and details and "api_call_start_time" not in details:
+            return  # refused by LiteLLM before anybody was asked
         self.scoring.failed(attempt, exception)
         if not attempt.rescue:
             self.routing.failover.failed(exception)

@@ -138,3 +138,26 @@ def test_a_client_that_leaves_does_no_harm(proxy: Proxy, providers: SimulatedPro
     assert rescued(ask(proxy, "left")) == "left-1"
     eventually(lambda: judged(proxy, "left", "left-1"), (2, 2))
     assert judged(proxy, "left", "left-2") == (1, 0)
+
+
+def test_budgets_count_both_answers(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """Two answers exceed a key's budget that one of them does not; LiteLLM keeps what was spent in memory."""
+    for name in ("budget-1", "budget-2"):
+        providers.control.behave(name, prompt_tokens=TOKENS - 100, completion_tokens=100)
+    keys = ("sk-budget-rescued", "sk-budget-alone")
+    proxy.set_keys({key: {"models": ["budget"], "max_budget": 1.5 * TOKENS * 1e-6} for key in keys})
+    providers.control.behave("budget-1", next=[Act.INVALID_JSON, Act.VALID])
+    for key in keys:
+        ask(proxy, "budget", key=key, max_tokens=100)
+    assert asked(providers, ("budget-1", "budget-2")) == {"budget-1": 2, "budget-2": 1}
+    providers.control.behave("budget-1", prompt_tokens=1, completion_tokens=1)
+
+    def again(key: str) -> bool:
+        try:
+            ask(proxy, "budget", key=key, max_tokens=100)
+        except openai.APIStatusError:
+            return False
+        return True
+
+    eventually(lambda: again("sk-budget-rescued"), False)
+    assert again("sk-budget-alone")
