@@ -244,6 +244,12 @@ class StoreSettings(_Block):
     """Share of ordinary requests that are put on record; rescued, failed over, probing and refused ones always are. One
     in a hundred shows what requests look like, at about 1.5 kB each."""
 
+    outcomes: Name | None = None
+    """Directory that every sample is written to as JSON lines, for ``exacto replay``: verdict, blame, sizes and times,
+    no text. None by default: it is the operator's choice."""
+    outcomes_mb: Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, le=100_000.0)] = 100.0
+    """Megabytes of one such file; ten are kept of each process. 100: some 500,000 samples."""
+
     def days(self, kind: Kind) -> float:
         """Days that a kind of records is kept."""
         return max(self.retention.get(kind, self.retention_days), LEAST_DAYS.get(kind, 0.0))

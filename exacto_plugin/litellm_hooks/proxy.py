@@ -52,6 +52,7 @@ def proxy_callback() -> ExactoCallback:
 
         callback.runtime.follow(lambda: server.llm_router)
         callback.runtime.keep_in(_place(settings, server))
+        callback.runtime.log_outcomes()
         how = attach(server.app, callback.runtime, lambda: server.llm_router)
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None

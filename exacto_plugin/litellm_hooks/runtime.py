@@ -31,6 +31,7 @@ from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.recording.recorder import Recorder
 from exacto_plugin.store.board import StoreBoard
+from exacto_plugin.store.outcomes import OutcomeLog, outcome_log
 from exacto_plugin.store.pruning import Pruning
 from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
@@ -115,6 +116,7 @@ class Runtime:
         self.recorder = Recorder(self)
         self.upkeep.steps.append(self.recorder.flushed)
         self.store = Store(None)
+        self.outcomes: OutcomeLog | None = None
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
@@ -131,6 +133,10 @@ class Runtime:
         self.recorder.begin(self.store.write)
         self.overriding.hang(StoreBoard(self.store, self.clock))
         self.settings_upkeep.begin()
+
+    def log_outcomes(self) -> None:
+        """Write every sample down from now on, where the settings say so."""
+        self.outcomes = outcome_log(self.settings.store, lambda error: self.faults.report("store", error))
 
     # --- routers ---------------------------------------------------------------------------------------------------
 
@@ -235,6 +241,8 @@ class Runtime:
         with self.engine.lock:  # answers of synchronous calls come in threads
             self.token_use.note(sample)
             self.observed.note(sample)
+            if self.outcomes is not None:
+                self.outcomes.sample(sample)
             self.engine.record(sample)
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:

@@ -59,6 +59,7 @@ class Exacto:
         url = runtime.settings.store.url
         if url is not None:  # a library writes no files unasked
             runtime.keep_in(place_of_url(url.get_secret_value()))
+        runtime.log_outcomes()
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
         runtime.missing_seams = install_seams(self._callback)

@@ -61,6 +61,8 @@ class ServedRosters:
             tell = functools.partial(self._declared, group, router, peers)
             said = runtime.faults.guarded("declared", tell, Declared())
             weights[group] = said.weights
+            if runtime.outcomes is not None:
+                runtime.outcomes.roster(group, {one.key: one.price for one in candidates}, now)
             direct = runtime.direct.of(group)
             providers.update((key, runtime.providers.get(key, "")) for key in direct)
             served.update((group, key) for key in direct)

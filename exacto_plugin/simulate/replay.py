@@ -20,10 +20,9 @@ that had been in force would also have collected other evidence.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
@@ -37,6 +36,7 @@ from exacto_plugin.core.policy import Policy
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings_faults import explain
 from exacto_plugin.simulate.world import PRICE_POWER
+from exacto_plugin.store.outcomes import roster_line, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -109,25 +109,18 @@ def _entry(line: str, where: str) -> Roster | Sample:
 
 
 class LogWriter:
-    """Writes a log; what a simulation or a proxy tells it."""
+    """Writes a log; what a simulation tells it."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def roster(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
         """Say who serves a model group as of a time."""
-        entry = {"type": "roster", "model_group": model_group, "at": at, "deployments": dict(prices)}
-        self._out.write(json.dumps(entry) + "\n")
+        self._out.write(f"{roster_line(model_group, prices, at)}\n")
 
     def sample(self, sample: Sample) -> None:
         """Write one sample; fields at their defaults are left out."""
-        said = {name: value for name, value in asdict(sample).items() if value != _DEFAULTS.get(name)}
-        self._out.write(json.dumps({"type": "sample", **said}) + "\n")
-
-
-_DEFAULTS = {
-    entry.name: entry.default for entry in fields(Sample) if entry.name not in ("model_group", "deployment", "at")
-}
+        self._out.write(f"{sample_line(sample)}\n")
 
 
 @dataclass
