@@ -156,7 +156,10 @@ class Exchange(Protocol):
         ...
 
     async def claim(self, claim: Claim) -> Lease | None:
-        """Get or renew the lease; None while somebody else holds it or may come first."""
+        """Get or renew the lease; None while somebody else holds it or may come first.
+
+        A claim whose answer did not arrive is made again, with the same token, and gets the same answer.
+        """
         ...
 
     async def pull(self, position: int) -> Pulled:

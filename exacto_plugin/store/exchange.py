@@ -135,8 +135,10 @@ class StoreExchange:
     def _claim(self, step: _Step, claim: Claim) -> Lease | None:
         now, head = step.now, step.head()
         token, beat, leader = int(head.get("token", 0)), int(head.get("beat", 0)), head.get("leader", "")
-        mine = leader == claim.worker
-        lost = claim.token > token or (claim.token == token > 0 and mine and beat < claim.beat)
+        ours = leader == claim.worker and token > 0
+        mine = ours and token == claim.token
+        again = ours and not mine and int(head.get("asked", -1)) == claim.token
+        lost = not again and (claim.token > token or (mine and beat < claim.beat))
         if step.leader(head) not in ("", claim.worker) and not lost:
             return None
         if token == 0 and not claim.prepared:
@@ -144,14 +146,17 @@ class StoreExchange:
             step.set(vacant=vacant)
             if now - vacant < self._grace_s:
                 return None
-        if lost:
+        if again:
+            lost = bool(int(head.get("lost", 0)))
+        elif lost:
             token = claim.token + 1
-        elif not (mine and claim.token == token and token > 0):
+        elif not mine:
             token += 1
-        if not mine:
+        if leader != claim.worker:
             self._forget_old(step)
         beat = max(beat, claim.beat) + 1
         step.set(token=token, beat=beat, leader=claim.worker, until=now + self._lease_s)
+        step.set(asked=claim.token, lost=int(lost))
         return Lease(token, beat, lost=lost)
 
     def _forget_old(self, step: _Step) -> None:

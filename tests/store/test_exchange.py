@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import delete
 
 from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import Outcome, Snapshot, Tier
@@ -124,6 +125,22 @@ async def test_one_leads_at_a_time(exchanges: Ways) -> None:
     assert second is not None
     assert second.token > first.token
     assert await one.claim(Claim("one", renewed.token, renewed.beat, prepared=True)) is None
+
+
+async def test_a_claim_whose_answer_was_lost_gets_it_again(exchanges: Ways) -> None:
+    """Whether the place had forgotten everything is said until it was heard; and so is a new token."""
+    exchange = exchanges()
+    first = await lead(exchange)
+    assert await exchange.claim(Claim("w")) == first._replace(beat=first.beat + 1)
+    await exchanges.stores[0].work(lambda connection: connection.execute(delete(schema.head)))
+    claim = Claim("w", first.token, first.beat, prepared=True)
+    unheard = await exchange.claim(claim)
+    heard = await exchange.claim(claim)
+    assert unheard is not None
+    assert unheard.lost
+    assert heard == unheard._replace(beat=unheard.beat + 1)
+    renewed = await exchange.claim(Claim("w", heard.token, heard.beat, prepared=True))
+    assert renewed == heard._replace(beat=heard.beat + 1, lost=False)
 
 
 async def test_only_one_of_many_gets_the_lease(exchanges: Ways) -> None:
