@@ -199,9 +199,11 @@ class Replica:
 
     def _is_my_turn(self, publication: str, now: float) -> bool:
         """Whether to fetch a publication yet: many workers do so one after the other, each time in another order."""
+        spread_s = min(_FETCH_S * self.workers, _FETCH_SHARE * self.pace.recompute_s)
+        if spread_s <= self.pace.push_s:  # pushes are spread that far themselves
+            return True
         if publication != self._seen:
             place = zlib.crc32(f"{self.worker} {publication}".encode()) / 2**32
-            spread_s = min(_FETCH_S * self.workers, _FETCH_SHARE * self.pace.recompute_s)
             self._seen, self._fetch_at = publication, now + place * spread_s
         return now >= self._fetch_at or self._is_overdue(now)
 
