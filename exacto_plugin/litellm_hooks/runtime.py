@@ -240,10 +240,10 @@ class Runtime:
         self.providers[candidate.key] = candidate.provider
         with self.engine.lock:  # answers of synchronous calls come in threads
             self.token_use.note(sample)
-            self.observed.note(sample)
             if self.outcomes is not None:
                 self.outcomes.sample(sample)
             self.engine.record(sample)
+            self.observed.note(sample)  # last: nothing follows from it
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
         """Count what is wrong with one answer, whether or not it counts for tiers."""
