@@ -12,7 +12,7 @@ from exacto_plugin.core.model import Outcome
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from tests.redis_server import RedisServer
-from tests.seam.test_runtime import record, router
+from tests.seam.runtimes import record, router
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
