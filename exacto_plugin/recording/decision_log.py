@@ -29,7 +29,7 @@ _SETTLED_S = 2.0
 """After the last that was heard of a request that has ended: its verdicts come a moment after its last byte."""
 
 _UNHEARD_S = 90.0
-"""After the last failed attempt of a request that nobody saw end: LiteLLM waits no longer between two attempts."""
+"""After what seems to be the last of a request that nobody saw end: LiteLLM waits no longer between two attempts."""
 
 _LONGEST_S = 3600.0
 """A request of which nothing was heard for so long is written as it is."""
@@ -115,9 +115,9 @@ def _is_over(one: _Followed, now: float) -> bool:
         return True
     if state.rescuing is not None and state.rescuing.answered_by is None:
         return False
-    # Requests of programs: nobody tells when they end.
+    # Requests of programs, and the parts of LiteLLM's comma-separated form: nobody tells when they end.
     failed = all(attempt.ended for attempt in state.attempts)
-    return not state.http and (one.answered or (failed and quiet_s > _UNHEARD_S))
+    return (one.answered and not state.http) or ((one.answered or failed) and quiet_s > _UNHEARD_S)
 
 
 def kind_of(state: RequestState) -> Kind:

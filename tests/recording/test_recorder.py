@@ -223,6 +223,19 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     assert [record.kind for record in kinds(states, share=0.6)][-1] == Kind.SAMPLED
 
 
+def test_a_part_of_a_request_is_over_when_nothing_follows() -> None:
+    """LiteLLM's comma-separated form asks several models inside one HTTP request, whose end is told once."""
+    written: list[DecisionRecord] = []
+    log = DecisionLog(lambda: 1.0, written.append)
+    part = asked("a")[0]
+    part.http, part.attempts = True, [attempt("a")]
+    log.hear(part, START, answered=True)
+    log.settle(START + 10)
+    assert written == []
+    log.settle(START + 100)
+    assert [record.id for record in written] == [part.decision_id]
+
+
 def test_candidates_and_the_pool_are_kept() -> None:
     """Of each candidate: provider, tier, rank and whether it was in the pool."""
     state, _, _ = asked("a", "b", call_id="litellm-1", span=("t" * 32, "s" * 16))
