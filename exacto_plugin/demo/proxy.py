@@ -50,7 +50,7 @@ class DemoProxy:
         own = {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_TELEMETRY": "False",
-            "XDG_STATE_HOME": str(config.parent),
+            "XDG_STATE_HOME": str(config.parent / "state"),
         }
         self._environment = {**own, **environment}
         self._options = list(options)

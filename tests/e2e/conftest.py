@@ -63,7 +63,7 @@ def verify_record(directory: Path) -> None:
     Raises:
         AssertionError: something does not follow.
     """
-    for file in directory.glob("exacto_plugin/*.sqlite"):
+    for file in directory.glob("state/exacto_plugin/*.sqlite"):
         try:
             with reading(place_of_url(f"sqlite:///{file}")) as connection:
                 found = queries.verify(connection)
