@@ -6,6 +6,7 @@ Must not open anything.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -62,6 +63,21 @@ class Plain(TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
+class Packed(TypeDecorator[Any]):
+    """Plain data as compressed JSON, where there is much of it: names repeat, and it is a third as large."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes:
+        """To JSON."""
+        return zlib.compress(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
+        """From JSON."""
+        return None if value is None else orjson.loads(zlib.decompress(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """How a kind of record is kept."""
@@ -85,10 +101,14 @@ _ROW = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by itself only where they are called INTEGER."""
 
 
+_PACKED = {"candidates", "attempts"}
+"""Of decisions: most of what is kept."""
+
+
 def _kept(record: type[Any], kind: Kind, name: str, *indices: tuple[str, ...], key: tuple[str, ...] = ()) -> Kept:
     columns: list[Column[Any]] = [] if key else [Column("row", _ROW, primary_key=True, autoincrement=True)]
     for entry in fields(record):
-        form = _TYPES.get(str(entry.type), Plain)
+        form = Packed if entry.name in _PACKED else _TYPES.get(str(entry.type), Plain)
         columns.append(Column(entry.name, form, primary_key=entry.name in key, nullable="None" in str(entry.type)))
     table = Table(name, metadata, *columns)
     for index in indices:
