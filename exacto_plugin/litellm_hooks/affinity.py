@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.model import Home, Mode
+from exacto_plugin.core.model import Home, Mode, Tier
 from exacto_plugin.core.staying import is_usable
 from exacto_plugin.litellm_hooks.bound_state import bond_of
 from exacto_plugin.litellm_hooks.conversation import conversation_of
@@ -127,9 +127,15 @@ class ConversationAffinity:
         runtime.conversations.settle(attempt.conversation, attempt.candidate.id, runtime.clock(), probed=attempt.probe)
         self._tell(attempt.conversation)
 
-    def answered(self, attempt: Attempt) -> None:
-        """The attempt succeeded: its conversation goes on there."""
-        if attempt.conversation:
+    def answered(self, attempt: Attempt, *, bad: bool = False) -> None:
+        """The attempt was answered: its conversation goes on there.
+
+        Unless the answer's tool call was bad and its deployment is not verified: that one has failed it too. Measured
+        (benchmarks/affinity_seeds.py): staying there costs a tenth more bad calls while a model is being learned.
+        """
+        if bad and attempt.tier is not Tier.VERIFIED_GOOD:
+            self.failed(attempt)
+        elif attempt.conversation:
             self._runtime.conversations.renew(attempt.conversation, attempt.candidate.id, self._runtime.clock())
             self._tell(attempt.conversation)
 

@@ -91,10 +91,11 @@ class Scoring:
             complexity=complexity(tools) if tools else 0,
         )
         self._record(sample, attempt)
-        self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt), None)
+        bad = sample.lost or sample.outcome in BAD
+        self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt, bad=bad), None)
         attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
         attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost
-        self._runtime.faults.guarded("record", lambda: self._put_on_record(kwargs, attempt, sample), None)
+        self._runtime.faults.guarded("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
         if tools:
             state = kwargs.get(LOG_KEY)
             self._runtime.faults.guarded("choices", lambda: note_choices(self._runtime, state, sample.caller), None)
@@ -200,9 +201,8 @@ class Scoring:
             self._runtime.called_directly(sample)
         self._runtime.record(sample, attempt.candidate)
 
-    def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample) -> None:
+    def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, *, bad: bool) -> None:
         state = kwargs.get(LOG_KEY)
-        bad = sample.lost or sample.outcome in BAD
         known = state if isinstance(state, RequestState) else None
         self._runtime.recorder.answered(known, attempt, tools=sample.tools_offered, bad=bad)
 

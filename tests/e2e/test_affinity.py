@@ -191,6 +191,19 @@ def test_a_failing_deployment_is_left_for_good(proxy: Proxy, providers: Simulate
     assert talk.turns(4) == {new}
 
 
+def test_a_bad_call_of_one_not_verified_sets_free(proxy: Proxy, providers: SimulatedProviders) -> None:
+    """The conversation may begin anew, wherever that is; without the bad call it would stay."""
+    moved = set()
+    for _ in range(8):
+        talk = Talk(proxy, providers)
+        (old,) = talk.turns(2)
+        providers.control.behave(old, propensity=1.0, error_rate=1.0)
+        talk.turn()
+        providers.control.behave(old, propensity=0.0, error_rate=0.0)
+        moved |= talk.turns(3) - {old}
+    assert moved
+
+
 def test_a_cooling_deployment_is_left_for_good(proxy: Proxy, providers: SimulatedProviders) -> None:
     """While it cools down the turn goes elsewhere without asking it, and the conversation stays there afterwards."""
     talk = Talk(proxy, providers)
