@@ -91,7 +91,8 @@ def run_demo(*, keep: bool = False, port: int = 0) -> int:
         settings = root / "exacto.yaml"
         _write_settings(settings, "observe")
         (root / "config.yaml").write_text(yaml.safe_dump(_config(providers, list(behaviours))), encoding="utf-8")
-        environment = {**os.environ, "LITELLM_MASTER_KEY": KEY, "EXACTO_CONFIG": str(settings)}
+        own = {"LITELLM_MASTER_KEY": KEY, "EXACTO_CONFIG": str(settings), "XDG_STATE_HOME": str(root / "state")}
+        environment = {**os.environ, **own}
         _CONSOLE.print(f"Starting a LiteLLM proxy with {len(vendors)} simulated providers of {GROUP} ...")
         with DemoProxy(root / "config.yaml", environment, port) as proxy:
             return _show(proxy, settings, len(vendors), keep)

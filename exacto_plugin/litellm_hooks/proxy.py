@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ def proxy_callback() -> ExactoCallback:
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
+        missing += _leave_with(server, callback.runtime)
         missing += seams.install_names(CallerNames(callback.faults, lambda: server).take)
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
         sys.stderr.write(f"{_start_line(callback.runtime, missing, how)}\n")
@@ -71,6 +72,25 @@ def _start_line(runtime: Runtime, missing: list[str], how: str) -> str:
         f"store {runtime.store.health.place}, "
         f"{'without ' + ', '.join(missing) if missing else 'all seams known'}"
     )
+
+
+def _leave_with(server: ModuleType, runtime: Runtime) -> list[str]:
+    """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
+
+    Returns:
+        What this LiteLLM lacks for that.
+    """
+    shutdown = getattr(server, "proxy_shutdown_event", None)
+    if shutdown is None:
+        return ["proxy_shutdown_event"]
+
+    @wraps(shutdown)
+    async def left(*args: Any, **kwargs: Any) -> None:
+        await runtime.leave()
+        await shutdown(*args, **kwargs)
+
+    server.proxy_shutdown_event = left  # type: ignore[attr-defined] # LiteLLM looks it up when it shuts down
+    return []
 
 
 def _place(settings: Settings, server: ModuleType) -> Place:

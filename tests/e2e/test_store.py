@@ -110,6 +110,22 @@ def test_a_killed_proxy_goes_on_where_it_was(tmp_path: Path, providers: Simulate
     assert (f"{GROUP}-{BAD}", "deranked") in kept
 
 
+def test_a_stopped_proxy_loses_nothing(tmp_path: Path, providers: SimulatedProviders) -> None:
+    """What was answered a moment before SIGTERM counts after the next start."""
+    settings = config(fleet(providers, GROUP), tiers={**QUICK, "recompute_interval_s": 1.0})
+    good = names(GROUP, *GOOD)
+    with Proxy(settings, tmp_path) as first:
+        bring_about(first, providers, [GROUP])
+        before = {name: judged(first, GROUP, name)[0] for name in good}
+        for _ in range(20):
+            for name in good:
+                ask(first, name)
+        first.stop()
+    with Proxy(settings, tmp_path) as second:
+        for name in good:
+            eventually(lambda name=name: judged(second, GROUP, name)[0] >= before[name] + 20, True)  # type: ignore[misc]
+
+
 # --- what can be wrong with a file -----------------------------------------------------------------------------------
 
 
