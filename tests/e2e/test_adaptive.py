@@ -25,7 +25,13 @@ PATIENCE_S = 180.0
 QUICK_ADAPTIVE: dict[str, Any] = {
     "recompute_interval_s": 0.3,
     # The rule as it is, but for pauses that make sense for days of traffic, and calls taken as independent.
-    "adaptive": {"phi_start": 1.0, "burst_pause_s": 0.5, "burst_pause_max_s": 1.0, "probe_calls_per_hour": 1e6},
+    "adaptive": {
+        "phi_start": 1.0,
+        "burst_pause_s": 0.5,
+        "burst_pause_max_s": 1.0,
+        "probe_calls_per_hour": 2e4,
+        "fresh_calls": 60,
+    },
 }
 
 

@@ -17,6 +17,7 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from tests.e2e.asking import MESSAGES, TOOLS
+from tests.sdk.words import say_good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,9 +197,10 @@ async def test_a_bad_answer_does_not_stay_in_the_cache(
 async def test_the_conversation_stays_where_it_was(
     providers: SimulatedProviders, installed: Any, stream: bool, others: Act
 ) -> None:
-    """Whatever rescue asks and finds elsewhere, the next turn begins at the conversation's own deployment."""
-    installed(max_attempts=2, streams=True)
+    """Whatever rescue asks and finds elsewhere, the next turn begins at the conversation's own, verified deployment."""
+    callback = installed(max_attempts=2, streams=True)
     router = _router(providers, ordered=False)
+    say_good(callback.runtime, "kimi", NAMES)
     first: list[str] = []
     for turn in range(4):
         answer: Any = await router.acompletion(

@@ -15,6 +15,7 @@ from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.observed import eventually
+from tests.sdk.words import say_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,8 +156,9 @@ def test_requests_are_counted_once(
 
 @BOTH
 def test_the_conversation_stays(providers: SimulatedProviders, attached: Any, stream: bool) -> None:
-    """Whatever rescue finds elsewhere, the next turn begins where the conversation was."""
-    _, router = attached(ordered=False, max_attempts=2)
+    """Whatever rescue finds elsewhere, the next turn begins where the conversation was, at a verified deployment."""
+    exacto, router = attached(ordered=False, max_attempts=2)
+    say_good(exacto._runtime, "kimi", NAMES)
     first = []
     for _ in range(3):
         _arguments(router, stream=stream, extra_body={"session_id": "s"})

@@ -1,0 +1,19 @@
+"""An operator's word in a program under test: brings a tier about at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exacto_plugin.core.overrides import Override, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+
+def say_good(runtime: Runtime, model_group: str, deployments: Iterable[str]) -> None:
+    """From now on these deployments are verified good."""
+    now = runtime.clock()
+    words = [Override(model_group, name, Word.GOOD, "for a test", "", now, now + 3600) for name in deployments]
+    runtime.engine.overrides.take(words, now)
