@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _START_S = 20.0
+_HIGHEST_OF_A_CLUSTER = 55_535
+"""Nodes of a cluster talk to each other on the port 10,000 above."""
 
 
 class RedisServer:
@@ -32,9 +34,7 @@ class RedisServer:
 
     def __init__(self, directory: Path, *, cluster: bool = False) -> None:
         self._cluster = cluster
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port(_HIGHEST_OF_A_CLUSTER if cluster else 65_535)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,6 +90,15 @@ class RedisServer:
         if self._process is not None:
             self.resume()
         self.kill()
+
+
+def _free_port(highest: int) -> int:
+    while True:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        if port <= highest:
+            return port
 
 
 def _bundled() -> str:

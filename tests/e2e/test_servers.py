@@ -52,11 +52,10 @@ def _config(providers: SimulatedProviders, *, callback: bool = True) -> dict[str
     }
 
 
-def _post(proxy: Proxy, path: str, model: str | None = None) -> httpx.Response:
-    """One tool request on a connection of its own, so that any worker may get it."""
-    headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
-    body = {**({"model": model} if model else {}), "messages": MESSAGES, "tools": TOOLS}
-    return httpx.post(f"{proxy.base_url}{path}", headers=headers, json=body, timeout=60, trust_env=False)
+def _client(proxy: Proxy) -> httpx.Client:
+    """A connection of its own, so that any worker may get it."""
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    return httpx.Client(base_url=proxy.base_url, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -72,11 +71,13 @@ def test_every_worker_does_the_whole_job(providers: SimulatedProviders, tmp_path
         seen = set()
 
         def workers() -> int:
-            seen.add(_enforced(_post(proxy, f"{way.root}/v1/chat/completions", "kimi:exacto")))
-            return len(seen - {""})
+            seen.add(_worker_that_enforces(proxy, way.root))
+            return len(seen)
 
         eventually(workers, way.workers)
-        _enforced(_post(proxy, f"{way.root}/openai/deployments/kimi:exacto/chat/completions"))
+        with _client(proxy) as client:
+            path = f"{way.root}/openai/deployments/kimi:exacto/chat/completions"
+            _enforced(client.post(path, json={"messages": MESSAGES, "tools": TOOLS}))
         chunks = ask(proxy.client(), "kimi:exacto", stream=True)
         assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "tool_calls"
         assert providers.control.requests("beta") == 0
@@ -86,11 +87,18 @@ def test_every_worker_does_the_whole_job(providers: SimulatedProviders, tmp_path
         assert api(proxy, "status", key="sk-nobody", root=way.root).status_code in (400, 401)
 
 
-def _enforced(answer: httpx.Response) -> str:
-    """The worker that gave this answer, which must come from the curated list; empty before its first recompute."""
+def _enforced(answer: httpx.Response) -> None:
+    """The answer must come from the curated list."""
     assert (answer.status_code, answer.headers.get("x-exacto-deployment")) == (200, "alpha"), answer.text
     assert answer.json()["model"] == "kimi:exacto"
-    return str(answer.headers["x-exacto-snapshot"].partition("-")[2])
+
+
+def _worker_that_enforces(proxy: Proxy, root: str) -> str:
+    """The worker that answered; it is asked for its name on the same connection, which no other worker has."""
+    with _client(proxy) as client:
+        body = {"model": "kimi:exacto", "messages": MESSAGES, "tools": TOOLS}
+        _enforced(client.post(f"{root}/v1/chat/completions", json=body))
+        return str(client.get(f"{root}/exacto/api/status").json()["sharing"]["worker"])
 
 
 def _samples(proxy: Proxy, root: str) -> int:
