@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Attempt:
     model_group: str
     tier: Tier | None = None
     """None when no tier was looked up (pinned deployment, plain SDK call)."""
+    _: KW_ONLY
     routed: bool = True
     """False when the caller named the deployment, so that the router did not choose."""
     direct: bool = False

@@ -287,7 +287,7 @@ class Routing:
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
         probe = bool(decision and decision.explored)
-        attempt = Attempt(known, group, tier, routed, probe, rescue=state.asking_again)
+        attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.asking_again)
         if kwargs.get("fallback_depth"):
             asked, same = str(metadata.get("model_group")), hop_of(kwargs).same_group
             attempt.answers_as = hop_name(state, asked, kwargs.get(HOP_KEY), same_group=same)

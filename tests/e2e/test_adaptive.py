@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.client import ask
 from tests.e2e.model_table import ModelTable
-from tests.e2e.observed import eventually, verdict
+from tests.e2e.observed import api, eventually, verdict
 from tests.e2e.proxy import CALLBACK, deployment
 from tests.e2e.tiers import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
 
@@ -24,13 +24,15 @@ PATIENCE_S = 180.0
 
 QUICK_ADAPTIVE: dict[str, Any] = {
     "recompute_interval_s": 0.3,
-    # The rule as it is, but for pauses that make sense for days of traffic, and calls taken as independent.
+    # The rule as it is, but for pauses and numbers of calls that make sense for days of traffic, and independent calls.
     "adaptive": {
         "phi_start": 1.0,
         "burst_pause_s": 0.5,
         "burst_pause_max_s": 1.0,
         "probe_calls_per_hour": 2e4,
         "fresh_calls": 60,
+        "peer_calls": 20,
+        "prior_worked": 200.0,
     },
 }
 
@@ -115,6 +117,18 @@ def test_a_fleet_of_two(proxy: Proxy, providers: SimulatedProviders) -> None:
     providers.control.behave("e", error_rate=0.25)
     until(proxy, "duo", d=VERIFIED, e=DERANKED)
     assert share(providers, proxy, "duo", "e") <= 0.5
+
+
+def test_probes_are_on_record(proxy: Proxy) -> None:
+    """Each request that chance sent to a deployment in order to measure it is kept, and says so."""
+    traffic(proxy, "duo", 60)
+
+    def probes() -> list[dict[str, Any]]:
+        return [one for one in api(proxy, "audit?kinds=decision").json()["entries"] if one["reason"] == "probe"]
+
+    eventually(lambda: len(probes()) > 5, True)
+    assert {one["occasion"] for one in probes()} == {"exploration"}
+    assert {attempt["probe"] for one in probes() for attempt in one["attempts"]} == {True}
 
 
 def test_the_rest_must_be_able_to_carry_the_traffic(proxy: Proxy, providers: SimulatedProviders) -> None:
