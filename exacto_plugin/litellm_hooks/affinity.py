@@ -12,6 +12,7 @@ from exacto_plugin.core.model import Home, Mode, Tier
 from exacto_plugin.core.staying import is_usable
 from exacto_plugin.litellm_hooks.bound_state import bond_of
 from exacto_plugin.litellm_hooks.conversation import conversation_of
+from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, bound_elsewhere
 from exacto_plugin.litellm_hooks.request_state import SYNC
 
@@ -29,6 +30,7 @@ class ConversationAffinity:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self.faults = runtime.faults
 
     def recognise(
         self, state: RequestState, group: str, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], messages: Any
@@ -44,6 +46,7 @@ class ConversationAffinity:
             state.conversation = conversation_of(kwargs, metadata, group, self._runtime.salt, messages)
         state.bond = bond_of(kwargs, messages)
 
+    @fail_open("affinity")
     async def look_up(self, state: RequestState) -> None:
         """Learn where another process left the request's conversation, if this one does not know it.
 
@@ -60,6 +63,7 @@ class ConversationAffinity:
             now = runtime.clock()
             runtime.conversations.settle(conversation.key, found.deployment, now, probed=found.probed)
 
+    @fail_open("affinity")
     async def keep_bond(self, state: RequestState, group: str, healthy: Sequence[Mapping[str, Any]]) -> None:
         """Refuse to move what only one deployment can read while that one is cooling down.
 

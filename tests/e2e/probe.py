@@ -35,14 +35,24 @@ STEPS = (
     "exacto_plugin.asgi:_answers_as",
     "exacto_plugin.asgi:is_json",
     "exacto_plugin.asgi:listed_names",
+    "exacto_plugin.asgi:take_header",
     "exacto_plugin.core.caller_choices:CallerChoices.called",
     "exacto_plugin.core.engine:Engine.decide",
     "exacto_plugin.core.engine:Engine.record",
     "exacto_plugin.core.evaluation:Evaluator.evaluate_all",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.answered",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.decided",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.home",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.keep_bond",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.look_up",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.picked",
+    "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.recognise",
     "exacto_plugin.litellm_hooks.caller_names:CallerNames._aliases",
     "exacto_plugin.litellm_hooks.failover:Failover.goes_on",
     "exacto_plugin.litellm_hooks.failover:Failover.enter",
     "exacto_plugin.litellm_hooks.identity:CandidateCache.get",
+    "exacto_plugin.litellm_hooks.overriding:Overriding.poll",
+    "exacto_plugin.litellm_hooks.replication:Replication._find",
     "exacto_plugin.litellm_hooks.rescue:Rescue._asked_again",
     "exacto_plugin.litellm_hooks.rescue:Rescue.judgement",
     "exacto_plugin.litellm_hooks.rescue_chat:ChatHolding.answer",
@@ -62,6 +72,12 @@ STEPS = (
     "exacto_plugin.litellm_hooks.scoring:Scoring.answered",
     "exacto_plugin.litellm_hooks.scoring:Scoring.failed",
     "exacto_plugin.litellm_hooks.served:ServedRosters.recompute",
+    "exacto_plugin.recording.recorder:Recorder.answered",
+    "exacto_plugin.recording.recorder:Recorder.decided",
+    "exacto_plugin.recording.recorder:Recorder.ended",
+    "exacto_plugin.recording.recorder:Recorder.flush",
+    "exacto_plugin.recording.recorder:Recorder.recomputed",
+    "exacto_plugin.recording.recorder:Recorder.rescued",
     "exacto_plugin.telemetry:Telemetry._tiers",
     "exacto_plugin.telemetry:Telemetry.attempt",
     "exacto_plugin.telemetry:Telemetry.decision",
@@ -145,15 +161,22 @@ def _break_step(name: str, failing: Failing) -> None:
     *parents, last = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    broken: Any = _broken(getattr(owner, last), name, failing)
-    setattr(owner, last, staticmethod(broken) if isinstance(vars(owner).get(last), staticmethod) else broken)
+    _break(owner, last, name, failing)
 
 
 def _break_hook(name: str, failing: Failing) -> None:
-    """Make the body of a hook fail, inside whatever guards it: the guard holds the body in its closure."""
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
 
-    guard = vars(ExactoCallback)[name.removeprefix("hook:")]
-    body = guard.__wrapped__
-    (cell,) = (cell for cell in guard.__closure__ if cell.cell_contents is body)
-    cell.cell_contents = _broken(body, name, failing)
+    _break(ExactoCallback, name.removeprefix("hook:"), name, failing)
+
+
+def _break(owner: Any, last: str, name: str, failing: Failing) -> None:
+    """Make a function fail; of one with a guard the body inside it, which the guard holds in its closure."""
+    value = vars(owner)[last]
+    body = getattr(value, "__wrapped__", None)
+    for cell in getattr(value, "__closure__", None) or ():
+        if body is not None and cell.cell_contents is body:
+            cell.cell_contents = _broken(body, name, failing)
+            return
+    broken: Any = _broken(getattr(owner, last), name, failing)
+    setattr(owner, last, staticmethod(broken) if isinstance(value, staticmethod) else broken)
