@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.errors import StoreError
-from exacto_plugin.explain import queries
-from exacto_plugin.store.place import place_of_url
-from exacto_plugin.store.reader import reading
 from tests.e2e.proxy import Proxy, Server
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 _RUNNING: list[Proxy] = []
 
@@ -57,21 +52,6 @@ def providers(provider_server: SimulatedProviders) -> SimulatedProviders:
     return provider_server
 
 
-def verify_record(directory: Path) -> None:
-    """Compute again, bit for bit, what a proxy put on record in the store beside its configuration.
-
-    Raises:
-        AssertionError: something does not follow.
-    """
-    for file in directory.glob("state/exacto_plugin/*.sqlite"):
-        try:
-            with reading(place_of_url(f"sqlite:///{file}")) as connection:
-                found = queries.verify(connection)
-        except StoreError:  # a test that took the store away, or ended the proxy before there was one
-            continue
-        assert found.differences == [], file
-
-
 @contextmanager
 def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
     """Starts proxies, all of which end with it."""
@@ -79,7 +59,6 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
 
         def start(config: Mapping[str, Any], **options: Any) -> Proxy:
             directory = tmp_path_factory.mktemp("proxy")
-            stack.callback(verify_record, directory)
             proxy = stack.enter_context(Proxy(config, directory, **options))
             _RUNNING.append(proxy)
             stack.callback(_RUNNING.remove, proxy)

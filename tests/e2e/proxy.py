@@ -17,6 +17,7 @@ import openai
 import yaml
 
 from exacto_plugin.demo.proxy import DemoProxy
+from tests.e2e.verified import verify_records
 from tests.e2e.zygote import ForkedProxy, understands
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Proxy:
         options: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._kept = (directory, config)
         self._keys_file = directory / "keys.json"
         self.config_file = file = directory / "config.yaml"
         file.write_text(yaml.safe_dump(_completed(config, authenticated=keys is not None), sort_keys=False))
@@ -191,6 +193,8 @@ class Proxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+        if kind is None:
+            verify_records(*self._kept)
 
 
 def _process(file: Path, server: Server, workers: int, own: Mapping[str, str], options: Sequence[str]) -> DemoProxy:
