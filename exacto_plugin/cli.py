@@ -69,10 +69,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status (2 for a configuration that cannot be used)."""
+    """Run one verb; returns the exit status (2 for a configuration that cannot be used, 130 when interrupted)."""
     options: Any = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except ExactoError as error:
         sys.stderr.write(f"exacto: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130

@@ -25,7 +25,7 @@ def find_settings(proxy_config: Mapping[str, object] | None, environment: Mappin
     """The settings of this process: the file that ``EXACTO_CONFIG`` names, else the proxy's block, else defaults.
 
     Args:
-        proxy_config: LiteLLM's parsed ``config.yaml``; None outside a proxy.
+        proxy_config: ``config.yaml`` as LiteLLM parsed it or as it was written; None outside a proxy.
         environment: ``os.environ``.
 
     Raises:
@@ -34,7 +34,7 @@ def find_settings(proxy_config: Mapping[str, object] | None, environment: Mappin
     named = environment.get(CONFIG_VARIABLE)
     if named:
         return settings_of_file(Path(named), environment)
-    return load_settings(_mapping((proxy_config or {}).get(BLOCK), BLOCK))
+    return settings_of_block((proxy_config or {}).get(BLOCK), environment)
 
 
 _SETTLED_S = 0.5

@@ -242,6 +242,8 @@ def test_settings_errors_are_the_packages_own() -> None:
 def test_the_proxys_block_is_found() -> None:
     """The block of the proxy's configuration is used; without one, or without a proxy, defaults hold."""
     assert find_settings({"exacto_settings": {"mode": "observe"}, "model_list": []}, {}).mode is Mode.OBSERVE
+    named = find_settings({"exacto_settings": {"mode": "os.environ/HOW"}}, {"HOW": "observe"})
+    assert named.mode is Mode.OBSERVE, "as LiteLLM itself reads its file"
     assert find_settings({"exacto_settings": None}, {}) == find_settings({}, {}) == find_settings(None, {})
 
 

@@ -67,6 +67,13 @@ class Conversations:
             if place is None or place.deployment != deployment:
                 self._put(conversation, Place(deployment, now, probed))
 
+    def hear(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
+        """Another process says where a conversation goes on; whom it has just left here it does not return to."""
+        with self._lock:
+            place = self._places.get(conversation)
+            if place is None or place.deployment != deployment or place.used_at > float("-inf"):
+                self._put(conversation, Place(deployment, now, probed))
+
     def renew(self, conversation: bytes, deployment: str, now: float) -> None:
         """A request was answered: the conversation goes on where it is, unless it has moved on meanwhile."""
         with self._lock:

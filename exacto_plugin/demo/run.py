@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -84,6 +85,8 @@ class Tally:
 
 def run_demo(*, keep: bool = False, port: int = 0) -> int:
     """Run the demonstration; returns the exit status."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the proxy has a session of its own, and would be left behind
+        signal.signal(ending, signal.default_int_handler)
     vendors = [vendor for vendor in table() if vendor.name not in _ENGINES]
     behaviours = {vendor.slug: vendor.behaviour(seed=1) for vendor in vendors}
     with tempfile.TemporaryDirectory(prefix="exacto-demo-") as directory, SimulatedProviders(behaviours) as providers:

@@ -56,12 +56,18 @@ class ConversationAffinity:
         shared = runtime.replication.conversations
         if shared is None or conversation is None or conversation.opening or state.attempts or SYNC.get():
             return
-        if not runtime.settings.affinity.enabled or runtime.conversations.recall(conversation.key):
+        if not runtime.settings.affinity.enabled or self._is_known(state, conversation.key):
             return
         found = await shared.find(conversation.key)
         if found is not None:
-            now = runtime.clock()
-            runtime.conversations.settle(conversation.key, found.deployment, now, probed=found.probed)
+            runtime.conversations.hear(conversation.key, found.deployment, runtime.clock(), probed=found.probed)
+
+    def _is_known(self, state: RequestState, key: bytes) -> bool:
+        """Whether the conversation goes on here; what only one deployment can read does wherever it was last."""
+        conversations, now = self._runtime.conversations, self._runtime.clock()
+        if state.bond is not None and conversations.recall(key):
+            return True
+        return conversations.find(key, now, self._runtime.settings.affinity.idle_s) is not None
 
     @fail_open("affinity")
     async def keep_bond(self, state: RequestState, group: str, healthy: Sequence[Mapping[str, Any]]) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from contextlib import asynccontextmanager
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings_source import find_settings, read_config
@@ -57,7 +58,7 @@ def proxy_callback() -> ExactoCallback:
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
-        missing += _leave_with(server, callback.runtime)
+        missing += leave_with(server, callback.runtime)
         missing += seams.install_names(CallerNames(callback.faults, lambda: server).take)
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
         sys.stderr.write(f"{_start_line(callback.runtime, missing, how)}\n")
@@ -72,25 +73,6 @@ def _start_line(runtime: Runtime, missing: list[str], how: str) -> str:
         f"store {runtime.store.health.place}, "
         f"{'without ' + ', '.join(missing) if missing else 'all seams known'}"
     )
-
-
-def _leave_with(server: ModuleType, runtime: Runtime) -> list[str]:
-    """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
-
-    Returns:
-        What this LiteLLM lacks for that.
-    """
-    shutdown = getattr(server, "proxy_shutdown_event", None)
-    if shutdown is None:
-        return ["proxy_shutdown_event"]
-
-    @wraps(shutdown)
-    async def left(*args: Any, **kwargs: Any) -> None:
-        await runtime.leave()
-        await shutdown(*args, **kwargs)
-
-    server.proxy_shutdown_event = left  # type: ignore[attr-defined] # LiteLLM looks it up when it shuts down
-    return []
 
 
 def _place(settings: Settings, server: ModuleType) -> Place:

@@ -220,6 +220,7 @@ class Replication:
     async def judge_alone(self, now: float) -> None:
         """Recompute from what this process saw, going on from what was published last."""
         engine = self._runtime.engine
+        engine.share_probes(ProbeShare())  # its snapshots' budgets come from its own traffic
         remembered, self._remembered = self._remembered, {}
         for model_group, deployments in remembered.items():
             engine.load({model_group: deployments})

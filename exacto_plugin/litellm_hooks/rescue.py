@@ -222,6 +222,8 @@ class Rescue:
                     break  # nobody is left to ask, or LiteLLM did not let us: a limit of the caller, say
                 rescuing.asked += 1
                 outcome = _outcome(task)
+                if outcome == "too_late" and not newest.failure:
+                    newest.failure = "timeout"
                 answered = outcome == "in_vain"
                 found.append(_Found(newest, task.result() if answered else None, newest.judged if answered else None))
                 judgements = [one.judgement for one in found]

@@ -18,7 +18,7 @@ from exacto_plugin.core.token_use import TokenUse
 from exacto_plugin.core.window import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
-from exacto_plugin.litellm_hooks.faults import Faults, fail_open
+from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.names import resolver
 from exacto_plugin.litellm_hooks.observing import ObservedNumbers
 from exacto_plugin.litellm_hooks.overriding import Overriding
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from exacto_plugin.store.place import Place
 
 logger = logging.getLogger("exacto_plugin")
-
-_LEAVE_S = 5.0
-"""Longest that the end of a process waits for us; supervisors kill after 10 seconds or more."""
 
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
@@ -108,6 +105,8 @@ class Runtime:
         """Where the timer runs outside of a proxy."""
         self.closed = False
         """Set at the end: events of calls that were under way may still come."""
+        self.leaving = False
+        """Set when the process begins to end: nothing is started any more, and what still comes is counted."""
         self._attached_only = False
         self.direct = DirectCalls(Retention().span_s)
         self.rosters = ServedRosters(self)
@@ -262,7 +261,7 @@ class Runtime:
 
     def ensure_ticking(self) -> None:
         """Start the recompute timer where it belongs; cheap when it runs already, and nothing once this is closed."""
-        if self.closed:
+        if self.closed or self.leaving:
             return
         if self._proxy_router is not None:
             self.ensure_started()
@@ -283,6 +282,8 @@ class Runtime:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            return
+        if self.leaving:
             return
         if self._task is not None and not self._task.done() and (self._loop is loop or _runs(self._loop)):
             return
@@ -334,14 +335,6 @@ class Runtime:
 
     def _take_new_settings(self) -> None:
         self.settings_upkeep.take()
-
-    @fail_open("shutdown")
-    async def leave(self) -> None:
-        """The process ends: tell others and put on record what is not there yet, as far as that is quickly done."""
-        async with asyncio.timeout(_LEAVE_S):
-            await self.aclose()
-            self.recorder.close()
-            await asyncio.to_thread(self.store.close)
 
     async def aclose(self) -> None:
         """Stop the timer, wherever it runs."""

@@ -153,7 +153,8 @@ class Scoring:
             return
         self._runtime.faults.guarded("affinity", lambda: self._affinity.failed(attempt), None)
         at = self._runtime.clock()
-        sample = Sample(attempt.model_group, attempt.candidate.key, at, ok=False, routed=attempt.routed)
+        group, key = attempt.model_group, attempt.candidate.key
+        sample = Sample(group, key, at, ok=False, routed=attempt.routed, probe=attempt.probe)
         self._record(sample, attempt)
 
     def failed_sync(self, details: Mapping[str, Any]) -> None:

@@ -102,6 +102,8 @@ class Exacto:
         self._runtime.own_loop.stop()
         self._runtime.recorder.close()
         self._runtime.store.close()
+        if self._runtime.outcomes is not None:
+            self._runtime.outcomes.close()
         if Exacto._active is not self:
             return
         Exacto._active = None

@@ -182,7 +182,7 @@ def _candidates(decision: Decision, state: RequestState) -> list[dict[str, Any]]
 
 
 def _attempt(attempt: Attempt, state: RequestState) -> dict[str, Any]:
-    if attempt.ended:
+    if attempt.failure or attempt.ended:
         status = attempt.failure or "failed"
     else:
         status = "answered" if attempt is state.answered_by else "replaced"

@@ -85,6 +85,19 @@ def test_what_was_left_is_still_recalled() -> None:
     assert known.recall(b"a") == "d1"
 
 
+def test_another_process_knows_better_but_where_it_was_left() -> None:
+    """What others say replaces what is old or elsewhere; a deployment that has just failed here is not gone back to."""
+    known = Conversations()
+    known.renew(b"a", "d1", NOW)
+    known.hear(b"a", "d1", NOW + 10_000)
+    assert known.find(b"a", NOW + 10_000, IDLE_S) == ("d1", NOW + 10_000, False)
+    known.leave(b"a", "d1")
+    known.hear(b"a", "d1", NOW + 10_001)
+    assert known.find(b"a", NOW + 10_001, IDLE_S) is None
+    known.hear(b"a", "d2", NOW + 10_002, probed=True)
+    assert known.find(b"a", NOW + 10_002, IDLE_S) == ("d2", NOW + 10_002, True)
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["settle", "renew", "leave"])), max_size=200))
 def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
     """Never more conversations than allowed; the longest unused go first."""

@@ -120,6 +120,9 @@ def test_nobody_waits_for_what_never_ends(providers: SimulatedProviders, attache
     _, router = attached(max_extra_seconds=0.3)
     _behave(providers, Act.INVALID_JSON, Act.HANG)
     assert not _fits(_arguments(router, stream=stream))
+    state = CURRENT.get()
+    assert state is not None
+    assert [one.failure for one in state.attempts] == ["", "timeout"], "no answer of it was ever there"
     _behave(providers, Act.INVALID_JSON, Act.VALID)
     assert _fits(_arguments(router, stream=stream))
 

@@ -9,6 +9,7 @@ import pytest
 from litellm.caching.redis_cache import RedisCache
 
 from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.purse import ProbeShare
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from tests.redis_server import RedisServer
@@ -153,6 +154,15 @@ async def test_a_redis_that_is_not_there_is_counted_and_changes_nothing(server: 
     assert set(process.runtime.faults.counts) == {"sharing"}
     assert process.runtime.replication.status()["lag_s"] is None
     await process.runtime.replication.aclose()
+    await process.runtime.aclose()
+
+
+async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServer) -> None:
+    """Its snapshots' budgets come from its own traffic, however many shared the last one."""
+    process = Process(settings(url="redis://127.0.0.1:1/0"), router("g"))
+    process.runtime.engine.share_probes(ProbeShare(-1, 10))
+    await process.runtime.replication.judge_alone(process.clock)
+    assert process.runtime.engine._purse.share == ProbeShare()
     await process.runtime.aclose()
 
 

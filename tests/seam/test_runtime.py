@@ -15,12 +15,14 @@ from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.leaving import leave
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from tests.seam.runtimes import NOW, record, router, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from exacto_plugin.core.model import Transition
 
@@ -81,6 +83,25 @@ async def test_closing_ends_a_timer_in_a_thread_too() -> None:
     assert "exacto-recompute" in own()
     await runtime.aclose()
     assert "exacto-recompute" not in own()
+
+
+def test_nothing_is_started_by_what_comes_after_the_end(tmp_path: Path) -> None:
+    """Late events start no timer any more; what waited for the log of outcomes is written."""
+    runtime = Runtime(Settings.model_validate({"store": {"outcomes": str(tmp_path)}}), clock=lambda: NOW)
+    runtime.log_outcomes()
+
+    async def end() -> None:
+        runtime.ensure_started()
+        record(runtime, "a")
+        await leave(runtime)
+        runtime.ensure_ticking()
+        runtime.ensure_started()
+        assert timers() == 0
+
+    asyncio.run(end())
+    assert runtime.faults.counts == {}
+    (file,) = tmp_path.glob("outcomes-*.jsonl")
+    assert '"a"' in file.read_text()
 
 
 def test_without_a_loop_nothing_starts() -> None:

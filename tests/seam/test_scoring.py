@@ -177,6 +177,13 @@ def test_failures(runtime: Recorder, error: Exception | None, samples: int) -> N
     assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)] * samples
 
 
+def test_a_failed_probe_is_one(runtime: Recorder) -> None:
+    """Else nothing would end a burst of probes at a deployment that only fails."""
+    Scoring(runtime).failed(attempt("a", probe=True), None)
+    Scoring(runtime).failed(attempt("b"), None)
+    assert [(sample.deployment, sample.probe) for sample in runtime.samples] == [("a", True), ("b", False)]
+
+
 def test_a_broken_stream_is_the_only_attempts(runtime: Recorder) -> None:
     """LiteLLM's one failure event of a request is about its only attempt."""
     Scoring(runtime).broke(event(attempt("a")), OSError())

@@ -1,0 +1,48 @@
+"""The end of a proxy: what is not on record yet goes there, and nothing of ours is started any more."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.litellm_hooks.faults import fail_open
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+_LEAVE_S = 5.0
+"""Longest that the end of a process waits for us; supervisors kill after 10 seconds or more."""
+
+
+@fail_open("shutdown")
+async def leave(runtime: Runtime) -> None:
+    """Tell others and put on record what is not there yet, as far as that is quickly done."""
+    runtime.leaving = True
+    async with asyncio.timeout(_LEAVE_S):
+        await runtime.aclose()
+        runtime.recorder.close()
+        await asyncio.to_thread(runtime.store.close)
+        if runtime.outcomes is not None:
+            await asyncio.to_thread(runtime.outcomes.close)
+
+
+def leave_with(server: ModuleType, runtime: Runtime) -> list[str]:
+    """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
+
+    Returns:
+        What this LiteLLM lacks for that.
+    """
+    shutdown = getattr(server, "proxy_shutdown_event", None)
+    if shutdown is None:
+        return ["proxy_shutdown_event"]
+
+    @wraps(shutdown)
+    async def left(*args: Any, **kwargs: Any) -> None:
+        await leave(runtime)
+        await shutdown(*args, **kwargs)
+
+    server.proxy_shutdown_event = left  # type: ignore[attr-defined] # LiteLLM looks it up when it shuts down
+    return []
