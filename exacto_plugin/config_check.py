@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.core.filters import conflict, matches, providers_of
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_faults import shown
 from exacto_plugin.settings_source import find_settings, read_config
+from exacto_plugin.tables import printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,12 +208,7 @@ def render(report: ConfigReport) -> str:
             price = "unknown" if deployment.price_per_million is None else f"{deployment.price_per_million:g}"
             curated = "tiers" if group.curated is None else "yes" if deployment.curated else "no"
             table.add_row(*head, deployment.id, deployment.provider, price, curated)
-    buffer = StringIO()
-    console = Console(file=buffer, width=120)
-    console.print(table)
-    for label, lines in (("problem", report.problems), ("hint", report.hints)):
-        for line in lines:
-            console.print(f"{label}: {line}", markup=False, highlight=False)
+    told = [f"problem: {line}" for line in report.problems] + [f"hint: {line}" for line in report.hints]
     if not report.problems:
-        console.print("No problems found.", highlight=False)
-    return buffer.getvalue().rstrip()
+        told.append("No problems found.")
+    return printed(table, *told, width=120)

@@ -33,7 +33,7 @@ KNOWN_TO_CORE = {
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 
-PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench", "verbs")
+PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench", "tables", "verbs")
 """What people start; nothing that serves requests knows of it."""
 
 BOUNDARIES = {
@@ -186,3 +186,14 @@ def test_everything_is_caught_in_few_places() -> None:
     """What catches all errors is named here, each with its reason, and nothing else does."""
     found = [f"{name.removeprefix('exacto_plugin.')}:{place}" for name in modules() for place in _places(tree(name))]
     assert sorted(found) == sorted(BOUNDARIES)
+
+
+def test_tables_are_printed_in_one_place() -> None:
+    """Data in cells and titles is never taken for markup, since nobody makes a console that would take it for that."""
+    makers = {
+        name
+        for name in modules()
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Console"
+    }
+    assert makers == {"exacto_plugin.tables", "exacto_plugin.demo.run"}  # the demo's data is its own

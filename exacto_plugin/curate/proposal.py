@@ -10,14 +10,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.core.filters import same_provider
+from exacto_plugin.tables import printed
 
 Deployment = Mapping[str, Any]
 
@@ -238,6 +237,4 @@ def _evidence(proposal: Proposal) -> str:
         propensity = "" if f.propensity is None else f"{f.propensity:.0%}"
         row = (f.deployment, f.provider, f.tier, success, f.calls, propensity, f.ignored_by, f.pinned_by, verdict)
         table.add_row(*map(str, row))
-    out = StringIO()
-    Console(file=out, width=118, color_system=None).print(table)
-    return out.getvalue().rstrip()
+    return printed(table, width=118)

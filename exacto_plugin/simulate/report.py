@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.simulate.metrics import mean_and_margin
+from exacto_plugin.tables import printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,14 +108,7 @@ def render(scenario: Scenario, course: Course, results: Sequence[Result]) -> str
         f"Bad calls of the default (a lottery by price among all): {percent(first.default_error)}; "
         f"of the oracle (among the good): {percent(first.oracle_error)}"
     )
-    return f"{title}\n{printed(table)}\n{bounds}"
-
-
-def printed(table: Table) -> str:
-    """A table as text."""
-    buffer = StringIO()
-    Console(file=buffer, width=WIDTH).print(table)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+    return f"{title}\n{printed(table, width=WIDTH)}\n{bounds}"
 
 
 def as_dict(scenario: Scenario, course: Course, results: Sequence[Result]) -> dict[str, Any]:
@@ -191,7 +183,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
         for name in sorted({*rates.picks[group], *(name for o in outcomes.values() for name in o.picks)}):
             picked = [rates.picks[group].get(name, 0.0), *(o.picks.get(name, 0.0) for o in outcomes.values())]
             table.add_row(f"picks: {name}", *(f"{count:.0f}" for count in picked))
-        parts.append(printed(table))
+        parts.append(printed(table, width=WIDTH))
         for name, outcome in outcomes.items():
             parts += [
                 f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.wording import moment, name_of, value
+from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import StoreSource, add_where, asked, place_of
 from exacto_plugin.verbs.why import time_of
 
@@ -106,9 +105,7 @@ def _table(found: Mapping[str, Any]) -> str:
             entry.get("deployment", ""),
             _what(entry),
         )
-    out = StringIO()
-    Console(file=out, width=None if sys.stdout.isatty() else 160).print(table)
-    return out.getvalue().rstrip()
+    return printed(table, width=None if sys.stdout.isatty() else 160)
 
 
 def _what(entry: Mapping[str, Any]) -> str:

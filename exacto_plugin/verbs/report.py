@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.explain.report import money
 from exacto_plugin.explain.wording import moment, percent
+from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import add_where, asked
 from exacto_plugin.verbs.why import time_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from rich.console import RenderableType
 
 _WEEK_S = 7 * 86_400.0
 
@@ -53,13 +54,12 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
     period = f"From {moment(since)} to {moment(until)}"
     if not found["model_groups"]:
         return f"{period} no request was counted."
-    out = StringIO()
-    console = Console(file=out, width=None if sys.stdout.isatty() else 150)
+    shown: list[RenderableType] = []
     for group in found["model_groups"]:
-        console.print(_table(group))
+        shown.append(_table(group))
         if group["unmeasured"]:
-            console.print(f"No answers yet of {', '.join(group['unmeasured'])}: taken for average.", highlight=False)
-    tables = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+            shown.append(f"No answers yet of {', '.join(group['unmeasured'])}: taken for average.")
+    tables = printed(*shown, width=None if sys.stdout.isatty() else 150)
     return f"{period}:\n{tables}\n{_METHOD}"
 
 

@@ -6,16 +6,15 @@ import argparse
 import json
 import sys
 import time
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
 from exacto_plugin.explain.wording import duration, moment_of, observed_words, value
+from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import add_where, asked
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ def _tiers(found: Mapping[str, Any]) -> str:
         "why",
         "observed",
     ):
-        table.add_column(name, justify="right" if name in ("for", "tool-call success", "calls") else "left")
+        numbers = name in ("for", "tool-call success", "calls")
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     now = time.time()
     for group in found["model_groups"]:
         for one in group["deployments"]:
@@ -107,9 +107,8 @@ def _tiers(found: Mapping[str, Any]) -> str:
                 _short(one),
                 observed_words(one.get("observed")),
             )
-    out = StringIO()
-    Console(file=out, width=160 if not sys.stdout.isatty() else None).print(table)
-    return "\n".join([out.getvalue().rstrip(), *_ill(found)])
+    text = printed(table, width=None if sys.stdout.isatty() else 160)
+    return "\n".join([text, *_ill(found)])
 
 
 def _short(one: Mapping[str, Any]) -> str:

@@ -100,7 +100,7 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
     insert_all(
         story.connection,
         [
-            OverrideRecord(story.now, "g", "d", "good", "vendor fixed it", "5a17", story.now + 60),
+            OverrideRecord(story.now, "g", "d", "good", "vendor [b]fixed[/b] it [/ticket-7]", "5a17", story.now + 60),
             SettingsRecord(story.now, "w", "change", "0a1b", {"mode": ["apply", "observe"]}),
         ],
     )
@@ -110,7 +110,7 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
         story.connection.execute(delete(table_of(kind)))
     story.connection.commit()
     assert "change, settings 0a1b: mode 'apply' → 'observe'" in told
-    assert "vendor fixed it (by 5a17)" in told
+    assert "vendor [b]fixed[/b] it [/ticket-7] (by 5a17)" in told
 
 
 def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -155,3 +155,25 @@ def test_a_store_that_is_ill_is_told_with_the_tiers(
         assert main([*arguments, "--url", "http://proxy"]) == 0
         told = capsys.readouterr().out
         assert "The store is degraded: no room to write to /x.sqlite; free some on its disk." in told
+
+
+def test_names_and_reasons_are_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of tiers cuts nothing where there is little room, and takes nothing for markup."""
+    name, reason = "moonshotai/kimi-k2-0905-" + 60 * "x", "[b]see[/b] [/ticket-7] " + 100 * "y"
+    one: dict[str, object] = {
+        "deployment": f"[eu]{name}",
+        "provider": "novita",
+        "tier": "verified_good",
+        "since": None,
+        "signals": {},
+        "reasons": [],
+        "override": {"reason": reason},
+    }
+    answers = {"models": {"model_groups": [{"model_group": name, "deployments": [one]}]}, "status": {}}
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    columns = ["".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)]
+    assert name in columns
+    assert f"[eu]{name}" in columns
+    assert f"override: {reason}".replace(" ", "") in "".join(columns).replace(" ", "")
