@@ -49,7 +49,8 @@ def why(
 
 def _standing(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
     word = queries.override_at(connection, record.model_group, record.deployment, at)
-    preset, inputs = kept_inputs(connection, record.model_group, at)
+    # All of the record's moment: what was put on record of the group since then is of others.
+    preset, inputs = kept_inputs(connection, record.model_group, record.at)
     return {
         "model_group": record.model_group,
         "deployment": record.deployment,
@@ -65,7 +66,7 @@ def _standing(connection: Connection, record: DeploymentRecord, at: float, *, pa
         "signals": dict(record.signals),
         "references": {
             signal: reference_view(one)
-            for signal, one in queries.references_at(connection, record.model_group, at).items()
+            for signal, one in queries.references_at(connection, record.model_group, record.at).items()
         },
         "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
         "way_back": way_back(preset, inputs, record.deployment, record.tier, record.reasons),
@@ -118,21 +119,27 @@ def _own_kind(kind: str, record: Any) -> Plain:
 
 
 def tiers(connection: Connection, at: float, model_group: str | None = None) -> list[Plain]:
-    """The model groups and their deployments' tiers at a time, as far as they were on record lately."""
+    """The model groups and their deployments' tiers at a time, as far as they were on record lately.
+
+    The numbers of a deployment are of its own ``at``, when it was last put on record, the references of the group's,
+    which is the newest of them.
+    """
     groups: dict[str, Plain] = {}
     for group, deployment in queries.deployments_in(connection, model_group):
         record = queries.standing_at(connection, group, deployment, at)
         if record is None or at - record.at > _STALE_S:
             continue
         if group not in groups:
-            references = queries.references_at(connection, group, at)
-            told = {signal: reference_view(one) for signal, one in references.items()}
-            groups[group] = {"model_group": group, "at": record.at, "references": told, "deployments": []}
+            groups[group] = {"model_group": group, "at": record.at, "references": {}, "deployments": []}
         word = queries.override_at(connection, group, deployment, at)
         seen = queries.observed_at(connection, group, deployment, at)
-        told = observed_view(Observed(**_numbers(seen.numbers)) if seen and at - seen.at <= _OBSERVED_S else Observed())
+        fresh = seen is not None and at - seen.at <= _OBSERVED_S
+        observed = observed_view(Observed(**_numbers(seen.numbers)) if seen and fresh else Observed())
         groups[group]["at"] = max(groups[group]["at"], record.at)
-        groups[group]["deployments"].append({**_tier(record, word), "observed": told})
+        groups[group]["deployments"].append({**_tier(record, word), "observed": observed})
+    for group, told in groups.items():
+        references = queries.references_at(connection, group, told["at"])
+        told["references"] = {signal: reference_view(one) for signal, one in references.items()}
     return list(groups.values())
 
 
@@ -145,6 +152,7 @@ def _tier(record: DeploymentRecord, word: Override | None) -> Plain:
     return {
         "deployment": record.deployment,
         "provider": record.provider,
+        "at": record.at,
         "tier": record.tier if word is None or word.tier is None else word.tier.value,
         "since": record.since if word is None else word.since,
         "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},

@@ -38,24 +38,28 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         begin += f" since {moment(since, zone)} ({duration(asked - since)})"
     override = view.get("override")
     parts = [f"{begin}{_overridden(override, zone) if override else ''}."]
+    measured = view.get("measured_at")
+    aged = measured is not None and abs(asked - measured) > _FRESH_S
+    old = past or aged
     told = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
     # The adaptive rule remembers the numbers that it deranked by; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
     parts += [
-        _remembered(reason, view["references"].get(reason["signal"]), past=past)
+        _remembered(reason, view["references"].get(reason["signal"]), past=old)
         if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
-        else _reason(reason, view["references"].get(reason["signal"] or ""), past=past)
+        else _reason(reason, view["references"].get(reason["signal"] or ""), past=old)
         for reason in told
     ]
-    parts += [one for condition in view.get("way_back", ()) if (one := _condition(condition, zone)) and not override]
-    measured = view.get("measured_at")
-    if measured is not None and told and abs(asked - measured) > _FRESH_S:
+    conditions = () if override else view.get("way_back", ())
+    parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
+    if measured is not None and aged and told:
         stale = " Nothing newer is on record." if view.get("stale") else ""
         parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
     return " ".join(part for part in parts if part)
 
 
 _FRESH_S = 1.0
+"""Numbers that are older than that are dated."""
 
 
 def _overridden(override: Mapping[str, Any], zone: tzinfo | None) -> str:
@@ -128,11 +132,11 @@ def _peers(signal: str, reference: Mapping[str, Any] | None) -> str:
     return f" (median {value(signal, reference['median'])}{spread}, {peers} peer{'' if peers == 1 else 's'})"
 
 
-def _condition(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
-    """What would have to come."""
+def _condition(condition: Mapping[str, Any], asked: float, measured: float | None, zone: tzinfo | None) -> str:
+    """What would have to come; ``measured`` dates what is not dated by itself, None being ``asked``."""
     kind, signal = condition["kind"], str(condition.get("signal"))
     if kind == "fresh_calls":
-        return _fresh_calls(condition, zone)
+        return _fresh_calls(condition, asked, asked if measured is None else measured, zone)
     if kind == "speed":
         return (
             f"It comes back with {condition['answers']} answers within an hour at a median above "
@@ -148,7 +152,7 @@ def _condition(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
     return ""
 
 
-def _fresh_calls(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _fresh_calls(condition: Mapping[str, Any], asked: float, dated: float, zone: tzinfo | None) -> str:
     at_most = condition["bad_at_most"]
     if at_most is None:
         return (
@@ -160,11 +164,14 @@ def _fresh_calls(condition: Mapping[str, Any], zone: tzinfo | None) -> str:
     text = f"{probes} bring it back after {condition['calls']} fresh calls with at most {limit}"
     text = text.replace("with at most none of them bad", "with none of them bad")
     if condition["so_far"]:
-        text += f"; so far {condition['so_far']:,.0f}, of which {condition['so_far_bad']:,.0f} bad"
+        counted_at = condition.get("so_far_at")
+        older = counted_at is not None and abs(counted_at - dated) > _FRESH_S
+        until = f"until {moment(counted_at, zone)}" if older and counted_at is not None else "so far"
+        text += f"; {until} {condition['so_far']:,.0f}, of which {condition['so_far_bad']:,.0f} bad"
     trial = condition.get("next_trial_at")
-    return (
-        f"{text}; the next trial begins at {moment(trial, zone)}." if trial and not condition["so_far"] else f"{text}."
-    )
+    if trial and trial > asked and not condition["so_far"]:
+        text += f"; the next trial begins at {moment(trial, zone)}"
+    return f"{text}."
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ def _fresh_calls(
         "bad_at_most": at_most if at_most >= 0 else None,
         "so_far": _of(inputs, "evidence.fresh_calls", deployment) if known else 0.0,
         "so_far_bad": _of(inputs, "evidence.fresh_bad", deployment) if known else 0.0,
+        "so_far_at": inputs.reading.times[0] if inputs is not None and inputs.reading.times else None,
         "probe_share": share,
         "next_trial_at": _of(inputs, "memory.burst_at", deployment) if known else None,
     }

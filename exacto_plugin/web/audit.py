@@ -44,15 +44,15 @@ async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
 
 
 async def why_now(runtime: Runtime, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
-    """Why a deployment has its tier now; what brings it back is from what was last put on record."""
+    """Why a deployment has its tier now; how far it is on the way back is from when it was last put on record."""
     verdict, now = group.verdicts[deployment], runtime.clock()
     view = verdict_view(verdict, runtime.providers.get(deployment, ""))
     references = model_view(group, runtime)["references"]
     tier = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict.tier
     try:
-        known = await runtime.store.read(lambda connection: answers.kept_inputs(connection, group.model_group, now))
+        _, inputs = await runtime.store.read(lambda connection: answers.kept_inputs(connection, group.model_group, now))
     except StoreError:
-        known = (runtime.engine.rule, None)
+        inputs = None
     reasons = [reason for reason in view["reasons"] if reason["signal"] is not None]
     return {
         **view,
@@ -64,7 +64,7 @@ async def why_now(runtime: Runtime, group: GroupSnapshot, deployment: str) -> di
         "snapshot": runtime.engine.snapshot.id,
         "references": references,
         "reasons": reasons,
-        "way_back": way_back(known[0] or runtime.engine.rule, known[1], deployment, tier.value, reasons),
+        "way_back": way_back(runtime.engine.rule, inputs, deployment, tier.value, reasons),
     }
 
 

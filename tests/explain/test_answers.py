@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,14 @@ from sqlalchemy import update
 
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.explain.wording import observed_words
-from exacto_plugin.recording.records import DeploymentRecord, ObservedRecord, OverrideRecord, SettingsRecord
+from exacto_plugin.explain.wording import moment, observed_words, percent
+from exacto_plugin.recording.records import (
+    DeploymentRecord,
+    ObservedRecord,
+    OverrideRecord,
+    ReferenceRecord,
+    SettingsRecord,
+)
 from exacto_plugin.store.schema import table_of
 from exacto_plugin.store.writing import insert_all
 from tests.recording.test_recorder import NAMES, asked, attempt, kinds
@@ -40,6 +47,34 @@ def test_why_knows_what_was_known_then(story: Story) -> None:
     assert answers.why(story.connection, "nobody", story.now, past=True) == []
 
 
+def test_an_answer_is_of_one_moment(story: Story) -> None:
+    """What was put on record of the group after the deployment's own numbers changes nothing of what is told."""
+    asked = story.broke + 900
+    (answer,) = answers.why(story.connection, "d", asked, past=True)
+    measured = answer["measured_at"]
+    assert measured < asked - 60
+    _, inputs = answers.kept_inputs(story.connection, "g", measured)
+    assert inputs is not None
+    (threshold,) = (one["threshold"] for one in answer["reasons"] if one["signal"] == "tool_call_success")
+    kept = queries.inputs_at(story.connection, "g", measured)
+    assert kept is not None
+    later = measured + 60
+    references = [
+        ReferenceRecord("later", later, "g", "tool_call_success", 0.5, 0.25, 0.125, 99, kept.rule, kept.engine_version)
+    ]
+    insert_all(story.connection, [replace(kept, snapshot="later", at=later, inputs=b"later"), *references])
+    (same,) = answers.why(story.connection, "d", asked, past=True)
+    (now,) = answers.why(story.connection, "d", asked, past=False)
+    story.connection.rollback()
+    assert same == answer
+    assert answer["references"]["tool_call_success"]["peers"] == 4
+    assert answer["way_back"][0]["so_far_at"] == measured
+    told = why_sentence(now, UTC)
+    assert f"worse than the threshold, then {percent(threshold)}" in told
+    assert f"The numbers are those of {moment(measured, UTC)}" in told
+    assert " now " not in told
+
+
 def test_everybody_can_be_explained(story: Story) -> None:
     """Those that are well, too; and what is long not on record is not told as if it were new."""
     (well,) = answers.why(story.connection, "a", story.now, past=False)
@@ -63,6 +98,18 @@ def test_tiers_of_any_time(story: Story) -> None:
     assert tiers(story.broke - 60) == dict.fromkeys(NAMES, "verified_good")
     assert tiers(story.now) == {**dict.fromkeys(NAMES, "verified_good"), "d": "deranked"}
     assert tiers(story.now + 86_400) == {}
+
+
+def test_tiers_are_dated(story: Story) -> None:
+    """Each deployment's numbers are of when it was last put on record, the references of the newest of these."""
+    (group,) = answers.tiers(story.connection, story.now)
+    kept = {name: queries.standing_at(story.connection, "g", name, story.now) for name in NAMES}
+    assert {one["deployment"]: one["at"] for one in group["deployments"]} == {
+        name: one.at for name, one in kept.items() if one is not None
+    }
+    assert group["at"] == max(one["at"] for one in group["deployments"])
+    references = queries.references_at(story.connection, "g", group["at"])
+    assert group["references"] == {signal: answers.reference_view(one) for signal, one in references.items()}
 
 
 def test_the_audit_has_filters(story: Story) -> None:

@@ -90,6 +90,24 @@ def test_a_past_answer_says_when_it_was_and_when_it_was_measured() -> None:
     assert told.endswith("The numbers are those of 2027-01-15 07:45:00 UTC, when they were last put on record.")
 
 
+def test_numbers_that_are_not_of_now_are_not_told_as_if_they_were() -> None:
+    """Without a time in the question, too: old numbers are told in the past tense and dated, older counts twice."""
+    fresh = {"kind": "fresh_calls", "calls": 300, "bad_at_most": 5, "so_far": 40.0, "so_far_bad": 1.0}
+    fresh = {**fresh, "so_far_at": T - 900, "probe_share": 0.02, "next_trial_at": T - 60}
+    told = why_sentence(view("deranked", reason("below_threshold"), measured_at=T - 900, way_back=[fresh]), UTC)
+    assert told.startswith("novita is deranked in kimi since ")
+    assert "worse than the threshold, then 94.10 %" in told
+    assert "; so far 40, of which 1 bad. The numbers are those of 2027-01-15 07:45:00 UTC" in told
+    live = why_sentence(view("deranked", reason("below_threshold"), measured_at=None, way_back=[fresh]), UTC)
+    assert "now 94.10 %" in live
+    assert "; until 2027-01-15 07:45:00 UTC 40, of which 1 bad." in live
+    waiting = {**fresh, "so_far": 0.0}
+    for trial, expected in ((T - 60, False), (T + 60, True)):
+        condition = {**waiting, "next_trial_at": trial}
+        told = why_sentence(view("deranked", reason("below_threshold"), way_back=[condition]), UTC)
+        assert ("the next trial begins at" in told) is expected
+
+
 def test_an_override_is_said_first() -> None:
     """Who was told to be good is not explained by its measurements, though they are told too."""
     word = {"word": "good", "reason": "vendor is fixed", "expires": T + 60, "measured_tier": "deranked"}
