@@ -66,6 +66,12 @@ def ask_proxy(url: str, path: str, body: Mapping[str, Any] | None = None, **para
         return found
     told = found.get("detail") if isinstance(found, dict) else None
     if answer.status_code == 422 and isinstance(told, list):
-        told = "; ".join(str(one.get("msg")) for one in told)
+        told = "; ".join(_refusal(one) for one in told)
     hint = "" if answer.is_success else f"; an admin key in {KEYS[0]} is needed"
     raise ProxyError(told if isinstance(told, str) else f"{url} answered {answer.status_code}{hint}")
+
+
+def _refusal(one: Mapping[str, Any]) -> str:
+    """What is wrong with a request, and with which field of it; the first of ``loc`` is where that stands."""
+    field = ".".join(str(part) for part in (one.get("loc") or ())[1:])
+    return f"{field}: {one.get('msg')}" if field else str(one.get("msg"))

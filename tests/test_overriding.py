@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -131,6 +132,17 @@ def test_what_is_not_understood(wrong: dict[str, Any]) -> None:
     assert runtime.engine.overrides.known == ()
 
 
+def test_a_refusal_names_the_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command prints of a word that was not understood."""
+    client = client_of(runtime_of("g"))
+    monkeypatch.setattr(httpx, "request", lambda _verb, _url, *, json, **_more: client.post(PATH, json=json))
+    said = ["override", "a", "good", "--url", "http://proxy", "--reason"]
+    assert main([*said, "why", "--for", "31d"]) == 2
+    assert capsys.readouterr().err == "exacto: for_s: Input should be less than or equal to 2592000\n"
+    assert main([*said, "x" * 201, "--for", "1d"]) == 2
+    assert capsys.readouterr().err == "exacto: reason: String should have at most 200 characters\n"
+
+
 def test_a_deployment_that_there_is_not() -> None:
     """The error names those that there are, of the model group that was asked for."""
     client = client_of(runtime_of("g", "h"))
@@ -140,6 +152,8 @@ def test_a_deployment_that_there_is_not() -> None:
     told = "there is no deployment 'nobody' of h; there are a, b, c, d"
     answer = client.post(PATH, json={**SAID, "deployment": "nobody", "model_group": "h"})
     assert answer.json() == {"detail": told}
+    answer = client.post(PATH, json={**SAID, "model_group": "nomodel"})
+    assert answer.json() == {"detail": "there is no model group 'nomodel'; there are g, h"}
 
 
 def test_everywhere_or_in_one_model_group() -> None:

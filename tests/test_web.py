@@ -182,6 +182,12 @@ def test_what_is_recorded_is_told(client: TestClient, runtime: Runtime) -> None:
     (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "c"}).json()["entries"]
     assert (entry["kind"], entry["previous"]) == ("transition", "verified_good")
     assert client.get("/exacto/api/audit", params={"kinds": ["gossip"]}).status_code == 422
+    for refused in (
+        "audit?kinds=decision&deployment=c",
+        "report?since=1000&until=900",
+        f"why?deployment=c&at={NOW + 60}",
+    ):
+        assert client.get(f"/exacto/api/{refused}").status_code == 422
     missing = client.get("/exacto/api/decisions/x")
     assert missing.status_code == 404
     assert "store.decision_share" in missing.json()["detail"]

@@ -17,7 +17,7 @@ def add_curate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     standard = Criteria()
     add_url(parser)
-    parser.add_argument("--model", action="append", metavar="GROUP", help="only this model group (may be repeated)")
+    parser.add_argument("--model", action="extend", nargs="+", metavar="GROUP", help="only these model groups")
     parser.add_argument("--check", action="store_true", help="tell whether the configured lists still hold (status 1)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and YAML")
     parser.add_argument("--min-calls", type=int, default=standard.min_calls, help="answers with calls (%(default)s)")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import and_, func, or_, select
 
 from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.verify import Recompute, Verification, Verifier
 from exacto_plugin.recording.records import (
     DecisionRecord,
@@ -136,6 +137,20 @@ KINDS = tuple(_AUDITED)
 _USUAL = ("transition", "override", "settings")
 """What is told unless kinds are asked for."""
 
+MOST_ENTRIES = 10_000
+"""How many entries are given at once."""
+
+
+def reject_filters(kinds: Sequence[str] | None, deployment: str | None) -> None:
+    """Refuse to look for a deployment among entries that are not kept by deployment.
+
+    Raises:
+        ExactoError: such kinds are asked for by name.
+    """
+    none = [kind for kind in kinds or () if deployment is not None and "deployment" not in table_of(_AUDITED[kind]).c]
+    if none:
+        raise ExactoError(f"entries of kind {' and '.join(none)} are not kept by deployment, only by model group")
+
 
 def audit(
     connection: Connection,
@@ -153,7 +168,7 @@ def audit(
         connection: to the store.
         kinds: of ``KINDS``; None: transitions, overrides and settings.
         model_group: only of it; settings are of all.
-        deployment: only of it.
+        deployment: only of it, and nothing of the kinds that are not kept by deployment.
         since: UTC seconds, inclusive.
         until: exclusive.
         limit: entries at most.

@@ -158,13 +158,19 @@ def _candidates(deployments: Iterable[Mapping[str, object]], group: str) -> tupl
 
 
 _NAMED = 50
-"""Deployments that an error names at most."""
+"""Names that an error tells at most."""
 
 
 def _nobody(deployment: str, model_group: str | None, known: Mapping[str, Sequence[Candidate]]) -> str:
+    if model_group is not None and known and model_group not in known:
+        return f"there is no model group {model_group!r}; {_there_are(known)}"
     where = "" if model_group is None else f" of {model_group}"
-    groups = [candidates for group, candidates in known.items() if model_group in (None, group)] or known.values()
-    names = sorted({one.key for candidates in groups for one in candidates})
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    told = f"there are {', '.join(names[:_NAMED])}{more}" if names else "no model has any"
-    return f"there is no deployment {deployment!r}{where}; {told}"
+    groups = [candidates for group, candidates in known.items() if model_group in (None, group)]
+    names = {one.key for candidates in groups for one in candidates}
+    return f"there is no deployment {deployment!r}{where}; {_there_are(names) if names else 'no model has any'}"
+
+
+def _there_are(names: Iterable[str]) -> str:
+    told = sorted(names)
+    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+    return f"there are {', '.join(told[:_NAMED])}{more}"

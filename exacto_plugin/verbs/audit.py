@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.core.model import ReasonCode
+from exacto_plugin.core.overrides import Word
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.explain.queries import KINDS
+from exacto_plugin.explain.queries import KINDS, MOST_ENTRIES, reject_filters
 from exacto_plugin.explain.wording import moment, name_of, value
 from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import StoreSource, add_where, asked, place_of
 from exacto_plugin.verbs.why import time_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
 
     from exacto_plugin.explain.verify import Verification
@@ -33,24 +34,36 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="GROUP", help="only this model group")
     parser.add_argument("--deployment", metavar="NAME", help="only this deployment")
     parser.add_argument(
-        "--kind", action="append", choices=KINDS, help="only this kind (may be repeated); default: all but the last two"
+        "--kind", action="extend", nargs="+", choices=KINDS, help="only these kinds; default: all but the last two"
     )
     parser.add_argument("--since", type=time_of, metavar="TIME", help='e.g. "2026-11-17 15:00"; your zone')
     parser.add_argument("--until", type=time_of, metavar="TIME", help="the same")
-    parser.add_argument("--limit", type=int, default=100, help="entries at most (%(default)s)")
+    parser.add_argument("--limit", type=_limit, default=100, help="entries at most (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_where(parser)
     parser.set_defaults(run=run)
+
+
+def _limit(text: str) -> int:
+    """A number of entries that the API gives at once.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_ENTRIES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_ENTRIES}")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask and print; 1 when something on record does not follow.
 
     Raises:
-        ExactoError: nobody can be asked.
+        ExactoError: nobody can be asked, or not for this.
     """
     if options.what == "verify":
         return _verify(options)
+    reject_filters(options.kind, options.deployment)
     found = asked(
         options,
         lambda source: source.audit(
@@ -67,6 +80,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    given = [f"--{name}" for name in ("model", "deployment", "kind") if getattr(options, name) is not None]
+    if given:
+        raise ExactoError(f"`audit verify` takes everything in a time together, and no {' or '.join(given)}")
     place = place_of(options)
     if place is None:
         raise ExactoError("verification reads the store itself: name it with --config FILE or --store URL")
@@ -115,12 +131,17 @@ def _what(entry: Mapping[str, Any]) -> str:
     if kind == "deployment":
         return f"{entry['tier']} ({entry['occasion']}){_number(entry['reasons'])}"
     if kind == "override":
-        return f"{entry['word']} until {moment(entry['expires'])}: {entry['reason']} (by {entry['author']})"
+        held = "" if entry["word"] == Word.RESET else f" until {moment(entry['expires'])}"
+        why = f": {entry['reason']}" if entry["reason"] else ""
+        return f"{entry['word']}{held}{why} (by {entry['author']})"
     if kind == "decision":
         asked_of = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "nobody"
         return f"{entry['occasion']}: {entry['id']} {entry['policy']}, {asked_of}"
+    if entry["source"] == "start":
+        begun = "; ".join(f"{name} {new!r} (default {old!r})" for name, (old, new) in entry["changes"].items())
+        return f"start with settings {entry['digest']}: {begun or 'the defaults'}"
     changes = "; ".join(f"{name} {old!r} → {new!r}" for name, (old, new) in entry["changes"].items())
-    return f"{entry['source']}, settings {entry['digest']}: {changes or 'the defaults'}"
+    return f"{entry['source']}, settings {entry['digest']}: {changes}"
 
 
 def _number(reasons: list[Mapping[str, Any]]) -> str:

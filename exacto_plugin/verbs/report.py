@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from exacto_plugin.core.pick_counts import HOUR_S
+from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.report import money
 from exacto_plugin.explain.wording import moment, percent
 from exacto_plugin.tables import printed
@@ -32,7 +34,7 @@ _METHOD = (
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--model", action="append", metavar="GROUP", help="only this model group (may be repeated)")
+    parser.add_argument("--model", action="extend", nargs="+", metavar="GROUP", help="only these model groups")
     parser.add_argument("--since", type=time_of, metavar="TIME", help="default: a week ago; whole hours; your zone")
     parser.add_argument("--until", type=time_of, metavar="TIME", help="default: now")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -41,11 +43,20 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask and print."""
-    until = time.time() if options.until is None else options.until
+    """Ask and print.
+
+    Raises:
+        ExactoError: nobody can be asked, or nothing lies between these times.
+    """
+    now = time.time()
+    until = now if options.until is None else options.until
     since = until - _WEEK_S if options.since is None else options.since
+    if since >= until:
+        raise ExactoError(f"nothing lies between {moment(since)} and {moment(until)}")
     found = asked(options, lambda source: source.report(since, until, options.model or ()))
-    text = json.dumps(found, indent=2) if options.json else _rendered(found, since, until)
+    # Counts are kept by the hour.
+    begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
+    text = json.dumps(found, indent=2) if options.json else _rendered(found, begins, ends)
     sys.stdout.write(text + "\n")
     return 0
 

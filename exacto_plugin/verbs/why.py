@@ -33,11 +33,23 @@ def time_of(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def past_of(text: str) -> float:
+    """UTC seconds of a time on the command line that has been.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or is to come.
+    """
+    at = time_of(text)
+    if at > time.time():
+        raise argparse.ArgumentTypeError(f"{text!r} is in the future")
+    return at
+
+
 def add_why(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``why``."""
     parser.add_argument("deployment", nargs="?", metavar="DEPLOYMENT", help="its name, as `tiers` shows it")
     parser.add_argument("--request", metavar="ID", help="a request: x-exacto-decision or x-litellm-call-id of it")
-    parser.add_argument("--at", type=time_of, metavar="TIME", help='as it was then, e.g. "2026-11-17 15:00"; your zone')
+    parser.add_argument("--at", type=past_of, metavar="TIME", help='as it was then, e.g. "2026-11-17 15:00"; your zone')
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     add_where(parser)

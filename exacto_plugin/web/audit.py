@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, HTTPException, Query
 
 from exacto_plugin.core.overrides import OverriddenVerdict
-from exacto_plugin.errors import StoreError
+from exacto_plugin.errors import ExactoError, StoreError
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.report import report
 from exacto_plugin.explain.way_back import way_back
@@ -74,6 +74,8 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
     @router.get("/why")
     async def why(deployment: str, model_group: str | None = None, at: float | None = None) -> dict[str, Any]:
         """Why a deployment has its tier, or had it at a time (UTC seconds), in each of its model groups."""
+        if at is not None and at > runtime.clock():
+            raise HTTPException(422, "at is in the future")
         if at is not None:
             found = await _found(
                 runtime,
@@ -92,9 +94,13 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         deployment: str | None = None,
         since: float | None = None,
         until: float | None = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        limit: Annotated[int, Query(ge=1, le=queries.MOST_ENTRIES)] = 100,
     ) -> dict[str, Any]:
         """What changed, newest first; times are UTC seconds."""
+        try:
+            queries.reject_filters(kinds, deployment)
+        except ExactoError as error:
+            raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
         found = await _found(runtime, lambda connection: answers.audit(connection, kinds=kinds, limit=limit, **filters))
         return {"entries": found, "store": store_view(runtime)}
@@ -116,5 +122,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         """What tiers changed, or would have; see ``exacto report``. Default: a week."""
         ends = time.time() if until is None else until
         begins = ends - _WEEK_S if since is None else since
+        if begins >= ends:
+            raise HTTPException(422, "since is not before until")
         rows = await _found(runtime, lambda connection: queries.hours(connection, begins, ends, model_groups))
         return {"since": begins, "until": ends, "model_groups": report(rows)}

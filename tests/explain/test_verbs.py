@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import delete
 
 from exacto_plugin.cli import main
+from exacto_plugin.explain.wording import moment
 from exacto_plugin.recording.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.schema import table_of
 from exacto_plugin.store.writing import insert_all
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.explain.conftest import Story
+
+
+@pytest.fixture(autouse=True)
+def _after_the_story(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story is of a time to come."""
+    monkeypatch.setattr("exacto_plugin.verbs.why.time", SimpleNamespace(time=lambda: story.now))
 
 
 def said(capsys: pytest.CaptureFixture[str], story: Story, *arguments: str, status: int = 0) -> str:
@@ -60,9 +68,29 @@ def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[s
     ):
         assert main(arguments) == 2
         assert reason in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["why", "d", "--at", "last Tuesday"])
-    assert "not a time" in capsys.readouterr().err
+    for arguments, reason in (
+        (["why", "d", "--at", "last Tuesday"], "not a time"),
+        (["why", "d", "--at", written(story.now + 1)], "is in the future"),
+        (["audit", "--limit", "0"], "argument --limit: '0' is no number from 1 to 10000"),
+        (["audit", "--limit=-1"], "argument --limit: '-1' is no number from 1 to 10000"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert reason in capsys.readouterr().err
+
+
+def test_what_is_not_looked_for_is_refused(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """A filter that would do nothing, and a time that ends before it begins: status 2 and a reason."""
+    for arguments, reason in (
+        (
+            ["audit", "--kind", "transition", "decision", "--deployment", "d"],
+            "entries of kind decision are not kept by",
+        ),
+        (["audit", "verify", "--model", "nope"], "no --model"),
+        (["report", "--since", "2026-11-21 10:50", "--until", "2026-11-21 10:20"], "nothing lies between 2026-11-21"),
+    ):
+        assert main([*arguments, "--store", story.url]) == 2
+        assert reason in capsys.readouterr().err
 
 
 def test_a_proxy_that_is_down_is_no_obstacle(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +117,8 @@ def test_a_configuration_names_its_store(
 
 def test_the_audit(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """A table with the number that decided; filters; JSON."""
-    told = said(capsys, story, "audit", "--deployment", "d", "--since", written(story.broke))
+    kinds = ("--kind", "transition", "override")
+    told = said(capsys, story, "audit", *kinds, "--deployment", "d", "--since", written(story.broke))
     assert "verified_good → deranked: tool-call success" in " ".join(told.split())
     entries = json.loads(said(capsys, story, "audit", "--kind", "deployment", "--limit", "2", "--json"))["entries"]
     assert len(entries) == 2
@@ -101,7 +130,9 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
         story.connection,
         [
             OverrideRecord(story.now, "g", "d", "good", "vendor [b]fixed[/b] it [/ticket-7]", "5a17", story.now + 60),
+            OverrideRecord(story.now, "g", "d", "reset", "", "5a17", story.now + 2_592_000),
             SettingsRecord(story.now, "w", "change", "0a1b", {"mode": ["apply", "observe"]}),
+            SettingsRecord(story.now, "w", "start", "0a1c", {"mode": ["apply", "observe"]}),
         ],
     )
     story.connection.commit()
@@ -109,6 +140,8 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
     for kind in (OverrideRecord, SettingsRecord):
         story.connection.execute(delete(table_of(kind)))
     story.connection.commit()
+    assert "reset (by 5a17)" in told
+    assert "start with settings 0a1c: mode 'observe' (default 'apply')" in told
     assert "change, settings 0a1b: mode 'apply' → 'observe'" in told
     assert "vendor [b]fixed[/b] it [/ticket-7] (by 5a17)" in told
 
@@ -136,6 +169,9 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     assert group["changed"]["low"] < group["changed"]["value"] < group["changed"]["high"]
     told = said(capsys, story, "report", *hours)
     assert "g: 180 requests" in told
+    part = said(capsys, story, "report", "--since", "2001-01-01T10:50Z", "--until", "2001-01-01T11:20Z")
+    zoned = [moment(datetime(2001, 1, 1, hour, tzinfo=UTC).timestamp()) for hour in (10, 12)]
+    assert part.startswith("From {} to {} no request".format(*zoned))
     assert "expected bad calls" in told
     assert "no request was counted" in said(capsys, story, "report", "--since", "2001-01-01", "--until", "2001-01-02")
 
