@@ -214,8 +214,7 @@ class StoreExchange:
         name = secrets.token_hex(8)
         meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
         memory = await asyncio.to_thread(pack, meta)
-        staged = schema.windows.c.live.is_(False)
-        await self._work(lambda step: step.run(delete(schema.windows).where(staged)), LARGE_BUDGET_S)
+        await self._work(lambda step: _clear(step, lease), LARGE_BUDGET_S)
         seen: dict[str, bytes] = {}
         page: list[dict[str, Any]] = []
         windows = iter(state.windows)
@@ -229,7 +228,8 @@ class StoreExchange:
                 await self._write(page)
                 page = []
         await self._write(page)
-        await self._work(lambda step: _flip(step, lease, memory, state.position, seen), LARGE_BUDGET_S)
+        self._saved = {}  # until it is known what is live
+        await self._work(lambda step: _flip(step, lease, name, memory, state.position, seen), LARGE_BUDGET_S)
         self._saved = seen
 
     async def _write(self, page: list[dict[str, Any]]) -> None:
@@ -286,15 +286,24 @@ def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[st
     return None if one is None else (one[0], pack_windows(one[1]))
 
 
-def _flip(step: _Step, lease: Lease, memory: str, position: int, groups: Collection[str]) -> None:
-    """Put what was written in place of the state before, and let go of the batches that are part of it."""
+def _clear(step: _Step, lease: Lease) -> None:
+    """Delete what earlier saves left, but not that of a newer lease."""
+    step.check(lease)
+    step.run(delete(schema.windows).where(schema.windows.c.live.is_(False)))
+
+
+def _flip(step: _Step, lease: Lease, name: str, memory: str, position: int, groups: Collection[str]) -> None:
+    """Put what this save wrote, and nothing that an older lease's still writes beside it, in place of the state before,
+    and let go of the batches that are part of it."""
     step.check(lease)
     group, live = schema.windows.c.model_group, schema.windows.c.live
-    new = set(step.run(select(group).where(live.is_(False))).scalars())
+    own = schema.windows.c.save == name
+    new = set(step.run(select(group).where(own)).scalars())
     for old in list(step.run(select(group).where(live.is_(True))).scalars()):
         if old in new or old not in groups:
             step.run(delete(schema.windows).where(group == old, live.is_(True)))
-    step.run(update(schema.windows).where(live.is_(False)).values(live=True))
+    step.run(update(schema.windows).where(own).values(live=True))
+    step.run(delete(schema.windows).where(live.is_(False)))
     step.put(schema.documents, {"name": _MEMORY, "payload": memory})
     step.run(delete(schema.batches).where(schema.batches.c.place < position))
     step.set(saved=position)

@@ -21,6 +21,7 @@ from exacto_plugin.sharing.redis_link import RedisLink
 from exacto_plugin.sharing.redis_ways import key_prefix
 from exacto_plugin.sharing.replica import Pace, Role
 from tests.redis_server import RedisServer
+from tests.sharing.saves import save_across, save_within
 from tests.sharing.workers import Clock, Worker
 
 if TYPE_CHECKING:
@@ -209,6 +210,27 @@ async def test_a_saved_state_comes_back_and_lets_go_of_its_batches(exchanges: Wa
     assert sorted(found.windows) == sorted(groups)
     assert [one.sequence for one in (await exchange.pull(first.place)).batches] == [2]
     assert (await exchange.push(Push("w", 2))).saved == second.place
+
+
+async def test_a_save_that_outlasts_its_lease_never_goes_live(exchanges: Ways) -> None:
+    """It goes on writing beside the save of the next leader, which is the state and nothing else."""
+    one, two = exchanges(), exchanges()
+    old = await lead(one, "one")
+    await save_across(one, old, two, lambda: lead(two, "two"))
+    found = await two.load()
+    assert found is not None
+    assert (found.position, list(found.windows)) == (2, [("g", {"a": b"new"})])
+
+
+async def test_a_save_under_an_old_lease_takes_nothing_from_a_newer_one(exchanges: Ways) -> None:
+    """It begins while the next leader has written a part of its state: all of that goes live."""
+    one, two = exchanges(), exchanges()
+    old = await lead(one, "one")
+    await one.aclose()
+    whole = await save_within(one, old, two, await lead(two, "two"))
+    found = await two.load()
+    assert found is not None
+    assert sorted(found.windows) == sorted(whole)
 
 
 async def test_an_emptied_server_is_noticed_by_worker_and_leader(exchanges: Ways) -> None:

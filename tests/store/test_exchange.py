@@ -16,6 +16,7 @@ from exacto_plugin.store import schema
 from exacto_plugin.store.exchange import PAGE, StoreExchange
 from exacto_plugin.store.place import Place, place_of_url
 from exacto_plugin.store.store import Store
+from tests.sharing.saves import save_across, save_within
 from tests.sharing.workers import Clock, Worker
 
 if TYPE_CHECKING:
@@ -244,6 +245,27 @@ async def test_what_a_crashed_save_left_does_no_harm(exchanges: Ways) -> None:
     found = await exchange.load()
     assert found is not None
     assert (found.position, list(found.windows)) == (3, [("g", {"a": b"3"})])
+
+
+async def test_a_save_that_outlasts_its_lease_never_goes_live(exchanges: Ways) -> None:
+    """It goes on writing beside the save of the next leader, which is the state and nothing else."""
+    one, two = exchanges(), exchanges()
+    old = await lead(one, "one")
+    await save_across(one, old, two, lambda: lead(two, "two"))
+    found = await two.load()
+    assert found is not None
+    assert (found.position, list(found.windows)) == (2, [("g", {"a": b"new"})])
+
+
+async def test_a_save_under_an_old_lease_takes_nothing_from_a_newer_one(exchanges: Ways) -> None:
+    """It begins while the next leader has written a part of its state: all of that goes live."""
+    one, two = exchanges(), exchanges()
+    old = await lead(one, "one")
+    await one.aclose()
+    whole = await save_within(one, old, two, await lead(two, "two"))
+    found = await two.load()
+    assert found is not None
+    assert sorted(found.windows) == sorted(whole)
 
 
 async def test_who_takes_part(exchanges: Ways) -> None:
