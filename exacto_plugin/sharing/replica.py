@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import zlib
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from exacto_plugin.core.held import HeldError
 from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 from exacto_plugin.sharing.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Iterator, Mapping
 
-    from exacto_plugin.core.deltas import Delta
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.sharing.exchange import Batch, Exchange, Lease, Receipt, Remembered
+    from exacto_plugin.sharing.host import Host
 
 R = TypeVar("R")
 
@@ -78,40 +78,13 @@ def pace(recompute_s: float) -> Pace:
     return Pace(recompute_s, min(PUSH_S, recompute_s))
 
 
-class Host(Protocol):
-    """The process around a replica."""
+class Untold(NamedTuple):
+    """A result of this process that people have not been told of: it is not known yet to be in force."""
 
-    def take(self) -> Sequence[Delta]:
-        """What was recorded since it was last asked."""
-        ...
-
-    def watched(self) -> tuple[str, ...]:
-        """Model groups whose percentiles were asked for lately."""
-        ...
-
-    def common(self) -> Engine:
-        """A new engine for everybody's samples, under the rule in force."""
-        ...
-
-    async def judge(self, common: Engine, now: float) -> bool:
-        """Recompute the common engine for the deployments that are served now; False when it came to nothing."""
-        ...
-
-    async def judge_alone(self, now: float) -> None:
-        """Recompute from what this process saw and put the result in force here."""
-        ...
-
-    async def adopt(self, publication: Publication) -> None:
-        """Put a published result in force here."""
-        ...
-
-    async def announce(self, common: Engine) -> None:
-        """This process published the common engine's result: tell people, and write it down, once for everybody."""
-        ...
-
-    def away(self, error: ExchangeError) -> None:
-        """The exchange could not be asked."""
-        ...
+    id: str
+    """Of its snapshot."""
+    common: Engine
+    """Which made it, and makes no other one before this one is told or let go of."""
 
 
 class Replica:
@@ -147,6 +120,8 @@ class Replica:
         self._position = 0
         self._read: dict[str, int] = {}
         self._unpublished: Publication | None = None
+        """What to publish as long as the lease holds."""
+        self._untold: Untold | None = None
         self._published: Publication | None = None
         self._save_at = 0.0
 
@@ -155,6 +130,7 @@ class Replica:
         try:
             receipt = await self._push()
             self.heard_at, self.leader = now, receipt.leader
+            await self._tell(receipt.publication)
             if not (await self._lead(now) if self._may_lead(receipt) else self._resign()):
                 await self._follow(receipt, now)
         except LostLeaseError as error:
@@ -171,7 +147,8 @@ class Replica:
     async def aclose(self) -> None:
         """Leave: what was recorded since the last push is sent if the exchange answers, the lease given up."""
         try:
-            await self._push()
+            receipt = await self._push()
+            await self._tell(receipt.publication)
         except ExchangeError as error:
             self._host.away(error)
         self._resign()
@@ -190,6 +167,9 @@ class Replica:
     # --- following -------------------------------------------------------------------------------------------------
 
     async def _follow(self, receipt: Receipt, now: float) -> None:
+        if receipt.leader not in ("", self.worker):
+            # What we had concluded is not in force, and no longer can be: see ``_tell``.
+            self._untold = None
         if receipt.publication in ("", self._known) or not self._is_my_turn(receipt.publication, now):
             return
         publication = await self.exchange.latest()
@@ -237,17 +217,19 @@ class Replica:
         if lease.lost and self._common is not None:
             # What was read stays counted, since the same batches are recognised when they are sent again.
             self._position, self._save_at = 0, 0.0
-            self._unpublished = self._published
+            self._unpublished = self._unpublished or self._published
         elif lease.token != token or self._common is None:
             self._common = None
             await self._take_over(now)
         self._lease, self.leader, self.role = lease, self.worker, Role.LEADER
         assert self._common is not None
         await self._read_on(self._common)
+        # First what could not be published before: the engine goes on from it, so that the next result tells nothing of
+        # what this one changed. An old one is in force for a moment only, since then the next one is due.
+        await self._publish(lease)
         if now - self._judged_at >= self.pace.recompute_s:
             await self._judge(self._common, now)
-        if self._unpublished is not None:
-            await self._publish(lease, self._common, self._unpublished, now)
+            await self._publish(lease)
         if now >= self._save_at:
             await self._save(lease, self._common, now)
         return True
@@ -255,8 +237,11 @@ class Replica:
     async def _take_over(self, now: float) -> None:
         """Begin where the leader before left off, with its last result in force until the next one."""
         publication = await self._readable(self.exchange.latest())
-        if publication is not None and publication.snapshot.id != self._known:
-            await self._adopt(publication, now)
+        if publication is not None:
+            await self._tell(publication.snapshot.id)
+            if publication.snapshot.id != self._known:
+                await self._adopt(publication, now)
+        self._untold = self._unpublished = None  # of a lease before: in force by now, or judged anew from here on
         common = self._host.common()
         self._position, self._read, self._save_at = 0, {}, 0.0
         state = await self._readable(self.exchange.load())
@@ -304,13 +289,35 @@ class Replica:
             common.watch(model_group, now)
         if await self._host.judge(common, now):
             self._unpublished = Publication(common.measured, await _remembered(common), census.workers)
+            self._untold = Untold(common.measured.id, common)
 
-    async def _publish(self, lease: Lease, common: Engine, publication: Publication, now: float) -> None:
+    async def _publish(self, lease: Lease) -> None:
+        """Put in force what is not; what is left undone by an error is done by the next step."""
+        publication = self._unpublished
+        if publication is None:
+            return
         await self.exchange.publish(lease, publication)
         self._unpublished = None
-        if publication.snapshot.id != self._known:
-            await self._adopt(publication, now)
-            await self._host.announce(common)
+        try:
+            if publication.snapshot.id != self._known:
+                await self._adopt(publication, publication.snapshot.at)
+        finally:
+            await self._tell(publication.snapshot.id)
+
+    async def _tell(self, in_force: str) -> None:
+        """Announce what this process concluded, if that is what is in force.
+
+        Whether a publication that failed was carried out is not known before the lease holds and it is repeated, or
+        something else tells what is in force. If somebody else leads by then and another result is in force, ours was
+        never (an old lease is refused from then on): the new leader judged, or will, from the memory of the result
+        before it, so that it finds and tells the same changes itself. If ours is in force, the new leader goes on from
+        it and tells nothing of them, so that we do. Lost is only what came into force unheard and was replaced before
+        we could ask again, an interval later, or the process that concluded it was killed.
+        """
+        untold = self._untold
+        if untold is not None and untold.id == in_force:
+            self._untold = None
+            await self._host.announce(untold.common)
 
     async def _save(self, lease: Lease, common: Engine, now: float) -> None:
         started = asyncio.get_running_loop().time()

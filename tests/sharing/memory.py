@@ -61,6 +61,8 @@ class MemoryExchange:
         self.memory = Memory()
         self.faults: list[str] = []
         """What happens to the next calls: ``before`` or ``after`` the call is carried out; anything else: nothing."""
+        self.publish_faults: list[str] = []
+        """The same for the next publications only."""
         self.away = False
         self._clock = clock
 
@@ -164,6 +166,8 @@ class MemoryExchange:
             self._check(memory, lease)
             memory.publication = publication
 
+        if self.publish_faults:
+            self.faults.insert(0, self.publish_faults.pop(0))
         self._call(act)
 
     async def latest(self) -> Publication | None:

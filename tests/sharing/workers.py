@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.deltas import Deltas
 from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tally import Count
 from exacto_plugin.sharing.replica import Pace, Replica
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.deltas import Delta
-    from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.model import Snapshot, Transition
     from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication
 
 GROUP = "g"
@@ -45,6 +46,9 @@ class Worker:
         self.deltas = self.engine.deltas = Deltas()
         self.shared: Engine | None = None
         self.announced: list[str] = []
+        self.told: list[Transition] = []
+        self.accounts: list[str] = []
+        """Those of them whose inputs were put on record as well."""
         self.faults: list[ExchangeError] = []
         self.asked: tuple[str, ...] = ()
         self.replica = Replica(name, exchange, self, pace, clock.now)
@@ -82,6 +86,7 @@ class Worker:
 
     def common(self) -> Engine:
         self.shared = self._engine(self._name)
+        self.shared.ledger = Ledger()
         return self.shared
 
     async def judge(self, common: Engine, now: float) -> bool:
@@ -99,7 +104,13 @@ class Worker:
         self.engine.adopt(publication.snapshot, publication.remembered)
 
     async def announce(self, common: Engine) -> None:
+        assert common.ledger is not None
+        recorded = {deployment for one in common.ledger.accounts for deployment in one.deployments}
+        self.told += common.transitions
         self.announced += [f"{one.deployment} {one.tier.value}" for one in common.transitions]
+        self.accounts += [
+            f"{one.deployment} {one.tier.value}" for one in common.transitions if one.deployment in recorded
+        ]
 
     def away(self, error: ExchangeError) -> None:
         self.faults.append(error)
