@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 HIDDEN = "***"
 """In place of what nobody may read."""
 
-AT_THE_START = ("store.", "redis.", "web.")
-"""Beginnings of the settings that are read once, as a process starts: what they name is opened or attached then."""
+AT_THE_START = frozenset(
+    {"store.url", "store.outcomes", "store.outcomes_mb", "redis.enabled", "redis.url", "redis.namespace"}
+)
+"""The settings that are read once, as a process starts, since what they name is opened then; all others are live."""
 
 
 def told(settings: Settings) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
-from exacto_plugin.settings_changes import HIDDEN, _plain, changes, digest, told
+from exacto_plugin.settings_changes import AT_THE_START, HIDDEN, _plain, changes, digest, told
 from exacto_plugin.settings_source import CONFIG_VARIABLE, settings_watcher
 
 if TYPE_CHECKING:
@@ -183,3 +183,28 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
         "exacto_plugin took up changed settings: mode 'apply' -> 'observe', exploration.share 0.02 -> 0.0"
     ]
     assert len([line for line in caplog.messages if "cannot be used" in line]) == 1
+
+
+async def test_only_what_waits_for_a_restart_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
+    """How long records are kept, and which, holds at once; addresses do not."""
+    store = {"retention_days": 7, "retention": {"hours": 90}, "decision_share": 1.0}
+    given = [
+        Settings.model_validate({"store": store, "affinity": {"enabled": False, "idle_s": 60}}),
+        Settings.model_validate({"store": {"url": "sqlite://", "outcomes": "/o"}, "redis": {"namespace": "n"}}),
+    ]
+    runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=lambda: given.pop(0))
+    for _ in range(2):
+        await runtime.take_new_settings()
+    lines = [line for line in caplog.messages if "took up" in line]
+    assert "store.retention_days 30.0 -> 7.0" in lines[0]
+    assert [line.partition("; after a restart only: ")[2] for line in lines] == [
+        "",
+        "store.url, store.outcomes, redis.namespace",
+    ]
+
+
+def test_what_waits_for_a_restart_exists() -> None:
+    """Every one of them is a setting, and all of redis is among them."""
+    paths = told(Settings())
+    assert set(paths) >= AT_THE_START
+    assert {path for path in paths if path.startswith("redis.")} <= AT_THE_START

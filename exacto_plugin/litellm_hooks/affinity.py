@@ -159,7 +159,7 @@ class ConversationAffinity:
         """Let other processes know where a conversation is now, if they share that."""
         runtime = self._runtime
         shared = runtime.replication.conversations
-        if shared is not None:
+        if shared is not None and runtime.settings.affinity.enabled:
             place = runtime.conversations.find(conversation, runtime.clock(), runtime.settings.affinity.idle_s)
             shared.note(
                 conversation, "" if place is None else place.deployment, probed=place is not None and place.probed

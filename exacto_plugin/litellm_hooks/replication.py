@@ -56,7 +56,9 @@ class Replication:
         """Asked in this order for a place to share; a better one that comes later is moved to."""
         self._source = len(self.sources)
         self.conversations: SharedConversations | None = None
-        """None while conversations are not shared."""
+        """None while there is no Redis to share conversations through, or their names are this process's own."""
+        self._redis_settings = runtime.settings.redis
+        """As they were at the start: processes that share must agree, so they move together, with a restart."""
         self.worker = secrets.token_hex(8)
         self._telling: asyncio.Task[None] | None = None
         self._early_until = math.inf
@@ -165,17 +167,19 @@ class Replication:
 
         runtime = self._runtime
         runtime.overriding.hang(RedisBoard(link, runtime.clock))
-        if runtime.settings.affinity.enabled and runtime.salt_is_shared:
-            self.conversations = SharedConversations(link, runtime.settings.affinity.idle_s, self.away)
+        if runtime.salt_is_shared:
+            self.conversations = SharedConversations(link, lambda: runtime.settings.affinity.idle_s, self.away)
         return RedisExchange(link, self.pause_s)
 
     def _tell_on(self) -> None:
         """Conversations are told by a task, on the loop that is running now."""
-        if self.conversations is not None and (self._telling is None or self._telling.done()):
+        if self.conversations is None or not self._runtime.settings.affinity.enabled:
+            return
+        if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self.conversations.serve(), name="exacto-tell")
 
     def _redis_link(self) -> RedisLink | None:
-        settings = self._runtime.settings.redis
+        settings = self._redis_settings
         if not settings.enabled or (settings.url is None and self._litellm_cache() is None):
             return None
         from exacto_plugin.sharing.redis_ways import link_to, litellm_link

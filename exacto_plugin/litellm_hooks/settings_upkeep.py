@@ -87,6 +87,6 @@ class SettingsUpkeep:
     @staticmethod
     def _tell(different: Mapping[str, tuple[Any, Any]]) -> None:
         told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in different.items())
-        waiting = [path for path in different if path.startswith(AT_THE_START)]
+        waiting = [path for path in different if path in AT_THE_START]
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
         logger.warning("exacto_plugin took up changed settings: %s%s", told, later)

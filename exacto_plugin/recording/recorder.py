@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from exacto_plugin.core.judge_inputs import encode, preset_as_plain
-from exacto_plugin.core.ledger import Ledger, Occasion
+from exacto_plugin.core.ledger import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.pick_counts import PickCounts
 from exacto_plugin.recording.decision_log import DecisionLog
@@ -77,7 +77,8 @@ class Recorder:
         self.picks = PickCounts()
         self.decisions = DecisionLog(lambda: runtime.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
-        self._rule = ""
+        self._rule: tuple[str, int] | None = None
+        """The rule that was written last, and in which hour."""
         self._told: asyncio.Task[None] | None = None
 
     def begin(self, keep: Callable[[Record], None]) -> None:
@@ -194,8 +195,9 @@ class Recorder:
         """All that is kept of one recompute; None where the writer may rest."""
         rule = preset_as_plain(preset)
         name = digest(rule)
-        if name != self._rule:
-            self._rule = name
+        hour = int(snapshot.at // CHECKPOINT_S)
+        if (name, hour) != self._rule:  # every hour, so that its row outlives what names it
+            self._rule = (name, hour)
             yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
         for change in transitions:
             yield _transition(change, snapshot.id)

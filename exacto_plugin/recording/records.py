@@ -18,7 +18,7 @@ class RuleRecord:
 
     digest: str
     at: float
-    """When it came into force in some process."""
+    """When it was last in force in some process, to the hour."""
     rule: Mapping[str, Any]
     engine_version: str
 

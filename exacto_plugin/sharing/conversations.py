@@ -53,25 +53,35 @@ class SharedConversations:
 
     Args:
         link: the way to Redis.
-        idle_s: seconds without success after which a conversation may begin elsewhere.
+        idle_s: gives the seconds without success after which a conversation may begin elsewhere; asked anew each time,
+            since settings change. What was told before keeps the time that it was told with until it is told again.
         away: told of failures.
     """
 
-    def __init__(self, link: RedisLink, idle_s: float, away: Callable[[ExchangeError], None]) -> None:
+    def __init__(self, link: RedisLink, idle_s: Callable[[], float], away: Callable[[ExchangeError], None]) -> None:
         self._link = link
-        self._idle_s = max(1.0, idle_s)
+        self._idle_s = idle_s
         self._away = away
         self._lock = threading.Lock()
         self._waiting: OrderedDict[bytes, str] = OrderedDict()
-        self._told: TTLCache[bytes, str] = TTLCache(100_000, self._idle_s / _AFRESH, timer=time.monotonic)
+        self._told = self._nothing_told()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.reachable = False
         """Whether requests may look something up."""
+
+    @property
+    def _expiry_s(self) -> float:
+        return max(1.0, self._idle_s())
+
+    def _nothing_told(self) -> TTLCache[bytes, str]:
+        return TTLCache(100_000, self._expiry_s / _AFRESH, timer=time.monotonic)
 
     def note(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
         """A conversation is at a deployment; an empty name: it may begin elsewhere."""
         said = f"{int(probed)}{deployment}" if deployment else ""
         with self._lock:
+            if self._told.ttl != self._expiry_s / _AFRESH:
+                self._told = self._nothing_told()  # it was told with another expiry
             if self._told.get(conversation) == said:
                 return
             self._told[conversation] = said
@@ -123,7 +133,7 @@ class SharedConversations:
         for conversation, said in waiting.items():
             key = self._key(conversation)
             if said:
-                pipe.set(key, said, px=int(self._idle_s * 1000))
+                pipe.set(key, said, px=int(self._expiry_s * 1000))
             else:
                 pipe.delete(key)
         if waiting:

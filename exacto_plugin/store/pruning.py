@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from exacto_plugin.store.kinds import Kind
+    from exacto_plugin.store.schema import Kept
 
 ROWS = 1000
 """Rows of one step: about 10 milliseconds."""
@@ -26,6 +27,10 @@ _PAGES = 256
 
 _SOON_S, _LATER_S = 0.5, 600.0
 _DAY_S = 86_400.0
+
+_NAMED_S = _DAY_S
+"""Seconds that a record which others name stays beyond them: it is written again every hour while it is named, so its
+row is up to an hour older than theirs, and older still where a record was lost."""
 
 
 class Pruning:
@@ -39,18 +44,24 @@ class Pruning:
     def __init__(self, days: Callable[[Kind], float], clock: Callable[[], float]) -> None:
         self._days = days
         self._clock = clock
-        self._waiting: list[tuple[Table, Kind]] = []
+        self._waiting: list[Kept] = []
 
     def step(self, connection: Connection) -> float:
         """Delete some rows; gives the seconds until the next step."""
         if not self._waiting:
-            self._waiting = [(kept.table, kept.kind) for kept in KEPT.values()]
-        table, kind = self._waiting[-1]
-        if prune(connection, table, self._clock() - self._days(kind) * _DAY_S) < ROWS:
+            # From the last one on: what others name goes after them.
+            self._waiting = sorted(KEPT.values(), key=lambda kept: not kept.named_by)
+        kept = self._waiting[-1]
+        if prune(connection, kept.table, self._clock() - self._for_s(kept)) < ROWS:
             self._waiting.pop()
         if self._waiting:
             return _SOON_S
         return _SOON_S if connection.dialect.name == "sqlite" and _give_back(connection) else _LATER_S
+
+    def _for_s(self, kept: Kept) -> float:
+        """Seconds that records of a table are kept."""
+        days = max(self._days(kind) for kind in (kept.kind, *kept.named_by))
+        return days * _DAY_S + (_NAMED_S if kept.named_by else 0.0)
 
 
 def _give_back(connection: Connection) -> bool:

@@ -86,6 +86,8 @@ class Kept:
     kind: Kind
     key: tuple[str, ...] = ()
     """Columns of which there is one row each: a later record replaces it. Without: every record is a row."""
+    named_by: tuple[Kind, ...] = ()
+    """Kinds whose records name one of these and mean nothing without it: it is kept as long as any of them."""
 
 
 _TYPES: dict[str, Any] = {
@@ -105,7 +107,14 @@ _PACKED = {"candidates", "attempts"}
 """Of decisions: most of what is kept."""
 
 
-def _kept(record: type[Any], kind: Kind, name: str, *indices: tuple[str, ...], key: tuple[str, ...] = ()) -> Kept:
+def _kept(
+    record: type[Any],
+    kind: Kind,
+    name: str,
+    *indices: tuple[str, ...],
+    key: tuple[str, ...] = (),
+    named_by: tuple[Kind, ...] = (),
+) -> Kept:
     columns: list[Column[Any]] = [] if key else [Column("row", _ROW, primary_key=True, autoincrement=True)]
     for entry in fields(record):
         form = Packed if entry.name in _PACKED else _TYPES.get(str(entry.type), Plain)
@@ -113,14 +122,16 @@ def _kept(record: type[Any], kind: Kind, name: str, *indices: tuple[str, ...], k
     table = Table(name, metadata, *columns)
     for index in indices:
         Index(f"{name}_by_{'_'.join(index)}", *(table.c[column] for column in index))
-    return Kept(table, kind, key)
+    return Kept(table, kind, key, named_by)
 
 
 _GROUP = ("model_group", "at")
 _OF = ("model_group", "deployment", "at")
 
 KEPT: dict[type[Any], Kept] = {
-    records.RuleRecord: _kept(records.RuleRecord, Kind.REFERENCES, "rules", ("at",), key=("digest",)),
+    records.RuleRecord: _kept(
+        records.RuleRecord, Kind.REFERENCES, "rules", ("at",), key=("digest",), named_by=(Kind.DEPLOYMENTS,)
+    ),
     records.InputsRecord: _kept(records.InputsRecord, Kind.DEPLOYMENTS, "inputs", ("at",), _GROUP, ("snapshot",)),
     records.ReferenceRecord: _kept(records.ReferenceRecord, Kind.REFERENCES, "references", ("at",), _GROUP),
     records.DeploymentRecord: _kept(records.DeploymentRecord, Kind.DEPLOYMENTS, "deployments", ("at",), _OF),

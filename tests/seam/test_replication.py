@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from litellm.caching.redis_cache import RedisCache
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import Candidate, Outcome, Tier
 from exacto_plugin.core.purse import ProbeShare
+from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
+from exacto_plugin.litellm_hooks.conversation import Conversation
+from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
+from exacto_plugin.settings import Affinity, Settings
 from tests.redis_server import RedisServer
 from tests.seam.runtimes import record, router
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE_S = 20.0
+TALK = b"0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +167,64 @@ async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServ
     process.runtime.engine.share_probes(ProbeShare(-1, 10))
     await process.runtime.replication.judge_alone(process.clock)
     assert process.runtime.engine._purse.share == ProbeShare()
+    await process.runtime.aclose()
+
+
+def request() -> RequestState:
+    """A later turn of a conversation."""
+    return RequestState(model_group="g", conversation=Conversation(TALK, opening=False))
+
+
+def attempt(key: str) -> Attempt:
+    """One attempt of a request."""
+    return Attempt(Candidate(key, key, f"provider-{key}"), "g", Tier.VERIFIED_GOOD)
+
+
+async def test_affinity_that_is_switched_on_later_is_shared(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a conversation is is told from then on, with the idle time of then, and no longer once it is off again."""
+    monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.salt_is_shared", lambda: True)
+    given = settings(url=server.url, namespace="later")
+    without = given.model_copy(update={"affinity": Affinity(enabled=False)})
+    one, two = processes = [Process(without, router("g")) for _ in range(2)]
+    await until(lambda: all(process.role in ("leader", "follower") for process in processes), *processes)
+    for process in processes:
+        process.runtime.settings = given.model_copy(update={"affinity": Affinity(idle_s=60.0)})
+
+    def reachable() -> bool:
+        shared = [process.runtime.replication.conversations for process in processes]
+        return all(one is not None and one.reachable for one in shared)
+
+    await until(reachable, *processes)
+    ConversationAffinity(one.runtime).picked(request(), attempt("a"))
+    with server.client() as client:
+        await until(lambda: bool(client.keys("later:*talk*")), *processes)
+        (key,) = cast("list[bytes]", client.keys("later:*talk*"))
+        assert 0 < cast("int", client.pttl(key)) <= 60_000
+        await ConversationAffinity(two.runtime).look_up(request())
+        assert two.runtime.conversations.recall(TALK) == "a"
+        one.runtime.settings = without
+        under_way = attempt("a")
+        under_way.conversation = bytes(16)
+        one.runtime.conversations.settle(under_way.conversation, "a", one.clock)
+        ConversationAffinity(one.runtime).answered(under_way)
+        shared = one.runtime.replication.conversations
+        assert shared is not None
+        await shared.tell()
+        assert client.keys("later:*talk*") == [key]
+    for process in processes:
+        await process.runtime.replication.aclose()
+        await process.runtime.aclose()
+
+
+async def test_a_changed_redis_waits_for_a_restart(server: RedisServer) -> None:
+    """As the log says: processes that share move together."""
+    process = Process(settings(enabled=False), router("g"))
+    process.runtime.settings = settings(url=server.url)
+    for _ in range(3):
+        await process.turn()
+    assert process.role == "alone"
     await process.runtime.aclose()
 
 

@@ -394,7 +394,7 @@ async def test_a_cluster_takes_everything(cluster: RedisServer) -> None:
     assert worker.faults == []
     assert worker.counts() == {"a": 5}
     assert worker.snapshot.groups
-    shared = SharedConversations(link, 600.0, worker.faults.append)
+    shared = SharedConversations(link, lambda: 600.0, worker.faults.append)
     for number in range(20):
         shared.note(bytes([number]) * 16, "a")
     await shared.tell()

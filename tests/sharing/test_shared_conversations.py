@@ -36,7 +36,8 @@ class Process:
         self.client: Any = redis.asyncio.Redis(port=server.port)
         self.link = RedisLink(lambda: self.client, "{test}:1:", owned=True)
         self.faults: list[ExchangeError] = []
-        self.shared = SharedConversations(self.link, idle_s, self.faults.append)
+        self.idle_s = idle_s
+        self.shared = SharedConversations(self.link, lambda: self.idle_s, self.faults.append)
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -102,6 +103,18 @@ async def test_what_was_told_lately_is_not_told_again(pair: tuple[Process, Proce
     with server.client() as client:
         found: Any = client.info("commandstats")
     assert found["cmdstat_set"]["calls"] < 10
+
+
+async def test_a_changed_idle_time_holds_at_once(pair: tuple[Process, Process], server: RedisServer) -> None:
+    """A conversation that goes on where it is is told again, and expires with the new time; shorter or longer."""
+    process = pair[0]
+    with server.client() as client:
+        for idle_s in (600.0, 60.0, 6000.0):
+            process.idle_s = idle_s
+            process.shared.note(TALK, "a")
+            await process.shared.tell()
+            left_ms: Any = client.pttl(b"test:1:talk:" + TALK.hex().encode())
+            assert 0.9 * idle_s < left_ms / 1000 <= idle_s
 
 
 async def test_a_redis_that_stopped_is_asked_once(pair: tuple[Process, Process], server: RedisServer) -> None:
