@@ -149,7 +149,7 @@ def reject_filters(kinds: Sequence[str] | None, deployment: str | None) -> None:
     """
     none = [kind for kind in kinds or () if deployment is not None and "deployment" not in table_of(_AUDITED[kind]).c]
     if none:
-        raise ExactoError(f"entries of kind {' and '.join(none)} are not kept by deployment, only by model group")
+        raise ExactoError(f"entries of kind {' and '.join(none)} are not kept by deployment")
 
 
 def audit(
