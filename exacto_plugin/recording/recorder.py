@@ -196,7 +196,8 @@ class Recorder:
         rule = preset_as_plain(preset)
         name = digest(rule)
         hour = int(snapshot.at // CHECKPOINT_S)
-        if (name, hour) != self._rule:  # every hour, so that its row outlives what names it
+        # Every hour, so that its row outlives what names it, and with all inputs: the file may be a new one by now.
+        if accounts or (name, hour) != self._rule:
             self._rule = (name, hour)
             yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
         for change in transitions:
