@@ -47,6 +47,15 @@ def why(
     return [_standing(connection, standing, at, past=past) for _, standing in found if standing is not None]
 
 
+def why_then(
+    connection: Connection, deployment: str, at: float, *, past: bool, model_group: str | None = None
+) -> Plain:
+    """``answers``: what ``why`` gives; where there are none, ``first_at`` says since when there would be some."""
+    found = why(connection, deployment, at, past=past, model_group=model_group)
+    first = None if found else queries.first_standing(connection, deployment, model_group)
+    return {"answers": found, **({} if first is None else {"first_at": first.at})}
+
+
 def _standing(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
     word = queries.override_at(connection, record.model_group, record.deployment, at)
     # All of the record's moment: what was put on record of the group since then is of others.

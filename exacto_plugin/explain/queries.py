@@ -69,6 +69,19 @@ def standing_at(connection: Connection, model_group: str, deployment: str, at: f
     return _latest(connection, DeploymentRecord, *_of(DeploymentRecord, model_group, deployment, at))
 
 
+def first_standing(connection: Connection, deployment: str, model_group: str | None = None) -> DeploymentRecord | None:
+    """The oldest record of a deployment, in any model group or in one."""
+    table: Any = table_of(DeploymentRecord)
+    # In each of its groups, because that is what there is an index for.
+    groups = groups_of(connection, deployment) if model_group is None else [model_group]
+    found: list[DeploymentRecord] = []
+    for group in groups:
+        found += find(
+            connection, DeploymentRecord, table.c.model_group == group, table.c.deployment == deployment, limit=1
+        )
+    return min(found, key=lambda record: record.at, default=None)
+
+
 def observed_at(connection: Connection, model_group: str, deployment: str, at: float) -> ObservedRecord | None:
     """What some worker observed of a deployment in the last whole hour that it wrote down."""
     return _latest(connection, ObservedRecord, *_of(ObservedRecord, model_group, deployment, at))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.pool import NullPool
 
 from exacto_plugin.errors import StoreError
-from exacto_plugin.store.schema import NewerSchemaError, migrate
+from exacto_plugin.store.schema import NewerSchemaError, check_version, migrate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -71,7 +71,7 @@ class DownError(StoreError):
 
 
 def connect(place: Place, *, writing: bool) -> Connection:
-    """An open connection; a writing one has brought the tables up to date.
+    """An open connection; a writing one has brought the tables up to date, any other has checked their version.
 
     Raises:
         SQLAlchemyError, NewerSchemaError, OSError: it cannot be opened; ``problem_of`` says what to do.
@@ -79,9 +79,8 @@ def connect(place: Place, *, writing: bool) -> Connection:
     engine = _engine(place, writing=writing)
     connection = engine.connect()
     try:
-        if writing:
-            with connection.begin():
-                migrate(connection)
+        with connection.begin():
+            (migrate if writing else check_version)(connection)
     except BaseException:
         connection.close()
         raise

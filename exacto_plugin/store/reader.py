@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
-from exacto_plugin.store.schema import check, table_of
+from exacto_plugin.store.schema import are_there, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ def reading(place: Place) -> Iterator[Connection]:
         raise StoreError(f"there is no store at {place.name}; --store or store.url say where it is")
     try:
         with connect(place, writing=False) as connection, connection.begin():
-            check(connection)
+            if not are_there(connection):
+                raise StoreError("there are no records of exacto_plugin in it")
             yield connection
     except (SQLAlchemyError, StoreError, OSError) as error:
         if isinstance(error, SQLAlchemyError | OSError) or type(error) is not StoreError:

@@ -204,16 +204,19 @@ def table_of(record: type[Any]) -> Table:
     return KEPT[record].table
 
 
-def check(connection: Connection) -> None:
-    """Make sure that the tables can be read.
+def are_there(connection: Connection) -> bool:
+    """Whether there are tables of ours."""
+    return connection.dialect.has_table(connection, meta.name)
+
+
+def check_version(connection: Connection) -> None:
+    """Make sure that the tables, where there are any, can be read.
 
     Raises:
-        StoreError: there are none.
         NewerSchemaError: they are too new.
     """
-    if not connection.dialect.has_table(connection, meta.name):
-        raise StoreError("there are no records of exacto_plugin in it")
-    _found(connection)
+    if are_there(connection):
+        _found(connection)
 
 
 def _found(connection: Connection) -> int:
@@ -233,7 +236,7 @@ def migrate(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    if not connection.dialect.has_table(connection, meta.name):
+    if not are_there(connection):
         metadata.create_all(connection)
         rows = [{"name": "schema", "value": str(VERSION)}, {"name": "readable_from", "value": str(READABLE_FROM)}]
         connection.execute(insert(meta), rows)

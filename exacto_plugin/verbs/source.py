@@ -36,7 +36,7 @@ class Source(Protocol):
     """What can be asked; every answer is plain data, with times in UTC seconds."""
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
-        """``answers``: one per model group; ``at`` None means now."""
+        """``answers``: one per model group; ``at`` None means now. ``first_at`` where only later ones are on record."""
 
     def request(self, name: str) -> Plain:
         """A request by either of its ids.
@@ -49,7 +49,7 @@ class Source(Protocol):
         """``entries``: newest first; see ``queries.audit``."""
 
     def tiers(self, model_group: str | None) -> Plain:
-        """``model_groups``: as the API gives them, and how the ``store`` does."""
+        """``model_groups``: as the API gives them, and how the ``store`` does; ``recorded``: numbers may be old."""
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """``model_groups``: see ``explain.report``."""
@@ -99,8 +99,7 @@ class StoreSource:
         """As it was last put on record."""
         with self._reading() as connection:
             asked = time.time() if at is None else at
-            found = answers.why(connection, deployment, asked, past=at is not None, model_group=model_group)
-        return {"answers": found}
+            return answers.why_then(connection, deployment, asked, past=at is not None, model_group=model_group)
 
     def request(self, name: str) -> Plain:
         """As it was put on record.
@@ -122,7 +121,7 @@ class StoreSource:
     def tiers(self, model_group: str | None) -> Plain:
         """As they were last put on record."""
         with self._reading() as connection:
-            return {"model_groups": answers.tiers(connection, time.time(), model_group)}
+            return {"model_groups": answers.tiers(connection, time.time(), model_group), "recorded": True}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """From the counts of all workers."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.explain.wording import duration, moment_of, observed_words, value
+from exacto_plugin.explain.wording import duration, moment, moment_of, observed_words, value
 from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import add_where, asked
 
@@ -69,9 +69,22 @@ def run_why(options: argparse.Namespace) -> int:
         return _print(json.dumps(view, indent=2) if options.json else request_sentence(view))
     found = asked(options, lambda source: source.why(options.deployment, options.model, options.at))
     if not found["answers"]:
-        raise ExactoError(f"nothing is on record of {options.deployment!r}; `exacto tiers` names those that there are")
+        raise ExactoError(_nothing(options.deployment, options.model, options.at, found.get("first_at")))
     lines = [why_sentence(view) for view in found["answers"]]
     return _print(json.dumps(found, indent=2) if options.json else "\n\n".join(lines + _ill(found)))
+
+
+def _nothing(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
+    """That there is no answer, and what helps."""
+    named = repr(deployment) if model_group is None else f"{deployment!r} in {model_group!r}"
+    if at is not None and first_at is not None:
+        return f"nothing is on record of {named} at {moment(at)}; its first record is of {moment(first_at)}"
+    if at is not None:
+        return f"nothing is on record of {named}; `exacto tiers` names those that there are"
+    return (
+        f"no tier is known of {named}; `exacto tiers` names the deployments that have one, and a proxy that has just"
+        " started has none before its first recompute (tiers.recompute_interval_s)"
+    )
 
 
 def add_tiers(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +133,20 @@ def _tiers(found: Mapping[str, Any]) -> str:
                 observed_words(one.get("observed")),
             )
     text = printed(table, width=None if sys.stdout.isatty() else 160)
-    return "\n".join([text, *_ill(found)])
+    return "\n".join([text, *_dated(found), *_ill(found)])
+
+
+def _dated(found: Mapping[str, Any]) -> list[str]:
+    """Of when recorded numbers are."""
+    times = [one["at"] for group in found["model_groups"] for one in group["deployments"] if found.get("recorded")]
+    if not times:
+        return []
+    first, last = moment(min(times)), moment(max(times))
+    when = f"of {first}" if first == last else f"of {first} to {last}"
+    return [
+        f"The numbers are {when}: each deployment's are put on record when its tier or a reason changes, and once an"
+        " hour. A running proxy (--url) knows those of now."
+    ]
 
 
 def _short(one: Mapping[str, Any]) -> str:

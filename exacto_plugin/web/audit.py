@@ -79,13 +79,13 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         if at is not None:
             found = await _found(
                 runtime,
-                lambda connection: answers.why(connection, deployment, at, past=True, model_group=model_group),
+                lambda connection: answers.why_then(connection, deployment, at, past=True, model_group=model_group),
             )
         else:
             groups = runtime.engine.snapshot.groups.values()
             serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
-            found = [await why_now(runtime, group, deployment) for group in serving]
-        return {"answers": found, "store": store_view(runtime)}
+            found = {"answers": [await why_now(runtime, group, deployment) for group in serving]}
+        return {**found, "store": store_view(runtime)}
 
     @router.get("/audit")
     async def audit(

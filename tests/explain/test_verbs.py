@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import delete
 
 from exacto_plugin.cli import main
+from exacto_plugin.explain import queries
 from exacto_plugin.explain.wording import moment
 from exacto_plugin.recording.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.schema import table_of
@@ -54,10 +56,44 @@ def test_why_now_and_then(story: Story, capsys: pytest.CaptureFixture[str]) -> N
     assert plain["answers"][0]["tier"] == "deranked"
 
 
+def test_a_time_before_the_first_record(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """The deployment is on record, only not then: the answer says since when it is."""
+    said(capsys, story, "tiers")
+    first = queries.first_standing(story.connection, "d")
+    assert first is not None
+    story.connection.rollback()
+    at = written(first.at - 60)
+    for model in ([], ["--model", "g"]):
+        assert main(["why", "d", "--at", at, *model, "--store", story.url]) == 2
+        told = capsys.readouterr().err
+        assert f"at {moment(first.at - 60)}; its first record is of {moment(first.at)}" in told
+        assert "exacto tiers" not in told
+    assert main(["why", "d", "--at", written(first.at + 1), "--store", story.url]) == 0
+
+
+def test_recorded_tiers_are_dated(
+    story: Story, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the table of a store stands of when its numbers are; a proxy's are of now, and nothing is said."""
+    for now, dates in ((story.now, 1), (story.broke + 900, 2)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        (group,) = json.loads(said(capsys, story, "tiers", "--json"))["model_groups"]
+        times = sorted({one["at"] for one in group["deployments"]})
+        assert len(times) >= dates
+        when = " to ".join(dict.fromkeys((moment(times[0]), moment(times[-1]))))
+        assert f"The numbers are of {when}: " in said(capsys, story, "tiers")
+    live = {"models": {"model_groups": [group]}, "status": {}}
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path: live[path])
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    assert "The numbers are" not in capsys.readouterr().out
+
+
 def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An unknown deployment or request, no place to look at, a store that is not there: status 2 and a reason."""
     for arguments, reason in (
-        (["why", "nobody", "--store", story.url], "nothing is on record of 'nobody'"),
+        (["why", "nobody", "--store", story.url], "no tier is known of 'nobody'; `exacto tiers` names"),
+        (["why", "nobody", "--at", "2001-01-01", "--store", story.url], "nothing is on record of 'nobody'; `exacto"),
+        (["why", "d", "--model", "h", "--store", story.url], "no tier is known of 'd' in 'h'"),
         (["why", "--request", "nothing", "--store", story.url], "request 'nothing' is not on record"),
         (["why", "--store", story.url], "name a deployment"),
         (["why", "d"], "say where to look"),

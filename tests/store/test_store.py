@@ -33,7 +33,7 @@ from exacto_plugin.store.kinds import Kind
 from exacto_plugin.store.place import Place, default_place, memory, place_of_url
 from exacto_plugin.store.pruning import ROWS, Pruning
 from exacto_plugin.store.reader import find, reading
-from exacto_plugin.store.schema import KEPT, READABLE_FROM, VERSION, meta, table_of
+from exacto_plugin.store.schema import KEPT, READABLE_FROM, VERSION, NewerSchemaError, meta, table_of
 from exacto_plugin.store.store import CAPACITY, Store
 
 if TYPE_CHECKING:
@@ -316,6 +316,12 @@ async def test_tables_of_a_newer_version(file_store: Store, caplog: pytest.LogCa
         connection.execute(update(meta).where(meta.c.name == "readable_from").values(value=str(VERSION + 1)))
     with pytest.raises(StoreError, match="newer version"), reading(file_store.place):
         pass
+    with pytest.raises(NewerSchemaError):
+        connect(file_store.place, writing=False)
+    beginning = Store(file_store.place)
+    with pytest.raises(StoreError, match="newer version"):
+        await beginning.read(lambda found: find(found, TransitionRecord))
+    beginning.close()
     file_store._writing.drop()
     await _degraded(file_store, caplog, "newer version", "upgrade")
     with connection.begin():
