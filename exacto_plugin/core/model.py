@@ -176,10 +176,10 @@ class Reason:
     threshold: float | None = None
     samples: int = 0
     needed: int = 0
-    """Samples (or peers, for ``too_few_peers``) that the rule asks for."""
+    """Samples (for ``too_few_peers`` deployments, itself included) that the rule asks for."""
     window_s: float = 0.0
     peers: int = 0
-    """Deployments that the value could be compared with; told where they were too few."""
+    """Deployments with enough data, the one itself included; told where they were too few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class Reference:
     threshold: float | None
     """None when the signal cannot derank anybody (too few peers)."""
     peers: int
-    """Deployments that had enough data to take part."""
+    """Deployments that had enough data to take part; a rule may compare each with the others among them only."""
 
 
 @dataclass(frozen=True, slots=True)

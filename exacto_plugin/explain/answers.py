@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
+from exacto_plugin.core.judge_inputs import InputsError, decode, preset_as_plain, preset_of_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S
 from exacto_plugin.core.observed import Observed
 from exacto_plugin.explain import queries
@@ -78,8 +78,14 @@ def _standing(connection: Connection, record: DeploymentRecord, at: float, *, pa
             for signal, one in queries.references_at(connection, record.model_group, record.at).items()
         },
         "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
+        "preset": None if preset is None else preset_name(preset),
         "way_back": way_back(preset, inputs, record.deployment, record.tier, record.reasons),
     }
+
+
+def preset_name(preset: Preset) -> str:
+    """What settings call a preset."""
+    return str(preset_as_plain(preset)["preset"])
 
 
 def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Preset | None, GroupInputs | None]:
@@ -96,7 +102,7 @@ def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Pr
 
 
 def reference_view(record: ReferenceRecord) -> Plain:
-    """What peers said, as the API writes it."""
+    """What all deployments with enough data said together, as the API writes it; ``peers`` is how many they are."""
     return {"median": record.median, "mad": record.mad, "threshold": record.threshold, "peers": record.peers}
 
 

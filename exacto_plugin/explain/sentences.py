@@ -45,9 +45,9 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     # The adaptive rule remembers the numbers that it deranked by; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
     parts += [
-        _remembered(reason, view["references"].get(reason["signal"]), past=old)
+        _remembered(reason, _among(reason, view), past=old)
         if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
-        else _reason(reason, view["references"].get(reason["signal"] or ""), past=old)
+        else _reason(reason, _among(reason, view), past=old)
         for reason in told
     ]
     conditions = () if override else view.get("way_back", ())
@@ -88,7 +88,7 @@ def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[s
     return found if tier == Tier.DERANKED and found else calls or list(found or reasons)
 
 
-def _reason(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, past: bool) -> str:
+def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     """One number against its threshold."""
     signal, code = reason["signal"], reason["code"]
     if signal is None:
@@ -97,11 +97,11 @@ def _reason(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, p
     subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {value(signal, reason['value'])}"
     sample = counted(signal, reason["samples"])
     if code == ReasonCode.TOO_FEW_PEERS:
-        peers = f"{reason['peers']} of {reason['needed']} peers"
-        return f"There {verb} nobody to compare its {name_of(signal)} with ({peers})."
+        peers = f"{reason['needed']} deployments with enough data, itself included; there {'were' if past else 'are'}"
+        return f"To compare its {name_of(signal)} takes {peers} {reason['peers']}."
     if code == ReasonCode.TOO_FEW_SAMPLES:
         return f"{subject} ({sample}; {reason['needed']} are needed)."
-    against = f"threshold {value(signal, reason['threshold'])}{_peers(signal, reference)}"
+    against = f"threshold {value(signal, reason['threshold'])}{among}"
     phrases: dict[str, str] = {
         ReasonCode.BELOW_THRESHOLD: f"{subject} ({sample}), worse than the {against}.",
         ReasonCode.WITHIN_THRESHOLD: f"{subject} ({sample}), within the {against}.",
@@ -115,21 +115,29 @@ def _reason(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, p
     return phrases.get(code, f"{subject} ({sample}), {against}.")
 
 
-def _remembered(reason: Mapping[str, Any], reference: Mapping[str, Any] | None, *, past: bool) -> str:
+def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     """What it was deranked by, against what holds since."""
     signal = reason["signal"]
     sample = f"{counted(signal, reason['samples'])} within {duration(reason['window_s'])}"
     against = f"the threshold, {'then' if past else 'now'} {value(signal, reason['threshold'])}"
     measured = f"a {name_of(signal)} of {value(signal, reason['value'])} ({sample})"
-    return f"It was deranked for {measured}, worse than {against}{_peers(signal, reference)}."
+    return f"It was deranked for {measured}, worse than {against}{among}."
 
 
-def _peers(signal: str, reference: Mapping[str, Any] | None) -> str:
+def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
+    """What all deployments together say about a signal, in brackets, and how the threshold differs from that."""
+    signal = str(reason["signal"])
+    reference = view["references"].get(signal)
     if reference is None or reference["median"] is None:
         return ""
+    if signal == Signal.BENCHMARK:
+        return f" (baseline {value(signal, reference['median'])})"
     spread = "" if reference["mad"] is None else f", MAD {value(signal, reference['mad'])}"
-    peers = reference["peers"]
-    return f" (median {value(signal, reference['median'])}{spread}, {peers} peer{'' if peers == 1 else 's'})"
+    told = f"all {reference['peers']} with enough data: median {value(signal, reference['median'])}{spread}"
+    if view.get("preset") == "adaptive":
+        cautious = ", estimated cautiously" if signal == Signal.TOOL_CALL_SUCCESS else ""
+        told += f"{cautious}; its threshold follows from the others"
+    return f" ({told})"
 
 
 def _condition(condition: Mapping[str, Any], asked: float, measured: float | None, zone: tzinfo | None) -> str:

@@ -64,6 +64,7 @@ async def why_now(runtime: Runtime, group: GroupSnapshot, deployment: str) -> di
         "snapshot": runtime.engine.snapshot.id,
         "references": references,
         "reasons": reasons,
+        "preset": answers.preset_name(runtime.engine.rule),
         "way_back": way_back(runtime.engine.rule, inputs, deployment, tier.value, reasons),
     }
 

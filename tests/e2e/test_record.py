@@ -80,7 +80,7 @@ def test_why_with_the_proxy_and_from_its_store(proxy: Proxy, store: str, capsys:
     sentence = capsys.readouterr().out
     assert f"{bad} is deranked in {GROUP} since" in sentence
     assert "tool-call success over the last 2 h is 0.0 % (3 calls), worse than the threshold" in sentence
-    assert "4 peers" in sentence
+    assert "(all 4 with enough data: median" in sentence
     assert "comes back as soon as" in sentence
     live = plain(capsys, "why", bad, "--url", proxy.base_url)["answers"][0]
     kept = plain(capsys, "why", bad, "--store", store)["answers"][0]

@@ -41,7 +41,15 @@ def test_why_knows_what_was_known_then(story: Story) -> None:
     assert condition["kind"] == "fresh_calls"
     assert condition["so_far"] > 0
     told = why_sentence(after, UTC)
-    for part in ("d was deranked in g since", "worse than the threshold", "median", "MAD", "4 peers", "fresh calls"):
+    for part in (
+        "d was deranked in g since",
+        "worse than the threshold",
+        "median",
+        "MAD",
+        "all 4 with",
+        "from the others",
+        "fresh calls",
+    ):
         assert part in told
     assert answers.why(story.connection, "d", story.now - 1e6, past=True) == []
     assert answers.why(story.connection, "nobody", story.now, past=True) == []

@@ -57,9 +57,9 @@ def test_a_derank_says_every_number() -> None:
     told = why_sentence(view("deranked", reason("below_threshold"), way_back=[fresh]), UTC)
     assert told == (
         "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
-        "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (median 97.10 %, MAD 0.40"
-        " %, 5 peers). Probes (up to 2.00 % of the requests with tools) bring it back after 300 fresh calls with at "
-        "most 5 bad ones; so far 40, of which 1 bad."
+        "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
+        "median 97.10 %, MAD 0.40 %). Probes (up to 2.00 % of the requests with tools) bring it back after 300 fresh "
+        "calls with at most 5 bad ones; so far 40, of which 1 bad."
     )
 
 
@@ -68,7 +68,7 @@ def test_a_derank_says_every_number() -> None:
     [
         ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
         ("insufficient_data", [reason("too_few_samples", samples=1)], "(1 call; 60 are needed)"),
-        ("insufficient_data", [reason("too_few_peers", samples=0, needed=2)], "nobody to compare"),
+        ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1."),
         ("insufficient_data", [reason("undecided")], "to convict or to acquit"),
         ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
         ("verified_good", [reason("within_threshold", value=1.0)], "100.0 % (212 calls), within the threshold"),
@@ -80,6 +80,29 @@ def test_a_derank_says_every_number() -> None:
 def test_every_reason_has_words(tier: str, reasons: list[dict[str, Any]], expected: str) -> None:
     """Whatever a rule says can be said, codes of later versions included."""
     assert expected in why_sentence(view(tier, *reasons), UTC)
+
+
+def test_what_all_say_is_not_told_as_what_the_others_say() -> None:
+    """Where the threshold is of the others only, the sentence says so; a benchmark has a baseline, and no peers."""
+    adaptive = view("deranked", reason("below_threshold"), preset="adaptive")
+    assert "(all 5 with enough data: median 97.10 %, MAD 0.40 %, estimated cautiously; its threshold follows" in (
+        why_sentence(adaptive, UTC)
+    )
+    published = why_sentence({**adaptive, "preset": "openrouter"}, UTC)
+    assert "(all 5 with enough data: median 97.10 %, MAD 0.40 %)" in published
+    references = {
+        "throughput": {"median": 60.0, "mad": 5.0, "threshold": 30.0, "peers": 4},
+        "benchmark": {"median": 0.8, "mad": None, "threshold": 0.7, "peers": 3},
+    }
+    for signal, expected in (
+        ("throughput", "(all 4 with enough data: median 60 tokens/s, MAD 5 tokens/s; its threshold follows from"),
+        ("benchmark", "(baseline 80.0 %)"),
+    ):
+        told = {**adaptive, "references": references, "reasons": [reason("below_threshold", signal)]}
+        assert expected in why_sentence(told, UTC)
+    few = view("insufficient_data", reason("too_few_peers", peers=2, needed=4), preset="adaptive")
+    expected = "To compare its tool-call success takes 4 deployments with enough data, itself included; there are 2."
+    assert expected in why_sentence(few, UTC)
 
 
 def test_a_past_answer_says_when_it_was_and_when_it_was_measured() -> None:
