@@ -132,8 +132,8 @@ class Overrides:
 
     @property
     def in_force(self) -> tuple[Override, ...]:
-        """The words that give a tier."""
-        return tuple(self._words.values())
+        """The words that give a tier, by model group and deployment, in whichever order they came."""
+        return tuple(word for _, word in sorted(self._words.items()))
 
     def over(self, snapshot: Snapshot) -> Snapshot:
         """What is in force: the measured snapshot, with the operators' words over it; made once for each."""

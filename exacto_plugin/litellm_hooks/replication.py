@@ -19,7 +19,7 @@ from exacto_plugin.core.purse import ProbeShare
 from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.sharing.exchange import ExchangeError
+from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
 from exacto_plugin.sharing.replica import PUSH_S, Replica, pace
 from exacto_plugin.store.exchange import StoreExchange
 
@@ -246,6 +246,11 @@ class Replication:
         self._runtime.announce(common)
 
     def away(self, error: ExchangeError) -> None:
-        """The exchange could not be asked: counted, and said once a minute; a store says so itself, once."""
-        if not isinstance(error.__cause__, StoreError):
+        """The exchange could not be asked: counted, and said once a minute; a store says so itself, once.
+
+        That another worker took over from one that was held up is how it is meant to go.
+        """
+        if isinstance(error, LostLeaseError):
+            logger.info("%s: the shared verdicts are left to it", error)
+        elif not isinstance(error.__cause__, StoreError):
             self.faults.report("sharing", error)

@@ -15,6 +15,7 @@ from exacto_plugin.litellm_hooks.conversation import Conversation
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Affinity, Settings
+from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
 from tests.redis_server import RedisServer
 from tests.seam.runtimes import record, router
 
@@ -159,6 +160,15 @@ async def test_a_redis_that_is_not_there_is_counted_and_changes_nothing(server: 
     assert process.runtime.replication.status()["lag_s"] is None
     await process.runtime.replication.aclose()
     await process.runtime.aclose()
+
+
+def test_a_lease_that_went_to_another_worker_is_no_fault() -> None:
+    """It happens whenever one is held up for longer than its lease; the other one leads."""
+    runtime = Runtime(settings())
+    runtime.replication.away(LostLeaseError("another worker leads"))
+    assert runtime.faults.counts == {}
+    runtime.replication.away(ExchangeError("no answer"))
+    assert runtime.faults.counts == {"sharing": 1}
 
 
 async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServer) -> None:
