@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.sharing import redis_scripts
-from exacto_plugin.sharing.exchange import Batch, Census, Lease, LostLeaseError, Pulled, Receipt, State, UnreadableError
+from exacto_plugin.sharing.exchange import Census, Lease, LostLeaseError, Pulled, Receipt, State
 from exacto_plugin.sharing.payload import (
     pack,
     pack_batch,
     pack_publication,
     pack_windows,
     unpack,
-    unpack_batch,
     unpack_publication,
-    unpack_windows,
 )
+from exacto_plugin.sharing.readable import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
 from exacto_plugin.sharing.redis_link import told
 
 if TYPE_CHECKING:
@@ -45,12 +43,6 @@ KEEP_S = 72 * 3600
 
 OLDEST_S = 6 * 3600
 """Seconds that batches are kept at most when nobody saves a state."""
-
-PAGE = 200
-"""Batches that are read at once."""
-
-_STATE_PAGE = 20
-"""Model groups of a state that are written or read at once."""
 
 _META = ""
 """The field of a state that is no model group's."""
@@ -102,15 +94,7 @@ class RedisExchange:
             return await client.zrangebyscore(key, position, "+inf", start=0, num=PAGE, withscores=True)
 
         found = await self._link.within(LARGE_BUDGET_S, page)
-        batches: list[Batch] = []
-        for payload, place in found:
-            position = int(place) + 1
-            try:
-                batches.append(unpack_batch(payload))
-            except UnreadableError:
-                continue
-            await asyncio.sleep(0)
-        return Pulled(batches, position, len(found) == PAGE)
+        return await pulled([(int(place), payload) for payload, place in found], position)
 
     async def census(self) -> Census:
         """Who takes part."""
@@ -162,20 +146,17 @@ class RedisExchange:
         if meta is None:
             return None
         plain = await asyncio.to_thread(unpack, meta)
-        windows: list[tuple[str, Mapping[str, bytes]]] = []
-        for first in range(0, len(groups), _STATE_PAGE):
-            windows += await self._read(key, groups[first : first + _STATE_PAGE])
-        try:
-            return State(int(plain["position"]), plain["read"], plain["remembered"], windows)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UnreadableError("the saved state cannot be read") from error
+        windows: Windows = []
+        for first in range(0, len(groups), STATE_PAGE):
+            windows += await self._read(key, groups[first : first + STATE_PAGE])
+        return state_of(plain, windows)
 
-    async def _read(self, key: str, groups: Sequence[str]) -> list[tuple[str, Mapping[str, bytes]]]:
+    async def _read(self, key: str, groups: Sequence[str]) -> Windows:
         async def read(client: Any) -> Any:
             return await client.hmget(key, list(groups))
 
         found = await self._link.within(LARGE_BUDGET_S, read)
-        return await asyncio.to_thread(_unpacked, groups, found)
+        return await asyncio.to_thread(windows_of, zip(groups, found, strict=True))
 
     async def aclose(self) -> None:
         """Give up the lease if it is ours, and close the connection if it is."""
@@ -188,13 +169,4 @@ class RedisExchange:
 
 def _packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> dict[str, str]:
     """The next model groups of a state, as fields; empty at its end. Takes its time, so it has a thread."""
-    return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, _STATE_PAGE)}
-
-
-def _unpacked(groups: Sequence[str], found: Sequence[str | bytes | None]) -> list[tuple[str, Mapping[str, bytes]]]:
-    """What ``_packed`` wrote, without what this version cannot read."""
-    windows: list[tuple[str, Mapping[str, bytes]]] = []
-    for group, text in zip(groups, found, strict=True):
-        with suppress(UnreadableError):
-            windows.append((group, unpack_windows(text or "")))
-    return windows
+    return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, STATE_PAGE)}

@@ -18,7 +18,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from exacto_plugin.errors import StoreError
 from exacto_plugin.sharing.exchange import (
-    Batch,
     Census,
     ExchangeError,
     Lease,
@@ -34,10 +33,9 @@ from exacto_plugin.sharing.payload import (
     pack_publication,
     pack_windows,
     unpack,
-    unpack_batch,
     unpack_publication,
-    unpack_windows,
 )
+from exacto_plugin.sharing.readable import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
 from exacto_plugin.store import schema
 
 if TYPE_CHECKING:
@@ -62,12 +60,6 @@ BUDGET_S = 3.0
 
 LARGE_BUDGET_S = 20.0
 """The same for what may be megabytes: a publication, a part of a state."""
-
-PAGE = 200
-"""Batches that are read at once."""
-
-_STATE_PAGE = 20
-"""Model groups of a state that are written or read in one transaction."""
 
 _LOCK = 7_236_711_904_234
 """A number of ours among PostgreSQL's advisory locks."""
@@ -170,15 +162,7 @@ class StoreExchange:
         place, payload = schema.batches.c.place, schema.batches.c.payload
         query = select(place, payload).where(place >= position).order_by(place).limit(PAGE)
         found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
-        batches: list[Batch] = []
-        for at, text in found:
-            position = int(at) + 1
-            try:
-                batches.append(unpack_batch(text))
-            except ExchangeError:
-                continue
-            await asyncio.sleep(0)
-        return Pulled(batches, position, len(found) == PAGE)
+        return await pulled([(int(at), text) for at, text in found], position)
 
     async def census(self) -> Census:
         """Who takes part."""
@@ -224,7 +208,7 @@ class StoreExchange:
             seen[model_group] = digest = hashlib.blake2b(payload.encode(), digest_size=16).digest()
             if self._saved.get(model_group) != digest:
                 page.append({"model_group": model_group, "save": name, "live": False, "payload": payload})
-            if len(page) >= _STATE_PAGE:
+            if len(page) >= STATE_PAGE:
                 await self._write(page)
                 page = []
         await self._write(page)
@@ -244,21 +228,18 @@ class StoreExchange:
         plain = await asyncio.to_thread(unpack, memory)
         group, live = schema.windows.c.model_group, schema.windows.c.live.is_(True)
         names = await self._work(lambda step: step.run(select(group).where(live)).scalars().all(), LARGE_BUDGET_S)
-        windows: list[tuple[str, Mapping[str, bytes]]] = []
-        for first in range(0, len(names), _STATE_PAGE):
-            windows += await self._read(names[first : first + _STATE_PAGE])
-        try:
-            return State(int(plain["position"]), plain["read"], plain["remembered"], windows)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ExchangeError("the saved state cannot be read") from error
+        windows: Windows = []
+        for first in range(0, len(names), STATE_PAGE):
+            windows += await self._read(names[first : first + STATE_PAGE])
+        return state_of(plain, windows)
 
-    async def _read(self, groups: Collection[str]) -> list[tuple[str, Mapping[str, bytes]]]:
+    async def _read(self, groups: Collection[str]) -> Windows:
         table = schema.windows
         query = select(table.c.model_group, table.c.payload).where(
             table.c.live.is_(True), table.c.model_group.in_(groups)
         )
         found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
-        return [(name, await asyncio.to_thread(unpack_windows, text)) for name, text in found]
+        return await asyncio.to_thread(windows_of, [(name, text) for name, text in found])
 
     async def aclose(self) -> None:
         """Give up the lease if it is ours; the store itself goes on."""

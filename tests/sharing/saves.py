@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.sharing.exchange import LostLeaseError, State
+from exacto_plugin.sharing.readable import STATE_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 Page = list[tuple[str, dict[str, bytes]]]
 
 _WAIT_S = 20.0
-_PAGE = 20
-"""Model groups that both exchanges write at once."""
 
 
 def page(content: bytes, first: str) -> Page:
     """As many model groups as are written at once, ``first`` being one of them."""
-    return [(first, {"a": content}), *((f"{first}{number}", {"a": content}) for number in range(1, _PAGE))]
+    return [(first, {"a": content}), *((f"{first}{number}", {"a": content}) for number in range(1, STATE_PAGE))]
 
 
 async def save_across(one: Exchange, old: Lease, two: Exchange, lead: Callable[[], Awaitable[Lease]]) -> None:
@@ -60,11 +59,11 @@ async def save_within(one: Exchange, old: Lease, two: Exchange, new: Lease) -> P
     whole = page(b"new", "g") + page(b"new", "h")
 
     def interrupted() -> Iterator[tuple[str, dict[str, bytes]]]:
-        yield from whole[:_PAGE]
+        yield from whole[:STATE_PAGE]
         late = asyncio.run_coroutine_threadsafe(one.save(old, State(1, {}, {}, page(b"old", "g"))), loop)
         with pytest.raises(LostLeaseError):
             late.result(_WAIT_S)
-        yield from whole[_PAGE:]
+        yield from whole[STATE_PAGE:]
 
     await two.save(new, State(2, {}, {}, interrupted()))
     return whole

@@ -11,9 +11,10 @@ from sqlalchemy import delete
 from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import Outcome, Snapshot, Tier
 from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
+from exacto_plugin.sharing.readable import PAGE
 from exacto_plugin.sharing.replica import Pace, Role
 from exacto_plugin.store import schema
-from exacto_plugin.store.exchange import PAGE, StoreExchange
+from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.place import Place, place_of_url
 from exacto_plugin.store.store import Store
 from tests.sharing.saves import save_across, save_within
