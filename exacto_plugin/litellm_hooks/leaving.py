@@ -1,4 +1,4 @@
-"""The end of a proxy: what is not on record yet goes there, and nothing of ours is started any more."""
+"""The end of a proxy or a program: what is not on record yet goes there, and nothing of ours is started any more."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ async def leave(runtime: Runtime) -> None:
     runtime.leaving = True
     async with asyncio.timeout(_LEAVE_S):
         await runtime.aclose()
-        runtime.recorder.close()
-        await asyncio.to_thread(runtime.store.close)
-        if runtime.outcomes is not None:
-            await asyncio.to_thread(runtime.outcomes.close)
+        await asyncio.to_thread(hand_over, runtime)
+
+
+def hand_over(runtime: Runtime) -> None:
+    """Put on record what is not there yet, and end what writes it."""
+    runtime.recorder.close()
+    runtime.store.close()
+    if runtime.outcomes is not None:
+        runtime.outcomes.close()
 
 
 def leave_with(server: ModuleType, runtime: Runtime) -> list[str]:

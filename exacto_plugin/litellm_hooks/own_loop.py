@@ -6,12 +6,12 @@ Synchronous programs have no loop, and some asynchronous ones make one per reque
 from __future__ import annotations
 
 import asyncio
-import atexit
 import threading
-import weakref
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from exacto_plugin.at_exit import at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,7 +48,7 @@ class OwnLoop:
             self._ready = threading.Event()
             self._thread = threading.Thread(target=self._run, name="exacto-recompute", daemon=True)
             self._thread.start()
-            atexit.register(_stop, weakref.ref(self))
+            at_exit(self.stop)
 
     def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run ``coroutine`` there and wait for what it returns; never from the loop itself."""
@@ -86,9 +86,3 @@ class OwnLoop:
     def _cancel(self) -> None:
         if self._serving is not None:
             self._serving.cancel()
-
-
-def _stop(reference: weakref.ref[OwnLoop]) -> None:
-    own = reference()
-    if own is not None:
-        own.stop()

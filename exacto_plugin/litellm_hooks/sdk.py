@@ -15,6 +15,7 @@ from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
+from exacto_plugin.litellm_hooks.leaving import hand_over
 from exacto_plugin.litellm_hooks.names import leads_to_openrouter, resolver
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -100,10 +101,7 @@ class Exacto:
             self.detach(router)
         self._runtime.closed = True
         self._runtime.own_loop.stop()
-        self._runtime.recorder.close()
-        self._runtime.store.close()
-        if self._runtime.outcomes is not None:
-            self._runtime.outcomes.close()
+        hand_over(self._runtime)
         if Exacto._active is not self:
             return
         Exacto._active = None

@@ -7,18 +7,17 @@ anything about tiers or requests.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import hashlib
 import json
 import math
 import secrets
 import time
-import weakref
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
+from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.judge_inputs import encode, preset_as_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.model import Sort
@@ -88,7 +87,7 @@ class Recorder:
             keep: takes a record from whatever thread, at once, without ever failing.
         """
         self._keep = keep
-        atexit.register(_close, weakref.ref(self))
+        at_exit(self.close)
 
     def follow(self, engine: Engine) -> None:
         """An engine is about to be recomputed: let it note what is worth a record."""
@@ -259,12 +258,6 @@ class Recorder:
         self.decisions.settle(now + later_s)
         for row in self.picks.take(now):
             self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, asdict(row.numbers)))
-
-
-def _close(reference: weakref.ref[Recorder]) -> None:
-    recorder = reference()
-    if recorder is not None:
-        recorder.close()
 
 
 def _current_span() -> tuple[str, str]:

@@ -6,7 +6,6 @@ Lines are in the order of time. A thread of its own writes; what cannot be writt
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sample
 from exacto_plugin.store.desk import Desk
 
@@ -59,7 +59,7 @@ def outcome_log(settings: StoreSettings, report: Callable[[Exception], None]) ->
     if settings.outcomes is None:
         return None
     log = OutcomeLog(Path(settings.outcomes).expanduser(), int(settings.outcomes_mb * 1e6), report)
-    atexit.register(log.close)
+    at_exit(log.close)
     return log
 
 

@@ -6,15 +6,14 @@ is tried again and again, and the health says what is wrong and what helps. Must
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import time
-import weakref
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from exacto_plugin.at_exit import at_exit
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, Fault, Problem, problem_of
 from exacto_plugin.store.desk import Desk
@@ -100,7 +99,7 @@ class Store:
             self._writing, self._reading = Line(place, writing=True), Line(place, writing=False)
             self._writer = Desk("exacto-store", self._work_off, self._between, self._writing.drop, report)
             self._reader = Desk("exacto-store-reader", self._read_off, lambda: _IDLE_S, self._reading.drop, report)
-            atexit.register(_close, weakref.ref(self))
+            at_exit(self.close)
 
     # --- from any thread ---------------------------------------------------------------------------------------------
 
@@ -268,9 +267,3 @@ class Store:
 
 def _by_kind(records: Iterable[Record]) -> Counter[Kind]:
     return Counter(KEPT[type(record)].kind for record in records)
-
-
-def _close(reference: weakref.ref[Store]) -> None:
-    store = reference()
-    if store is not None:
-        store.close()
