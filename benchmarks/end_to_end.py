@@ -14,7 +14,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
@@ -24,6 +24,9 @@ from benchmarks.overhead import tools
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 KEY = "sk-benchmark"
 ROUNDS = 25
 REQUESTS = 10
@@ -31,7 +34,8 @@ REQUESTS = 10
 KINDS = {"bare (A)": False, "bare again (A')": False, "with the plugin (B)": True}
 
 
-def _config(providers: SimulatedProviders, plugin: bool) -> dict[str, Any]:
+def proxy_config(providers: SimulatedProviders, *, plugin: bool) -> dict[str, Any]:
+    """LiteLLM's configuration: one model of four deployments."""
     entries = [
         {
             "model_name": "kimi",
@@ -71,27 +75,40 @@ def _measure(proxies: dict[str, DemoProxy]) -> tuple[dict[str, list[float]], dic
     return wall, cpu
 
 
-def main() -> list[str]:
-    """The table."""
+def compare(title: str, configure: Callable[[SimulatedProviders], Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The table of the paired differences to the first of some proxies.
+
+    Args:
+        title: of the table.
+        configure: gives the configuration of each proxy, by what it is called.
+    """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exacto-bench-")))
         providers = stack.enter_context(SimulatedProviders())
         proxies = {}
-        for number, (name, plugin) in enumerate(KINDS.items()):
+        for number, (name, config) in enumerate(configure(providers).items()):
             folder = root / str(number)
             folder.mkdir()
-            (folder / "config.yaml").write_text(yaml.safe_dump(_config(providers, plugin)), encoding="utf-8")
+            (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
             environment = {**os.environ, "LITELLM_MASTER_KEY": KEY}
             proxies[name] = stack.enter_context(DemoProxy(folder / "config.yaml", environment))
         wall, cpu = _measure(proxies)
-    base = next(iter(KINDS))
-    lines = [f"{'ms per tool request, 50 tools, 1 connection':<46}{'wall':>8}{'CPU':>8}{'wall diff':>11}{'IQR':>16}"]
-    for name in KINDS:
+    base = next(iter(wall))
+    lines = [f"{title:<46}{'wall':>8}{'CPU':>8}{'wall diff':>11}{'IQR':>16}"]
+    for name in wall:
         differences = [b - a for a, b in zip(wall[base], wall[name], strict=True)]
         low, middle, high = statistics.quantiles(differences, n=4)
         medians = f"{statistics.median(wall[name]):8.2f}{statistics.mean(cpu[name]):8.2f}"
         lines.append(f"{name:<46}{medians}{middle:11.3f}{f'[{low:.2f}, {high:.2f}]':>16}")
     return lines
+
+
+def main() -> list[str]:
+    """The table."""
+    return compare(
+        "ms per tool request, 50 tools, 1 connection",
+        lambda providers: {name: proxy_config(providers, plugin=plugin) for name, plugin in KINDS.items()},
+    )
 
 
 if __name__ == "__main__":

@@ -9,25 +9,18 @@ simulated (``--days``), and 30 extrapolated from the last of them.
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from benchmarks.end_to_end import KEY, _config, _measure
+from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
 from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.pick_counts import PickNumbers
-from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.demo.proxy import DemoProxy
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import DecisionRecord, HourRecord
 from exacto_plugin.settings import load_settings
@@ -35,6 +28,8 @@ from exacto_plugin.store.place import place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from exacto_plugin.demo.provider import SimulatedProviders
 
 GROUPS, DEPLOYMENTS = 100, 5
 INTERVAL_S, DAY_S = 300, 86_400
@@ -48,26 +43,12 @@ KINDS = {"in memory (A)": "sqlite://", "in memory again (A')": "sqlite://", "in 
 
 def overhead() -> list[str]:
     """The table of the paired differences."""
-    with ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exacto-bench-")))
-        providers = stack.enter_context(SimulatedProviders())
-        proxies = {}
-        for number, (name, url) in enumerate(KINDS.items()):
-            folder = root / str(number)
-            folder.mkdir()
-            config = {**_config(providers, plugin=True), "exacto_settings": {"store": {"url": url}}}
-            (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-            environment = {**os.environ, "LITELLM_MASTER_KEY": KEY}
-            proxies[name] = stack.enter_context(DemoProxy(folder / "config.yaml", environment))
-        wall, cpu = _measure(proxies)
-    base = next(iter(KINDS))
-    lines = [f"{'ms per tool request, records':<46}{'wall':>8}{'CPU':>8}{'wall diff':>11}{'IQR':>16}"]
-    for name in KINDS:
-        differences = [b - a for a, b in zip(wall[base], wall[name], strict=True)]
-        low, middle, high = statistics.quantiles(differences, n=4)
-        medians = f"{statistics.median(wall[name]):8.2f}{statistics.mean(cpu[name]):8.2f}"
-        lines.append(f"{name:<46}{medians}{middle:11.3f}{f'[{low:.2f}, {high:.2f}]':>16}")
-    return lines
+
+    def configure(providers: SimulatedProviders) -> dict[str, Any]:
+        config = proxy_config(providers, plugin=True)
+        return {name: {**config, "exacto_settings": {"store": {"url": url}}} for name, url in KINDS.items()}
+
+    return compare("ms per tool request, records", configure)
 
 
 def size(days: int) -> Iterator[str]:

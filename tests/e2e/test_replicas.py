@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
@@ -14,6 +12,7 @@ import pytest
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.observed import eventually
 from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.e2e.traffic import Traffic
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -84,50 +83,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, provider_server: SimulatedPr
                 proxy.stop()
 
 
-class Traffic:
-    """Requests with tools through both proxies, from some threads, until it ends."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._ended = threading.Event()
-        self.answered = 0
-        self.failed: list[str] = []
-
-    def ask(self, number: int) -> None:
-        """One request on a connection of its own."""
-        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
-        body = {"model": NAMES[number % len(NAMES)], "messages": MESSAGES, "tools": TOOLS}
-        url = f"{self._fleet.proxies[number % 2].base_url}/v1/chat/completions"
-        answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False)
-        if answer.status_code == 200:
-            self.answered += 1
-        else:
-            self.failed.append(answer.text)
-
-    def _go_on(self, first: int) -> None:
-        number = first
-        while not self._ended.is_set():
-            self.ask(number)
-            number += 1
-
-    @contextmanager
-    def flowing(self) -> Iterator[None]:
-        """Keep two requests at a time on their way."""
-        with ThreadPoolExecutor(2) as pool:
-            ways = [pool.submit(self._go_on, first) for first in range(2)]
-            try:
-                yield
-            finally:
-                self._ended.set()
-            for way in ways:
-                way.result()
-
-    def wait_for(self, more: int) -> None:
-        """Wait until so many more requests were answered."""
-        wanted = self.answered + more
-        eventually(lambda: self.answered >= wanted or bool(self.failed), True)
-
-
 def _settled(fleet: Fleet, providers: SimulatedProviders) -> None:
     """One leads, all serve snapshots of that one, and these count every request that a provider saw."""
     wanted = {name: providers.control.requests(name) for name in NAMES}
@@ -146,7 +101,7 @@ def _settled(fleet: Fleet, providers: SimulatedProviders) -> None:
 
 def test_all_workers_of_both_proxies_have_one_opinion(fleet: Fleet, provider_server: SimulatedProviders) -> None:
     """One of four workers leads; all serve its snapshot, which counts what all of them were asked."""
-    traffic = Traffic(fleet)
+    traffic = Traffic(NAMES, *fleet.proxies)
     for number in range(24):
         traffic.ask(number)
     assert traffic.failed == []
@@ -200,7 +155,7 @@ def test_an_operators_word_holds_in_every_process(fleet: Fleet) -> None:
 @pytest.mark.parametrize("fault", ["killed and started empty", "stopped"])
 def test_nobody_notices_what_happens_to_redis(fleet: Fleet, provider_server: SimulatedProviders, fault: str) -> None:
     """No request fails; every worker judges alone meanwhile; afterwards each answer counts, once."""
-    traffic = Traffic(fleet)
+    traffic = Traffic(NAMES, *fleet.proxies)
     with traffic.flowing():
         traffic.wait_for(6)
         if fault == "stopped":

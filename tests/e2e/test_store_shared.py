@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.client import config
 from tests.e2e.observed import eventually
 from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
+from tests.e2e.traffic import Traffic
 from tests.store.postgresql import Cluster, missing
 
 if TYPE_CHECKING:
@@ -40,49 +37,6 @@ def counted(proxy: Proxy) -> dict[str, int]:
     return {one["deployment"]: one["signals"].get("tool_call_success", {}).get("samples", 0) for one in deployments}
 
 
-class Traffic:
-    """Requests with tools, one after the other on connections of their own, until it ends."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._ended = threading.Event()
-        self.answered = 0
-        self.failed: list[str] = []
-
-    def ask(self, number: int) -> None:
-        """One request."""
-        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
-        body = {"model": NAMES[number % len(NAMES)], "messages": MESSAGES, "tools": TOOLS}
-        url = f"{self._proxy.base_url}/v1/chat/completions"
-        answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False)
-        if answer.status_code == 200:
-            self.answered += 1
-        else:
-            self.failed.append(answer.text)
-
-    def _go_on(self) -> None:
-        number = 0
-        while not self._ended.is_set():
-            self.ask(number)
-            number += 1
-
-    @contextmanager
-    def flowing(self) -> Iterator[None]:
-        """Keep a request on its way."""
-        with ThreadPoolExecutor(1) as pool:
-            way = pool.submit(self._go_on)
-            try:
-                yield
-            finally:
-                self._ended.set()
-            way.result()
-
-    def wait_for(self, more: int) -> None:
-        """Wait until so many more requests were answered."""
-        wanted = self.answered + more
-        eventually(lambda: self.answered >= wanted or bool(self.failed), True)
-
-
 def _config(providers: SimulatedProviders, **exacto: Any) -> dict[str, Any]:
     made: dict[str, Any] = config([deployment(providers, name) for name in NAMES], tiers=TIERS, **exacto)
     return made
@@ -91,7 +45,7 @@ def _config(providers: SimulatedProviders, **exacto: Any) -> dict[str, Any]:
 def test_two_workers_without_redis_have_one_opinion(providers: SimulatedProviders, start_proxy: StartProxy) -> None:
     """One of them leads; both serve its snapshot, which counts what both were asked; nothing had to be set."""
     proxy = start_proxy(_config(providers), workers=2)
-    traffic = Traffic(proxy)
+    traffic = Traffic(NAMES, proxy)
     for number in range(24):
         traffic.ask(number)
     assert traffic.failed == []
@@ -141,7 +95,7 @@ def test_nobody_notices_what_happens_to_postgresql(
     proxy: Proxy, cluster: Cluster, provider_server: SimulatedProviders, fault: str
 ) -> None:
     """No request fails; the process judges alone meanwhile; afterwards each answer counts, once."""
-    traffic = Traffic(proxy)
+    traffic = Traffic(NAMES, proxy)
     with traffic.flowing():
         traffic.wait_for(6)
         eventually(lambda: get(proxy, "status")["store"]["state"], "ok")
