@@ -14,7 +14,7 @@ from exacto_plugin.demo.behaviour import Act
 from tests.e2e.client import ask, config, prices
 from tests.e2e.observed import api, eventually
 from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
-from tests.e2e.tiers import BAD, GOOD, INSUFFICIENT, QUICK, bring_about, fleet, names, seen_tiers
+from tests.e2e.tiers import BAD, GOOD, INSUFFICIENT, QUICK, bring_about, expected_tiers, fleet, names, seen_tiers
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
@@ -50,7 +50,18 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy, store:
         ask(proxy, name, tools=False)
     eventually(lambda: seen_tiers(proxy, GROUP), dict.fromkeys(names(GROUP), INSUFFICIENT))
     bring_about(proxy, provider_server, (GROUP, WATCHED))
+    eventually(lambda: {name: _changes(proxy, name) for name in seen_tiers(proxy, GROUP)}, _expected_changes())
     return proxy
+
+
+def _changes(proxy: Proxy, name: str) -> list[str]:
+    """The tier a deployment came to last, as it is on record by now: records are written behind what is in force."""
+    return [entry["tier"] for entry in api(proxy, f"audit?deployment={name}").json()["entries"][:1]]
+
+
+def _expected_changes() -> dict[str, list[str]]:
+    """What ``bring_about`` leaves on record."""
+    return {name: [] if tier == INSUFFICIENT else [tier] for name, tier in expected_tiers(GROUP).items()}
 
 
 @pytest.fixture
