@@ -8,11 +8,14 @@ What comes after, reading the configuration, loading the plugin and serving, hap
 from __future__ import annotations
 
 import atexit
+import faulthandler
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from functools import cache
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _READY = "ready\n"
+_COLLECT_S = 1.0
 
 
 class ForkedProxy(DemoProxy):
@@ -136,7 +140,10 @@ def _serve() -> None:
     # FastAPI prepares every route for the first request, which takes a second.
     for route in app.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
+    faulthandler.enable()  # whoever dies of a signal says in its own log what it was doing
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that copies leave nothing behind when they end
+    gc.collect()
+    gc.freeze()  # what has been imported stays, so no copy needs to look at it again
     sys.stdout.write(_READY)
     sys.stdout.flush()
     while line := sys.stdin.readline():
@@ -146,6 +153,23 @@ def _serve() -> None:
             _become(spec)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
+
+
+def _collect_apart() -> None:
+    """Collect garbage in a thread of its own, as no finalizer may run in the midst of something before Python 3.12.
+
+    There the collector runs within allocations. LiteLLM's streams set context variables when they are collected, and
+    when that happens while one is being set, the process can die (CPython's issue 148891). From 3.12 on it runs between
+    instructions.
+    """
+
+    def collect() -> None:
+        while True:
+            time.sleep(_COLLECT_S)
+            gc.collect()
+
+    gc.disable()
+    threading.Thread(target=collect, name="collector", daemon=True).start()
 
 
 def _become(spec: Mapping[str, Any]) -> None:
@@ -162,6 +186,8 @@ def _become(spec: Mapping[str, Any]) -> None:
         os.environ.update(spec["env"])
         os.chdir(spec["cwd"])
         sys.argv = spec["argv"]
+        if sys.version_info < (3, 12):
+            _collect_apart()
         from litellm import run_server
 
         run_server()
