@@ -186,6 +186,9 @@ def test_what_is_recorded_is_told(client: TestClient, runtime: Runtime) -> None:
         "audit?kinds=decision&deployment=c",
         "report?since=1000&until=900",
         f"why?deployment=c&at={NOW + 60}",
+        "why?deployment=c&at=nan",
+        "report?since=nan",
+        "audit?until=inf",
     ):
         assert client.get(f"/exacto/api/{refused}").status_code == 422
     missing = client.get("/exacto/api/decisions/x")

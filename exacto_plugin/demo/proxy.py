@@ -90,14 +90,15 @@ class DemoProxy:
 
     def _await_ready(self) -> None:
         ends = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < ends:
-            if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"the proxy died while starting:\n{self.log_tail()}")
-            try:
-                if httpx.get(f"{self.base_url}/health/liveliness", timeout=5.0, trust_env=False).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.2)
+        with httpx.Client(timeout=5.0, trust_env=False) as client:
+            while time.monotonic() < ends:
+                if self._process is None or self._process.poll() is not None:
+                    raise RuntimeError(f"the proxy died while starting:\n{self.log_tail()}")
+                try:
+                    if client.get(f"{self.base_url}/health/liveliness").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    time.sleep(0.2)
         raise RuntimeError(f"the proxy was not ready after {START_TIMEOUT_S:g} s:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 40) -> str:

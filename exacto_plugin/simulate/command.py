@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +18,12 @@ from exacto_plugin.simulate.presets import PRESETS, preset_named
 from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, read_log
 from exacto_plugin.simulate.report import Result, as_dict, render, render_replay, replay_as_dict
 from exacto_plugin.simulate.run import Course, Listener, run_together
+from exacto_plugin.simulate.scenario import parse_scenario
 
 if TYPE_CHECKING:
-    import argparse
-
     from exacto_plugin.simulate.scenario import Scenario
+
+_MINUTE_S = 60.0
 
 
 def add_simulate(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +33,45 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="print the scenario as YAML instead of running it")
     _add_presets(parser)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reps", type=int, default=4, help="repetitions with other prices and luck (default: 4)")
+    parser.add_argument(
+        "--reps", type=_repetitions, default=4, help="repetitions with other prices and luck (default: 4)"
+    )
     parser.add_argument("--hours", type=float, help="instead of the scenario's own")
     parser.add_argument("--rpm", type=float, help="requests a minute, instead of the scenario's own")
     parser.add_argument("--rho", type=float, help="coupling of price and quality, instead of the scenario's own")
-    parser.add_argument("--interval", type=float, default=300.0, help="seconds between recomputes (default: 300)")
+    parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and a plot")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs the extra `plot`)")
     parser.add_argument(
         "--record", type=Path, metavar="LOG", help="write every outcome as JSON lines (one preset only)"
     )
     parser.set_defaults(run=run_simulate)
+
+
+def _seconds(text: str) -> float:
+    """A time between two recomputes.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1.0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 on")
+    return seconds
+
+
+def _repetitions(text: str) -> int:
+    """How often.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such number.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def run_simulate(options: argparse.Namespace) -> int:
@@ -72,7 +103,7 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``exacto replay``."""
     parser.add_argument("log", type=Path, help="JSON lines, as `exacto simulate --record` writes them")
     _add_presets(parser)
-    parser.add_argument("--interval", type=float, default=300.0, help="seconds between recomputes (default: 300)")
+    parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run_replay)
 
@@ -122,22 +153,34 @@ def _result(scenario: Scenario, text: str, course: Course, listener: Listener | 
 
 
 def step_for(scenario: Scenario, interval_s: float) -> float:
-    """Seconds of traffic to draw at once: speeds are judged by distinct minutes, all else by the interval."""
+    """Seconds of traffic to draw at once: speeds are judged by distinct minutes, all else by the interval.
+
+    Raises:
+        SettingsError: an interval does not consist of whole steps.
+    """
     speeds = [provider.tokens_per_s for provider in scenario.providers]
     speeds += [event.tokens_per_s for event in scenario.events]
-    return interval_s if speeds.count(None) == len(speeds) else 60.0
+    if speeds.count(None) == len(speeds):
+        return interval_s
+    if interval_s % _MINUTE_S:
+        raise SettingsError(f"--interval: got {interval_s:g}, expected whole minutes, since the scenario has speeds")
+    return _MINUTE_S
 
 
 def _changed(scenario: Scenario, options: argparse.Namespace) -> Scenario:
-    """The scenario with what the command line says otherwise."""
+    """The scenario with what the command line says otherwise.
+
+    Raises:
+        SettingsError: no scenario may say that.
+    """
     changes: dict[str, Any] = {}
     if options.hours is not None:
         changes["hours"] = options.hours
     if options.rpm is not None:
         changes["requests_per_minute"] = options.rpm
     if options.rho is not None:
-        changes["prices"] = scenario.prices.model_copy(update={"rho": options.rho})
-    return scenario.model_copy(update=changes)
+        changes["prices"] = {**scenario.prices.model_dump(), "rho": options.rho}
+    return parse_scenario({**scenario.model_dump(), **changes}, "command line") if changes else scenario
 
 
 def _print(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 R = TypeVar("R")
+
+Moment = Annotated[float, Query(allow_inf_nan=False)]
+"""UTC seconds."""
 
 AuditKind = Literal["transition", "override", "settings", "decision", "deployment"]
 
@@ -73,7 +75,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
     """Add the routes to the API."""
 
     @router.get("/why")
-    async def why(deployment: str, model_group: str | None = None, at: float | None = None) -> dict[str, Any]:
+    async def why(deployment: str, model_group: str | None = None, at: Moment | None = None) -> dict[str, Any]:
         """Why a deployment has its tier, or had it at a time (UTC seconds), in each of its model groups."""
         if at is not None and at > runtime.clock():
             raise HTTPException(422, "at is in the future")
@@ -93,8 +95,8 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         kinds: Annotated[list[AuditKind] | None, Query()] = None,
         model_group: str | None = None,
         deployment: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: Annotated[int, Query(ge=1, le=queries.MOST_ENTRIES)] = 100,
     ) -> dict[str, Any]:
         """What changed, newest first; times are UTC seconds."""
@@ -116,12 +118,12 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
 
     @router.get("/report")
     async def reported(
-        since: float | None = None,
-        until: float | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         model_groups: Annotated[list[str] | None, Query()] = None,
     ) -> dict[str, Any]:
         """What tiers changed, or would have; see ``exacto report``. Default: a week."""
-        ends = time.time() if until is None else until
+        ends = runtime.clock() if until is None else until
         begins = ends - _WEEK_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")

@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import openai
 
 from tests.e2e.asking import TOOLS
@@ -14,6 +13,8 @@ from tests.e2e.proxy import CALLBACK, MASTER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import httpx
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.proxy import Proxy
@@ -83,8 +84,7 @@ def ask(
 
 def post(proxy: Proxy, path: str, body: Mapping[str, Any], key: str = MASTER_KEY) -> httpx.Response:
     """A bare request, for what the official clients cannot send."""
-    headers = {"Authorization": f"Bearer {key}"}
-    return httpx.post(f"{proxy.base_url}{path}", json=body, headers=headers, timeout=60.0, trust_env=False)
+    return proxy.request("POST", path, key, json=body)
 
 
 def asked(providers: SimulatedProviders, names: Iterable[str]) -> dict[str, int]:

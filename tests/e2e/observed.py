@@ -6,16 +6,18 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from exacto_plugin.demo.proxy import free_port
+from tests.e2e.plain import plain_http
 from tests.e2e.probe import FAULTS, METRICS_PORT, OWN_LOG
 from tests.e2e.proxy import MASTER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import httpx
 
     from tests.e2e.proxy import Proxy
 
@@ -66,7 +68,7 @@ class Probe:
 
     def scrape(self) -> str:
         """The Prometheus page."""
-        return httpx.get(f"http://127.0.0.1:{self._port}/metrics", trust_env=False).raise_for_status().text
+        return plain_http().get(f"http://127.0.0.1:{self._port}/metrics").raise_for_status().text
 
     def metric(self, name: str, by: str | None = None, **labels: str) -> dict[str, float]:
         """The samples of one metric whose labels are ``labels``, summed by the value of one other label.
@@ -86,8 +88,7 @@ class Probe:
 
 def api(proxy: Proxy, path: str, key: str = MASTER_KEY, root: str = "") -> httpx.Response:
     """Ask the plugin's API; ``root`` is the proxy's SERVER_ROOT_PATH."""
-    headers = {"Authorization": f"Bearer {key}"}
-    return httpx.get(f"{proxy.base_url}{root}/exacto/api/{path}", headers=headers, timeout=30.0, trust_env=False)
+    return proxy.request("GET", f"{root}/exacto/api/{path}", key)
 
 
 def verdict(proxy: Proxy, group: str, deployment: str | None = None) -> dict[str, Any] | None:

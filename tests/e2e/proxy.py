@@ -17,12 +17,15 @@ import openai
 import yaml
 
 from exacto_plugin.demo.proxy import DemoProxy
+from tests.e2e.plain import plain_http
 from tests.e2e.verified import verify_records
 from tests.e2e.zygote import ForkedProxy, understands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    import httpx
 
     from exacto_plugin.demo.provider import SimulatedProviders
 
@@ -153,8 +156,21 @@ class Proxy:
         return made
 
     def anthropic(self, key: str = MASTER_KEY) -> anthropic.Anthropic:
-        """An Anthropic client that does not retry."""
-        return anthropic.Anthropic(api_key=key, base_url=self.base_url, max_retries=0, timeout=60.0)
+        """An Anthropic client that does not retry; whoever wants it closes it."""
+        below = anthropic.DefaultHttpxClient(verify=False)
+        return anthropic.Anthropic(api_key=key, base_url=self.base_url, max_retries=0, timeout=60.0, http_client=below)
+
+    def request(self, method: str, path: str, key: str = MASTER_KEY, **more: Any) -> httpx.Response:
+        """A bare request on a connection of its own, so that any worker may answer.
+
+        Args:
+            method: of HTTP.
+            path: below the proxy's address.
+            key: the API key.
+            more: as for ``httpx.request``.
+        """
+        headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
+        return plain_http().request(method, f"{self.base_url}{path}", headers=headers, **more)
 
     def log(self) -> str:
         """Everything the proxy wrote so far."""

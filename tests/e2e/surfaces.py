@@ -32,11 +32,14 @@ class Clients:
 
     def __init__(self, base_url: str) -> None:
         options: dict[str, Any] = {"max_retries": 0, "timeout": 60.0}
-        self.openai = openai.AsyncOpenAI(api_key=MASTER_KEY, base_url=f"{base_url}/v1", **options)
-        self.anthropic = anthropic.AsyncAnthropic(api_key=MASTER_KEY, base_url=base_url, **options)
+        # What is below them loads no certificates; see tests.e2e.plain.
+        below = openai.DefaultAsyncHttpxClient(verify=False)
+        self.openai = openai.AsyncOpenAI(api_key=MASTER_KEY, base_url=f"{base_url}/v1", http_client=below, **options)
+        own = anthropic.DefaultAsyncHttpxClient(verify=False)
+        self.anthropic = anthropic.AsyncAnthropic(api_key=MASTER_KEY, base_url=base_url, http_client=own, **options)
         # LiteLLM takes a key from Azure's own header as well.
         self.azure = openai.AsyncAzureOpenAI(
-            api_key=MASTER_KEY, azure_endpoint=base_url, api_version="2024-10-21", **options
+            api_key=MASTER_KEY, azure_endpoint=base_url, api_version="2024-10-21", http_client=below, **options
         )
 
     async def __aenter__(self) -> Self:

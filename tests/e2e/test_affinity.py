@@ -6,7 +6,6 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from tests.e2e.asking import PARAMETERS, TOOLS
@@ -17,6 +16,8 @@ from tests.e2e.tiers import BAD, DERANKED, GOOD, NEW, QUICK, bring_about, fleet,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import httpx
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
@@ -160,8 +161,7 @@ def test_a_conversation_is_one_across_surfaces(proxy: Proxy, providers: Simulate
 def _with_header(proxy: Proxy, providers: SimulatedProviders, talk: Talk, name: str) -> str:
     before = asked(providers, KIMI)
     body = {**talk._body, "input" if talk._path == "/v1/responses" else "messages": talk._said}
-    headers = {"Authorization": f"Bearer {MASTER_KEY}", "x-session-id": name}
-    answer = httpx.post(f"{proxy.base_url}{talk._path}", json=body, headers=headers, timeout=60.0, trust_env=False)
+    answer = proxy.request("POST", talk._path, json=body, headers={"x-session-id": name})
     assert answer.status_code == 200, answer.text
     (place,) = (one for one, count in asked(providers, KIMI).items() if count > before[one])
     return place

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx
 import openai
 import pytest
 from jsonschema import Draft7Validator
 
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS, ask
+from tests.e2e.client import post
 from tests.e2e.observed import Probe, api, eventually
 from tests.e2e.probe import STEPS, hooks
-from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.e2e.proxy import CALLBACK, Proxy, deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,9 +189,7 @@ def _arguments(proxy: Proxy, model: str) -> list[str]:
 
 
 def _by_path(proxy: Proxy) -> int:
-    url = f"{proxy.base_url}/openai/deployments/kimi/chat/completions"
-    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
-    return httpx.post(url, headers=headers, json={"messages": MESSAGES, "tools": TOOLS}, trust_env=False).status_code
+    return post(proxy, "/openai/deployments/kimi/chat/completions", {"messages": MESSAGES, "tools": TOOLS}).status_code
 
 
 def _everyday(proxy: Proxy) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import openai
 import pytest
 
@@ -12,7 +11,7 @@ from exacto_plugin.demo.behaviour import Act
 from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS
 from tests.e2e.client import asked, config, post, prices
 from tests.e2e.observed import api
-from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
+from tests.e2e.proxy import Proxy, deployment
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
@@ -94,8 +93,7 @@ def test_variants_are_listed(proxy: Proxy, providers: SimulatedProviders) -> Non
     """The catalogue has the names that may be asked, and each of them can be."""
     listed = [model.id for model in proxy.client().models.list()]
     assert [name for name in listed if name.startswith("kimi")] == ["kimi", "kimi:exacto", "kimi:floor", "kimi:nitro"]
-    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
-    short = httpx.get(f"{proxy.base_url}/models", headers=headers, timeout=30, trust_env=False).json()
+    short = proxy.request("GET", "/models").json()
     assert "kimi:nitro" in [one["id"] for one in short["data"]]
     for name in ("kimi:exacto", "kimi:nitro"):
         assert post(proxy, "/v1/chat/completions", {"model": name, "messages": MESSAGES}).json()["model"] == name

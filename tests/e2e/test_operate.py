@@ -6,7 +6,6 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import openai
 import pytest
 import yaml
@@ -78,10 +77,10 @@ def test_a_word_holds_everywhere(
     eventually(lambda: overrides(proxy), {"one=deranked two=good"})
     assert served(proxy) == {("two", "verified_good")}
     assert asked(providers, ["one"]) == {"one": 0}
-    headers = {"X-Exacto-Metadata": "enabled", "Authorization": f"Bearer {MASTER_KEY}"}
+    headers = {"X-Exacto-Metadata": "enabled"}
     body = {"model": "kimi:exacto", "messages": MESSAGES}
-    url = f"{proxy.base_url}/v1/chat/completions"
-    told = httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False).json()["exacto_metadata"]
+    answered = proxy.request("POST", "/v1/chat/completions", json=body, headers=headers)
+    told = answered.json()["exacto_metadata"]
     reasons = {one["deployment"]: (one["tier"], one["reasons"][0]["code"]) for one in told["candidates"]}
     assert reasons == {"one": ("deranked", "override"), "two": ("verified_good", "override")}
     shown = {one["deployment"]: one["override"] for one in api(proxy, "models/kimi").json()["deployments"]}
@@ -135,8 +134,7 @@ def test_settings_are_taken_up(proxy: Proxy) -> None:
 
 def look_up(proxy: Proxy, name: str, key: str, root: str = "/v1") -> tuple[int, str | None]:
     """One model of the catalogue."""
-    url = f"{proxy.base_url}{root}/models/{name}"
-    answer = httpx.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
+    answer = proxy.request("GET", f"{root}/models/{name}", key)
     return answer.status_code, answer.json().get("id")
 
 

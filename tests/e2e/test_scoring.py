@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.asking import MESSAGES, TOOLS, ask
 from tests.e2e.observed import Probe, api, eventually, judged, verdict
-from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.e2e.proxy import CALLBACK, Proxy, deployment
 from tests.e2e.scripted import ScriptedUpstream
 
 if TYPE_CHECKING:
@@ -292,9 +291,7 @@ def test_health_checks_are_not_traffic(proxy: Proxy, providers: SimulatedProvide
     before = {name: probe.metric(name) for name in ("exacto_requests_total", "exacto_deployment_attempts_total")}
     for behaviour, healthy in ((None, 1), (500, 0)):
         providers.control.behave("checked", always=behaviour)
-        headers = {"Authorization": f"Bearer {MASTER_KEY}"}
-        url = f"{proxy.base_url}/health?model=checked"
-        assert httpx.get(url, headers=headers, timeout=60, trust_env=False).json()["healthy_count"] == healthy
+        assert proxy.request("GET", "/health?model=checked").json()["healthy_count"] == healthy
     providers.control.behave("checked", always=None)
     ask(proxy.client(), "checked")
     eventually(lambda: judged(proxy, "checked"), (1, 0))

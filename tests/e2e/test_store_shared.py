@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from tests.e2e.client import config
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
+from tests.e2e.observed import api, eventually
+from tests.e2e.proxy import Proxy, deployment
 from tests.e2e.traffic import Traffic
 from tests.store.postgresql import Cluster, missing
 
@@ -25,9 +24,7 @@ TIERS = {"preset": "openrouter", "recompute_interval_s": 0.5}
 
 def get(proxy: Proxy, path: str) -> dict[str, Any]:
     """Ask the API on a connection of its own, so that any worker may answer."""
-    headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
-    url = f"{proxy.base_url}/exacto/api/{path}"
-    found: dict[str, Any] = httpx.get(url, headers=headers, timeout=30, trust_env=False).json()
+    found: dict[str, Any] = api(proxy, path).json()
     return found
 
 

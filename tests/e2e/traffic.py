@@ -7,11 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import httpx
-
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.observed import eventually
-from tests.e2e.proxy import MASTER_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,10 +33,8 @@ class Traffic:
 
     def ask(self, number: int) -> None:
         """One request; the number tells of whom and for what."""
-        headers = {"Authorization": f"Bearer {MASTER_KEY}", "Connection": "close"}
         body = {"model": self._names[number % len(self._names)], "messages": MESSAGES, "tools": TOOLS}
-        url = f"{self._proxies[number % len(self._proxies)].base_url}/v1/chat/completions"
-        answer = httpx.post(url, headers=headers, json=body, timeout=60, trust_env=False)
+        answer = self._proxies[number % len(self._proxies)].request("POST", "/v1/chat/completions", json=body)
         if answer.status_code == 200:
             self.answered += 1
         else:

@@ -145,10 +145,17 @@ def test_the_command_line_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["simulate", "glm-5", "--preset", "best"], "best"),
         (["simulate", "glm-5", "--preset", "adaptive,cap=1"], "cap: unknown key"),
         (["simulate", "glm-5", "--record", str(tmp_path / "log")], "--record"),
+        (["simulate", "glm-5", "--hours", "-1"], "hours: got -1"),
+        (["simulate", "glm-5", "--rho", "3"], "prices.rho: got 3"),
+        (["simulate", "null-clustered", "--interval", "90"], "--interval: got 90, expected whole minutes"),
         (["replay", str(tmp_path / "none")], "none"),
     ):
         assert main(wrong) == 2
         assert named in capsys.readouterr().err
+    for flag, value in (("--interval", "0"), ("--interval", "nan"), ("--reps", "0")):
+        with pytest.raises(SystemExit, match="2"):
+            main(["simulate", "glm-5", flag, value])
+        assert f"argument {flag}: '{value}' is no number" in capsys.readouterr().err
     assert main(["simulate", "--list"]) == 0
     assert "launch-week" in capsys.readouterr().out
     assert main(["simulate", "launch-week", "--show"]) == 0

@@ -159,8 +159,9 @@ def test_nothing_else_is_replaced(proxy: Proxy, providers: SimulatedProviders, g
     """Good calls, text and an answer cut short come as they are, and nobody else is asked."""
     behave(providers, group, act)
     body: dict[str, Any] = {"model": group, "stream": True}
-    create: Any = proxy.anthropic().messages.create
-    kinds = [event.type for event in create(**body, max_tokens=500, messages=MESSAGES, tools=MESSAGES_TOOLS)]
+    with proxy.anthropic() as client:
+        create: Any = client.messages.create
+        kinds = [event.type for event in create(**body, max_tokens=500, messages=MESSAGES, tools=MESSAGES_TOOLS)]
     assert kinds[0] == "message_start"
     assert kinds[-1] == "message_stop"
     if group != "claude":
