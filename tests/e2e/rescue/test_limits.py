@@ -72,8 +72,14 @@ def test_both_answers_are_scored_counted_and_paid(
     assert len({line["call"] for line in paid}) == 4
     assert len({line["key"] for line in paid}) == 1
     assert paid[0]["key"]
-    after = probe.metric("exacto_requests_total", "exacto_request_outcome")
-    assert {k: v - before.get(k, 0) for k, v in after.items() if v != before.get(k, 0)} == {"valid": 2}
+
+    def since_then() -> dict[str, float]:
+        after = probe.metric("exacto_requests_total", "exacto_request_outcome")
+        return {
+            outcome: count - before.get(outcome, 0) for outcome, count in after.items() if count != before.get(outcome)
+        }
+
+    eventually(since_then, {"valid": 2})
     label = {"exacto_model_group": "counted", "exacto_rescue_outcome": "rescued"}
     assert probe.metric("exacto_rescues_total", **label) == {"": 2}
     assert probe.metric("exacto_rescue_cost_USD_total", exacto_model_group="counted")[""] == pytest.approx(300e-6)
