@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.proxy import Proxy
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long something that happens after the answer may take; only failing tests wait as long."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import gc
+import itertools
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _READY = "ready\n"
 _COLLECT_S = 1.0
+_COLLECT_ALL = 30
+"""One in so many collections looks at what is old too."""
 
 
 class ForkedProxy(DemoProxy):
@@ -164,9 +167,9 @@ def _collect_apart() -> None:
     """
 
     def collect() -> None:
-        while True:
+        for number in itertools.count(1):
             time.sleep(_COLLECT_S)
-            gc.collect()
+            gc.collect(1 if number % _COLLECT_ALL else 2)
 
     gc.disable()
     threading.Thread(target=collect, name="collector", daemon=True).start()
