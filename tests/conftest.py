@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # before LiteLLM is imported: no look-ups on the network
 
 # Shared machines stall: how long an example takes says nothing about the code.
-settings.register_profile("exacto", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Continuous integration says the same of the same code; everybody else, and `make soak`, look further each time.
+SAME_EACH_TIME = bool(os.environ.get("EXACTO_NO_SKIPS"))
+settings.register_profile(
+    "exacto", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=SAME_EACH_TIME
+)
 settings.load_profile("exacto")
 
 if TYPE_CHECKING:

@@ -180,7 +180,7 @@ class PickCounts:
             whole = self._row(hour, group, WHOLE_GROUP)
             whole.picks += times
             whole.applied += times * kind.applied
-            whole.changed += times * (1.0 - math.fsum(everyone.get(name, 0.0) for name in preferred))
+            whole.changed += times * math.fsum(part for name, part in everyone.items() if name not in preferred)
             for name, share in everyone.items():
                 self._row(hour, group, name).without_tiers += times * share
             for name, share in ({kind.probed: 1.0} if kind.probed else preferred).items():

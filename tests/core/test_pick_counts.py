@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.pick_counts import WHOLE_GROUP, PickCounts, PickNumbers, shares
@@ -46,6 +46,7 @@ def test_a_probe_costs_what_the_tiers_would_not_have_paid() -> None:
 
 
 @given(st.lists(st.tuples(SUBSETS, st.sampled_from(["", *NAMES])), max_size=30), st.floats(0, 4))
+@example([(("a", "b", "c", "d"), "")], 1e-15)
 def test_every_request_goes_somewhere(asked: list[tuple[tuple[str, ...], str]], weight: float) -> None:
     """With and without tiers, the deployments' expected requests add up to all requests."""
     counts = PickCounts()

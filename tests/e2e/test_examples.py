@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 
-from exacto_plugin.demo.proxy import DemoProxy
+from tests.e2e.plain import plain_http
 from tests.e2e.proxy import MASTER_KEY, _environment
+from tests.e2e.zygote import ForkedProxy
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,10 +20,11 @@ def test_the_examples_start_a_proxy(tmp_path: Path, settings: str | None) -> Non
     shutil.copy(ROOT / "config.example.yaml", tmp_path / "config.yaml")
     keys = {"FIREWORKS_API_KEY": "none", "DEEPINFRA_API_KEY": "none"}
     named = {"EXACTO_CONFIG": str(ROOT / settings)} if settings else {}
-    with DemoProxy(tmp_path / "config.yaml", {**_environment(), **keys, **named}) as proxy:
+    environment = _environment()
+    with ForkedProxy(tmp_path / "config.yaml", {**environment, **keys, **named}, environment, ()) as proxy:
         headers = {"Authorization": f"Bearer {MASTER_KEY}"}
-        models = httpx.get(f"{proxy.base_url}/v1/models", headers=headers, trust_env=False).json()["data"]
-        status = httpx.get(f"{proxy.base_url}/exacto/api/status", headers=headers, trust_env=False).json()
+        models = plain_http().get(f"{proxy.base_url}/v1/models", headers=headers).json()["data"]
+        status = plain_http().get(f"{proxy.base_url}/exacto/api/status", headers=headers).json()
         started = proxy.log.read_text(errors="replace")
     assert [model["id"] for model in models] == ["moonshotai/kimi-k2-0905"]
     assert (status["preset"], status["missing_seams"]) == ("adaptive", [])
