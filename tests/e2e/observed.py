@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from tests.e2e.proxy import Proxy
 
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 """How long something that happens after the answer may take; only failing tests wait as long."""
 
 
-def eventually(seen: Callable[[], Any], wanted: Any) -> None:
-    """Wait until ``seen()`` equals ``wanted``.
+def eventually(seen: Callable[[], Any], wanted: Any, patience_s: float = PATIENCE_S) -> None:
+    """Wait until ``seen()`` equals ``wanted``, for so many seconds.
 
     Raises:
         AssertionError: it did not, with what was seen last.
     """
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + patience_s
     while (now := seen()) != wanted:
         assert time.monotonic() < ends, f"wanted {wanted!r}, still {now!r}"
         time.sleep(0.05)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exacto_plugin.store.exchange import LARGE_BUDGET_S
 from tests.e2e.client import config
-from tests.e2e.observed import api, eventually
+from tests.e2e.observed import PATIENCE_S, api, eventually
 from tests.e2e.proxy import Proxy, deployment
 from tests.e2e.traffic import Traffic
 from tests.store.postgresql import Cluster, missing
@@ -99,7 +100,8 @@ def test_nobody_notices_what_happens_to_postgresql(
         (cluster.pause if fault == "stopped" else cluster.kill)()
         try:
             traffic.wait_for(6)
-            eventually(lambda: get(proxy, "status")["sharing"]["role"], "local")
+            # A part of a state that is being written is given up after a bound of its own.
+            eventually(lambda: get(proxy, "status")["sharing"]["role"], "local", LARGE_BUDGET_S + PATIENCE_S)
             before = get(proxy, "status")["snapshot"]
             eventually(lambda: get(proxy, "status")["snapshot"] == before, False)
         finally:
