@@ -246,7 +246,7 @@ class _Responder:
         settings, state = self._runtime.settings, self._state
         if not settings.expose.headers or state.policy is None:
             return
-        pairs = {"x-exacto-policy": state.policy.sort.value, "x-exacto-decision": state.decision_id}
+        pairs = {"x-exacto-policy": state.sort_told.value, "x-exacto-decision": state.decision_id}
         if state.snapshot_id:
             pairs["x-exacto-snapshot"] = state.snapshot_id
         served = state.answered_by

@@ -17,6 +17,7 @@ from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.core.filters import reachable
 from exacto_plugin.core.policy import Policy
+from exacto_plugin.litellm_hooks.first_chunks import NO_CHUNK, ResumedStream
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 
@@ -130,7 +131,7 @@ class Failover:
             return stream
         broken = True
         try:
-            first = await anext(stream, _ENDED)
+            first = await anext(stream, NO_CHUNK)
             broken = False
         except MidStreamFallbackError as error:
             if error.original_exception is None:
@@ -139,7 +140,7 @@ class Failover:
         finally:
             if broken:
                 await _closed(stream, slot)
-        return _OpenedStream(stream, first)
+        return ResumedStream(stream, first, stream)
 
 
 async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:
@@ -147,30 +148,3 @@ async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:
         await slot.aclose()
     with suppress(Exception):  # a stream that broke may not close in good order either
         await stream.aclose()
-
-
-_READ: Final = object()
-_ENDED: Final = object()
-
-
-class _OpenedStream:
-    """A stream whose first chunk was read already; everything else is the stream's own."""
-
-    def __init__(self, stream: Any, first: object) -> None:
-        self._stream = stream
-        self._first = first
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __aiter__(self) -> _OpenedStream:
-        return self
-
-    async def __anext__(self) -> Any:
-        first = self._first
-        if first is _ENDED:
-            raise StopAsyncIteration
-        if first is _READ:
-            return await anext(self._stream)
-        self._first = _READ
-        return first

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 _HOLDINGS: Final = {"responses": ResponsesHolding, "messages": MessagesHolding}
 
 
-def install_seams(callback: ExactoCallback) -> list[str]:
-    """Let the callback narrow what LiteLLM's constraints leave; see :mod:`exacto_plugin.litellm_hooks.seams`."""
+def install_seams(callback: ExactoCallback) -> None:
+    """Join the callback to LiteLLM's seams, and note in the runtime's features which of them are missing.
+
+    See :mod:`exacto_plugin.litellm_hooks.seams`.
+    """
     runtime, failover = callback.runtime, callback.routing.failover
 
     def narrow(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
@@ -58,11 +61,16 @@ def install_seams(callback: ExactoCallback) -> list[str]:
             "rescue", lambda: held(callback.rescue, stream, ChatHolding, synchronous=True), stream
         )
 
-    missing = seams.install(narrow, goes_on, opened)
-    # Without tiers there is nobody who knows whom else to ask.
-    missing = missing or seams.install_attempts(callback.rescue.attempt, asking_again)
-    missing = missing or seams.install_events(events)
-    return missing or sync_seams.install(SyncSelection(callback, narrow), opened_synchronously)
+    runtime.features.lose(
+        [
+            *seams.install_order(narrow),
+            *seams.install_retries(goes_on),
+            *seams.install_streams(opened),
+            *seams.install_attempts(callback.rescue.attempt, asking_again),
+            *seams.install_events(events),
+            *sync_seams.install(SyncSelection(callback, narrow), opened_synchronously),
+        ]
+    )
 
 
 def uninstall_seams() -> None:

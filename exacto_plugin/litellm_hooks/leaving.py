@@ -7,6 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.features import Gap
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,7 +35,7 @@ def hand_over(runtime: Runtime) -> None:
         runtime.outcomes.close()
 
 
-def leave_with(server: ModuleType, runtime: Runtime) -> list[str]:
+def leave_with(server: ModuleType, runtime: Runtime) -> list[Gap]:
     """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
 
     Returns:
@@ -42,7 +43,7 @@ def leave_with(server: ModuleType, runtime: Runtime) -> list[str]:
     """
     shutdown = getattr(server, "proxy_shutdown_event", None)
     if shutdown is None:
-        return ["proxy_shutdown_event"]
+        return [Gap("proxy_shutdown_event", (), "the last 2 seconds before a stop are not on record")]
 
     @wraps(shutdown)
     async def left(*args: Any, **kwargs: Any) -> None:

@@ -20,6 +20,7 @@ from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.leaving import leave_with
+from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings_source import find_settings, read_config
@@ -47,7 +48,8 @@ def proxy_callback() -> ExactoCallback:
     server = sys.modules.get(_PROXY_MODULE)
     settings = find_settings(_proxy_config(server), os.environ)
     callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
-    missing = callback.runtime.missing_seams = install_seams(callback)
+    features = callback.runtime.features
+    install_seams(callback)
     if server is not None:
         from exacto_plugin.web.api import api_router
 
@@ -58,20 +60,21 @@ def proxy_callback() -> ExactoCallback:
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
-        missing += leave_with(server, callback.runtime)
-        missing += seams.install_names(CallerNames(callback.faults, lambda: server).take)
+        features.lose(leave_with(server, callback.runtime))
+        features.lose(seams.install_names(CallerNames(callback.faults, lambda: server).take))
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
-        sys.stderr.write(f"{_start_line(callback.runtime, missing, how)}\n")
+        sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
+    for warning in features.warnings():
+        logger.warning(warning)
     return callback
 
 
-def _start_line(runtime: Runtime, missing: list[str], how: str) -> str:
+def _start_line(runtime: Runtime, how: str) -> str:
     settings = runtime.settings
     return (
-        f"exacto_plugin {__version__} is on: LiteLLM {seams.litellm_version()}, middleware {how}, "
+        f"exacto_plugin {__version__} is on: LiteLLM {litellm_version()}, middleware {how}, "
         f"mode {settings.mode}, default_sort {settings.default_sort}, preset {settings.tiers.preset}, "
-        f"store {runtime.store.health.place}, "
-        f"{'without ' + ', '.join(missing) if missing else 'all seams known'}"
+        f"store {runtime.store.health.place}, {runtime.features.line()}"
     )
 
 

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.model import Sort
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -159,6 +161,12 @@ class RequestState:
         """The attempt whose answer the client gets: the newest, unless rescue decided otherwise."""
         decided = self.rescuing.answered_by if self.rescuing is not None else None
         return decided or self.served_by
+
+    @property
+    def sort_told(self) -> Sort:
+        """The sort that clients are told: ``none`` where nothing was sorted; with a refusal, what was asked for."""
+        decided = self.decision is not None or self.refusals
+        return self.policy.sort if self.policy is not None and decided else Sort.NONE
 
     @property
     def asking_again(self) -> bool:

@@ -25,6 +25,7 @@ from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import share_of
 from exacto_plugin.litellm_hooks.failover import Failover
+from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.identity import CandidateCache
 from exacto_plugin.litellm_hooks.names import is_openrouter
 from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_parameters
@@ -139,6 +140,7 @@ class Routing:
         if state.policy.preferences:
             self._runtime.engine.watch(group, self._runtime.clock())
         kept = await self._passing(state.policy, group, healthy)
+        self._offer(state, kept, group)
         return kept if state.policy.allow_fallbacks else self._staying(state, kept, hop)
 
     def policy(self, group: str, slug: Slug, kwargs: Mapping[str, Any], *, openrouter: bool) -> Policy:
@@ -171,10 +173,15 @@ class Routing:
         left = [] if elsewhere else [one for one in kept if reachable(policy, self._cache.get(one, group), asked)]
         if left:
             return left
-        if state.last_error is None or self._runtime.missing_seams:
+        if state.last_error is None or not self._runtime.features.has(Feature.FAILOVER):
             raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
         state.walk_over = True  # ends with the last attempt's own error where the next deployment would be picked
         return kept
+
+    def _offer(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
+        """Note whom the router may choose; nothing has been decided about them yet."""
+        state.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
+        state.decision, state.snapshot_id = None, ""
 
     def _candidates(self, deployments: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> list[Candidate]:
         """The candidates, with all that the filters have to know of them."""

@@ -19,6 +19,8 @@ from exacto_plugin.core.window import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.features import Features
+from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.names import resolver
 from exacto_plugin.litellm_hooks.observing import ObservedNumbers
 from exacto_plugin.litellm_hooks.overriding import Overriding
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from exacto_plugin.store.place import Place
 
 logger = logging.getLogger("exacto_plugin")
+
+_REMEDY = "use a LiteLLM version that the plugin was tried with (README, Limits), or a newer release of exacto-plugin"
 
 _FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
@@ -90,8 +94,7 @@ class Runtime:
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
         self.token_use = TokenUse()
         self.faults = Faults(lambda stage: self.telemetry.fault(stage))
-        self.missing_seams: list[str] = []
-        """What this LiteLLM lacks of what the plugin relies on."""
+        self.features = Features(litellm_version(), _REMEDY)
         self.providers: dict[str, str] = {}
         """Deployment key -> provider, for metrics."""
         self.flaws = FlawCounts()

@@ -1,24 +1,23 @@
 """The plugin in a program of one's own: ``Exacto(settings).attach(router)`` for ``litellm.Router``, async and sync.
 
-A request enters where every method of the router does, and its keywords are read as a body is on the proxy: slugs,
-``models``, ``fallbacks``. From there on it goes through the same hooks.
+A request enters through :mod:`exacto_plugin.litellm_hooks.sdk_entries`; from there on it goes through the same hooks as
+on the proxy.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
 
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
 from exacto_plugin.litellm_hooks.leaving import hand_over
-from exacto_plugin.litellm_hooks.names import leads_to_openrouter, resolver
-from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.sdk_entries import Entries
 from exacto_plugin.settings import load_settings
 from exacto_plugin.settings_source import find_settings, settings_watcher
 from exacto_plugin.store.place import place_of_url
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-_ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
-"""What every method of a router calls with all that it was given; the second calls the first."""
+logger = logging.getLogger("exacto_plugin")
 
 
 class Exacto:
@@ -63,7 +61,11 @@ class Exacto:
         runtime.log_outcomes()
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
-        runtime.missing_seams = install_seams(self._callback)
+        install_seams(self._callback)
+        self._entries = Entries(self._callback)
+        runtime.features.lose(self._entries.gaps())
+        for warning in runtime.features.warnings():
+            logger.warning(warning)
         litellm.logging_callback_manager.add_litellm_callback(self._callback)
         Exacto._active = self
 
@@ -77,15 +79,18 @@ class Exacto:
         """
         self._runtime.attach(router)
         self._runtime.greet(router)
-        if not hasattr(router.async_function_with_fallbacks, "exacto_wraps"):
-            self._wrap(router)
+        self._entries.wrap(router)
         return self
 
     def detach(self, router: Any) -> None:
         """Leave a router to LiteLLM again."""
-        for name in _ENTRIES:
-            vars(router).pop(name, None)
+        self._entries.unwrap(router)
         self._runtime.detach(router)
+
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """Feature -> ``{on, reason, remedy}``: what works with the LiteLLM that is installed, and why the rest not."""
+        return self._runtime.features.view()
 
     def tiers(self) -> dict[str, Any]:
         """The verdicts in force, as ``GET /exacto/api/models`` gives them on the proxy."""
@@ -115,46 +120,3 @@ class Exacto:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    # --- one request -----------------------------------------------------------------------------------------------
-
-    def _wrap(self, router: Any) -> None:
-        asynchronous, synchronous = (getattr(router, name) for name in _ENTRIES)
-        faults = self._runtime.faults
-
-        async def enter(*args: Any, **kwargs: Any) -> Any:
-            if not kwargs.get("fallback_depth"):
-                faults.guarded("body", lambda: self._enter(router, kwargs), None)
-            return await asynchronous(*args, **kwargs)
-
-        def enter_synchronously(*args: Any, **kwargs: Any) -> Any:
-            # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
-            if not kwargs.get("fallback_depth"):
-                CURRENT.set(RequestState(entering=True))
-            return synchronous(*args, **kwargs)
-
-        enter.exacto_wraps = asynchronous  # type: ignore[attr-defined]
-        router.async_function_with_fallbacks = enter
-        router.function_with_fallbacks = enter_synchronously
-
-    def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
-        """Read a request's keywords, in place."""
-        runtime = self._runtime
-        runtime.greet(router)
-        begun = CURRENT.get()
-        state = begun if begun is not None and begun.entering else RequestState()
-        state.entering = False
-        CURRENT.set(state)
-        if needs_rewrite(kwargs):
-            asked = kwargs.get("model")
-            state.slug = rewrite_body(
-                kwargs,
-                resolver(router),
-                preferences=runtime.settings.client_preferences == "allow",
-                reads_models=lambda name: leads_to_openrouter(router, name),
-            )
-            for name in ("metadata", "litellm_metadata"):
-                metadata = kwargs.get(name)
-                if isinstance(metadata, dict) and metadata.get("model_group") == asked:
-                    metadata["model_group"] = kwargs.get("model")
-        state.fallbacks = bool(kwargs.get("fallbacks"))

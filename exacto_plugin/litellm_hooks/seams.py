@@ -1,4 +1,4 @@
-"""The places inside LiteLLM that are not public hooks, checked before they are used.
+"""The places inside LiteLLM that are not public hooks, each checked and wrapped for itself.
 
 * ``Router._filter_by_routing_plugin_candidates`` runs once per attempt, after team, health, cooldown, pre-call checks
   and tags and right before the operator's ``order`` levels: the one place where narrowing can never empty the pool
@@ -11,27 +11,26 @@
   ``_aresponses_streaming_iterator`` and ``_aanthropic_messages_streaming_iterator`` those of the other two surfaces.
 * ``_resolve_router_settings_model_group_alias`` of the proxy's authentication is called with the key that was found,
   before LiteLLM checks what that key may call.
+
+Since 1.109 ``litellm.Router`` is a facade, and these methods are those of the core behind it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 import litellm
 
-logger = logging.getLogger("exacto_plugin")
-
-KNOWN_LITELLM = "1.106"
-"""The minor version whose seams were read and tried."""
+from exacto_plugin.litellm_hooks.features import Feature, Gap
+from exacto_plugin.litellm_hooks.first_chunks import take_back
 
 _AUTH = "litellm.proxy.auth.user_api_key_auth"
+_CORE = "litellm.router_python_core"
 
 _LATE = "_filter_by_routing_plugin_candidates"
 _RETRY = "should_retry_this_error"
@@ -41,7 +40,7 @@ _ATTEMPT = "make_call"
 _COOLDOWN = ("set_cooldown_deployments", "increment_deployment_failures_for_current_minute")
 _NAMES = "_resolve_router_settings_model_group_alias"
 
-_PARAMETERS = {
+PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
     _LATE: ["self", "healthy_deployments", "request_kwargs"],
     _RETRY: [
         "self",
@@ -57,6 +56,7 @@ _PARAMETERS = {
     _ATTEMPT: ["self", "original_function", "args", "kwargs"],
     _NAMES: ["request_data", "valid_token", "request", "route"],
 }
+"""The parameters that the wrappers rely on, in LiteLLM's order; LiteLLM may have optional ones after them."""
 
 Narrow = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
 """``narrow(router, deployments, request_kwargs)``; raises only what the client is to be told."""
@@ -76,18 +76,33 @@ Attempt = Callable[[Callable[[dict[str, Any]], Awaitable[Any]], dict[str, Any]],
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 """``names(request_data, key, request)``: called once a key is known and before it is asked what it may call."""
 
+Make = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes the wrapper of an original."""
 
-def litellm_version() -> str:
-    """LiteLLM's version, or ``unknown``."""
+
+def router_core() -> Any:
+    """The class whose methods serve requests: the core behind the facade of 1.109, else ``litellm.Router``."""
     try:
-        return version("litellm")
-    except PackageNotFoundError:
-        return "unknown"
+        return import_module(_CORE).PythonCore
+    except ImportError:
+        return litellm.Router
 
 
-def _known(owner: Any, name: str) -> bool:
-    found = getattr(owner, name, None)
-    return found is not None and list(inspect.signature(inspect.unwrap(found)).parameters) == _PARAMETERS[name]
+def public_router(core: Any) -> Any:
+    """The router that the program or the proxy has, from the ``self`` of one of its methods."""
+    public = getattr(core, "_core_public", None)
+    return core if public is None else public()
+
+
+def fits(found: Any, expected: Sequence[str]) -> bool:
+    """Whether a function has the expected parameters, in order, and beyond them only such as need not be given."""
+    if found is None:
+        return False
+    parameters = list(inspect.signature(inspect.unwrap(found)).parameters.values())
+    first, more = parameters[: len(expected)], parameters[len(expected) :]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    optional = all(one.default is not one.empty or one.kind in variadic for one in more)
+    return optional and [one.name for one in first] == list(expected)
 
 
 @functools.cache
@@ -103,66 +118,64 @@ def names_in(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def missing_seams() -> list[str]:
-    """What this LiteLLM lacks of what the plugin relies on; empty on a known version."""
-    router = litellm.Router
-    missing = [f"Router.{name}" for name in (_LATE, _RETRY, _STREAM) if not _known(router, name)]
-    used = _used(router)
-    missing += [f"a call of Router.{name}" for name in (_LATE, _RETRY, _STREAM) if name not in used]
-    names = ("is_recognized_model", "team_public_model_names", "deployment_names", "pattern_router")
-    return missing + [f"Router.{name}" for name in names if name not in used and not hasattr(router, name)]
+def _there(name: str) -> bool:
+    """Whether the router has a method of this form, and calls it."""
+    owner = router_core()
+    return fits(getattr(owner, name, None), PARAMETERS[name]) and name in _used(owner)
 
 
-def install(narrow: Narrow, goes_on: GoesOn, opened: Opened) -> list[str]:
-    """Wrap the router's seams, on the class, so that routers that LiteLLM builds later have them too.
-
-    Args:
-        narrow: sees what LiteLLM's constraints left of a model group.
-        goes_on: judges the error of an attempt.
-        opened: is given each chat stream before it is handed out.
-
-    Returns:
-        The seams that are missing; with any missing nothing is wrapped, one line is logged, and tiers are left out.
-    """
-    missing = missing_seams()
-    known = litellm_version().startswith(f"{KNOWN_LITELLM}.")
-    if missing:
-        logger.warning(
-            "LiteLLM %s lacks %s: tiers, sorts and failover are left out, curated lists and scoring work",
-            litellm_version(),
-            ", ".join(missing),
-        )
-        return missing
-    if not known:
-        logger.warning("LiteLLM %s was not tried (%s.x was); its seams look the same", litellm_version(), KNOWN_LITELLM)
-    wrap(litellm.Router, _LATE, lambda original: _late(original, narrow))
-    wrap(litellm.Router, _RETRY, lambda original: _retry(original, goes_on))
-    wrap(litellm.Router, _STREAM, lambda original: _stream(original, opened))
+def _install_method(name: str, make: Make, features: tuple[Feature, ...], effect: str) -> list[Gap]:
+    if not _there(name):
+        return [Gap(f"Router.{name}", features, effect)]
+    wrap(router_core(), name, make)
     return []
 
 
-def install_names(names: Names) -> list[str]:
-    """Let ``names`` see each request of the proxy between authentication and authorization.
+def install_order(narrow: Narrow) -> list[Gap]:
+    """Let ``narrow`` see what LiteLLM's constraints left of a model group; on the class, for routers made later too.
 
     Returns:
-        The seam, when it is missing.
+        The seam, when it is missing; then nothing is wrapped.
     """
-    auth = import_module(_AUTH)
-    if not _known(auth, _NAMES):
-        return [f"{_AUTH}.{_NAMES}"]
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def resolve(request_data: Any, valid_token: Any, request: Any, route: str) -> Any:
-            await names(request_data, valid_token, request)
-            return await original(request_data, valid_token, request, route)
-
-        return resolve
-
-    wrap(auth, _NAMES, make)
-    return []
+    features = (Feature.TIERS, Feature.SORTS, Feature.AFFINITY, Feature.FAILOVER)
+    effect = "LiteLLM chooses among all deployments that the filters leave"
+    return _install_method(_LATE, lambda original: _late(original, narrow), features, effect)
 
 
-def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
+def install_retries(goes_on: GoesOn) -> list[Gap]:
+    """Let ``goes_on`` judge the error of each attempt.
+
+    Returns:
+        The seam, when it is missing; then nothing is wrapped.
+    """
+    effect = "the number of attempts, and the errors that end them, are LiteLLM's"
+    return _install_method(_RETRY, lambda original: _retry(original, goes_on), (Feature.FAILOVER,), effect)
+
+
+def install_streams(opened: Opened) -> list[Gap]:
+    """Let ``opened`` see each chat stream before it is handed out.
+
+    Returns:
+        The seam, when it is missing; then nothing is wrapped.
+    """
+    features, effect = (Feature.RESCUE_STREAMS, Feature.FAILOVER), "chat streams go to the client as they come"
+    return _install_method(_STREAM, lambda original: _stream(original, opened), features, effect)
+
+
+def install_events(opened: Surface) -> list[Gap]:
+    """Let ``opened`` see each stream of events before it leaves its attempt.
+
+    Returns:
+        The seams that are missing, of which streams come as they are.
+    """
+    gaps = []
+    for surface, name in _EVENTS.items():
+        effect = f"streams of {surface} go to the client as they come"
+        gaps += _install_method(name, functools.partial(_events, opened, surface), (Feature.RESCUE_STREAMS,), effect)
+    return gaps
+
+
+def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
     """Let ``attempt`` make each attempt of LiteLLM's async retry loop.
 
     Args:
@@ -170,47 +183,51 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[str]:
         spared: whether a failure of the attempt at hand shall not count towards a cooldown.
 
     Returns:
-        The seams that are missing; with any missing nothing is wrapped.
+        The seams that are missing.
     """
-    router, module = litellm.Router, import_module(litellm.Router.__module__)
-    used = _used(router)
-    missing = [] if _known(router, _ATTEMPT) and _ATTEMPT in used else [f"Router.{_ATTEMPT}"]
-    missing += [name for name in _COOLDOWN if not hasattr(module, name) or name not in used]
-    if missing:
-        return missing
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def make_call(self: Any, original_function: Any, *args: Any, **kwargs: Any) -> Any:
-            return await attempt(lambda asked: original(self, original_function, *args, **asked), kwargs)
-
-        return make_call
+    features = (Feature.RESCUE, Feature.RESCUE_STREAMS)
+    gaps = _install_method(
+        _ATTEMPT, lambda original: _attempt(original, attempt), features, "bad tool calls go to the client"
+    )
+    if gaps:
+        return gaps
+    owner, module = router_core(), import_module(router_core().__module__)
 
     def sparing(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: False if spared() else original(*args, **kwargs)
 
-    wrap(router, _ATTEMPT, make)
     for name in _COOLDOWN:
-        wrap(module, name, sparing)
+        if hasattr(module, name) and name in _used(owner):
+            wrap(module, name, sparing)
+        else:
+            gaps.append(Gap(name, (), "a rescue that fails can put its deployment into cooldown"))
+    return gaps
+
+
+def install_names(names: Names) -> list[Gap]:
+    """Let ``names`` see each request of the proxy between authentication and authorization.
+
+    Returns:
+        The seam, when it is missing.
+    """
+    auth = import_module(_AUTH)
+    if not fits(getattr(auth, _NAMES, None), PARAMETERS[_NAMES]):
+        effect = "suffixes of aliases that keys and teams have are read after authorization, which refuses some"
+        return [Gap(f"{_AUTH}.{_NAMES}", (Feature.ALIASES,), effect)]
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def resolve(request_data: Any, valid_token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            await names(request_data, valid_token, request)
+            return await original(request_data, valid_token, request, *args, **kwargs)
+
+        return resolve
+
+    wrap(auth, _NAMES, make)
     return []
 
 
-def install_events(opened: Surface) -> list[str]:
-    """Let ``opened`` see each stream of events before it leaves its attempt.
-
-    Returns:
-        The seams that are missing, of which streams come as they are.
-    """
-    router, used = litellm.Router, _used(litellm.Router)
-    missing = []
-    for surface, name in _EVENTS.items():
-        if not _known(router, name) or name not in used:
-            missing.append(f"Router.{name}")
-            continue
-        wrap(router, name, functools.partial(_events, opened, surface))
-    return missing
-
-
-def wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def wrap(owner: Any, name: str, make: Make) -> None:
+    """Replace ``owner.name`` by what ``make`` makes of the original; a wrapper of ours is replaced, not wrapped."""
     found = getattr(owner, name)
     original = getattr(found, "exacto_wraps", found)
     wrapper = functools.wraps(original)(make(original))
@@ -218,12 +235,19 @@ def wrap(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..
     setattr(owner, name, wrapper)
 
 
+def unwrap(owner: Any, name: str) -> None:
+    """Put LiteLLM's own function back."""
+    original = getattr(getattr(owner, name, None), "exacto_wraps", None)
+    if original is not None:
+        setattr(owner, name, original)
+
+
 def _late(original: Callable[..., Any], narrow: Narrow) -> Callable[..., Any]:
-    def late(self: Any, healthy_deployments: Any, request_kwargs: dict[str, Any]) -> Any:
-        kept = original(self, healthy_deployments=healthy_deployments, request_kwargs=request_kwargs)
+    def late(self: Any, healthy_deployments: Any, request_kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        kept = original(self, healthy_deployments, request_kwargs, *args, **more)
         if not isinstance(kept, list) or not isinstance(request_kwargs, dict):
             return kept
-        return narrow(self, kept, request_kwargs)
+        return narrow(public_router(self), kept, request_kwargs)
 
     return late
 
@@ -238,29 +262,38 @@ def _retry(original: Callable[..., Any], goes_on: GoesOn) -> Callable[..., Any]:
     return retry
 
 
+def _attempt(original: Callable[..., Any], attempt: Attempt) -> Callable[..., Any]:
+    async def make_call(self: Any, original_function: Any, *args: Any, **kwargs: Any) -> Any:
+        return await attempt(lambda asked: original(self, original_function, *args, **asked), kwargs)
+
+    return make_call
+
+
 def _stream(original: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
-    async def stream(self: Any, model_response: Any, *args: Any, **kwargs: Any) -> Any:
-        checked = await opened(model_response, kwargs.get("deployment_slot"))
-        return await original(self, checked, *args, **kwargs)
+    signature = inspect.signature(original)
+
+    async def stream(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        if not take_back(given):
+            return await original(*args, **kwargs)
+        arguments = given.arguments
+        arguments["model_response"] = await opened(arguments["model_response"], arguments.get("deployment_slot"))
+        return await original(*given.args, **given.kwargs)
 
     return stream
 
 
 def _events(opened: Surface, surface: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    async def events(self: Any, response: Any, initial_kwargs: dict[str, Any]) -> Any:
-        return await original(self, opened(response, surface), initial_kwargs)
+    async def events(self: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return await original(self, opened(response, surface), *args, **kwargs)
 
     return events
 
 
 def uninstall() -> None:
     """Put LiteLLM's own functions back."""
-    router, module = litellm.Router, import_module(litellm.Router.__module__)
-    places = [
-        *((router, name) for name in (_LATE, _RETRY, _STREAM, _ATTEMPT, *_EVENTS.values())),
-        *((module, name) for name in _COOLDOWN),
-    ]
-    for owner, name in places:
-        original = getattr(getattr(owner, name, None), "exacto_wraps", None)
-        if original is not None:
-            setattr(owner, name, original)
+    owner, module = router_core(), import_module(router_core().__module__)
+    for name in (_LATE, _RETRY, _STREAM, _ATTEMPT, *_EVENTS.values()):
+        unwrap(owner, name)
+    for name in _COOLDOWN:
+        unwrap(module, name)

@@ -56,18 +56,24 @@ class SyncSelection:
     def select(self, original: Callable[..., Any], router: Any, model: str, **given: Any) -> Any:
         """``Router.get_available_deployment``: LiteLLM's own choice among what the request may have.
 
+        Args:
+            original: LiteLLM's own selection.
+            router: the router that selects.
+            model: what was asked for.
+            given: the selection's other arguments.
+
         Raises:
             ExactoRefusedError: a hard filter left nothing.
         """
         kwargs = given.get("request_kwargs")
         runtime = self._callback.runtime
         if not isinstance(kwargs, dict) or not runtime.serves(router):
-            return original(router, model, **given)
+            return original(model, **given)
         model = runtime.faults.guarded("body", lambda: self._resolved(router, model, kwargs), model)
         group = router.get_model_from_alias(model=model) or model
         token = _SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
         try:
-            chosen = original(router, model, **given)
+            chosen = original(model, **given)
         finally:
             _SELECTION.reset(token)
         runtime.faults.guarded("pre_call", lambda: self._chosen(chosen, kwargs), None)

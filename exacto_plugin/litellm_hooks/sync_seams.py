@@ -9,57 +9,57 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
-from exacto_plugin.litellm_hooks.seams import litellm_version, names_in, wrap
+from exacto_plugin.litellm_hooks.features import Feature, Gap
+from exacto_plugin.litellm_hooks.first_chunks import take_back
+from exacto_plugin.litellm_hooks.seams import fits, names_in, public_router, router_core, unwrap, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from exacto_plugin.litellm_hooks.sync_calls import SyncSelection
-
-logger = logging.getLogger("exacto_plugin")
 
 _SELECT = "get_available_deployment"
 _HEALTHY = "_filter_blocked_deployments"
 _LEVELS = "get_order_filtered_deployments"
 _STREAM = "_completion_streaming_iterator"
 
-_PARAMETERS = {
+_PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
     _SELECT: ["self", "model", "messages", "input", "specific_deployment", "request_kwargs"],
     _HEALTHY: ["self", "healthy_deployments"],
     _LEVELS: ["healthy_deployments", "target_order"],
     _STREAM: ["self", "model_response", "messages", "initial_kwargs"],
 }
 
-
-def _owners() -> tuple[tuple[Any, str], ...]:
-    return (
-        (litellm.Router, _SELECT),
-        (litellm.Router, _HEALTHY),
-        (litellm.utils, _LEVELS),
-        (litellm.Router, _STREAM),
-    )
+_EFFECT = "synchronous calls are LiteLLM's own, and those under a hard filter are refused"
 
 
-def missing_seams() -> list[str]:
-    """What this LiteLLM lacks of what synchronous routing relies on; empty on a known version."""
-    missing = []
-    for owner, name in _owners():
-        found = getattr(owner, name, None)
-        if found is None or list(inspect.signature(inspect.unwrap(found)).parameters) != _PARAMETERS[name]:
-            missing.append(f"{owner.__name__}.{name}")
+def _owners() -> Mapping[str, Any]:
+    core = router_core()
+    return {_SELECT: core, _HEALTHY: core, _LEVELS: litellm.utils, _STREAM: core}
+
+
+def _fits(name: str) -> bool:
+    return fits(getattr(_owners()[name], name, None), _PARAMETERS[name])
+
+
+def _missing_selection() -> list[str]:
+    """What this LiteLLM lacks of its synchronous selection as it is known here; empty on a known version."""
+    missing = [f"{_owners()[name].__name__}.{name}" for name in (_SELECT, _HEALTHY, _LEVELS) if not _fits(name)]
     if missing:
         return missing
-    used = names_in(inspect.unwrap(getattr(litellm.Router, _SELECT)).__code__)
-    return [f"a call of {name}" for name in (_HEALTHY, _LEVELS) if name not in used]
+    core = router_core()
+    select = inspect.unwrap(getattr(core, f"_core_{_SELECT}", None) or getattr(core, _SELECT))
+    used = names_in(select.__code__)
+    return [f"a call of {name} in {_SELECT}" for name in (_HEALTHY, _LEVELS) if name not in used]
 
 
-def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[str]:
+def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[Gap]:
     """Wrap the seams.
 
     Args:
@@ -67,46 +67,57 @@ def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[str]
         opened: is given each chat stream and returns the one to go on with.
 
     Returns:
-        Those that are missing; with any missing nothing is wrapped, and synchronous calls are LiteLLM's own affair.
+        Those that are missing. The selection is wrapped whole or not at all.
     """
-    missing = missing_seams()
-    if missing:
-        logger.warning("LiteLLM %s lacks %s: synchronous calls are not routed", litellm_version(), ", ".join(missing))
-        return missing
+    gaps = [Gap(name, (Feature.SYNC,), _EFFECT) for name in _missing_selection()]
+    if not gaps:
+        wrap(router_core(), _SELECT, functools.partial(_select, selection))
+        wrap(router_core(), _HEALTHY, functools.partial(_healthy, selection))
+        wrap(litellm.utils, _LEVELS, functools.partial(_levels, selection))
+    if _fits(_STREAM):
+        wrap(router_core(), _STREAM, functools.partial(_stream, opened))
+    else:
+        effect = "synchronous chat streams come as they are"
+        gaps.append(Gap(f"Router.{_STREAM}", (Feature.SYNC, Feature.RESCUE_STREAMS), effect))
+    return gaps
 
-    def select(original: Callable[..., Any]) -> Callable[..., Any]:
-        def selected(self: Any, model: str, *args: Any, **given: Any) -> Any:
-            named = dict(zip(_PARAMETERS[_SELECT][2:], args, strict=False))
-            return selection.select(original, self, model, **named, **given)
 
-        return selected
+def _select(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+    def selected(self: Any, model: str, *args: Any, **given: Any) -> Any:
+        named = dict(zip(_PARAMETERS[_SELECT][2:], args, strict=False))
+        return selection.select(functools.partial(original, self), public_router(self), model, **named, **given)
 
-    def healthy(original: Callable[..., Any]) -> Callable[..., Any]:
-        def left(self: Any, healthy_deployments: list[Any]) -> Any:
-            return selection.filtered(self, original(self, healthy_deployments=healthy_deployments))
+    return selected
 
-        return left
 
-    def levels(original: Callable[..., Any]) -> Callable[..., Any]:
-        def filtered(healthy_deployments: list[Any], target_order: Any = None) -> Any:
-            return original(selection.narrowed(healthy_deployments, target_order), target_order=target_order)
+def _healthy(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+    def left(self: Any, *args: Any, **given: Any) -> Any:
+        return selection.filtered(public_router(self), original(self, *args, **given))
 
-        return filtered
+    return left
 
-    def stream(original: Callable[..., Any]) -> Callable[..., Any]:
-        def streamed(self: Any, model_response: Any, *args: Any, **given: Any) -> Any:
-            return original(self, opened(model_response), *args, **given)
 
-        return streamed
+def _levels(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+    def filtered(healthy_deployments: list[Any], target_order: Any = None, *args: Any, **given: Any) -> Any:
+        return original(selection.narrowed(healthy_deployments, target_order), target_order, *args, **given)
 
-    for (owner, name), make in zip(_owners(), (select, healthy, levels, stream), strict=True):
-        wrap(owner, name, make)
-    return []
+    return filtered
+
+
+def _stream(opened: Callable[[Any], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(original)
+
+    def streamed(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        if not take_back(given, synchronous=True):
+            return original(*args, **kwargs)
+        given.arguments["model_response"] = opened(given.arguments["model_response"])
+        return original(*given.args, **given.kwargs)
+
+    return streamed
 
 
 def uninstall() -> None:
     """Put LiteLLM's own functions back."""
-    for owner, name in _owners():
-        original = getattr(getattr(owner, name, None), "exacto_wraps", None)
-        if original is not None:
-            setattr(owner, name, original)
+    for name, owner in _owners().items():
+        unwrap(owner, name)

@@ -28,4 +28,5 @@ def test_the_examples_start_a_proxy(tmp_path: Path, settings: str | None) -> Non
         started = proxy.log.read_text(errors="replace")
     assert [model["id"] for model in models] == ["moonshotai/kimi-k2-0905"]
     assert (status["preset"], status["missing_seams"]) == ("adaptive", [])
-    assert "all seams known" in started
+    assert "all features on" in started
+    assert all(one == {"on": True, "reason": None, "remedy": None} for one in status["features"].values())

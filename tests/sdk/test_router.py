@@ -13,7 +13,6 @@ import pytest
 import exacto_plugin
 from exacto_plugin import Exacto, ExactoError, ExactoRefusedError
 from exacto_plugin.demo.behaviour import Act
-from exacto_plugin.litellm_hooks import seams, sync_seams
 from tests.e2e.asking import TOOLS
 from tests.e2e.client import asked, bodies, prices
 from tests.e2e.observed import eventually
@@ -274,7 +273,7 @@ def test_one_plugin_at_a_time(make_exacto: MakeExacto) -> None:
     assert exacto._callback not in litellm.callbacks
     assert litellm.Router.get_available_deployment is original
     assert not hasattr(original, "exacto_wraps")
-    assert not seams.missing_seams() + sync_seams.missing_seams()
+    assert [name for name, one in exacto.features.items() if not one["on"]] == []
     with pytest.raises(exacto_plugin.SettingsError, match="no_such_key"):
         Exacto({"no_such_key": 1})
     make_exacto()

@@ -1,0 +1,198 @@
+"""Where requests of programs enter a router: keywords are read as a body is on the proxy (slugs, ``models``, lists).
+
+Up to 1.109 every method of a router calls two methods with all that it was given, and those are wrapped. Newer routers
+have none of that kind; there the public methods that ask models are wrapped.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+import litellm
+
+from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.features import Feature, Gap
+from exacto_plugin.litellm_hooks.names import leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
+from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.seams import router_core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+_ENTRIES: Final = ("async_function_with_fallbacks", "function_with_fallbacks")
+"""What every method of a router calls with all that it was given; the second calls the first."""
+
+_METHODS: Final = (
+    "acompletion",
+    "completion",
+    "atext_completion",
+    "text_completion",
+    "aresponses",
+    "responses",
+    "aanthropic_messages",
+    "anthropic_messages",
+    "agenerate_content",
+    "generate_content",
+    "agenerate_content_stream",
+    "generate_content_stream",
+    "aembedding",
+    "embedding",
+    "arerank",
+    "rerank",
+    "amoderation",
+    "moderation",
+    "aimage_generation",
+    "image_generation",
+    "atranscription",
+    "transcription",
+    "aspeech",
+    "speech",
+)
+"""The public methods that take a model name first, of every surface."""
+
+_INSIDE: ContextVar[bool] = ContextVar("exacto_inside", default=False)
+"""True while a public method of a router runs: what it calls of the same kind belongs to the same request."""
+
+
+class Entries:
+    """Reads what attached routers are asked. One per process."""
+
+    def __init__(self, callback: ExactoCallback) -> None:
+        self._callback = callback
+        self._runtime = callback.runtime
+        self._shared = all(hasattr(router_core(), name) for name in _ENTRIES)
+
+    def gaps(self) -> list[Gap]:
+        """What this LiteLLM lacks of a router's entry."""
+        if self._shared or hasattr(litellm.Router, "acompletion"):
+            return []
+        effect = "names with suffixes are not read in programs"
+        return [Gap(f"Router.{_ENTRIES[0]}", (Feature.SORTS, Feature.FILTERS), effect)]
+
+    def wrap(self, router: Any) -> None:
+        """Read what a router is asked from now on; does nothing to one that is read already."""
+        names = _ENTRIES if self._shared else _METHODS
+        for name in names:
+            method = getattr(router, name, None)
+            if method is None or hasattr(method, "exacto_wraps"):
+                continue
+            if name == _ENTRIES[0]:
+                wrapper = self._shared_entry(router, method)
+            elif name == _ENTRIES[1]:
+                wrapper = _synchronous_entry(method)
+            elif inspect.iscoroutinefunction(method) or name.startswith("a"):
+                wrapper = self._method(router, method)
+            else:
+                wrapper = self._synchronous_method(router, method)
+            wrapper.exacto_wraps = method  # type: ignore[attr-defined]
+            setattr(router, name, wrapper)
+
+    def unwrap(self, router: Any) -> None:
+        """Leave a router's methods to LiteLLM again."""
+        for name in (*_ENTRIES, *_METHODS):
+            if hasattr(vars(router).get(name), "exacto_wraps"):
+                delattr(router, name)
+
+    # --- wrappers --------------------------------------------------------------------------------------------------
+
+    def _shared_entry(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def enter(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs.get("fallback_depth"):
+                self._begin(router, kwargs)
+            return await original(*args, **kwargs)
+
+        return enter
+
+    def _method(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def enter(*args: Any, **kwargs: Any) -> Any:
+            if _INSIDE.get():
+                return await original(*args, **kwargs)
+            args, kwargs = self._read(router, args, kwargs)
+            token = _INSIDE.set(True)
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                _INSIDE.reset(token)
+
+        return enter
+
+    def _synchronous_method(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+        def enter(*args: Any, **kwargs: Any) -> Any:
+            if _INSIDE.get():
+                return original(*args, **kwargs)
+            CURRENT.set(RequestState(entering=True))
+            args, kwargs = self._read(router, args, kwargs)
+            token = _INSIDE.set(True)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                _INSIDE.reset(token)
+
+        return enter
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def _read(self, router: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        """Positional and keyword arguments of a public method, its model name first, as they go on to LiteLLM."""
+        if not args:
+            self._begin(router, kwargs)
+            return args, kwargs
+        named = {**kwargs, "model": args[0]}
+        self._begin(router, named)
+        model = named.pop("model")
+        return (model, *args[1:]), named
+
+    def _begin(self, router: Any, kwargs: dict[str, Any]) -> None:
+        """Read a request's keywords, in place.
+
+        Raises:
+            ExactoRefusedError: it is synchronous, under a hard filter, and this LiteLLM gives no way to apply it.
+        """
+        begun = CURRENT.get()
+        synchronous = begun is not None and begun.entering
+        self._runtime.faults.guarded("body", lambda: self._enter(router, kwargs), None)
+        if synchronous and not self._runtime.features.has(Feature.SYNC):
+            self._refuse_unfiltered(kwargs)
+
+    def _refuse_unfiltered(self, kwargs: dict[str, Any]) -> None:
+        group = str(kwargs.get("model") or "")
+        promise = self._runtime.faults.guarded("filter", lambda: self._callback.promised(group, kwargs), None)
+        if promise is not None:
+            refusal = no_endpoints(group, promise, "cannot be applied to synchronous calls of this LiteLLM", ())
+            raise ExactoRefusedError(refusal, group)
+
+    def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
+        runtime = self._runtime
+        runtime.greet(router)
+        begun = CURRENT.get()
+        state = begun if begun is not None and begun.entering else RequestState()
+        state.entering = False
+        CURRENT.set(state)
+        if needs_rewrite(kwargs):
+            asked = kwargs.get("model")
+            state.slug = rewrite_body(
+                kwargs,
+                resolver(router),
+                preferences=runtime.settings.client_preferences == "allow",
+                reads_models=lambda name: leads_to_openrouter(router, name),
+            )
+            for name in ("metadata", "litellm_metadata"):
+                metadata = kwargs.get(name)
+                if isinstance(metadata, dict) and metadata.get("model_group") == asked:
+                    metadata["model_group"] = kwargs.get("model")
+        state.fallbacks = bool(kwargs.get("fallbacks"))
+
+
+def _synchronous_entry(original: Callable[..., Any]) -> Callable[..., Any]:
+    def enter(*args: Any, **kwargs: Any) -> Any:
+        # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
+        if not kwargs.get("fallback_depth"):
+            CURRENT.set(RequestState(entering=True))
+        return original(*args, **kwargs)
+
+    return enter
