@@ -5,7 +5,7 @@ Pure: dictionaries in, dictionaries changed in place; no HTTP and no router.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -168,14 +168,17 @@ def _names_in(fallbacks: list[Any]) -> int:
     )
 
 
-def fallback_targets(fallbacks: Iterable[Any]) -> set[str]:
-    """The models that a list of fallbacks, in any of LiteLLM's forms, leads to."""
-    targets: set[str] = set()
+def fallback_entries(fallbacks: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """The entries of a list of fallbacks, in any of LiteLLM's forms, each as a mapping with ``model``."""
     for entry in fallbacks:
         mapped = isinstance(entry, dict) and _is_mapping_form(entry)
         for one in chain.from_iterable(entry.values()) if mapped else (entry,):
-            targets.add(str(one.get("model") if isinstance(one, dict) else one))
-    return targets
+            yield one if isinstance(one, dict) else {"model": one}
+
+
+def fallback_targets(fallbacks: Iterable[Any]) -> set[str]:
+    """The models that a list of fallbacks, in any of LiteLLM's forms, leads to."""
+    return {str(entry.get("model")) for entry in fallback_entries(fallbacks)}
 
 
 def _own_preferences(fallbacks: list[Any], provider: object) -> list[Any]:

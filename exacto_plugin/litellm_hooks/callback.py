@@ -17,13 +17,14 @@ from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_defaults import caller_promise
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.hops import hop_of, metadata_of
 from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.preferences import without_ours
 from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue import Rescue
-from exacto_plugin.litellm_hooks.routing import Routing, hop_of, metadata_of, offers_tools
+from exacto_plugin.litellm_hooks.routing import Routing, offers_tools
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
 from exacto_plugin.litellm_hooks.sync_calls import awaits, carry
 

@@ -127,6 +127,10 @@ class RequestState:
     """What the request carries that only one deployment can read."""
     settles: bool = True
     """Whether the conversation moves to the deployment that is picked."""
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of the fallback entry that is asked now, where LiteLLM does not give them to the filter hook."""
+    followed: list[Mapping[str, Any]] = field(default_factory=list)
+    """The fallback entries that were asked so far, under the same condition."""
     walk: tuple[str, object] | None = None
     """Model group, and suffixes of the fallback entry, that the newest attempts belong to."""
     walk_from: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import share_of
 from exacto_plugin.litellm_hooks.failover import Failover
 from exacto_plugin.litellm_hooks.features import Feature
+from exacto_plugin.litellm_hooks.hops import Hop, HopReader, hop_of, metadata_of
 from exacto_plugin.litellm_hooks.identity import CandidateCache
 from exacto_plugin.litellm_hooks.names import is_openrouter
 from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_parameters
@@ -42,37 +43,9 @@ Deployment = Mapping[str, Any]
 R = TypeVar("R")
 
 
-def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """LiteLLM keeps per-request metadata under one of two names, by surface."""
-    for name in ("litellm_metadata", "metadata"):
-        found = kwargs.get(name)
-        if isinstance(found, dict) and ("model_group" in found or name == "metadata"):
-            return found
-    return {}
-
-
 def offers_tools(kwargs: Mapping[str, Any]) -> bool:
     """Whether the request offers tools, in today's form or in OpenAI's older ``functions``."""
     return bool(kwargs.get("tools") or kwargs.get("functions"))
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """Where this attempt stands inside its request."""
-
-    fresh: bool
-    """First attempt of a request: no retry and no fallback hop."""
-    same_group: bool
-    """The attempt asks the model group that the client asked for."""
-
-
-def hop_of(kwargs: Mapping[str, Any]) -> Hop:
-    """Tell a first attempt from a retry and from a fallback hop."""
-    metadata = metadata_of(kwargs)
-    depth = bool(kwargs.get("fallback_depth"))
-    fresh = not metadata.get("attempted_retries") and not depth
-    original = metadata.get("original_model_group")
-    return Hop(fresh, not depth or original is None or original == metadata.get("model_group"))
 
 
 class Routing:
@@ -83,11 +56,12 @@ class Routing:
         self._cache = CandidateCache()
         self._callers = CallerDefaults(runtime.faults)
         self.failover = Failover(runtime)
+        self.hops = HopReader(runtime.configured_fallbacks)
         self._affinity = ConversationAffinity(runtime)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
-    def state_for(self, group: str, kwargs: Mapping[str, Any], hop: Hop) -> RequestState:
+    def state_for(self, group: str, hop: Hop) -> RequestState:
         """The state of the request at hand; SDK callers have no middleware, so it may have to be made here."""
         state = CURRENT.get()
         if state is not None and state.batch is not None:
@@ -118,8 +92,8 @@ class Routing:
         Raises:
             ExactoRefusedError: a filter left nothing, or the client's preferences are malformed.
         """
-        hop = hop_of(kwargs)
-        state = self.state_for(group, kwargs, hop)
+        hop, kwargs = self.hops.read(group, kwargs)
+        state = self.state_for(group, hop)
         # OpenRouter reads ``provider`` itself, so it is passed on without our checks.
         state.extra_provider = extra_provider(kwargs)
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)

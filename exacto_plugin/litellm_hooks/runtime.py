@@ -39,7 +39,7 @@ from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider
 
@@ -219,8 +219,13 @@ class Runtime:
 
     def falls_back_to(self, model_group: str) -> bool:
         """Whether a configured fallback of any model leads to this one."""
-        lists = (getattr(router, name, None) or () for router in self.routers for name in _FALLBACK_LISTS)
-        return any(model_group in fallback_targets(listed) for listed in lists)
+        return model_group in fallback_targets(self.configured_fallbacks())
+
+    def configured_fallbacks(self) -> Iterator[Any]:
+        """The entries of all fallback lists that operators configured, in LiteLLM's forms."""
+        for router in self.routers:
+            for name in _FALLBACK_LISTS:
+                yield from getattr(router, name, None) or ()
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""

@@ -1,0 +1,109 @@
+"""Which features are off when LiteLLM lacks one of its private seams, and that nothing else is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+
+from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.features import Feature, Features, Gap
+from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
+from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOST = {
+    "_filter_by_routing_plugin_candidates": {"tiers", "sorts", "affinity", "failover"},
+    "should_retry_this_error": {"failover"},
+    "_acompletion_streaming_iterator": {"rescue_streams", "failover"},
+    "_aresponses_streaming_iterator": {"rescue_streams"},
+    "_aanthropic_messages_streaming_iterator": {"rescue_streams"},
+    "make_call": {"rescue", "rescue_streams"},
+    "get_available_deployment": {"sync"},
+    "_filter_blocked_deployments": {"sync"},
+    "_completion_streaming_iterator": {"sync", "rescue_streams"},
+}
+"""A method of LiteLLM's router, and the features that need it."""
+
+
+@pytest.fixture
+def installed() -> Iterator[Any]:
+    """Joins a new callback to LiteLLM's seams, and takes it out again."""
+
+    def install() -> Features:
+        callback = ExactoCallback(Runtime(Settings()))
+        install_seams(callback)
+        return callback.runtime.features
+
+    yield install
+    uninstall_seams()
+
+
+def test_all_features_are_on(installed: Any) -> None:
+    """On the LiteLLM that the tests run with nothing is missing."""
+    features = installed()
+    assert features.off == {}
+    assert features.missing == []
+    assert features.line() == "all features on"
+    assert features.view() == {one.value: {"on": True, "reason": None, "remedy": None} for one in Feature}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_seam_costs_its_own_features_only(name: str, installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seam with another signature in turn: exactly its features are off, and the other seams are wrapped."""
+
+    def changed(self: Any, something: Any, else_: Any) -> None: ...
+
+    core = seams.router_core()
+    monkeypatch.setattr(core, name, changed)
+    features = installed()
+    assert {one.value for one in features.off} == LOST[name]
+    assert all(name in reason for reason in features.off.values())
+    assert not hasattr(getattr(core, name), "exacto_wraps")
+    # The steps of the synchronous selection are wrapped together or not at all.
+    selection = {"get_available_deployment", "_filter_blocked_deployments"}
+    others = set(LOST) - {name} - (selection if name in selection else set())
+    assert all(hasattr(getattr(core, other), "exacto_wraps") for other in others)
+
+
+def test_added_optional_parameters_are_no_change() -> None:
+    """What need not be given changes no signature; what must be given, or comes earlier, does."""
+
+    def known(self: Any, error: Any) -> None: ...
+
+    def optional(
+        self: Any, error: Any, first_chunk: Any = None, *more: Any, deep: bool = False, **rest: Any
+    ) -> None: ...
+
+    def required(self: Any, error: Any, first_chunk: Any) -> None: ...
+
+    def earlier(self: Any, first_chunk: Any = None, error: Any = None) -> None: ...
+
+    fits = [seams.fits(one, ["self", "error"]) for one in (known, optional, required, earlier, None)]
+    assert fits == [True, True, False, False, False]
+
+
+def test_what_is_off_is_told() -> None:
+    """The line, the reasons and the log name the features; a gap without features is in the log only."""
+    features = Features("9.9.9", "use 1.106")
+    features.lose([Gap("Router.a", (Feature.TIERS, Feature.SORTS), "nothing is sorted"), Gap("b", (), "a detail")])
+    assert features.line() == "OFF: tiers, sorts (/exacto/api/status tells why)"
+    reason = "LiteLLM 9.9.9 lacks Router.a: nothing is sorted"
+    assert features.view()["tiers"] == {"on": False, "reason": reason, "remedy": "use 1.106"}
+    assert features.view()["filters"] == {"on": True, "reason": None, "remedy": None}
+    assert features.warnings() == [f"{reason}; off: tiers, sorts", "LiteLLM 9.9.9 lacks b: a detail"]
+    assert (features.has(Feature.SORTS), features.has(Feature.SCORING)) == (False, True)
+
+
+def test_litellms_own_functions_come_back() -> None:
+    """After uninstalling, the router's methods are LiteLLM's own."""
+    before = {name: getattr(litellm.Router, name) for name in LOST}
+    install_seams(ExactoCallback(Runtime(Settings())))
+    assert all(getattr(litellm.Router, name) is not before[name] for name in LOST)
+    uninstall_seams()
+    assert {name: getattr(litellm.Router, name) for name in LOST} == before

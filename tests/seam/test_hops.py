@@ -1,0 +1,75 @@
+"""Where an attempt stands inside its request, also where LiteLLM does not tell the filter hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exacto_plugin.core.model import Candidate
+from exacto_plugin.litellm_hooks.body import HOP_KEY
+from exacto_plugin.litellm_hooks.hops import Hop, HopReader
+from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIRST, RETRY, ELSEWHERE = Hop(True, True), Hop(False, True), Hop(False, False)
+
+
+@pytest.fixture
+def state() -> Iterator[RequestState]:
+    """The state of a request that asked ``a`` once."""
+    one = RequestState(http=True, model_group="a")
+    one.attempts.append(Attempt(Candidate("id", "key", "provider"), "a"))
+    CURRENT.set(one)
+    yield one
+    CURRENT.set(None)
+
+
+def _read(group: str, kwargs: dict[str, Any], configured: tuple[Any, ...] = ()) -> tuple[Hop, dict[str, Any]]:
+    hop, read = HopReader(lambda: configured).read(group, kwargs)
+    return hop, {name: value for name, value in read.items() if name not in kwargs}
+
+
+def test_litellm_tells(state: RequestState) -> None:
+    """Where the hook has the hop's own fields they count, whatever came before."""
+    state.attempts[0].ended = True
+    metadata = {"model_group": "b", "original_model_group": "a"}
+    told = {"fallback_depth": 1, HOP_KEY: "floor", "metadata": metadata, "fallbacks": [{"model": "b", HOP_KEY: "x"}]}
+    assert _read("b", told) == (ELSEWHERE, {})
+
+
+def test_a_failed_attempt_is_followed_by_a_retry(state: RequestState) -> None:
+    """The same group again after a failure is no new request."""
+    assert _read("a", {}) == (FIRST, {})
+    state.attempts[0].ended = True
+    assert _read("a", {}) == (RETRY, {})
+
+
+def test_entries_are_followed_in_order(state: RequestState) -> None:
+    """A hop has the suffixes and the preferences of its own entry, and its retries have them too."""
+    entries = [{"model": "b", HOP_KEY: "floor"}, "c", {"model": "b", HOP_KEY: "exacto", "provider": {"only": ["x"]}}]
+    asked = {"fallbacks": entries, "provider": None}
+    state.attempts[0].ended = True
+    assert _read("b", asked) == (ELSEWHERE, {HOP_KEY: "floor"})
+    state.model_group = "b"
+    assert _read("b", asked) == (ELSEWHERE, {HOP_KEY: "floor"})
+    assert _read("c", asked) == (ELSEWHERE, {})
+    state.model_group = "c"
+    hop, kwargs = HopReader(tuple).read("b", asked)
+    assert (hop, kwargs[HOP_KEY], kwargs["provider"]) == (ELSEWHERE, "exacto", {"only": ["x"]})
+
+
+def test_configured_entries(state: RequestState) -> None:
+    """An operator's fallback, also after a stream that broke without a word."""
+    configured = ({"a": [{"model": "b", HOP_KEY: "exacto"}]},)
+    assert _read("b", {}, configured) == (ELSEWHERE, {HOP_KEY: "exacto"})
+    assert _read("d", {}, configured) == (FIRST, {})
+
+
+def test_another_call_of_the_same_request(state: RequestState) -> None:
+    """A call after an answer is a new one, and a rescue is told by its own mark."""
+    assert _read("b", {"fallbacks": [{"model": "c"}]}) == (FIRST, {})
+    CURRENT.set(None)
+    assert _read("a", {}) == (FIRST, {})
