@@ -12,13 +12,14 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import litellm
-
 from exacto_plugin.core.filters import plain_provider
 from exacto_plugin.core.model import Candidate
+from exacto_plugin.litellm_hooks.prices import prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from exacto_plugin.litellm_hooks.prices import Prices
 
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}")
 """LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
@@ -61,37 +62,13 @@ def _owner_of_host(host: str) -> str:
     return labels[-2] if len(labels[-2]) > 3 or len(labels) == 2 else labels[-3]
 
 
-def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """USD per prompt token and USD per completion token; None where unknown."""
-    prompt, completion = (
-        _price(field, litellm_params, model_info) for field in ("input_cost_per_token", "output_cost_per_token")
-    )
-    return prompt, completion
-
-
-def caches(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> bool:
+def caches(prices: Prices) -> bool:
     """Whether a prompt that the provider has cached may be worth coming back for.
 
     As OpenRouter's sticky sessions: only where reading the cache costs less than sending the prompt. What is unknown,
     or costs nothing either way, may be worth it.
     """
-    prompt = _price("input_cost_per_token", litellm_params, model_info)
-    read = _price("cache_read_input_token_cost", litellm_params, model_info)
-    return not prompt or read is None or read < prompt
-
-
-def _price(field: str, litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> float | None:
-    """The deployment's own price, else that of LiteLLM's list."""
-    known = litellm.model_cost.get(str(litellm_params.get("model") or "")) or {}
-    parts = (litellm_params, model_info, known)
-    return _number(next((value for part in parts if (value := part.get(field)) is not None), None))
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    return not prices.prompt or prices.cache_read is None or prices.cache_read < prices.prompt
 
 
 def _declared(model_info: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,11 +106,12 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
         level = int(order) if order is not None else None
     except (TypeError, ValueError):
         level = None
-    prompt, completion = prices_of(params, info)
+    prices = prices_of(params, info)
+    prompt, completion = prices.prompt, prices.completion
     price = None if prompt is None or completion is None else prompt + completion
     declared = _declared(info)
     return Candidate(
-        litellm_id or key, key, provider, price, level, prompt, completion, caches=caches(params, info), **declared
+        litellm_id or key, key, provider, price, level, prompt, completion, caches=caches(prices), **declared
     )
 
 
