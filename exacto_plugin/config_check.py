@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from exacto_plugin.core.filters import conflict, matches, providers_of
+from exacto_plugin.core.filters import conflict, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_faults import shown
 from exacto_plugin.settings_source import find_settings, read_config
@@ -32,6 +32,10 @@ _DECLARED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "supported_parameters": (lambda value: isinstance(value, list), "a list"),
 }
 """What operators declare of a deployment, and how it is written."""
+
+
+_SET_PRICES = "set input_cost_per_token and output_cost_per_token"
+"""What helps where LiteLLM does not know a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,9 @@ def _check_filters(settings: Settings, config: Mapping[str, object], report: Con
         found = conflict(settings.filters_of(name), candidates)
         if found:
             told = " together with ".join(f"{one.name} ({one.source})" for one in found)
-            report.problems.append(f"{name}: no deployment is left by {told}, so every request is refused")
+            unknown = ", ".join(one.key for one in unpriced(found, candidates))
+            why = f"; the price of {unknown} is not known ({_SET_PRICES})" if unknown else ""
+            report.problems.append(f"{name}: no deployment is left by {told}, so every request is refused{why}")
 
 
 def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:
@@ -176,11 +182,11 @@ def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:
 
 def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -> None:
     name = group.model_group
-    unpriced = [d.id for d in group.deployments if d.price_per_million is None]
-    if unpriced:
+    unknown = [d.id for d in group.deployments if d.price_per_million is None]
+    if unknown:
         report.hints.append(
-            f"{name}: no known price for {', '.join(unpriced)}: placed last by :floor and price sorts "
-            "(set input_cost_per_token and output_cost_per_token)"
+            f"{name}: no known price for {', '.join(unknown)}: placed last by :floor and price sorts, ruled out by any "
+            f"max_price ({_SET_PRICES})"
         )
     if len(group.deployments) == 1:
         report.hints.append(f"{name}: one deployment, so there is nothing to order; it is scored all the same")

@@ -65,6 +65,32 @@ def test_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert any(problem in line for line in json.loads(capsys.readouterr().out)["problems"])
 
 
+LISTED = """
+model_list:
+  - model_name: gpt-5
+    litellm_params: {model: openai/gpt-5}
+  - model_name: claude
+    litellm_params: {model: bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0}
+  - model_name: own
+    litellm_params: {model: openai/own, api_base: "http://vllm:8000/v1"}
+    model_info: {id: our-own}
+litellm_settings: {callbacks: ["exacto_plugin.callback"]}
+exacto_settings: {max_price: {prompt: 20, completion: 100}}
+"""
+
+
+def test_prices_are_those_of_litellms_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However a model is spelled; of the others it is said that their price is not known."""
+    assert check(tmp_path, LISTED, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    prices = [one["price_per_million"] for group in report["groups"] for one in group["deployments"]]
+    assert prices == [pytest.approx(11.25), pytest.approx(19.8), None]
+    assert report["problems"] == [
+        "own: no deployment is left by max_price (set for this proxy), so every request is refused; the price of"
+        " our-own is not known (set input_cost_per_token and output_cost_per_token)"
+    ]
+
+
 def test_what_deployments_declare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A property that nobody understands is a problem, not a property that nobody has."""
     bad = "{id: one, zdr: 1, data_collection: never, supported_parameters: tools, quantization: 8}"

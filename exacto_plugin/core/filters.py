@@ -51,11 +51,15 @@ def providers_of(candidates: Iterable[Candidate]) -> list[str]:
     return sorted({candidate.provider for candidate in candidates if candidate.provider})
 
 
-def _affordable(caps: Sequence[tuple[str, float]], candidate: Candidate) -> bool:
+def _affordable(caps: Sequence[tuple[str, float]], candidate: Candidate, *, unknown: bool = False) -> bool:
     """Prices per million tokens are at most the caps; an unknown price promises nothing, so it is too high."""
     prices = {"prompt": candidate.prompt_price, "completion": candidate.completion_price}
-    # Prices are written per token and caps per million, so equal ones differ by a rounding error.
-    return all((price := prices[kind]) is not None and price * 1e6 <= cap * (1 + 1e-9) for kind, cap in caps)
+
+    def fits(price: float | None, cap: float) -> bool:
+        # Prices are written per token and caps per million, so equal ones differ by a rounding error.
+        return unknown if price is None else price * 1e6 <= cap * (1 + 1e-9)
+
+    return all(fits(prices[kind], cap) for kind, cap in caps)
 
 
 def _quantized(wanted: Sequence[str], candidate: Candidate) -> bool:
@@ -103,6 +107,17 @@ def keeps(filter_: Filter, candidate: Candidate) -> bool:
 def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those whom every filter lets pass."""
     return [candidate for candidate in candidates if all(keeps(one, candidate) for one in filters)]
+
+
+def unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those whom the filters rule out only because a price that ``max_price`` caps is not known."""
+    others = [one for one in filters if one.name != "max_price"]
+    caps: list[tuple[str, float]] = [cap for one in filters if one.name == "max_price" for cap in one.value]  # type: ignore[misc]
+    return [
+        candidate
+        for candidate in passing(others, candidates)
+        if _affordable(caps, candidate, unknown=True) and not _affordable(caps, candidate)
+    ]
 
 
 def conflict(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tuple[Filter, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
-from exacto_plugin.core.filters import providers_of
+from exacto_plugin.core.filters import providers_of, unpriced
 from exacto_plugin.settings_faults import shown
 
 if TYPE_CHECKING:
@@ -115,18 +115,22 @@ def refused_by(
     cooling_s: float | None,
     *,
     expose: bool,
+    picked: Candidate | None = None,
 ) -> ExactoRefusedError:
     """What a request ends with that hard filters left nobody for.
 
     Args:
         filters: those that leave nobody together, at least one.
         model_group: the public model name.
-        candidates: everybody configured for it.
+        candidates: everybody configured for it; empty where only the one that was ``picked`` is known.
         cooling_s: as for ``no_endpoints``.
         expose: whether clients may see providers, and so what the operator's own filters say.
+        picked: the deployment that is ruled out, when not all of them are.
     """
     exist = providers_of(candidates) if expose else []
     constraint = " together with ".join(_told(one, expose=expose) for one in filters)
+    if cooling_s is None:
+        constraint += _unpriced(filters, [picked] if picked else candidates, expose=expose)
     refusal = no_endpoints(model_group, constraint, None, exist, cooling_s)
     # Whichever of them took the last ones away.
     return ExactoRefusedError(replace(refusal, param=filters[-1].name), model_group)
@@ -136,6 +140,14 @@ def _told(filter_: Filter, *, expose: bool) -> str:
     told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
     constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
     return f"{constraint} = {told!r}" if expose or not filter_.source else constraint
+
+
+def _unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate], *, expose: bool) -> str:
+    """What a client is told of prices that are not known, where ``max_price`` rules them out for that."""
+    unknown = unpriced(filters, candidates)
+    if not unknown:
+        return ""
+    return f"; the price of {', '.join(providers_of(unknown))} is not known" if expose else "; not every price is known"
 
 
 def bound_elsewhere(model_group: str, deployment: str, cooling_s: float) -> Refusal:

@@ -289,7 +289,8 @@ class Routing:
         candidate = _informed(picked, {"litellm_params": kwargs})
         ruled_out_by = conflict(policy.filters, [candidate])
         if ruled_out_by:
-            error = refused_by(ruled_out_by, group, (), None, expose=self._runtime.settings.expose.providers)
+            expose = self._runtime.settings.expose.providers
+            error = refused_by(ruled_out_by, group, (), None, expose=expose, picked=candidate)
             state.refusals.append(error.refusal)
             raise error
 

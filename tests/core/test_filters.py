@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.filters import NAMES, conflict, keeps, passing, reachable
+from exacto_plugin.core.filters import NAMES, conflict, keeps, passing, reachable, unpriced
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.policy import Filter, Policy
 
@@ -101,6 +101,18 @@ def test_the_earliest_filters_are_named() -> None:
     assert conflict([nobody, only_b, zdr], everybody) == (nobody,)
     assert conflict([only_b, zdr, nobody], everybody) == (only_b, zdr)
     assert conflict([only_b], everybody) == ()
+
+
+def test_whose_price_is_the_reason() -> None:
+    """Only of those that a known price could let pass: not of what is too dear, or ruled out by another filter."""
+    half = Candidate("3", "3", "half", prompt_price=1e-6)
+    dear = Candidate("4", "4", "dear", prompt_price=9e-6)
+    everybody = [FIRE, DARK, half, dear]
+    caps = Filter("max_price", (("prompt", 2.0), ("completion", 2.0)))
+    assert unpriced([caps], everybody) == [DARK, half]
+    assert unpriced([caps, Filter("only", ("half", "dear", "fireworks"))], everybody) == [half]
+    assert unpriced([Filter("max_price", (("prompt", 2.0),))], everybody) == [DARK]
+    assert unpriced([Filter("only", ("nobody",))], everybody) == []
 
 
 def test_every_filter_has_its_place() -> None:

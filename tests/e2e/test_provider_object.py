@@ -66,6 +66,8 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Pro
             for at, name in enumerate(("p-slow", "p-quick", "p-new"), 1)
         ),
         *_fleet(provider_server),
+        deployment(provider_server, "listed", "gpt-5", info={"provider": "listed"}),
+        deployment(provider_server, "unlisted", "home-made", info={"provider": "unlisted"}),
     ]
     router = {"num_retries": 0, "disable_cooldowns": True, "fallbacks": [{"stuck": ["glm"]}]}
     settings: dict[str, Any] = {
@@ -149,6 +151,23 @@ def test_filters_that_leave_nobody(
         assert "Providers of this model: Moonshot AI, dark, deepinfra, fireworks_ai/turbo." in error["message"]
         assert named in error["message"]
     assert sum(asked(providers, FLEET).values()) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_prices_that_litellm_knows_are_known(proxy: Proxy, providers: SimulatedProviders, stream: bool) -> None:
+    """A model of LiteLLM's list needs no price of its own; a refusal says whose price is not known."""
+    caps = {"max_price": {"prompt": 100, "completion": 100}}
+    assert ask(proxy, "gpt-5", provider=caps, stream=stream).deployment == "listed"
+    with pytest.raises(openai.NotFoundError) as raised:
+        ask(proxy, "home-made", provider=caps, stream=stream)
+    assert error_of(raised.value)["message"] == (
+        "No deployment of home-made is left by max_price = {'prompt': 100.0, 'completion': 100.0}; the price of"
+        " unlisted is not known. Providers of this model: unlisted."
+    )
+    with pytest.raises(openai.NotFoundError) as raised:
+        ask(proxy, "gpt-5", provider={"max_price": {"prompt": 1}}, stream=stream)
+    assert "not known" not in error_of(raised.value)["message"]
+    assert asked(providers, ["listed", "unlisted"]) == {"listed": 1, "unlisted": 0}
 
 
 def test_every_surface_is_filtered(proxy: Proxy, providers: SimulatedProviders) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
-from exacto_plugin.core.policy import Slug
+from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.policy import Filter, Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, no_endpoints, told_by
+from exacto_plugin.litellm_hooks.refusal import (
+    ExactoRefusedError,
+    invalid_preference,
+    no_endpoints,
+    refused_by,
+    told_by,
+)
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import Routing
 from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -109,6 +117,36 @@ async def test_filters_fail_closed(
     assert callback.faults.counts == {"filter": 1}
     imposing = ExactoCallback(Runtime(Settings.model_validate({"model_groups": {"g": {"zdr": True}}})))
     assert imposing.promised("g", {}) == "zdr"
+
+
+CAPS = Filter("max_price", (("prompt", 2.0),))
+NAMELESS = Candidate("3", "3", "dark")
+
+
+@pytest.mark.parametrize(
+    ("source", "expose", "picked", "told"),
+    [
+        (
+            "",
+            True,
+            None,
+            "max_price = {'prompt': 2.0}; the price of dark is not known. Providers of this model: dark, dear.",
+        ),
+        ("", False, None, "max_price = {'prompt': 2.0}; not every price is known."),
+        ("set for this proxy", False, None, "max_price (set for this proxy); not every price is known."),
+        ("", True, NAMELESS, "max_price = {'prompt': 2.0}; the price of dark is not known."),
+    ],
+)
+def test_a_refusal_says_whose_price_is_not_known(
+    source: str, expose: bool, picked: Candidate | None, told: str
+) -> None:
+    """A provider's name where clients may see them; of a price that is known and too high, nothing."""
+    everybody = [] if picked else [NAMELESS, Candidate("4", "4", "dear", prompt_price=9e-6)]
+    error = refused_by([replace(CAPS, source=source)], "g", everybody, None, expose=expose, picked=picked)
+    assert error.refusal.message == f"No deployment of g is left by {told}"
+    assert error.refusal.param == "max_price"
+    known = refused_by([CAPS], "g", everybody[1:], None, expose=False)
+    assert known.refusal.message == "No deployment of g is left by max_price = {'prompt': 2.0}."
 
 
 def test_only_the_error_itself_is_told() -> None:
