@@ -11,7 +11,7 @@ from rich.table import Table
 
 from exacto_plugin.core.filters import conflict, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.identity import candidate_of
-from exacto_plugin.settings_faults import shown
+from exacto_plugin.settings_faults import kind_of, nearest, step_of, told
 from exacto_plugin.settings_source import find_settings, read_config
 from exacto_plugin.tables import printed
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 CALLBACK = "exacto_plugin.callback"
 
 
-_DECLARED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "provider": (lambda value: isinstance(value, str), "a text"),
-    "quantization": (lambda value: isinstance(value, str), "a text"),
-    "data_collection": (lambda value: value in ("allow", "deny"), "one of allow, deny"),
-    "zdr": (lambda value: isinstance(value, bool), "true or false"),
-    "supported_parameters": (lambda value: isinstance(value, list), "a list"),
+_DECLARED: Mapping[str, tuple[Callable[[Any], bool], str, Callable[[object], str]]] = {
+    "provider": (lambda value: isinstance(value, str), "a text", kind_of),
+    "quantization": (lambda value: isinstance(value, str), "a text", kind_of),
+    "data_collection": (lambda value: value in ("allow", "deny"), "one of allow, deny", told),
+    "zdr": (lambda value: isinstance(value, bool), "true or false", told),
+    "supported_parameters": (lambda value: isinstance(value, list), "a list", kind_of),
 }
-"""What operators declare of a deployment, and how it is written."""
+"""What operators declare of a deployment, how it is written, and what is told of something else."""
 
 
 _SET_PRICES = "set input_cost_per_token and output_cost_per_token"
@@ -89,12 +89,13 @@ def check_config(path: Path) -> ConfigReport:
     report = ConfigReport(str(path), settings.tiers.preset.value, tuple(groups))
     if CALLBACK not in _callbacks(config):
         report.problems.append(f'litellm_settings.callbacks does not name "{CALLBACK}", so nothing is loaded')
+    _entries(config, report.problems)
     if not groups:
         report.problems.append("model_list is empty")
     _check_curated(settings, groups, config, report)
     names = {group.model_group for group in groups}
     report.problems.extend(
-        f"exacto_settings.model_groups.{name}: no such model_name in model_list"
+        f"exacto_settings.model_groups{step_of(name)}: no such model_name in model_list"
         for name in settings.model_groups
         if name not in names
     )
@@ -108,15 +109,45 @@ def check_config(path: Path) -> ConfigReport:
 def _callbacks(config: Mapping[str, object]) -> Sequence[str]:
     litellm_settings = config.get("litellm_settings")
     named = litellm_settings.get("callbacks") if isinstance(litellm_settings, Mapping) else None
-    return [named] if isinstance(named, str) else list(named or ())
+    return [named] if isinstance(named, str) else list(named) if isinstance(named, list) else []
+
+
+_ENTRY: Mapping[str, tuple[type, str]] = {
+    "model_name": (str, "a text"),
+    "litellm_params": (Mapping, "a mapping"),
+    "model_info": (Mapping, "a mapping"),
+}
+"""What an entry of ``model_list`` consists of, as far as it is read here."""
+
+
+def _entries(config: Mapping[str, object], problems: list[str] | None = None) -> list[Mapping[str, Any]]:
+    """The entries of ``model_list`` that can be read; of the others ``problems`` are told."""
+    listed = config.get("model_list")
+    found = [] if problems is None else problems
+    if not isinstance(listed, list):
+        if listed is not None:
+            found.append(f"model_list: got {kind_of(listed)}, expected a list")
+        return []
+    readable = []
+    for at, entry in enumerate(listed):
+        if not isinstance(entry, Mapping):
+            found.append(f"model_list[{at}]: got {kind_of(entry)}, expected a mapping")
+            continue
+        wrong = [
+            f"model_list[{at}].{name}: got {kind_of(entry.get(name))}, expected {words}"
+            for name, (kind, words) in _ENTRY.items()
+            if not isinstance(entry.get(name), kind) and not (name == "model_info" and entry.get(name) is None)
+        ]
+        found += wrong
+        if not wrong:
+            readable.append(entry)
+    return readable
 
 
 def _candidates(config: Mapping[str, object]) -> dict[str, list[Candidate]]:
     by_group: dict[str, list[Candidate]] = {}
-    entries = config.get("model_list")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, Mapping) and isinstance(entry.get("model_name"), str):
-            by_group.setdefault(entry["model_name"], []).append(candidate_of(entry, entry["model_name"]))
+    for entry in _entries(config):
+        by_group.setdefault(entry["model_name"], []).append(candidate_of(entry, entry["model_name"]))
     return by_group
 
 
@@ -145,13 +176,14 @@ def _check_curated(
     candidates = _candidates(config)
     for name, entries in settings.curated.items():
         if name not in candidates:
-            report.problems.append(f"exacto_settings.curated.{name}: no such model_name in model_list")
+            report.problems.append(f"exacto_settings.curated{step_of(name)}: no such model_name in model_list")
             continue
-        for entry in entries:
+        for at, entry in enumerate(entries):
             if not any(matches(entry, candidate) for candidate in candidates[name]):
-                exist = ", ".join(providers_of(candidates[name]))
+                exist = providers_of(candidates[name])
                 report.problems.append(
-                    f"exacto_settings.curated.{name}: {entry!r} matches no deployment; providers there: {exist}"
+                    f"exacto_settings.curated{step_of(name)}[{at}]: matches no deployment; providers there:"
+                    f" {', '.join(exist)}{nearest(entry, exist)}"
                 )
 
 
@@ -159,23 +191,20 @@ def _check_filters(settings: Settings, config: Mapping[str, object], report: Con
     for name, candidates in _candidates(config).items():
         found = conflict(settings.filters_of(name), candidates)
         if found:
-            told = " together with ".join(f"{one.name} ({one.source})" for one in found)
+            together = " together with ".join(f"{one.name} ({one.source})" for one in found)
             unknown = ", ".join(one.key for one in unpriced(found, candidates))
             why = f"; the price of {unknown} is not known ({_SET_PRICES})" if unknown else ""
-            report.problems.append(f"{name}: no deployment is left by {told}, so every request is refused{why}")
+            report.problems.append(f"{name}: no deployment is left by {together}, so every request is refused{why}")
 
 
 def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:
     """Properties that are written in a way nobody understands count as not declared."""
-    entries = config.get("model_list")
-    for entry in entries if isinstance(entries, list) else ():
-        info = entry.get("model_info") if isinstance(entry, Mapping) else None
-        if not isinstance(info, Mapping):
-            continue
+    for entry in _entries(config):
+        info = entry.get("model_info") or {}
         written = ((name, info[name], *form) for name, form in _DECLARED.items() if info.get(name) is not None)
         report.problems.extend(
-            f"{entry.get('model_name')}: model_info.{name}: got {shown(value)}, expected {expected}"
-            for name, value, fits, expected in written
+            f"{entry['model_name']}: model_info.{name}: got {words(value)}, expected {expected}"
+            for name, value, fits, expected, words in written
             if not fits(value)
         )
 
@@ -214,7 +243,7 @@ def render(report: ConfigReport) -> str:
             price = "unknown" if deployment.price_per_million is None else f"{deployment.price_per_million:g}"
             curated = "tiers" if group.curated is None else "yes" if deployment.curated else "no"
             table.add_row(*head, deployment.id, deployment.provider, price, curated)
-    told = [f"problem: {line}" for line in report.problems] + [f"hint: {line}" for line in report.hints]
+    lines = [f"problem: {line}" for line in report.problems] + [f"hint: {line}" for line in report.hints]
     if not report.problems:
-        told.append("No problems found.")
-    return printed(table, *told, width=120)
+        lines.append("No problems found.")
+    return printed(table, *lines, width=120)

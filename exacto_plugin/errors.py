@@ -17,7 +17,7 @@ class ExactoError(Exception):
 
 
 class SettingsError(ExactoError):
-    """The configuration cannot be used; the message names the key, the value and what was expected."""
+    """The configuration cannot be used; the message names the key and what was expected."""
 
 
 class PolicyError(ExactoError):

@@ -62,10 +62,10 @@ def _yaml_off(value: object) -> object:
 
 
 def _no_bools(block: object) -> object:
-    """The same for every number of a part."""
+    """The same for every number of a part; what cannot be a number's name is an unknown key."""
     if isinstance(block, Mapping):
         for key, value in block.items():
-            if isinstance(value, bool):
+            if isinstance(value, bool) and str(key).isidentifier():
                 raise ValueError(f"{key}: expected a number, got {str(value).lower()}")
     return block
 
@@ -360,11 +360,14 @@ def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Sett
         path: how the block is called in messages.
 
     Raises:
-        SettingsError: unknown keys or bad values; one line each, naming the key, the value and what was expected.
+        SettingsError: unknown keys or bad values; one line each, naming the key and what was expected, and the value
+            where that is an enum, a number or a boolean.
     """
     if block is None:
         return Settings()
     try:
         return Settings.model_validate(block)
     except ValidationError as error:
-        raise SettingsError(explain(error, Settings, path)) from None
+        fault = explain(error, Settings, path)
+    # Outside of what caught the error, which has the values in it.
+    raise SettingsError(fault)

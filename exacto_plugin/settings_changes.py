@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from exacto_plugin.settings_faults import is_secret, key_told
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from exacto_plugin.settings import Settings
 
@@ -28,7 +31,7 @@ AT_THE_START = frozenset(
 
 def told(settings: Settings) -> dict[str, Any]:
     """Every setting under its dotted path, as it may be shown and written down."""
-    return {path: _plain(value) for path, value in _flat(settings.model_dump())}
+    return {_dotted(path): _plain(value) for path, value in _flat(settings.model_dump())}
 
 
 def digest(settings: Settings) -> str:
@@ -38,17 +41,45 @@ def digest(settings: Settings) -> str:
 
 def changes(before: Settings, after: Settings) -> dict[str, tuple[Any, Any]]:
     """What was and what is, as it may be shown, under the path of each setting that differs."""
+    return {_dotted(path): (_plain(old), _plain(new)) for path, (old, new) in _different(before, after).items()}
+
+
+def sentence(before: Settings, after: Settings) -> str:
+    """The same for a log: values of enums, numbers and booleans; of any other setting that it changed."""
+    parts = []
+    for path, (old, new) in _different(before, after).items():
+        how = f"{_plain(old)!r} -> {_plain(new)!r}" if _scalar(old) and _scalar(new) else "changed"
+        parts.append(f"{_dotted(map(key_told, path))} {how}")
+    return ", ".join(parts)
+
+
+_Path = tuple[str, ...]
+
+
+def _different(before: Settings, after: Settings) -> dict[_Path, tuple[Any, Any]]:
     old, new = dict(_flat(before.model_dump())), dict(_flat(after.model_dump()))
     paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
-    return {path: (_plain(old.get(path)), _plain(new.get(path))) for path in paths}
+    return {path: (old.get(path), new.get(path)) for path in paths}
 
 
-def _flat(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _dotted(path: Iterable[str]) -> str:
+    return ".".join(path)
+
+
+def _scalar(value: object) -> bool:
+    """Whether it is an enum, a number or a boolean, a list of them, or not set."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_scalar, value))
+    return value is None or isinstance(value, Enum | bool | int | float)
+
+
+def _flat(block: Mapping[str, Any], above: _Path = ()) -> Iterator[tuple[_Path, Any]]:
     for name, value in block.items():
+        path = (*above, str(name))
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, path)
         else:
-            yield f"{prefix}{name}", value
+            yield path, value
 
 
 def _plain(value: object) -> Any:
@@ -56,7 +87,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, SecretStr):
         return _redacted(value.get_secret_value())
     if isinstance(value, str):
-        return _redacted(str(value)) if "://" in value else str(value)
+        return _redacted(str(value)) if is_secret(value) else str(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(one) for one in value]
     return (
@@ -74,5 +105,7 @@ def _redacted(text: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return HIDDEN
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # the end of a password with a /, ? or # in it
+        return f"{parts.scheme}://{HIDDEN}"
     known = f"{HIDDEN}@" if "@" in parts.netloc else ""
     return f"{parts.scheme}://{known}{host}{port}{parts.path}" + (f"?{HIDDEN}" if parts.query else "")

@@ -1,27 +1,39 @@
-"""Tells what is wrong with a configuration: pydantic's errors become lines that name key, value and expectation.
+"""Tells what is wrong with a configuration: pydantic's errors become lines that name key, place and expectation.
 
-Only words; nothing is validated here.
+A value is told only where an enum, a number or a boolean belongs, since any other may be a secret. Only words; nothing
+is validated here.
 """
 
 from __future__ import annotations
 
 import re
 import types
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
 
 _SHOWN_CHARACTERS = 80
-"""Longest piece of a bad value that a message repeats."""
+"""Longest piece of a client's bad value that the answer to it repeats."""
 
-_EXPECTED: Mapping[str, str] = {
+_TOLD_CHARACTERS = 40
+"""The same for a value of the configuration: more than any enum, number or boolean has."""
+
+_KEY_CHARACTERS = 60
+"""Longest piece of a key that a message repeats: more than any key of ours and most models' names have."""
+
+_SECRET = re.compile(r"\s*(sk-|bearer\s)|.*://", re.IGNORECASE | re.DOTALL)
+"""API keys and addresses; never told, wherever they stand."""
+
+_SCALARS: Mapping[str, str] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "int_parsing": "a whole number",
@@ -30,6 +42,10 @@ _EXPECTED: Mapping[str, str] = {
     "float_parsing": "a number",
     "float_type": "a number",
     "finite_number": "a finite number",
+}
+"""Pydantic's error types of numbers and booleans in an operator's words."""
+
+_OTHERS: Mapping[str, str] = {
     "string_type": "a text",
     "string_too_short": "a text that is not empty",
     "tuple_type": "a list",
@@ -41,8 +57,11 @@ _EXPECTED: Mapping[str, str] = {
     "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+    "missing": "a value",
 }
-"""Pydantic's error types in an operator's words."""
+"""The same of everything else but enums and bounds."""
+
+_ENUMS = ("enum", "literal_error")
 
 _BOUNDS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("gt", "greater than"),
@@ -56,7 +75,7 @@ _OF_A_PART = re.compile(r"(?P<key>\w+): expected (?P<expected>.*), got (?P<value
 
 
 def explain(error: ValidationError, model: type[BaseModel], path: str) -> str:
-    """One line for each fault, each naming the key's path, the value and what was expected."""
+    """One line for each fault, each naming the key's path and what was expected, some also the value."""
     faults = error.errors(include_url=False)
     deeper = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
     # A list whose entries were all refused is reported as too short as well; the entries say it better.
@@ -65,50 +84,100 @@ def explain(error: ValidationError, model: type[BaseModel], path: str) -> str:
 
 def _line(fault: ErrorDetails, model: type[BaseModel], path: str) -> str:
     loc = [step for step in fault["loc"] if step != "[key]"]
-    where = path + "".join(_step(step) for step in loc)
+    where = path + "".join(step_of(step) for step in loc)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = keys_at(model, loc[:-1])
-        return f"{where}: unknown key, expected one of {', '.join(known)}{_nearest(loc[-1], known)}"
+        return f"{where}: unknown key, expected one of {', '.join(known)}{nearest(loc[-1], known)}"
     inside = _OF_A_PART.fullmatch(str(fault.get("ctx", {}).get("error", "")))
     if inside:
-        return f"{where}.{inside['key']}: got {inside['value']}, expected {inside['expected']}"
-    expected = expectation(fault)
-    return f"{where}: got {shown(fault['input'])}, expected {expected}"
+        return f"{where}{step_of(inside['key'])}: got {inside['value']}, expected {inside['expected']}"
+    return f"{where}: {_got(fault)}expected {expectation(fault)}"
+
+
+def _got(fault: ErrorDetails) -> str:
+    """What was written instead; of a text in place of another text nothing."""
+    kind, given = fault["type"], fault["input"]
+    if kind in _SCALARS or kind in _ENUMS or kind in _BOUNDS or (kind == "value_error" and isinstance(given, bool)):
+        return f"got {told(given)}, "
+    another_text = isinstance(given, str) and (kind.startswith("string_") or kind not in _OTHERS)
+    return "" if another_text or kind == "missing" else f"got {kind_of(given)}, "
 
 
 def expectation(fault: ErrorDetails) -> str:
     """What was expected where a value was refused."""
     kind, context = fault["type"], fault.get("ctx", {})
-    if kind in ("enum", "literal_error"):
+    if kind in _ENUMS:
         names = re.findall(r"'([^']*)'", str(context["expected"]))
-        return f"one of {', '.join(names)}{_nearest(fault['input'], names)}"
+        return f"one of {', '.join(names)}{nearest(fault['input'], names)}"
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"{words} {context[key]}"
     if kind == "value_error":
         return str(context["error"]).removeprefix("expected ")
-    return _EXPECTED.get(kind, fault["msg"])
+    if kind == "string_pattern_mismatch":
+        return f"a text of the form {context['pattern']}"
+    return _SCALARS.get(kind) or _OTHERS.get(kind, fault["msg"])
 
 
-def _step(step: int | str) -> str:
+def step_of(step: int | str) -> str:
+    """One step of a path, as it is put behind the others."""
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", step) else f'["{step}"]'
+    name = key_told(step)
+    return f".{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) else f'["{name}"]'
 
 
-def shown(value: object) -> str:
-    """A value as a message repeats it, cut where it is long."""
+def is_secret(text: str) -> bool:
+    """Whether a text looks like an API key, or like an address, which may have a password in it."""
+    return _SECRET.match(text) is not None
+
+
+def key_told(key: object) -> str:
+    """A key as a message repeats it: cut where it is long, and nothing of one that looks like a secret."""
+    text = str(key)
+    return "***" if is_secret(text) else _cut(text, _KEY_CHARACTERS)
+
+
+def told(value: object) -> str:
+    """What a message repeats of a value that stands where an enum, a number or a boolean belongs."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    if isinstance(value, str):
+        return kind_of(value) if is_secret(value) else _cut(repr(value), _TOLD_CHARACTERS)
+    # Python writes no integer of thousands of digits.
+    written = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_TOLD_CHARACTERS)
+    return repr(value) if written else kind_of(value)
 
 
-def _nearest(given: object, known: Sequence[str]) -> str:
+def kind_of(value: object) -> str:
+    """What kind of value it is, in an operator's words."""
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (type(None), "null"),
+        (bool, "a boolean"),
+        ((int, float), "a number"),
+        (str, "a text"),
+        ((list, tuple, set, frozenset), "a list"),
+        (Mapping, "a mapping"),
+        (date, "a date"),
+    )
+    return next((words for kind, words in kinds if isinstance(value, kind)), "a value of another kind")
+
+
+def shown(value: object) -> str:
+    """What the answer to a client repeats of a value that it sent."""
+    return told(value) if value is None or isinstance(value, bool) else _cut(repr(value), _SHOWN_CHARACTERS)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}..."
+
+
+def nearest(given: object, known: Sequence[str]) -> str:
     """The suggestion ", did you mean X?", when something known is near."""
-    close = get_close_matches(str(given).lower(), known, n=1, cutoff=0.6)
+    words = given.lower() if isinstance(given, str) else ""
+    close = get_close_matches(words[:_KEY_CHARACTERS], known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

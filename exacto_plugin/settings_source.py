@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings import BLOCK, Settings, load_settings
+from exacto_plugin.settings_faults import kind_of, step_of
+from exacto_plugin.yaml_text import parse_yaml
 
 CONFIG_VARIABLE = "EXACTO_CONFIG"
 """Environment variable that names a YAML file with the block; it wins over the block in the proxy's configuration."""
@@ -117,42 +117,67 @@ def read_config(path: Path) -> Mapping[str, object]:
     """The top level of a YAML file.
 
     Raises:
-        SettingsError: the file cannot be read, is no YAML, or is no mapping.
+        SettingsError: the file cannot be read, is not valid YAML, or is no mapping.
+    """
+    config = read_yaml(path)
+    if not isinstance(config, Mapping):
+        raise SettingsError(f"{path}: got {kind_of(config)} at the top level, expected a mapping")
+    return config
+
+
+def read_yaml(path: Path) -> object:
+    """What a YAML file says.
+
+    Raises:
+        SettingsError: the file cannot be read or is not valid YAML.
+    """
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """What a file says.
+
+    Raises:
+        SettingsError: it cannot be read, or is no text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from None
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is no YAML: {error}") from None
-    if not isinstance(config, Mapping):
-        raise SettingsError(f"{path}: got {type(config).__name__} at the top level, expected a mapping")
-    return config
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        fault = error.strerror or type(error).__name__
+    except UnicodeDecodeError as error:
+        fault = f"no UTF-8 at byte {error.start}"
+    raise SettingsError(f"{path}: cannot be read: {fault}")
 
 
 def _mapping(block: object, path: str) -> Mapping[str, object] | None:
     if block is None:
         return None
     if not isinstance(block, Mapping):
-        raise SettingsError(f"{path}: got {block!r}, expected a mapping")
+        raise SettingsError(f"{path}: got {kind_of(block)}, expected a mapping")
     return block
 
 
-def _resolved(block: Mapping[str, object], environment: Mapping[str, str], path: str) -> Mapping[str, object]:
+_LEVELS = 20
+"""More than any setting is deep; a block that contains itself has no end."""
+
+
+def _resolved(
+    block: Mapping[str, object], environment: Mapping[str, str], path: str, levels: int = _LEVELS
+) -> Mapping[str, object]:
     """Values written as ``os.environ/NAME`` replaced as LiteLLM does it in its own file."""
-    return {key: _value(value, environment, f"{path}.{key}") for key, value in block.items()}
+    return {key: _value(value, environment, f"{path}{step_of(str(key))}", levels) for key, value in block.items()}
 
 
-def _value(value: object, environment: Mapping[str, str], path: str) -> object:
+def _value(value: object, environment: Mapping[str, str], path: str, levels: int) -> object:
+    if isinstance(value, Mapping | list) and not levels:
+        raise SettingsError(f"{path}: nested too deeply, or contains itself")
     if isinstance(value, Mapping):
-        return _resolved(value, environment, path)
+        return _resolved(value, environment, path, levels - 1)
     if isinstance(value, list):
-        return [_value(entry, environment, path) for entry in value]
+        return [_value(entry, environment, f"{path}[{at}]", levels - 1) for at, entry in enumerate(value)]
     if isinstance(value, str) and value.startswith(_ENVIRONMENT_PREFIX):
         name = value.removeprefix(_ENVIRONMENT_PREFIX)
         if name not in environment:
-            raise SettingsError(f"{path}: got {value!r}, expected an environment variable that is set")
+            raise SettingsError(f"{path}: expected the name of an environment variable that is set")
         return environment[name]
     return value

@@ -52,7 +52,10 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("exacto_settings: {curated: {kimi: [nobody]}}", "'nobody' matches no deployment"),
+        (
+            "exacto_settings: {curated: {kimi: [nobody]}}",
+            "exacto_settings.curated.kimi[0]: matches no deployment; providers there: fast, slow",
+        ),
         ("exacto_settings: {curated: {kim: [one]}}", "no such model_name"),
         ("exacto_settings: {model_groups: {glm: {mode: observe}}}", "no such model_name"),
         ("exacto_settings: {only: [nobody]}", "kimi: no deployment is left by only (set for this proxy)"),
@@ -97,10 +100,10 @@ def test_what_deployments_declare(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert check(tmp_path, GOOD.replace("{id: one}", bad), "--json") == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert problems == [
-        "kimi: model_info.quantization: got 8, expected a text",
+        "kimi: model_info.quantization: got a number, expected a text",
         "kimi: model_info.data_collection: got 'never', expected one of allow, deny",
         "kimi: model_info.zdr: got 1, expected true or false",
-        "kimi: model_info.supported_parameters: got 'tools', expected a list",
+        "kimi: model_info.supported_parameters: got a text, expected a list",
     ]
 
 

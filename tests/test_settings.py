@@ -186,28 +186,28 @@ def test_lost_calls_follow_the_preset_unless_configured() -> None:
         ("tiers: {openrouter: {min_peers: 0}}", "tiers.openrouter.min_peers: got 0, expected "),
         ("tiers: {openrouter: {min_peers: on}}", "tiers.openrouter.min_peers: got true, expected a number"),
         ("tiers: {openrouter: {tool_call_window_s: .inf}}", "tiers.openrouter.tool_call_window_s: got inf, expected "),
-        ("tiers: {openrouter: [4]}", "exacto_settings.tiers.openrouter: got [4], expected a mapping"),
-        ("tiers: adaptive", "exacto_settings.tiers: got 'adaptive', expected a mapping"),
+        ("tiers: {openrouter: [4]}", "exacto_settings.tiers.openrouter: got a list, expected a mapping"),
+        ("tiers: adaptive", "exacto_settings.tiers: got a text, expected a mapping"),
         ("failover: {max_attempts: 0}", "exacto_settings.failover.max_attempts: got 0, expected at least 1"),
         ("failover: {max_attempts: 1.5}", "exacto_settings.failover.max_attempts: got 1.5, expected a whole number"),
         ("expose: {headers: maybe}", "exacto_settings.expose.headers: got 'maybe', expected true or false"),
         ("client_preferences: alow", "got 'alow', expected one of allow, deny (did you mean allow?)"),
-        ("curated: {a/b: []}", 'exacto_settings.curated["a/b"]: got [], expected a list with at least one entry'),
-        ("curated: {a: moonshotai}", "exacto_settings.curated.a: got 'moonshotai', expected a list"),
-        ("curated: {a: [1]}", "exacto_settings.curated.a[0]: got 1, expected a text"),
-        ("curated: {a: ['']}", "exacto_settings.curated.a[0]: got '', expected a text that is not empty"),
-        ("curated: [a]", "exacto_settings.curated: got ['a'], expected a mapping"),
+        ("curated: {a/b: []}", 'exacto_settings.curated["a/b"]: got a list, expected a list with at least one entry'),
+        ("curated: {a: moonshotai}", "exacto_settings.curated.a: got a text, expected a list"),
+        ("curated: {a: [1]}", "exacto_settings.curated.a[0]: got a number, expected a text"),
+        ("curated: {a: ['']}", "exacto_settings.curated.a[0]: expected a text that is not empty"),
+        ("curated: [a]", "exacto_settings.curated: got a list, expected a mapping"),
         (
             'model_groups: {"z-ai/glm-4.6": {mod: off}}',
             'exacto_settings.model_groups["z-ai/glm-4.6"].mod: unknown key, expected one of mode, apply_share,'
             " default_sort, only, ignore, max_price, quantizations, data_collection, zdr (did you mean mode?)",
         ),
         ("scoring: {engine: rust}", "exacto_settings.scoring.engine: got 'rust', expected one of auto, jsonschema_rs"),
-        ("{1: 2}", "exacto_settings[1]: got 1, expected a text as key"),
+        ("{1: 2}", "exacto_settings[1]: got a number, expected a text as key"),
     ],
 )
-def test_a_fault_names_the_key_the_value_and_the_expectation(text: str, message: str) -> None:
-    """An operator can mend the configuration from the message alone."""
+def test_a_fault_names_the_key_and_the_expectation(text: str, message: str) -> None:
+    """An operator can mend the configuration from the message alone; values of enums and numbers are in it."""
     assert message in _fault(text)
 
 
@@ -223,7 +223,7 @@ def test_a_long_bad_value_is_cut() -> None:
 
 def test_the_block_itself_must_be_a_mapping() -> None:
     """A list or a word under exacto_settings stops the start."""
-    with pytest.raises(SettingsError, match="exacto_settings: got 'off', expected a mapping"):
+    with pytest.raises(SettingsError, match="exacto_settings: got a text, expected a mapping"):
         find_settings({"exacto_settings": "off"}, {})
 
 
@@ -261,7 +261,7 @@ def test_environment_variables_are_resolved_in_the_named_file(tmp_path: Path) ->
     file.write_text("exacto_settings: {apply_share: os.environ/SHARE, curated: {a: [os.environ/WHO]}}\n")
     settings = settings_of_file(file, {"SHARE": "0.5", "WHO": "moonshotai"})
     assert (settings.apply_share, settings.curated_list("a")) == (0.5, ("moonshotai",))
-    with pytest.raises(SettingsError, match=r"exacto_settings\.apply_share: got 'os\.environ/SHARE'"):
+    with pytest.raises(SettingsError, match=r"exacto_settings\.apply_share: expected the name of an env"):
         settings_of_file(file, {"WHO": "x"})
 
 
@@ -270,9 +270,9 @@ def test_environment_variables_are_resolved_in_the_named_file(tmp_path: Path) ->
     [
         (None, "cannot be read"),
         ("mode: off\n", "no exacto_settings: block at the top level"),
-        ("- a\n", "got list at the top level, expected a mapping"),
-        ("a: [\n", "is no YAML"),
-        ("exacto_settings: 5\n", "exacto_settings: got 5, expected a mapping"),
+        ("- a\n", "got a list at the top level, expected a mapping"),
+        ("a: [\n", "not valid YAML: expected the node content, but found '<stream end>', line 2, column 1"),
+        ("exacto_settings: 5\n", "exacto_settings: got a number, expected a mapping"),
         ("exacto_settings: {mode: x}\n", "exacto_settings.mode: got 'x'"),
     ],
 )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from exacto_plugin.core.filters import plain_provider
 from exacto_plugin.core.model import Candidate
@@ -30,14 +30,23 @@ _GENERIC_PROVIDERS = frozenset({"openai", "custom_openai", "openai_like", "hoste
 
 def host_of(api_base: object) -> str:
     """``host[:port]`` of an API base; empty without one."""
-    if not isinstance(api_base, str) or not api_base:
-        return ""
-    parts = urlsplit(api_base if "//" in api_base else f"//{api_base}")
+    parts = _split(api_base)
     try:
         port = parts.port
     except ValueError:
         port = None
     return f"{parts.hostname or ''}{f':{port}' if port else ''}"
+
+
+def _split(api_base: object) -> SplitResult:
+    """The parts of an API base; of what is none, empty ones: Python's error would quote it."""
+    try:
+        return urlsplit(api_base if "//" in api_base else f"//{api_base}") if isinstance(api_base, str) else _NOWHERE
+    except ValueError:
+        return _NOWHERE
+
+
+_NOWHERE = SplitResult("", "", "", "", "")
 
 
 def provider_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> str:
@@ -146,9 +155,7 @@ def nature_of(deployment: Mapping[str, Any]) -> str:
 
 def _path_of(api_base: object) -> str:
     """Some vendors serve every deployment under a path of its own."""
-    if not isinstance(api_base, str):
-        return ""
-    return urlsplit(api_base if "//" in api_base else f"//{api_base}").path.rstrip("/")
+    return _split(api_base).path.rstrip("/")
 
 
 class CandidateCache:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.sync_calls import at_once
 from exacto_plugin.settings import BLOCK
-from exacto_plugin.settings_source import CONFIG_VARIABLE, Files, read_config, settings_of_block, settings_watcher
+from exacto_plugin.settings_source import (
+    CONFIG_VARIABLE,
+    Files,
+    read_config,
+    read_yaml,
+    settings_of_block,
+    settings_watcher,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,11 +87,15 @@ class _FromFile:
 
     def _included(self) -> Mapping[str, object]:
         """The configuration with its parts, put together by LiteLLM itself."""
+        for part in self._named()[1:]:
+            read_yaml(part)  # whose faults quote nothing of it, as LiteLLM's do
         try:
             found: Mapping[str, object] = at_once(self._server.proxy_config._get_config_from_file())
         except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"{self._path}: a file that it includes cannot be read: {error}") from None
-        return found
+            fault = type(error).__name__
+        else:
+            return found
+        raise SettingsError(f"{self._path}: a file that it includes cannot be used ({fault})")
 
     def _named(self) -> list[Path]:
         try:

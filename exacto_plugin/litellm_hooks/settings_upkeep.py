@@ -13,7 +13,7 @@ from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.recording.records import SettingsRecord
 from exacto_plugin.settings import Settings
-from exacto_plugin.settings_changes import AT_THE_START, changes, digest
+from exacto_plugin.settings_changes import AT_THE_START, changes, digest, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +55,9 @@ class SettingsUpkeep:
             self.problem = str(error)
             logger.error("exacto_plugin keeps its settings, because the new ones cannot be used: %s", error)
             return
+        except Exception as error:
+            self.problem = f"the configuration cannot be read ({type(error).__name__})"
+            raise
         if changed is None:
             return
         runtime, before = self._runtime, self._runtime.settings
@@ -68,7 +71,7 @@ class SettingsUpkeep:
         if changed.rule() != before.rule():
             runtime.engine.rule = changed.rule()
         self.since = runtime.clock()
-        self._tell(different)
+        self._tell(before, different)
         self._put_on_record("change", different)
 
     def begin(self) -> None:
@@ -84,9 +87,8 @@ class SettingsUpkeep:
         name = digest(runtime.settings)
         runtime.store.write(SettingsRecord(self.since, runtime.recorder.worker, source, name, different))
 
-    @staticmethod
-    def _tell(different: Mapping[str, tuple[Any, Any]]) -> None:
-        told = ", ".join(f"{path} {old!r} -> {new!r}" for path, (old, new) in different.items())
+    def _tell(self, before: Settings, different: Mapping[str, tuple[Any, Any]]) -> None:
         waiting = [path for path in different if path in AT_THE_START]
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
+        told = sentence(before, self._runtime.settings)
         logger.warning("exacto_plugin took up changed settings: %s%s", told, later)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import yaml
-
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings import TierPreset, load_settings
+from exacto_plugin.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from exacto_plugin.core.tiers import Preset
@@ -44,6 +43,6 @@ def preset_named(text: str) -> NamedPreset:
         key, equals, value = change.partition("=")
         if not equals:
             raise SettingsError(f"preset: got {change!r}, expected key=value")
-        rule[key] = yaml.safe_load(value)
+        rule[key] = parse_yaml(value, f"preset: {key}")
     settings = load_settings({"tiers": {"preset": name, name: rule}}, "preset")
     return NamedPreset(text, settings.tiers.rule())

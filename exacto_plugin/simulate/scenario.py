@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings_faults import explain
+from exacto_plugin.settings_source import read_text, read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +196,7 @@ def parse_scenario(content: object, path: str) -> Scenario:
     """A scenario out of parsed YAML or JSON.
 
     Raises:
-        SettingsError: one line for each fault, each naming the key, the value and what was expected.
+        SettingsError: one line for each fault, each naming the key and what was expected.
     """
     if not isinstance(content, Mapping):
         raise SettingsError(f"{path}: expected a mapping with providers")
@@ -212,9 +212,12 @@ def read_scenario(path: Path) -> Scenario:
     Raises:
         SettingsError: the file cannot be read or does not say a scenario.
     """
+    return parse_scenario(_json(path) if path.suffix == ".json" else read_yaml(path), path.name)
+
+
+def _json(path: Path) -> object:
     try:
-        text = path.read_text(encoding="utf-8")
-        content: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    return parse_scenario(content, path.name)
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        fault = f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    raise SettingsError(f"{path}: not valid JSON: {fault}")

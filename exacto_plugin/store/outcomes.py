@@ -130,8 +130,8 @@ class OutcomeLog:
             if not self._told:
                 self._told = True
                 logger.warning(
-                    "exacto_plugin cannot write outcomes to %s (%s); what happens meanwhile is not in the log",
-                    self._directory,
+                    "exacto_plugin cannot write outcomes where store.outcomes says (%s); what happens meanwhile is not"
+                    " in the log",
                     error.strerror,
                 )
         return EVERY_S

@@ -52,21 +52,30 @@ def place_of_url(url: str) -> Place:
     Raises:
         SettingsError: it is no URL, or one of another kind of database.
     """
-    try:
-        made = make_url(url)
-    except ArgumentError:
-        raise SettingsError(f"store.url: got no URL, expected {_DRIVERS}") from None
+    made = _parsed(url)
+    if made is None:
+        raise SettingsError(f"store.url: got no URL, expected {_DRIVERS}")
     if made.drivername in _POSTGRESQL:
+        if "@" in f"{made.host}{made.database}":  # half a password; it would be told as the place
+            raise SettingsError("store.url: expected a password whose @, : and / are written as %40, %3A and %2F")
         if find_spec("psycopg") is None:
             raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
         made = made.set(drivername="postgresql+psycopg")
         shown = made.set(drivername="postgresql", query={})
         return Place(made, shown.render_as_string(hide_password=True))
     if made.drivername != "sqlite":
-        raise SettingsError(f"store.url: got {made.drivername}, expected {_DRIVERS}")
+        raise SettingsError(f"store.url: got another kind of address, expected {_DRIVERS}")
     if made.database in (None, "", ":memory:"):
         return memory()
     return _file(Path(str(made.database)).expanduser())
+
+
+def _parsed(url: str) -> URL | None:
+    """A URL as SQLAlchemy reads it; None when it is none, whatever SQLAlchemy says of it, which may quote it."""
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
 
 
 def memory() -> Place:

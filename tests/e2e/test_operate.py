@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -108,6 +109,12 @@ def test_whom_there_is_not(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> 
     assert overrides(proxy) == {""}
 
 
+def problems(proxy: Proxy, expected: str = "None") -> set[str]:
+    """Any worker's problem with its newest settings; of those that hold what is expected only that."""
+    found = [str(api(proxy, "status").json()["settings"]["problem"]) for _ in range(LOOKS)]
+    return {expected if expected in problem else problem for problem in found}
+
+
 def settings(proxy: Proxy) -> set[tuple[str, bool]]:
     """Any worker's mode, and whether it has a problem with its newest settings."""
     found = [api(proxy, "status").json() for _ in range(LOOKS)]
@@ -130,6 +137,27 @@ def test_settings_are_taken_up(proxy: Proxy) -> None:
     assert proxy.log().count("got 'better'") == 2  # once for each worker
     write()
     eventually(lambda: settings(proxy), {("apply", False)})
+
+
+def test_a_file_that_cannot_be_used_is_told_without_its_secrets(proxy: Proxy) -> None:
+    """Neither the log nor what an admin viewer may read has a word of it; a new fault takes the place of the last."""
+    kept, secret = proxy.config_file.read_text(), "sk-live-canary"
+    rest = yaml.safe_dump({name: part for name, part in yaml.safe_load(kept).items() if name != "exacto_settings"})
+    line = rest.count("\n") + 1
+    for block, told in (
+        (f"master_key: {secret}: x", f"not valid YAML: mapping values are not allowed here, line {line}, column 27"),
+        (f"exacto_settings: redis://:{secret}@h", "exacto_settings: got a text, expected a mapping"),
+        (f"exacto_settings: {{redis: {{url: [{secret}]}}}}", "exacto_settings.redis.url: got a list, expected a text"),
+        ("exacto_settings: &all {tiers: *all}", "nested too deeply, or contains itself"),
+        (f"exacto_settings: {'[' * 600}{secret}", "not valid YAML: it is nested too deeply"),
+    ):
+        proxy.config_file.write_text(f"{rest}{block}\n")
+        eventually(partial(problems, proxy, told), {told})
+        assert secret not in api(proxy, "status").text
+    proxy.config_file.write_text(kept)
+    eventually(lambda: problems(proxy), {"None"})
+    assert proxy.log().count("not valid YAML: mapping values") == 2  # once for each worker
+    assert secret not in proxy.log()
 
 
 def look_up(proxy: Proxy, name: str, key: str, root: str = "/v1") -> tuple[int, str | None]:
