@@ -30,22 +30,29 @@ def free_port() -> int:
 
 
 class DemoProxy:
-    """``litellm --config FILE`` from this interpreter's environment, as a context manager.
+    """``litellm --config FILE`` from an interpreter's environment, as a context manager.
 
     Args:
         config: LiteLLM's config.yaml; the log is written beside it.
         environment: the child's environment.
         port: 0 takes a free one.
         options: more arguments of ``litellm``.
+        interpreter: whose environment's ``litellm`` is run; None: this one's.
 
     Raises:
         RuntimeError: the proxy died or did not become ready; the message has the end of its log.
     """
 
     def __init__(
-        self, config: Path, environment: Mapping[str, str], port: int = 0, options: Sequence[str] = ()
+        self,
+        config: Path,
+        environment: Mapping[str, str],
+        port: int = 0,
+        options: Sequence[str] = (),
+        interpreter: Path | None = None,
     ) -> None:
         self._config = config
+        self._interpreter = interpreter or Path(sys.executable)
         # State beside the configuration: what is tried out leaves nothing in the user's home.
         own = {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -61,7 +68,7 @@ class DemoProxy:
 
     def command(self) -> list[str]:
         """What is run."""
-        program = [str(Path(sys.executable).with_name("litellm")), "--config", str(self._config)]
+        program = [str(self._interpreter.with_name("litellm")), "--config", str(self._config)]
         return [*program, "--host", "127.0.0.1", "--port", str(self.port), *self._options]
 
     def launch(self, log: BinaryIO) -> subprocess.Popen[bytes]:

@@ -106,6 +106,8 @@ class Proxy:
         workers: worker processes.
         environment: further environment variables.
         options: further arguments of ``litellm``.
+        interpreter: whose environment's ``litellm`` is run, with PYTHONPATH in ``environment`` where the plugin is not
+            this one; None: this one's. Its record is not verified, which takes the same version of numpy.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Proxy:
         workers: int = 1,
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        interpreter: Path | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._kept = (directory, config)
@@ -127,7 +130,12 @@ class Proxy:
         if keys is not None:
             (directory / "restricted_keys.py").write_text(_AUTH)
             self.set_keys(keys)
-        self._process = _process(file, server, workers, environment or {}, options)
+        own = environment or {}
+        if interpreter is None:
+            self._process = _process(file, server, workers, own, options)
+        else:
+            self._process = DemoProxy(file, {**_environment(), **own}, options=options, interpreter=interpreter)
+        self._verified = interpreter is None
         self._started = False
         self.base_url = self._process.base_url
         self.log_file = self._process.log
@@ -209,7 +217,7 @@ class Proxy:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
-        if kind is None:
+        if kind is None and self._verified:
             verify_records(*self._kept)
 
 

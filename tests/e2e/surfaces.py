@@ -81,7 +81,9 @@ class Surface:
     event: Callable[[Any], str | None]
     event_model: Callable[[Any], str | None]
 
-    async def ask(self, clients: Clients, slug: str, *, stream: bool, leaves: bool = False, **more: Any) -> Heard:
+    async def ask(
+        self, clients: Clients, slug: str, *, stream: bool, leaves: bool = False, question: str = "", **more: Any
+    ) -> Heard:
         """Ask once and read the answer.
 
         Args:
@@ -89,13 +91,15 @@ class Surface:
             slug: the model.
             stream: whether to stream.
             leaves: hang up once a stream has said something.
+            question: the user's message; empty: one that nobody asked before.
             more: of the client's call, for instance ``extra_body``.
 
         Raises:
             openai.APIError, anthropic.APIError: as the client does.
         """
-        create, body = self.asking(clients, slug, f"What is the weather in Lisbon, no. {next(_NUMBERS)}?")
-        raw = await create(**body, **more, stream=stream)
+        question = question or f"What is the weather in Lisbon, no. {next(_NUMBERS)}?"
+        create, body = self.asking(clients, slug, question)
+        raw = await create(**{**body, **more}, stream=stream)
         parsed = raw.parse()
         answer: Any = await parsed if inspect.isawaitable(parsed) else parsed
         if not stream:
