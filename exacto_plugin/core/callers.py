@@ -29,6 +29,7 @@ def concentration(
 
     Args:
         calls: of shape ``[window, caller number, row]``, as is ``bad``.
+        bad: those of the calls that were bad, of a type that holds the sum over all callers.
         largest_share: 0.5: the largest caller counts as much as all others together.
 
     Returns:

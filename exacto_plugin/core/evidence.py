@@ -232,10 +232,14 @@ class Evidence:
         self.minutes[here] = minutes + slab.occupied(Count.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
     def _measure_callers(self, here: slice, slab: Slab, now: float, rule: AdaptiveRule) -> None:
-        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), np.int32)
-        for place, window_s in enumerate(WINDOWS_S[: DAY + 1]):
-            first = Kind.CASE_MIX if place == DAY else Kind.CALLERS
-            cells = slab.cells(first, Kind.CALLERS, now, window_s)
+        windows = [
+            slab.cells(Kind.CASE_MIX if place == DAY else Kind.CALLERS, Kind.CALLERS, now, window_s)
+            for place, window_s in enumerate(WINDOWS_S[: DAY + 1])
+        ]
+        # Cells of 16 bits make up less than 2**23 over all callers; where there are wider ones, any number.
+        kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
+        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), kind)
+        for place, cells in enumerate(windows):
             bad[place] = cells[-1, 1 : 2 * CALLERS : 2]
             np.add(cells[-1, : 2 * CALLERS : 2], bad[place], out=calls[place])
         weights = concentration(calls, bad, rule.caller_share)
@@ -243,7 +247,7 @@ class Evidence:
             column[: DAY + 1, here] = factors
             column[DAY + 1, here] = factors[DAY]
         self.by_caller[:, here] = calls[DAY]
-        mix = cells[0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
+        mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
         self.mix_calls[:, here] = mix.sum(axis=1)
         self.mix_bad[:, here] = mix[:, 1]
 

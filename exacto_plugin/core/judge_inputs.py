@@ -149,7 +149,7 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
     roster = {name: place for place, name in enumerate(inputs.deployments)}
     block = Block((inputs.model_group,), (roster,), slots, slots != NOBODY, weight, capacity)
     scores = {} if inputs.scores is None else {inputs.model_group: inputs.scores}
-    unknown = Pace(np.zeros((1, width), np.int32), np.full((1, width), np.nan))
+    unknown = Pace(np.zeros((1, width), np.int64), np.full((1, width), np.nan))
     judgement = judge.judge(block, scores)
     return Findings(block, judgement, np.zeros((1, width)), unknown, unknown, at).group(0)
 

@@ -36,7 +36,7 @@ PAIRED_SAMPLES = 10
 class Pace(NamedTuple):
     """Medians in two modes, streamed and whole, and the samples behind them; both of shape ``[mode, ...]``."""
 
-    samples: NDArray[np.int32]
+    samples: NDArray[np.int64]
     medians: NDArray[np.float64]
 
     def at(self, slots: NDArray[np.intp]) -> Pace:
@@ -46,7 +46,7 @@ class Pace(NamedTuple):
 
 def no_pace() -> Pace:
     """The pace of no slots in two modes."""
-    return Pace(np.zeros((2, 0), np.int32), np.zeros((2, 0)))
+    return Pace(np.zeros((2, 0), np.int64), np.zeros((2, 0)))
 
 
 def wider(of: Pace, slots: int) -> Pace:
@@ -59,7 +59,7 @@ def pace(
     slab: Slab, first: Kind, last: Kind, now: float, window_s: float, rows: NDArray[np.intp] | None = None
 ) -> Pace:
     """The pace of a slab's rows (None: all) over a window in the modes from ``first`` to ``last``."""
-    samples = np.zeros((last - first + 1, ROWS), np.int32)
+    samples = np.zeros((last - first + 1, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
     cells = slab.cells(first, last, now, window_s)
     where = slice(int(np.flatnonzero(slab.seen).max(initial=-1)) + 1) if rows is None else rows
@@ -69,7 +69,7 @@ def pace(
 
 def recent_pace(slab: Slab, now: float) -> tuple[Pace, Pace]:
     """Speed and latency of a slab's rows for sorting, each from the shortest window that is not too thin."""
-    samples = np.zeros((4, ROWS), np.int32)
+    samples = np.zeros((4, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
     rows: NDArray[np.intp] | None = None
     for window_s in RECENT_S:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exacto_plugin.core.rings import narrowest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,7 +56,7 @@ def edges(place: float) -> tuple[float, float]:
 
 def medians(
     histograms: NDArray[np.integer] | NDArray[np.float64],
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Sample counts and medians of histograms with shape ``[..., BINS, row]``; the median of no samples is NaN.
 
     Inside its bin the median is interpolated on the log scale, so that equal providers do not jump a whole bin
@@ -66,11 +68,11 @@ def medians(
     used = np.flatnonzero(bins.any(axis=(0, 2)))
     first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
     cumulative = _cumulative(bins[:, first:end])
-    totals = cumulative[-1].astype(np.int32)
+    totals = cumulative[-1].astype(np.int64)
     before = cumulative < ((totals + 1) // 2).astype(cumulative.dtype)
-    place = np.add.reduce(before, axis=0, dtype=np.uint8)
+    place = np.add.reduce(before, axis=0, dtype=np.uint8)  # at most BINS - 1
     kind, row = np.ogrid[: len(bins), :rows]
-    below, inside = cumulative[place, kind, row].astype(np.int32), bins[kind, first + place, row].astype(np.int32)
+    below, inside = cumulative[place, kind, row].astype(np.int64), bins[kind, first + place, row].astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         position = first + place + (totals / 2 - below + inside) / inside
     return totals.reshape(shape), np.exp(_LOG_LOWEST + position * _LOG_GAMMA).reshape(shape)
@@ -81,10 +83,8 @@ def _cumulative(bins: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.i
 
     Bin by bin in the narrowest type, because ``numpy.cumsum`` along an outer axis takes eight times as long.
     """
-    most = np.add.reduce(bins, axis=1, dtype=np.uint64).max(initial=0)
-    sums = np.empty(
-        (bins.shape[1], bins.shape[0], bins.shape[2]), np.promote_types(bins.dtype, np.min_scalar_type(most))
-    )
+    most = int(np.add.reduce(bins, axis=1, dtype=np.int64).max(initial=0))
+    sums = np.empty((bins.shape[1], bins.shape[0], bins.shape[2]), np.promote_types(bins.dtype, narrowest(most)))
     np.copyto(sums[0], bins[:, 0])
     for place in range(1, len(sums)):
         np.add(sums[place - 1], bins[:, place], out=sums[place])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
@@ -147,14 +147,21 @@ def test_the_traffic_of_that_test_moves_tiers() -> None:
         assert moved > 17
 
 
-def test_numbers_come_back_bit_for_bit() -> None:
-    """Infinities, NaN, negative zeros, subnormals and large integers survive."""
+EDGES = [
+    sign * 2.0**bits + beside for bits in (7, 8, 15, 16, 31, 32, 53, 63) for sign in (1, -1) for beside in (-1, 0, 1)
+]
+"""Integers around the ends of every type, as far as there are such floats."""
+
+
+@given(st.lists(st.sampled_from(EDGES) | st.floats() | st.sampled_from([0.0, 1.0]), min_size=8, max_size=8))
+@example([-0.0, math.nan, 5e-324, math.inf, 0.0, 2.0**53, -1.0, 2.0**40])
+def test_numbers_come_back_bit_for_bit(numbers: list[float]) -> None:
+    """Infinities, NaN, negative zeros, subnormals and large integers survive, in whatever type a column is written."""
     engine = fleet(ADAPTIVE, [4], 1)
     engine.recompute(START)
     assert engine.ledger is not None
     inputs = engine.ledger.accounts[0].inputs()
-    odd = np.array([-0.0, math.nan, 5e-324, math.inf])
-    big = np.array([0.0, 2.0**53, -1.0, 2.0**40])
+    odd, big = np.array(numbers[:4]), np.array(numbers[4:])
     inputs.reading.columns["memory.frozen"][:], inputs.reading.columns["evidence.load"][:] = odd, big
     again = decode(encode(inputs), ADAPTIVE)
     assert again.reading.columns["memory.frozen"].tobytes() == odd.tobytes()

@@ -53,6 +53,18 @@ def test_the_median_of_many_speeds_is_close() -> None:
     assert found[0] == pytest.approx(np.median(speeds), rel=0.05)
 
 
+@pytest.mark.parametrize("samples", [255, 65_535, 2**31, 2**32 - 1, 2**32, 2**44])
+def test_the_median_of_any_number_of_samples(samples: int) -> None:
+    """Three bins with so many samples each, in the narrowest type and as floats: the middle one holds the median."""
+    bins = np.zeros(BINS, np.min_scalar_type(samples))
+    bins[[0, 60, BINS - 1]] = samples
+    low, high = edges(60)
+    for histograms in (bins, bins.astype(np.int64), bins.astype(np.float64)):
+        totals, found = medians(histograms[:, np.newaxis])
+        assert totals.tolist() == [3 * samples]
+        assert low <= found[0] <= high
+
+
 def test_no_samples_have_no_median() -> None:
     """An empty histogram beside a full one gives NaN and leaves the other alone."""
     totals, found = medians(np.stack([np.zeros(BINS), histogram([2.0, 2.0, 2.0])], axis=-1))
