@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 ERRORS, SLOW, PROPENSITY, BENCHMARK = 1, 2, 4, 8
 """Why a deployment is deranked, as bits."""
 
+_CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK
+
+MOST_FAILED = 30
+"""Failed bursts in a row that are counted; the longest pause comes long before."""
+
 _START: Mapping[str, tuple[Any, float]] = {
     "tier": (np.int8, INSUFFICIENT_DATA),
     "cause": (np.int8, 0),
@@ -31,6 +36,8 @@ _START: Mapping[str, tuple[Any, float]] = {
     "burst_at": (np.float64, np.nan),
     "burst_from": (np.float64, np.nan),
 }
+
+_FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 
 class Memory:
@@ -89,13 +96,20 @@ class Memory:
         return plain
 
     def load(self, slot: int, plain: Mapping[str, Any]) -> None:
-        """Take over one deployment's columns; names that are not known here, or missing, are left at their start."""
+        """Take over one deployment's columns; what is not known here, or missing, is left at its start.
+
+        Another version may know more causes, or count further: nothing may be stored that the columns cannot hold.
+        """
         self.forget([slot])
         tiers = [tier.value for tier in TIERS]
         for name, value in plain.items():
             if name == "tier" and value in tiers:
                 self.tier[slot] = tiers.index(value)
-            elif name in _START and isinstance(value, int | float):
+            elif name == "cause" and isinstance(value, int):
+                self.cause[slot] = value & _CAUSES
+            elif name == "level" and isinstance(value, int):
+                self.level[slot] = min(max(value, 0), MOST_FAILED)
+            elif name in _FLOATS and isinstance(value, int | float):
                 getattr(self, name)[slot] = value
         if self.tier[slot] == DERANKED and not self.cause[slot]:
             self.cause[slot] = ERRORS

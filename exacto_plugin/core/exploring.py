@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from exacto_plugin.core.adaptive_state import MOST_FAILED
 from exacto_plugin.core.tails import beta_cdf
 from exacto_plugin.core.tiers import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
 
@@ -193,7 +194,7 @@ def paused(now: float, before: Pauses, evidence: tuple[Floats, Floats], rule: Ad
     running = ~np.isnan(before.burst_from)
     tolerated = np.where(calls < 2 * rule.burst_calls, rule.burst_faults, max(rule.burst_faults, rule.trial_faults))
     failed = running & (bad >= tolerated)
-    level = np.minimum(before.level + failed, 30).astype(np.int8)
+    level = np.minimum(before.level + failed, MOST_FAILED).astype(np.int8)
     pause_s = np.minimum(
         rule.burst_pause_s * np.exp2(level.astype(np.float64)), max(rule.burst_pause_s, rule.burst_pause_max_s)
     )

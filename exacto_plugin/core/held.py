@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.rings import Cells
+from exacto_plugin.core.rings import MOST, Cells
 from exacto_plugin.core.sketch import BINS
 from exacto_plugin.core.tally import Count, Kind
 
@@ -88,12 +88,14 @@ def _cells(lists: list[Any], known: int) -> Cells:
     periods = np.cumsum(periods)
     if not len(periods) == len(keys) == len(counts) or min(keys.min(initial=0), counts.min(initial=0)) < 0:
         raise ValueError("lists of different lengths or negative numbers")
+    if counts.max(initial=0) > MOST:
+        raise ValueError("more than can have happened")
     here = keys < known
     return Cells(periods[here], keys[here], counts[here])
 
 
 def _known(pairs: list[list[int]], known: int) -> dict[int, int]:
     found = {int(key): int(count) for key, count in pairs}
-    if min([*found, *found.values()], default=0) < 0:
-        raise ValueError("negative numbers")
+    if min([*found, *found.values()], default=0) < 0 or max(found.values(), default=0) > MOST:
+        raise ValueError("negative numbers, or more than can have happened")
     return {key: count for key, count in found.items() if key < known}

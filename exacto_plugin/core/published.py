@@ -7,12 +7,12 @@ the windows. What the source leaves open is decided here and said so at the fiel
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from exacto_plugin.core.adaptive_rule import LARGEST
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.pace import levelled, no_pace, pace, wider
 from exacto_plugin.core.reference import Peers, lower_threshold, peers
@@ -99,8 +99,8 @@ class PublishedRule:
         }
         for least, names in ranges.items():
             for name in names:
-                if not least <= (number := getattr(self, name)) < math.inf:
-                    raise ValueError(f"{name}: expected a finite number of at least {least}, got {number}")
+                if not least <= (number := getattr(self, name)) <= LARGEST:
+                    raise ValueError(f"{name}: expected a number from {least} to {LARGEST:g}, got {number}")
 
     def judge(self) -> PublishedJudge:
         """A new judge that follows this rule."""

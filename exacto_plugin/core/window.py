@@ -16,7 +16,7 @@ import numpy as np
 from exacto_plugin.core.held import Held
 from exacto_plugin.core.histograms import HistogramRing
 from exacto_plugin.core.pages import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
-from exacto_plugin.core.rings import Cells, CounterRing
+from exacto_plugin.core.rings import MOST, Cells, CounterRing
 from exacto_plugin.core.sketch import BINS
 from exacto_plugin.core.tally import Count, Kind, tally
 
@@ -274,10 +274,11 @@ class Windows:
             at: when, in seconds since the epoch.
 
         Raises:
-            ValueError: a number is negative or a cell does not exist.
+            ValueError: a number is negative or beyond ``rings.MOST``, or a cell does not exist.
         """
-        if min(counts.values(), default=0) < 0 or min(cells.values(), default=0) < 0:
-            raise ValueError(f"numbers of samples are never negative: {counts} {cells}")
+        numbers = (*counts.values(), *cells.values())
+        if not 0 <= min(numbers, default=0) <= max(numbers, default=0) <= MOST:
+            raise ValueError(f"numbers of samples are never negative, and at most {MOST}: {counts} {cells}")
         if cells and not 0 <= min(cells) <= max(cells) < CELLS:
             raise ValueError(f"cells are 0 to {CELLS - 1}: {cells}")
         self.slabs[slot // ROWS].page(at).add(slot % ROWS, counts, cells)

@@ -71,7 +71,7 @@ def _given(part: Mapping[str, Any], field: str) -> Any:
 def _number(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -40,6 +40,9 @@ _NOT_AN_ANSWER = ("cache_hit", "client_disconnect")
 _ATTRIBUTED = ("", "client_disconnect", "cut_short")
 """Answers that have flaws: those that are judged, and those that somebody else than the provider ended."""
 
+_MOST_TOKENS = 10**9
+"""A hundred times the largest context; who tells of more cannot count, and a number without end is no float."""
+
 _CALLERS_FAULT = (400, 413, 422)
 """Statuses by which a deployment refuses what the client sent; the others are its own or its operator's business."""
 
@@ -284,4 +287,4 @@ def _cost(kwargs: Mapping[str, Any]) -> float | None:
 def _tokens(kwargs: Mapping[str, Any], kind: str) -> int:
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
     tokens = payload.get(kind)
-    return tokens if isinstance(tokens, int) else 0
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else 0

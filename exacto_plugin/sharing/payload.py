@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import binascii
 import zlib
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.plain import UnknownError, snapshot_of, snapshot_plain
+from exacto_plugin.core.rings import MOST
 from exacto_plugin.sharing.exchange import Batch, Publication, UnreadableError
 
 if TYPE_CHECKING:
@@ -74,11 +76,14 @@ def unpack_batch(text: str | bytes) -> Batch:
             for group, deployment, minute, counts, cells, *_ in plain["rows"]
         ]
         return Batch(str(plain["worker"]), int(plain["sequence"]), deltas)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableError("a batch in the exchange cannot be read") from error
 
 
 def _pairs(numbers: list[int]) -> Mapping[int, int]:
+    array("Q", numbers)  # takes nothing but integers from 0 on, and says so in a fifth of the time of a loop
+    if max(numbers, default=0) > MOST:
+        raise ValueError("more than can have happened")
     return dict(zip(numbers[::2], numbers[1::2], strict=True))
 
 

@@ -134,6 +134,26 @@ def test_memory_that_is_not_understood_is_left_out() -> None:
     assert tiers_of(engine)["a"] is UNSURE
 
 
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ({"cause": 6, "level": 3}, (6, 3)),
+        ({"cause": 2 + 1024, "level": 300}, (2, 30)),
+        ({"cause": 128, "level": 127}, (1, 30)),
+        ({"cause": 2**63, "level": -9}, (1, 0)),
+        ({"cause": 3.5, "level": None}, (1, 0)),
+    ],
+)
+def test_memory_of_a_version_that_knows_more_is_cut_to_size(told: dict[str, object], kept: tuple[int, int]) -> None:
+    """Causes that are not known here, and more failed bursts than are counted, neither stop a recompute nor wrap."""
+    engine = engine_with(BACKGROUND)
+    engine.load({"g": {"a": {"rule.tier": "deranked", **{f"rule.{name}": value for name, value in told.items()}}}})
+    remembered = engine.dump("g")["g"]["a"]
+    assert (remembered["rule.cause"], remembered["rule.level"]) == kept
+    engine.recompute(START)
+    assert 0 <= int(engine.dump("g")["g"]["a"]["rule.level"] or 0) <= 30
+
+
 @pytest.mark.parametrize("deployments", [2, 3])
 @pytest.mark.parametrize(("per_minute", "within_hours"), [(10, 3.0), (100, 0.25)])
 def test_two_and_three_deployments(deployments: int, per_minute: int, within_hours: float) -> None:

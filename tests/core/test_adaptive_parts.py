@@ -260,7 +260,15 @@ def test_a_change_of_preset_keeps_what_was_concluded() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"phi_max": 0.5}, {"good_tail": 0.7}, {"cover": 1.1}, {"derank_calls": 0}, {"ttl_s": float("inf")}]
+    "wrong",
+    [
+        {"phi_max": 0.5},
+        {"good_tail": 0.7},
+        {"cover": 1.1},
+        {"derank_calls": 0},
+        {"ttl_s": float("inf")},
+        {"burst_faults": 10**30},
+    ],
 )
 def test_numbers_out_of_range_are_named(wrong: dict[str, float]) -> None:
     """A bad number stops the start and says which it was."""

@@ -176,6 +176,8 @@ def test_counts_beyond_a_byte_come_back() -> None:
         bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[[60,[1],[2]]],"cells":[],"pages":[]}'),
         bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[[60,[1],[0],[-1]]],"cells":[],"pages":[]}'),
         bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[],"cells":[],"pages":[[1,[[0,-1]],[]]]}'),
+        bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[],"cells":[],"pages":[[1,[],[[0,%d]]]]}' % 2**62),
+        bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[[60,[1],[0],[%d]]],"cells":[],"pages":[]}' % 2**62),
         bytes([VERSION]) + zlib.compress(b'{"seen":true,"counters":[[60,[1],[0],[1e400]]],"cells":[],"pages":[]}'),
     ],
 )

@@ -205,7 +205,13 @@ def test_numbers_can_be_changed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("min_peers", 0), ("tool_call_requests", 0), ("throughput_window_s", 1.0), ("tool_call_deviations", -1.0)],
+    [
+        ("min_peers", 0),
+        ("tool_call_requests", 0),
+        ("tool_call_requests", 10**400),
+        ("throughput_window_s", 1.0),
+        ("tool_call_deviations", -1.0),
+    ],
 )
 def test_numbers_out_of_range(name: str, value: float) -> None:
     """A number that makes no sense is refused by its name."""

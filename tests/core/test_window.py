@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.held import pack, unpack
 from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.rings import MOST
 from exacto_plugin.core.sketch import BINS, bin_of
 from exacto_plugin.core.tally import Count, Kind, tally
 from exacto_plugin.core.window import ROWS, Retention, Windows
@@ -113,10 +114,17 @@ def test_the_bulk_form_equals_recording_one_by_one(recorded: list[Sample]) -> No
 
 @pytest.mark.parametrize(
     ("counts", "cells"),
-    [({Count.CALLED: -1}, {}), ({}, {3: -1}), ({}, {-1: 1}), ({Count.CALLED: 1}, {len(Kind) * BINS: 1})],
+    [
+        ({Count.CALLED: -1}, {}),
+        ({}, {3: -1}),
+        ({}, {-1: 1}),
+        ({Count.CALLED: 1}, {len(Kind) * BINS: 1}),
+        ({Count.CALLED: MOST + 1}, {}),
+        ({Count.CALLED: 1}, {3: 2**64}),
+    ],
 )
 def test_the_bulk_form_refuses_what_is_not_a_count(counts: dict[Count, int], cells: dict[int, int]) -> None:
-    """Negative numbers and cells that do not exist are errors that leave nothing behind."""
+    """Numbers that are negative or beyond reason, and cells that do not exist, are errors that leave nothing behind."""
     refusing = windows()
     with pytest.raises(ValueError, match=r"never negative|cells are"):
         refusing.add(1, counts, cells, START)

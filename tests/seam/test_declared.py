@@ -94,6 +94,7 @@ TOKENS = Tokens(300.0, 100.0)
         ({"rpm": 3, "litellm_params": {"rpm": 60}}, None, 3.0),
         ({"litellm_params": {"rpm": "many"}, "model_info": None}, None, math.inf),
         ({"litellm_params": {"rpm": -1}}, None, math.inf),
+        ({"litellm_params": {"rpm": 10**400}}, None, math.inf),
     ],
 )
 def test_limits_become_requests_a_minute(deployment: dict[str, Any], tokens: Tokens | None, rpm: float) -> None:

@@ -101,6 +101,7 @@ def test_price() -> None:
     """Prompt plus completion; unknown when either is."""
     assert candidate_of(deployment(input_cost_per_token=1e-6, output_cost_per_token=2e-6)).price == pytest.approx(3e-6)
     assert candidate_of(deployment(input_cost_per_token=1e-6)).price is None
+    assert candidate_of(deployment(input_cost_per_token=1e-6, output_cost_per_token=10**400)).price is None
 
 
 @pytest.mark.parametrize(

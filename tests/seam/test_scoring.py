@@ -124,6 +124,14 @@ def test_usage_that_is_missing_is_no_speed(runtime: Recorder) -> None:
     assert answered(runtime, event(attempt("a"), standard_logging_object=None)).output_tokens == 0
 
 
+@pytest.mark.parametrize("told", [-5, 10**400, 120.0, "120"])
+def test_usage_that_cannot_be_is_no_speed(runtime: Recorder, told: object) -> None:
+    """A provider that tells nonsense about its tokens is measured all the same."""
+    payload = {"prompt_tokens": told, "completion_tokens": told}
+    sample = answered(runtime, event(attempt("a"), standard_logging_object=payload))
+    assert (sample.input_tokens, sample.output_tokens, sample.outcome) == (0, 0, Outcome.VALID)
+
+
 @pytest.mark.parametrize(("kwargs", "kept"), [({"cache_hit": True}, 0), ({}, 1)])
 def test_cache_hits_are_no_samples(runtime: Recorder, kwargs: Mapping[str, Any], kept: int) -> None:
     """Not even of speed."""

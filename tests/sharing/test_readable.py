@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from exacto_plugin.sharing.exchange import Claim, State, UnreadableError
+from exacto_plugin.core.deltas import Delta
+from exacto_plugin.core.rings import MOST
+from exacto_plugin.sharing.exchange import Batch, Claim, State, UnreadableError
 from exacto_plugin.sharing.payload import pack, pack_windows
-from exacto_plugin.sharing.readable import state_of, windows_of
+from exacto_plugin.sharing.readable import pulled, state_of, windows_of
 from exacto_plugin.store import schema
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.place import place_of_url
@@ -34,6 +36,15 @@ def test_windows_that_cannot_be_read_are_left_out() -> None:
     """So are those that went in between; all others stay."""
     found = [("g", pack_windows(WINDOWS)), ("gone", None), ("newer", pack(["x"])), ("broken", "x")]
     assert windows_of(found) == [("g", WINDOWS)]
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, None, "7", MOST + 1, 2**64 - 1])
+async def test_batches_of_what_cannot_have_happened_are_left_out(count: object) -> None:
+    """A leader counts all others, where an error would have it read the same batch again and again."""
+    good = {"worker": "w", "sequence": 1, "names": ["g", "a"], "rows": [[0, 1, 7, [3, MOST], [700, 2]]]}
+    found = [good, *({**good, "rows": [[0, 1, 7, *bad]]} for bad in ([[3, count], []], [[], [700, count]]))]
+    read = await pulled([(place, pack(batch)) for place, batch in enumerate(found)], 0)
+    assert (read.position, read.batches) == (3, [Batch("w", 1, [Delta("g", "a", 7, {3: MOST}, {700: 2})])])
 
 
 @pytest.mark.parametrize("plain", [None, [], {}, {"position": "x", "read": {}, "remembered": {}}])
