@@ -70,7 +70,11 @@ def _understands(parameters: Sequence[str], candidate: Candidate) -> bool:
     return candidate.parameters is not None and candidate.parameters.issuperset(parameters)
 
 
+BLOCK = "exacto"
+"""As a filter: all limits of a key or team at once, where they stand in something that is no mapping."""
+
 _KEEPS: Mapping[str, Callable[..., bool]] = {
+    BLOCK: lambda _value, _candidate: False,
     "curated": named_by,
     "only": named_by,
     "ignore": lambda entries, candidate: not named_by(entries, candidate),
@@ -100,8 +104,8 @@ def reachable(policy: Policy, candidate: Candidate, asked: Collection[str]) -> b
 
 
 def keeps(filter_: Filter, candidate: Candidate) -> bool:
-    """Whether a filter lets a deployment pass."""
-    return _KEEPS[filter_.name](filter_.value, candidate)
+    """Whether a filter lets a deployment pass; a malformed one lets nobody."""
+    return not filter_.expected and _KEEPS[filter_.name](filter_.value, candidate)
 
 
 def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -66,6 +66,8 @@ class Filter:
     """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and USD per million tokens."""
     source: str = ""
     """Who set it, in words for the client; empty when the client did."""
+    expected: str = ""
+    """What should stand there, where what does is malformed: nobody knows what it rules out, so nobody passes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -14,11 +15,12 @@ from exacto_plugin.litellm_hooks.answers import is_health_check
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
-from exacto_plugin.litellm_hooks.caller_defaults import caller_promise
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.hops import hop_of, metadata_of
+from exacto_plugin.litellm_hooks.last_check import nobody_was_called
 from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
+from exacto_plugin.litellm_hooks.operator_limits import groups_of, promised
 from exacto_plugin.litellm_hooks.preferences import without_ours
 from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
@@ -29,7 +31,7 @@ from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
 from exacto_plugin.litellm_hooks.sync_calls import awaits, carry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from exacto_plugin.litellm_hooks.request_state import RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -50,7 +52,7 @@ def _open_or_refused(
 ) -> list[Any]:
     """A fault while filtering leaves LiteLLM's list as it is, but for hard filters, which fail closed."""
     kwargs = request_kwargs if isinstance(request_kwargs, dict) else {}
-    promise = self.faults.guarded("filter", lambda: self.promised(model, kwargs), None)
+    promise = self.faults.guarded("filter", lambda: self.promised(model, kwargs, healthy_deployments), None)
     if promise is not None:
         # From None: LiteLLM writes down what it is raised from, and nobody knows what that quotes.
         error = ExactoRefusedError(no_endpoints(model, promise, "could not be evaluated", ()), model)
@@ -100,12 +102,12 @@ class ExactoCallback(CustomLogger):
         except ExactoRefusedError as error:
             raise self.refused(error) from None
 
-    def promised(self, model: str, kwargs: Mapping[str, Any]) -> str | None:
+    def promised(self, model: str, kwargs: Mapping[str, Any], healthy: Sequence[Any] = ()) -> str | None:
         """A hard filter that this attempt is under, if there is any; asked when the routing itself cannot tell."""
         settings = self.runtime.settings
         if self._promises_curated(model, kwargs):
             return "curated"
-        imposed = next((one.name for one in settings.filters_of(model)), None) or caller_promise(kwargs)
+        imposed = promised(settings, chain((model,), *map(groups_of, healthy)), kwargs)
         return imposed or (client_promise(provider_in(kwargs)) if settings.client_preferences == "allow" else None)
 
     def _promises_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
@@ -152,8 +154,12 @@ class ExactoCallback(CustomLogger):
         """Remember which deployment is called, keep the original tools, and take our keys out of the request."""
         if is_health_check(kwargs):
             return without_ours(kwargs)
-        state = self.remember(kwargs)
         details = _details(kwargs)
+        try:
+            state = self.remember(kwargs)
+        except ExactoRefusedError:
+            self.faults.guarded("pre_call", lambda: nobody_was_called(details), None)
+            raise
         details[LOG_KEY] = state
         self.rescue.sent(kwargs.get("litellm_logging_obj"))
         # Set once: LiteLLM may serve one surface through another and come back with translated tools.
@@ -235,7 +241,7 @@ class ExactoCallback(CustomLogger):
         fallback_depth: int | None = None,
     ) -> None:
         """Record a failed attempt; called once per attempt, but not for failures inside a stream."""
-        if is_health_check(request_data):
+        if is_health_check(request_data) or isinstance(exception, ExactoRefusedError):
             return
         details = _details(request_data)
         attempt = attempt_of(details or request_data, request_data.get("model_info") or {})

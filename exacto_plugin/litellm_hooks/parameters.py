@@ -7,6 +7,7 @@ parameter has several names on several surfaces; here each has one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import litellm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from exacto_plugin.core.model import Candidate
 
 _NAMES: Mapping[str, str] = {
     **{
@@ -65,6 +68,13 @@ def sent_parameters(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
 def supported_parameters(litellm_params: Mapping[str, Any]) -> frozenset[str]:
     """The parameters that LiteLLM knows a deployment to support; none when it does not know the provider."""
     return _known(str(litellm_params.get("model") or ""), litellm_params.get("custom_llm_provider"))
+
+
+def informed(candidate: Candidate, litellm_params: Mapping[str, Any]) -> Candidate:
+    """A candidate that knows its parameters: those that the operator declared, else what LiteLLM knows."""
+    if candidate.parameters is not None:
+        return candidate
+    return replace(candidate, parameters=supported_parameters(litellm_params))
 
 
 @lru_cache(maxsize=4096)

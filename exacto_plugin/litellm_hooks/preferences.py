@@ -13,6 +13,7 @@ from exacto_plugin.core.policy import Filter, Slug, resolve_policy
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.names import is_openrouter
+from exacto_plugin.litellm_hooks.operator_limits import limits_of
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 
@@ -65,7 +66,7 @@ def policy_of(
     default_sort = caller.default_sort or settings.default_sort_of(group)
     policy = resolve_policy(slug, wishes.body_sort, default_sort, wishes.order or ())
     curated = settings.curated_list(group) if policy.curated else None
-    filters = (*_curated(curated), *wishes.filters(), *caller.filters, *settings.filters_of(group))
+    filters = (*_curated(curated), *wishes.filters(), *limits_of(settings, caller, (group,)))
     if wishes is NOTHING_ASKED:
         return replace(policy, filters=_in_order(filters)) if filters else policy
     parameters = sent() if wishes.require_parameters else ()
@@ -82,7 +83,8 @@ def policy_of(
 
 
 def _in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
-    return tuple(sorted(filters, key=lambda one: NAMES.index(one.name)))
+    # What is malformed comes first: it is told whatever else leaves nobody.
+    return tuple(sorted(filters, key=lambda one: (not one.expected, NAMES.index(one.name))))
 
 
 def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:

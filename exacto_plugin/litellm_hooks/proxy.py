@@ -18,6 +18,7 @@ from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
+from exacto_plugin.litellm_hooks.door import Door
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
@@ -61,7 +62,8 @@ def proxy_callback() -> ExactoCallback:
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
         features.lose(leave_with(server, callback.runtime))
-        features.lose(seams.install_names(CallerNames(callback.faults, lambda: server).take))
+        names = CallerNames(callback.faults, lambda: server)
+        features.lose(seams.install_names(Door(callback.runtime, callback.routing, names).take))
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
         sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
     for warning in features.warnings():

@@ -81,6 +81,9 @@ def _alike(one: str, other: str) -> int:
 class ExactoRefusedError(litellm.BadRequestError):
     """Raised inside LiteLLM (and to SDK users) when a request is refused on purpose."""
 
+    _litellm_advisor_orchestration_failure = True
+    """LiteLLM's mark of errors that say nothing about the deployment they came up at, so that none cools down."""
+
     def __init__(self, refusal: Refusal, model: str) -> None:
         # Without a provider, since none was asked: LiteLLM then logs it in a line, as it does its own refusals.
         super().__init__(message=refusal.marked, model=model, llm_provider="")
@@ -139,6 +142,8 @@ def refused_by(
 def _told(filter_: Filter, *, expose: bool) -> str:
     told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
     constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
+    if filter_.expected:
+        return f"{constraint}, which is malformed: expected {filter_.expected}"
     return f"{constraint} = {told!r}" if expose or not filter_.source else constraint
 
 

@@ -102,6 +102,8 @@ class RequestState:
     decision_id: str = field(default_factory=lambda: secrets.token_hex(8))
     call_id: str = ""
     """LiteLLM's own id of the request."""
+    caller: Mapping[str, Any] = field(default_factory=dict)
+    """Metadata of the key and the team, as LiteLLM calls them in requests; empty where no middleware is."""
     span: tuple[str, str] | None = None
     """Trace and span that were current when it was decided about, empty without one; None while nobody looked."""
     policy: Policy | None = None

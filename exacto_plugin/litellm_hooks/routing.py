@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exacto_plugin.core.filters import conflict, passing, reachable
@@ -28,8 +28,10 @@ from exacto_plugin.litellm_hooks.failover import Failover
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.hops import Hop, HopReader, hop_of, metadata_of
 from exacto_plugin.litellm_hooks.identity import CandidateCache
+from exacto_plugin.litellm_hooks.last_check import LastCheck
 from exacto_plugin.litellm_hooks.names import is_openrouter
-from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_parameters
+from exacto_plugin.litellm_hooks.operator_limits import own_limits
+from exacto_plugin.litellm_hooks.parameters import informed, sent_parameters
 from exacto_plugin.litellm_hooks.preferences import policy_of, slug_of
 from exacto_plugin.litellm_hooks.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
@@ -58,6 +60,7 @@ class Routing:
         self.failover = Failover(runtime)
         self.hops = HopReader(runtime.configured_fallbacks)
         self._affinity = ConversationAffinity(runtime)
+        self.last_check = LastCheck(runtime, self._callers, self._unfiltered)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -134,6 +137,11 @@ class Routing:
         wishes = read_provider(None if unread else provider_in(kwargs), group)
         return policy_of(settings, group, slug, wishes, self._callers.of(kwargs), partial(sent_parameters, kwargs))
 
+    def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
+        """The policy of an attempt that LiteLLM did not ask ``filter`` about."""
+        slug = slug_of(group, kwargs, state.slug, same_group=hop_of(kwargs).same_group)
+        return self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
+
     def _staying(self, state: RequestState, kept: list[Deployment], hop: Hop) -> list[Deployment]:
         """``allow_fallbacks: false``: whoever was asked first (or the listed), and nobody else.
 
@@ -162,18 +170,19 @@ class Routing:
         found = [self._cache.get(deployment, group) for deployment in deployments]
         if all(one.name != "require_parameters" for one in filters):
             return found
-        return [_informed(candidate, one) for candidate, one in zip(found, deployments, strict=True)]
+        return [informed(candidate, one["litellm_params"]) for candidate, one in zip(found, deployments, strict=True)]
 
     async def _passing(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """What the hard filters leave."""
-        if not policy.filters or not (healthy or policy.curated):
+        own = [own_limits(self._runtime.settings, one, group) for one in healthy]
+        if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
         candidates = self._candidates(healthy, group, policy.filters)
-        left = passing(policy.filters, candidates)
+        judged = zip(healthy, candidates, own, strict=True)
+        left = [one for one, candidate, limits in judged if passing((*policy.filters, *limits), [candidate])]
         if not left:
-            raise await self._emptied(policy.filters, candidates, group)
-        kept = {candidate.id for candidate in left}
-        return [one for one in healthy if self._cache.get(one, group).id in kept]
+            raise await self._emptied(tuple(dict.fromkeys(chain(policy.filters, *own))), candidates, group)
+        return left
 
     def _in_share(self, group: str, state: RequestState) -> bool:
         """Whether tiers are applied to this conversation; the same conversation always gets the same answer."""
@@ -255,6 +264,7 @@ class Routing:
         last = state.served_by
         if last is not None and last.candidate.id == litellm_id and not last.ended:
             return state
+        self.last_check.keep(state, kwargs, metadata)
         known = state.candidates.get(litellm_id)
         routed = known is not None
         # A deployment that the caller named belongs to its own model group, whatever the caller called it.
@@ -263,8 +273,6 @@ class Routing:
         group = group or state.model_group or str(metadata.get("model_group") or "")
         if known is None:
             known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
-            if state.policy is None and metadata.get("model_group") not in (None, litellm_id):
-                self._keep_promises(known, group, state, kwargs)
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
         probe = bool(decision and decision.explored)
@@ -277,29 +285,6 @@ class Routing:
             self._guarded(lambda: self._affinity.picked(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)
         return state
-
-    def _keep_promises(self, picked: Candidate, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> None:
-        """Refuse a pick that a hard filter rules out, where LiteLLM's older strategies did not ask ``filter``.
-
-        Raises:
-            ExactoRefusedError: the deployment may not be asked.
-        """
-        slug = slug_of(group, kwargs, state.slug, same_group=hop_of(kwargs).same_group)
-        policy = self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
-        candidate = _informed(picked, {"litellm_params": kwargs})
-        ruled_out_by = conflict(policy.filters, [candidate])
-        if ruled_out_by:
-            expose = self._runtime.settings.expose.providers
-            error = refused_by(ruled_out_by, group, (), None, expose=expose, picked=candidate)
-            state.refusals.append(error.refusal)
-            raise error
-
-
-def _informed(candidate: Candidate, deployment: Deployment) -> Candidate:
-    """A candidate that knows its parameters: those that the operator declared, else what LiteLLM knows."""
-    if candidate.parameters is not None:
-        return candidate
-    return replace(candidate, parameters=supported_parameters(deployment["litellm_params"]))
 
 
 def _may_move(router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:

@@ -42,6 +42,14 @@ def test_what_a_filter_keeps(name: str, value: tuple[str, ...], fire: bool, dark
     assert (keeps(Filter(name, value), FIRE), keeps(Filter(name, value), DARK)) == (fire, dark)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_malformed_filter_keeps_nobody(name: str) -> None:
+    """Nobody knows what it would rule out."""
+    malformed = Filter(name, (), "set for this key", "a list")
+    assert passing([malformed], [FIRE, DARK]) == []
+    assert conflict([malformed, Filter("only", ("nobody",))], [FIRE, DARK]) == (malformed,)
+
+
 PROVIDERS = ("deepinfra", "deepinfra/turbo", "fireworks_ai", "Moonshot AI")
 entries = st.lists(st.sampled_from([*PROVIDERS, "moonshot", "k1", "nobody"]), min_size=1, max_size=3).map(tuple)
 filters = st.lists(
@@ -116,8 +124,8 @@ def test_whose_price_is_the_reason() -> None:
 
 
 def test_every_filter_has_its_place() -> None:
-    """The curated list is told first, then names, price and declared properties."""
-    assert NAMES[:4] == ("curated", "only", "ignore", "max_price")
+    """What is no mapping is told first, then the curated list, names, price and declared properties."""
+    assert NAMES[:5] == ("exacto", "curated", "only", "ignore", "max_price")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ EXPECTED = {
     "Engine.record": Fault("score"),
     "Evaluator.evaluate_all": Fault("score"),
     "CallerNames._aliases": Fault("alias"),
+    "Door._check": Fault("filter"),
+    "LastCheck._passes": Fault("filter"),
     "Failover.goes_on": Fault("failover"),
     "Failover.enter": Fault("filter", HELD),
     "CandidateCache.get": Fault("order", HELD),

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.blame import BLAME, Asked, Ending, Reply, attribute
 from exacto_plugin.core.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.filters import BLOCK
 from exacto_plugin.core.history import is_broken
 from exacto_plugin.core.model import Blame, Outcome
 from exacto_plugin.core.tool_choice import Demand, read_choice
 from exacto_plugin.core.tools import complexity, find_tool, is_open_set
 from exacto_plugin.litellm_hooks.bound_state import bond_of
-from exacto_plugin.litellm_hooks.caller_defaults import BLOCK, CallerDefaults
+from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import conversation_of, share_of
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject, read_provider
@@ -109,11 +110,12 @@ def test_a_provider_object_is_understood_or_refused(provider: Any) -> None:
 
 @fuzz(provider_objects, st.sampled_from(["metadata", "litellm_metadata"]))
 def test_a_callers_block_is_read_as_far_as_it_makes_sense(block: Any, name: str) -> None:
-    """What is malformed is left out and counted under its own name; the rest holds."""
+    """A malformed limit is closed, what else is malformed is left out; both are counted; the rest holds."""
     faults = Faults(lambda _stage: None)
     found = CallerDefaults(faults).of({name: {"user_api_key_metadata": {BLOCK: block}}})
-    assert set(faults.counts) <= {"caller_metadata"}
-    assert all(one.value for one in found.filters)
+    closed = any(one.expected for one in found.filters)
+    assert set(faults.counts) <= {"caller_limits" if closed else "caller_metadata"}
+    assert all(bool(one.value) is not bool(one.expected) for one in found.filters)
 
 
 def _is_said(message: Any) -> bool:

@@ -174,15 +174,18 @@ def test_deny_keeps_what_the_operator_set() -> None:
 
 
 def test_malformed_blocks() -> None:
-    """What is malformed is left out, field by field, and counted once; nothing is raised."""
+    """A malformed limit lets nobody pass; all else that is malformed is left out; each block is counted once."""
     faults = Faults(lambda _: None)
     callers = CallerDefaults(faults)
     for _ in range(3):
         found = callers.of(caller({"only": "a", "ignore": ["b"], "max_price": {"image": 1}, "what": 1}))
-        assert found.filters == (Filter("ignore", ("b",), "set for this key"),)
-        for block in ("only", 7, ["only"], {1: 2}, {"default_sort": "order"}):
-            assert callers.of(caller(team=block)) == (None, ())
-    assert faults.counts == {"caller_metadata": 6}
+        assert [one.name for one in found.filters if one.expected] == ["only", "max_price"]
+        assert found.filters[2:] == (Filter("ignore", ("b",), "set for this key"),)
+        for block in ("only", 7, ["only"]):
+            assert [one.name for one in callers.of(caller(team=block)).filters] == ["exacto"]
+        for other in ({1: 2}, {"default_sort": "order"}):
+            assert callers.of(caller(team=other)) == (None, ())
+    assert faults.counts == {"caller_limits": 4, "caller_metadata": 2}
     for metadata in (None, "x", {"user_api_key_metadata": None}, {"user_api_key_metadata": {"exacto": None}}):
         assert callers.of({"metadata": metadata}) == (None, ())
 
@@ -195,6 +198,7 @@ def test_promises_that_were_not_checked() -> None:
     assert client_promise("x") is None
     assert caller_promise(caller({"default_sort": "price"})) is None
     assert caller_promise(caller({"zdr": 1}, {"only": 2})) == "only"
+    assert caller_promise(caller("zdr", {"only": 2})) == "exacto"
 
 
 # --- parameters --------------------------------------------------------------------------------------------------

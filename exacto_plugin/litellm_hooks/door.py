@@ -1,0 +1,80 @@
+"""What is done with a request once its key is known, and before LiteLLM checks what that may call.
+
+The limits of key and team are kept for where LiteLLM routes without them. That is token counting: LiteLLM picks a
+deployment for it, tells no hook which, and may send it the prompt. So a deployment that is named there is checked here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from exacto_plugin.asgi import path_model
+from exacto_plugin.litellm_hooks.caller_defaults import SOURCES
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request_state import CURRENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exacto_plugin.litellm_hooks.caller_names import CallerNames
+    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.routing import Routing
+    from exacto_plugin.litellm_hooks.runtime import Runtime
+
+_COUNTS: Final = re.compile(r"(?:/messages/count_tokens|/responses/input_tokens|:countTokens)/?$")
+_HELD: Final = ("metadata", "team_metadata")
+"""Where LiteLLM's key object has what it calls by ``SOURCES`` in requests."""
+
+
+class Door:
+    """Sees each request of the proxy with its key. One per process, no state of its own.
+
+    Args:
+        runtime: of this process.
+        routing: checks what is named.
+        names: resolves what only this caller calls by a name.
+    """
+
+    def __init__(self, runtime: Runtime, routing: Routing, names: CallerNames) -> None:
+        self._runtime = runtime
+        self._routing = routing
+        self._names = names
+
+    async def take(self, request_data: dict[str, Any], key: Any, request: Any) -> None:
+        """Let a request in.
+
+        Args:
+            request_data: the parsed body, changed in place.
+            key: LiteLLM's ``UserAPIKeyAuth``.
+            request: the HTTP request; None outside of one.
+
+        Raises:
+            ProxyException: tokens are to be counted by a deployment that may not be asked; the middleware tells why.
+        """
+        state, faults = CURRENT.get(), self._runtime.faults
+        if state is not None:
+            faults.guarded("filter", lambda: _keep_caller(state, key), None)
+        await self._names.take(request_data, key, request)
+        try:
+            if state is not None and request is not None:
+                faults.guarded("filter", lambda: self._check(state, request_data, request.scope["path"]), None)
+        except ExactoRefusedError as error:
+            from litellm.proxy._types import ProxyException  # needs LiteLLM's proxy extra
+
+            refusal = error.refusal
+            raise ProxyException(refusal.marked, refusal.type, refusal.param, error.status_code) from None
+
+    def _check(self, state: RequestState, request_data: Mapping[str, Any], path: str) -> None:
+        """Refuse to have tokens counted by a deployment that is named and may not be asked."""
+        if _COUNTS.search(path) is None:
+            return
+        in_path = path_model(path)
+        model = in_path.model if in_path is not None else request_data.get("model")
+        for router in self._runtime.routers:
+            if isinstance(model, str) and model not in router.model_names and router.has_model_id(model):
+                self._routing.last_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
+
+
+def _keep_caller(state: RequestState, key: Any) -> None:
+    state.caller = {name: getattr(key, held, None) for (name, _), held in zip(SOURCES, _HELD, strict=True)}
