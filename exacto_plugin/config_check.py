@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.core.filters import conflict, matches, providers_of, unpriced
+from exacto_plugin.litellm_hooks.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_faults import kind_of, nearest, step_of, told
 from exacto_plugin.settings_source import find_settings, read_config
@@ -100,6 +101,7 @@ def check_config(path: Path) -> ConfigReport:
         if name not in names
     )
     _check_filters(settings, config, report)
+    report.problems.extend(caller_problems(config))
     _check_declared(config, report)
     for group in groups:
         _check_group(group, settings, report)

@@ -94,6 +94,34 @@ def test_prices_are_those_of_litellms_list(tmp_path: Path, capsys: pytest.Captur
     ]
 
 
+DEFAULTS = """
+litellm_settings:
+  callbacks: ["exacto_plugin.callback"]
+  default_key_generate_params: {metadata: {exacto: {only: eu, default_sort: luck}}}
+  default_team_params: {metadata: {exacto: [only]}}
+  default_team_settings: [{team_id: a}, {team_id: b, metadata: {exacto: {only: [eu]}}}]
+"""
+
+
+def test_limits_of_keys_and_teams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Blocks that stand in LiteLLM's own settings are checked: those that nobody can read, and one without effect."""
+    assert check(tmp_path, GOOD.partition("litellm_settings")[0] + DEFAULTS, "--json") == 1
+    keys, teams = (
+        f"litellm_settings.default_{name}.metadata.exacto" for name in ("key_generate_params", "team_params")
+    )
+    told = {line.split(": ")[0]: line for line in json.loads(capsys.readouterr().out)["problems"]}
+    assert told.keys() == {
+        keys,
+        teams,
+        f"{keys}.only",
+        f"{keys}.default_sort",
+        "litellm_settings.default_team_settings[1]",
+    }
+    assert told[f"{keys}.only"] == f"{keys}.only: got a text, expected a list"
+    assert "every request of whoever is made with it is refused" in told[keys]
+    assert "limits nobody there" in told["litellm_settings.default_team_settings[1]"]
+
+
 def test_what_deployments_declare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A property that nobody understands is a problem, not a property that nobody has."""
     bad = "{id: one, zdr: 1, data_collection: never, supported_parameters: tools, quantization: 8}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import main
+from exacto_plugin.core.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.caller_defaults import BLOCK as CALLER_BLOCK
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.identity import candidate_of
@@ -319,7 +320,7 @@ def test_metadata_of_callers_is_not_quoted(kind: str, name: str, caplog: pytest.
     for value in (wrong, {"prompt": [wrong]}, [wrong, 1]):
         callers.of({"metadata": {"user_api_key_metadata": {CALLER_BLOCK: {name: value}}}})
     callers.of({"metadata": {"user_api_key_metadata": {CALLER_BLOCK: wrong}}})
-    assert "caller_metadata failed with SettingsError: exacto" in caplog.text
+    assert re.search(r"caller_(metadata|limits) failed with SettingsError: exacto", caplog.text)
     assert str(wrong if isinstance(wrong, int) else CANARY) not in caplog.text
 
 

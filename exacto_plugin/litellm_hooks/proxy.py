@@ -17,6 +17,7 @@ from exacto_plugin.asgi import attach
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
+from exacto_plugin.litellm_hooks.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.caller_names import CallerNames
 from exacto_plugin.litellm_hooks.door import Door
 from exacto_plugin.litellm_hooks.install import install_seams
@@ -47,7 +48,8 @@ def proxy_callback() -> ExactoCallback:
         SettingsError: the configuration cannot be used; LiteLLM's start stops with the message.
     """
     server = sys.modules.get(_PROXY_MODULE)
-    settings = find_settings(_proxy_config(server), os.environ)
+    config = _proxy_config(server)
+    settings = find_settings(config, os.environ)
     callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
     features = callback.runtime.features
     install_seams(callback)
@@ -64,6 +66,9 @@ def proxy_callback() -> ExactoCallback:
         features.lose(leave_with(server, callback.runtime))
         names = CallerNames(callback.faults, lambda: server)
         features.lose(seams.install_names(Door(callback.runtime, callback.routing, names).take))
+        nothing: list[str] = []
+        for problem in callback.faults.guarded("caller_metadata", lambda: caller_problems(config or {}), nothing):
+            logger.warning("exacto_plugin: %s", problem)
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
         sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
     for warning in features.warnings():

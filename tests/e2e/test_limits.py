@@ -84,7 +84,9 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Pro
         "routing_groups": [{"group_name": "any", "models": ["h"], "routing_strategy": "simple-shuffle"}],
     }
     groups = {name: {"ignore": ["us"]} for name in ("h", "w/*", "first")}
-    return start_proxy(config(model_list, router=router, model_groups=groups), keys=KEYS)
+    made = config(model_list, router=router, model_groups=groups)
+    made["litellm_settings"]["default_key_generate_params"] = {"metadata": {"exacto": {"zdr": "yes"}}}
+    return start_proxy(made, keys=KEYS)
 
 
 @pytest.fixture
@@ -240,3 +242,4 @@ def test_malformed_limits_are_told_to_the_operator(proxy: Proxy, providers: Simu
     assert faults["caller_metadata"] == 1
     assert faults["caller_limits"] - before.get("caller_limits", 0) <= 1
     assert "every request of this key or team is refused" in proxy.log()
+    assert "exacto_plugin: litellm_settings.default_key_generate_params.metadata.exacto.zdr: got 'yes'" in proxy.log()
