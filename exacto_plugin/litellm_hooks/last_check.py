@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.filters import conflict
+from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.operator_limits import limits_of, picked_of, promised
 from exacto_plugin.litellm_hooks.parameters import informed
@@ -71,7 +72,7 @@ class LastCheck:
         if picked is None:
             return True
         filters = limits_of(settings, self._callers.of(kwargs), picked.groups)
-        unasked = state.policy is None and not picked.named
+        unasked = not picked.named and (state.policy is None or _is_another_hop(state, kwargs))
         if unasked:
             wished = self._policy(picked.groups[-1] if picked.groups else asked, state, kwargs).filters
             filters = (*wished, *(one for one in filters if one not in wished))
@@ -84,6 +85,15 @@ class LastCheck:
         if ruled_out_by:
             raise refused_by(ruled_out_by, asked or candidate.key, [candidate], None, expose=settings.expose.providers)
         return True
+
+
+def _is_another_hop(state: RequestState, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the call is made for another fallback entry than the one that the filters were applied for.
+
+    Since LiteLLM 1.110 only the call tells for certain which entry a hop asks.
+    """
+    suffixes = kwargs.get(HOP_KEY)
+    return isinstance(suffixes, str) and state.walk is not None and suffixes != (state.walk[1] or "")
 
 
 def nobody_was_called(details: MutableMapping[str, Any]) -> None:

@@ -218,3 +218,20 @@ def _refusal() -> ExactoRefusedError:
     with pytest.raises(ExactoRefusedError) as raised:
         callback_of(only=["eu"]).remember(call("d2"))
     return raised.value
+
+
+def test_a_hop_to_another_entry(state: RequestState) -> None:
+    """A call made for another fallback entry than the filters were applied for keeps that entry's curated list."""
+    callback = callback_of(curated={"d": ["eu"]})
+    state.policy = Policy()
+    call = {"model_info": {"id": "d2"}, "exacto_suffixes": "exacto", "model": "openai/m"}
+    metadata = {"model_group": "d", "deployment_model_name": "d"}
+    last = callback.routing.last_check
+    state.walk = ("d", "exacto")
+    last.keep(state, call, metadata)
+    for assumed in ("floor", "", None):
+        state.walk = ("d", assumed)
+        with pytest.raises(ExactoRefusedError) as refused:
+            last.keep(state, call, metadata)
+        assert refused.value.refusal.param == "curated"
+        last.keep(state, {**call, "exacto_suffixes": "floor"}, metadata)
