@@ -45,6 +45,17 @@ def below(signal: str) -> list[dict[str, Any]]:
     return [{"code": "below_threshold", "signal": signal, "value": 0.5, "threshold": 0.9}]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [({"value": None}, "unknown against 0.9"), ({"threshold": None}, "0.5 against unknown")],
+)
+def test_a_reason_without_a_number_is_told(numbers: dict[str, None], told: str) -> None:
+    """What another preset deranked has no value yet, and what has lost its peers no threshold."""
+    (reason,) = below("tool_call_success")
+    found = judged(deployment("e", tier="deranked", reasons=[{**reason, **numbers}])).findings[-1]
+    assert found.against == (f"tool_call_success {told}",)
+
+
 def ignored(keys: int) -> dict[str, int]:
     """What callers choose."""
     return {"ignored_by": keys, "pinned_by": 0, "passed_over_by": 0}

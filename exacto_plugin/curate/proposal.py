@@ -112,7 +112,7 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
     choices = deployment["choices"]
     ignored = int(choices["ignored_by"])
     against = [
-        f"{reason['signal']} {reason['value']:.4g} against {reason['threshold']:.4g}"
+        f"{reason['signal']} {_number(reason['value'])} against {_number(reason['threshold'])}"
         for reason in deployment["reasons"]
         if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
     ]
@@ -141,6 +141,11 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
         tuple(against),
         tuple(missing),
     )
+
+
+def _number(number: float | None) -> str:
+    """A value or threshold; a deployment that another preset deranked, or that has lost its peers, has none."""
+    return "unknown" if number is None else f"{number:.4g}"
 
 
 def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str, str]:
