@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.overrides import Word
 
-START = 1_800_000_000.0
+START = 1_750_003_200.0
+"""In the past, and a time at which every bucket of the windows begins a period."""
 INTERVAL_S = 300.0
 SECRET = "sk-of-a-test"
 GROUPS: Mapping[str, tuple[str, ...]] = {

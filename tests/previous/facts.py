@@ -1,0 +1,213 @@
+"""What today's code reads from earlier data, as plain data that can be compared."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin import cli
+from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.judge_inputs import preset_of_plain
+from exacto_plugin.explain import answers, queries
+from exacto_plugin.sharing.conversations import SharedConversations
+from exacto_plugin.sharing.redis_board import RedisBoard
+from exacto_plugin.sharing.redis_exchange import RedisExchange
+from exacto_plugin.sharing.redis_ways import link_to
+from exacto_plugin.sharing.replica import PUSH_S
+from exacto_plugin.store.database import connect
+from exacto_plugin.store.exchange import StoreExchange
+from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.store import Store
+from tests.support.served_proxy import GROUPS, START
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.sharing.exchange import Exchange
+
+HOUR_S = 3600.0
+TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))
+"""When the store is asked about."""
+PUBLISHED = {"preset": "openrouter", "openrouter": {"tool_call_requests": 50, "throughput_requests": 20}}
+"""The settings under ``tiers`` that the store's last hour was judged by."""
+TALKS = {"at a deployment": b"0123456789abcdef", "begun by a probe": b"fedcba9876543210"}
+_WHY = (
+    "tier",
+    "since",
+    "provider",
+    "measured_at",
+    "snapshot",
+    "reasons",
+    "references",
+    "preset",
+    "override",
+    "way_back",
+)
+
+
+def arithmetic() -> str:
+    """Changes with the last digits of functions that processors and versions of numpy compute differently."""
+    numbers = np.linspace(0.001, 40.0, 4001)
+    functions = (np.log, np.exp, np.log1p, np.expm1, np.sqrt, np.log10)
+    parts = [function(numbers).tobytes() for function in functions] + [(numbers**0.37).tobytes()]
+    return hashlib.blake2b(b"".join(parts), digest_size=8).hexdigest()
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def of_store(file: Path) -> Any:
+    """Records, and what verification, ``exacto why`` and a restart make of them."""
+    url = f"sqlite:///{file}"
+    with connect(place_of_url(url), writing=False) as connection, connection.begin():
+        found = {
+            "verified": asdict(queries.verify(connection)),
+            "tiers": {str(at): _tiers(connection, at) for at in TIMES},
+            "why": {
+                str(at): [_why(connection, name, at) for names in GROUPS.values() for name in names] for at in TIMES
+            },
+            "audit": {kind: answers.audit(connection, kinds=[kind], limit=10_000) for kind in queries.KINDS[:4]},
+            "hours": [
+                [one.at, one.model_group, one.deployment, dict(one.numbers)]
+                for one in queries.hours(connection, 0.0, 1e12)
+            ],
+        }
+    found["command"] = _command("why", "cedar", "--at", "2025-06-15T17:30:00+00:00", "--store", url)
+    found["shared"] = asyncio.run(_shared_store(url))
+    return found
+
+
+def _tiers(connection: Connection, at: float) -> Any:
+    keys = ("deployment", "tier", "since", "signals", "observed")
+    return {
+        group["model_group"]: [{key: one[key] for key in keys} for one in group["deployments"]]
+        for group in answers.tiers(connection, at)
+    }
+
+
+def _why(connection: Connection, deployment: str, at: float) -> Any:
+    found = answers.why(connection, deployment, at, past=True)
+    return [{key: one[key] for key in _WHY} for one in found]
+
+
+def _command(*arguments: str) -> Any:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        cli.main([*arguments, "--json"])
+    (answer,) = json.loads(out.getvalue())["answers"]
+    return {key: answer[key] for key in _WHY}
+
+
+async def _shared_store(url: str) -> Any:
+    store = Store(place_of_url(url))
+    try:
+        return await _shared(StoreExchange(store, PUSH_S))
+    finally:
+        store.close()
+
+
+# --- what is shared ---------------------------------------------------------------------------------------------------
+
+
+async def _shared(exchange: Exchange) -> Any:
+    """The published result, the saved state and the batches that came after it."""
+    publication, state = await exchange.latest(), await exchange.load()
+    assert publication is not None
+    assert state is not None
+    windows = {group: sorted(dumps) for group, dumps in state.windows}
+    pulled = await exchange.pull(state.position)
+    return {
+        "published": [publication.snapshot.id, publication.snapshot.at, _verdicts(publication.snapshot)],
+        "remembered": publication.remembered,
+        "workers": list(publication.workers),
+        "saved": [dict(state.read), state.remembered, windows],
+        "batches": [
+            [batch.worker, batch.sequence, len(batch.deltas), sum(delta.samples for delta in batch.deltas)]
+            for batch in pulled.batches
+        ],
+    }
+
+
+def _verdicts(snapshot: Snapshot) -> Any:
+    return {
+        name: {key: [verdict.tier.value, verdict.since, _calls(verdict)] for key, verdict in group.verdicts.items()}
+        for name, group in snapshot.groups.items()
+    }
+
+
+def _calls(verdict: Any) -> Any:
+    return [[reason.code.value, reason.value, reason.threshold, reason.samples] for reason in verdict.reasons]
+
+
+async def of_redis(url: str, now: float) -> Any:
+    """What lies in Redis, before anybody writes there."""
+    link = link_to(url, "exacto")
+    talks = SharedConversations(link, lambda: 600.0, _fail)
+    serving = asyncio.create_task(talks.serve())
+    await asyncio.sleep(0)
+    await talks.tell()
+    try:
+        return {
+            **await _shared(RedisExchange(link, PUSH_S)),
+            "overrides": [word.as_plain() for word in await RedisBoard(link, lambda: now).read()],
+            "conversations": {name: await talks.find(talk) for name, talk in TALKS.items()},
+        }
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await link.aclose()
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+# --- engines ----------------------------------------------------------------------------------------------------------
+
+
+def of_engine(saved: Mapping[str, Any]) -> Any:
+    """An engine that goes on from a saved state: what it remembers, and its next recompute."""
+    engine = Engine(preset_of_plain(saved["preset"]), timer=lambda: float(saved["at"]))
+    engine.load(saved["remembered"])
+    for group, windows in saved["windows"].items():
+        engine.load_windows(group, {name: base64.b64decode(dump) for name, dump in windows.items()})
+        engine.observe_peers(group, windows, saved["at"])
+    remembered = engine.dump()
+    engine.recompute(saved["at"] + 300.0)
+    return {
+        "remembered": remembered,
+        "verdicts": _verdicts(engine.measured),
+        "changes": [[one.deployment, one.previous.value, one.tier.value] for one in engine.transitions],
+    }
+
+
+def state_of(engine: Engine, at: float, preset: Mapping[str, Any]) -> Any:
+    """What ``of_engine`` goes on from."""
+    windows = {
+        group: {name: base64.b64encode(dump).decode() for name, dump in engine.dump_windows(group).items()}
+        for group in engine.groups()
+    }
+    return {"preset": preset, "at": at, "remembered": engine.dump(), "windows": windows}
+
+
+# --- the log of outcomes ----------------------------------------------------------------------------------------------
+
+
+def of_log(file: Path) -> Any:
+    """What presets would have made of it."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        cli.main(["replay", str(file), "--preset", "adaptive", "openrouter,tool_call_requests=50", "--json"])
+    return json.loads(out.getvalue())
