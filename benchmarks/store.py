@@ -13,7 +13,6 @@ import random
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
 from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.pick_counts import PickNumbers
+from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import DecisionRecord, HourRecord
 from exacto_plugin.settings import load_settings
@@ -87,7 +87,7 @@ def size(days: int) -> Iterator[str]:
                     for group in groups:
                         for name in ("", *names):
                             store.write(
-                                HourRecord(now, group, name, "worker", asdict(PickNumbers(picks=draw.random() * 1e3)))
+                                HourRecord(now, group, name, "worker", to_wire(PickNumbers(picks=draw.random() * 1e3)))
                             )
                 assert store.flush(60.0)
             assert store.health.dropped == 0

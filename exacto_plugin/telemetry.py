@@ -15,6 +15,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 
 from exacto_plugin.core.blame import BLAME
 from exacto_plugin.core.model import Candidate, Decision, Flaw, GroupSnapshot, Signal, Tier, Transition, Verdict
+from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -282,7 +283,8 @@ class Telemetry:
 
     def _reference(self, signal: Signal, part: str) -> Iterator[Observation]:
         for name, group in self._groups():
-            value = getattr(group.references.get(signal), part, None)
+            reference = group.references.get(signal)
+            value = None if reference is None else to_wire(reference)[part]
             if value is not None:
                 yield Observation(value, {GROUP: name})
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # before LiteLLM is imported: no look-ups on the network
-
 # Shared machines stall: how long an example takes says nothing about the code.
 # Continuous integration says the same of the same code; everybody else, and `make soak`, look further each time.
 SAME_EACH_TIME = bool(os.environ.get("EXACTO_NO_SKIPS"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(exacto_plugin.__file__).parent
 CORE = "exacto_plugin.core"
 CHAIN = (
+    {"wire"},
     {"model"},
     {"policy", "evaluation", "window", "reference"},
     {"tiers"},
@@ -132,12 +133,13 @@ def test_the_core_knows_nothing_around_it(name: str) -> None:
 
 
 def test_the_core_is_a_chain() -> None:
-    """model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, in imports of every kind."""
+    """wire <- model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, in whatever imports."""
     for step, names in enumerate(CHAIN):
         later = {f"{CORE}.{other}" for names in CHAIN[step + 1 :] for other in names}
         for name in names:
             assert reached(f"{CORE}.{name}") & later == set(), name
-    assert not reached(f"{CORE}.model")
+    assert not reached(f"{CORE}.wire")
+    assert reached(f"{CORE}.model") == {f"{CORE}.wire"}
 
 
 def test_nothing_imports_in_circles() -> None:

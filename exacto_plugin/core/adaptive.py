@@ -31,6 +31,7 @@ from exacto_plugin.core.tiers import (
     put,
 )
 from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -122,9 +123,9 @@ class AdaptiveJudge:
     def _columns(self) -> dict[str, NDArray[np.generic]]:
         paces = {"hour": self._hour, "day": self._day}
         return {
-            **{f"memory.{name}": getattr(self.memory, name) for name in Memory.__slots__},
-            **{f"evidence.{name}": getattr(self._evidence, name) for name in Evidence.columns},
-            **{f"{name}.{part}": column for name, pace in paces.items() for part, column in pace._asdict().items()},
+            **{f"memory.{name}": column for name, column in to_wire(self.memory).items()},
+            **{f"evidence.{name}": column for name, column in to_wire(self._evidence).items()},
+            **{f"{name}.{part}": column for name, pace in paces.items() for part, column in to_wire(pace).items()},
         }
 
     def forget(self, slots: Collection[int]) -> None:

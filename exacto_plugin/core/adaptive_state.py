@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin.core.tiers import DERANKED, INSUFFICIENT_DATA, TIERS
+from exacto_plugin.core.wire import wire, wire_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,8 +41,9 @@ _START: Mapping[str, tuple[Any, float]] = {
 _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 
+@wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from")
 class Memory:
-    """The columns, by slot."""
+    """The columns, by slot; in the order in which verification reads them."""
 
     __slots__ = tuple(_START)
 
@@ -89,11 +91,11 @@ class Memory:
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """One deployment's columns as plain data; NaN is written as None."""
-        plain: dict[str, float | int | str | None] = {"tier": TIERS[self.tier[slot]].value}
-        for name in list(_START)[1:]:
-            number = getattr(self, name)[slot].item()
+        plain: dict[str, float | int | str | None] = {}
+        for attribute, name in wire_names(Memory).items():
+            number = getattr(self, attribute)[slot].item()
             plain[name] = None if number != number else number
-        return plain
+        return plain | {"tier": TIERS[self.tier[slot]].value}
 
     def load(self, slot: int, plain: Mapping[str, Any]) -> None:
         """Take over one deployment's columns; what is not known here, or missing, is left at its start.
@@ -102,14 +104,15 @@ class Memory:
         """
         self.forget([slot])
         tiers = [tier.value for tier in TIERS]
-        for name, value in plain.items():
+        for attribute, name in wire_names(Memory).items():
+            value = plain.get(name)
             if name == "tier" and value in tiers:
                 self.tier[slot] = tiers.index(value)
-            elif name == "cause" and isinstance(value, int):
+            elif attribute == "cause" and isinstance(value, int):
                 self.cause[slot] = value & _CAUSES
-            elif name == "level" and isinstance(value, int):
+            elif attribute == "level" and isinstance(value, int):
                 self.level[slot] = min(max(value, 0), MOST_FAILED)
-            elif name in _FLOATS and isinstance(value, int | float):
-                getattr(self, name)[slot] = value
+            elif attribute in _FLOATS and isinstance(value, int | float):
+                getattr(self, attribute)[slot] = value
         if self.tier[slot] == DERANKED and not self.cause[slot]:
             self.cause[slot] = ERRORS

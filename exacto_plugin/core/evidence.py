@@ -7,7 +7,7 @@ caller pinned the deployment are left out: who pins is not a random sample. No t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from exacto_plugin.core.callers import concentration
 from exacto_plugin.core.sketch import BINS
 from exacto_plugin.core.tally import CALLERS, FAULTS, Count, Kind
 from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -127,13 +128,15 @@ _SHAPES = {
 }
 
 
+@wire(
+    "calls bad weight_calls weight_bad surprise pairs offered_day offered_hour meant_day load minutes by_caller "
+    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad"
+)
 class Evidence:
-    """All measurements of one recompute, by slot along the last axis."""
+    """All measurements of one recompute, by slot along the last axis; in the order in which verification reads them."""
 
     __slots__ = (*_SHAPES, "_surprised")
 
-    columns: ClassVar[tuple[str, ...]] = tuple(_SHAPES)
-    """What there is of every slot."""
     calls: Floats
     """Calls of the current evidence epoch in each of ``WINDOWS_S``, as is ``bad``."""
     bad: Floats

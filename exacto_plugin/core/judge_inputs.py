@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from exacto_plugin.core.pace import Pace
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.slots import NOBODY
 from exacto_plugin.core.tiers import Block, Findings, Reading
+from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import GroupSnapshot
     from exacto_plugin.core.tiers import Judge, Preset
+
+R = TypeVar("R")
 
 _FORMAT = 1
 """First byte of everything that is encoded."""
@@ -96,7 +99,7 @@ def encode(inputs: GroupInputs) -> bytes:
         "width": inputs.width,
         "times": inputs.reading.times,
         "codes": [code for code, _ in packed],
-        "scores": None if inputs.scores is None else asdict(inputs.scores),
+        "scores": None if inputs.scores is None else _scores_plain(inputs.scores),
     }
     told = json.dumps(header, separators=(",", ":")).encode()
     body = len(told).to_bytes(4, "little") + told + b"".join(part for _, part in packed)
@@ -155,7 +158,7 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
 
 
 def preset_as_plain(preset: Preset) -> dict[str, Any]:
-    """A preset with all of its numbers as plain data; exact when written as JSON."""
+    """A preset with all of its numbers as plain data, called as in the settings; exact when written as JSON."""
     if isinstance(preset, AdaptiveRule):
         preset = AdaptivePreset(preset)
     if isinstance(preset, AdaptivePreset):
@@ -228,8 +231,19 @@ def _unpacked(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tup
     return found.reshape(shape), start + count * kind.itemsize
 
 
+def _scores_plain(scores: BenchmarkScores) -> dict[str, Any]:
+    return {**to_wire(scores), "scores": {name: to_wire(value) for name, value in scores.scores.items()}}
+
+
 def _scores(plain: Mapping[str, Any] | None) -> BenchmarkScores | None:
     if plain is None:
         return None
-    scores = BenchmarkScores(**plain)
-    return replace(scores, scores={name: SignalValue(**value) for name, value in plain["scores"].items()})
+    values = {name: _exactly(SignalValue, value) for name, value in plain["scores"].items()}
+    return _exactly(BenchmarkScores, {**plain, "scores": values})
+
+
+def _exactly(kind: type[R], plain: Mapping[str, Any]) -> R:
+    """A record; a ValueError when it has something that this version does not judge by."""
+    if not plain.keys() <= set(wire_names(kind).values()):
+        raise ValueError(f"unknown numbers of {kind.__name__}")
+    return from_wire(kind, plain)

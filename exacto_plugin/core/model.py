@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.wire import wire
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -130,6 +132,10 @@ class ReasonCode(StrEnum):
     """An operator said so."""
 
 
+@wire(
+    "model_group deployment at ok tools_offered outcome lost flaws blame input_tokens output_tokens duration_s "
+    "first_token_s streamed routed probe caller complexity"
+)
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One finished answer (or failed attempt) of one deployment. Holds no text and no key."""
@@ -166,6 +172,7 @@ class Sample:
     """Case-mix bucket 0..3 from the number and size of the offered tools."""
 
 
+@wire("code signal value threshold samples needed window_s peers")
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One machine-readable reason behind a tier: a number against a threshold."""
@@ -182,6 +189,7 @@ class Reason:
     """Deployments with enough data, the one itself included; told where they were too few."""
 
 
+@wire("value samples")
 @dataclass(frozen=True, slots=True)
 class SignalValue:
     """What was measured of one deployment: ``value`` in the unit of the signal, ``samples`` behind it."""
@@ -190,6 +198,7 @@ class SignalValue:
     samples: int
 
 
+@wire("signal median mad threshold peers")
 @dataclass(frozen=True, slots=True)
 class Reference:
     """What the peers of a model group say about a signal at one recompute."""
@@ -204,6 +213,9 @@ class Reference:
     """Deployments that had enough data to take part; a rule may compare each with the others among them only."""
 
 
+@wire(
+    "deployment tier reasons signals since throughput latency_s keep_probability probe_share probe_budget probe_faults"
+)
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The tier of one deployment in one model group, and the numbers behind it."""
@@ -232,6 +244,7 @@ PERCENTILES = (50, 75, 90, 99)
 """Percentiles that a preference may name."""
 
 
+@wire("throughput latency_s")
 @dataclass(frozen=True, slots=True)
 class RecentPace:
     """Percentiles of one deployment over the last minutes, in the order of ``PERCENTILES``; None: too few answers."""
@@ -242,6 +255,7 @@ class RecentPace:
     """Seconds to the first token that 50, 75, 90 and 99 % of the answers do not exceed."""
 
 
+@wire("model_group verdicts references at merge_tiers paces")
 @dataclass(frozen=True, slots=True)
 class GroupSnapshot:
     """The verdicts and references of one model group."""
@@ -355,6 +369,7 @@ class Transition:
     reasons: tuple[Reason, ...] = ()
 
 
+@wire("scores baseline threshold needed window_s")
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
     """What a benchmark said about the deployments of one model group; measured outside, judged with the rest."""

@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.sketch import BINS, bin_of, edges
+from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ _PROMPT_EDGES = (1_000, 4_000, 16_000, 64_000)
 """Prompts are comparable within a class of size; ends of all classes but the last, in tokens."""
 
 
+@wire("token_burn burn_answers queue_s queue_p90_s queue_answers throughput_spread throughput_answers")
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The numbers of one deployment; None: too few answers."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
 from exacto_plugin.core.tiers import Views
+from exacto_plugin.core.wire import to_wire, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +34,7 @@ class Word(StrEnum):
 _TIERS = {Word.GOOD: Tier.VERIFIED_GOOD, Word.DERANKED: Tier.DERANKED}
 
 
+@wire("model_group deployment word reason author since expires")
 @dataclass(frozen=True, slots=True)
 class Override:
     """One word about one deployment of one model group. Times are UTC seconds."""
@@ -54,7 +56,7 @@ class Override:
 
     def as_plain(self) -> dict[str, str | float]:
         """The same as JSON can write it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"word": self.word.value}
+        return to_wire(self) | {"word": self.word.value}
 
 
 def override_of(plain: Mapping[str, object]) -> Override:

@@ -16,6 +16,7 @@ from exacto_plugin.core.reference import masked_median
 from exacto_plugin.core.sketch import medians
 from exacto_plugin.core.tally import Kind
 from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,7 @@ PAIRED_SAMPLES = 10
 """A deployment tells how modes differ when it has this many samples in each."""
 
 
+@wire("samples medians")
 class Pace(NamedTuple):
     """Medians in two modes, streamed and whole, and the samples behind them; both of shape ``[mode, ...]``."""
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from exacto_plugin.core.wire import wire
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 HOUR_S = 3600.0
 
@@ -25,6 +27,10 @@ WHOLE_GROUP = ""
 """In place of a deployment: what is counted of the model group."""
 
 
+@wire(
+    "picks changed applied stays with_tiers without_tiers probes instead answers bad priced cost cost_squares "
+    "rescues rescued rescue_cost"
+)
 @dataclass(slots=True)
 class PickNumbers:
     """The numbers of one deployment, or of a model group, in one hour. Requests are first attempts that tiers order."""
@@ -64,11 +70,8 @@ class PickNumbers:
 
     def add(self, other: PickNumbers) -> None:
         """Add another hour's or another worker's."""
-        for name in NUMBERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-NUMBERS = tuple(field.name for field in fields(PickNumbers))
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 class HourCount(NamedTuple):
@@ -159,7 +162,7 @@ class PickCounts:
         """The rows that changed since the last time, each with all that was counted in its hour so far."""
         with self._lock:
             self._add_up()
-            rows = [HourCount(*key, PickNumbers(*_values(self._rows[key]))) for key in sorted(self._touched)]
+            rows = [HourCount(*key, replace(self._rows[key])) for key in sorted(self._touched)]
             self._touched.clear()
             self._rows = defaultdict(
                 PickNumbers, {key: row for key, row in self._rows.items() if key[0] >= _hour(now) - HOUR_S}
@@ -201,7 +204,3 @@ def shares(names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, fl
 
 def _hour(at: float) -> float:
     return at // HOUR_S * HOUR_S
-
-
-def _values(row: PickNumbers) -> Iterator[float]:
-    return (getattr(row, name) for name in NUMBERS)

@@ -1,8 +1,9 @@
 """Plain data: the records of the domain as what JSON can hold, and back, exactly.
 
-Floats are written as they are (those that JSON lacks as text), enums by their value. Versions may differ: a field that
-is not known is left out, one that is missing has its default, and what cannot be understood without a name that is
-not known (a tier, a reason's code) is left out as a whole. Must not know any record by name but a snapshot.
+Records are written under their wire names, floats as they are (those that JSON lacks as text), enums by their value.
+Versions may differ: a field that is not known is left out, one that is missing has its default, and what cannot be
+understood without a name that is not known (a tier, a reason's code) is left out as a whole. Must not know any record
+by name but a snapshot.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from exacto_plugin.core.model import GroupSnapshot, Snapshot
+from exacto_plugin.core.wire import wire_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +41,7 @@ def plain(record: object) -> Any:
     if record is None or isinstance(record, bool | int | float | str):
         return record
     if is_dataclass(record):
-        kind: Any = type(record)
-        return {name: plain(getattr(record, name)) for name in _names(kind)}
+        return {name: plain(getattr(record, attribute)) for attribute, name in wire_names(type(record)).items()}
     if isinstance(record, Mapping):
         return {plain(key): plain(value) for key, value in record.items()}
     if isinstance(record, tuple | list):
@@ -77,11 +78,6 @@ def snapshot_of(given: Mapping[str, Any]) -> Snapshot:
     except (AttributeError, KeyError, TypeError) as error:
         raise UnknownError(f"no snapshot: {error}") from None
     return Snapshot(identifier, at, MappingProxyType(groups))
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(kind))
 
 
 @cache
@@ -154,14 +150,15 @@ def _mapping_reader(read_key: Callable[[object], Any], read: Callable[[object], 
 
 def _record_reader(kind: Any) -> Callable[[object], Any]:
     hints = get_type_hints(kind, localns={"Mapping": Mapping})
-    readers = {entry.name: _reader(hints[entry.name]) for entry in fields(kind)}
-    needed = {entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING}
+    names = wire_names(kind)
+    readers = [(attribute, name, _reader(hints[attribute])) for attribute, name in names.items()]
+    needed = {one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING}
 
     def read(given: object) -> Any:
-        if not isinstance(given, Mapping) or not needed <= given.keys():
+        if not isinstance(given, Mapping):
             return _unknown(given)
-        found = {name: _each(readers[name], given[name]) for name in readers if name in given}
-        known = {name: value for name, value in found.items() if value is not UnknownError}
+        found = {attribute: _each(read_one, given[name]) for attribute, name, read_one in readers if name in given}
+        known = {attribute: value for attribute, value in found.items() if value is not UnknownError}
         return kind(**known) if needed <= known.keys() else _unknown(given)
 
     return read

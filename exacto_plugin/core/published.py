@@ -30,6 +30,7 @@ from exacto_plugin.core.tiers import (
     put,
 )
 from exacto_plugin.core.window import PAGE_S, ROWS
+from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -158,7 +159,7 @@ class PublishedJudge:
         put(self._columns(), reading.columns, slots)
 
     def _columns(self) -> dict[str, NDArray[np.generic]]:
-        speed = {f"speed.{part}": column for part, column in self._speed._asdict().items()}
+        speed = {f"speed.{part}": column for part, column in to_wire(self._speed).items()}
         return {"called": self._called, "faulty": self._faulty, **speed}
 
     def forget(self, slots: Collection[int]) -> None:

@@ -5,12 +5,12 @@ Times are UTC seconds; whoever shows them puts them into words and a time zone. 
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, preset_as_plain, preset_of_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S
 from exacto_plugin.core.observed import Observed
+from exacto_plugin.core.wire import from_wire, to_wire
 from exacto_plugin.explain import queries
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.web.views import observed_view
@@ -119,13 +119,13 @@ def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
         known = queries.standing_at(connection, record.model_group, candidate["deployment"], record.at)
         return {**candidate, "reasons": list(known.reasons) if known is not None else []}
 
-    return {**asdict(record), "candidates": [explained(one) for one in record.candidates]}
+    return {**to_wire(record), "candidates": [explained(one) for one in record.candidates]}
 
 
 def audit(connection: Connection, **filters: Any) -> list[Plain]:
     """Entries, newest first; see ``queries.audit``."""
     found = queries.audit(connection, **filters)
-    return [{**asdict(record), "kind": kind, **_own_kind(kind, record)} for kind, record in found]
+    return [{**to_wire(record), "kind": kind, **_own_kind(kind, record)} for kind, record in found]
 
 
 def _own_kind(kind: str, record: Any) -> Plain:
@@ -149,18 +149,13 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
         word = queries.override_at(connection, group, deployment, at)
         seen = queries.observed_at(connection, group, deployment, at)
         fresh = seen is not None and at - seen.at <= _OBSERVED_S
-        observed = observed_view(Observed(**_numbers(seen.numbers)) if seen and fresh else Observed())
+        observed = observed_view(from_wire(Observed, seen.numbers) if seen and fresh else Observed())
         groups[group]["at"] = max(groups[group]["at"], record.at)
         groups[group]["deployments"].append({**_tier(record, word), "observed": observed})
     for group, told in groups.items():
         references = queries.references_at(connection, group, told["at"])
         told["references"] = {signal: reference_view(one) for signal, one in references.items()}
     return list(groups.values())
-
-
-def _numbers(kept: Mapping[str, Any]) -> Plain:
-    """The observed numbers that this version knows."""
-    return {field.name: kept[field.name] for field in fields(Observed) if field.name in kept}
 
 
 def _tier(record: DeploymentRecord, word: Override | None) -> Plain:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.pick_counts import NUMBERS, WHOLE_GROUP, PickNumbers
+from exacto_plugin.core.pick_counts import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.tails import wilson_lower, wilson_upper
+from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,15 +43,15 @@ def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
     """
     counts: dict[str, dict[str, PickNumbers]] = defaultdict(lambda: defaultdict(PickNumbers))
     for row in rows:
-        numbers = {name: row.numbers[name] for name in NUMBERS if name in row.numbers}
-        counts[row.model_group][row.deployment].add(PickNumbers(**numbers))
+        counts[row.model_group][row.deployment].add(from_wire(PickNumbers, row.numbers))
     return [_group(name, found) for name, found in sorted(counts.items()) if found[WHOLE_GROUP].picks > 0]
 
 
 def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
     whole = counts[WHOLE_GROUP]
     names = sorted(name for name in counts if name != WHOLE_GROUP)
-    columns = {field: np.array([getattr(counts[one], field) for one in names]) for field in NUMBERS}
+    rows = [to_wire(counts[one]) for one in names]
+    columns = {name: np.array([row[name] for row in rows]) for name in wire_names(PickNumbers).values()}
     # Turns of a conversation go where its first one went.
     scale = (whole.picks + whole.stays) / whole.picks
     draw = np.random.default_rng(0)

@@ -100,7 +100,10 @@ def _fresh_calls(
 
 
 def _of(inputs: GroupInputs | None, column: str, deployment: str) -> float | None:
-    """One number that the judge read of a deployment; None when it is not known, or was none."""
+    """One number that the judge read of a deployment; None when it is not known, or was none.
+
+    Columns are called by the wire names of what the judge keeps, whatever the attributes are called.
+    """
     if inputs is None or deployment not in inputs.deployments or column not in inputs.reading.columns:
         return None
     number = float(inputs.reading.columns[column][inputs.deployments.index(deployment)])

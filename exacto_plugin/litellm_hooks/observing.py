@@ -6,11 +6,11 @@ Nothing follows from them; see :mod:`exacto_plugin.core.observed`. Must not be o
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.observed import HOUR_S, Observed, Observing
+from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.recording.records import ObservedRecord
 
@@ -59,7 +59,7 @@ class ObservedNumbers:
         """Write down what is known as an hour ends."""
         runtime = self._runtime
         for number, ((group, deployment), observed) in enumerate(self.latest.items()):
-            numbers = {name: value for name, value in asdict(observed).items() if value}
+            numbers = {name: value for name, value in to_wire(observed).items() if value}
             if numbers:
                 runtime.store.write(ObservedRecord(hour, group, deployment, runtime.recorder.worker, numbers))
             if number % _WRITTEN_AT_ONCE == 0:

@@ -12,7 +12,6 @@ import json
 import math
 import secrets
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -22,6 +21,7 @@ from exacto_plugin.core.judge_inputs import encode, preset_as_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.pick_counts import PickCounts
+from exacto_plugin.core.wire import to_wire
 from exacto_plugin.recording.decision_log import DecisionLog
 from exacto_plugin.recording.engine_version import ENGINE_VERSION
 from exacto_plugin.recording.records import (
@@ -257,7 +257,7 @@ class Recorder:
         now = self._runtime.clock()
         self.decisions.settle(now + later_s)
         for row in self.picks.take(now):
-            self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, asdict(row.numbers)))
+            self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, to_wire(row.numbers)))
 
 
 def _current_span() -> tuple[str, str]:

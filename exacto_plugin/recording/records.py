@@ -1,6 +1,7 @@
 """The records: one frozen dataclass for each kind of thing that is kept. Times are UTC seconds, ids text.
 
-Plain data only. Must not know where it is kept.
+Plain data only; a record's wire names are the columns of its table and its keys in the API. Must not know where it is
+kept.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.wire import wire
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+@wire("digest at rule engine_version")
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
     """A rule with all its numbers, under the digest that other records name it by."""
@@ -23,6 +27,7 @@ class RuleRecord:
     engine_version: str
 
 
+@wire("snapshot at model_group kind rule engine_version inputs")
 @dataclass(frozen=True, slots=True)
 class InputsRecord:
     """What the judge read of a model group at one recompute; see ``core.judge_inputs``."""
@@ -38,6 +43,7 @@ class InputsRecord:
     inputs: bytes
 
 
+@wire("snapshot at model_group signal median mad threshold peers settings_digest engine_version")
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
     """What the peers of a model group said about a signal; written when it changed and with every ``InputsRecord``."""
@@ -54,6 +60,7 @@ class ReferenceRecord:
     engine_version: str
 
 
+@wire("snapshot at model_group deployment provider tier since reasons signals kind")
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
     """A deployment's tier, reasons and numbers: on every change of tier or reasons, and at every checkpoint."""
@@ -72,6 +79,7 @@ class DeploymentRecord:
     """``change`` or ``checkpoint``."""
 
 
+@wire("at model_group deployment previous tier reasons snapshot")
 @dataclass(frozen=True, slots=True)
 class TransitionRecord:
     """A change of tier."""
@@ -85,6 +93,10 @@ class TransitionRecord:
     snapshot: str
 
 
+@wire(
+    "id call_id at model_group policy reason kind applied suffixes candidates attempts refusals rescue_cost "
+    "snapshot trace_id span_id"
+)
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """One request: who could have served it, who did, what came of it. A later one of the same id replaces it."""
@@ -110,6 +122,7 @@ class DecisionRecord:
     span_id: str
 
 
+@wire("at model_group deployment worker numbers")
 @dataclass(frozen=True, slots=True)
 class HourRecord:
     """What a worker counted of a deployment (of a whole model group: empty) in an hour; replaces its earlier ones."""
@@ -123,6 +136,7 @@ class HourRecord:
     """As ``core.pick_counts.PickNumbers`` has them."""
 
 
+@wire("at model_group deployment word reason author expires")
 @dataclass(frozen=True, slots=True)
 class OverrideRecord:
     """What an operator said about a deployment's tier."""
@@ -139,6 +153,7 @@ class OverrideRecord:
     expires: float
 
 
+@wire("at worker source digest changes")
 @dataclass(frozen=True, slots=True)
 class SettingsRecord:
     """A change of settings that a process took up."""
@@ -153,6 +168,7 @@ class SettingsRecord:
     """By setting: what it was (at the start: its default) and what it is now, without what is secret in it."""
 
 
+@wire("at model_group deployment worker numbers")
 @dataclass(frozen=True, slots=True)
 class ObservedRecord:
     """Numbers about a deployment that tiers do not follow: token burn, queue time, variance of the throughput."""
@@ -164,6 +180,7 @@ class ObservedRecord:
     numbers: Mapping[str, Any]
 
 
+@wire("at model_group deployment benchmark score questions run")
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
     """What a benchmark run found about a deployment."""

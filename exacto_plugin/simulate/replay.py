@@ -1,6 +1,6 @@
 """What presets would have made of a recorded stream of outcomes.
 
-The log is JSON lines. A line with ``"type": "sample"`` is one finished answer or failed attempt, with the fields of
+The log is JSON lines. A line with ``"type": "sample"`` is one finished answer or failed attempt, with the wire names of
 ``exacto_plugin.core.model.Sample``, of which ``model_group``, ``deployment`` and ``at`` (seconds since the epoch) must
 be there; it holds no text and no key:
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import orjson
@@ -33,6 +33,7 @@ from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot,
 from exacto_plugin.core.ordering import Ask, probe_shares
 from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.settings_faults import explain
 from exacto_plugin.simulate.world import PRICE_POWER
@@ -64,7 +65,8 @@ class Roster(BaseModel):
 
 
 _SAMPLE = TypeAdapter(Sample)
-_FIELDS = {entry.name for entry in fields(Sample)}
+_WIRE = wire_names(Sample)
+_ATTRIBUTES = {name: attribute for attribute, name in _WIRE.items()}
 
 
 def read_log(file: Path) -> Iterator[Roster | Sample]:
@@ -98,14 +100,16 @@ def _entry(line: str, where: str) -> Roster | Sample:
         if content.get("type") == "roster":
             return Roster.model_validate(content)
         content.pop("type", None)
-        if unknown := sorted(content.keys() - _FIELDS):
-            raise SettingsError(f"{where}.{unknown[0]}: unknown key, expected one of {', '.join(sorted(_FIELDS))}")
-        return _SAMPLE.validate_python(content)
+        if unknown := sorted(content.keys() - _ATTRIBUTES.keys()):
+            raise SettingsError(f"{where}.{unknown[0]}: unknown key, expected one of {', '.join(sorted(_ATTRIBUTES))}")
+        return _SAMPLE.validate_python({_ATTRIBUTES[name]: value for name, value in content.items()})
     except ValidationError as error:
         if content.get("type") == "roster":
             raise SettingsError(explain(error, Roster, where)) from None
         first = error.errors(include_url=False, include_input=False)[0]
-        raise SettingsError(f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        key, *within = first["loc"]
+        path = ".".join([_WIRE[str(key)], *map(str, within)])
+        raise SettingsError(f"{where}.{path}: {first['msg'].lower()}") from None
 
 
 class LogWriter:

@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ import orjson
 
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sample
+from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.store.desk import Desk
 
 if TYPE_CHECKING:
@@ -37,14 +38,12 @@ EVERY_S = 2.0
 FILES = 10
 """Files of one process that are kept."""
 
-_DEFAULTS = {
-    entry.name: entry.default for entry in fields(Sample) if entry.name not in ("model_group", "deployment", "at")
-}
+_DEFAULTS = {wire_names(Sample)[entry.name]: entry.default for entry in fields(Sample)}
 
 
 def sample_line(sample: Sample) -> str:
-    """One sample; fields at their defaults are left out."""
-    said = {name: value for name, value in asdict(sample).items() if value != _DEFAULTS.get(name)}
+    """One sample under its wire names; what is at its default is left out."""
+    said = {name: value for name, value in to_wire(sample).items() if value != _DEFAULTS[name]}
     return orjson.dumps({"type": "sample", **said}).decode()
 
 

@@ -6,12 +6,12 @@ Must not write, and must not know what is asked for why.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.schema import are_there, table_of
@@ -58,12 +58,12 @@ def find(
     Args:
         connection: from ``reading`` or ``Store.read``.
         kind: class of the records.
-        conditions: on the columns of ``schema.table_of(kind)``, which are called as the fields are.
+        conditions: on the columns of ``schema.table_of(kind)``, which are called by the wire names.
         newest_first: the other way round.
         limit: how many at most.
     """
     table: Any = table_of(kind)
-    names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]  # every record is a dataclass
     order = table.c.at.desc() if newest_first else table.c.at
-    query = select(*(table.c[name] for name in names)).where(*conditions).order_by(order).limit(limit)
+    columns = [table.c[name] for name in wire_names(kind).values()]
+    query = select(*columns).where(*conditions).order_by(order).limit(limit)
     return [kind(*row) for row in connection.execute(query)]

@@ -1,6 +1,7 @@
 """The tables, and how an older database becomes one of this version.
 
-Every record's table has the record's fields as columns; the rest is what processes keep for the next start and share.
+Every record's table has the record's wire names as columns; the rest is what processes keep for the next start and
+share.
 Must not open anything.
 """
 
@@ -29,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.recording import records
 from exacto_plugin.recording.records import Record
@@ -116,9 +118,11 @@ def _kept(
     named_by: tuple[Kind, ...] = (),
 ) -> Kept:
     columns: list[Column[Any]] = [] if key else [Column("row", _ROW, primary_key=True, autoincrement=True)]
+    names = wire_names(record)
     for entry in fields(record):
-        form = Packed if entry.name in _PACKED else _TYPES.get(str(entry.type), Plain)
-        columns.append(Column(entry.name, form, primary_key=entry.name in key, nullable="None" in str(entry.type)))
+        column, kept_as = names[entry.name], str(entry.type)
+        form = Packed if column in _PACKED else _TYPES.get(kept_as, Plain)
+        columns.append(Column(column, form, primary_key=column in key, nullable="None" in kept_as))
     table = Table(name, metadata, *columns)
     for index in indices:
         Index(f"{name}_by_{'_'.join(index)}", *(table.c[column] for column in index))

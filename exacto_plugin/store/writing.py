@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql, sqlite
 
+from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.store.schema import KEPT
 
 if TYPE_CHECKING:
@@ -24,19 +24,14 @@ def insert_all(connection: Connection, records: Iterable[Record]) -> None:
     rows: dict[Any, dict[object, dict[str, Any]]] = {}
     for number, record in enumerate(records):
         kind: Any = type(record)
-        key = KEPT[kind].key
+        key, row = KEPT[kind].key, to_wire(record)
         # One statement of PostgreSQL may not write a row twice.
-        name = tuple(getattr(record, column) for column in key) if key else number
+        name = tuple(row[column] for column in key) if key else number
         of_kind = rows.setdefault(kind, {})
         of_kind.pop(name, None)
-        of_kind[name] = {column: getattr(record, column) for column in _columns(kind)}
+        of_kind[name] = row
     for kind, of_kind in rows.items():
         connection.execute(_statement(kind, connection.dialect.name), list(of_kind.values()))
-
-
-@cache
-def _columns(kind: Any) -> tuple[str, ...]:
-    return tuple(entry.name for entry in fields(kind))
 
 
 @cache
@@ -45,5 +40,5 @@ def _statement(kind: Any, dialect: str) -> Any:
     if not kept.key:
         return insert(kept.table)
     made = (postgresql if dialect == "postgresql" else sqlite).insert(kept.table)
-    later = {column: made.excluded[column] for column in _columns(kind) if column not in kept.key}
+    later = {column: made.excluded[column] for column in wire_names(kind).values() if column not in kept.key}
     return made.on_conflict_do_update(index_elements=list(kept.key), set_=later)

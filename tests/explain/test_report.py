@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 
 from exacto_plugin.core.pick_counts import PickCounts
+from exacto_plugin.core.wire import to_wire
 from exacto_plugin.explain.report import report
 from exacto_plugin.recording.records import HourRecord
 
@@ -18,7 +18,9 @@ PRICES = {"a": 0.003, "b": 0.002, "c": 0.001}
 
 def rows(counts: PickCounts) -> list[HourRecord]:
     """What a worker writes."""
-    return [HourRecord(row.hour, row.model_group, row.deployment, "w", asdict(row.numbers)) for row in counts.take(0.0)]
+    return [
+        HourRecord(row.hour, row.model_group, row.deployment, "w", to_wire(row.numbers)) for row in counts.take(0.0)
+    ]
 
 
 def observed(seed: int, requests: int = 3000) -> list[HourRecord]:
