@@ -22,6 +22,7 @@ from exacto_plugin.settings import Settings
 from exacto_plugin.store.place import memory
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view
+from tests.support.administrator import client_of
 from tests.test_telemetry import NOW, _router
 
 GROUP = "moonshotai/kimi"
@@ -45,10 +46,7 @@ def runtime() -> Runtime:
 @pytest.fixture
 def client(runtime: Runtime) -> TestClient:
     """A client whose key is an administrator's."""
-    app = FastAPI()
-    app.include_router(api_router(runtime))
-    app.dependency_overrides[user_api_key_auth] = lambda: UserAPIKeyAuth(user_role=LitellmUserRoles.PROXY_ADMIN)
-    return TestClient(app)
+    return client_of(runtime)
 
 
 def test_status(client: TestClient, runtime: Runtime) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.judge_inputs import InputsError, decode, preset_as_plain, preset_of_plain
-from exacto_plugin.core.ledger import CHECKPOINT_S
+from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
 from exacto_plugin.core.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
 from exacto_plugin.explain import queries
-from exacto_plugin.explain.way_back import way_back
-from exacto_plugin.web.views import observed_view
+from exacto_plugin.explain.why import STALE_S, judged_then, why_view
+from exacto_plugin.web.views import observed_view, reference_view, signal_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.judge_inputs import GroupInputs
     from exacto_plugin.core.overrides import Override
     from exacto_plugin.core.tiers import Preset
-    from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord, ReferenceRecord
+    from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord
 
 Plain = dict[str, Any]
 
@@ -33,7 +32,6 @@ NOT_KEPT = (
 )
 """For people who asked for a request that cannot be found."""
 
-_STALE_S = 2 * CHECKPOINT_S
 _OBSERVED_S = 3 * 3600.0
 """Without a record for so long, the deployment was not served, or nobody kept records."""
 
@@ -60,32 +58,8 @@ def _standing(connection: Connection, record: DeploymentRecord, at: float, *, pa
     word = queries.override_at(connection, record.model_group, record.deployment, at)
     # All of the record's moment: what was put on record of the group since then is of others.
     preset, inputs = kept_inputs(connection, record.model_group, record.at)
-    return {
-        "model_group": record.model_group,
-        "deployment": record.deployment,
-        "provider": record.provider,
-        "tier": record.tier if word is None or word.tier is None else word.tier.value,
-        "since": record.since if word is None else word.since,
-        "at": at,
-        "past": past,
-        "measured_at": record.at,
-        "stale": at - record.at > _STALE_S,
-        "snapshot": record.snapshot,
-        "reasons": list(record.reasons),
-        "signals": dict(record.signals),
-        "references": {
-            signal: reference_view(one)
-            for signal, one in queries.references_at(connection, record.model_group, record.at).items()
-        },
-        "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
-        "preset": None if preset is None else preset_name(preset),
-        "way_back": way_back(preset, inputs, record.deployment, record.tier, record.reasons),
-    }
-
-
-def preset_name(preset: Preset) -> str:
-    """What settings call a preset."""
-    return str(preset_as_plain(preset)["preset"])
+    references = queries.references_at(connection, record.model_group, record.at)
+    return why_view(judged_then(record, references), word, preset, inputs, at, past=past)
 
 
 def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Preset | None, GroupInputs | None]:
@@ -99,11 +73,6 @@ def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Pr
         return preset, decode(inputs.inputs, preset)
     except InputsError:  # another version's
         return None, None
-
-
-def reference_view(record: ReferenceRecord) -> Plain:
-    """What all deployments with enough data said together, as the API writes it; ``peers`` is how many they are."""
-    return {"median": record.median, "mad": record.mad, "threshold": record.threshold, "peers": record.peers}
 
 
 def decision(connection: Connection, name: str) -> Plain | None:
@@ -142,7 +111,7 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
     groups: dict[str, Plain] = {}
     for group, deployment in queries.deployments_in(connection, model_group):
         record = queries.standing_at(connection, group, deployment, at)
-        if record is None or at - record.at > _STALE_S:
+        if record is None or at - record.at > STALE_S:
             continue
         if group not in groups:
             groups[group] = {"model_group": group, "at": record.at, "references": {}, "deployments": []}
@@ -166,6 +135,6 @@ def _tier(record: DeploymentRecord, word: Override | None) -> Plain:
         "tier": record.tier if word is None or word.tier is None else word.tier.value,
         "since": record.since if word is None else word.since,
         "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
-        "signals": {signal: {"value": value, "samples": n} for signal, (value, n) in record.signals.items()},
+        "signals": {signal: signal_view(*numbers) for signal, numbers in record.signals.items()},
         "reasons": list(record.reasons),
     }

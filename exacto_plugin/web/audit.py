@@ -11,15 +11,14 @@ from exacto_plugin.core.overrides import OverriddenVerdict
 from exacto_plugin.errors import ExactoError, StoreError
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.report import report
-from exacto_plugin.explain.way_back import way_back
-from exacto_plugin.web.views import model_view, verdict_view
+from exacto_plugin.explain.why import judged_now, why_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.core.model import GroupSnapshot
+    from exacto_plugin.core.model import GroupSnapshot, Snapshot
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 R = TypeVar("R")
@@ -45,30 +44,16 @@ async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
         raise HTTPException(503, f"the store cannot be read: {error}") from None
 
 
-async def why_now(runtime: Runtime, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
+async def why_now(runtime: Runtime, snapshot: Snapshot, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
     """Why a deployment has its tier now; how far it is on the way back is from when it was last put on record."""
     verdict, now = group.verdicts[deployment], runtime.clock()
-    view = verdict_view(verdict, runtime.providers.get(deployment, ""))
-    references = model_view(group, runtime)["references"]
-    tier = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict.tier
     try:
         _, inputs = await runtime.store.read(lambda connection: answers.kept_inputs(connection, group.model_group, now))
     except StoreError:
         inputs = None
-    reasons = [reason for reason in view["reasons"] if reason["signal"] is not None]
-    return {
-        **view,
-        "model_group": group.model_group,
-        "at": now,
-        "past": False,
-        "measured_at": None,
-        "stale": False,
-        "snapshot": runtime.engine.snapshot.id,
-        "references": references,
-        "reasons": reasons,
-        "preset": answers.preset_name(runtime.engine.rule),
-        "way_back": way_back(runtime.engine.rule, inputs, deployment, tier.value, reasons),
-    }
+    judged = judged_now(group, deployment, runtime.providers.get(deployment, ""), snapshot.id)
+    word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
+    return why_view(judged, word, runtime.engine.rule, inputs, now, past=False)
 
 
 def add_explanations(router: APIRouter, runtime: Runtime) -> None:
@@ -85,9 +70,10 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
                 lambda connection: answers.why_then(connection, deployment, at, past=True, model_group=model_group),
             )
         else:
-            groups = runtime.engine.snapshot.groups.values()
+            snapshot = runtime.engine.snapshot
+            groups = snapshot.groups.values()
             serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
-            found = {"answers": [await why_now(runtime, group, deployment) for group in serving]}
+            found = {"answers": [await why_now(runtime, snapshot, group, deployment) for group in serving]}
         return {**found, "store": store_view(runtime)}
 
     @router.get("/audit")

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.caller_choices import CallerChoices
     from exacto_plugin.core.flaw_counts import FlawCounts
-    from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
     from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.recording.records import ReferenceRecord
 
 
 def models_view(runtime: Runtime) -> dict[str, Any]:
@@ -46,10 +47,7 @@ def group_view(
     return {
         "model_group": group.model_group,
         "at": group.at,
-        "references": {
-            signal.value: {"median": r.median, "mad": r.mad, "threshold": r.threshold, "peers": r.peers}
-            for signal, r in group.references.items()
-        },
+        "references": {signal.value: reference_view(one) for signal, one in group.references.items()},
         "deployments": [
             {
                 **verdict_view(verdict, providers.get(key, "")),
@@ -85,10 +83,23 @@ def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
         "override": override_view(verdict),
         "throughput": verdict.throughput,
         "latency_s": verdict.latency_s,
-        "signals": {
-            signal.value: {"value": value.value, "samples": value.samples} for signal, value in verdict.signals.items()
-        },
+        "signals": {signal.value: signal_view(one.value, one.samples) for signal, one in verdict.signals.items()},
         "reasons": [reason_view(reason) for reason in verdict.reasons],
+    }
+
+
+def signal_view(value: float | None, samples: int) -> dict[str, Any]:
+    """What was measured of a deployment, and the samples behind it."""
+    return {"value": value, "samples": samples}
+
+
+def reference_view(reference: Reference | ReferenceRecord) -> dict[str, Any]:
+    """What all deployments with enough data said together; ``peers`` is how many they are."""
+    return {
+        "median": reference.median,
+        "mad": reference.mad,
+        "threshold": reference.threshold,
+        "peers": reference.peers,
     }
 
 

@@ -20,6 +20,7 @@ from exacto_plugin.recording.records import (
 )
 from exacto_plugin.store.schema import table_of
 from exacto_plugin.store.writing import insert_all
+from exacto_plugin.web.views import reference_view
 from tests.recording.test_recorder import NAMES, asked, attempt, kinds
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_tiers_are_dated(story: Story) -> None:
     }
     assert group["at"] == max(one["at"] for one in group["deployments"])
     references = queries.references_at(story.connection, "g", group["at"])
-    assert group["references"] == {signal: answers.reference_view(one) for signal, one in references.items()}
+    assert group["references"] == {signal: reference_view(one) for signal, one in references.items()}
 
 
 def test_the_audit_has_filters(story: Story) -> None:

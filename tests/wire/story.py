@@ -10,15 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
-from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.core.blame import Attribution
 from exacto_plugin.core.model import Blame, Flaw
 from exacto_plugin.core.overrides import Word
-from exacto_plugin.web.api import api_router
+from tests.support.administrator import api_of
 from tests.support.served_proxy import GROUPS, START, ServedProxy, repeatable
 
 if TYPE_CHECKING:
@@ -92,11 +89,7 @@ def _asked(proxy: ServedProxy, request: RequestState) -> tuple[dict[str, Any], d
     candidate = proxy.candidates(KIMI)[0]
     runtime.note_flaws(Attribution((Flaw.DUPLICATE_ID,), Blame.PROVIDER), KIMI, candidate)
     runtime.faults.report("order", ValueError())
-    app = FastAPI()
-    app.include_router(api_router(runtime))
-    app.dependency_overrides[user_api_key_auth] = lambda: UserAPIKeyAuth(
-        user_role=LitellmUserRoles.PROXY_ADMIN, user_id="an operator"
-    )
+    app = api_of(runtime)
     client = TestClient(app)
     past = START + 11 * 300.0 + 60.0
 
