@@ -108,9 +108,9 @@ class Memory:
             value = plain.get(name)
             if name == "tier" and value in tiers:
                 self.tier[slot] = tiers.index(value)
-            elif attribute == "cause" and isinstance(value, int):
+            elif name == "cause" and isinstance(value, int):
                 self.cause[slot] = value & _CAUSES
-            elif attribute == "level" and isinstance(value, int):
+            elif name == "level" and isinstance(value, int):
                 self.level[slot] = min(max(value, 0), MOST_FAILED)
             elif attribute in _FLOATS and isinstance(value, int | float):
                 getattr(self, attribute)[slot] = value
