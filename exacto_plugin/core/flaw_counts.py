@@ -8,8 +8,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from .blame import BLAME
-from .model import Blame, Flaw
+from exacto_plugin.core.blame import BLAME
+from exacto_plugin.core.model import Blame, Flaw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

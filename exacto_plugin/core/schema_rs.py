@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import jsonschema_rs
 
-from .limits import DEFAULT_LIMITS, Limits, NotCompilable
-from .schema_formats import OVERRIDES
-from .schema_path import Violation
+from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable
+from exacto_plugin.core.schema_formats import OVERRIDES
+from exacto_plugin.core.schema_path import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .schema_prepare import PreparedSchema
+    from exacto_plugin.core.schema_prepare import PreparedSchema
 
 
 class RsEngine:
