@@ -20,7 +20,7 @@ CORE = "exacto_plugin.core"
 CHAIN = (
     {"wire"},
     {"model"},
-    {"policy", "evaluation", "window", "reference"},
+    {"policy", "evaluation", "window", "stats.peers"},
     {"tiers"},
     {"ordering"},
     {"engine"},

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.outsiders import median_of_others
 from exacto_plugin.core.pace import levelled
-from exacto_plugin.core.reference import Peers, peers
 from exacto_plugin.core.scores import score_columns
+from exacto_plugin.core.stats.leave_one_out import median_of_others
+from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers import CODES, SILENT, SignalColumns
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.callers import concentration
-from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.stats.concentration import concentration
+from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tally import CALLERS, FAULTS, Count, Kind
 from exacto_plugin.core.window import ROWS
 from exacto_plugin.core.wire import wire

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.adaptive_state import MOST_FAILED
-from exacto_plugin.core.tails import beta_cdf
+from exacto_plugin.core.stats.binomial import beta_cdf
 from exacto_plugin.core.tiers import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S
-from exacto_plugin.core.outsiders import best_of_others, median_of_others
-from exacto_plugin.core.reference import Peers, peers
-from exacto_plugin.core.tails import exceeds, falls_short, wilson_lower, wilson_upper
+from exacto_plugin.core.stats.binomial import exceeds, falls_short, wilson_lower, wilson_upper
+from exacto_plugin.core.stats.leave_one_out import best_of_others, median_of_others
+from exacto_plugin.core.stats.peers import Peers, peers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.rings import MOST, Cells
-from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tally import Count, Kind
 
 if TYPE_CHECKING:

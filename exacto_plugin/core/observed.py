@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.sketch import BINS, bin_of, edges
+from exacto_plugin.core.stats.log_bins import BINS, bin_of, edges
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.reference import masked_median
-from exacto_plugin.core.sketch import medians
+from exacto_plugin.core.stats.log_bins import medians
+from exacto_plugin.core.stats.peers import masked_median
 from exacto_plugin.core.tally import Kind
 from exacto_plugin.core.window import ROWS
 from exacto_plugin.core.wire import wire

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.histograms import Chunk, fold
-from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tally import Count, Kind
 
 if TYPE_CHECKING:

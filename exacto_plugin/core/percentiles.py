@@ -12,7 +12,7 @@ import numpy as np
 
 from exacto_plugin.core.model import PERCENTILES, RecentPace
 from exacto_plugin.core.pace import RECENT_SAMPLES
-from exacto_plugin.core.sketch import quantiles
+from exacto_plugin.core.stats.log_bins import quantiles
 from exacto_plugin.core.tally import Kind
 from exacto_plugin.core.window import ROWS
 

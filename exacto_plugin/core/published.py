@@ -15,8 +15,8 @@ import numpy as np
 from exacto_plugin.core.adaptive_rule import LARGEST
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.pace import levelled, no_pace, pace, wider
-from exacto_plugin.core.reference import Peers, lower_threshold, peers
 from exacto_plugin.core.scores import score_columns
+from exacto_plugin.core.stats.peers import Peers, lower_threshold, peers
 from exacto_plugin.core.tally import FAULTS, Count, Kind
 from exacto_plugin.core.tiers import (
     CODES,

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.sketch import BINS, bin_of
+from exacto_plugin.core.stats.log_bins import BINS, bin_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from exacto_plugin.core.held import Held
 from exacto_plugin.core.histograms import HistogramRing
 from exacto_plugin.core.pages import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
 from exacto_plugin.core.rings import MOST, Cells, CounterRing
-from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tally import Count, Kind, tally
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.adaptive_state import ERRORS, SLOW
 from exacto_plugin.core.bystanders import FRESH_MARGIN, FRESH_SPEEDS
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
-from exacto_plugin.core.tails import falls_short
+from exacto_plugin.core.stats.binomial import falls_short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

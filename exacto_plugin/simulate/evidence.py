@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.sketch import BINS, bin_of, bins_of
+from exacto_plugin.core.stats.log_bins import BINS, bin_of, bins_of
 from exacto_plugin.core.tally import Count, Kind
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.outsiders import best_of_others, median_of_others
-from exacto_plugin.core.reference import MAD_TO_SD
+from exacto_plugin.core.stats.leave_one_out import best_of_others, median_of_others
+from exacto_plugin.core.stats.peers import MAD_TO_SD
 
 groups = st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.02, 0.1, 0.25, 0.5]), st.booleans()), min_size=1, max_size=9)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.pace import Pace, levelled, no_pace, recent_pace, wider
-from exacto_plugin.core.sketch import ALPHA
+from exacto_plugin.core.stats.log_bins import ALPHA
 from exacto_plugin.core.window import ROWS, Retention, Windows
 from tests.core.samples import START, answer
 

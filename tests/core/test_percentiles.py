@@ -11,7 +11,7 @@ from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.percentiles import ASKED_FOR_S, Watched
 from exacto_plugin.core.published import PublishedRule
-from exacto_plugin.core.sketch import ALPHA, BINS, bin_of, quantiles
+from exacto_plugin.core.stats.log_bins import ALPHA, BINS, bin_of, quantiles
 from tests.core.samples import START
 
 

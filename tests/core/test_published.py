@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
-from exacto_plugin.core.reference import MAD_TO_SD
-from exacto_plugin.core.sketch import BINS, bin_of
+from exacto_plugin.core.stats.log_bins import BINS, bin_of
+from exacto_plugin.core.stats.peers import MAD_TO_SD
 from exacto_plugin.core.tally import Count, Kind
 from tests.core.samples import START, tiers_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.reference import MAD_TO_SD, lower_threshold, masked_median, peers
+from exacto_plugin.core.stats.peers import MAD_TO_SD, lower_threshold, masked_median, peers
 
 rates = st.floats(0, 1).map(lambda rate: round(rate, 6))
 rows = st.integers(1, 9).flatmap(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.sketch import ALPHA, BINS, LOWEST, bin_of, bins_of, edges, medians
+from exacto_plugin.core.stats.log_bins import ALPHA, BINS, LOWEST, bin_of, bins_of, edges, medians
 
 inside = st.floats(LOWEST * 1.01, 7000.0)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.tails import (
+from exacto_plugin.core.stats.binomial import (
     beta_cdf,
     exceeds,
     falls_short,

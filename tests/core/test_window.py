@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from exacto_plugin.core.held import pack, unpack
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.rings import MOST
-from exacto_plugin.core.sketch import BINS, bin_of
+from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.tally import Count, Kind, tally
 from exacto_plugin.core.window import ROWS, Retention, Windows
 from tests.core.samples import START, answer, samples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exacto_plugin.core.sketch import BINS
+from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tally import Count, tally
 from exacto_plugin.simulate.evidence import samples, sums
 from exacto_plugin.simulate.probing import Probing

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.reference import MAD_TO_SD
+from exacto_plugin.core.stats.peers import MAD_TO_SD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
