@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from exacto_plugin.core.adaptive import AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tally import Count, tally
+from exacto_plugin.core.windows.increments import Count, tally
 
 DEPLOYMENTS = 20
 NAMES = [f"deployment-{number}" for number in range(DEPLOYMENTS)]

@@ -21,9 +21,9 @@ import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.deltas import Delta, Deltas
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.tally import tally
+from exacto_plugin.core.windows.deltas import Delta, Deltas
+from exacto_plugin.core.windows.increments import tally
 from exacto_plugin.sharing.exchange import Batch, Claim, Publication, Push, State
 from exacto_plugin.sharing.payload import pack_batch
 from exacto_plugin.sharing.redis_exchange import RedisExchange

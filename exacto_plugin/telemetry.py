@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.evaluation import Evaluation
-    from exacto_plugin.core.observed import Observed
+    from exacto_plugin.core.windows.observed import Observed
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.store.kinds import Kind
 

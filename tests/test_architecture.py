@@ -20,7 +20,7 @@ CORE = "exacto_plugin.core"
 CHAIN = (
     {"wire"},
     {"model"},
-    {"policy", "evaluation", "window", "stats.peers"},
+    {"policy", "evaluation", "windows.windows", "stats.peers"},
     {"tiers"},
     {"ordering"},
     {"engine"},

@@ -27,7 +27,7 @@ from exacto_plugin.core.model import (
     Tier,
     Transition,
 )
-from exacto_plugin.core.observed import Observed
+from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
 from exacto_plugin.store.kinds import Kind

@@ -17,8 +17,6 @@ from exacto_plugin.core.adaptive_state import BENCHMARK, ERRORS, PROPENSITY, SLO
 from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.failure_rates import Conviction, Counts, FailureRates, failure_rates
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.pace import no_pace, pace, wider
-from exacto_plugin.core.tally import Kind
 from exacto_plugin.core.tiers import (
     CODES,
     DERANKED,
@@ -30,7 +28,9 @@ from exacto_plugin.core.tiers import (
     SignalColumns,
     put,
 )
-from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.windows.increments import Kind
+from exacto_plugin.core.windows.speed import no_pace, pace, wider
+from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.pace import Pace
     from exacto_plugin.core.tiers import Block, Judge
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.speed import Pace
+    from exacto_plugin.core.windows.windows import Slab
 
 __all__ = ["AdaptiveJudge", "AdaptivePreset", "AdaptiveRule"]
 

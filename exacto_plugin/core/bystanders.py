@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.pace import levelled
 from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.stats.leave_one_out import median_of_others
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers import CODES, SILENT, SignalColumns
+from exacto_plugin.core.windows.speed import levelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.adaptive_rule import AdaptiveRule
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.pace import Pace
     from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.windows.speed import Pace
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]

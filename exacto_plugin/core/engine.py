@@ -16,13 +16,13 @@ from exacto_plugin.core.holdings import CAPACITY, Holdings
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
 from exacto_plugin.core.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.overrides import Overrides
-from exacto_plugin.core.pace import recent_pace
-from exacto_plugin.core.percentiles import Percentiles, Watched
 from exacto_plugin.core.portions import Portion, conclude
 from exacto_plugin.core.purse import Purse
 from exacto_plugin.core.rosters import Rosters
 from exacto_plugin.core.staying import stay
-from exacto_plugin.core.window import ROWS, Retention
+from exacto_plugin.core.windows.percentiles import Percentiles, Watched
+from exacto_plugin.core.windows.speed import recent_pace
+from exacto_plugin.core.windows.windows import ROWS, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -13,8 +13,8 @@ import numpy as np
 
 from exacto_plugin.core.stats.concentration import concentration
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import CALLERS, FAULTS, Count, Kind
-from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.windows.increments import CALLERS, FAULTS, Count, Kind
+from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.adaptive_rule import AdaptiveRule
     from exacto_plugin.core.adaptive_state import Memory
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.windows import Slab
 
     Floats = NDArray[np.float64]
 

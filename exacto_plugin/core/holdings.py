@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.held import pack, unpack
-from exacto_plugin.core.pace import no_pace, wider
-from exacto_plugin.core.slots import Slots
 from exacto_plugin.core.tiers import Standing
-from exacto_plugin.core.window import PAGE_S, ROWS, Retention, Windows
+from exacto_plugin.core.windows.codec import pack, unpack
+from exacto_plugin.core.windows.slots import Slots
+from exacto_plugin.core.windows.speed import no_pace, wider
+from exacto_plugin.core.windows.windows import PAGE_S, ROWS, Retention, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from exacto_plugin.core.deltas import Delta, Deltas
-    from exacto_plugin.core.held import Held
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.core.pages import Additions
     from exacto_plugin.core.tiers import Judge
+    from exacto_plugin.core.windows.codec import Held
+    from exacto_plugin.core.windows.deltas import Delta, Deltas
+    from exacto_plugin.core.windows.minute_buffer import Additions
 
     Remembered = dict[str, dict[str, dict[str, float | int | str | None]]]
     """By model group and deployment."""

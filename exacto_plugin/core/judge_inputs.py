@@ -16,10 +16,10 @@ import numpy as np
 
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.model import BenchmarkScores, SignalValue
-from exacto_plugin.core.pace import Pace
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
-from exacto_plugin.core.slots import NOBODY
 from exacto_plugin.core.tiers import Block, Findings, Reading
+from exacto_plugin.core.windows.slots import NOBODY
+from exacto_plugin.core.windows.speed import Pace
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Transition
-from exacto_plugin.core.pace import levelled
 from exacto_plugin.core.tiers import TIERS, Findings
+from exacto_plugin.core.windows.speed import levelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.ledger import Ledger, Look
     from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
-    from exacto_plugin.core.pace import Pace
     from exacto_plugin.core.tiers import Block, Judge, Standing
+    from exacto_plugin.core.windows.speed import Pace
 
 
 class Portion(NamedTuple):

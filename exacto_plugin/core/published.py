@@ -14,10 +14,8 @@ import numpy as np
 
 from exacto_plugin.core.adaptive_rule import LARGEST
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.pace import levelled, no_pace, pace, wider
 from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.stats.peers import Peers, lower_threshold, peers
-from exacto_plugin.core.tally import FAULTS, Count, Kind
 from exacto_plugin.core.tiers import (
     CODES,
     DERANKED,
@@ -29,7 +27,9 @@ from exacto_plugin.core.tiers import (
     SignalColumns,
     put,
 )
-from exacto_plugin.core.window import PAGE_S, ROWS
+from exacto_plugin.core.windows.increments import FAULTS, Count, Kind
+from exacto_plugin.core.windows.speed import levelled, no_pace, pace, wider
+from exacto_plugin.core.windows.windows import PAGE_S, ROWS
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers import Block, Judge
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.windows import Slab
 
 _WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
     CODES.index(code)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.slots import NOBODY
 from exacto_plugin.core.tiers import Block
+from exacto_plugin.core.windows.slots import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.slots import Slots
+    from exacto_plugin.core.windows.slots import Slots
 
 BLOCK_CELLS = 1024
 """Deployments (with padding) that are judged in one slice: 1 to 2 milliseconds (measured)."""

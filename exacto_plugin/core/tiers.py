@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.pace import Pace
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.speed import Pace
+    from exacto_plugin.core.windows.windows import Slab
 
 K = TypeVar("K")
 V = TypeVar("V")

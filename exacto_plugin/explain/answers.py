@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
-from exacto_plugin.core.observed import Observed
+from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
 from exacto_plugin.explain import queries
 from exacto_plugin.explain.why import STALE_S, judged_then, why_view

@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.identity import nature_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from exacto_plugin.core.token_use import Tokens
+    from exacto_plugin.core.windows.token_usage import Tokens
 
 SHUFFLE = "simple-shuffle"
 """LiteLLM's default strategy, the only one that picks by declared weights."""

@@ -1,6 +1,7 @@
 """Keeps the observed numbers of one process: counts answers, works the numbers out once a minute, writes them hourly.
 
-Nothing follows from them; see :mod:`exacto_plugin.core.observed`. Must not be on a request's path but for counting.
+Nothing follows from them; see :mod:`exacto_plugin.core.windows.observed`. Must not be on a request's path but for
+counting.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.observed import HOUR_S, Observed, Observing
+from exacto_plugin.core.windows.observed import HOUR_S, Observed, Observing
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.recording.records import ObservedRecord

@@ -14,9 +14,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.deltas import Deltas
 from exacto_plugin.core.purse import ProbeShare
 from exacto_plugin.core.shared_engine import SharedEngine
+from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
@@ -26,9 +26,9 @@ from exacto_plugin.store.exchange import StoreExchange
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exacto_plugin.core.deltas import Delta
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.sharing.conversations import SharedConversations
     from exacto_plugin.sharing.exchange import Exchange, Publication, Remembered

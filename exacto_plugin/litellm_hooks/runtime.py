@@ -14,8 +14,8 @@ from exacto_plugin.core.caller_choices import CallerChoices
 from exacto_plugin.core.evaluation import Evaluator
 from exacto_plugin.core.flaw_counts import FlawCounts
 from exacto_plugin.core.shared_engine import SharedEngine
-from exacto_plugin.core.token_use import TokenUse
-from exacto_plugin.core.window import Retention
+from exacto_plugin.core.windows.token_usage import TokenUse
+from exacto_plugin.core.windows.windows import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.faults import Faults

@@ -19,8 +19,8 @@ from exacto_plugin.errors import ExactoError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exacto_plugin.core.deltas import Delta
     from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.windows.deltas import Delta
 
     Remembered = Mapping[str, Mapping[str, Mapping[str, float | int | str | None]]]
     """What ``Engine.dump`` gives."""

@@ -14,7 +14,7 @@ from exacto_plugin.sharing.exchange import Batch, Push
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exacto_plugin.core.deltas import Delta
+    from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.sharing.exchange import Receipt
 
 KEPT_DELTAS = 20_000

@@ -14,7 +14,7 @@ import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from exacto_plugin.core.held import HeldError
+from exacto_plugin.core.windows.codec import HeldError
 from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 from exacto_plugin.sharing.outbox import Outbox
 

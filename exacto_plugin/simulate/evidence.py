@@ -12,7 +12,7 @@ import numpy as np
 
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of, bins_of
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.increments import Count, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

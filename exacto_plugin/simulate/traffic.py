@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.tally import caller_number
+from exacto_plugin.core.windows.increments import caller_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.observed import Observed
 from exacto_plugin.core.overrides import OverriddenVerdict
+from exacto_plugin.core.windows.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.ordering import Ask
 from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import CALLERS, Count, Kind
+from exacto_plugin.core.windows.increments import CALLERS, Count, Kind
 from tests.core.samples import START, tiers_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exacto_plugin.core.adaptive import AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Tier
-from exacto_plugin.core.tally import Count
+from exacto_plugin.core.windows.increments import Count
 from tests.core.fleets import Fleet
 from tests.core.samples import START, answer, samples, tiers_of
 

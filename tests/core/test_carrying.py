@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.adaptive import AdaptiveRule
-from exacto_plugin.core.deltas import Delta, Deltas
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.held import VERSION, HeldError, pack, unpack
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tally import Count, tally
-from exacto_plugin.core.window import PAGE_S, ROWS
+from exacto_plugin.core.windows.codec import VERSION, HeldError, pack, unpack
+from exacto_plugin.core.windows.deltas import Delta, Deltas
+from exacto_plugin.core.windows.increments import Count, tally
+from exacto_plugin.core.windows.windows import PAGE_S, ROWS
 from tests.core.samples import START, answer, samples, tiers_of
 
 if TYPE_CHECKING:

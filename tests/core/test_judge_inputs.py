@@ -26,7 +26,7 @@ from exacto_plugin.core.ledger import Account, Ledger, Look, Occasion
 from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.increments import Count, Kind
 from tests.core.samples import START
 
 if TYPE_CHECKING:

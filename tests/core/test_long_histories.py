@@ -14,7 +14,7 @@ from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Signal, Tier
 from exacto_plugin.core.published import PublishedPreset
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.increments import Count, Kind
 from exacto_plugin.sharing.payload import unpack_windows
 from tests.core.samples import START, answer, tiers_of
 

@@ -10,8 +10,8 @@ import pytest
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
-from exacto_plugin.core.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, Observing
 from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, Observing
 from tests.core.samples import START
 
 PEERS = ("a", "b", "c", "d", "e")

@@ -13,7 +13,7 @@ from exacto_plugin.core.ordering import Ask
 from exacto_plugin.core.overrides import LONGEST_S, OverriddenVerdict, Override, Overrides, Word, override_of
 from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.published import PublishedRule
-from exacto_plugin.core.tally import Count
+from exacto_plugin.core.windows.increments import Count
 from tests.core.samples import START
 
 PEERS = ("a", "b", "c", "d")

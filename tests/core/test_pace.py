@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from exacto_plugin.core.pace import Pace, levelled, no_pace, recent_pace, wider
 from exacto_plugin.core.stats.log_bins import ALPHA
-from exacto_plugin.core.window import ROWS, Retention, Windows
+from exacto_plugin.core.windows.speed import Pace, levelled, no_pace, recent_pace, wider
+from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
 from tests.core.samples import START, answer
 
 if TYPE_CHECKING:

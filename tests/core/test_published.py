@@ -16,7 +16,7 @@ from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Refere
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.stats.peers import MAD_TO_SD
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.increments import Count, Kind
 from tests.core.samples import START, tiers_of
 
 ENGINES = {"vLLM", "SGLang"}

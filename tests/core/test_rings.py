@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.histograms import Chunk, HistogramRing
-from exacto_plugin.core.rings import Cells, CounterRing
+from exacto_plugin.core.windows.counter_ring import Cells, CounterRing
+from exacto_plugin.core.windows.histogram_ring import Chunk, HistogramRing
 
 if TYPE_CHECKING:
     import random

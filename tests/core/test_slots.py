@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from exacto_plugin.core.slots import NOBODY, Slots
+from exacto_plugin.core.windows.slots import NOBODY, Slots
 
 
 class Timer:

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
-from exacto_plugin.core.tally import CALLERS, FAULTS, Count, Kind, caller_number, tally
+from exacto_plugin.core.windows.increments import CALLERS, FAULTS, Count, Kind, caller_number, tally
 from tests.core.samples import answer, samples
 
 

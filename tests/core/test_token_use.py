@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exacto_plugin.core.model import Sample
-from exacto_plugin.core.token_use import HALF_LIFE_S, KNOWN_FROM, TokenUse
+from exacto_plugin.core.windows.token_usage import HALF_LIFE_S, KNOWN_FROM, TokenUse
 
 ANSWER = Sample("g", "a", 1000.0, input_tokens=300, output_tokens=100)
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.held import pack, unpack
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.rings import MOST
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
-from exacto_plugin.core.tally import Count, Kind, tally
-from exacto_plugin.core.window import ROWS, Retention, Windows
+from exacto_plugin.core.windows.codec import pack, unpack
+from exacto_plugin.core.windows.counter_ring import MOST
+from exacto_plugin.core.windows.increments import Count, Kind, tally
+from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
 from tests.core.samples import START, answer, samples
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import litellm
 import pytest
 from litellm.router_strategy.simple_shuffle import simple_shuffle
 
-from exacto_plugin.core.token_use import Tokens
+from exacto_plugin.core.windows.token_usage import Tokens
 from exacto_plugin.litellm_hooks.declared import Peer, capacity_rpm, declared, picks_by_weight
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from exacto_plugin.core.deltas import Delta
-from exacto_plugin.core.rings import MOST
+from exacto_plugin.core.windows.counter_ring import MOST
+from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Claim, State, UnreadableError
 from exacto_plugin.sharing.payload import pack, pack_windows
 from exacto_plugin.sharing.readable import pulled, state_of, windows_of

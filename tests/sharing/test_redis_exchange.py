@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
-from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Snapshot, Tier, Verdict
+from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.conversations import SharedConversations
 from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.payload import pack, unpack, unpack_batch, unpack_publication

@@ -6,18 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.deltas import Deltas
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.tally import Count
+from exacto_plugin.core.windows.deltas import Deltas
+from exacto_plugin.core.windows.increments import Count
 from exacto_plugin.sharing.replica import Pace, Replica
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.deltas import Delta
     from exacto_plugin.core.model import Snapshot, Transition
+    from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication
 
 GROUP = "g"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, tally
+from exacto_plugin.core.windows.increments import Count, tally
 from exacto_plugin.simulate.evidence import samples, sums
 from exacto_plugin.simulate.probing import Probing
 from exacto_plugin.simulate.traffic import Traffic

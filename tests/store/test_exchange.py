@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete
 
-from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import Outcome, Snapshot, Tier
+from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.readable import PAGE
 from exacto_plugin.sharing.replica import Pace, Role

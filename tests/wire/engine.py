@@ -16,7 +16,7 @@ from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.published import PublishedPreset
 from exacto_plugin.core.stats.log_bins import bin_of
-from exacto_plugin.core.tally import caller_number, tally
+from exacto_plugin.core.windows.increments import caller_number, tally
 from exacto_plugin.recording.recorder import digest
 from tests.wire.plain import inflated, shape
 

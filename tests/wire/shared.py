@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from exacto_plugin.core.deltas import Delta
 from exacto_plugin.core.model import (
     GroupSnapshot,
     Reason,
@@ -27,6 +26,7 @@ from exacto_plugin.core.model import (
     Verdict,
 )
 from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Publication
 from exacto_plugin.sharing.payload import pack, pack_batch, pack_publication, pack_windows
 from tests.redis_server import RedisServer

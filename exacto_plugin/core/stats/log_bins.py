@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.rings import narrowest
+from exacto_plugin.core.windows.counter_ring import narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

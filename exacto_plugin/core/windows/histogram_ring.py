@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.rings import SMALLEST, BucketRing, Cells, Run, narrowest
+from exacto_plugin.core.windows.counter_ring import SMALLEST, BucketRing, Cells, Run, narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.rings import MOST, Cells
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.counter_ring import MOST, Cells
+from exacto_plugin.core.windows.increments import Count, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.held import Held
-from exacto_plugin.core.histograms import HistogramRing
-from exacto_plugin.core.pages import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
-from exacto_plugin.core.rings import MOST, Cells, CounterRing
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, Kind, tally
+from exacto_plugin.core.windows.codec import Held
+from exacto_plugin.core.windows.counter_ring import MOST, Cells, CounterRing
+from exacto_plugin.core.windows.histogram_ring import HistogramRing
+from exacto_plugin.core.windows.increments import Count, Kind, tally
+from exacto_plugin.core.windows.minute_buffer import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.core.pages import Additions
-    from exacto_plugin.core.tally import Tally
+    from exacto_plugin.core.windows.increments import Tally
+    from exacto_plugin.core.windows.minute_buffer import Additions
 
 __all__ = ["PAGE_S", "ROWS", "Retention", "Slab", "Windows"]
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin.core.model import PERCENTILES, RecentPace
-from exacto_plugin.core.pace import RECENT_SAMPLES
 from exacto_plugin.core.stats.log_bins import quantiles
-from exacto_plugin.core.tally import Kind
-from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.windows.increments import Kind
+from exacto_plugin.core.windows.speed import RECENT_SAMPLES
+from exacto_plugin.core.windows.windows import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.windows import Slab
 
 WINDOWS_S = (300.0, 1800.0)
 """OpenRouter's percentiles cover 5 minutes. Where that holds fewer than ``RECENT_SAMPLES`` answers, half an hour does:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.histograms import Chunk, fold
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tally import Count, Kind
+from exacto_plugin.core.windows.histogram_ring import Chunk, fold
+from exacto_plugin.core.windows.increments import Count, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

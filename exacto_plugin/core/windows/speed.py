@@ -14,14 +14,14 @@ import numpy as np
 
 from exacto_plugin.core.stats.log_bins import medians
 from exacto_plugin.core.stats.peers import masked_median
-from exacto_plugin.core.tally import Kind
-from exacto_plugin.core.window import ROWS
+from exacto_plugin.core.windows.increments import Kind
+from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.window import Slab
+    from exacto_plugin.core.windows.windows import Slab
 
 RECENT_S = (300.0, 1800.0, 86_400.0)
 """Windows that a sort looks at, in this order, until one has ``RECENT_SAMPLES``; the last one serves as it is.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.pages import CELLS, PAGE_S
-from exacto_plugin.core.tally import Count
+from exacto_plugin.core.windows.increments import Count
+from exacto_plugin.core.windows.minute_buffer import CELLS, PAGE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exacto_plugin.core.tally import Tally
+    from exacto_plugin.core.windows.increments import Tally
 
 CAPACITY = 100_000
 """Deltas that are kept at most: an hour of 1,600 busy deployments, about 100 MB."""
