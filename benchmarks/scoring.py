@@ -15,9 +15,9 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.evaluation import Evaluator, ToolCall
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.tools import complexity
+from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
+from exacto_plugin.core.scoring.tools import complexity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

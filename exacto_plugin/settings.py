@@ -25,11 +25,11 @@ from pydantic import (
 
 from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.affinity import IDLE_S
-from exacto_plugin.core.blame import LOSSES, Charge
-from exacto_plugin.core.evaluation import EmptyArguments
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
-from exacto_plugin.core.schema_engine import EngineChoice
+from exacto_plugin.core.scoring.attribution import LOSSES, Charge
+from exacto_plugin.core.scoring.evaluator import EmptyArguments
+from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.limits import DefaultSort, Limits, no_bool
 from exacto_plugin.settings_faults import explain

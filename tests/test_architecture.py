@@ -20,7 +20,7 @@ CORE = "exacto_plugin.core"
 CHAIN = (
     {"wire"},
     {"model"},
-    {"policy", "evaluation", "windows.windows", "stats.peers"},
+    {"policy", "scoring.evaluator", "windows.windows", "stats.peers"},
     {"tiers"},
     {"ordering"},
     {"engine"},
@@ -39,7 +39,7 @@ PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench", "table
 
 BOUNDARIES = {
     # Clients choose schemas and models choose arguments; a panic inside the Rust engine is a BaseException.
-    "core.evaluation:Evaluator.evaluate",
+    "core.scoring.evaluator:Evaluator.evaluate",
     # The boundary to LiteLLM and ASGI: nothing of ours may break a request.
     "litellm_hooks.faults:Faults.guarded",
     "litellm_hooks.faults:fail_open.decorate.guarded",

@@ -14,7 +14,6 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
 
-from exacto_plugin.core.evaluation import Evaluation
 from exacto_plugin.core.model import (
     BenchmarkScores,
     Candidate,
@@ -27,6 +26,7 @@ from exacto_plugin.core.model import (
     Tier,
     Transition,
 )
+from exacto_plugin.core.scoring.evaluator import Evaluation
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
-from exacto_plugin.core.blame import Ending, Reply
-from exacto_plugin.core.evaluation import ToolCall
+from exacto_plugin.core.scoring.attribution import Ending, Reply
+from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.blame import Asked
+from exacto_plugin.core.scoring.attribution import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

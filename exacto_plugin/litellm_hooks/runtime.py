@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.affinity import Conversations
 from exacto_plugin.core.caller_choices import CallerChoices
-from exacto_plugin.core.evaluation import Evaluator
-from exacto_plugin.core.flaw_counts import FlawCounts
+from exacto_plugin.core.scoring.evaluator import Evaluator
+from exacto_plugin.core.scoring.flaws import FlawCounts
 from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.windows.token_usage import TokenUse
 from exacto_plugin.core.windows.windows import Retention
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from exacto_plugin.core.blame import Attribution
     from exacto_plugin.core.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
+    from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.settings import Settings
     from exacto_plugin.store.kinds import Kind
     from exacto_plugin.store.place import Place

@@ -9,12 +9,12 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.blame import Attribution, Ending, attribute
-from exacto_plugin.core.evaluation import worst
-from exacto_plugin.core.markup import has_leaked_call
 from exacto_plugin.core.model import Blame, Outcome, Sample
 from exacto_plugin.core.rescue import BAD, Judgement
-from exacto_plugin.core.tools import complexity
+from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
+from exacto_plugin.core.scoring.evaluator import worst
+from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
+from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answers import answer_of, has_text, is_health_check, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
@@ -26,8 +26,8 @@ from exacto_plugin.telemetry import OTHER_ERROR, error_type
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.evaluation import Evaluation
     from exacto_plugin.core.model import Candidate
+    from exacto_plugin.core.scoring.evaluator import Evaluation
     from exacto_plugin.litellm_hooks.answers import Answer
     from exacto_plugin.litellm_hooks.runtime import Runtime
 

@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.recording.records import SettingsRecord
 from exacto_plugin.settings import Settings

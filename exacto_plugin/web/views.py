@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.caller_choices import CallerChoices
-    from exacto_plugin.core.flaw_counts import FlawCounts
     from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
+    from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.recording.records import ReferenceRecord
 

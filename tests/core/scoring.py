@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
 
 ENGINES = ("jsonschema_rs", "jsonschema")
 

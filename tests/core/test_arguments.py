@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
-from exacto_plugin.core.limits import Unscorable
+from exacto_plugin.core.scoring.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
+from exacto_plugin.core.scoring.limits import Unscorable
 
 BOUNDS = {"max_chars": 10_000, "max_depth": 128}
 

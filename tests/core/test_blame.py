@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.blame import BLAME, HIDDEN, LOSSES, Asked, Attribution, Charge, Ending, Reply, attribute
-from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall
-from exacto_plugin.core.flaw_counts import FlawCounts
 from exacto_plugin.core.model import Blame, Flaw, Outcome
+from exacto_plugin.core.scoring.attribution import (
+    BLAME,
+    HIDDEN,
+    LOSSES,
+    Asked,
+    Attribution,
+    Charge,
+    Ending,
+    Reply,
+    attribute,
+)
+from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.flaws import FlawCounts
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS: list[Any] = [

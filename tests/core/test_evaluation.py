@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall, worst
-from exacto_plugin.core.limits import Limits
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.schema import CompiledSchema, SchemaCache
-from exacto_plugin.core.schema_engine import make_engine
+from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall, worst
+from exacto_plugin.core.scoring.json_schema.cache import CompiledSchema, SchemaCache
+from exacto_plugin.core.scoring.json_schema.engine import make_engine
+from exacto_plugin.core.scoring.limits import Limits
 
 from .scoring import ENGINES, judge, offered
 

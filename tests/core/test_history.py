@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.history import is_broken
+from exacto_plugin.core.scoring.message_history import is_broken
 
 USER: dict[str, Any] = {"role": "user", "content": "Weather?"}
 

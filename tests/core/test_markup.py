@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.markup import _FORMATS, MOST_CHARS, has_leaked_call
+from exacto_plugin.core.scoring.leaked_calls import _FORMATS, MOST_CHARS, has_leaked_call
 
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 ARGUMENTS = '{"city": "Lisbon"}'

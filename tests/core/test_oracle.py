@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.core.evaluation import Evaluator, ToolCall
 from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
 from exacto_plugin.demo.arguments import valid_arguments
 
 from .scoring import ENGINES, offered

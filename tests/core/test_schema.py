@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from exacto_plugin.core.arguments import Arguments, read_arguments
-from exacto_plugin.core.limits import Limits, NotCompilable, Unscorable
-from exacto_plugin.core.schema import SchemaCache
-from exacto_plugin.core.schema_engine import Engine, Validator, make_engine
+from exacto_plugin.core.scoring.arguments import Arguments, read_arguments
+from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
+from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator, make_engine
+from exacto_plugin.core.scoring.limits import Limits, NotCompilable, Unscorable
 
 from .scoring import ENGINES
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.schema_path import Violation
-    from exacto_plugin.core.schema_prepare import PreparedSchema
+    from exacto_plugin.core.scoring.json_schema.error_path import Violation
+    from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
 
 
 class FakeValidator:
@@ -219,7 +219,7 @@ def test_engines_by_name() -> None:
 WITHOUT_WHEEL = """
 import sys
 sys.modules["jsonschema_rs"] = None
-from exacto_plugin.core.evaluation import Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
 evaluator = Evaluator()
 tools = [{"name": "f", "parameters": {"type": "object", "required": ["a"]}}]
 outcomes = [evaluator.evaluate(ToolCall("f", text), tools).outcome.value for text in ('{"a": 1}', "{}", "{")]
@@ -232,7 +232,7 @@ sys.stdout.write(" ".join([evaluator.engine_name, *outcomes]))
 
 WITH_WHEEL = """
 import sys
-from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.core.scoring.evaluator import Evaluator
 sys.stdout.write(f"{Evaluator().engine_name} {'jsonschema' in sys.modules}")
 """
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from referencing.exceptions import Unresolvable
 
-from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall
-from exacto_plugin.core.limits import NotCompilable
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.schema_engine import make_engine
-from exacto_plugin.core.schema_prepare import PreparedSchema, SchemaTraits
+from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.json_schema.engine import make_engine
+from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, SchemaTraits
+from exacto_plugin.core.scoring.limits import NotCompilable
 
 from .scoring import ENGINES, judge, offered
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.schema_formats import ALL
+from exacto_plugin.core.scoring.json_schema.formats import ALL
 
 from .scoring import ENGINES, judge
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable
-from exacto_plugin.core.schema_costs import value_cost
-from exacto_plugin.core.schema_engine import make_engine
-from exacto_plugin.core.schema_prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.json_schema.cost import value_cost
+from exacto_plugin.core.scoring.json_schema.engine import make_engine
+from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
 
 from .scoring import ENGINES
 

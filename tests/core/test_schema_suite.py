@@ -12,11 +12,11 @@ import pytest
 import referencing
 from referencing.jsonschema import DRAFT7
 
-from exacto_plugin.core.limits import NotCompilable
-from exacto_plugin.core.schema_engine import make_engine
-from exacto_plugin.core.schema_lite import LiteValidator, counting_validator
-from exacto_plugin.core.schema_prepare import prepare
-from exacto_plugin.core.schema_rs import options
+from exacto_plugin.core.scoring.json_schema.engine import make_engine
+from exacto_plugin.core.scoring.json_schema.engine_python import LiteValidator, counting_validator
+from exacto_plugin.core.scoring.json_schema.engine_rust import options
+from exacto_plugin.core.scoring.json_schema.prepare import prepare
+from exacto_plugin.core.scoring.limits import NotCompilable
 
 from .scoring import ENGINES
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.tool_choice import FREE, Demand, ToolChoice, read_choice
+from exacto_plugin.core.scoring.tool_choice import FREE, Demand, ToolChoice, read_choice
 
 NONE = ToolChoice(Demand.NONE)
 SOME = ToolChoice(Demand.REQUIRED)

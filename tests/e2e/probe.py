@@ -39,7 +39,7 @@ STEPS = (
     "exacto_plugin.core.caller_choices:CallerChoices.called",
     "exacto_plugin.core.engine:Engine.decide",
     "exacto_plugin.core.engine:Engine.record",
-    "exacto_plugin.core.evaluation:Evaluator.evaluate_all",
+    "exacto_plugin.core.scoring.evaluator:Evaluator.evaluate_all",
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.answered",
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.decided",
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.home",

@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any, NoReturn
 
-from exacto_plugin.core.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Unscorable
+from exacto_plugin.core.scoring.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Unscorable
 
 from .bodies import json_values
 from .examples import fuzz

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from exacto_plugin.core.blame import BLAME, Asked, Ending, Reply, attribute
-from exacto_plugin.core.evaluation import Evaluation, ToolCall
 from exacto_plugin.core.filters import BLOCK
-from exacto_plugin.core.history import is_broken
 from exacto_plugin.core.model import Blame, Outcome
-from exacto_plugin.core.tool_choice import Demand, read_choice
-from exacto_plugin.core.tools import complexity, find_tool, is_open_set
+from exacto_plugin.core.scoring.attribution import BLAME, Asked, Ending, Reply, attribute
+from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
+from exacto_plugin.core.scoring.message_history import is_broken
+from exacto_plugin.core.scoring.tool_choice import Demand, read_choice
+from exacto_plugin.core.scoring.tools import complexity, find_tool, is_open_set
 from exacto_plugin.litellm_hooks.bound_state import bond_of
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.conversation import conversation_of, share_of

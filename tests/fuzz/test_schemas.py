@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
-from exacto_plugin.core.evaluation import Evaluation, Evaluator, ToolCall
-from exacto_plugin.core.limits import NotCompilable, Unscorable
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.schema_engine import Engine, Validator, make_engine
-from exacto_plugin.core.schema_prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator, make_engine
+from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.limits import NotCompilable, Unscorable
 from tests.core.scoring import ENGINES, offered
 
 from .bodies import json_values

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 from hypothesis import strategies as st
 
-from exacto_plugin.core.evaluation import Evaluator
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.litellm_hooks.answers import answer_of
 
 from .examples import fuzz

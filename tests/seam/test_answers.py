@@ -9,8 +9,8 @@ from litellm import ModelResponse
 from litellm.litellm_core_utils.redact_messages import REDACTED_BY_LITELLM
 from litellm.types.llms.openai import ResponsesAPIResponse
 
-from exacto_plugin.core.blame import Ending
-from exacto_plugin.core.evaluation import ToolCall
+from exacto_plugin.core.scoring.attribution import Ending
+from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check, texts_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
-from exacto_plugin.core.evaluation import ToolCall
 from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
+from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY
 from exacto_plugin.litellm_hooks.request_state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from exacto_plugin.core.adaptive_rule import AdaptivePreset
-from exacto_plugin.core.evaluation import EmptyArguments
 from exacto_plugin.core.ledger import Occasion
 from exacto_plugin.core.model import (
     PERCENTILES,
@@ -27,7 +26,8 @@ from exacto_plugin.core.model import (
 from exacto_plugin.core.ordering import Ask, decide
 from exacto_plugin.core.overrides import Word
 from exacto_plugin.core.policy import SORTING_SUFFIXES, Policy, Preference
-from exacto_plugin.core.schema_engine import EngineChoice
+from exacto_plugin.core.scoring.evaluator import EmptyArguments
+from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.staying import stay
 from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.way_back import way_back

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from exacto_plugin.core.openapi_types import draft7_of
+from exacto_plugin.core.scoring.json_schema.openapi import draft7_of
 
 NO_SCHEMA: Final = None
 """What ``OfferedTool.parameters`` is when the tool declares none."""

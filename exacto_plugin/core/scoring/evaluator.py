@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.arguments import JSON_WHITESPACE, NotJson, read_arguments
-from exacto_plugin.core.blame import BLAME, flaw_of
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
 from exacto_plugin.core.model import Blame, Flaw, Outcome
-from exacto_plugin.core.schema import SchemaCache
-from exacto_plugin.core.schema_engine import make_engine
-from exacto_plugin.core.tools import OfferedTool, ToolKind, find_tool, is_open_set
+from exacto_plugin.core.scoring.arguments import JSON_WHITESPACE, NotJson, read_arguments
+from exacto_plugin.core.scoring.attribution import BLAME, flaw_of
+from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
+from exacto_plugin.core.scoring.json_schema.engine import make_engine
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from exacto_plugin.core.scoring.tools import OfferedTool, ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

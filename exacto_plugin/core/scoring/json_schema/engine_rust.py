@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import jsonschema_rs
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable
-from exacto_plugin.core.schema_formats import OVERRIDES
-from exacto_plugin.core.schema_path import Violation
+from exacto_plugin.core.scoring.json_schema.error_path import Violation
+from exacto_plugin.core.scoring.json_schema.formats import OVERRIDES
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.schema_prepare import PreparedSchema
+    from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
 
 
 class RsEngine:

@@ -16,10 +16,10 @@ from urllib.parse import unquote
 
 import orjson
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable
-from exacto_plugin.core.schema_costs import containers_in, value_cost
-from exacto_plugin.core.schema_drafts import JsonObject, in_draft7
-from exacto_plugin.core.schema_weight import SchemaGraph
+from exacto_plugin.core.scoring.json_schema.cost import containers_in, value_cost
+from exacto_plugin.core.scoring.json_schema.drafts import JsonObject, in_draft7
+from exacto_plugin.core.scoring.json_schema.schema_graph import SchemaGraph
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
 
 _Connect = Callable[[int, int], None]
 """How a subschema becomes part of its parent's weight: a method of the graph."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.limits import Limits, NotCompilable
+from exacto_plugin.core.scoring.limits import Limits, NotCompilable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

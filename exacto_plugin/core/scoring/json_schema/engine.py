@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.schema_path import Violation
-    from exacto_plugin.core.schema_prepare import PreparedSchema
+    from exacto_plugin.core.scoring.json_schema.error_path import Violation
+    from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
 
 
 class Validator(Protocol):
@@ -67,12 +67,12 @@ def make_engine(choice: str = EngineChoice.AUTO, limits: Limits = DEFAULT_LIMITS
     # Imported here because either package may be missing, and jsonschema alone takes 0.3 s to import.
     if wanted is not EngineChoice.JSONSCHEMA:
         try:
-            from exacto_plugin.core.schema_rs import RsEngine
+            from exacto_plugin.core.scoring.json_schema.engine_rust import RsEngine
         except ImportError:
             if wanted is EngineChoice.JSONSCHEMA_RS:
                 raise
         else:
             return RsEngine(limits)
-    from exacto_plugin.core.schema_lite import LiteEngine
+    from exacto_plugin.core.scoring.json_schema.engine_python import LiteEngine
 
     return LiteEngine(limits)

@@ -17,12 +17,12 @@ from jsonschema import Draft7Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
-from exacto_plugin.core.schema_formats import ALL, FormatCheck
-from exacto_plugin.core.schema_path import Violation
+from exacto_plugin.core.scoring.json_schema.error_path import Violation
+from exacto_plugin.core.scoring.json_schema.formats import ALL, FormatCheck
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.schema_prepare import PreparedSchema
+    from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 

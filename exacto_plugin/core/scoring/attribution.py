@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.history import is_broken
 from exacto_plugin.core.model import Blame, Flaw, Outcome
-from exacto_plugin.core.tool_choice import Demand, ToolChoice, read_choice
-from exacto_plugin.core.tools import ToolKind, find_tool, is_open_set
+from exacto_plugin.core.scoring.message_history import is_broken
+from exacto_plugin.core.scoring.tool_choice import Demand, ToolChoice, read_choice
+from exacto_plugin.core.scoring.tools import ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.evaluation import Evaluation, ToolCall
+    from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
 
 BLAME: Final[Mapping[Flaw, Blame]] = {
     Flaw.INVALID_JSON: Blame.PROVIDER,

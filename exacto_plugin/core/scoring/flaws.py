@@ -8,8 +8,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.blame import BLAME
 from exacto_plugin.core.model import Blame, Flaw
+from exacto_plugin.core.scoring.attribution import BLAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

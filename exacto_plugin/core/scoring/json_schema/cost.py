@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exacto_plugin.core.schema_formats import OVERRIDES
+from exacto_plugin.core.scoring.json_schema.formats import OVERRIDES
 
 _BOUNDS: Final = frozenset({"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"})
 

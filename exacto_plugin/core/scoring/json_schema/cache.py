@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 import cachetools
 import orjson
 
-from exacto_plugin.core.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
-from exacto_plugin.core.schema_path import shown_path
-from exacto_plugin.core.schema_prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.json_schema.error_path import shown_path
+from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.arguments import Arguments
-    from exacto_plugin.core.schema_engine import Engine, Validator
+    from exacto_plugin.core.scoring.arguments import Arguments
+    from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator
 
 _BYTES_PER_KEY_BYTE: Final = 32
 """Memory of a compiled schema per byte of its text: 19 measured for an ordinary one of 3.2 kB, 23 for one of 29 kB."""

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import orjson
 
-from exacto_plugin.core.limits import Unscorable
+from exacto_plugin.core.scoring.limits import Unscorable
 
 JSON_WHITESPACE = " \t\n\r"
 """RFC 8259, section 2. A no-break space is not whitespace to JSON."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exacto_plugin.core.limits import NotCompilable
+from exacto_plugin.core.scoring.limits import NotCompilable
 
 JsonObject = dict[str, object]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from exacto_plugin.core.tools import find_tool
+from exacto_plugin.core.scoring.tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
