@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from exacto_plugin.asgi_answers import Added, Named
-from exacto_plugin.core.policy import SORTING_SUFFIXES, Slug, split_slug
+from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
 from exacto_plugin.litellm_hooks.answer_names import listed_names
 from exacto_plugin.litellm_hooks.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from exacto_plugin.core.filters import conflict, matches, providers_of, unpriced
+from exacto_plugin.core.routing.filters import conflict, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.settings_faults import kind_of, nearest, step_of, told

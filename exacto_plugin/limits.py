@@ -1,6 +1,6 @@
 """Hard filters as operators and clients write them, with the same names everywhere: settings, metadata, request.
 
-Only what is written; what it keeps is :mod:`exacto_plugin.core.filters`' business.
+Only what is written; what it keeps is :mod:`exacto_plugin.core.routing.filters`' business.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.policy import Filter
+from exacto_plugin.core.routing.policy import Filter
 
 
 def no_bool(value: object) -> object:

@@ -24,9 +24,9 @@ from pydantic import (
 )
 
 from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.affinity import IDLE_S
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.published import PublishedPreset, PublishedRule
+from exacto_plugin.core.routing.affinity import IDLE_S
 from exacto_plugin.core.scoring.attribution import LOSSES, Charge
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
@@ -36,7 +36,7 @@ from exacto_plugin.settings_faults import explain
 from exacto_plugin.store.kinds import LEAST_DAYS, Kind
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.policy import Filter
+    from exacto_plugin.core.routing.policy import Filter
     from exacto_plugin.core.tiers import Preset
 
 BLOCK = "exacto_settings"

@@ -20,9 +20,9 @@ CORE = "exacto_plugin.core"
 CHAIN = (
     {"wire"},
     {"model"},
-    {"policy", "scoring.evaluator", "windows.windows", "stats.peers"},
+    {"routing.policy", "scoring.evaluator", "windows.windows", "stats.peers"},
     {"tiers"},
-    {"ordering"},
+    {"routing.ordering"},
     {"engine"},
 )
 """Each of these core modules, with everything that it imports, knows none of a later step."""

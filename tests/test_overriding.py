@@ -14,7 +14,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.cli import main
 from exacto_plugin.core.model import Tier
-from exacto_plugin.core.overrides import LONGEST_S, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.override_command import duration_s

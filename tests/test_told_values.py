@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import main
-from exacto_plugin.core.filters import BLOCK as CALLER_BLOCK
+from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.faults import Faults

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.holdings import CAPACITY, Holdings
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
-from exacto_plugin.core.ordering import Ask, decide, probe_shares
-from exacto_plugin.core.overrides import Overrides
 from exacto_plugin.core.portions import Portion, conclude
-from exacto_plugin.core.purse import Purse
 from exacto_plugin.core.rosters import Rosters
-from exacto_plugin.core.staying import stay
+from exacto_plugin.core.routing.affinity_rule import stay
+from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
+from exacto_plugin.core.routing.overrides import Overrides
+from exacto_plugin.core.routing.probe_budget import Purse
 from exacto_plugin.core.windows.percentiles import Percentiles, Watched
 from exacto_plugin.core.windows.speed import recent_pace
 from exacto_plugin.core.windows.windows import ROWS, Retention
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.ledger import Ledger
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
-    from exacto_plugin.core.purse import ProbeShare
+    from exacto_plugin.core.routing.probe_budget import ProbeShare
     from exacto_plugin.core.tiers import Preset
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})

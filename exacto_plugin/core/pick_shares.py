@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.model import Tier
-from exacto_plugin.core.ordering import decide
+from exacto_plugin.core.routing.ordering import decide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Snapshot
-    from exacto_plugin.core.ordering import Ask
+    from exacto_plugin.core.routing.ordering import Ask
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
 _T = (1.0 + _NODES) / (1.0 - _NODES)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from exacto_plugin.core.filters import same_provider
+from exacto_plugin.core.routing.filters import same_provider
 from exacto_plugin.tables import printed
 
 Deployment = Mapping[str, Any]

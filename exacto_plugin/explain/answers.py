@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.core.judge_inputs import GroupInputs
-    from exacto_plugin.core.overrides import Override
+    from exacto_plugin.core.routing.overrides import Override
     from exacto_plugin.core.tiers import Preset
     from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.pick_counts import WHOLE_GROUP, PickNumbers
+from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 

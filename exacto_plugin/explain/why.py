@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.core.judge_inputs import preset_as_plain
 from exacto_plugin.core.ledger import CHECKPOINT_S
-from exacto_plugin.core.overrides import OverriddenVerdict
+from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.web.views import reason_view, reference_view, signal_view
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.judge_inputs import GroupInputs
     from exacto_plugin.core.model import GroupSnapshot, Reference
-    from exacto_plugin.core.overrides import Override
+    from exacto_plugin.core.routing.overrides import Override
     from exacto_plugin.core.tiers import Preset
     from exacto_plugin.recording.records import DeploymentRecord, ReferenceRecord
 

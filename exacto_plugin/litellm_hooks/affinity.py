@@ -1,7 +1,7 @@
 """Conversations at the LiteLLM seam: which one a request belongs to, where it is, where it goes and what becomes of it.
 
-Where a conversation is kept lives in :mod:`exacto_plugin.core.affinity`, whether it stays is decided in
-:mod:`exacto_plugin.core.staying`. Holds no text: a request's conversation is a salted hash.
+Where a conversation is kept lives in :mod:`exacto_plugin.core.routing.affinity`, whether it stays is decided in
+:mod:`exacto_plugin.core.routing.affinity_rule`. Holds no text: a request's conversation is a salted hash.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Home, Mode, Tier
-from exacto_plugin.core.staying import is_usable
+from exacto_plugin.core.routing.affinity_rule import is_usable
 from exacto_plugin.litellm_hooks.bound_state import bond_of
 from exacto_plugin.litellm_hooks.conversation import conversation_of
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Snapshot
-    from exacto_plugin.core.ordering import Ask
+    from exacto_plugin.core.routing.ordering import Ask
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import split_slug
+from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.body import MOST_NAMES, fallback_targets
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from exacto_plugin.core.policy import Resolution, Slug, split_slug
+from exacto_plugin.core.routing.policy import Resolution, Slug, split_slug
 
 HOP_KEY = "exacto_suffixes"
 """Key of a fallback entry that carries the entry's own suffixes to the routing hook; stripped before any upstream."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from litellm.integrations.custom_logger import CustomLogger
 
-from exacto_plugin.core.policy import SORTING_SUFFIXES
+from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.answers import is_health_check
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.filters import BLOCK
+from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.litellm_hooks.caller_defaults import read_block
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import orjson
 from cachetools import LRUCache
 from pydantic import ValidationError
 
-from exacto_plugin.core.filters import BLOCK
-from exacto_plugin.core.policy import Filter
+from exacto_plugin.core.routing.filters import BLOCK
+from exacto_plugin.core.routing.policy import Filter
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.limits import DefaultSort, Limits
 from exacto_plugin.litellm_hooks.request_state import CURRENT

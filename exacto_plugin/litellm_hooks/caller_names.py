@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import Resolution, split_slug
+from exacto_plugin.core.routing.policy import Resolution, split_slug
 from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import openai
 from litellm.exceptions import MidStreamFallbackError
 
-from exacto_plugin.core.filters import reachable
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.filters import reachable
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.first_chunks import NO_CHUNK, ResumedStream
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT

@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from exacto_plugin.core.filters import plain_provider
 from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.routing.filters import plain_provider
 from exacto_plugin.litellm_hooks.prices import prices_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.filters import conflict
+from exacto_plugin.core.routing.filters import conflict
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.operator_limits import limits_of, picked_of, promised
@@ -18,7 +18,7 @@ from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
-    from exacto_plugin.core.policy import Policy
+    from exacto_plugin.core.routing.policy import Policy
     from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
     from exacto_plugin.litellm_hooks.request_state import RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import Resolution
+from exacto_plugin.core.routing.policy import Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Operators' words at run time: whom a name means, where words hang for all workers to read, and that they expire.
 
-What a word does to a tier is :mod:`exacto_plugin.core.overrides`' business. Must not be on a request's path.
+What a word does to a tier is :mod:`exacto_plugin.core.routing.overrides`' business. Must not be on a request's path.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from exacto_plugin.core.overrides import LONGEST_S, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.identity import candidate_of

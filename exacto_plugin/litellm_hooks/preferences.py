@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.filters import NAMES
-from exacto_plugin.core.policy import Filter, Slug, resolve_policy
+from exacto_plugin.core.routing.filters import NAMES
+from exacto_plugin.core.routing.policy import Filter, Slug, resolve_policy
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.names import is_openrouter
@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from exacto_plugin.core.policy import Policy
+    from exacto_plugin.core.routing.policy import Policy
     from exacto_plugin.settings import Settings
 
 

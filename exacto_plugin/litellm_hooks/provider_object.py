@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from exacto_plugin.core.policy import BODY_SORTS, Preference
+from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
 from exacto_plugin.limits import Limits, Names, no_bool
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
 from exacto_plugin.settings_faults import expectation, keys_at

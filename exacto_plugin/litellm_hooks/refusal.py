@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
-from exacto_plugin.core.filters import providers_of, unpriced
+from exacto_plugin.core.routing.filters import providers_of, unpriced
 from exacto_plugin.settings_faults import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.core.policy import Filter
+    from exacto_plugin.core.routing.policy import Filter
 
 NO_ENDPOINTS = "exacto_no_endpoints"
 

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.purse import ProbeShare
+from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.errors import StoreError

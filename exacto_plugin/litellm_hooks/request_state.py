@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from exacto_plugin.core.model import Candidate, Decision, Tier
-    from exacto_plugin.core.policy import Policy, Slug
-    from exacto_plugin.core.rescue import Judgement
+    from exacto_plugin.core.routing.policy import Policy, Slug
+    from exacto_plugin.core.routing.rescue import Judgement
     from exacto_plugin.litellm_hooks.answer_names import Listed
     from exacto_plugin.litellm_hooks.bound_state import Bond
     from exacto_plugin.litellm_hooks.conversation import Conversation

@@ -31,7 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.model import Mode
-from exacto_plugin.core.rescue import Judgement, Patience, winner
+from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
 from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.own_thread import in_own_thread

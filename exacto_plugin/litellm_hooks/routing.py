@@ -15,10 +15,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exacto_plugin.core.filters import conflict, passing, reachable
 from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
-from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.filters import conflict, passing, reachable
+from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answer_names import hop_name
 from exacto_plugin.litellm_hooks.body import HOP_KEY
@@ -38,7 +38,7 @@ from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.policy import Filter, Slug
+    from exacto_plugin.core.routing.policy import Filter, Slug
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 Deployment = Mapping[str, Any]

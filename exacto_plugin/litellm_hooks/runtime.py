@@ -9,8 +9,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.affinity import Conversations
-from exacto_plugin.core.caller_choices import CallerChoices
+from exacto_plugin.core.routing.affinity import Conversations
+from exacto_plugin.core.routing.caller_preferences import CallerChoices
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.flaws import FlawCounts
 from exacto_plugin.core.shared_engine import SharedEngine

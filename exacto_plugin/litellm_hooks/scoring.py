@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Blame, Outcome, Sample
-from exacto_plugin.core.rescue import BAD, Judgement
+from exacto_plugin.core.routing.rescue import BAD, Judgement
 from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import split_slug
+from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.hops import metadata_of
 from exacto_plugin.litellm_hooks.names import resolver

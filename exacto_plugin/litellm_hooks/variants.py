@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.policy import SORTING_SUFFIXES
+from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,13 +1,13 @@
 """Operators' words in Redis, so that every process of every replica reads them.
 
-What a word does is :mod:`exacto_plugin.core.overrides`' business.
+What a word does is :mod:`exacto_plugin.core.routing.overrides`' business.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.overrides import LONGEST_S, Override, override_of
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, override_of
 from exacto_plugin.sharing.exchange import UnreadableError
 from exacto_plugin.sharing.payload import pack, unpack
 

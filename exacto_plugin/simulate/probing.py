@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.purse import Purse
+from exacto_plugin.core.routing.probe_budget import Purse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.core.model import ReasonCode
-from exacto_plugin.core.overrides import Word
+from exacto_plugin.core.routing.overrides import Word
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.queries import KINDS, MOST_ENTRIES, reject_filters
 from exacto_plugin.explain.wording import moment, name_of, value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from exacto_plugin.core.pick_counts import HOUR_S
+from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.report import money
 from exacto_plugin.explain.wording import moment, percent

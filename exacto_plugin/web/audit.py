@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 
-from exacto_plugin.core.overrides import OverriddenVerdict
+from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.errors import ExactoError, StoreError
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.report import report

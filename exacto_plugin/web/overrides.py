@@ -9,7 +9,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from exacto_plugin.core.overrides import LONGEST_S, OverriddenVerdict, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Word
 from exacto_plugin.litellm_hooks.overriding import UnknownDeploymentError
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.overrides import OverriddenVerdict
+from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.windows.observed import Observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.caller_choices import CallerChoices
     from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
+    from exacto_plugin.core.routing.caller_preferences import CallerChoices
     from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.recording.records import ReferenceRecord

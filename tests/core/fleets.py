@@ -9,8 +9,8 @@ import numpy as np
 from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.increments import CALLERS, Count, Kind
 from tests.core.samples import START, tiers_of

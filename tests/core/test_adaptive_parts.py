@@ -8,9 +8,9 @@ import pytest
 from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.evidence import surprises
 from exacto_plugin.core.model import Candidate, Mode, Outcome, ReasonCode, Signal, Sort, Tier
-from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.concentration import concentration
 from tests.core.fed import code, fed
 from tests.core.fleets import Fleet

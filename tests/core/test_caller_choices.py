@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.caller_choices import GENERATION_S, CallerChoices, Choice, DistinctKeys
+from exacto_plugin.core.routing.caller_preferences import GENERATION_S, CallerChoices, Choice, DistinctKeys
 
 KEYS = st.integers(0, 2**64 - 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from exacto_plugin.core.affinity import Conversations
+from exacto_plugin.core.routing.affinity import Conversations
 
 
 def test_many_threads_share_it() -> None:

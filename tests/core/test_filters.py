@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.filters import NAMES, conflict, keeps, passing, reachable, unpriced
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.policy import Filter, Policy
+from exacto_plugin.core.routing.filters import NAMES, conflict, keeps, passing, reachable, unpriced
+from exacto_plugin.core.routing.policy import Filter, Policy
 
 FIRE = Candidate(
     "1", "fire", "fireworks_ai/turbo", 9e-6, None, 3e-6, 6e-6, "fp8", "deny", zdr=True, parameters=frozenset({"tools"})

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Sort, Tier, Verdict
-from exacto_plugin.core.ordering import Ask, decide
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.ordering import Ask, decide
+from exacto_plugin.core.routing.policy import Policy
 
 
 def snapshot(tiers: dict[str, Tier], **speeds: float) -> Snapshot:

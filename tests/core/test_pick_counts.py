@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.pick_counts import WHOLE_GROUP, PickCounts, PickNumbers, shares
+from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickCounts, PickNumbers, shares
 
 NAMES = ("a", "b", "c", "d")
 SUBSETS = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.policy import Policy, Resolution, Slug, resolve_policy, split_slug
+from exacto_plugin.core.routing.policy import Policy, Resolution, Slug, resolve_policy, split_slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Sample, Snapshot, Tier, Verdict
-from exacto_plugin.core.purse import ProbeShare, Purse
+from exacto_plugin.core.routing.probe_budget import ProbeShare, Purse
 from exacto_plugin.core.shared_engine import SharedEngine
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.rescue import Judgement, Patience, winner
+from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
 
 JUDGEMENTS = st.builds(
     Judgement,

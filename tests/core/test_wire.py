@@ -9,8 +9,8 @@ import pytest
 
 from exacto_plugin.core.judge_inputs import InputsError, decode, encode
 from exacto_plugin.core.model import Tier, Verdict
-from exacto_plugin.core.overrides import OverriddenVerdict
 from exacto_plugin.core.plain import UnknownError, plain, record_of
+from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.wire import from_wire, to_wire, wire, wire_names
 from tests.core.test_judge_inputs import ADAPTIVE, fleet
 

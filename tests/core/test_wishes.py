@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, RecentPace, Snapshot, Sort, Tier, Verdict
-from exacto_plugin.core.ordering import Ask, best_place, decide
-from exacto_plugin.core.policy import Policy, Preference
-from exacto_plugin.core.wishes import by_preference
+from exacto_plugin.core.routing.ordering import Ask, best_place, decide
+from exacto_plugin.core.routing.policy import Policy, Preference
+from exacto_plugin.core.routing.preferences import by_preference
 
 QUICK = Candidate("q", "quick", "a", price=3.0)
 SLOW = Candidate("s", "slow", "b", price=1.0)

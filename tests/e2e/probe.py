@@ -36,7 +36,7 @@ STEPS = (
     "exacto_plugin.asgi:is_json",
     "exacto_plugin.asgi:listed_names",
     "exacto_plugin.asgi:take_header",
-    "exacto_plugin.core.caller_choices:CallerChoices.called",
+    "exacto_plugin.core.routing.caller_preferences:CallerChoices.called",
     "exacto_plugin.core.engine:Engine.decide",
     "exacto_plugin.core.engine:Engine.record",
     "exacto_plugin.core.scoring.evaluator:Evaluator.evaluate_all",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exacto_plugin.core.pick_counts import PickCounts
+from exacto_plugin.core.routing.counterfactual import PickCounts
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.explain.report import report
 from exacto_plugin.recording.records import HourRecord

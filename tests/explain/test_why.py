@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.cli import main
-from exacto_plugin.core.overrides import Word
+from exacto_plugin.core.routing.overrides import Word
 from tests.support.administrator import client_of
 from tests.support.served_proxy import GROUPS, ServedProxy
 

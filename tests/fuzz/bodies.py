@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exacto_plugin.core.policy import SORTING_SUFFIXES, Resolution
+from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Resolution
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 
 Message = dict[str, Any]

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from hypothesis import strategies as st
 
 from exacto_plugin.asgi import path_model
-from exacto_plugin.core.policy import Slug, split_slug
+from exacto_plugin.core.routing.policy import Slug, split_slug
 from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.names import CLIENT_MODEL_KEY, resolver
 

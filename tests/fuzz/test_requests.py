@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from exacto_plugin.core.filters import BLOCK
 from exacto_plugin.core.model import Blame, Outcome
+from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.scoring.attribution import BLAME, Asked, Ending, Reply, attribute
 from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
 from exacto_plugin.core.scoring.message_history import is_broken

@@ -10,7 +10,7 @@ import litellm
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.rescue import Judgement
+from exacto_plugin.core.routing.rescue import Judgement
 from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.request_state import RequestState

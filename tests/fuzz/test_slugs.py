@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.policy import Resolution, Slug, resolve_policy, split_slug
+from exacto_plugin.core.routing.policy import Resolution, Slug, resolve_policy, split_slug
 
 from .bodies import OURS, WILDCARD, resolve, slugs
 from .examples import fuzz

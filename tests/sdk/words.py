@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from exacto_plugin.asgi import ExactoMiddleware, PathModel, attach, path_model
 from exacto_plugin.core.model import Candidate, Sort
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings

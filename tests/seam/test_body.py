@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.policy import Resolution, Slug
+from exacto_plugin.core.routing.policy import Resolution, Slug
 from exacto_plugin.litellm_hooks.body import HOP_KEY, batch_slugs, needs_rewrite, rewrite_body, rewrite_fallbacks
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
-from exacto_plugin.core.policy import Slug
+from exacto_plugin.core.routing.policy import Slug
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError

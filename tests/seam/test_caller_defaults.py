@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.core.filters import BLOCK
-from exacto_plugin.core.policy import Filter
+from exacto_plugin.core.routing.filters import BLOCK
+from exacto_plugin.core.routing.policy import Filter
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults, read_block
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState

@@ -8,7 +8,7 @@ import pytest
 
 from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.core.model import Candidate, Tier
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.core.filters import matches
 from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.routing.filters import matches
 from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, nature_of, provider_of
 
 

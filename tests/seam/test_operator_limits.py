@@ -10,7 +10,7 @@ from litellm.router_utils.fallback_event_handlers import _trigger_cooldown_for_f
 from litellm.router_utils.router_callbacks.track_deployment_metrics import get_deployment_failures_for_current_minute
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.policy import Filter, Policy
+from exacto_plugin.core.routing.policy import Filter, Policy
 from exacto_plugin.litellm_hooks import last_check
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults

@@ -10,7 +10,7 @@ import pytest
 from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.policy import Filter, Slug
+from exacto_plugin.core.routing.policy import Filter, Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import (
     ExactoRefusedError,

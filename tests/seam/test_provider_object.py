@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.policy import Filter, Policy, Preference, Slug
+from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults, caller_promise
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_parameters

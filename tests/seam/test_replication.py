@@ -9,7 +9,7 @@ import pytest
 from litellm.caching.redis_cache import RedisCache
 
 from exacto_plugin.core.model import Candidate, Outcome, Tier
-from exacto_plugin.core.purse import ProbeShare
+from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.conversation import Conversation
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState

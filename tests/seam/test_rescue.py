@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
-from exacto_plugin.core.rescue import Judgement
+from exacto_plugin.core.routing.rescue import Judgement
 from exacto_plugin.litellm_hooks.answers import has_text
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request_state import RequestState

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
-from exacto_plugin.core.overrides import LONGEST_S, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.sharing.conversations import BUDGET_S, Found, SharedConversations
 from exacto_plugin.sharing.redis_board import RedisBoard
 from exacto_plugin.sharing.redis_link import RedisLink

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.model import Candidate, Snapshot
-from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.policy import Policy
 from exacto_plugin.core.published import PublishedJudge, PublishedRule
+from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers import DERANKED, VERIFIED_GOOD, Judgement
 from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
 from exacto_plugin.simulate.presets import NamedPreset

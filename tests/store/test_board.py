@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Candidate, Sample, Tier
-from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import ObservedRecord, OverrideRecord, SettingsRecord
 from exacto_plugin.settings import Settings

@@ -14,8 +14,8 @@ from unittest import mock
 import litellm
 
 from exacto_plugin.core.model import Candidate, Outcome, Sample
-from exacto_plugin.core.ordering import Ask
-from exacto_plugin.core.policy import Policy
+from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings
@@ -26,7 +26,7 @@ from exacto_plugin.store.place import place_of_url
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from exacto_plugin.core.overrides import Word
+    from exacto_plugin.core.routing.overrides import Word
 
 START = 1_750_003_200.0
 """In the past, and a time at which every bucket of the windows begins a period."""

@@ -18,9 +18,9 @@ import httpx
 
 import exacto_plugin
 from exacto_plugin.asgi import ExactoMiddleware
-from exacto_plugin.core.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.model import Decision, Ranked, Sort, Tier
-from exacto_plugin.core.policy import Policy, Slug
+from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
+from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.caller_defaults import CallerBlock
 from exacto_plugin.litellm_hooks.conversation import conversation_of
 from exacto_plugin.litellm_hooks.identity import fingerprint, nature_of

@@ -25,7 +25,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Publication
 from exacto_plugin.sharing.payload import pack, pack_batch, pack_publication, pack_windows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastapi.testclient import TestClient
 
 from exacto_plugin.core.model import Blame, Flaw
-from exacto_plugin.core.overrides import Word
+from exacto_plugin.core.routing.overrides import Word
 from exacto_plugin.core.scoring.attribution import Attribution
 from tests.support.administrator import api_of
 from tests.support.served_proxy import GROUPS, START, ServedProxy, repeatable

@@ -23,12 +23,12 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.ordering import Ask, decide
-from exacto_plugin.core.overrides import Word
-from exacto_plugin.core.policy import SORTING_SUFFIXES, Policy, Preference
+from exacto_plugin.core.routing.affinity_rule import stay
+from exacto_plugin.core.routing.ordering import Ask, decide
+from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Policy, Preference
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
-from exacto_plugin.core.staying import stay
 from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.litellm_hooks.replication import ALONE

@@ -61,7 +61,7 @@ class Filter:
     """A hard filter: what it rules out is not asked, even if nothing is left."""
 
     name: str
-    """One of those that :mod:`exacto_plugin.core.filters` knows."""
+    """One of those that :mod:`exacto_plugin.core.routing.filters` knows."""
     value: tuple[str, ...] | tuple[tuple[str, float], ...]
     """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and USD per million tokens."""
     source: str = ""

@@ -1,8 +1,8 @@
 """Where running conversations are, so that they stay there and providers' prompt caches survive.
 
 A bounded memory of hashes: conversation -> deployment, since when it is unused, and whether a probe began it. Whether
-a conversation may stay is decided in :mod:`exacto_plugin.core.staying`. Knows no clock (time is an argument) and no
-text of a conversation.
+a conversation may stay is decided in :mod:`exacto_plugin.core.routing.affinity_rule`. Knows no clock (time is an
+argument) and no text of a conversation.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Mode, Ranked, Sort, Tier
-from exacto_plugin.core.ordering import level_of
-from exacto_plugin.core.wishes import judged
+from exacto_plugin.core.routing.ordering import level_of
+from exacto_plugin.core.routing.preferences import judged
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Decision, Snapshot
-    from exacto_plugin.core.ordering import Ask
+    from exacto_plugin.core.routing.ordering import Ask
 
 _LEAVES_OPEN = (Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED)
 """What says who comes first and not in which order all stand; ``price`` and the like do, and so override a stay."""

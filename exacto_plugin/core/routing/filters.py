@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.core.policy import Filter, Policy
+    from exacto_plugin.core.routing.policy import Filter, Policy
 
 UNKNOWN_QUANTIZATION = "unknown"
 """In ``quantizations``: deployments whose operator declared none. The word is OpenRouter's."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exacto_plugin.core.model import Candidate, GroupSnapshot
-    from exacto_plugin.core.policy import Preference
+    from exacto_plugin.core.routing.policy import Preference
 
 _MEETS, _UNKNOWN, _MISSES = range(3)
 

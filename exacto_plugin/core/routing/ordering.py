@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.filters import matches
 from exacto_plugin.core.model import (
     TIER_RANK,
     Candidate,
@@ -23,13 +22,14 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.wishes import by_preference, judged
+from exacto_plugin.core.routing.filters import matches
+from exacto_plugin.core.routing.preferences import by_preference, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from exacto_plugin.core.model import Home
-    from exacto_plugin.core.policy import Policy
+    from exacto_plugin.core.routing.policy import Policy
 
 _LAST_LEVEL = math.inf
 """LiteLLM ignores deployments without ``order`` while one with ``order`` is there, so they come last."""

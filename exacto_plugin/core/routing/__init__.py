@@ -1,0 +1,5 @@
+"""Decides one request: policy and snapshot in, ranked deployments out.
+
+Hard filters, preferences, session affinity, operators' overrides, the probe budget and the rules of rescue. May import
+``core.model`` and ``core.lazy``; not ``core.scoring``, ``core.tiers`` or ``core.windows``.
+"""
