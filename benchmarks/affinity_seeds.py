@@ -11,12 +11,12 @@ import statistics
 from typing import NamedTuple
 
 from benchmarks.conversations import BREAKS, ERRORS, INTERVAL_S, PER_MINUTE, Turn, error_rate, turns
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate, Home, Outcome, Sample, Tier
 from exacto_plugin.core.routing.affinity import IDLE_S, Conversations
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
 
 SEEDS = 24
 REQUESTS = (2_500, 10_000)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import tally
 from exacto_plugin.sharing.exchange import Batch, Claim, Publication, Push, State

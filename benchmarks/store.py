@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
-from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.routing.counterfactual import PickNumbers
+from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import DecisionRecord, HourRecord

@@ -23,13 +23,13 @@ from pydantic import (
     model_validator,
 )
 
-from exacto_plugin.core.adaptive_rule import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.model import Flaw, Mode, Sort
-from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.routing.affinity import IDLE_S
 from exacto_plugin.core.scoring.attribution import LOSSES, Charge
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
+from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.limits import DefaultSort, Limits, no_bool
 from exacto_plugin.settings_faults import explain
@@ -37,7 +37,7 @@ from exacto_plugin.store.kinds import LEAST_DAYS, Kind
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 BLOCK = "exacto_settings"
 """Key of the block in LiteLLM's ``config.yaml``."""

@@ -21,7 +21,7 @@ CHAIN = (
     {"wire"},
     {"model"},
     {"routing.policy", "scoring.evaluator", "windows.windows", "stats.peers"},
-    {"tiers"},
+    {"tiers.columns"},
     {"routing.ordering"},
     {"engine"},
 )

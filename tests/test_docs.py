@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from exacto_plugin import asgi, cli
 from exacto_plugin.config_check import check_config
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.litellm_hooks import rescue
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.settings import Settings, load_settings

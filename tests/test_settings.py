@@ -8,12 +8,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.model import Flaw, Mode, Sort
-from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.scoring.attribution import LOSSES, Charge
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.settings import GroupSettings, Settings, TierPreset, load_settings
 from exacto_plugin.settings_source import find_settings, settings_of_file

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from exacto_plugin.core.holdings import CAPACITY, Holdings
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
 from exacto_plugin.core.portions import Portion, conclude
-from exacto_plugin.core.rosters import Rosters
 from exacto_plugin.core.routing.affinity_rule import stay
 from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.routing.overrides import Overrides
 from exacto_plugin.core.routing.probe_budget import Purse
+from exacto_plugin.core.tiers.rosters import Rosters
 from exacto_plugin.core.windows.percentiles import Percentiles, Watched
 from exacto_plugin.core.windows.speed import recent_pace
 from exacto_plugin.core.windows.windows import ROWS, Retention
@@ -27,10 +27,10 @@ from exacto_plugin.core.windows.windows import ROWS, Retention
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.ledger import Ledger
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
     from exacto_plugin.core.routing.probe_budget import ProbeShare
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.checkpoints import Ledger
+    from exacto_plugin.core.tiers.columns import Preset
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 _NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.tiers import Standing
+from exacto_plugin.core.tiers.columns import Standing
 from exacto_plugin.core.windows.codec import pack, unpack
 from exacto_plugin.core.windows.slots import Slots
 from exacto_plugin.core.windows.speed import no_pace, wider
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.core.tiers import Judge
+    from exacto_plugin.core.tiers.columns import Judge
     from exacto_plugin.core.windows.codec import Held
     from exacto_plugin.core.windows.deltas import Delta, Deltas
     from exacto_plugin.core.windows.minute_buffer import Additions

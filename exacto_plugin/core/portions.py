@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Transition
-from exacto_plugin.core.tiers import TIERS, Findings
+from exacto_plugin.core.tiers.columns import TIERS, Findings
 from exacto_plugin.core.windows.speed import levelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.ledger import Ledger, Look
     from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
-    from exacto_plugin.core.tiers import Block, Judge, Standing
+    from exacto_plugin.core.tiers.checkpoints import Ledger, Look
+    from exacto_plugin.core.tiers.columns import Block, Judge, Standing
     from exacto_plugin.core.windows.speed import Pace
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exacto_plugin.core.model import Snapshot
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 Method = TypeVar("Method", bound="Callable[..., Any]")
 

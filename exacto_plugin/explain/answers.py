@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain
+from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
 from exacto_plugin.explain import queries
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.core.judge_inputs import GroupInputs
     from exacto_plugin.core.routing.overrides import Override
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
+    from exacto_plugin.core.tiers.replay import GroupInputs
     from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord
 
 Plain = dict[str, Any]

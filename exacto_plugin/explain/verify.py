@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from exacto_plugin.core.judge_inputs import InputsError, decode, preset_of_plain, replay
+from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain, replay
 from exacto_plugin.recording.engine_version import ENGINE_VERSION
 from exacto_plugin.web.views import reason_view
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import GroupSnapshot, Reference
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.recording.records import (
         DeploymentRecord,
         InputsRecord,

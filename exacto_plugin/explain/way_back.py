@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.adaptive_state import ERRORS, SLOW
-from exacto_plugin.core.bystanders import FRESH_MARGIN, FRESH_SPEEDS
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.stats.binomial import falls_short
+from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.judge_inputs import GroupInputs
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
+    from exacto_plugin.core.tiers.replay import GroupInputs
 
 Plain = dict[str, Any]
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.core.judge_inputs import preset_as_plain
-from exacto_plugin.core.ledger import CHECKPOINT_S
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
+from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
+from exacto_plugin.core.tiers.replay import preset_as_plain
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.web.views import reason_view, reference_view, signal_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.judge_inputs import GroupInputs
     from exacto_plugin.core.model import GroupSnapshot, Reference
     from exacto_plugin.core.routing.overrides import Override
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
+    from exacto_plugin.core.tiers.replay import GroupInputs
     from exacto_plugin.recording.records import DeploymentRecord, ReferenceRecord
 
 Plain = dict[str, Any]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exacto_plugin.core.engine import Engine
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.sharing.conversations import SharedConversations

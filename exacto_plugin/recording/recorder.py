@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from exacto_plugin.at_exit import at_exit
-from exacto_plugin.core.judge_inputs import encode, preset_as_plain
-from exacto_plugin.core.ledger import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.counterfactual import PickCounts
+from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, Ledger, Occasion
+from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.recording.decision_log import DecisionLog
 from exacto_plugin.recording.engine_version import ENGINE_VERSION
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.engine import Engine
-    from exacto_plugin.core.ledger import Account
     from exacto_plugin.core.model import Decision, GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
     from exacto_plugin.core.routing.ordering import Ask
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.checkpoints import Account
+    from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.recording.records import Record

@@ -10,7 +10,7 @@ from exacto_plugin.settings import TierPreset, load_settings
 from exacto_plugin.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 NONE = "none"
 """No preset: LiteLLM's own lottery by price, no tiers."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.windows.increments import CALLERS, Count, Kind
 from tests.core.samples import START, tiers_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Tier, Transition
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 INTERVAL_S = 300.0
 

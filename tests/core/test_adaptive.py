@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.evidence import calls_and_bad
 from exacto_plugin.core.model import Outcome, ReasonCode, Tier
+from exacto_plugin.core.tiers.adaptive.evidence import calls_and_bad
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
 from tests.core.fed import code, fed
 from tests.core.fleets import Fleet
 from tests.core.samples import answer

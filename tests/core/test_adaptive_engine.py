@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.adaptive import AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Tier
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from exacto_plugin.core.windows.increments import Count
 from tests.core.fleets import Fleet
 from tests.core.samples import START, answer, samples, tiers_of

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.evidence import surprises
 from exacto_plugin.core.model import Candidate, Mode, Outcome, ReasonCode, Signal, Sort, Tier
-from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.concentration import concentration
+from exacto_plugin.core.tiers.adaptive.evidence import surprises
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from tests.core.fed import code, fed
 from tests.core.fleets import Fleet
 from tests.core.samples import answer

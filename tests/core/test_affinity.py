@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.adaptive import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate, Decision, GroupSnapshot, Home, Mode, Snapshot, Sort, Tier, Verdict
 from exacto_plugin.core.routing.affinity import Conversations
 from exacto_plugin.core.routing.affinity_rule import is_usable, stay
 from exacto_plugin.core.routing.ordering import Ask, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
 
 NOW = 1_700_000_000.0
 IDLE_S = 600.0

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.adaptive import AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from exacto_plugin.core.windows.codec import VERSION, HeldError, pack, unpack
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import Count, tally
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exacto_plugin.core.model import Verdict
-    from exacto_plugin.core.published import PublishedRule
+    from exacto_plugin.core.tiers.openrouter import PublishedRule
 
 NAMES = ("a", "b", "c", "d", "e")
 WINDOWS_S = (900, 7200, 21_600, 259_200)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, ReasonCode, Sample, Signal, Snapshot, Tier
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.core.windows.increments import Count
 from exacto_plugin.core.windows.windows import ROWS
 from tests.core.samples import START, answer, samples, tiers_of

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.judge_inputs import (
+from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
+from exacto_plugin.core.stats.log_bins import BINS
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.checkpoints import Account, Ledger, Look, Occasion
+from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
+from exacto_plugin.core.tiers.replay import (
     InputsError,
     decode,
     encode,
@@ -22,10 +26,6 @@ from exacto_plugin.core.judge_inputs import (
     read_block,
     replay,
 )
-from exacto_plugin.core.ledger import Account, Ledger, Look, Occasion
-from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
-from exacto_plugin.core.published import PublishedPreset, PublishedRule
-from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.increments import Count, Kind
 from tests.core.samples import START
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exacto_plugin.core.model import GroupSnapshot
-    from exacto_plugin.core.tiers import Block, Judge, Judgement, Preset
+    from exacto_plugin.core.tiers.columns import Block, Judge, Judgement, Preset
 
 ADAPTIVE = AdaptivePreset(AdaptiveRule(propensity_deranks=True), 0.03)
 PUBLISHED = PublishedPreset(PublishedRule(min_peers=3, tool_call_requests=40, throughput_requests=20), counts_lost=True)

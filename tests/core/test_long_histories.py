@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.core.adaptive import AdaptivePreset
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Signal, Tier
-from exacto_plugin.core.published import PublishedPreset
 from exacto_plugin.core.stats.log_bins import BINS
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.openrouter import PublishedPreset
 from exacto_plugin.core.windows.increments import Count, Kind
 from exacto_plugin.sharing.payload import unpack_windows
 from tests.core.samples import START, answer, tiers_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 WINDOWS_S = (300, 900, 3600, 21_600, 86_400)
 STATES = Path(__file__).parents[1] / "data" / "states"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy import make_url
 
-from exacto_plugin.core.adaptive_rule import LARGEST
-from exacto_plugin.core.adaptive_state import BENCHMARK, ERRORS, MOST_FAILED, PROPENSITY, SLOW
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tiers import CODES, SILENT, TIERS
+from exacto_plugin.core.tiers.adaptive.parameters import LARGEST
+from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, MOST_FAILED, PROPENSITY, SLOW
+from exacto_plugin.core.tiers.columns import CODES, SILENT, TIERS
 from exacto_plugin.core.windows.counter_ring import MOST, narrowest
 from exacto_plugin.core.windows.minute_buffer import CELLS, ROWS
 from exacto_plugin.simulate.trace import TIER_NOW

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, Observing
 from tests.core.samples import START
 

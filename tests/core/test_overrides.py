@@ -9,10 +9,10 @@ import pytest
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Candidate, Reason, ReasonCode, Snapshot, Tier
-from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Overrides, Word, override_of
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.core.windows.increments import Count
 from tests.core.samples import START
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import Sample
-from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.stats.log_bins import ALPHA, BINS, bin_of, quantiles
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.core.windows.percentiles import ASKED_FOR_S, Watched
 from tests.core.samples import START
 

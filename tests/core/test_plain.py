@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.adaptive import AdaptiveRule
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import (
     GroupSnapshot,
@@ -27,6 +26,7 @@ from exacto_plugin.core.model import (
     Verdict,
 )
 from exacto_plugin.core.plain import UnknownError, plain, record_of, snapshot_of, snapshot_plain
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from tests.core.samples import START, samples
 
 numbers = st.floats(allow_nan=False)

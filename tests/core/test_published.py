@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
-from exacto_plugin.core.published import PublishedPreset, PublishedRule
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.stats.peers import MAD_TO_SD
+from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.core.windows.increments import Count, Kind
 from tests.core.samples import START, tiers_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from exacto_plugin.core.engine import Engine
 from exacto_plugin.core.holdings import Holdings
-from exacto_plugin.core.published import PublishedRule
 from exacto_plugin.core.shared_engine import SharedEngine
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from tests.core.samples import START, answer
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from exacto_plugin.core.judge_inputs import InputsError, decode, encode
 from exacto_plugin.core.model import Tier, Verdict
 from exacto_plugin.core.plain import UnknownError, plain, record_of
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
+from exacto_plugin.core.tiers.replay import InputsError, decode, encode
 from exacto_plugin.core.wire import from_wire, to_wire, wire, wire_names
 from tests.core.test_judge_inputs import ADAPTIVE, fleet
 
@@ -97,6 +97,6 @@ def test_inputs_with_further_numbers_are_not_judged(monkeypatch: pytest.MonkeyPa
     data = encode(inputs)
     assert decode(data, ADAPTIVE).scores == inputs.scores
     further = {"from_later": 1.0}
-    monkeypatch.setattr("exacto_plugin.core.judge_inputs.to_wire", lambda record: to_wire(record) | further)
+    monkeypatch.setattr("exacto_plugin.core.tiers.replay.to_wire", lambda record: to_wire(record) | further)
     with pytest.raises(InputsError):
         decode(encode(inputs), ADAPTIVE)

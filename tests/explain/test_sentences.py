@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.core.model import Tier
-from exacto_plugin.core.published import PublishedRule
+from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.explain.wording import duration, moment, moment_of, percent

@@ -15,7 +15,7 @@ import numpy as np
 
 from exacto_plugin import cli
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.judge_inputs import preset_of_plain
+from exacto_plugin.core.tiers.replay import preset_of_plain
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.sharing.conversations import SharedConversations
 from exacto_plugin.sharing.redis_board import RedisBoard

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.core.windows.increments import Count
 from exacto_plugin.sharing.replica import Pace, Replica

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.model import Candidate, Snapshot
-from exacto_plugin.core.published import PublishedJudge, PublishedRule
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers import DERANKED, VERIFIED_GOOD, Judgement
+from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, Judgement
+from exacto_plugin.core.tiers.openrouter import PublishedJudge, PublishedRule
 from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
 from exacto_plugin.simulate.presets import NamedPreset
 from exacto_plugin.simulate.run import Course, filled, run_together
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.tiers.columns import Block
 
 
 @pytest.mark.parametrize("preset", ["none", "openrouter", "adaptive"])

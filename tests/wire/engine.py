@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset
-from exacto_plugin.core.adaptive_state import BENCHMARK, ERRORS, PROPENSITY, SLOW
 from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.judge_inputs import encode, preset_as_plain
-from exacto_plugin.core.ledger import Ledger
 from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalValue, Tier
-from exacto_plugin.core.published import PublishedPreset
 from exacto_plugin.core.stats.log_bins import bin_of
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW
+from exacto_plugin.core.tiers.checkpoints import Ledger
+from exacto_plugin.core.tiers.openrouter import PublishedPreset
+from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.windows.increments import caller_number, tally
 from exacto_plugin.recording.recorder import digest
 from tests.wire.plain import inflated, shape
@@ -23,7 +23,7 @@ from tests.wire.plain import inflated, shape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exacto_plugin.core.tiers import Preset
+    from exacto_plugin.core.tiers.columns import Preset
 
 START = 1_800_000_000.0
 PRESETS: dict[str, Preset] = {"adaptive": AdaptivePreset(), "openrouter": PublishedPreset()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset
-from exacto_plugin.core.ledger import Occasion
 from exacto_plugin.core.model import (
     PERCENTILES,
     Blame,
@@ -29,6 +27,8 @@ from exacto_plugin.core.routing.overrides import Word
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Policy, Preference
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
+from exacto_plugin.core.tiers.checkpoints import Occasion
 from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.litellm_hooks.replication import ALONE

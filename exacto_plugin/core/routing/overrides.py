@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
-from exacto_plugin.core.tiers import Views
+from exacto_plugin.core.tiers.columns import Views
 from exacto_plugin.core.wire import to_wire, wire
 
 if TYPE_CHECKING:

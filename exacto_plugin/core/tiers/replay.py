@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.model import BenchmarkScores, SignalValue
-from exacto_plugin.core.published import PublishedPreset, PublishedRule
-from exacto_plugin.core.tiers import Block, Findings, Reading
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.columns import Block, Findings, Reading
+from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.core.windows.slots import NOBODY
 from exacto_plugin.core.windows.speed import Pace
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import GroupSnapshot
-    from exacto_plugin.core.tiers import Judge, Preset
+    from exacto_plugin.core.tiers.columns import Judge, Preset
 
 R = TypeVar("R")
 

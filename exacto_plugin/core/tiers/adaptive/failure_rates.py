@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S
 from exacto_plugin.core.stats.binomial import exceeds, falls_short, wilson_lower, wilson_upper
 from exacto_plugin.core.stats.leave_one_out import best_of_others, median_of_others
 from exacto_plugin.core.stats.peers import Peers, peers
+from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.adaptive_rule import AdaptiveRule
-    from exacto_plugin.core.adaptive_state import Memory
-    from exacto_plugin.core.evidence import Evidence
-    from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.tiers.adaptive.evidence import Evidence
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.adaptive.state import Memory
+    from exacto_plugin.core.tiers.columns import Block
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.adaptive_rule import AdaptiveRule
-    from exacto_plugin.core.adaptive_state import Memory
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.adaptive.state import Memory
     from exacto_plugin.core.windows.windows import Slab
 
     Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.tiers import DERANKED, INSUFFICIENT_DATA, TIERS
+from exacto_plugin.core.tiers.columns import DERANKED, INSUFFICIENT_DATA, TIERS
 from exacto_plugin.core.wire import wire, wire_names
 
 if TYPE_CHECKING:

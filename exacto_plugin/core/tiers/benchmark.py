@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.tiers.columns import Block
 
 
 class ScoreColumns(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.tiers import Block
+from exacto_plugin.core.tiers.columns import Block
 from exacto_plugin.core.windows.slots import NOBODY
 
 if TYPE_CHECKING:

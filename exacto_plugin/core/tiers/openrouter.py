@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from exacto_plugin.core.adaptive_rule import LARGEST
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.stats.peers import Peers, lower_threshold, peers
-from exacto_plugin.core.tiers import (
+from exacto_plugin.core.tiers.adaptive.parameters import LARGEST
+from exacto_plugin.core.tiers.benchmark import score_columns
+from exacto_plugin.core.tiers.columns import (
     CODES,
     DERANKED,
     INSUFFICIENT_DATA,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block, Judge
+    from exacto_plugin.core.tiers.columns import Block, Judge
     from exacto_plugin.core.windows.windows import Slab
 
 _WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.scores import score_columns
 from exacto_plugin.core.stats.leave_one_out import median_of_others
 from exacto_plugin.core.stats.peers import Peers, peers
-from exacto_plugin.core.tiers import CODES, SILENT, SignalColumns
+from exacto_plugin.core.tiers.benchmark import score_columns
+from exacto_plugin.core.tiers.columns import CODES, SILENT, SignalColumns
 from exacto_plugin.core.windows.speed import levelled
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.adaptive_rule import AdaptiveRule
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.columns import Block
     from exacto_plugin.core.windows.speed import Pace
 
     Floats = NDArray[np.float64]

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.judge_inputs import read_block
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.tiers import SILENT
+from exacto_plugin.core.tiers.columns import SILENT
+from exacto_plugin.core.tiers.replay import read_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.judge_inputs import BlockInputs, GroupInputs
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block, Judge, Judgement
+    from exacto_plugin.core.tiers.columns import Block, Judge, Judgement
+    from exacto_plugin.core.tiers.replay import BlockInputs, GroupInputs
 
 CHECKPOINT_S = 3600.0
 """Every group is put on record once in this time, whatever happens; each at a time of its own, to spread the work."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core import bystanders, exploring
-from exacto_plugin.core.adaptive_rule import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.adaptive_state import BENCHMARK, ERRORS, PROPENSITY, SLOW, Memory
-from exacto_plugin.core.evidence import DAY, HOUR, WINDOWS_S, Evidence
-from exacto_plugin.core.failure_rates import Conviction, Counts, FailureRates, failure_rates
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.tiers import (
+from exacto_plugin.core.tiers.adaptive import exploration, other_signals
+from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
+from exacto_plugin.core.tiers.adaptive.failure_rates import Conviction, Counts, FailureRates, failure_rates
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, Memory
+from exacto_plugin.core.tiers.columns import (
     CODES,
     DERANKED,
     INSUFFICIENT_DATA,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers import Block, Judge
+    from exacto_plugin.core.tiers.columns import Block, Judge
     from exacto_plugin.core.windows.speed import Pace
     from exacto_plugin.core.windows.windows import Slab
 
@@ -167,29 +167,29 @@ class AdaptiveJudge:
         rate = np.where(change.newly, convicted.evidence.rate(), memory.frozen[slots])
         pauses, demand = self._pauses(slots, change)
         deranked = change.cause > 0
-        spared = exploring.spare(block, deranked, rate, evidence.load[slots], rule)
+        spared = exploration.spare(block, deranked, rate, evidence.load[slots], rule)
         tier = np.where(spared.spared, INSUFFICIENT_DATA, change.tier).astype(np.int8)
         still = deranked & ~spared.spared
         demand = demand._replace(burst=demand.burst & still, steady=demand.steady & still)
-        plan = exploring.plan(block, tier, rates, spared, demand, self._traffic(block), self._share)
+        plan = exploration.plan(block, tier, rates, spared, demand, self._traffic(block), self._share)
         columns = self._tool_calls(block, rates, convicted, change, spared.spared)
         signals = (columns, *(finding.columns for finding, _ in others))
         return Judgement(tier, signals, plan, lambda: self._settle(block, rates, convicted, change, pauses))
 
     def _bystanders(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
-    ) -> list[tuple[bystanders.Finding, int]]:
+    ) -> list[tuple[other_signals.Finding, int]]:
         """The other signals, each with its bit; 0: only observed."""
         evidence, slots = self._evidence, block.slots
         age_s = self._now - np.minimum(self.memory.epoch[slots], self._now)
-        paces = bystanders.Paces(self._hour, self._day, evidence.minutes)
-        speed = bystanders.throughput(block, paces, age_s, self._rule)
-        calling = bystanders.propensity(
+        paces = other_signals.Paces(self._hour, self._day, evidence.minutes)
+        speed = other_signals.throughput(block, paces, age_s, self._rule)
+        calling = other_signals.propensity(
             block, evidence.offered_day[slots], evidence.meant_day[slots], rates.phi, self._rule
         )
         found = [(speed, SLOW), (calling, PROPENSITY if self._rule.propensity_deranks else 0)]
         if any(group in scores for group in block.groups):
-            found.append((bystanders.benchmark(block, scores), BENCHMARK))
+            found.append((other_signals.benchmark(block, scores), BENCHMARK))
         return found
 
     def _change(
@@ -197,7 +197,7 @@ class AdaptiveJudge:
         block: Block,
         rates: FailureRates,
         convicted: Conviction,
-        others: list[tuple[bystanders.Finding, int]],
+        others: list[tuple[other_signals.Finding, int]],
     ) -> _Change:
         memory, evidence, slots = self.memory, self._evidence, block.slots
         before = memory.cause[slots]
@@ -218,26 +218,26 @@ class AdaptiveJudge:
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
         return _Change(cause, tier.astype(np.int8), newly, back, improved, improved_s)
 
-    def _pauses(self, slots: NDArray[np.intp], change: _Change) -> tuple[exploring.Pauses, exploring.Demand]:
+    def _pauses(self, slots: NDArray[np.intp], change: _Change) -> tuple[exploration.Pauses, exploration.Demand]:
         memory, evidence = self.memory, self._evidence
         nothing = np.nan
-        before = exploring.Pauses(
+        before = exploration.Pauses(
             np.where(change.newly, 0, memory.level[slots]).astype(np.int8),
             np.where(change.newly, nothing, memory.burst_at[slots]),
             np.where(change.newly, nothing, memory.burst_from[slots]),
         )
         calls = np.where(change.newly, 0.0, evidence.burst_calls[slots])
         bad = np.where(change.newly, 0.0, evidence.burst_bad[slots])
-        pauses, demand = exploring.paused(self._now, before, (calls, bad), self._rule)
+        pauses, demand = exploration.paused(self._now, before, (calls, bad), self._rule)
         deranked = change.cause > 0
         return pauses, demand._replace(burst=demand.burst & deranked, steady=demand.steady & deranked)
 
-    def _traffic(self, block: Block) -> exploring.Traffic:
+    def _traffic(self, block: Block) -> exploration.Traffic:
         evidence, slots, member = self._evidence, block.slots, block.member
         offered = (evidence.offered_day[slots] * member).sum(axis=-1, keepdims=True)
         meant = (evidence.meant_day[slots] * member).sum(axis=-1, keepdims=True)
         hour = (evidence.offered_hour[slots] * member).sum(axis=-1, keepdims=True)
-        return exploring.Traffic(
+        return exploration.Traffic(
             hour / 3600, np.where(offered > 0, meant / np.maximum(offered, 1), 1.0), self._interval_s
         )
 
@@ -264,11 +264,11 @@ class AdaptiveJudge:
         calls = shown(convicted.evidence.calls, memory.frozen_calls, rates.living.calls)
         window_s = shown(convicted.window_s, memory.frozen_window_s, np.broadcast_to(rates.ttl_s, bad.shape))
         wanted = np.broadcast_to(np.ceil(self._rule.good_calls * rates.phi), bad.shape)
-        code = np.where(rates.living.calls < wanted, bystanders.FEW_SAMPLES, _UNDECIDED)
-        code = np.where(np.isnan(rates.limit), bystanders.FEW_PEERS, code)
-        code = np.where(change.tier == VERIFIED_GOOD, bystanders.WITHIN, code)
+        code = np.where(rates.living.calls < wanted, other_signals.FEW_SAMPLES, _UNDECIDED)
+        code = np.where(np.isnan(rates.limit), other_signals.FEW_PEERS, code)
+        code = np.where(change.tier == VERIFIED_GOOD, other_signals.WITHIN, code)
         code = np.where(change.improved, _RESTARTED, np.where(change.back, _READMITTED, code))
-        code = np.where(change.cause & ERRORS > 0, bystanders.BELOW, code)
+        code = np.where(change.cause & ERRORS > 0, other_signals.BELOW, code)
         code = np.where(spared, _CAPACITY, code)
         code = np.where(block.member, code, SILENT)
         needed = np.where(deranked, self._rule.derank_calls, wanted).astype(np.int64)
@@ -292,7 +292,7 @@ class AdaptiveJudge:
         rates: FailureRates,
         convicted: Conviction,
         change: _Change,
-        pauses: exploring.Pauses,
+        pauses: exploration.Pauses,
     ) -> None:
         """Remember what was concluded."""
         memory, now = self.memory, self._now

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.adaptive import AdaptiveJudge
+    from exacto_plugin.core.tiers.adaptive.judge import AdaptiveJudge
 
 EXPLORATION_SHARE = 0.02
 """Share of tool requests that probes may take. Measured: 2 % where it is needed brings repaired deployments back as
@@ -196,6 +196,6 @@ class AdaptivePreset:
 
     def judge(self) -> AdaptiveJudge:
         """A new judge that follows this rule."""
-        from exacto_plugin.core.adaptive import AdaptiveJudge
+        from exacto_plugin.core.tiers.adaptive.judge import AdaptiveJudge
 
         return AdaptiveJudge(self.rule, self.exploration_share)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.adaptive_state import MOST_FAILED
 from exacto_plugin.core.stats.binomial import beta_cdf
-from exacto_plugin.core.tiers import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
+from exacto_plugin.core.tiers.adaptive.state import MOST_FAILED
+from exacto_plugin.core.tiers.columns import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.adaptive_rule import AdaptiveRule
-    from exacto_plugin.core.failure_rates import FailureRates
-    from exacto_plugin.core.tiers import Block
+    from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.columns import Block
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
