@@ -11,7 +11,7 @@ import statistics
 from typing import NamedTuple
 
 from benchmarks.conversations import BREAKS, ERRORS, INTERVAL_S, PER_MINUTE, Turn, error_rate, turns
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Home, Outcome, Sample, Tier
 from exacto_plugin.core.routing.affinity import IDLE_S, Conversations
 from exacto_plugin.core.routing.ordering import Ask

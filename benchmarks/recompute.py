@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from exacto_plugin.core.windows.increments import Count, tally

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import tally

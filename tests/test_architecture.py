@@ -23,7 +23,7 @@ CHAIN = (
     {"routing.policy", "scoring.evaluator", "windows.windows", "stats.peers"},
     {"tiers.columns"},
     {"routing.ordering"},
-    {"engine"},
+    {"engine.engine"},
 )
 """Each of these core modules, with everything that it imports, knows none of a later step."""
 

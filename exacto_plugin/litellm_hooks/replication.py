@@ -14,8 +14,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.routing.probe_budget import ProbeShare
-from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -26,7 +26,7 @@ from exacto_plugin.store.exchange import StoreExchange
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.runtime import Runtime

@@ -9,11 +9,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.routing.affinity import Conversations
 from exacto_plugin.core.routing.caller_preferences import CallerChoices
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.flaws import FlawCounts
-from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.windows.token_usage import TokenUse
 from exacto_plugin.core.windows.windows import Retention
 from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.settings import Settings

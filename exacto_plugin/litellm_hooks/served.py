@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks.identity import candidate_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 

@@ -37,7 +37,7 @@ from exacto_plugin.web.views import reason_view
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Decision, GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
     from exacto_plugin.core.routing.ordering import Ask
     from exacto_plugin.core.tiers.checkpoints import Account

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.sharing.exchange import ExchangeError, Publication
 

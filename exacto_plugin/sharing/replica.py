@@ -21,7 +21,7 @@ from exacto_plugin.sharing.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.sharing.exchange import Batch, Exchange, Lease, Receipt, Remembered
     from exacto_plugin.sharing.host import Host
 

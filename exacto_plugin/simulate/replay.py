@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
 from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.routing.ordering import Ask, probe_shares

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Snapshot
 from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.routing.ordering import Ask, probe_shares

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy

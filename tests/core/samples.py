@@ -11,7 +11,7 @@ from exacto_plugin.core.model import Outcome, Sample
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.engine import Engine
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Tier
 
 START = 1_800_000_000.0

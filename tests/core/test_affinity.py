@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Decision, GroupSnapshot, Home, Mode, Snapshot, Sort, Tier, Verdict
 from exacto_plugin.core.routing.affinity import Conversations
 from exacto_plugin.core.routing.affinity_rule import is_usable, stay

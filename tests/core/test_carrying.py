@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from exacto_plugin.core.windows.codec import VERSION, HeldError, pack, unpack

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, ReasonCode, Sample, Signal, Snapshot, Tier
 from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.core.windows.increments import Count

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Signal, Tier
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset

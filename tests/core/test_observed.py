@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.tiers.openrouter import PublishedRule

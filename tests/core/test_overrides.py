@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Reason, ReasonCode, Snapshot, Tier
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Overrides, Word, override_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.stats.log_bins import ALPHA, BINS, bin_of, quantiles
 from exacto_plugin.core.tiers.openrouter import PublishedRule

@@ -7,10 +7,10 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
+from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Sample, Snapshot, Tier, Verdict
 from exacto_plugin.core.routing.probe_budget import ProbeShare, Purse
-from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.stats.peers import MAD_TO_SD

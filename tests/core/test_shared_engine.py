@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.core.engine import Engine
-from exacto_plugin.core.holdings import Holdings
-from exacto_plugin.core.shared_engine import SharedEngine
+from exacto_plugin.core.engine.engine import Engine
+from exacto_plugin.core.engine.locked import SharedEngine
+from exacto_plugin.core.engine.state import Holdings
 from exacto_plugin.core.tiers.openrouter import PublishedRule
 from tests.core.samples import START, answer
 

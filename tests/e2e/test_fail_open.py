@@ -248,7 +248,7 @@ def test_a_decision_that_failed_is_counted_as_such(proxy: Proxy, providers: Simu
     """The share of requests that went as LiteLLM liked because of a fault can be read from the decisions."""
     counted = {"name": "exacto_routing_decisions_total", "exacto_routing_outcome": "error"}
     before = failing.metric(**counted).get("", 0)
-    failing.fail({"exacto_plugin.core.engine:Engine.decide": CANARY})
+    failing.fail({"exacto_plugin.core.engine.engine:Engine.decide": CANARY})
     assert _calls(proxy, "kimi") == "valid"
     assert failing.metric(**counted).get("", 0) == before + 1
 

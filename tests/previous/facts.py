@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin import cli
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.sharing.conversations import SharedConversations

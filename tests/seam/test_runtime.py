@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
-from exacto_plugin.core.shared_engine import SharedEngine
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.leaving import leave

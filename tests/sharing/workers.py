@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.tiers.checkpoints import Ledger

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import bin_of
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset

@@ -12,9 +12,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.holdings import CAPACITY, Holdings
+from exacto_plugin.core.engine.recompute import Portion, conclude
+from exacto_plugin.core.engine.state import CAPACITY, Holdings
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
-from exacto_plugin.core.portions import Portion, conclude
 from exacto_plugin.core.routing.affinity_rule import stay
 from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.routing.overrides import Overrides

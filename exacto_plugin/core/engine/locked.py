@@ -10,7 +10,7 @@ import threading
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from exacto_plugin.core.engine import Engine
+from exacto_plugin.core.engine.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
