@@ -1,4 +1,7 @@
-"""The pure core: no I/O, no clock (time is an argument), no LiteLLM, Starlette or OpenTelemetry.
+"""The rules of the plugin, without I/O, clocks or frameworks; time is an argument.
 
-Imports run one way: ``model <- {policy, evaluation, window, reference} <- tiers <- ordering <- engine``.
+``model`` has the records that flow and imports nothing. ``codec`` and ``views`` turn them into plain data. The packages
+``stats``, ``windows``, ``scoring``, ``tiers``, ``routing`` and ``engine`` are layers: recomputes and requests meet only
+in X the standard library, NumPy, cachetools, orjson and the JSON Schema
+packages.
 """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from exacto_plugin.core.plain import UnknownError, snapshot_of, snapshot_plain
+from exacto_plugin.core.codec import UnknownError, snapshot_of, snapshot_plain
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Publication, UnreadableError

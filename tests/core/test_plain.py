@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exacto_plugin.core.codec import UnknownError, plain, record_of, snapshot_of, snapshot_plain
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import (
     GroupSnapshot,
@@ -25,7 +26,6 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.plain import UnknownError, plain, record_of, snapshot_of, snapshot_plain
 from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
 from tests.core.samples import START, samples
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from exacto_plugin.core.codec import UnknownError, plain, record_of
 from exacto_plugin.core.model import Tier, Verdict
-from exacto_plugin.core.plain import UnknownError, plain, record_of
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.replay import InputsError, decode, encode
 from exacto_plugin.core.wire import from_wire, to_wire, wire, wire_names
