@@ -24,6 +24,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from benchmarks import affinity_seeds
 from benchmarks.conversations import BREAKS, BREAKS_TO, ERRORS, INTERVAL_S, PER_MINUTE, TURNS, Turn, error_rate, turns
+from exacto_plugin.config.settings import load_settings
 from exacto_plugin.demo.behaviour import Behaviour
 from exacto_plugin.demo.prompt_cache import prompt_tokens
 from exacto_plugin.demo.provider import SimulatedProviders
@@ -31,7 +32,6 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.seams import uninstall
-from exacto_plugin.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ import litellm
 import orjson
 
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.seams import uninstall
-from exacto_plugin.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -26,6 +26,7 @@ import litellm
 from jsonschema import Draft7Validator
 from litellm.integrations.custom_logger import CustomLogger
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.demo.control import ProviderControl
 from exacto_plugin.demo.k2vv import table
 from exacto_plugin.litellm_hooks import seams
@@ -33,7 +34,6 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
+from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.routing.counterfactual import PickNumbers
 from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import DecisionRecord, HourRecord
-from exacto_plugin.settings import load_settings
 from exacto_plugin.store.place import place_of_url
 
 if TYPE_CHECKING:

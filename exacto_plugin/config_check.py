@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from exacto_plugin.config.messages import kind_of, nearest, step_of, told
+from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.core.routing.filters import conflict, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.identity import candidate_of
-from exacto_plugin.settings_faults import kind_of, nearest, step_of, told
-from exacto_plugin.settings_source import find_settings, read_config
 from exacto_plugin.tables import printed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.settings import Settings
 
 CALLBACK = "exacto_plugin.callback"
 

@@ -48,7 +48,7 @@ BOUNDARIES = {
     # LiteLLM raises a bare Exception for a model that its price list does not know.
     "litellm_hooks.prices:_looked_up",
     # PyYAML raises whatever a value made Python raise.
-    "yaml_text:parse_yaml",
+    "config.yaml_text:parse_yaml",
     # The timer must outlive whatever one recompute meets.
     "litellm_hooks.runtime:Runtime.recompute_timed",
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.

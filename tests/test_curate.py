@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from exacto_plugin import cli
+from exacto_plugin.config.settings import load_settings
 from exacto_plugin.curate.proposal import Criteria, Proposal, block, propose, render
-from exacto_plugin.settings import load_settings
 
 
 def deployment(name: str, **more: Any) -> dict[str, Any]:

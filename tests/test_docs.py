@@ -13,12 +13,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from pydantic import BaseModel
 
 from exacto_plugin import asgi, cli
+from exacto_plugin.config.settings import Settings, load_settings
+from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.config_check import check_config
 from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.litellm_hooks import rescue
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings, load_settings
-from exacto_plugin.settings_source import settings_of_file
 from exacto_plugin.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]

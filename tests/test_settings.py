@@ -8,6 +8,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from exacto_plugin.config.settings import GroupSettings, Settings, TierPreset, load_settings
+from exacto_plugin.config.sources import find_settings, settings_of_file
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.scoring.attribution import LOSSES, Charge
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
@@ -15,8 +17,6 @@ from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.errors import ExactoError, SettingsError
-from exacto_plugin.settings import GroupSettings, Settings, TierPreset, load_settings
-from exacto_plugin.settings_source import find_settings, settings_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

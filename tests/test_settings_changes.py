@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
+from exacto_plugin.config.diff import AT_THE_START, HIDDEN, _plain, changes, digest, told
+from exacto_plugin.config.settings import Settings
+from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_watcher
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
-from exacto_plugin.settings_changes import AT_THE_START, HIDDEN, _plain, changes, digest, told
-from exacto_plugin.settings_source import CONFIG_VARIABLE, settings_watcher
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,6 +14,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import (
     BenchmarkScores,
     Candidate,
@@ -29,7 +30,6 @@ from exacto_plugin.core.model import (
 from exacto_plugin.core.scoring.evaluator import Evaluation
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 from exacto_plugin.store.kinds import Kind
 from exacto_plugin.telemetry import ATTRIBUTES, ERROR_TYPES, OTHER, error_type
 

@@ -11,6 +11,10 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import main
+from exacto_plugin.config.diff import told
+from exacto_plugin.config.settings import Settings
+from exacto_plugin.config.sources import settings_of_file
+from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
@@ -18,12 +22,8 @@ from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
-from exacto_plugin.settings_changes import told
-from exacto_plugin.settings_source import settings_of_file
 from exacto_plugin.simulate.scenario import read_scenario
 from exacto_plugin.store.place import place_of_url
-from exacto_plugin.yaml_text import parse_yaml
 from tests.test_settings_changes import server, written
 
 if TYPE_CHECKING:

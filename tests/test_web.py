@@ -12,13 +12,13 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.records import TransitionRecord
-from exacto_plugin.settings import Settings
 from exacto_plugin.store.place import memory
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view

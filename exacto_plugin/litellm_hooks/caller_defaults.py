@@ -12,12 +12,12 @@ import orjson
 from cachetools import LRUCache
 from pydantic import ValidationError
 
+from exacto_plugin.config.hard_filters import DefaultSort, Limits
+from exacto_plugin.config.messages import expectation, explain, keys_at
 from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.routing.policy import Filter
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.limits import DefaultSort, Limits
 from exacto_plugin.litellm_hooks.request_state import CURRENT
-from exacto_plugin.settings_faults import expectation, explain, keys_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

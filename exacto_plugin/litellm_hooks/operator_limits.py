@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from exacto_plugin.litellm_hooks.caller_defaults import Defaults, caller_promise
 
 if TYPE_CHECKING:
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.routing.policy import Filter
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.settings import Settings
 
 Deployment = Mapping[str, Any]
 

@@ -20,8 +20,8 @@ from exacto_plugin.litellm_hooks.request_state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.routing.policy import Policy
-    from exacto_plugin.settings import Settings
 
 
 def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_group: bool) -> Slug:

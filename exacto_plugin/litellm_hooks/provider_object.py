@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
+from exacto_plugin.config.hard_filters import Limits, Names, no_bool
+from exacto_plugin.config.messages import expectation, keys_at
 from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
-from exacto_plugin.limits import Limits, Names, no_bool
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
-from exacto_plugin.settings_faults import expectation, keys_at
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Sort

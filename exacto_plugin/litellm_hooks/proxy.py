@@ -14,6 +14,7 @@ import litellm
 
 from exacto_plugin import __version__
 from exacto_plugin.asgi import attach
+from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
@@ -25,14 +26,13 @@ from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings_source import find_settings, read_config
 from exacto_plugin.store.place import default_place, place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import ModuleType
 
-    from exacto_plugin.settings import Settings
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.store.place import Place
 
 logger = logging.getLogger("exacto_plugin")

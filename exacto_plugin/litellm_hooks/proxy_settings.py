@@ -11,10 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.sync_calls import at_once
-from exacto_plugin.settings import BLOCK
-from exacto_plugin.settings_source import (
+from exacto_plugin.config.settings import BLOCK
+from exacto_plugin.config.sources import (
     CONFIG_VARIABLE,
     Files,
     read_config,
@@ -22,12 +20,14 @@ from exacto_plugin.settings_source import (
     settings_of_block,
     settings_watcher,
 )
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.litellm_hooks.sync_calls import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
-    from exacto_plugin.settings import Settings
+    from exacto_plugin.config.settings import Settings
 
 _BUCKET = "LITELLM_CONFIG_BUCKET_NAME"
 _FILE = "CONFIG_FILE_PATH"

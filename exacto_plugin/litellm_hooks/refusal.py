@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
+from exacto_plugin.config.messages import shown
 from exacto_plugin.core.routing.filters import providers_of, unpriced
-from exacto_plugin.settings_faults import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

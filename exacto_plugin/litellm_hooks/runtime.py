@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
-    from exacto_plugin.settings import Settings
     from exacto_plugin.store.kinds import Kind
     from exacto_plugin.store.place import Place
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from exacto_plugin.config.settings import TierPreset, load_settings
+from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.settings import TierPreset, load_settings
-from exacto_plugin.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Preset

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from exacto_plugin.config.messages import explain
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
 from exacto_plugin.core.pick_shares import shares
@@ -35,7 +36,6 @@ from exacto_plugin.core.routing.ordering import Ask, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.settings_faults import explain
 from exacto_plugin.simulate.world import PRICE_POWER
 from exacto_plugin.store.outcomes import roster_line, sample_line
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from exacto_plugin.config.messages import explain
+from exacto_plugin.config.sources import read_text, read_yaml
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.settings_faults import explain
-from exacto_plugin.settings_source import read_text, read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from exacto_plugin.store.desk import Desk
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.settings import StoreSettings
+    from exacto_plugin.config.settings import StoreSettings
 
 logger = logging.getLogger("exacto_plugin")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
+from exacto_plugin.config.settings import BLOCK, Settings
+from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.report import report
 from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
-from exacto_plugin.settings import BLOCK, Settings
-from exacto_plugin.settings_source import CONFIG_VARIABLE, read_config, settings_of_file
 from exacto_plugin.store.place import default_place, place_of_url
 from exacto_plugin.store.reader import reading
 

@@ -15,8 +15,8 @@ from litellm.proxy.common_utils.http_parsing_utils import read_request_body
 from starlette.requests import ClientDisconnect, Request
 
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 from .bodies import KNOWN, WILDCARD
 

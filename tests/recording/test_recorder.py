@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.routing.ordering import Ask
@@ -29,7 +30,6 @@ from exacto_plugin.recording.records import (
     RuleRecord,
     TransitionRecord,
 )
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

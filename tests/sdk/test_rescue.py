@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks import seams
@@ -15,7 +16,6 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.sdk.words import say_good
 

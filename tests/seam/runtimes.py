@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Outcome, Sample
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime

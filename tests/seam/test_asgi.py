@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from exacto_plugin.asgi import ExactoMiddleware, PathModel, attach, path_model
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Sort
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

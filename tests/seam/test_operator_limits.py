@@ -9,6 +9,7 @@ import pytest
 from litellm.router_utils.fallback_event_handlers import _trigger_cooldown_for_failed_deployment
 from litellm.router_utils.router_callbacks.track_deployment_metrics import get_deployment_failures_for_current_minute
 
+from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.policy import Filter, Policy
 from exacto_plugin.litellm_hooks import last_check
@@ -19,7 +20,6 @@ from exacto_plugin.litellm_hooks.operator_limits import limits_of, own_limits, p
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.policy import Filter, Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -22,7 +23,6 @@ from exacto_plugin.litellm_hooks.refusal import (
 from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import Routing
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

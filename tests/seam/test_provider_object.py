@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
 from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults, caller_promise
@@ -14,7 +15,6 @@ from exacto_plugin.litellm_hooks.parameters import sent_parameters, supported_pa
 from exacto_plugin.litellm_hooks.preferences import policy_of
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, client_promise, provider_in, read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.settings import Settings
 
 SLUG = Slug("g")
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from litellm.caching.redis_cache import RedisCache
 
+from exacto_plugin.config.settings import Affinity, Settings
 from exacto_plugin.core.model import Candidate, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.conversation import Conversation
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Affinity, Settings
 from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
 from tests.redis_server import RedisServer
 from tests.seam.runtimes import record, router

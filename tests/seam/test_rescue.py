@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.rescue import Judgement
 from exacto_plugin.litellm_hooks.answers import has_text
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -16,7 +17,6 @@ from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue_streams import HeldStream
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.second_ask import second_ask
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request_state import CURRENT
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

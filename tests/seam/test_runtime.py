@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
@@ -17,7 +18,6 @@ from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.leaving import leave
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.settings import Settings
 from tests.seam.runtimes import NOW, record, router, settings
 
 if TYPE_CHECKING:

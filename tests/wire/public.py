@@ -18,6 +18,9 @@ import httpx
 
 import exacto_plugin
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.config.diff import AT_THE_START, digest
+from exacto_plugin.config.settings import BLOCK, GroupSettings, Settings
+from exacto_plugin.config.sources import CONFIG_VARIABLE
 from exacto_plugin.core.model import Decision, Ranked, Sort, Tier
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
@@ -29,9 +32,6 @@ from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_e
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, Rescuing
 from exacto_plugin.litellm_hooks.salt import installation_salt
 from exacto_plugin.proxy_api import KEYS
-from exacto_plugin.settings import BLOCK, GroupSettings, Settings
-from exacto_plugin.settings_changes import AT_THE_START, digest
-from exacto_plugin.settings_source import CONFIG_VARIABLE
 from exacto_plugin.sharing.redis_ways import key_prefix
 from exacto_plugin.store.place import default_place
 from tests.support.served_proxy import GROUPS, ServedProxy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exacto_plugin.config.settings import TierPreset
 from exacto_plugin.core.model import (
     PERCENTILES,
     Blame,
@@ -33,7 +34,6 @@ from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.litellm_hooks.replication import ALONE
 from exacto_plugin.recording.decision_log import Kind as RequestKind
-from exacto_plugin.settings import TierPreset
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
 from exacto_plugin.store.kinds import Kind as RecordKind

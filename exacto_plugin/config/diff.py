@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from exacto_plugin.settings_faults import is_secret, key_told
+from exacto_plugin.config.messages import is_secret, key_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from exacto_plugin.settings import Settings
+    from exacto_plugin.config.settings import Settings
 
 HIDDEN = "***"
 """In place of what nobody may read."""

@@ -1,6 +1,6 @@
 """Where the settings come from: LiteLLM's parsed configuration, or a YAML file named by the environment.
 
-Reads files and the environment; what a block means is :mod:`exacto_plugin.settings`.
+Reads files and the environment; what a block means is :mod:`exacto_plugin.config.settings`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from exacto_plugin.config.messages import kind_of, step_of
+from exacto_plugin.config.settings import BLOCK, Settings, load_settings
+from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.settings import BLOCK, Settings, load_settings
-from exacto_plugin.settings_faults import kind_of, step_of
-from exacto_plugin.yaml_text import parse_yaml
 
 CONFIG_VARIABLE = "EXACTO_CONFIG"
 """Environment variable that names a YAML file with the block; it wins over the block in the proxy's configuration."""

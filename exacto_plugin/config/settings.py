@@ -1,6 +1,6 @@
 """What an operator can configure: the ``exacto_settings:`` block as immutable models, each default with its source.
 
-Knows neither files nor LiteLLM; where the block comes from is :mod:`exacto_plugin.settings_source`. A name stands here
+Knows neither files nor LiteLLM; where the block comes from is :mod:`exacto_plugin.config.sources`. A name stands here
 only when something honours it: a setting that does nothing would be a lie, so unknown keys stop the start.
 """
 
@@ -23,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from exacto_plugin.config.hard_filters import DefaultSort, Limits, no_bool
+from exacto_plugin.config.messages import explain
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.routing.affinity import IDLE_S
 from exacto_plugin.core.scoring.attribution import LOSSES, Charge
@@ -31,8 +33,6 @@ from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.limits import DefaultSort, Limits, no_bool
-from exacto_plugin.settings_faults import explain
 from exacto_plugin.store.kinds import LEAST_DAYS, Kind
 
 if TYPE_CHECKING:
