@@ -18,7 +18,7 @@ from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.recording.records import TransitionRecord
+from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.place import memory
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view

@@ -33,7 +33,7 @@ from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.store.kinds import LEAST_DAYS, Kind
+from exacto_plugin.record_kinds import LEAST_DAYS, Kind
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter

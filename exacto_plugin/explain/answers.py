@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.overrides import Override
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.tiers.replay import GroupInputs
-    from exacto_plugin.recording.records import DecisionRecord, DeploymentRecord
+    from exacto_plugin.records import DecisionRecord, DeploymentRecord
 
 Plain = dict[str, Any]
 

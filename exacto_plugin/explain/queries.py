@@ -12,7 +12,7 @@ from sqlalchemy import and_, func, or_, select
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain.verify import Recompute, Verification, Verifier
-from exacto_plugin.recording.records import (
+from exacto_plugin.records import (
     DecisionRecord,
     DeploymentRecord,
     HourRecord,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.recording.records import HourRecord
+    from exacto_plugin.records import HourRecord
 
     Floats = NDArray[np.float64]
 

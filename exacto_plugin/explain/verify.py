@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain, replay
-from exacto_plugin.recording.engine_version import ENGINE_VERSION
+from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.web.views import reason_view
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import GroupSnapshot, Reference
     from exacto_plugin.core.tiers.columns import Preset
-    from exacto_plugin.recording.records import (
+    from exacto_plugin.records import (
         DeploymentRecord,
         InputsRecord,
         ReferenceRecord,

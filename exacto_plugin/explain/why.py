@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.overrides import Override
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.tiers.replay import GroupInputs
-    from exacto_plugin.recording.records import DeploymentRecord, ReferenceRecord
+    from exacto_plugin.records import DeploymentRecord, ReferenceRecord
 
 Plain = dict[str, Any]
 

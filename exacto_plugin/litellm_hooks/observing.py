@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from exacto_plugin.core.windows.observed import HOUR_S, Observed, Observing
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.recording.records import ObservedRecord
+from exacto_plugin.records import ObservedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
-    from exacto_plugin.store.kinds import Kind
+    from exacto_plugin.record_kinds import Kind
     from exacto_plugin.store.place import Place
 
 logger = logging.getLogger("exacto_plugin")

@@ -13,7 +13,7 @@ from exacto_plugin.config.diff import AT_THE_START, changes, digest, sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.recording.records import SettingsRecord
+from exacto_plugin.records import SettingsRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.refusal import NO_ENDPOINTS
-from exacto_plugin.recording.records import DecisionRecord
+from exacto_plugin.records import DecisionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

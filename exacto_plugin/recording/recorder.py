@@ -22,9 +22,9 @@ from exacto_plugin.core.routing.counterfactual import PickCounts
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.wire import to_wire
+from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.recording.decision_log import DecisionLog
-from exacto_plugin.recording.engine_version import ENGINE_VERSION
-from exacto_plugin.recording.records import (
+from exacto_plugin.records import (
     DeploymentRecord,
     HourRecord,
     InputsRecord,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.recording.records import Record
+    from exacto_plugin.records import Record
 
 _BREATH_S = 0.002
 """Between two model groups that are written down, so that the thread that does it leaves the processor to requests."""

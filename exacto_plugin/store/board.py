@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, insert, select
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, override_of
-from exacto_plugin.recording.records import OverrideRecord
+from exacto_plugin.records import OverrideRecord
 from exacto_plugin.store.reader import find
 from exacto_plugin.store.schema import table_of
 

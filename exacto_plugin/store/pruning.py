@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from exacto_plugin.store.kinds import Kind
+    from exacto_plugin.record_kinds import Kind
     from exacto_plugin.store.schema import Kept
 
 ROWS = 1000

@@ -30,11 +30,11 @@ from sqlalchemy import (
     update,
 )
 
+from exacto_plugin import records
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
-from exacto_plugin.recording import records
-from exacto_plugin.recording.records import Record
-from exacto_plugin.store.kinds import Kind
+from exacto_plugin.record_kinds import Kind
+from exacto_plugin.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.recording.records import Record
-    from exacto_plugin.store.kinds import Kind
+    from exacto_plugin.record_kinds import Kind
+    from exacto_plugin.records import Record
     from exacto_plugin.store.place import Place
 
 R = TypeVar("R")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.recording.records import Record
+    from exacto_plugin.records import Record
 
 
 def insert_all(connection: Connection, records: Iterable[Record]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.caller_preferences import CallerChoices
     from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.recording.records import ReferenceRecord
+    from exacto_plugin.records import ReferenceRecord
 
 
 def models_view(runtime: Runtime) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from exacto_plugin.recording.records import TransitionRecord
+from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.place import place_of_url
 from exacto_plugin.store.reader import find, reading
 from tests.e2e.client import ask, config

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.sentences import request_sentence, why_sentence
 from exacto_plugin.explain.wording import moment, observed_words, percent
-from exacto_plugin.recording.records import (
+from exacto_plugin.records import (
     DeploymentRecord,
     ObservedRecord,
     OverrideRecord,

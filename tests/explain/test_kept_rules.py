@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.explain import answers, queries
-from exacto_plugin.recording.records import InputsRecord, RuleRecord
+from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.place import place_of_url
 from exacto_plugin.store.pruning import Pruning

@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.core.routing.counterfactual import PickCounts
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.explain.report import report
-from exacto_plugin.recording.records import HourRecord
+from exacto_plugin.records import HourRecord
 
 RATES = {"a": 0.01, "b": 0.02, "c": 0.2}
 PRICES = {"a": 0.003, "b": 0.002, "c": 0.001}

@@ -21,7 +21,7 @@ from exacto_plugin.litellm_hooks.refusal import Refusal
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState, Rescuing
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.recording.decision_log import DecisionLog, Kind
-from exacto_plugin.recording.records import (
+from exacto_plugin.records import (
     DecisionRecord,
     DeploymentRecord,
     HourRecord,
@@ -34,7 +34,7 @@ from exacto_plugin.recording.records import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.recording.records import Record
+    from exacto_plugin.records import Record
 
 START = 1_800_000_000.0
 NAMES = ("a", "b", "c", "d")

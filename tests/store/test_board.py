@@ -10,7 +10,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Sample, Tier
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.recording.records import ObservedRecord, OverrideRecord, SettingsRecord
+from exacto_plugin.records import ObservedRecord, OverrideRecord, SettingsRecord
 from exacto_plugin.store.board import StoreBoard
 from exacto_plugin.store.reader import find, reading
 from exacto_plugin.store.store import Store

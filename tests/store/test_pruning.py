@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.recording.records import InputsRecord, RuleRecord
+from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.pruning import ROWS, Pruning
 from exacto_plugin.store.reader import find

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import update
 
 from exacto_plugin.errors import SettingsError, StoreError
-from exacto_plugin.recording.records import (
+from exacto_plugin.record_kinds import Kind
+from exacto_plugin.records import (
     BenchmarkRecord,
     DecisionRecord,
     DeploymentRecord,
@@ -29,7 +30,6 @@ from exacto_plugin.recording.records import (
 )
 from exacto_plugin.store import store as store_module
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.kinds import Kind
 from exacto_plugin.store.place import Place, default_place, memory, place_of_url
 from exacto_plugin.store.pruning import ROWS, Pruning
 from exacto_plugin.store.reader import find, reading

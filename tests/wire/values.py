@@ -33,10 +33,10 @@ from exacto_plugin.core.tiers.checkpoints import Occasion
 from exacto_plugin.explain.queries import KINDS
 from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.litellm_hooks.replication import ALONE
+from exacto_plugin.record_kinds import Kind as RecordKind
 from exacto_plugin.recording.decision_log import Kind as RequestKind
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
-from exacto_plugin.store.kinds import Kind as RecordKind
 from exacto_plugin.telemetry import ERROR_TYPES, OTHER
 
 ENUMS = {
