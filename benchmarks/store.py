@@ -24,7 +24,7 @@ from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.records import DecisionRecord, HourRecord
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -52,8 +52,8 @@ BOUNDARIES = {
     # The timer must outlive whatever one recompute meets.
     "litellm_hooks.runtime:Runtime.recompute_timed",
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
-    "store.desk:Desk._one",
-    "store.desk:Desk._rest",
+    "store.worker:Desk._one",
+    "store.worker:Desk._rest",
     # A stream that broke may not close in good order either.
     "litellm_hooks.failover:_closed",
     # Raised again where somebody waits for it, in another thread.

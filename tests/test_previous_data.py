@@ -11,7 +11,7 @@ import pytest
 
 from exacto_plugin.explain import queries
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from tests.previous import facts, files
 from tests.redis_server import RedisServer
 from tests.support.served_proxy import ServedProxy, repeatable

@@ -23,7 +23,7 @@ from exacto_plugin.litellm_hooks.identity import candidate_of
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.simulate.scenario import read_scenario
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from tests.test_settings_changes import server, written
 
 if TYPE_CHECKING:

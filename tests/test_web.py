@@ -19,7 +19,7 @@ from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
-from exacto_plugin.store.place import memory
+from exacto_plugin.store.location import memory
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view
 from tests.support.administrator import client_of

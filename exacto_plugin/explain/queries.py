@@ -24,8 +24,8 @@ from exacto_plugin.records import (
     SettingsRecord,
     TransitionRecord,
 )
-from exacto_plugin.store.reader import find
-from exacto_plugin.store.schema import table_of
+from exacto_plugin.store.rows import find
+from exacto_plugin.store.tables import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

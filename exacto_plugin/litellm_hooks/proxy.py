@@ -26,14 +26,14 @@ from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.store.place import default_place, place_of_url
+from exacto_plugin.store.location import default_place, place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import ModuleType
 
     from exacto_plugin.config.settings import Settings
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 logger = logging.getLogger("exacto_plugin")
 

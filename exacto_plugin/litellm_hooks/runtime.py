@@ -32,9 +32,9 @@ from exacto_plugin.litellm_hooks.served import ServedRosters
 from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.recording.recorder import Recorder
-from exacto_plugin.store.board import StoreBoard
-from exacto_plugin.store.outcomes import OutcomeLog, outcome_log
+from exacto_plugin.store.overrides import StoreBoard
 from exacto_plugin.store.pruning import Pruning
+from exacto_plugin.store.sample_log import OutcomeLog, outcome_log
 from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.record_kinds import Kind
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 logger = logging.getLogger("exacto_plugin")
 

@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
 from exacto_plugin.litellm_hooks.leaving import hand_over
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.sdk_entries import Entries
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from exacto_plugin.web.views import models_view
 
 if TYPE_CHECKING:

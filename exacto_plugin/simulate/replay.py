@@ -37,7 +37,7 @@ from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.world import PRICE_POWER
-from exacto_plugin.store.outcomes import roster_line, sample_line
+from exacto_plugin.store.sample_log import roster_line, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -1,1 +1,4 @@
-"""What outlives a process: records for people, windows and memory for the next start, in SQLite or PostgreSQL."""
+"""Records, windows and overrides in SQLite or PostgreSQL.
+
+Keeps what outlives a process. May import ``core``, ``config``, ``records``, ``sharing`` and ``errors``.
+"""

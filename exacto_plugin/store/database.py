@@ -15,12 +15,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.pool import NullPool
 
 from exacto_plugin.errors import StoreError
-from exacto_plugin.store.schema import NewerSchemaError, check_version, migrate
+from exacto_plugin.store.tables import NewerSchemaError, check_version, migrate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 _BUSY_MS = 5_000
 """How long SQLite waits for another process that is writing."""

@@ -36,7 +36,7 @@ from exacto_plugin.sharing.payload import (
     unpack_publication,
 )
 from exacto_plugin.sharing.readable import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
-from exacto_plugin.store import schema
+from exacto_plugin.store import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -101,8 +101,8 @@ class StoreExchange:
 
     def _push(self, step: _Step, push: Push, payload: str | None) -> Receipt:
         now = step.now
-        known = select(schema.workers.c.sequence, schema.workers.c.place)
-        row = step.run(known.where(schema.workers.c.worker == push.worker)).first()
+        known = select(tables.workers.c.sequence, tables.workers.c.place)
+        row = step.run(known.where(tables.workers.c.worker == push.worker)).first()
         held, place = (0, 0) if row is None else (int(row[0]), int(row[1]))
         head = step.head()
         accepted = held == push.previous
@@ -112,11 +112,11 @@ class StoreExchange:
             elif accepted:
                 place = max(int(now * 1e6), int(head.get("place", 0)) + 1)
                 step.set(place=place)
-                step.put(schema.batches, {"place": place, "payload": payload})
+                step.put(tables.batches, {"place": place, "payload": payload})
                 held = push.batch.sequence
-        step.put(schema.workers, {"worker": push.worker, "sequence": held, "place": place, "seen": now})
+        step.put(tables.workers, {"worker": push.worker, "sequence": held, "place": place, "seen": now})
         for model_group in push.watched:
-            step.put(schema.watched, {"model_group": model_group, "seen": now})
+            step.put(tables.watched, {"model_group": model_group, "seen": now})
         return Receipt(accepted, held, place, int(head.get("saved", 0)), step.leader(head), head.get("publication", ""))
 
     async def claim(self, claim: Claim) -> Lease | None:
@@ -153,13 +153,13 @@ class StoreExchange:
 
     def _forget_old(self, step: _Step) -> None:
         """Batches and workers that matter to nobody any more."""
-        step.run(delete(schema.batches).where(schema.batches.c.place < int((step.now - OLDEST_S) * 1e6)))
-        step.run(delete(schema.workers).where(schema.workers.c.seen < step.now - OLDEST_S))
-        step.run(delete(schema.watched).where(schema.watched.c.seen < step.now - OLDEST_S))
+        step.run(delete(tables.batches).where(tables.batches.c.place < int((step.now - OLDEST_S) * 1e6)))
+        step.run(delete(tables.workers).where(tables.workers.c.seen < step.now - OLDEST_S))
+        step.run(delete(tables.watched).where(tables.watched.c.seen < step.now - OLDEST_S))
 
     async def pull(self, position: int) -> Pulled:
         """Everybody's batches from a position on; those that this version cannot read are left out."""
-        place, payload = schema.batches.c.place, schema.batches.c.payload
+        place, payload = tables.batches.c.place, tables.batches.c.payload
         query = select(place, payload).where(place >= position).order_by(place).limit(PAGE)
         found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
         return await pulled([(int(at), text) for at, text in found], position)
@@ -169,8 +169,8 @@ class StoreExchange:
 
         def ask(step: _Step) -> Census:
             since = step.now - self._absent_s
-            alive = select(schema.workers.c.worker).where(schema.workers.c.seen >= since)
-            asked = select(schema.watched.c.model_group).where(schema.watched.c.seen >= since)
+            alive = select(tables.workers.c.worker).where(tables.workers.c.seen >= since)
+            asked = select(tables.watched.c.model_group).where(tables.watched.c.seen >= since)
             return Census(tuple(sorted(step.run(alive).scalars())), tuple(sorted(step.run(asked).scalars())))
 
         return await self._work(ask)
@@ -181,7 +181,7 @@ class StoreExchange:
 
         def act(step: _Step) -> None:
             step.check(lease)
-            step.put(schema.documents, {"name": _RESULT, "payload": payload})
+            step.put(tables.documents, {"name": _RESULT, "payload": payload})
             step.set(publication=publication.snapshot.id)
 
         await self._work(act, LARGE_BUDGET_S)
@@ -218,7 +218,7 @@ class StoreExchange:
 
     async def _write(self, page: list[dict[str, Any]]) -> None:
         if page:
-            await self._work(lambda step: step.run(insert(schema.windows), page), LARGE_BUDGET_S)
+            await self._work(lambda step: step.run(insert(tables.windows), page), LARGE_BUDGET_S)
 
     async def load(self) -> State | None:
         """The saved state; None without one."""
@@ -226,7 +226,7 @@ class StoreExchange:
         if memory is None:
             return None
         plain = await asyncio.to_thread(unpack, memory)
-        group, live = schema.windows.c.model_group, schema.windows.c.live.is_(True)
+        group, live = tables.windows.c.model_group, tables.windows.c.live.is_(True)
         names = await self._work(lambda step: step.run(select(group).where(live)).scalars().all(), LARGE_BUDGET_S)
         windows: Windows = []
         for first in range(0, len(names), STATE_PAGE):
@@ -234,7 +234,7 @@ class StoreExchange:
         return state_of(plain, windows)
 
     async def _read(self, groups: Collection[str]) -> Windows:
-        table = schema.windows
+        table = tables.windows
         query = select(table.c.model_group, table.c.payload).where(
             table.c.live.is_(True), table.c.model_group.in_(groups)
         )
@@ -247,12 +247,12 @@ class StoreExchange:
         def leave(step: _Step) -> None:
             if step.head().get("leader") == self._worker:
                 step.set(until=0.0)
-            step.run(update(schema.workers).where(schema.workers.c.worker == self._worker).values(seen=0.0))
+            step.run(update(tables.workers).where(tables.workers.c.worker == self._worker).values(seen=0.0))
 
         await self._work(leave)
 
     async def _document(self, name: str) -> str | None:
-        query = select(schema.documents.c.payload).where(schema.documents.c.name == name)
+        query = select(tables.documents.c.payload).where(tables.documents.c.name == name)
         return await self._work(lambda step: step.run(query).scalar(), LARGE_BUDGET_S)
 
     async def _work(self, act: Callable[[_Step], R], bound_s: float = BUDGET_S) -> R:
@@ -270,23 +270,23 @@ def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[st
 def _clear(step: _Step, lease: Lease) -> None:
     """Delete what earlier saves left, but not that of a newer lease."""
     step.check(lease)
-    step.run(delete(schema.windows).where(schema.windows.c.live.is_(False)))
+    step.run(delete(tables.windows).where(tables.windows.c.live.is_(False)))
 
 
 def _flip(step: _Step, lease: Lease, name: str, memory: str, position: int, groups: Collection[str]) -> None:
     """Put what this save wrote, and nothing that an older lease's still writes beside it, in place of the state before,
     and let go of the batches that are part of it."""
     step.check(lease)
-    group, live = schema.windows.c.model_group, schema.windows.c.live
-    own = schema.windows.c.save == name
+    group, live = tables.windows.c.model_group, tables.windows.c.live
+    own = tables.windows.c.save == name
     new = set(step.run(select(group).where(own)).scalars())
     for old in list(step.run(select(group).where(live.is_(True))).scalars()):
         if old in new or old not in groups:
-            step.run(delete(schema.windows).where(group == old, live.is_(True)))
-    step.run(update(schema.windows).where(own).values(live=True))
-    step.run(delete(schema.windows).where(live.is_(False)))
-    step.put(schema.documents, {"name": _MEMORY, "payload": memory})
-    step.run(delete(schema.batches).where(schema.batches.c.place < position))
+            step.run(delete(tables.windows).where(group == old, live.is_(True)))
+    step.run(update(tables.windows).where(own).values(live=True))
+    step.run(delete(tables.windows).where(live.is_(False)))
+    step.put(tables.documents, {"name": _MEMORY, "payload": memory})
+    step.run(delete(tables.batches).where(tables.batches.c.place < position))
     step.set(saved=position)
 
 
@@ -318,12 +318,12 @@ class _Step:
 
     def head(self) -> dict[str, str]:
         """Who leads, and what is in force."""
-        return {str(name): str(value) for name, value in self.run(select(schema.head.c.name, schema.head.c.value))}
+        return {str(name): str(value) for name, value in self.run(select(tables.head.c.name, tables.head.c.value))}
 
     def set(self, **values: float | str) -> None:
         """Change the head."""
         for name, value in values.items():
-            self.put(schema.head, {"name": name, "value": value if isinstance(value, str) else repr(value)})
+            self.put(tables.head, {"name": name, "value": value if isinstance(value, str) else repr(value)})
 
     def leader(self, head: Mapping[str, str]) -> str:
         """Whose lease holds; empty when nobody's does."""

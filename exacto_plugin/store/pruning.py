@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, tuple_
 
-from exacto_plugin.store.schema import KEPT
+from exacto_plugin.store.tables import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from exacto_plugin.record_kinds import Kind
-    from exacto_plugin.store.schema import Kept
+    from exacto_plugin.store.tables import Kept
 
 ROWS = 1000
 """Rows of one step: about 10 milliseconds."""

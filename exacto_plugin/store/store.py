@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, Fault, Problem, problem_of
-from exacto_plugin.store.desk import Desk
-from exacto_plugin.store.line import Line, RefusedError
-from exacto_plugin.store.schema import KEPT
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.tables import KEPT
+from exacto_plugin.store.transactions import Line, RefusedError
+from exacto_plugin.store.worker import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.record_kinds import Kind
     from exacto_plugin.records import Record
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 R = TypeVar("R")
 

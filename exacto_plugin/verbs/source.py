@@ -16,8 +16,8 @@ from exacto_plugin.errors import ExactoError
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.explain.report import report
 from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
-from exacto_plugin.store.place import default_place, place_of_url
-from exacto_plugin.store.reader import reading
+from exacto_plugin.store.location import default_place, place_of_url
+from exacto_plugin.store.rows import reading
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.explain.verify import Verification
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 R = TypeVar("R")
 Plain = dict[str, Any]

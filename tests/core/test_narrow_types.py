@@ -15,7 +15,7 @@ from exacto_plugin.core.tiers.columns import CODES, SILENT, TIERS
 from exacto_plugin.core.windows.counter_ring import MOST, narrowest
 from exacto_plugin.core.windows.minute_buffer import CELLS, ROWS
 from exacto_plugin.simulate.trace import TIER_NOW
-from exacto_plugin.store.schema import metadata
+from exacto_plugin.store.tables import metadata
 
 INT8, INT64 = np.iinfo(np.int8).max, np.iinfo(np.int64).max
 

@@ -17,8 +17,8 @@ import openai
 import pytest
 
 from exacto_plugin.records import TransitionRecord
-from exacto_plugin.store.place import place_of_url
-from exacto_plugin.store.reader import find, reading
+from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.rows import find, reading
 from tests.e2e.client import ask, config
 from tests.e2e.observed import api, eventually, judged
 from tests.e2e.proxy import Proxy, deployment

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.errors import StoreError
 from exacto_plugin.explain import queries
-from exacto_plugin.store.place import place_of_url
-from exacto_plugin.store.reader import reading
+from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.rows import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.place import place_of_url
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.row_values import insert_all
 from tests.recording.test_recorder import NAMES, World, asked
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from exacto_plugin.records import (
     ReferenceRecord,
     SettingsRecord,
 )
-from exacto_plugin.store.schema import table_of
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.tables import table_of
 from exacto_plugin.web.views import reference_view
 from tests.recording.test_recorder import NAMES, asked, attempt, kinds
 

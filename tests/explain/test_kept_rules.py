@@ -11,11 +11,11 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.explain import answers, queries
 from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.pruning import Pruning
-from exacto_plugin.store.reader import find
-from exacto_plugin.store.schema import table_of
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import find
+from exacto_plugin.store.tables import table_of
 from tests.recording.test_recorder import NAMES, World
 
 if TYPE_CHECKING:

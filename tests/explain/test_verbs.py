@@ -16,8 +16,8 @@ from exacto_plugin.cli import main
 from exacto_plugin.explain import queries
 from exacto_plugin.explain.wording import moment
 from exacto_plugin.records import OverrideRecord, SettingsRecord
-from exacto_plugin.store.schema import table_of
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.tables import table_of
 from exacto_plugin.verbs import source
 from tests.explain.test_sentences import view
 

@@ -24,7 +24,7 @@ from exacto_plugin.sharing.redis_ways import link_to
 from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.store import Store
 from tests.support.served_proxy import GROUPS, START
 

@@ -12,9 +12,9 @@ from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Claim, State, UnreadableError
 from exacto_plugin.sharing.payload import pack, pack_windows
 from exacto_plugin.sharing.readable import pulled, state_of, windows_of
-from exacto_plugin.store import schema
+from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.store import Store
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ async def test_a_store_is_read_as_far_as_it_can_be(store: Store) -> None:
     lease = await exchange.claim(Claim("w", prepared=True))
     assert lease is not None
     await exchange.save(lease, State(7, {}, {}, [("g", WINDOWS), ("h", WINDOWS)]))
-    other = update(schema.windows).where(schema.windows.c.model_group == "h").values(payload=pack(["newer"]))
+    other = update(tables.windows).where(tables.windows.c.model_group == "h").values(payload=pack(["newer"]))
     await store.work(lambda connection: connection.execute(other))
     state = await exchange.load()
     assert state is not None
     assert (state.position, list(state.windows)) == (7, [("g", WINDOWS)])
-    await store.work(lambda connection: connection.execute(update(schema.documents).values(payload=pack(["newer"]))))
+    await store.work(lambda connection: connection.execute(update(tables.documents).values(payload=pack(["newer"]))))
     with pytest.raises(UnreadableError):
         await exchange.load()

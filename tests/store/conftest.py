@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.store.place import Place, place_of_url
+from exacto_plugin.store.location import Place, place_of_url
 from tests.store.postgresql import Cluster, missing
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from exacto_plugin.core.model import Candidate, Sample, Tier
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.records import ObservedRecord, OverrideRecord, SettingsRecord
-from exacto_plugin.store.board import StoreBoard
-from exacto_plugin.store.reader import find, reading
+from exacto_plugin.store.overrides import StoreBoard
+from exacto_plugin.store.rows import find, reading
 from exacto_plugin.store.store import Store
 from tests.test_telemetry import _router
 
 if TYPE_CHECKING:
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 NOW = 1_700_000_000.0
 

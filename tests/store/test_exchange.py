@@ -13,9 +13,9 @@ from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.readable import PAGE
 from exacto_plugin.sharing.replica import Pace, Role
-from exacto_plugin.store import schema
+from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.place import Place, place_of_url
+from exacto_plugin.store.location import Place, place_of_url
 from exacto_plugin.store.store import Store
 from tests.sharing.saves import save_across, save_within
 from tests.sharing.workers import Clock, Worker
@@ -134,7 +134,7 @@ async def test_a_claim_whose_answer_was_lost_gets_it_again(exchanges: Ways) -> N
     exchange = exchanges()
     first = await lead(exchange)
     assert await exchange.claim(Claim("w")) == first._replace(beat=first.beat + 1)
-    await exchanges.stores[0].work(lambda connection: connection.execute(delete(schema.head)))
+    await exchanges.stores[0].work(lambda connection: connection.execute(delete(tables.head)))
     claim = Claim("w", first.token, first.beat, prepared=True)
     unheard = await exchange.claim(claim)
     heard = await exchange.claim(claim)
@@ -197,7 +197,7 @@ async def test_a_save_writes_what_changed(exchanges: Ways) -> None:
     lease = await lead(one, "one")
 
     async def saves() -> dict[str, str]:
-        found = await exchanges.stores[0].read(lambda step: step.execute(schema.windows.select()).all())
+        found = await exchanges.stores[0].read(lambda step: step.execute(tables.windows.select()).all())
         assert all(row.live for row in found)
         return {row.model_group: row.save for row in found}
 

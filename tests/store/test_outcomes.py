@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
 from exacto_plugin.simulate.replay import Roster, read_log
-from exacto_plugin.store.outcomes import FILES, OutcomeLog
+from exacto_plugin.store.sample_log import FILES, OutcomeLog
 from tests.core.samples import START, answer
 
 if TYPE_CHECKING:

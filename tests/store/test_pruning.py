@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.pruning import ROWS, Pruning
-from exacto_plugin.store.reader import find
-from exacto_plugin.store.writing import insert_all
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import find
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 START = 1_800_000_000.0
 DAY_S = 86_400.0

@@ -30,11 +30,11 @@ from exacto_plugin.records import (
 )
 from exacto_plugin.store import store as store_module
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.place import Place, default_place, memory, place_of_url
+from exacto_plugin.store.location import Place, default_place, memory, place_of_url
 from exacto_plugin.store.pruning import ROWS, Pruning
-from exacto_plugin.store.reader import find, reading
-from exacto_plugin.store.schema import KEPT, READABLE_FROM, VERSION, NewerSchemaError, meta, table_of
+from exacto_plugin.store.rows import find, reading
 from exacto_plugin.store.store import CAPACITY, Store
+from exacto_plugin.store.tables import KEPT, READABLE_FROM, VERSION, NewerSchemaError, meta, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -472,7 +472,7 @@ def test_the_default_place_is_one_for_each_configuration(tmp_path: Path) -> None
 
 def test_memory_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No directory: memory, which two stores of a process do not share."""
-    monkeypatch.setattr("exacto_plugin.store.place._directories", lambda _: [])
+    monkeypatch.setattr("exacto_plugin.store.location._directories", lambda _: [])
     place = default_place("c.yaml", {})
     assert not place.lasting
     assert place.file is None

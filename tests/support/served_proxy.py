@@ -21,7 +21,7 @@ from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.place import place_of_url
+from exacto_plugin.store.location import place_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,9 +12,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
 from exacto_plugin.sharing.payload import unpack
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.outcomes import roster_line, sample_line
-from exacto_plugin.store.place import place_of_url
-from exacto_plugin.store.schema import READABLE_FROM, VERSION, Packed, Plain, metadata
+from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.sample_log import roster_line, sample_line
+from exacto_plugin.store.tables import READABLE_FROM, VERSION, Packed, Plain, metadata
 from tests.wire.engine import START
 from tests.wire.plain import inflated, shape
 from tests.wire.story import NAMES, story

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 R = TypeVar("R")
 

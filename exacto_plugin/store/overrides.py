@@ -11,8 +11,8 @@ from sqlalchemy import and_, insert, select
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, override_of
 from exacto_plugin.records import OverrideRecord
-from exacto_plugin.store.reader import find
-from exacto_plugin.store.schema import table_of
+from exacto_plugin.store.rows import find
+from exacto_plugin.store.tables import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -20,7 +20,7 @@ import orjson
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.wire import to_wire, wire_names
-from exacto_plugin.store.desk import Desk
+from exacto_plugin.store.worker import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

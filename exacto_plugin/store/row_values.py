@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from exacto_plugin.core.wire import to_wire, wire_names
-from exacto_plugin.store.schema import KEPT
+from exacto_plugin.store.tables import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,14 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
-from exacto_plugin.store.schema import are_there, table_of
+from exacto_plugin.store.tables import are_there, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import ColumnElement, Connection
 
-    from exacto_plugin.store.place import Place
+    from exacto_plugin.store.location import Place
 
 R = TypeVar("R")
 
