@@ -24,11 +24,11 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import tally
-from exacto_plugin.sharing.exchange import Batch, Claim, Publication, Push, State
-from exacto_plugin.sharing.payload import pack_batch
-from exacto_plugin.sharing.redis_exchange import RedisExchange
-from exacto_plugin.sharing.redis_link import RedisLink
-from exacto_plugin.sharing.redis_ways import key_prefix
+from exacto_plugin.sharing.codec import pack_batch
+from exacto_plugin.sharing.protocol import Batch, Claim, Publication, Push, State
+from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.exchange import RedisExchange
+from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.sharing.replica import PUSH_S
 from tests.redis_server import RedisServer
 

@@ -19,7 +19,7 @@ from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
+from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
 from exacto_plugin.sharing.replica import PUSH_S, Replica, pace
 from exacto_plugin.store.exchange import StoreExchange
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.sharing.conversations import SharedConversations
-    from exacto_plugin.sharing.exchange import Exchange, Publication, Remembered
-    from exacto_plugin.sharing.redis_link import RedisLink
+    from exacto_plugin.sharing.protocol import Exchange, Publication, Remembered
+    from exacto_plugin.sharing.redis.connection import RedisLink
+    from exacto_plugin.sharing.redis.conversations import SharedConversations
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -161,9 +161,9 @@ class Replication:
         link = self._redis_link()
         if link is None:
             return None
-        from exacto_plugin.sharing.conversations import SharedConversations
-        from exacto_plugin.sharing.redis_board import RedisBoard
-        from exacto_plugin.sharing.redis_exchange import RedisExchange
+        from exacto_plugin.sharing.redis.conversations import SharedConversations
+        from exacto_plugin.sharing.redis.exchange import RedisExchange
+        from exacto_plugin.sharing.redis.overrides import RedisBoard
 
         runtime = self._runtime
         runtime.overriding.hang(RedisBoard(link, runtime.clock))
@@ -182,7 +182,7 @@ class Replication:
         settings = self._redis_settings
         if not settings.enabled or (settings.url is None and self._litellm_cache() is None):
             return None
-        from exacto_plugin.sharing.redis_ways import link_to, litellm_link
+        from exacto_plugin.sharing.redis.source import link_to, litellm_link
 
         if settings.url is not None:
             return link_to(settings.url.get_secret_value(), settings.namespace)

@@ -1,1 +1,5 @@
-"""Several processes with one opinion: what they tell each other and who judges for all."""
+"""Several processes with one set of verdicts: protocol, replicas, announcements.
+
+One process leads, recomputes and saves; the others send their counts and read its results. May import ``core`` and
+``errors``.
+"""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.windows.deltas import Delta
-    from exacto_plugin.sharing.exchange import ExchangeError, Publication
+    from exacto_plugin.sharing.protocol import ExchangeError, Publication
 
 
 class Host(Protocol):

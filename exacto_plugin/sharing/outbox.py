@@ -9,13 +9,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exacto_plugin.sharing.exchange import Batch, Push
+from exacto_plugin.sharing.protocol import Batch, Push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exacto_plugin.core.windows.deltas import Delta
-    from exacto_plugin.sharing.exchange import Receipt
+    from exacto_plugin.sharing.protocol import Receipt
 
 KEPT_DELTAS = 20_000
 """Deltas that are kept at most until they are part of a saved state (about 15 MB); older ones are unprotected then."""

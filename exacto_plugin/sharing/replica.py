@@ -15,15 +15,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from exacto_plugin.core.windows.codec import HeldError
-from exacto_plugin.sharing.exchange import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 from exacto_plugin.sharing.outbox import Outbox
+from exacto_plugin.sharing.protocol import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
 
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.sharing.exchange import Batch, Exchange, Lease, Receipt, Remembered
     from exacto_plugin.sharing.host import Host
+    from exacto_plugin.sharing.protocol import Batch, Exchange, Lease, Receipt, Remembered
 
 R = TypeVar("R")
 

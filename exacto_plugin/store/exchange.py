@@ -17,7 +17,15 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from exacto_plugin.errors import StoreError
-from exacto_plugin.sharing.exchange import (
+from exacto_plugin.sharing.codec import (
+    pack,
+    pack_batch,
+    pack_publication,
+    pack_windows,
+    unpack,
+    unpack_publication,
+)
+from exacto_plugin.sharing.protocol import (
     Census,
     ExchangeError,
     Lease,
@@ -27,15 +35,7 @@ from exacto_plugin.sharing.exchange import (
     Receipt,
     State,
 )
-from exacto_plugin.sharing.payload import (
-    pack,
-    pack_batch,
-    pack_publication,
-    pack_windows,
-    unpack,
-    unpack_publication,
-)
-from exacto_plugin.sharing.readable import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
+from exacto_plugin.sharing.stored_parts import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
 from exacto_plugin.store import tables
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from exacto_plugin.sharing.exchange import Claim, Push
+    from exacto_plugin.sharing.protocol import Claim, Push
     from exacto_plugin.store.store import Store
 
 R = TypeVar("R")

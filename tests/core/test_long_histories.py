@@ -15,7 +15,7 @@ from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.openrouter import PublishedPreset
 from exacto_plugin.core.windows.increments import Count, Kind
-from exacto_plugin.sharing.payload import unpack_windows
+from exacto_plugin.sharing.codec import unpack_windows
 from tests.core.samples import START, answer, tiers_of
 
 if TYPE_CHECKING:

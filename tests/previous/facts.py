@@ -17,10 +17,10 @@ from exacto_plugin import cli
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
 from exacto_plugin.explain import answers, queries
-from exacto_plugin.sharing.conversations import SharedConversations
-from exacto_plugin.sharing.redis_board import RedisBoard
-from exacto_plugin.sharing.redis_exchange import RedisExchange
-from exacto_plugin.sharing.redis_ways import link_to
+from exacto_plugin.sharing.redis.conversations import SharedConversations
+from exacto_plugin.sharing.redis.exchange import RedisExchange
+from exacto_plugin.sharing.redis.overrides import RedisBoard
+from exacto_plugin.sharing.redis.source import link_to
 from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.exchange import StoreExchange
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.core.model import Snapshot
-    from exacto_plugin.sharing.exchange import Exchange
+    from exacto_plugin.sharing.protocol import Exchange
 
 HOUR_S = 3600.0
 TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))

@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.conversation import Conversation
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.sharing.exchange import ExchangeError, LostLeaseError
+from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
 from tests.redis_server import RedisServer
 from tests.seam.runtimes import record, router
 

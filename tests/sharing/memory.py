@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.sharing.exchange import (
+from exacto_plugin.sharing.protocol import (
     Batch,
     Census,
     Claim,

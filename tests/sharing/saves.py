@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.sharing.exchange import LostLeaseError, State
-from exacto_plugin.sharing.readable import STATE_PAGE
+from exacto_plugin.sharing.protocol import LostLeaseError, State
+from exacto_plugin.sharing.stored_parts import STATE_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from exacto_plugin.sharing.exchange import Exchange, Lease
+    from exacto_plugin.sharing.protocol import Exchange, Lease
 
 Page = list[tuple[str, dict[str, bytes]]]
 

@@ -9,9 +9,9 @@ from sqlalchemy import update
 
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.exchange import Batch, Claim, State, UnreadableError
-from exacto_plugin.sharing.payload import pack, pack_windows
-from exacto_plugin.sharing.readable import pulled, state_of, windows_of
+from exacto_plugin.sharing.codec import pack, pack_windows
+from exacto_plugin.sharing.protocol import Batch, Claim, State, UnreadableError
+from exacto_plugin.sharing.stored_parts import pulled, state_of, windows_of
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import place_of_url

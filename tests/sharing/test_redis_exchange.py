@@ -13,12 +13,12 @@ import redis.asyncio
 
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Snapshot, Tier, Verdict
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.conversations import SharedConversations
-from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
-from exacto_plugin.sharing.payload import pack, unpack, unpack_batch, unpack_publication
-from exacto_plugin.sharing.redis_exchange import KEEP_S, RedisExchange
-from exacto_plugin.sharing.redis_link import RedisLink
-from exacto_plugin.sharing.redis_ways import key_prefix
+from exacto_plugin.sharing.codec import pack, unpack, unpack_batch, unpack_publication
+from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
+from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.conversations import SharedConversations
+from exacto_plugin.sharing.redis.exchange import KEEP_S, RedisExchange
+from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.sharing.replica import Pace, Role
 from tests.redis_server import RedisServer
 from tests.sharing.saves import save_across, save_within

@@ -9,15 +9,15 @@ import pytest
 import redis.asyncio
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
-from exacto_plugin.sharing.conversations import BUDGET_S, Found, SharedConversations
-from exacto_plugin.sharing.redis_board import RedisBoard
-from exacto_plugin.sharing.redis_link import RedisLink
+from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.conversations import BUDGET_S, Found, SharedConversations
+from exacto_plugin.sharing.redis.overrides import RedisBoard
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from exacto_plugin.sharing.exchange import ExchangeError
+    from exacto_plugin.sharing.protocol import ExchangeError
 
 TALK = b"0123456789abcdef"
 
@@ -142,7 +142,7 @@ async def test_a_redis_that_stopped_is_asked_once(pair: tuple[Process, Process],
 
 async def test_what_waits_for_redis_is_bounded(pair: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be told the longest waiting conversations go first."""
-    monkeypatch.setattr("exacto_plugin.sharing.conversations._WAITING", 10)
+    monkeypatch.setattr("exacto_plugin.sharing.redis.conversations._WAITING", 10)
     shared = pair[0].shared
     for number in range(100):
         shared.note(number.to_bytes(16, "big"), "a")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Snapshot, Transition
     from exacto_plugin.core.windows.deltas import Delta
-    from exacto_plugin.sharing.exchange import Exchange, ExchangeError, Publication
+    from exacto_plugin.sharing.protocol import Exchange, ExchangeError, Publication
 
 GROUP = "g"
 DEPLOYMENTS = ("a", "b", "c")

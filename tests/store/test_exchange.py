@@ -10,9 +10,9 @@ from sqlalchemy import delete
 
 from exacto_plugin.core.model import Outcome, Snapshot, Tier
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.exchange import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
-from exacto_plugin.sharing.readable import PAGE
+from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.replica import Pace, Role
+from exacto_plugin.sharing.stored_parts import PAGE
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import Place, place_of_url

@@ -32,7 +32,7 @@ from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_e
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, Rescuing
 from exacto_plugin.litellm_hooks.salt import installation_salt
 from exacto_plugin.proxy_api import KEYS
-from exacto_plugin.sharing.redis_ways import key_prefix
+from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.store.location import default_place
 from tests.support.served_proxy import GROUPS, ServedProxy
 from tests.test_telemetry import count_everything, described, measured

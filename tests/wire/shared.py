@@ -27,8 +27,8 @@ from exacto_plugin.core.model import (
 )
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.exchange import Batch, Publication
-from exacto_plugin.sharing.payload import pack, pack_batch, pack_publication, pack_windows
+from exacto_plugin.sharing.codec import pack, pack_batch, pack_publication, pack_windows
+from exacto_plugin.sharing.protocol import Batch, Publication
 from tests.redis_server import RedisServer
 from tests.support.served_proxy import GROUPS, ServedProxy, repeatable
 from tests.wire.engine import START
@@ -38,7 +38,7 @@ from tests.wire.story import NAMES
 if TYPE_CHECKING:
     import redis
 
-    from exacto_plugin.sharing.exchange import Remembered
+    from exacto_plugin.sharing.protocol import Remembered
 
 KIMI = next(iter(GROUPS))
 TALKS = {"at a deployment": b"0123456789abcdef", "begun by a probe": b"fedcba9876543210"}

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
-from exacto_plugin.sharing.payload import unpack
+from exacto_plugin.sharing.codec import unpack
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.sample_log import roster_line, sample_line

@@ -17,7 +17,7 @@ import orjson
 from exacto_plugin.core.codec import UnknownError, snapshot_of, snapshot_plain
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.exchange import Batch, Publication, UnreadableError
+from exacto_plugin.sharing.protocol import Batch, Publication, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

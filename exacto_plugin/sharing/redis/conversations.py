@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cachetools import TTLCache
 
-from exacto_plugin.sharing.exchange import ExchangeError
-from exacto_plugin.sharing.redis_link import told
+from exacto_plugin.sharing.protocol import ExchangeError
+from exacto_plugin.sharing.redis.connection import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exacto_plugin.sharing.redis_link import RedisLink
+    from exacto_plugin.sharing.redis.connection import RedisLink
 
 BUDGET_S = 0.05
 """Seconds that a request may look for its conversation."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis.asyncio
 
-from exacto_plugin.sharing.payload import LAYOUT
-from exacto_plugin.sharing.redis_link import RedisLink
+from exacto_plugin.sharing.codec import LAYOUT
+from exacto_plugin.sharing.redis.connection import RedisLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,7 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.sharing import redis_scripts
-from exacto_plugin.sharing.exchange import Census, Lease, LostLeaseError, Pulled, Receipt, State
-from exacto_plugin.sharing.payload import (
+from exacto_plugin.sharing.codec import (
     pack,
     pack_batch,
     pack_publication,
@@ -20,14 +18,16 @@ from exacto_plugin.sharing.payload import (
     unpack,
     unpack_publication,
 )
-from exacto_plugin.sharing.readable import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
-from exacto_plugin.sharing.redis_link import told
+from exacto_plugin.sharing.protocol import Census, Lease, LostLeaseError, Pulled, Receipt, State
+from exacto_plugin.sharing.redis import scripts
+from exacto_plugin.sharing.redis.connection import told
+from exacto_plugin.sharing.stored_parts import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from exacto_plugin.sharing.exchange import Claim, Publication, Push
-    from exacto_plugin.sharing.redis_link import Argument, RedisLink
+    from exacto_plugin.sharing.protocol import Claim, Publication, Push
+    from exacto_plugin.sharing.redis.connection import Argument, RedisLink
 
 BUDGET_S = 1.0
 """Seconds that one call may take; no request waits for any."""
@@ -74,7 +74,7 @@ class RedisExchange:
         payload = "" if push.batch is None else pack_batch(push.batch)
         arguments: list[Argument] = [push.worker, push.previous, sequence, payload, KEEP_S, OLDEST_S, self._absent_s]
         arguments += push.watched
-        answer = await self._link.script(redis_scripts.PUSH, keys, *arguments, budget_s=BUDGET_S)
+        answer = await self._link.script(scripts.PUSH, keys, *arguments, budget_s=BUDGET_S)
         accepted, held, place, saved, leader, publication = answer
         return Receipt(bool(accepted), int(held), int(place), int(saved), told(leader), told(publication))
 
@@ -83,7 +83,7 @@ class RedisExchange:
         self._worker = claim.worker
         mine = (claim.worker, claim.token, claim.beat, int(claim.prepared))
         limits = (self._lease_s, self._grace_s, KEEP_S)
-        answer = await self._link.script(redis_scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
+        answer = await self._link.script(scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
         return None if answer is None else Lease(int(answer[0]), int(answer[1]), lost=bool(answer[2]))
 
     async def pull(self, position: int) -> Pulled:
@@ -99,7 +99,7 @@ class RedisExchange:
     async def census(self) -> Census:
         """Who takes part."""
         keys = ("workers", "watched")
-        workers, watched = await self._link.script(redis_scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
+        workers, watched = await self._link.script(scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
         return Census(tuple(sorted(map(told, workers))), tuple(sorted(map(told, watched))))
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
@@ -107,7 +107,7 @@ class RedisExchange:
         payload = await asyncio.to_thread(pack_publication, publication)
         arguments = (lease.token, publication.snapshot.id, payload, KEEP_S)
         keys = ("head", "publication")
-        if not await self._link.script(redis_scripts.PUBLISH, keys, *arguments, budget_s=LARGE_BUDGET_S):
+        if not await self._link.script(scripts.PUBLISH, keys, *arguments, budget_s=LARGE_BUDGET_S):
             raise LostLeaseError("another worker leads")
 
     async def latest(self) -> Publication | None:
@@ -125,7 +125,7 @@ class RedisExchange:
         while page := await asyncio.to_thread(_packed, windows):
             await self._write(new, page)
         keys, arguments = ("head", "batches", new, "state"), (lease.token, state.position, KEEP_S)
-        if not await self._link.script(redis_scripts.SAVE, keys, *arguments, budget_s=LARGE_BUDGET_S):
+        if not await self._link.script(scripts.SAVE, keys, *arguments, budget_s=LARGE_BUDGET_S):
             raise LostLeaseError("another worker leads")
 
     async def _write(self, name: str, page: Mapping[str, str]) -> None:
@@ -162,7 +162,7 @@ class RedisExchange:
         """Give up the lease if it is ours, and close the connection if it is."""
         try:
             keys = ("head", "workers")
-            await self._link.script(redis_scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
+            await self._link.script(scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
         finally:
             await self._link.aclose()
 

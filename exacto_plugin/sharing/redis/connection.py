@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, RedisError
 
-from exacto_plugin.sharing.exchange import ExchangeError
+from exacto_plugin.sharing.protocol import ExchangeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, override_of
-from exacto_plugin.sharing.exchange import UnreadableError
-from exacto_plugin.sharing.payload import pack, unpack
+from exacto_plugin.sharing.codec import pack, unpack
+from exacto_plugin.sharing.protocol import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exacto_plugin.sharing.redis_link import RedisLink
+    from exacto_plugin.sharing.redis.connection import RedisLink
 
 _BUDGET_S = 1.0
 _KEY = "words"

@@ -9,8 +9,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.sharing.exchange import Batch, Pulled, State, UnreadableError
-from exacto_plugin.sharing.payload import unpack_batch, unpack_windows
+from exacto_plugin.sharing.codec import unpack_batch, unpack_windows
+from exacto_plugin.sharing.protocol import Batch, Pulled, State, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
