@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.explain import queries
+from exacto_plugin.audit import queries
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import place_of_url
 from tests.previous import facts, files

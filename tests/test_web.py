@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.scoring.attribution import Attribution
-from exacto_plugin.explain.sentences import why_sentence
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.location import memory

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from exacto_plugin.audit.formatting import moment, name_of, value
+from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.overrides import Word
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.explain.queries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.explain.wording import moment, name_of, value
 from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import StoreSource, add_where, asked, place_of
 from exacto_plugin.verbs.why import time_of
@@ -22,7 +22,7 @@ from exacto_plugin.verbs.why import time_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.explain.verify import Verification
+    from exacto_plugin.audit.verify import Verification
 
 _SHOWN = 20
 """Differences that are told one by one."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
+from exacto_plugin.audit import queries, views
+from exacto_plugin.audit.report import report
 from exacto_plugin.config.settings import BLOCK, Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.explain import answers, queries
-from exacto_plugin.explain.report import report
 from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
 from exacto_plugin.store.location import default_place, place_of_url
 from exacto_plugin.store.rows import reading
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.explain.verify import Verification
+    from exacto_plugin.audit.verify import Verification
     from exacto_plugin.store.location import Place
 
 R = TypeVar("R")
@@ -99,7 +99,7 @@ class StoreSource:
         """As it was last put on record."""
         with self._reading() as connection:
             asked = time.time() if at is None else at
-            return answers.why_then(connection, deployment, asked, past=at is not None, model_group=model_group)
+            return views.why_then(connection, deployment, asked, past=at is not None, model_group=model_group)
 
     def request(self, name: str) -> Plain:
         """As it was put on record.
@@ -108,20 +108,20 @@ class StoreSource:
             ExactoError: it was not.
         """
         with self._reading() as connection:
-            found = answers.decision(connection, name)
+            found = views.decision(connection, name)
         if found is None:
-            raise ExactoError(answers.NOT_KEPT.format(name=name))
+            raise ExactoError(views.NOT_KEPT.format(name=name))
         return found
 
     def audit(self, **filters: Any) -> Plain:
         """All that is on record."""
         with self._reading() as connection:
-            return {"entries": answers.audit(connection, **filters)}
+            return {"entries": views.audit(connection, **filters)}
 
     def tiers(self, model_group: str | None) -> Plain:
         """As they were last put on record."""
         with self._reading() as connection:
-            return {"model_groups": answers.tiers(connection, time.time(), model_group), "recorded": True}
+            return {"model_groups": views.tiers(connection, time.time(), model_group), "recorded": True}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """From the counts of all workers."""

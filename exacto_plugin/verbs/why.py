@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, value
+from exacto_plugin.audit.sentences import request_sentence, why_sentence
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.explain.wording import duration, moment, moment_of, observed_words, value
 from exacto_plugin.tables import printed
 from exacto_plugin.verbs.source import add_where, asked
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 
+from exacto_plugin.audit import queries, views
+from exacto_plugin.audit.report import report
+from exacto_plugin.audit.why import judged_now, why_view
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.errors import ExactoError, StoreError
-from exacto_plugin.explain import answers, queries
-from exacto_plugin.explain.report import report
-from exacto_plugin.explain.why import judged_now, why_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ async def why_now(runtime: Runtime, snapshot: Snapshot, group: GroupSnapshot, de
     """Why a deployment has its tier now; how far it is on the way back is from when it was last put on record."""
     verdict, now = group.verdicts[deployment], runtime.clock()
     try:
-        _, inputs = await runtime.store.read(lambda connection: answers.kept_inputs(connection, group.model_group, now))
+        _, inputs = await runtime.store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
     except StoreError:
         inputs = None
     judged = judged_now(group, deployment, runtime.providers.get(deployment, ""), snapshot.id)
@@ -67,7 +67,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         if at is not None:
             found = await _found(
                 runtime,
-                lambda connection: answers.why_then(connection, deployment, at, past=True, model_group=model_group),
+                lambda connection: views.why_then(connection, deployment, at, past=True, model_group=model_group),
             )
         else:
             snapshot = runtime.engine.snapshot
@@ -91,15 +91,15 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         except ExactoError as error:
             raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
-        found = await _found(runtime, lambda connection: answers.audit(connection, kinds=kinds, limit=limit, **filters))
+        found = await _found(runtime, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters))
         return {"entries": found, "store": store_view(runtime)}
 
     @router.get("/decisions/{name}")
     async def decision(name: str) -> dict[str, Any]:
         """One request, by its decision id or LiteLLM's call id."""
-        found = await _found(runtime, lambda connection: answers.decision(connection, name))
+        found = await _found(runtime, lambda connection: views.decision(connection, name))
         if found is None:
-            raise HTTPException(404, answers.NOT_KEPT.format(name=name))
+            raise HTTPException(404, views.NOT_KEPT.format(name=name))
         return found
 
     @router.get("/report")

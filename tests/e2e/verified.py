@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit import queries
 from exacto_plugin.errors import StoreError
-from exacto_plugin.explain import queries
 from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.rows import reading
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from exacto_plugin.explain import answers, queries
-from exacto_plugin.explain.sentences import request_sentence, why_sentence
-from exacto_plugin.explain.wording import moment, observed_words, percent
+from exacto_plugin.audit import queries, views
+from exacto_plugin.audit.formatting import moment, observed_words, percent
+from exacto_plugin.audit.sentences import request_sentence, why_sentence
 from exacto_plugin.records import (
     DeploymentRecord,
     ObservedRecord,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def test_why_knows_what_was_known_then(story: Story) -> None:
     """Before it broke, right after, and now: tier, since when and the numbers of that time."""
     before, after, now = (
-        answers.why(story.connection, "d", at, past=True)[0] for at in (story.broke - 60, story.broke + 900, story.now)
+        views.why(story.connection, "d", at, past=True)[0] for at in (story.broke - 60, story.broke + 900, story.now)
     )
     assert (before["tier"], after["tier"], now["tier"]) == ("verified_good", "deranked", "deranked")
     assert after["since"] == now["since"]
@@ -52,17 +52,17 @@ def test_why_knows_what_was_known_then(story: Story) -> None:
         "fresh calls",
     ):
         assert part in told
-    assert answers.why(story.connection, "d", story.now - 1e6, past=True) == []
-    assert answers.why(story.connection, "nobody", story.now, past=True) == []
+    assert views.why(story.connection, "d", story.now - 1e6, past=True) == []
+    assert views.why(story.connection, "nobody", story.now, past=True) == []
 
 
 def test_an_answer_is_of_one_moment(story: Story) -> None:
     """What was put on record of the group after the deployment's own numbers changes nothing of what is told."""
     asked = story.broke + 900
-    (answer,) = answers.why(story.connection, "d", asked, past=True)
+    (answer,) = views.why(story.connection, "d", asked, past=True)
     measured = answer["measured_at"]
     assert measured < asked - 60
-    _, inputs = answers.kept_inputs(story.connection, "g", measured)
+    _, inputs = views.kept_inputs(story.connection, "g", measured)
     assert inputs is not None
     (threshold,) = (one["threshold"] for one in answer["reasons"] if one["signal"] == "tool_call_success")
     kept = queries.inputs_at(story.connection, "g", measured)
@@ -72,8 +72,8 @@ def test_an_answer_is_of_one_moment(story: Story) -> None:
         ReferenceRecord("later", later, "g", "tool_call_success", 0.5, 0.25, 0.125, 99, kept.rule, kept.engine_version)
     ]
     insert_all(story.connection, [replace(kept, snapshot="later", at=later, inputs=b"later"), *references])
-    (same,) = answers.why(story.connection, "d", asked, past=True)
-    (now,) = answers.why(story.connection, "d", asked, past=False)
+    (same,) = views.why(story.connection, "d", asked, past=True)
+    (now,) = views.why(story.connection, "d", asked, past=False)
     story.connection.rollback()
     assert same == answer
     assert answer["references"]["tool_call_success"]["peers"] == 4
@@ -86,10 +86,10 @@ def test_an_answer_is_of_one_moment(story: Story) -> None:
 
 def test_everybody_can_be_explained(story: Story) -> None:
     """Those that are well, too; and what is long not on record is not told as if it were new."""
-    (well,) = answers.why(story.connection, "a", story.now, past=False)
+    (well,) = views.why(story.connection, "a", story.now, past=False)
     assert "a is verified good in g since" in why_sentence(well, UTC)
     assert well["way_back"] == []
-    (later,) = answers.why(story.connection, "a", story.now + 86_400, past=True)
+    (later,) = views.why(story.connection, "a", story.now + 86_400, past=True)
     assert later["stale"]
     assert "Nothing newer is on record." in why_sentence(later, UTC)
 
@@ -100,7 +100,7 @@ def test_tiers_of_any_time(story: Story) -> None:
     def tiers(at: float) -> dict[str, str]:
         return {
             one["deployment"]: one["tier"]
-            for group in answers.tiers(story.connection, at)
+            for group in views.tiers(story.connection, at)
             for one in group["deployments"]
         }
 
@@ -111,7 +111,7 @@ def test_tiers_of_any_time(story: Story) -> None:
 
 def test_tiers_are_dated(story: Story) -> None:
     """Each deployment's numbers are of when it was last put on record, the references of the newest of these."""
-    (group,) = answers.tiers(story.connection, story.now)
+    (group,) = views.tiers(story.connection, story.now)
     kept = {name: queries.standing_at(story.connection, "g", name, story.now) for name in NAMES}
     assert {one["deployment"]: one["at"] for one in group["deployments"]} == {
         name: one.at for name, one in kept.items() if one is not None
@@ -124,15 +124,15 @@ def test_tiers_are_dated(story: Story) -> None:
 def test_the_audit_has_filters(story: Story) -> None:
     """By kind, model group, deployment and time; newest first, at most so many."""
     connection = story.connection
-    changes = answers.audit(connection)
+    changes = views.audit(connection)
     assert {entry["kind"] for entry in changes} == {"transition"}
     assert [entry["at"] for entry in changes] == sorted((entry["at"] for entry in changes), reverse=True)
-    (derank,) = answers.audit(connection, deployment="d", since=story.broke)
+    (derank,) = views.audit(connection, deployment="d", since=story.broke)
     assert (derank["previous"], derank["tier"]) == ("verified_good", "deranked")
-    assert answers.audit(connection, deployment="d", until=story.broke)[-1]["previous"] == "insufficient_data"
-    assert answers.audit(connection, model_group="other") == []
-    assert len(answers.audit(connection, kinds=["deployment"], limit=3)) == 3
-    assert {entry["occasion"] for entry in answers.audit(connection, kinds=["deployment"])} == {"change", "checkpoint"}
+    assert views.audit(connection, deployment="d", until=story.broke)[-1]["previous"] == "insufficient_data"
+    assert views.audit(connection, model_group="other") == []
+    assert len(views.audit(connection, kinds=["deployment"], limit=3)) == 3
+    assert {entry["occasion"] for entry in views.audit(connection, kinds=["deployment"])} == {"change", "checkpoint"}
 
 
 def test_it_all_follows(story: Story) -> None:
@@ -140,7 +140,7 @@ def test_it_all_follows(story: Story) -> None:
     found = queries.verify(story.connection)
     assert found.differences == []
     assert found.without_inputs == 0
-    assert found.transitions == len(answers.audit(story.connection))
+    assert found.transitions == len(views.audit(story.connection))
     assert found.recomputes > 3
     assert queries.verify(story.connection, since=story.now + 1).recomputes == 0
     table: Any = table_of(DeploymentRecord)
@@ -157,10 +157,10 @@ def test_overrides_and_settings_are_told(story: Story) -> None:
     word = OverrideRecord(at, "g", "d", "good", "vendor fixed it", "someone", story.now - 300)
     settings = SettingsRecord(at, "w", "change", "0a1b", {"mode": ["apply", "observe"]})
     insert_all(story.connection, [word, settings])
-    (while_it_held,) = answers.why(story.connection, "d", at + 60, past=True)
-    (later,) = answers.why(story.connection, "d", story.now, past=True)
-    kinds_told = {entry["kind"] for entry in answers.audit(story.connection)}
-    tier = answers.tiers(story.connection, at + 60)[0]["deployments"][-1]
+    (while_it_held,) = views.why(story.connection, "d", at + 60, past=True)
+    (later,) = views.why(story.connection, "d", story.now, past=True)
+    kinds_told = {entry["kind"] for entry in views.audit(story.connection)}
+    tier = views.tiers(story.connection, at + 60)[0]["deployments"][-1]
     story.connection.rollback()
     assert (while_it_held["tier"], while_it_held["override"]["measured_tier"]) == ("verified_good", "deranked")
     assert "because an operator said good" in why_sentence(while_it_held, UTC)
@@ -174,7 +174,7 @@ def test_what_was_observed_stands_beside_the_tier(story: Story) -> None:
     numbers = {"token_burn": 0.42, "burn_answers": 300, "queue_s": 1.25, "queue_answers": 40, "from_later": 1}
     insert_all(story.connection, [ObservedRecord(story.now - 7200, "g", "d", "w", numbers)])
     told, later = (
-        {one["deployment"]: one["observed"] for one in answers.tiers(story.connection, at)[0]["deployments"]}
+        {one["deployment"]: one["observed"] for one in views.tiers(story.connection, at)[0]["deployments"]}
         for at in (story.now, story.now + 3700)
     )
     story.connection.rollback()
@@ -189,12 +189,12 @@ def test_a_request_is_found_by_either_id(story: Story) -> None:
     state.attempts = [attempt("a", ended=True, failure="500"), attempt("b", verdict="valid")]
     (record,) = kinds([state])
     insert_all(story.connection, [record])
-    by_id = answers.decision(story.connection, state.decision_id)
-    by_call = answers.decision(story.connection, "litellm-77")
+    by_id = views.decision(story.connection, state.decision_id)
+    by_call = views.decision(story.connection, "litellm-77")
     story.connection.rollback()
     assert by_id == by_call
     assert by_id is not None
-    assert answers.decision(story.connection, "unknown") is None
+    assert views.decision(story.connection, "unknown") is None
     told = request_sentence(by_id, UTC)
     assert "had the policy auto: tiers put the best first." in told
     assert "Attempt 1, a, failed with 500. Attempt 2, b, answered, valid." in told

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from exacto_plugin.audit import queries, views
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.explain import answers, queries
 from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import place_of_url
@@ -67,7 +67,7 @@ async def test_a_process_that_runs_for_long_can_be_verified(
         found = queries.verify(connection)
         assert found.differences == []
         assert found.recomputes >= 2
-        (told,) = answers.why(connection, "d", world.now, past=False)
+        (told,) = views.why(connection, "d", world.now, past=False)
         assert told["tier"] == "deranked"
         assert told["way_back"]
         assert len(find(connection, RuleRecord)) == 1

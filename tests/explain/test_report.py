@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exacto_plugin.audit.report import report
 from exacto_plugin.core.routing.counterfactual import PickCounts
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.explain.report import report
 from exacto_plugin.records import HourRecord
 
 RATES = {"a": 0.01, "b": 0.02, "c": 0.2}

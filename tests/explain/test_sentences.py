@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
+from exacto_plugin.audit.readmission import way_back
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.tiers.openrouter import PublishedRule
-from exacto_plugin.explain.sentences import why_sentence
-from exacto_plugin.explain.way_back import way_back
-from exacto_plugin.explain.wording import duration, moment, moment_of, percent
 from exacto_plugin.web.views import reason_view
 from tests.core.fleets import Fleet
 from tests.core.test_judge_inputs import WholeLedger

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import delete
 
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.formatting import moment
 from exacto_plugin.cli import main
-from exacto_plugin.explain import queries
-from exacto_plugin.explain.wording import moment
 from exacto_plugin.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.row_values import insert_all
 from exacto_plugin.store.tables import table_of

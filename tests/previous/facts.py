@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin import cli
+from exacto_plugin.audit import queries, views
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
-from exacto_plugin.explain import answers, queries
 from exacto_plugin.sharing.redis.conversations import SharedConversations
 from exacto_plugin.sharing.redis.exchange import RedisExchange
 from exacto_plugin.sharing.redis.overrides import RedisBoard
@@ -78,7 +78,7 @@ def of_store(file: Path) -> Any:
             "why": {
                 str(at): [_why(connection, name, at) for names in GROUPS.values() for name in names] for at in TIMES
             },
-            "audit": {kind: answers.audit(connection, kinds=[kind], limit=10_000) for kind in queries.KINDS[:4]},
+            "audit": {kind: views.audit(connection, kinds=[kind], limit=10_000) for kind in queries.KINDS[:4]},
             "hours": [
                 [one.at, one.model_group, one.deployment, dict(one.numbers)]
                 for one in queries.hours(connection, 0.0, 1e12)
@@ -93,12 +93,12 @@ def _tiers(connection: Connection, at: float) -> Any:
     keys = ("deployment", "tier", "since", "signals", "observed")
     return {
         group["model_group"]: [{key: one[key] for key in keys} for one in group["deployments"]]
-        for group in answers.tiers(connection, at)
+        for group in views.tiers(connection, at)
     }
 
 
 def _why(connection: Connection, deployment: str, at: float) -> Any:
-    found = answers.why(connection, deployment, at, past=True)
+    found = views.why(connection, deployment, at, past=True)
     return [{key: one[key] for key in _WHY} for one in found]
 
 

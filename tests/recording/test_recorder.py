@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
+from exacto_plugin.audit.verify import Recompute, Verifier
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
-from exacto_plugin.explain.verify import Recompute, Verifier
 from exacto_plugin.litellm_hooks.refusal import Refusal
 from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState, Rescuing
 from exacto_plugin.litellm_hooks.runtime import Runtime

@@ -13,8 +13,8 @@ from unittest import mock
 import yaml
 
 from exacto_plugin import cli
+from exacto_plugin.audit.verify import Difference, Verification
 from exacto_plugin.curate.proposal import Criteria, as_dict, propose
-from exacto_plugin.explain.verify import Difference, Verification
 from exacto_plugin.verbs.source import StoreSource
 from tests.support.served_proxy import START, model_list
 from tests.wire.plain import shape

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from exacto_plugin.audit.queries import KINDS
+from exacto_plugin.audit.readmission import way_back
 from exacto_plugin.config.settings import TierPreset
 from exacto_plugin.core.model import (
     PERCENTILES,
@@ -30,8 +32,6 @@ from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import Occasion
-from exacto_plugin.explain.queries import KINDS
-from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.litellm_hooks.replication import ALONE
 from exacto_plugin.record_kinds import Kind as RecordKind
 from exacto_plugin.recording.decision_log import Kind as RequestKind

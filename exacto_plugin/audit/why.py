@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.audit.readmission import way_back
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
-from exacto_plugin.explain.way_back import way_back
 from exacto_plugin.web.views import reason_view, reference_view, signal_view
 
 if TYPE_CHECKING:

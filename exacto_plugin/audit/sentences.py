@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit.formatting import counted, duration, moment, name_of, percent, value, window
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
-from exacto_plugin.explain.wording import counted, duration, moment, name_of, percent, value, window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.why import STALE_S, judged_then, why_view
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
-from exacto_plugin.explain import queries
-from exacto_plugin.explain.why import STALE_S, judged_then, why_view
 from exacto_plugin.web.views import observed_view, reference_view, signal_view
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, func, or_, select
 
+from exacto_plugin.audit.verify import Recompute, Verification, Verifier
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.explain.verify import Recompute, Verification, Verifier
 from exacto_plugin.records import (
     DecisionRecord,
     DeploymentRecord,

@@ -1,1 +1,0 @@
-"""Answers to "why": from what is recorded to sentences with the numbers."""
