@@ -34,7 +34,7 @@ KNOWN_TO_CORE = {
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 
-PROGRAMS = ("cli", "config_check", "curate", "demo", "simulate", "bench", "tables", "verbs")
+PROGRAMS = ("cli", "demo", "simulate", "bench", "tables")
 """What people start; nothing that serves requests knows of it."""
 
 BOUNDARIES = {

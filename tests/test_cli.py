@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from exacto_plugin import cli
+from exacto_plugin.cli import command
+from exacto_plugin.cli.curation import Criteria, Proposal, block, propose, render
 from exacto_plugin.config.settings import load_settings
-from exacto_plugin.curate.proposal import Criteria, Proposal, block, propose, render
 
 
 def deployment(name: str, **more: Any) -> dict[str, Any]:
@@ -168,5 +168,5 @@ def test_what_is_printed_can_be_pasted() -> None:
 
 def test_a_proxy_that_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
     """One line that says so, and status 2."""
-    assert cli.main(["curate", "--url", "http://127.0.0.1:9"]) == 2
+    assert command.main(["curate", "--url", "http://127.0.0.1:9"]) == 2
     assert "could not be asked" in capsys.readouterr().err

@@ -12,10 +12,11 @@ import yaml
 from opentelemetry.sdk.metrics import MeterProvider
 from pydantic import BaseModel
 
-from exacto_plugin import asgi, cli
+from exacto_plugin import asgi
+from exacto_plugin.cli import command
+from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
-from exacto_plugin.config_check import check_config
 from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.litellm_hooks import rescue
 from exacto_plugin.litellm_hooks.runtime import Runtime
@@ -95,7 +96,7 @@ def test_every_metric_is_in_the_readme() -> None:
 
 def test_every_verb_is_in_the_readme() -> None:
     """The command line as it is, not as it was."""
-    (verbs,) = [a for a in cli._parser()._actions if a.dest == "verb"]
+    (verbs,) = [a for a in command._parser()._actions if a.dest == "verb"]
     assert verbs.choices
     assert {verb for verb in verbs.choices if f"exacto {verb}" not in README} == set()
 

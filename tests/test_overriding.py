@@ -12,13 +12,13 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
+from exacto_plugin.cli.override import duration_s
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.override_command import duration_s
 from exacto_plugin.web.api import api_router
 from tests.test_telemetry import NOW, _router
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 from exacto_plugin.config.diff import told
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.config.sources import settings_of_file

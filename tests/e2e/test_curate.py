@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from exacto_plugin import cli
+from exacto_plugin.cli import command as cli
 from tests.e2e.client import ask, asked, config
 from tests.e2e.observed import api, eventually
 from tests.e2e.proxy import MASTER_KEY, deployment

@@ -11,7 +11,7 @@ import openai
 import pytest
 import yaml
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 from tests.e2e.asking import MESSAGES
 from tests.e2e.client import ask, asked, config, error_of, post, prices
 from tests.e2e.observed import api, eventually

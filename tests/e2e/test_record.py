@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 from exacto_plugin.demo.behaviour import Act
 from tests.e2e.client import ask, config, prices
 from tests.e2e.observed import api, eventually

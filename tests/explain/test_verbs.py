@@ -14,11 +14,11 @@ from sqlalchemy import delete
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment
-from exacto_plugin.cli import main
+from exacto_plugin.cli import source
+from exacto_plugin.cli.command import main
 from exacto_plugin.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.row_values import insert_all
 from exacto_plugin.store.tables import table_of
-from exacto_plugin.verbs import source
 from tests.explain.test_sentences import view
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _after_the_story(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """The story is of a time to come."""
-    monkeypatch.setattr("exacto_plugin.verbs.why.time", SimpleNamespace(time=lambda: story.now))
+    monkeypatch.setattr("exacto_plugin.cli.why.time", SimpleNamespace(time=lambda: story.now))
 
 
 def said(capsys: pytest.CaptureFixture[str], story: Story, *arguments: str, status: int = 0) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 from exacto_plugin.core.routing.overrides import Word
 from tests.support.administrator import client_of
 from tests.support.served_proxy import GROUPS, ServedProxy

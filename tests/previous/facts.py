@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin import cli
 from exacto_plugin.audit import queries, views
+from exacto_plugin.cli import command
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
 from exacto_plugin.sharing.redis.conversations import SharedConversations
@@ -105,7 +105,7 @@ def _why(connection: Connection, deployment: str, at: float) -> Any:
 def _command(*arguments: str) -> Any:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        cli.main([*arguments, "--json"])
+        command.main([*arguments, "--json"])
     (answer,) = json.loads(out.getvalue())["answers"]
     return {key: answer[key] for key in _WHY}
 
@@ -209,5 +209,5 @@ def of_log(file: Path) -> Any:
     """What presets would have made of it."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        cli.main(["replay", str(file), "--preset", "adaptive", "openrouter,tool_call_requests=50", "--json"])
+        command.main(["replay", str(file), "--preset", "adaptive", "openrouter,tool_call_requests=50", "--json"])
     return json.loads(out.getvalue())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.cli import main
+from exacto_plugin.cli.command import main
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.presets import preset_named

@@ -12,10 +12,10 @@ from unittest import mock
 
 import yaml
 
-from exacto_plugin import cli
 from exacto_plugin.audit.verify import Difference, Verification
-from exacto_plugin.curate.proposal import Criteria, as_dict, propose
-from exacto_plugin.verbs.source import StoreSource
+from exacto_plugin.cli import command
+from exacto_plugin.cli.curation import Criteria, as_dict, propose
+from exacto_plugin.cli.source import StoreSource
 from tests.support.served_proxy import START, model_list
 from tests.wire.plain import shape
 from tests.wire.story import KIMI, NAMES, story
@@ -23,7 +23,7 @@ from tests.wire.story import KIMI, NAMES, story
 
 def commands() -> Any:
     """Every verb with its arguments."""
-    return _arguments(cli._parser())
+    return _arguments(command._parser())
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Any:
@@ -69,7 +69,7 @@ def command_answers() -> Any:
 def _printed(*arguments: str) -> Any:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        cli.main([*arguments, "--json"])
+        command.main([*arguments, "--json"])
     return json.loads(out.getvalue())
 
 

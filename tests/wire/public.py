@@ -18,6 +18,7 @@ import httpx
 
 import exacto_plugin
 from exacto_plugin.asgi import ExactoMiddleware
+from exacto_plugin.cli.proxy_client import KEYS
 from exacto_plugin.config.diff import AT_THE_START, digest
 from exacto_plugin.config.settings import BLOCK, GroupSettings, Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE
@@ -31,7 +32,6 @@ from exacto_plugin.litellm_hooks.provider_object import ProviderObject
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, Rescuing
 from exacto_plugin.litellm_hooks.salt import installation_salt
-from exacto_plugin.proxy_api import KEYS
 from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.store.location import default_place
 from tests.support.served_proxy import GROUPS, ServedProxy

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _WORDS = ("good", "deranked", "reset")

@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from exacto_plugin.curate.proposal import Criteria, as_dict, propose, render
-from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
+from exacto_plugin.cli.curation import Criteria, as_dict, propose, render
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
 
 if TYPE_CHECKING:
     import argparse

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, name_of, value
 from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
+from exacto_plugin.cli.source import StoreSource, add_where, asked, place_of
+from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.overrides import Word
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.tables import printed
-from exacto_plugin.verbs.source import StoreSource, add_where, asked, place_of
-from exacto_plugin.verbs.why import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, percent
 from exacto_plugin.audit.report import money
+from exacto_plugin.cli.source import add_where, asked
+from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.tables import printed
-from exacto_plugin.verbs.source import add_where, asked
-from exacto_plugin.verbs.why import time_of
 
 if TYPE_CHECKING:
     import argparse

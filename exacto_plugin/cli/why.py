@@ -12,10 +12,10 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, value
 from exacto_plugin.audit.sentences import request_sentence, why_sentence
+from exacto_plugin.cli.source import add_where, asked
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.tables import printed
-from exacto_plugin.verbs.source import add_where, asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _check_config(options: argparse.Namespace) -> int:
     # LiteLLM fetches its price list when it is imported; a check of a file must not wait for the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    from exacto_plugin.config_check import check_config, render
+    from exacto_plugin.cli.check_config import check_config, render
 
     report = check_config(Path(options.file))
     if options.json:
@@ -40,10 +40,10 @@ def _print(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from exacto_plugin.curate.command import add_curate
-    from exacto_plugin.override_command import add_override
+    from exacto_plugin.cli.curate import add_curate
+    from exacto_plugin.cli.override import add_override
+    from exacto_plugin.cli.record_commands import add_verbs
     from exacto_plugin.simulate.command import add_replay, add_simulate
-    from exacto_plugin.verbs import add_verbs
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
     parser.add_argument("--version", action="version", version=__version__)

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them to the command."""
-    from exacto_plugin.verbs.audit import add_audit
-    from exacto_plugin.verbs.report import add_report
-    from exacto_plugin.verbs.why import add_tiers, add_why
+    from exacto_plugin.cli.audit import add_audit
+    from exacto_plugin.cli.report import add_report
+    from exacto_plugin.cli.why import add_tiers, add_why
 
     add_tiers(verbs.add_parser("tiers", help="the tiers of all deployments, and the number behind each"))
     add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))

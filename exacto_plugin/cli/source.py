@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.report import report
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
 from exacto_plugin.config.settings import BLOCK, Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.proxy_api import ProxyError, add_url, ask_proxy
 from exacto_plugin.store.location import default_place, place_of_url
 from exacto_plugin.store.rows import reading
 

@@ -1,1 +1,0 @@
-"""Proposes curated lists from what a running proxy has measured."""
