@@ -1,6 +1,7 @@
 """The command ``exacto``: one file for each of its commands.
 
-``exacto_plugin.cli:main`` is the entry point of the console script. May import everything but the hooks that serve requests.
+``exacto_plugin.cli:main`` is the entry point of the console script. May import everything but the hooks that serve
+requests.
 """
 
 from exacto_plugin.cli.command import main

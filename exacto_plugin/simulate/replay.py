@@ -31,11 +31,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from exacto_plugin.config.messages import explain
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
-from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.routing.ordering import Ask, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import SettingsError
+from exacto_plugin.simulate.pick_shares import shares
 from exacto_plugin.simulate.world import PRICE_POWER
 from exacto_plugin.store.sample_log import roster_line, sample_line
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Snapshot
-from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.routing.ordering import Ask, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.simulate.evidence import samples, sums
+from exacto_plugin.simulate.pick_shares import shares
 from exacto_plugin.simulate.probing import Probing
 from exacto_plugin.simulate.trace import TIER_NOW, Change, Trace
 from exacto_plugin.simulate.traffic import Traffic

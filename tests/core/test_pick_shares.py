@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Tier, Verdict
-from exacto_plugin.core.pick_shares import shares
 from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.simulate.pick_shares import shares
 
 GROUP = "g"
 
