@@ -46,7 +46,7 @@ BOUNDARIES = {
     # Counting a fault must not make another one.
     "litellm_hooks.faults:Faults.report",
     # LiteLLM raises a bare Exception for a model that its price list does not know.
-    "litellm_hooks.prices:_looked_up",
+    "litellm_hooks.deployments.prices:_looked_up",
     # PyYAML raises whatever a value made Python raise.
     "config.yaml_text:parse_yaml",
     # The timer must outlive whatever one recompute meets.

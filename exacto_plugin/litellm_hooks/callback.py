@@ -16,10 +16,10 @@ from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
+from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.hops import hop_of, metadata_of
 from exacto_plugin.litellm_hooks.last_check import nobody_was_called
-from exacto_plugin.litellm_hooks.names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.operator_limits import groups_of, promised
 from exacto_plugin.litellm_hooks.preferences import without_ours
 from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in

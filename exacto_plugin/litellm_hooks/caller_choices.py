@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.routing.filters import named_by
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request_state import RequestState
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import conflict
 from exacto_plugin.litellm_hooks.body import HOP_KEY
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.parameters import informed
 from exacto_plugin.litellm_hooks.operator_limits import limits_of, picked_of, promised
-from exacto_plugin.litellm_hooks.parameters import informed
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
 
 if TYPE_CHECKING:

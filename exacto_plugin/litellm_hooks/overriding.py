@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import ExactoError
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.identity import candidate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import passing
 from exacto_plugin.core.routing.ordering import best_place
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.preferences import policy_of
 from exacto_plugin.litellm_hooks.provider_object import read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError

@@ -12,7 +12,7 @@ from exacto_plugin.core.routing.filters import NAMES
 from exacto_plugin.core.routing.policy import Filter, Slug, resolve_policy
 from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
-from exacto_plugin.litellm_hooks.names import is_openrouter
+from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.operator_limits import limits_of
 from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
 from exacto_plugin.litellm_hooks.request_state import CURRENT

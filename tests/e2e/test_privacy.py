@@ -62,7 +62,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.routing:Routing.narrow",
     "exacto_plugin.litellm_hooks.routing:Routing.picked",
     "exacto_plugin.litellm_hooks.scoring:Scoring.answered",
-    "exacto_plugin.litellm_hooks.served:ServedRosters.recompute",
+    "exacto_plugin.litellm_hooks.deployments.routers:ServedRosters.recompute",
 )
 
 

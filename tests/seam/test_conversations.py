@@ -13,7 +13,7 @@ from litellm.router_utils.pre_call_checks.deployment_affinity_check import Deplo
 from exacto_plugin.litellm_hooks.bound_state import Bond, bond_of
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.conversation import Conversation, conversation_of, share_of
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 
 SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}

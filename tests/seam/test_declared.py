@@ -11,7 +11,7 @@ import pytest
 from litellm.router_strategy.simple_shuffle import simple_shuffle
 
 from exacto_plugin.core.windows.token_usage import Tokens
-from exacto_plugin.litellm_hooks.declared import Peer, capacity_rpm, declared, picks_by_weight
+from exacto_plugin.litellm_hooks.deployments.declared import Peer, capacity_rpm, declared, picks_by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ import litellm
 import pytest
 
 from exacto_plugin.core.model import Candidate, Outcome, Sample
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from tests.seam.runtimes import NOW, settings
 
@@ -145,7 +145,7 @@ async def test_what_cannot_be_read_limits_nobody(monkeypatch: pytest.MonkeyPatch
     runtime, one = Runtime(settings(**ADAPTIVE), clock=lambda: NOW), limited({"rpm": 1}, {"rpm": 1}, {})
     runtime.add_router(one)
     serve(runtime)
-    monkeypatch.setattr("exacto_plugin.litellm_hooks.served.picks_by_weight", None)
+    monkeypatch.setattr("exacto_plugin.litellm_hooks.deployments.routers.picks_by_weight", None)
     await runtime.recompute()
     assert runtime.engine.snapshot.groups["g"].verdicts["c"].tier == "deranked"
     assert runtime.faults.counts == {"declared": 1}

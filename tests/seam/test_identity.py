@@ -8,7 +8,7 @@ import pytest
 
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.filters import matches
-from exacto_plugin.litellm_hooks.identity import CandidateCache, candidate_of, nature_of, provider_of
+from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache, candidate_of, nature_of, provider_of
 
 
 def deployment(model: str = "openai/m", model_id: str = "a" * 64, **params: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import litellm
 import pytest
 from litellm.types.utils import LlmProviders
 
-from exacto_plugin.litellm_hooks.identity import candidate_of
-from exacto_plugin.litellm_hooks.prices import prices_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.prices import prices_of
 
 LISTED = [
     "gpt-5",

@@ -27,7 +27,7 @@ from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.caller_defaults import CallerBlock
 from exacto_plugin.litellm_hooks.conversation import conversation_of
-from exacto_plugin.litellm_hooks.identity import fingerprint, nature_of
+from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, nature_of
 from exacto_plugin.litellm_hooks.provider_object import ProviderObject
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, Rescuing

@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.litellm_hooks.identity import nature_of
+from exacto_plugin.litellm_hooks.deployments.candidates import nature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

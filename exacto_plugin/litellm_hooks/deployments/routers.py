@@ -9,8 +9,8 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.litellm_hooks.declared import Declared, Peer, declared, picks_by_weight
-from exacto_plugin.litellm_hooks.identity import candidate_of
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.declared import Declared, Peer, declared, picks_by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,12 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.filters import plain_provider
-from exacto_plugin.litellm_hooks.prices import prices_of
+from exacto_plugin.litellm_hooks.deployments.prices import prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.litellm_hooks.prices import Prices
+    from exacto_plugin.litellm_hooks.deployments.prices import Prices
 
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}")
 """LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
