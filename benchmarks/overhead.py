@@ -22,7 +22,7 @@ from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
-from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.seams import uninstall
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from exacto_plugin.litellm_hooks.answer_names import rename
+from exacto_plugin.litellm_hooks.request.response_names import rename
 from exacto_plugin.sse import data_of, split_events
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
+from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.simulate.scenario import read_scenario
 from exacto_plugin.store.location import place_of_url

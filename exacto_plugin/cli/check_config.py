@@ -12,8 +12,8 @@ from rich.table import Table
 from exacto_plugin.config.messages import kind_of, nearest, step_of, told
 from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.core.routing.filters import conflict, matches, providers_of, unpriced
-from exacto_plugin.litellm_hooks.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.tables import printed
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Home, Mode, Tier
 from exacto_plugin.core.routing.affinity_rule import is_usable
-from exacto_plugin.litellm_hooks.bound_state import bond_of
-from exacto_plugin.litellm_hooks.conversation import conversation_of
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, bound_elsewhere
-from exacto_plugin.litellm_hooks.request_state import SYNC
+from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
+from exacto_plugin.litellm_hooks.request.provider_state import bond_of
+from exacto_plugin.litellm_hooks.request.state import SYNC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Snapshot
     from exacto_plugin.core.routing.ordering import Ask
-    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 

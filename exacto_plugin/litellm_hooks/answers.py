@@ -13,7 +13,7 @@ from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _H
 
 from exacto_plugin.core.scoring.attribution import Ending, Reply
 from exacto_plugin.core.scoring.evaluator import ToolCall
-from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

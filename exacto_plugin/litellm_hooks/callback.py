@@ -13,18 +13,18 @@ from litellm.integrations.custom_logger import CustomLogger
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.answers import is_health_check
 from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
-from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
-from exacto_plugin.litellm_hooks.caller_names import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.hops import hop_of, metadata_of
 from exacto_plugin.litellm_hooks.last_check import nobody_was_called
-from exacto_plugin.litellm_hooks.operator_limits import groups_of, promised
-from exacto_plugin.litellm_hooks.preferences import without_ours
-from exacto_plugin.litellm_hooks.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.hops import hop_of, metadata_of
+from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fallbacks
+from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
+from exacto_plugin.litellm_hooks.request.policy import without_ours
+from exacto_plugin.litellm_hooks.request.provider_object import client_promise, provider_in
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing import Routing, offers_tools
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
@@ -33,7 +33,7 @@ from exacto_plugin.litellm_hooks.sync_calls import awaits, carry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 

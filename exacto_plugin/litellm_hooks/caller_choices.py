@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.routing.filters import named_by
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.request_state import RequestState
+from exacto_plugin.litellm_hooks.request.state import RequestState
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime import Runtime

@@ -10,15 +10,15 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.asgi import path_model
-from exacto_plugin.litellm_hooks.caller_defaults import SOURCES
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.key_defaults import SOURCES
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.litellm_hooks.caller_names import CallerNames
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.key_aliases import CallerNames
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.routing import Routing
     from exacto_plugin.litellm_hooks.runtime import Runtime
 

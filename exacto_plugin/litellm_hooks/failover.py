@@ -19,14 +19,14 @@ from exacto_plugin.core.routing.filters import reachable
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.first_chunks import NO_CHUNK, ResumedStream
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from contextlib import AsyncExitStack
 
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 _CALLERS_FAULT: Final = 400

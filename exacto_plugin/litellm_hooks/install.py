@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks import seams, sync_seams
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue import asking_again
 from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue_messages import MessagesHolding

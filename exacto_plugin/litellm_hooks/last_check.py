@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import conflict
-from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.deployments.parameters import informed
-from exacto_plugin.litellm_hooks.operator_limits import limits_of, picked_of, promised
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, picked_of, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from exacto_plugin.core.routing.policy import Policy
-    from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
     PolicyOf = Callable[[str, RequestState, Mapping[str, Any]], Policy]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from exacto_plugin.core.model import Candidate, Decision
-    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 HEADER = b"x-exacto-metadata"

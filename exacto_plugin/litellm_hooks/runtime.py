@@ -16,7 +16,6 @@ from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.flaws import FlawCounts
 from exacto_plugin.core.windows.token_usage import TokenUse
 from exacto_plugin.core.windows.windows import Retention
-from exacto_plugin.litellm_hooks.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import resolver
 from exacto_plugin.litellm_hooks.deployments.routers import ServedRosters
 from exacto_plugin.litellm_hooks.direct_calls import DirectCalls
@@ -27,7 +26,8 @@ from exacto_plugin.litellm_hooks.observing import ObservedNumbers
 from exacto_plugin.litellm_hooks.overriding import Overriding
 from exacto_plugin.litellm_hooks.own_loop import OwnLoop
 from exacto_plugin.litellm_hooks.replication import Replication
-from exacto_plugin.litellm_hooks.request_state import SYNC
+from exacto_plugin.litellm_hooks.request.body import fallback_targets, rewrite_fallbacks
+from exacto_plugin.litellm_hooks.request.state import SYNC
 from exacto_plugin.litellm_hooks.salt import installation_salt, salt_is_shared
 from exacto_plugin.litellm_hooks.settings_upkeep import SettingsUpkeep
 from exacto_plugin.litellm_hooks.upkeep import Upkeep

@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.answers import answer_of, has_text, is_health_c
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
-from exacto_plugin.litellm_hooks.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, resolver
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.seams import router_core
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Decision
     from exacto_plugin.litellm_hooks.refusal import Refusal
-    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 
 _CAPACITY = 20_000
 """Requests that are followed at once; more are not put on record."""

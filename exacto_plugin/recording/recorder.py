@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.ordering import Ask
     from exacto_plugin.core.tiers.checkpoints import Account
     from exacto_plugin.core.tiers.columns import Preset
-    from exacto_plugin.litellm_hooks.request_state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime import Runtime
     from exacto_plugin.records import Record
 

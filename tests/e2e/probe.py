@@ -47,7 +47,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.look_up",
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.picked",
     "exacto_plugin.litellm_hooks.affinity:ConversationAffinity.recognise",
-    "exacto_plugin.litellm_hooks.caller_names:CallerNames._aliases",
+    "exacto_plugin.litellm_hooks.request.key_aliases:CallerNames._aliases",
     "exacto_plugin.litellm_hooks.door:Door._check",
     "exacto_plugin.litellm_hooks.failover:Failover.goes_on",
     "exacto_plugin.litellm_hooks.failover:Failover.enter",

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
-from exacto_plugin.litellm_hooks.body import (
+from exacto_plugin.litellm_hooks.request.body import (
     HOP_KEY,
     MOST_NAMES,
     batch_slugs,

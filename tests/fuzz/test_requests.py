@@ -15,12 +15,12 @@ from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
 from exacto_plugin.core.scoring.message_history import is_broken
 from exacto_plugin.core.scoring.tool_choice import Demand, read_choice
 from exacto_plugin.core.scoring.tools import complexity, find_tool, is_open_set
-from exacto_plugin.litellm_hooks.bound_state import bond_of
-from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults
-from exacto_plugin.litellm_hooks.conversation import conversation_of, share_of
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject, read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of, share_of
+from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
+from exacto_plugin.litellm_hooks.request.provider_object import NOTHING_ASKED, ProviderObject, read_provider
+from exacto_plugin.litellm_hooks.request.provider_state import bond_of
 
 from .bodies import json_values
 from .examples import fuzz

@@ -11,7 +11,7 @@ import pytest
 
 from exacto_plugin import Exacto
 from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.observed import eventually
 

@@ -12,7 +12,7 @@ import litellm
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.e2e.observed import eventually
 from tests.sdk.words import say_good

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import Resolution, Slug
-from exacto_plugin.litellm_hooks.body import HOP_KEY, batch_slugs, needs_rewrite, rewrite_body, rewrite_fallbacks
+from exacto_plugin.litellm_hooks.request.body import (
+    HOP_KEY,
+    batch_slugs,
+    needs_rewrite,
+    rewrite_body,
+    rewrite_fallbacks,
+)
 
 
 def resolve(name: str) -> Resolution:

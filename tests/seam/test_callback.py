@@ -10,10 +10,10 @@ import pytest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.policy import Slug
-from exacto_plugin.litellm_hooks.body import HOP_KEY
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request_state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
 

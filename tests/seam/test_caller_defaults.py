@@ -8,9 +8,9 @@ import pytest
 
 from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.routing.policy import Filter
-from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults, read_block
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults, read_block
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 
 SOURCE = "set for this key"
 

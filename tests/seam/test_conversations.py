@@ -10,10 +10,10 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
-from exacto_plugin.litellm_hooks.bound_state import Bond, bond_of
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
-from exacto_plugin.litellm_hooks.conversation import Conversation, conversation_of, share_of
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
+from exacto_plugin.litellm_hooks.request.provider_state import Bond, bond_of
 
 SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}

@@ -10,7 +10,7 @@ from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt
+from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime import Runtime
 
 if TYPE_CHECKING:

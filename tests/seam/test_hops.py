@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.litellm_hooks.body import HOP_KEY
-from exacto_plugin.litellm_hooks.hops import Hop, HopReader
-from exacto_plugin.litellm_hooks.request_state import CURRENT, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.hops import Hop, HopReader
+from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.policy import Filter, Policy
 from exacto_plugin.litellm_hooks import last_check
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.last_check import nobody_was_called
-from exacto_plugin.litellm_hooks.operator_limits import limits_of, own_limits, picked_of
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.request.key_defaults import NO_DEFAULTS, Defaults
+from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, own_limits, picked_of
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.refusal import (
     refused_by,
     told_by,
 )
-from exacto_plugin.litellm_hooks.request_state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import Routing
 from exacto_plugin.litellm_hooks.runtime import Runtime
 

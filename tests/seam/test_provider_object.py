@@ -9,12 +9,17 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
-from exacto_plugin.litellm_hooks.caller_defaults import CallerDefaults, caller_promise
 from exacto_plugin.litellm_hooks.deployments.parameters import sent_parameters, supported_parameters
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.preferences import policy_of
-from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, client_promise, provider_in, read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults, caller_promise
+from exacto_plugin.litellm_hooks.request.policy import policy_of
+from exacto_plugin.litellm_hooks.request.provider_object import (
+    NOTHING_ASKED,
+    client_promise,
+    provider_in,
+    read_provider,
+)
 
 SLUG = Slug("g")
 

@@ -19,7 +19,7 @@ from tests.support.administrator import api_of
 from tests.support.served_proxy import GROUPS, START, ServedProxy, repeatable
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 KIMI, QWEN = GROUPS
 NAMES = frozenset({*GROUPS, *(name for names in GROUPS.values() for name in names)})

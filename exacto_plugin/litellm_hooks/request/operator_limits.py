@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.litellm_hooks.caller_defaults import Defaults, caller_promise
+from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_promise
 
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.routing.filters import passing
 from exacto_plugin.core.routing.ordering import best_place
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.preferences import policy_of
-from exacto_plugin.litellm_hooks.provider_object import read_provider
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request.policy import policy_of
+from exacto_plugin.litellm_hooks.request.provider_object import read_provider
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Slug
-    from exacto_plugin.litellm_hooks.provider_object import ProviderObject
+    from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
     from exacto_plugin.litellm_hooks.runtime import Runtime
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import NAMES
 from exacto_plugin.core.routing.policy import Filter, Slug, resolve_policy
-from exacto_plugin.litellm_hooks.body import HOP_KEY
-from exacto_plugin.litellm_hooks.caller_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
-from exacto_plugin.litellm_hooks.operator_limits import limits_of
-from exacto_plugin.litellm_hooks.provider_object import NOTHING_ASKED, ProviderObject
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.key_defaults import NO_DEFAULTS, Defaults
+from exacto_plugin.litellm_hooks.request.operator_limits import limits_of
+from exacto_plugin.litellm_hooks.request.provider_object import NOTHING_ASKED, ProviderObject
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

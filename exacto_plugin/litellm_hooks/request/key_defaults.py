@@ -17,7 +17,7 @@ from exacto_plugin.config.messages import expectation, explain, keys_at
 from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.routing.policy import Filter
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks.body import HOP_KEY, fallback_entries
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.body import HOP_KEY, fallback_entries
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _DEPTH: Final = "fallback_depth"
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import Resolution, split_slug
-from exacto_plugin.litellm_hooks.body import rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.request_state import CURRENT
+from exacto_plugin.litellm_hooks.request.body import rewrite_fallbacks
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from exacto_plugin.litellm_hooks.body import Resolve
     from exacto_plugin.litellm_hooks.faults import Faults
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.body import Resolve
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 
 def take_alias(data: dict[str, Any], key: Any, state: RequestState) -> None:

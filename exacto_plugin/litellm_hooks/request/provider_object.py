@@ -1,6 +1,6 @@
 """The request body's ``provider`` object: what a client may write in it, checked.
 
-Understands and refuses; what becomes of the wishes is decided in :mod:`exacto_plugin.litellm_hooks.preferences`.
+Understands and refuses; what becomes of the wishes is decided in :mod:`exacto_plugin.litellm_hooks.request.policy`.
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.body import MOST_NAMES, fallback_targets
+from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, fallback_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exacto_plugin.litellm_hooks.body import Resolve
-    from exacto_plugin.litellm_hooks.request_state import RequestState
+    from exacto_plugin.litellm_hooks.request.body import Resolve
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 Listed = Mapping[tuple[str, str | None], str]
 """Model and suffixes of an entry, to the entry as the client wrote it; suffixes are None where LiteLLM has the entry as

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.routing.filters import BLOCK
-from exacto_plugin.litellm_hooks.caller_defaults import read_block
+from exacto_plugin.litellm_hooks.request.key_defaults import read_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

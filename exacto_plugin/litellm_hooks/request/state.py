@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Decision, Tier
     from exacto_plugin.core.routing.policy import Policy, Slug
     from exacto_plugin.core.routing.rescue import Judgement
-    from exacto_plugin.litellm_hooks.answer_names import Listed
-    from exacto_plugin.litellm_hooks.bound_state import Bond
-    from exacto_plugin.litellm_hooks.conversation import Conversation
     from exacto_plugin.litellm_hooks.refusal import Refusal
+    from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
+    from exacto_plugin.litellm_hooks.request.provider_state import Bond
+    from exacto_plugin.litellm_hooks.request.response_names import Listed
 
 
 @dataclass(slots=True)
