@@ -55,7 +55,7 @@ BOUNDARIES = {
     "store.worker:Desk._one",
     "store.worker:Desk._rest",
     # A stream that broke may not close in good order either.
-    "litellm_hooks.failover:_closed",
+    "litellm_hooks.routing.failover:_closed",
     # Raised again where somebody waits for it, in another thread.
     "litellm_hooks.own_thread:in_own_thread.run",
 }

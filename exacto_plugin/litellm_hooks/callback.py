@@ -16,7 +16,6 @@ from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.last_check import nobody_was_called
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import HOP_KEY
 from exacto_plugin.litellm_hooks.request.hops import hop_of, metadata_of
@@ -26,9 +25,10 @@ from exacto_plugin.litellm_hooks.request.policy import without_ours
 from exacto_plugin.litellm_hooks.request.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue import Rescue
-from exacto_plugin.litellm_hooks.routing import Routing, offers_tools
+from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
+from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
+from exacto_plugin.litellm_hooks.routing.sync_selection import awaits, carry
 from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
-from exacto_plugin.litellm_hooks.sync_calls import awaits, carry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue_messages import MessagesHolding
 from exacto_plugin.litellm_hooks.rescue_responses import ResponsesHolding
 from exacto_plugin.litellm_hooks.rescue_streams import held
-from exacto_plugin.litellm_hooks.sync_calls import SyncSelection
+from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback

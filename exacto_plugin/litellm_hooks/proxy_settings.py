@@ -21,7 +21,7 @@ from exacto_plugin.config.sources import (
     settings_watcher,
 )
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.sync_calls import at_once
+from exacto_plugin.litellm_hooks.routing.sync_selection import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

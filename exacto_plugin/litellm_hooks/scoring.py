@@ -15,12 +15,12 @@ from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribut
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
 from exacto_plugin.core.scoring.tools import complexity
-from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.answers import answer_of, has_text, is_health_check, texts_of
 from exacto_plugin.litellm_hooks.asked import asked_of
 from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:

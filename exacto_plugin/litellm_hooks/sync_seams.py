@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.seams import fits, names_in, public_router, rou
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exacto_plugin.litellm_hooks.sync_calls import SyncSelection
+    from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 
 _SELECT = "get_available_deployment"
 _HEALTHY = "_filter_blocked_deployments"

@@ -106,7 +106,7 @@ EXPECTED = {
     "Telemetry.request": Fault("score"),
     "Telemetry.rescue": Fault("telemetry"),
 }
-WITH = {"Telemetry.fault": "exacto_plugin.litellm_hooks.routing:Routing.narrow"}
+WITH = {"Telemetry.fault": "exacto_plugin.litellm_hooks.routing.router:Routing.narrow"}
 """Steps that are reached only while another one fails too."""
 CANARY = "canary-4711"
 

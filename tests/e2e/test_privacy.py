@@ -58,9 +58,9 @@ MESSAGES: list[Any] = [
 ]
 STEPS = (
     "exacto_plugin.asgi:ExactoMiddleware._rewrite",
-    "exacto_plugin.litellm_hooks.routing:Routing.filter",
-    "exacto_plugin.litellm_hooks.routing:Routing.narrow",
-    "exacto_plugin.litellm_hooks.routing:Routing.picked",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.filter",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.narrow",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.picked",
     "exacto_plugin.litellm_hooks.scoring:Scoring.answered",
     "exacto_plugin.litellm_hooks.deployments.routers:ServedRosters.recompute",
 )

@@ -12,13 +12,13 @@ from litellm.router_utils.router_callbacks.track_deployment_metrics import get_d
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.policy import Filter, Policy
-from exacto_plugin.litellm_hooks import last_check
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.last_check import nobody_was_called
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.key_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, own_limits, picked_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.routing import final_check
+from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def test_a_fallback_to_a_named_deployment(state: RequestState) -> None:
 async def test_what_cannot_be_told_is_closed(monkeypatch: pytest.MonkeyPatch, promised: bool) -> None:
     """A fault of ours refuses where somebody relies on a limit, and is nobody's business elsewhere."""
     callback = callback_of()
-    monkeypatch.setattr(last_check, "picked_of", None)
+    monkeypatch.setattr(final_check, "picked_of", None)
     kwargs = call("d2", key={"only": ["us"]} if promised else None)
     if promised:
         with pytest.raises(ExactoRefusedError, match="could not be evaluated"):

@@ -21,7 +21,7 @@ from exacto_plugin.litellm_hooks.refusal import (
     told_by,
 )
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.routing import Routing
+from exacto_plugin.litellm_hooks.routing.router import Routing
 from exacto_plugin.litellm_hooks.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from litellm.caching.redis_cache import RedisCache
 from exacto_plugin.config.settings import Affinity, Settings
 from exacto_plugin.core.model import Candidate, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
-from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
 from tests.redis_server import RedisServer

@@ -1,6 +1,6 @@
 """What one attempt was asked to do: the suffixes of its name and the body's ``provider`` object become a Policy.
 
-Reads only; which deployments that leaves is :mod:`exacto_plugin.litellm_hooks.routing`'s business.
+Reads only; which deployments that leaves is :mod:`exacto_plugin.litellm_hooks.routing.router`'s business.
 """
 
 from __future__ import annotations

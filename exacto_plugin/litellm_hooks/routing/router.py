@@ -19,13 +19,10 @@ from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
 from exacto_plugin.core.routing.filters import conflict, passing, reachable
 from exacto_plugin.core.routing.ordering import Ask
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
-from exacto_plugin.litellm_hooks.failover import Failover
 from exacto_plugin.litellm_hooks.features import Feature
-from exacto_plugin.litellm_hooks.last_check import LastCheck
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
 from exacto_plugin.litellm_hooks.request.body import HOP_KEY
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
@@ -36,6 +33,9 @@ from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import hop_name
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
+from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
+from exacto_plugin.litellm_hooks.routing.failover import Failover
+from exacto_plugin.litellm_hooks.routing.final_check import LastCheck
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter, Slug
