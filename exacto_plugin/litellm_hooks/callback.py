@@ -11,8 +11,6 @@ import openai
 from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
-from exacto_plugin.litellm_hooks.answers import is_health_check
-from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -28,7 +26,9 @@ from exacto_plugin.litellm_hooks.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
 from exacto_plugin.litellm_hooks.routing.sync_selection import awaits, carry
-from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, Scoring, attempt_of
+from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
+from exacto_plugin.litellm_hooks.scoring.response import is_health_check
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, Scoring, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
-from exacto_plugin.litellm_hooks.answers import answer_of
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, Rescuing
-from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY, judgement_of
+from exacto_plugin.litellm_hooks.scoring.response import answer_of
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, judgement_of
 from exacto_plugin.litellm_hooks.second_ask import admission, second_ask
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.litellm_hooks.request.state import Attempt
     from exacto_plugin.litellm_hooks.runtime import Runtime
-    from exacto_plugin.litellm_hooks.scoring import Scoring
+    from exacto_plugin.litellm_hooks.scoring.scorer import Scoring
 
     Ask = Callable[[dict[str, Any]], Awaitable[Any]]
     """Makes one attempt with these arguments."""

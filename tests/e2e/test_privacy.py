@@ -61,7 +61,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.routing.router:Routing.filter",
     "exacto_plugin.litellm_hooks.routing.router:Routing.narrow",
     "exacto_plugin.litellm_hooks.routing.router:Routing.picked",
-    "exacto_plugin.litellm_hooks.scoring:Scoring.answered",
+    "exacto_plugin.litellm_hooks.scoring.scorer:Scoring.answered",
     "exacto_plugin.litellm_hooks.deployments.routers:ServedRosters.recompute",
 )
 

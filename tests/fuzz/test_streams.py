@@ -10,7 +10,7 @@ import litellm
 from hypothesis import strategies as st
 
 from exacto_plugin.core.scoring.evaluator import Evaluator
-from exacto_plugin.litellm_hooks.answers import answer_of
+from exacto_plugin.litellm_hooks.scoring.response import answer_of
 
 from .examples import fuzz
 from .streams import TOOLS, Said, answers, chunked, whole

@@ -11,7 +11,7 @@ from litellm.types.llms.openai import ResponsesAPIResponse
 
 from exacto_plugin.core.scoring.attribution import Ending
 from exacto_plugin.core.scoring.evaluator import ToolCall
-from exacto_plugin.litellm_hooks.answers import REDACTED, Answer, answer_of, is_health_check, texts_of
+from exacto_plugin.litellm_hooks.scoring.response import REDACTED, Answer, answer_of, is_health_check, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.asked import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.deployments.model_names import resolver
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_ours
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, SYNC, RequestState
 from exacto_plugin.litellm_hooks.rescue import ASKED
-from exacto_plugin.litellm_hooks.scoring import TOOLS_KEY
+from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping

@@ -15,12 +15,12 @@ from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribut
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
 from exacto_plugin.core.scoring.tools import complexity
-from exacto_plugin.litellm_hooks.answers import answer_of, has_text, is_health_check, texts_of
-from exacto_plugin.litellm_hooks.asked import asked_of
-from exacto_plugin.litellm_hooks.caller_choices import note_choices
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
+from exacto_plugin.litellm_hooks.scoring.caller_preferences import note_choices
+from exacto_plugin.litellm_hooks.scoring.request_tools import asked_of
+from exacto_plugin.litellm_hooks.scoring.response import answer_of, has_text, is_health_check, texts_of
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate
     from exacto_plugin.core.scoring.evaluator import Evaluation
-    from exacto_plugin.litellm_hooks.answers import Answer
     from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.scoring.response import Answer
 
 TOOLS_KEY = "exacto_tools"
 """The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
