@@ -24,7 +24,7 @@ from exacto_plugin.litellm_hooks.request.model_order import by_best
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.request_metadata import add_metadata, take_header
-from exacto_plugin.litellm_hooks.rescue import told_of
+from exacto_plugin.litellm_hooks.rescue.rescue import told_of
 from exacto_plugin.litellm_hooks.variants import LISTS, add_variants, call_it, listed_model
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promi
 from exacto_plugin.litellm_hooks.request.policy import without_ours
 from exacto_plugin.litellm_hooks.request.provider_object import client_promise, provider_in
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
-from exacto_plugin.litellm_hooks.rescue import Rescue
+from exacto_plugin.litellm_hooks.rescue.rescue import Rescue
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
 from exacto_plugin.litellm_hooks.routing.sync_selection import awaits, carry

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks import seams, sync_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue import asking_again
-from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue_messages import MessagesHolding
-from exacto_plugin.litellm_hooks.rescue_responses import ResponsesHolding
-from exacto_plugin.litellm_hooks.rescue_streams import held
+from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
+from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
+from exacto_plugin.litellm_hooks.rescue.rescue import asking_again
+from exacto_plugin.litellm_hooks.rescue.responses import ResponsesHolding
+from exacto_plugin.litellm_hooks.rescue.streams import held
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from exacto_plugin.demo.answer import Answer, Ask, Call, Finish
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.messages import message_events, whole_message
 from exacto_plugin.demo.responses import response_events, whole_response
-from exacto_plugin.litellm_hooks.rescue_messages import MessagesHolding
-from exacto_plugin.litellm_hooks.rescue_responses import ResponsesHolding
+from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
+from exacto_plugin.litellm_hooks.rescue.responses import ResponsesHolding
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
 from exacto_plugin.sse import data_of, split_events
 
 from .examples import fuzz
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.rescue_streams import Holding
+    from exacto_plugin.litellm_hooks.rescue.streams import Holding
 
 ASK = Ask("kimi")
 EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)

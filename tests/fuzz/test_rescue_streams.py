@@ -13,9 +13,9 @@ from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.routing.rescue import Judgement
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.request.state import RequestState
-from exacto_plugin.litellm_hooks.rescue import Asked
-from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue_streams import HeldStream
+from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
+from exacto_plugin.litellm_hooks.rescue.rescue import Asked
+from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
 
 from .asgi import run

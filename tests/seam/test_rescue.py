@@ -11,12 +11,12 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.rescue import Judgement
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request.state import RequestState
-from exacto_plugin.litellm_hooks.rescue import Asked
-from exacto_plugin.litellm_hooks.rescue_chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue_streams import HeldStream
+from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
+from exacto_plugin.litellm_hooks.rescue.rescue import Asked
+from exacto_plugin.litellm_hooks.rescue.retry_request import second_ask
+from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
 from exacto_plugin.litellm_hooks.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.response import has_text
-from exacto_plugin.litellm_hooks.second_ask import second_ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import resolver
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_ours
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, SYNC, RequestState
-from exacto_plugin.litellm_hooks.rescue import ASKED
+from exacto_plugin.litellm_hooks.rescue.rescue import ASKED
 from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
 

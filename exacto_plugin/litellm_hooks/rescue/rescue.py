@@ -35,9 +35,9 @@ from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, Rescuing
+from exacto_plugin.litellm_hooks.rescue.retry_request import admission, second_ask
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, judgement_of
-from exacto_plugin.litellm_hooks.second_ask import admission, second_ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -21,13 +21,13 @@ from litellm.exceptions import MidStreamFallbackError
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue import ASKED, cost_of
+from exacto_plugin.litellm_hooks.rescue.rescue import ASKED, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.rescue import Asked, Rescue
+    from exacto_plugin.litellm_hooks.rescue.rescue import Asked, Rescue
 
 
 class Holding(ABC):

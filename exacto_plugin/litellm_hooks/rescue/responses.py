@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litellm.types.llms.openai import BaseLiteLLMOpenAIResponseObject, GenericEvent
 
-from exacto_plugin.litellm_hooks.rescue_streams import Holding
+from exacto_plugin.litellm_hooks.rescue.streams import Holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

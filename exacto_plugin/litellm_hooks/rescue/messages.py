@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 import orjson
 
-from exacto_plugin.litellm_hooks.rescue_streams import Holding
+from exacto_plugin.litellm_hooks.rescue.streams import Holding
 from exacto_plugin.sse import data_of, split_events
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
-from exacto_plugin.litellm_hooks.rescue_streams import Holding
+from exacto_plugin.litellm_hooks.rescue.streams import Holding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
