@@ -14,18 +14,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from exacto_plugin.asgi_answers import Added, Named
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
-from exacto_plugin.litellm_hooks.http_body import Message, Receive, Scope, is_json, parsed, read_body, replay
+from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
+from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, call_it, listed_model
+from exacto_plugin.litellm_hooks.http.request_body import Message, Receive, Scope, is_json, parsed, read_body, replay
+from exacto_plugin.litellm_hooks.http.response_rewrite import Added, Named
 from exacto_plugin.litellm_hooks.refusal import told_by
 from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.model_order import by_best
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.request_metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.rescue.rescue import told_of
-from exacto_plugin.litellm_hooks.variants import LISTS, add_variants, call_it, listed_model
 
 if TYPE_CHECKING:
     from collections.abc import Collection

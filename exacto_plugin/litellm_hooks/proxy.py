@@ -18,7 +18,7 @@ from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
-from exacto_plugin.litellm_hooks.door import Door
+from exacto_plugin.litellm_hooks.http.auth_check import Door
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version

@@ -48,7 +48,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.picked",
     "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.recognise",
     "exacto_plugin.litellm_hooks.request.key_aliases:CallerNames._aliases",
-    "exacto_plugin.litellm_hooks.door:Door._check",
+    "exacto_plugin.litellm_hooks.http.auth_check:Door._check",
     "exacto_plugin.litellm_hooks.routing.failover:Failover.goes_on",
     "exacto_plugin.litellm_hooks.routing.failover:Failover.enter",
     "exacto_plugin.litellm_hooks.deployments.candidates:CandidateCache.get",

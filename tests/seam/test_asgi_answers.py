@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.asgi_answers import Added, LastEvent, Named
 from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.variants import add_variants, listed_model
+from exacto_plugin.litellm_hooks.http.model_list import add_variants, listed_model
+from exacto_plugin.litellm_hooks.http.response_rewrite import Added, LastEvent, Named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

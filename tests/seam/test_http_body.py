@@ -9,7 +9,7 @@ import pytest
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
-from exacto_plugin.litellm_hooks.http_body import Body, Message, is_json, parsed, read_body, replay
+from exacto_plugin.litellm_hooks.http.request_body import Body, Message, is_json, parsed, read_body, replay
 from exacto_plugin.litellm_hooks.request.body import HOP_KEY, MOST_NAMES, batch_slugs, rewrite_body
 from tests.fuzz.asgi import read
 from tests.fuzz.bodies import Delivery
