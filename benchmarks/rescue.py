@@ -33,7 +33,7 @@ from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

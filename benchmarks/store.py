@@ -22,7 +22,7 @@ from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.routing.counterfactual import PickNumbers
 from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import DecisionRecord, HourRecord
 from exacto_plugin.store.location import place_of_url
 

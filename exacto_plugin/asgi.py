@@ -30,7 +30,7 @@ from exacto_plugin.litellm_hooks.rescue.rescue import told_of
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]

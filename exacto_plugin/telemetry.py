@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.scoring.evaluator import Evaluation
     from exacto_plugin.core.windows.observed import Observed
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.record_kinds import Kind
 
 GROUP = "exacto.model_group"

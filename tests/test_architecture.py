@@ -50,7 +50,7 @@ BOUNDARIES = {
     # PyYAML raises whatever a value made Python raise.
     "config.yaml_text:parse_yaml",
     # The timer must outlive whatever one recompute meets.
-    "litellm_hooks.runtime:Runtime.recompute_timed",
+    "litellm_hooks.runtime.runtime:Runtime.recompute_timed",
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
     "store.worker:Desk._one",
     "store.worker:Desk._rest",

@@ -19,7 +19,7 @@ from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.core.tiers.openrouter import PublishedRule
 from exacto_plugin.litellm_hooks.rescue import rescue
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]

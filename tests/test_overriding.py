@@ -18,7 +18,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
 from exacto_plugin.errors import StoreError
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.web.api import api_router
 from tests.test_telemetry import NOW, _router
 

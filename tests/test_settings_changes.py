@@ -16,7 +16,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_watcher
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,7 +29,7 @@ from exacto_plugin.core.model import (
 )
 from exacto_plugin.core.scoring.evaluator import Evaluation
 from exacto_plugin.core.windows.observed import Observed
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.record_kinds import Kind
 from exacto_plugin.telemetry import ATTRIBUTES, ERROR_TYPES, OTHER, error_type
 

@@ -21,7 +21,7 @@ from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.simulate.scenario import read_scenario
 from exacto_plugin.store.location import place_of_url
 from tests.test_settings_changes import server, written

@@ -17,7 +17,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
 from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.scoring.attribution import Attribution
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.location import memory
 from exacto_plugin.web.api import api_router, require_admin

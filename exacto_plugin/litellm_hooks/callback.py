@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 def _sent_as_is(_self: Any, kwargs: dict[str, Any], *_a: Any, **_k: Any) -> dict[str, Any]:

@@ -20,12 +20,12 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.http.auth_check import Door
 from exacto_plugin.litellm_hooks.install import install_seams
-from exacto_plugin.litellm_hooks.leaving import leave_with
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.request.key_aliases import CallerNames
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.shutdown import leave_with
 from exacto_plugin.store.location import default_place, place_of_url
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
-from exacto_plugin.litellm_hooks.leaving import hand_over
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.shutdown import hand_over
 from exacto_plugin.litellm_hooks.sdk_entries import Entries
 from exacto_plugin.store.location import place_of_url
 from exacto_plugin.web.views import models_view

@@ -14,7 +14,7 @@ from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.views import model_view, models_view
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _ALLOWED = frozenset({LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY})
 

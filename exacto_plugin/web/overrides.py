@@ -10,10 +10,10 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Word
-from exacto_plugin.litellm_hooks.overriding import UnknownDeploymentError
+from exacto_plugin.litellm_hooks.runtime.overrides import UnknownDeploymentError
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 

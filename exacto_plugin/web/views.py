@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
     from exacto_plugin.core.routing.caller_preferences import CallerChoices
     from exacto_plugin.core.scoring.flaws import FlawCounts
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.records import ReferenceRecord
 
 

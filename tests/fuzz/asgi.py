@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 from .bodies import KNOWN, WILDCARD
 

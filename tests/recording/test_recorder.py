@@ -19,8 +19,8 @@ from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.litellm_hooks.refusal import Refusal
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState, Rescuing
-from exacto_plugin.litellm_hooks.runtime import Runtime
-from exacto_plugin.recording.decision_log import DecisionLog, Kind
+from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog, Kind
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import (
     DecisionRecord,
     DeploymentRecord,

@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks import seams
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.e2e.asking import MESSAGES, TOOLS
 from tests.sdk.words import say_good
 

@@ -9,7 +9,7 @@ from exacto_plugin.core.routing.overrides import Override, Word
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 def say_good(runtime: Runtime, model_group: str, deployments: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Outcome, Sample
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 NOW = 1_700_000_000.0
 SOON_S = 0.001

@@ -9,7 +9,7 @@ import pytest
 
 from exacto_plugin.core.model import Candidate, Outcome, Sample
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.seam.runtimes import NOW, settings
 
 ADAPTIVE = {"preset": "adaptive", "adaptive": {"phi_start": 1.0}}

@@ -11,7 +11,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

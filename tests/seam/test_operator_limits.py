@@ -19,7 +19,7 @@ from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, own_l
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import final_check
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

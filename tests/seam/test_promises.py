@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.refusal import (
 )
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing.router import Routing
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
 from tests.redis_server import RedisServer
 from tests.seam.runtimes import record, router
@@ -139,7 +139,7 @@ async def test_nothing_is_shared_when_that_is_switched_off(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even when LiteLLM has a Redis: the process judges alone, and soon keeps nothing for others."""
-    monkeypatch.setattr("exacto_plugin.litellm_hooks.replication._EARLY_S", 0.0)
+    monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.replication._EARLY_S", 0.0)
     served = router("g")
     served.cache.redis_cache = RedisCache(host="127.0.0.1", port=server.port)
     process = Process(settings(enabled=False), served)
@@ -194,7 +194,7 @@ async def test_affinity_that_is_switched_on_later_is_shared(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a conversation is is told from then on, with the idle time of then, and no longer once it is off again."""
-    monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.salt_is_shared", lambda: True)
+    monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.runtime.salt_is_shared", lambda: True)
     given = settings(url=server.url, namespace="later")
     without = given.model_copy(update={"affinity": Affinity(enabled=False)})
     one, two = processes = [Process(without, router("g")) for _ in range(2)]

@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue.rescue import Asked
 from exacto_plugin.litellm_hooks.rescue.retry_request import second_ask
 from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.response import has_text
 
 if TYPE_CHECKING:

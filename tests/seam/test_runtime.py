@@ -15,9 +15,9 @@ from exacto_plugin.core.engine.locked import SharedEngine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.leaving import leave
 from exacto_plugin.litellm_hooks.request.body import HOP_KEY
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.shutdown import leave
 from tests.seam.runtimes import NOW, record, router, settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
 from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, Scoring, attempt_of
 from tests.seam.test_answers import CALL, chat

@@ -9,7 +9,7 @@ from exacto_plugin.config.diff import digest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Sample, Tier
 from exacto_plugin.core.routing.overrides import Override, Word
-from exacto_plugin.litellm_hooks.runtime import Runtime
+from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import ObservedRecord, OverrideRecord, SettingsRecord
 from exacto_plugin.store.overrides import StoreBoard
 from exacto_plugin.store.rows import find, reading

@@ -12,7 +12,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from exacto_plugin.web.api import api_router
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 def api_of(runtime: Runtime) -> FastAPI:

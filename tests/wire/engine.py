@@ -17,7 +17,7 @@ from exacto_plugin.core.tiers.checkpoints import Ledger
 from exacto_plugin.core.tiers.openrouter import PublishedPreset
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.windows.increments import caller_number, tally
-from exacto_plugin.recording.recorder import digest
+from exacto_plugin.litellm_hooks.runtime.recorder import digest
 from tests.wire.plain import inflated, shape
 
 if TYPE_CHECKING:

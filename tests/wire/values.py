@@ -32,9 +32,9 @@ from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import Occasion
-from exacto_plugin.litellm_hooks.replication import ALONE
+from exacto_plugin.litellm_hooks.runtime.decision_log import Kind as RequestKind
+from exacto_plugin.litellm_hooks.runtime.replication import ALONE
 from exacto_plugin.record_kinds import Kind as RecordKind
-from exacto_plugin.recording.decision_log import Kind as RequestKind
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
 from exacto_plugin.telemetry import ERROR_TYPES, OTHER

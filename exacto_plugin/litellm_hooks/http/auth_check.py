@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.key_aliases import CallerNames
     from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.routing.router import Routing
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _COUNTS: Final = re.compile(r"(?:/messages/count_tokens|/responses/input_tokens|:countTokens)/?$")
 _HELD: Final = ("metadata", "team_metadata")

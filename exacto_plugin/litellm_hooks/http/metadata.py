@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Decision
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 HEADER = b"x-exacto-metadata"
 KEY = "exacto_metadata"

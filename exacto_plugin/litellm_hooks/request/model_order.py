@@ -18,7 +18,7 @@ from exacto_plugin.litellm_hooks.request.provider_object import read_provider
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Slug
     from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 def by_best(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:

@@ -16,7 +16,7 @@ from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_pr
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.routing.policy import Filter
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 Deployment = Mapping[str, Any]
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from exacto_plugin.litellm_hooks.request.state import Attempt
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.litellm_hooks.scoring.scorer import Scoring
 
     Ask = Callable[[dict[str, Any]], Awaitable[Any]]

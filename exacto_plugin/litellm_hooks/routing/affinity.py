@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Snapshot
     from exacto_plugin.core.routing.ordering import Ask
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 class ConversationAffinity:

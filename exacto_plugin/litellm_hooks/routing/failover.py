@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _CALLERS_FAULT: Final = 400
 _WALKS_ON: Final = frozenset({402, 404})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Policy
     from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
     PolicyOf = Callable[[str, RequestState, Mapping[str, Any]], Policy]
 

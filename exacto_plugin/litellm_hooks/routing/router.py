@@ -39,7 +39,7 @@ from exacto_plugin.litellm_hooks.routing.final_check import LastCheck
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter, Slug
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 Deployment = Mapping[str, Any]
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.state import RequestState
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 def note_choices(runtime: Runtime, state: object, caller: str) -> None:

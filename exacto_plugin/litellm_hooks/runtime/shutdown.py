@@ -12,7 +12,7 @@ from exacto_plugin.litellm_hooks.features import Gap
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _LEAVE_S = 5.0
 """Longest that the end of a process waits for us; supervisors kill after 10 seconds or more."""

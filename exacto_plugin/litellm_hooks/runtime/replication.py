@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.deltas import Delta
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.sharing.protocol import Exchange, Publication, Remembered
     from exacto_plugin.sharing.redis.connection import RedisLink
     from exacto_plugin.sharing.redis.conversations import SharedConversations

@@ -23,7 +23,7 @@ from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, Ledger, Occasion
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.engine_version import ENGINE_VERSION
-from exacto_plugin.recording.decision_log import DecisionLog
+from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog
 from exacto_plugin.records import (
     DeploymentRecord,
     HourRecord,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.checkpoints import Account
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.records import Record
 
 _BREATH_S = 0.002

@@ -18,7 +18,7 @@ from exacto_plugin.records import SettingsRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 logger = logging.getLogger("exacto_plugin")
 

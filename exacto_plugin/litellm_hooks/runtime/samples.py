@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.litellm_hooks.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 EVERY_S = 60.0
