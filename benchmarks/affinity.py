@@ -30,8 +30,8 @@ from exacto_plugin.demo.prompt_cache import prompt_tokens
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.seams import uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

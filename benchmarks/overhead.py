@@ -23,8 +23,8 @@ from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.seams import uninstall
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

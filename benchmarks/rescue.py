@@ -29,7 +29,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.demo.control import ProviderControl
 from exacto_plugin.demo.k2vv import table
-from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
@@ -161,7 +161,7 @@ async def _run(url: str, attempts: int) -> Tally:
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     await callback.runtime.aclose()
     assert not callback.faults.counts, callback.faults.counts
-    seams.uninstall()
+    router_patches.uninstall()
     return tally
 
 

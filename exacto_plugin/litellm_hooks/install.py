@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks import seams, sync_seams
+from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
@@ -22,7 +22,7 @@ _HOLDINGS: Final = {"responses": ResponsesHolding, "messages": MessagesHolding}
 def install_seams(callback: ExactoCallback) -> None:
     """Join the callback to LiteLLM's seams, and note in the runtime's features which of them are missing.
 
-    See :mod:`exacto_plugin.litellm_hooks.seams`.
+    See :mod:`exacto_plugin.litellm_hooks.router_patches`.
     """
     runtime, failover = callback.runtime, callback.routing.failover
 
@@ -63,17 +63,17 @@ def install_seams(callback: ExactoCallback) -> None:
 
     runtime.features.lose(
         [
-            *seams.install_order(narrow),
-            *seams.install_retries(goes_on),
-            *seams.install_streams(opened),
-            *seams.install_attempts(callback.rescue.attempt, asking_again),
-            *seams.install_events(events),
-            *sync_seams.install(SyncSelection(callback, narrow), opened_synchronously),
+            *router_patches.install_order(narrow),
+            *router_patches.install_retries(goes_on),
+            *router_patches.install_streams(opened),
+            *router_patches.install_attempts(callback.rescue.attempt, asking_again),
+            *router_patches.install_events(events),
+            *sync_router_patches.install(SyncSelection(callback, narrow), opened_synchronously),
         ]
     )
 
 
 def uninstall_seams() -> None:
     """Put LiteLLM's own functions back."""
-    seams.uninstall()
-    sync_seams.uninstall()
+    router_patches.uninstall()
+    sync_router_patches.uninstall()

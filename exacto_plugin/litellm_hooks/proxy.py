@@ -15,7 +15,7 @@ import litellm
 from exacto_plugin import __version__
 from exacto_plugin.asgi import attach
 from exacto_plugin.config.sources import find_settings, read_config
-from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_ahead
 from exacto_plugin.litellm_hooks.http.auth_check import Door
@@ -65,7 +65,7 @@ def proxy_callback() -> ExactoCallback:
         callback.runtime.ensure_started()
         features.lose(leave_with(server, callback.runtime))
         names = CallerNames(callback.faults, lambda: server)
-        features.lose(seams.install_names(Door(callback.runtime, callback.routing, names).take))
+        features.lose(router_patches.install_names(Door(callback.runtime, callback.routing, names).take))
         nothing: list[str] = []
         for problem in callback.faults.guarded("caller_metadata", lambda: caller_problems(config or {}), nothing):
             logger.warning("exacto_plugin: %s", problem)

@@ -18,7 +18,7 @@ from exacto_plugin.demo.responses import response_events, whole_response
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesHolding
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
-from exacto_plugin.sse import data_of, split_events
+from exacto_plugin.litellm_hooks.sse import data_of, split_events
 
 from .examples import fuzz
 

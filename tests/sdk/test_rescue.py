@@ -11,7 +11,7 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
@@ -57,7 +57,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     CURRENT.set(None)
     yield install
-    seams.uninstall()
+    router_patches.uninstall()
     CURRENT.set(None)
 
 

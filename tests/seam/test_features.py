@@ -8,7 +8,7 @@ import litellm
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.features import Feature, Features, Gap
 from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
@@ -59,7 +59,7 @@ def test_a_seam_costs_its_own_features_only(name: str, installed: Any, monkeypat
 
     def changed(self: Any, something: Any, else_: Any) -> None: ...
 
-    core = seams.router_core()
+    core = router_patches.router_core()
     monkeypatch.setattr(core, name, changed)
     features = installed()
     assert {one.value for one in features.off} == LOST[name]
@@ -84,7 +84,7 @@ def test_added_optional_parameters_are_no_change() -> None:
 
     def earlier(self: Any, first_chunk: Any = None, error: Any = None) -> None: ...
 
-    fits = [seams.fits(one, ["self", "error"]) for one in (known, optional, required, earlier, None)]
+    fits = [router_patches.fits(one, ["self", "error"]) for one in (known, optional, required, earlier, None)]
     assert fits == [True, True, False, False, False]
 
 

@@ -8,7 +8,7 @@ import litellm
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.litellm_hooks import seams
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
@@ -55,7 +55,7 @@ def router() -> Iterator[litellm.Router]:
     yield router
     CURRENT.reset(token)
     litellm.callbacks = before
-    seams.uninstall()
+    router_patches.uninstall()
 
 
 async def served(router: litellm.Router, **more: Any) -> str:

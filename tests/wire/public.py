@@ -25,13 +25,13 @@ from exacto_plugin.config.sources import CONFIG_VARIABLE
 from exacto_plugin.core.model import Decision, Ranked, Sort, Tier
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
+from exacto_plugin.litellm_hooks.context import installation_salt
 from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, nature_of
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
 from exacto_plugin.litellm_hooks.request.key_defaults import CallerBlock
 from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, Rescuing
-from exacto_plugin.litellm_hooks.salt import installation_salt
 from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.store.location import default_place
 from tests.support.served_proxy import GROUPS, ServedProxy

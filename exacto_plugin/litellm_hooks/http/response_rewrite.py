@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from exacto_plugin.litellm_hooks.request.response_names import rename
-from exacto_plugin.sse import data_of, split_events
+from exacto_plugin.litellm_hooks.sse import data_of, split_events
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.faults import Faults

@@ -13,7 +13,7 @@ import litellm
 import orjson
 
 from exacto_plugin.litellm_hooks.rescue.streams import Holding
-from exacto_plugin.sse import data_of, split_events
+from exacto_plugin.litellm_hooks.sse import data_of, split_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, Final
 from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, Rescuing
 from exacto_plugin.litellm_hooks.rescue.retry_request import admission, second_ask
+from exacto_plugin.litellm_hooks.run_in_thread import in_own_thread
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, judgement_of
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.own_thread import in_own_thread
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.rescue import ASKED, cost_of
+from exacto_plugin.litellm_hooks.run_in_thread import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -2,8 +2,8 @@
 
 LiteLLM asks twice per attempt. Its public hook ``async_filter_deployments`` comes before pre-call checks and tags:
 there the hard filters stand (a curated list), so that everything later chooses among what they leave. Tiers and sorts
-are applied after those constraints (see :mod:`exacto_plugin.litellm_hooks.seams`), so that a tier never leads to an
-empty pool or a refused request. The operator's own strategy then picks inside the pool.
+are applied after those constraints (see :mod:`exacto_plugin.litellm_hooks.router_patches`), so that a tier never leads
+to an empty pool or a refused request. The operator's own strategy then picks inside the pool.
 """
 
 from __future__ import annotations

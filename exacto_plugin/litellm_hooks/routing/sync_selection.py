@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
-    from exacto_plugin.litellm_hooks.seams import Narrow
+    from exacto_plugin.litellm_hooks.router_patches import Narrow
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.flaws import FlawCounts
 from exacto_plugin.core.windows.token_usage import TokenUse
 from exacto_plugin.core.windows.windows import Retention
+from exacto_plugin.litellm_hooks.background import Upkeep
+from exacto_plugin.litellm_hooks.context import installation_salt, salt_is_shared
 from exacto_plugin.litellm_hooks.deployments.model_names import resolver
 from exacto_plugin.litellm_hooks.deployments.routers import ServedRosters
 from exacto_plugin.litellm_hooks.faults import Faults
 from exacto_plugin.litellm_hooks.features import Features
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
-from exacto_plugin.litellm_hooks.own_loop import OwnLoop
+from exacto_plugin.litellm_hooks.loop_thread import OwnLoop
 from exacto_plugin.litellm_hooks.request.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.request.state import SYNC
 from exacto_plugin.litellm_hooks.runtime.direct_calls import DirectCalls
@@ -30,8 +32,6 @@ from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 from exacto_plugin.litellm_hooks.runtime.replication import Replication
 from exacto_plugin.litellm_hooks.runtime.samples import ObservedNumbers
 from exacto_plugin.litellm_hooks.runtime.settings_reload import SettingsUpkeep
-from exacto_plugin.litellm_hooks.salt import installation_salt, salt_is_shared
-from exacto_plugin.litellm_hooks.upkeep import Upkeep
 from exacto_plugin.store.overrides import StoreBoard
 from exacto_plugin.store.pruning import Pruning
 from exacto_plugin.store.sample_log import OutcomeLog, outcome_log

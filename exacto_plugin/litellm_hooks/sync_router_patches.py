@@ -17,7 +17,7 @@ import litellm
 
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.first_chunks import take_back
-from exacto_plugin.litellm_hooks.seams import fits, names_in, public_router, router_core, unwrap, wrap
+from exacto_plugin.litellm_hooks.router_patches import fits, names_in, public_router, router_core, unwrap, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
