@@ -1,1 +1,4 @@
-"""What people and programs can look at while the proxy runs."""
+"""The JSON API of a running proxy, for people and programs.
+
+May import ``audit``, ``core`` and ``litellm_hooks.runtime``.
+"""
