@@ -30,7 +30,7 @@ from exacto_plugin.sharing.redis.connection import RedisLink
 from exacto_plugin.sharing.redis.exchange import RedisExchange
 from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.sharing.replica import PUSH_S
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from exacto_plugin.audit import queries
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import place_of_url
 from tests.previous import facts, files
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from tests.support.served_proxy import ServedProxy, repeatable
 
 if TYPE_CHECKING:

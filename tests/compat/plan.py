@@ -11,9 +11,9 @@ import orjson
 
 from tests.compat.cases import provider_of
 from tests.compat.rows import ALIAS, ASKS, CONTROLS, KEY, Ask, Channel, Row
-from tests.e2e.asking import TOOLS
-from tests.e2e.client import prices
-from tests.e2e.proxy import deployment
+from tests.support.proxy.openai_client import prices
+from tests.support.proxy.proxy import deployment
+from tests.support.proxy.questions import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

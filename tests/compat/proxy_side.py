@@ -15,10 +15,10 @@ from tests.compat.cases import Answer
 from tests.compat.judging import Outcome
 from tests.compat.plan import INTERVAL_S, ROUTER
 from tests.compat.rows import counted, flaws
-from tests.e2e.client import config
-from tests.e2e.observed import api
-from tests.e2e.proxy import Proxy
-from tests.e2e.surfaces import CHAT, MESSAGES, RESPONSES, Clients, Surface
+from tests.support.proxy.observation import api
+from tests.support.proxy.openai_client import config
+from tests.support.proxy.proxy import Proxy
+from tests.support.proxy.surfaces import CHAT, MESSAGES, RESPONSES, Clients, Surface
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

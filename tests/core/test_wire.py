@@ -12,7 +12,7 @@ from exacto_plugin.core.model import Tier, Verdict
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.replay import InputsError, decode, encode
 from exacto_plugin.core.wire import from_wire, to_wire, wire, wire_names
-from tests.core.test_judge_inputs import ADAPTIVE, fleet
+from tests.core.tiers.test_replay import ADAPTIVE, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

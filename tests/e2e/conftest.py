@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from exacto_plugin.demo.provider import SimulatedProviders
-from tests.e2e.proxy import Proxy, Server
+from tests.support.proxy.proxy import Proxy, Server
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.client import ask
-from tests.e2e.model_table import ModelTable
-from tests.e2e.observed import api, eventually, verdict
-from tests.e2e.proxy import CALLBACK, deployment
-from tests.e2e.tiers import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
+from tests.support.proxy.model_table import ModelTable
+from tests.support.proxy.observation import api, eventually, verdict
+from tests.support.proxy.openai_client import ask
+from tests.support.proxy.proxy import CALLBACK, deployment
+from tests.support.proxy.tier_setup import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 PATIENCE_S = 180.0
 """Until something must have happened. Evidence is kept by the minute, so a new epoch begins with the next one."""
@@ -54,7 +54,7 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, table: M
     return start_proxy(
         {
             "model_list": model_list,
-            "litellm_settings": {"callbacks": [CALLBACK, "tests.e2e.model_table.callback"]},
+            "litellm_settings": {"callbacks": [CALLBACK, "tests.support.proxy.model_table.callback"]},
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "exacto_settings": {"tiers": QUICK_ADAPTIVE, "exploration": {"share": 0.4}},
         },

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.asking import PARAMETERS, TOOLS
-from tests.e2e.client import asked, config, post, prices
-from tests.e2e.observed import PATIENCE_S
-from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
-from tests.e2e.tiers import BAD, DERANKED, GOOD, NEW, QUICK, bring_about, fleet, names, seen_tiers
+from tests.support.proxy.observation import PATIENCE_S
+from tests.support.proxy.openai_client import asked, config, post, prices
+from tests.support.proxy.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.support.proxy.questions import PARAMETERS, TOOLS
+from tests.support.proxy.tier_setup import BAD, DERANKED, GOOD, NEW, QUICK, bring_about, fleet, names, seen_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

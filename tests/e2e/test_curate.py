@@ -9,17 +9,17 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import command as cli
-from tests.e2e.client import ask, asked, config
-from tests.e2e.observed import api, eventually
-from tests.e2e.proxy import MASTER_KEY, deployment
-from tests.e2e.tiers import BAD, CALLS, GOOD, QUICK, bring_about, names
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.openai_client import ask, asked, config
+from tests.support.proxy.proxy import MASTER_KEY, deployment
+from tests.support.proxy.tier_setup import BAD, CALLS, GOOD, QUICK, bring_about, names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 GROUP = "kimi"
 ONE, TWO, THREE = names(GROUP, *GOOD)

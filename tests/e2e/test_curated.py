@@ -8,15 +8,15 @@ import anthropic
 import openai
 import pytest
 
-from tests.e2e.asking import MESSAGES
-from tests.e2e.client import ask, asked, config, error_of, prices
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import deployment
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.openai_client import ask, asked, config, error_of, prices
+from tests.support.proxy.proxy import deployment
+from tests.support.proxy.questions import MESSAGES
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 KIMI = ("k-fire", "k-moon", "k-other")
 COOLDOWN_S = 30

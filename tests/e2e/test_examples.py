@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.plain import plain_http
-from tests.e2e.proxy import MASTER_KEY, _environment
-from tests.e2e.zygote import ForkedProxy
+from tests.support.proxy.bare_http import plain_http
+from tests.support.proxy.forkserver import ForkedProxy
+from tests.support.proxy.proxy import MASTER_KEY, _environment
 
 ROOT = Path(__file__).parents[2]
 

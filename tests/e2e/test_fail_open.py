@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft7Validator
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS, ask
-from tests.e2e.client import post
-from tests.e2e.observed import Probe, api, eventually
-from tests.e2e.probe import STEPS, hooks
-from tests.e2e.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.inside_probe import STEPS, hooks
+from tests.support.proxy.observation import Probe, api, eventually
+from tests.support.proxy.openai_client import post
+from tests.support.proxy.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, PARAMETERS, TOOLS, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

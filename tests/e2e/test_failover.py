@@ -9,9 +9,9 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES
-from tests.e2e.client import ask, asked, config, prices
-from tests.e2e.proxy import Proxy, deployment
+from tests.support.proxy.openai_client import ask, asked, config, prices
+from tests.support.proxy.proxy import Proxy, deployment
+from tests.support.proxy.questions import MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,13 +8,13 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.client import ask, asked, bodies, config, prices
-from tests.e2e.proxy import deployment
+from tests.support.proxy.openai_client import ask, asked, bodies, config, prices
+from tests.support.proxy.proxy import deployment
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 A = ("a-one", "a-two", "a-three")
 B = ("b-cheap", "b-dear")

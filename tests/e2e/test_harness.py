@@ -11,9 +11,9 @@ import openai
 import pytest
 from jsonschema import Draft7Validator
 
-from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import Proxy, ProxyDiedError, deployment
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.proxy import Proxy, ProxyDiedError, deployment
+from tests.support.proxy.questions import MESSAGES, PARAMETERS, TOOLS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
-from tests.e2e.client import config, post, prices
-from tests.e2e.limit_ways import Names, Way, answers, ways
-from tests.e2e.observed import api
-from tests.e2e.proxy import deployment
+from tests.support.proxy.limit_cases import Names, Way, answers, ways
+from tests.support.proxy.observation import api
+from tests.support.proxy.openai_client import config, post, prices
+from tests.support.proxy.proxy import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 BATCH: Final = 150
 """Requests between two looks at the providers' logs, which keep 200 of each provider."""

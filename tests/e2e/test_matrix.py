@@ -14,8 +14,7 @@ import orjson
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.client import asked, config
-from tests.e2e.matrix import (
+from tests.support.proxy.answer_matrix import (
     ARGUMENTS,
     CELLS,
     COLUMNS,
@@ -32,9 +31,10 @@ from tests.e2e.matrix import (
     pair,
     right_counts,
 )
-from tests.e2e.observed import PATIENCE_S, Probe, api
-from tests.e2e.surfaces import CHAT, Clients, Heard
-from tests.e2e.tiers import DERANKED, INSUFFICIENT, seen_tiers
+from tests.support.proxy.observation import PATIENCE_S, Probe, api
+from tests.support.proxy.openai_client import asked, config
+from tests.support.proxy.surfaces import CHAT, Clients, Heard
+from tests.support.proxy.tier_setup import DERANKED, INSUFFICIENT, seen_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from exacto_plugin.demo.control import ProviderControl
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 CALLS: Final = 40
 """Answers of two deployments that may make a verdict here."""

@@ -8,10 +8,10 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, PARAMETERS, TOOLS
-from tests.e2e.client import asked, config, post, prices
-from tests.e2e.observed import api
-from tests.e2e.proxy import Proxy, deployment
+from tests.support.proxy.observation import api
+from tests.support.proxy.openai_client import asked, config, post, prices
+from tests.support.proxy.proxy import Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, PARAMETERS, TOOLS
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders

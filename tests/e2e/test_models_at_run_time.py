@@ -8,17 +8,17 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.client import ask, asked, config, prices
-from tests.e2e.model_table import ModelTable
-from tests.e2e.observed import api, eventually, judged, verdict
-from tests.e2e.proxy import deployment
-from tests.e2e.tiers import seen_tiers
+from tests.support.proxy.model_table import ModelTable
+from tests.support.proxy.observation import api, eventually, judged, verdict
+from tests.support.proxy.openai_client import ask, asked, config, prices
+from tests.support.proxy.proxy import deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS
+from tests.support.proxy.tier_setup import seen_tiers
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, table: M
         tiers={"recompute_interval_s": 0.3},
     )
     made["general_settings"] = {"cancel_on_disconnect": True}
-    made["litellm_settings"]["callbacks"].append("tests.e2e.model_table.callback")
+    made["litellm_settings"]["callbacks"].append("tests.support.proxy.model_table.callback")
     return start_proxy(made, environment=table.environment)
 
 

@@ -12,15 +12,15 @@ import pytest
 import yaml
 
 from exacto_plugin.cli.command import main
-from tests.e2e.asking import MESSAGES
-from tests.e2e.client import ask, asked, config, error_of, post, prices
-from tests.e2e.observed import api, eventually
-from tests.e2e.proxy import MASTER_KEY, deployment
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.openai_client import ask, asked, config, error_of, post, prices
+from tests.support.proxy.proxy import MASTER_KEY, deployment
+from tests.support.proxy.questions import MESSAGES
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 LOOKS = 8
 """Times that something is asked, each on a connection of its own, so that both workers answer: all but once in 128."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from tests.e2e.client import ask, asked, config
-from tests.e2e.observed import eventually
-from tests.e2e.tiers import BAD, DERANKED, GOOD, NEW, QUICK, VERIFIED, bring_about, fleet, names
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.openai_client import ask, asked, config
+from tests.support.proxy.tier_setup import BAD, DERANKED, GOOD, NEW, QUICK, VERIFIED, bring_about, fleet, names
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 GROUPS = ("tagged", "small", "levels", "poor-level", "cooling", "team")
 LONG = [{"role": "user", "content": "word " * 400}]

@@ -8,10 +8,10 @@ import anthropic
 import openai
 import pytest
 
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.client import ask, asked, bodies, config, error_of, post, prices
-from tests.e2e.everywhere import ask_everywhere
-from tests.e2e.proxy import Proxy, deployment
+from tests.support.proxy.every_surface import ask_everywhere
+from tests.support.proxy.openai_client import ask, asked, bodies, config, error_of, post, prices
+from tests.support.proxy.proxy import Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import ask
-from tests.e2e.observed import Probe, api, eventually
-from tests.e2e.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.observation import Probe, api, eventually
+from tests.support.proxy.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.questions import ask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from tests.e2e.client import ask, asked, bodies, config, error_of, prices
-from tests.e2e.everywhere import ask_everywhere
-from tests.e2e.observed import api, eventually
-from tests.e2e.proxy import deployment
+from tests.support.proxy.every_surface import ask_everywhere
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.openai_client import ask, asked, bodies, config, error_of, prices
+from tests.support.proxy.proxy import deployment
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 OURS = ("provider", "models", "fallbacks", "route", "disable_fallbacks")
 FLEET = ("f-fire", "f-deep", "f-moon", "f-dark")

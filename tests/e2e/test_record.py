@@ -11,10 +11,20 @@ import pytest
 
 from exacto_plugin.cli.command import main
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.client import ask, config, prices
-from tests.e2e.observed import api, eventually
-from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
-from tests.e2e.tiers import BAD, GOOD, INSUFFICIENT, QUICK, bring_about, expected_tiers, fleet, names, seen_tiers
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.openai_client import ask, config, prices
+from tests.support.proxy.proxy import MASTER_KEY, Proxy, deployment
+from tests.support.proxy.tier_setup import (
+    BAD,
+    GOOD,
+    INSUFFICIENT,
+    QUICK,
+    bring_about,
+    expected_tiers,
+    fleet,
+    names,
+    seen_tiers,
+)
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
-from tests.e2e.traffic import Traffic
-from tests.redis_server import RedisServer
+from tests.support.proxy.background_traffic import Traffic
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.proxy import CALLBACK, MASTER_KEY, Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS
+from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, TOOLS, ask
-from tests.e2e.observed import Probe, api, eventually, judged, verdict
-from tests.e2e.proxy import CALLBACK, Proxy, deployment
-from tests.e2e.scripted import ScriptedUpstream
+from tests.support.proxy.observation import Probe, api, eventually, judged, verdict
+from tests.support.proxy.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS, ask
+from tests.support.proxy.scripted_upstream import ScriptedUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

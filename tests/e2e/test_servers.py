@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 import exacto_plugin
-from tests.e2e.asking import MESSAGES, TOOLS, ask
-from tests.e2e.observed import api, eventually
-from tests.e2e.proxy import CALLBACK, MASTER_KEY, Proxy, Server, deployment
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.proxy import CALLBACK, MASTER_KEY, Proxy, Server, deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS, ask
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.client import ask, asked, bodies, config, error_of, post, prices
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import MASTER_KEY, Proxy, deployment
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.openai_client import ask, asked, bodies, config, error_of, post, prices
+from tests.support.proxy.proxy import MASTER_KEY, Proxy, deployment
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders

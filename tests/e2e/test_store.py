@@ -19,10 +19,10 @@ import pytest
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.location import place_of_url
 from exacto_plugin.store.rows import find, reading
-from tests.e2e.client import ask, config
-from tests.e2e.observed import api, eventually, judged
-from tests.e2e.proxy import Proxy, deployment
-from tests.e2e.tiers import BAD, GOOD, QUICK, bring_about, expected_tiers, fleet, names, seen_tiers
+from tests.support.proxy.observation import api, eventually, judged
+from tests.support.proxy.openai_client import ask, config
+from tests.support.proxy.proxy import Proxy, deployment
+from tests.support.proxy.tier_setup import BAD, GOOD, QUICK, bring_about, expected_tiers, fleet, names, seen_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

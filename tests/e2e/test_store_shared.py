@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.store.exchange import LARGE_BUDGET_S
-from tests.e2e.client import config
-from tests.e2e.observed import PATIENCE_S, api, eventually
-from tests.e2e.proxy import Proxy, deployment
-from tests.e2e.traffic import Traffic
-from tests.store.postgresql import Cluster, missing
+from tests.support.postgresql_server import Cluster, missing
+from tests.support.proxy.background_traffic import Traffic
+from tests.support.proxy.observation import PATIENCE_S, api, eventually
+from tests.support.proxy.openai_client import config
+from tests.support.proxy.proxy import Proxy, deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,22 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.client import ask, asked, config, prices
-from tests.e2e.observed import api, verdict
-from tests.e2e.proxy import Proxy, deployment
-from tests.e2e.tiers import BAD, CALLS, DERANKED, GOOD, INSUFFICIENT, NEW, QUICK, VERIFIED, bring_about, fleet, names
+from tests.support.proxy.observation import api, verdict
+from tests.support.proxy.openai_client import ask, asked, config, prices
+from tests.support.proxy.proxy import Proxy, deployment
+from tests.support.proxy.tier_setup import (
+    BAD,
+    CALLS,
+    DERANKED,
+    GOOD,
+    INSUFFICIENT,
+    NEW,
+    QUICK,
+    VERIFIED,
+    bring_about,
+    fleet,
+    names,
+)
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders

@@ -17,13 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-
-from .bodies import KNOWN, WILDCARD
+from tests.fuzz.bodies import KNOWN, WILDCARD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from .bodies import Delivery, Message
+    from tests.fuzz.bodies import Delivery, Message
 
     Receive = Callable[[], Awaitable[Message]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .bodies import json_values
+from tests.fuzz.bodies import json_values
 
 _ids: st.SearchStrategy[Any] = st.sampled_from(["i", "j", "", None, 1, ["i"]])
 _names: st.SearchStrategy[Any] = st.sampled_from(["called", "other", "", None, 1, {}])

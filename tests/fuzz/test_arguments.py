@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 
 from exacto_plugin.core.scoring.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
 from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Unscorable
-
-from .bodies import json_values
-from .examples import fuzz
-from .schemas import texts
+from tests.fuzz.bodies import json_values
+from tests.fuzz.examples import fuzz
+from tests.fuzz.schemas import texts
 
 
 def _refuse(_name: str) -> NoReturn:

@@ -16,9 +16,8 @@ from exacto_plugin.litellm_hooks.request.body import (
     rewrite_body,
     rewrite_fallbacks,
 )
-
-from .bodies import OURS, batches, bodies, json_values, resolve, slugs
-from .examples import fuzz
+from tests.fuzz.bodies import OURS, batches, bodies, json_values, resolve, slugs
+from tests.fuzz.examples import fuzz
 
 _TOUCHED = frozenset({"model", "models", "fallbacks", "provider", HOP_KEY})
 

@@ -12,10 +12,9 @@ from exacto_plugin.asgi import path_model
 from exacto_plugin.core.routing.policy import Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, resolver
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
-
-from .asgi import read, router, runtime
-from .bodies import Delivery, content_types, deliveries, raw_bodies, slugs
-from .examples import fuzz
+from tests.fuzz.asgi import read, router, runtime
+from tests.fuzz.bodies import Delivery, content_types, deliveries, raw_bodies, slugs
+from tests.fuzz.examples import fuzz
 
 
 def _same(one: Any, other: Any) -> bool:

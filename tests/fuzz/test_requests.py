@@ -21,10 +21,9 @@ from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
 from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
 from exacto_plugin.litellm_hooks.request.provider_object import NOTHING_ASKED, ProviderObject, read_provider
 from exacto_plugin.litellm_hooks.request.provider_state import bond_of
-
-from .bodies import json_values
-from .examples import fuzz
-from .requests import choices, histories, identifiers, provider_objects
+from tests.fuzz.bodies import json_values
+from tests.fuzz.examples import fuzz
+from tests.fuzz.requests import choices, histories, identifiers, provider_objects
 
 
 def _nested(depth: int) -> Any:

@@ -19,8 +19,7 @@ from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesHolding
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
 from exacto_plugin.litellm_hooks.sse import data_of, split_events
-
-from .examples import fuzz
+from tests.fuzz.examples import fuzz
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.rescue.streams import Holding

@@ -17,10 +17,9 @@ from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
 from exacto_plugin.litellm_hooks.rescue.rescue import Asked
 from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
-
-from .asgi import run
-from .examples import fuzz
-from .streams import Said, answers, chunked, whole
+from tests.fuzz.asgi import run
+from tests.fuzz.examples import fuzz
+from tests.fuzz.streams import Said, answers, chunked, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -21,11 +21,10 @@ from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
 from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator, make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
 from exacto_plugin.core.scoring.limits import NotCompilable, Unscorable
-from tests.core.scoring import ENGINES, offered
-
-from .bodies import json_values
-from .examples import fuzz
-from .schemas import costly_schemas, names, schemas, texts, values
+from tests.fuzz.bodies import json_values
+from tests.fuzz.examples import fuzz
+from tests.fuzz.schemas import costly_schemas, names, schemas, texts, values
+from tests.support.scoring_cases import ENGINES, offered
 
 _LIMITED = frozenset({"valid schema_limit", "valid not_compilable", "unscored evaluations", "unscored steps"})
 """Ways of not saying yes or no for the cost of it; the engines differ in when."""

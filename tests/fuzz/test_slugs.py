@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Resolution, Slug, resolve_policy, split_slug
-
-from .bodies import OURS, WILDCARD, resolve, slugs
-from .examples import fuzz
+from tests.fuzz.bodies import OURS, WILDCARD, resolve, slugs
+from tests.fuzz.examples import fuzz
 
 
 @fuzz(slugs | st.text(max_size=12))

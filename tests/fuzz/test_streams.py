@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.litellm_hooks.scoring.response import answer_of
-
-from .examples import fuzz
-from .streams import TOOLS, Said, answers, chunked, whole
+from tests.fuzz.examples import fuzz
+from tests.fuzz.streams import TOOLS, Said, answers, chunked, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

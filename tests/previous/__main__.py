@@ -17,7 +17,7 @@ from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.replay import Rates, Replay, read_log
 from tests.previous import facts, files
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from tests.support.served_proxy import GROUPS, ServedProxy, repeatable
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from exacto_plugin import Exacto
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.observed import eventually
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import litellm.router
 import pytest
 
 from exacto_plugin import Exacto, ExactoRefusedError
-from tests.e2e.client import asked, prices
-from tests.e2e.proxy import deployment
+from tests.support.proxy.openai_client import asked, prices
+from tests.support.proxy.proxy import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,12 +21,22 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from exacto_plugin import Exacto
 from exacto_plugin.telemetry import Telemetry
-from tests.e2e.asking import TOOLS
-from tests.e2e.client import asked
-from tests.e2e.matrix import ARGUMENTS, CONTENT, MODES, Cell, Column, evidence, pair, right_counts, right_way
-from tests.e2e.observed import PATIENCE_S
-from tests.e2e.surfaces import CHAT, FUNCTIONS, INPUTS, MESSAGES, RESPONSES
-from tests.e2e.ways import WAYS, Way
+from tests.support.proxy.answer_cases import WAYS, Way
+from tests.support.proxy.answer_matrix import (
+    ARGUMENTS,
+    CONTENT,
+    MODES,
+    Cell,
+    Column,
+    evidence,
+    pair,
+    right_counts,
+    right_way,
+)
+from tests.support.proxy.observation import PATIENCE_S
+from tests.support.proxy.openai_client import asked
+from tests.support.proxy.questions import TOOLS
+from tests.support.proxy.surfaces import CHAT, FUNCTIONS, INPUTS, MESSAGES, RESPONSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -135,7 +145,7 @@ _NAMES: Final = {
 
 
 def _counted(reader: InMemoryMetricReader) -> tuple[dict[str, Any], Counter[str]]:
-    """As :func:`tests.e2e.matrix.counted`, from the process's own metrics."""
+    """As :func:`tests.support.proxy.answer_matrix.counted`, from the process's own metrics."""
     groups: dict[str, Any] = {}
     requests: Counter[str] = Counter()
     data = reader.get_metrics_data()

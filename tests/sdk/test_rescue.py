@@ -16,8 +16,8 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_seams
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.sdk.words import say_good
+from tests.support.program_overrides import say_good
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

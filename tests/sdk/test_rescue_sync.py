@@ -13,9 +13,9 @@ import pytest
 
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.observed import eventually
-from tests.sdk.words import say_good
+from tests.support.program_overrides import say_good
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,11 +13,11 @@ import pytest
 import exacto_plugin
 from exacto_plugin import Exacto, ExactoError, ExactoRefusedError
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import TOOLS
-from tests.e2e.client import asked, bodies, prices
-from tests.e2e.observed import eventually
-from tests.e2e.proxy import deployment
 from tests.sdk.conftest import Program, judged, tiers
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.openai_client import asked, bodies, prices
+from tests.support.proxy.proxy import deployment
+from tests.support.proxy.questions import TOOLS
 
 if TYPE_CHECKING:
     import asyncio

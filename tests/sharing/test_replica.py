@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.sharing.replica import Role
-from tests.sharing.fleet import Fleet
-from tests.sharing.memory import LEASE_S
-from tests.sharing.workers import PACE, Worker
+from tests.support.memory_exchange import LEASE_S
+from tests.support.replica_workers import PACE, Worker
+from tests.support.worker_fleets import Fleet
 
 if TYPE_CHECKING:
-    from tests.sharing.memory import Memory
+    from tests.support.memory_exchange import Memory
 
 
 async def test_one_judges_from_everybodys_samples_and_all_serve_the_result() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.simulate.library import load_scenario
 from exacto_plugin.simulate.trace import TIER_NOW
-from tests.simulate.fleets import traced
+from tests.support.scenarios import traced
 
 if TYPE_CHECKING:
     from exacto_plugin.simulate.scenario import Scenario

@@ -14,7 +14,7 @@ from exacto_plugin.simulate.evidence import samples, sums
 from exacto_plugin.simulate.probing import Probing
 from exacto_plugin.simulate.traffic import Traffic
 from exacto_plugin.simulate.world import World
-from tests.simulate.fleets import scenario
+from tests.support.scenarios import scenario
 
 EVERYTHING: dict[str, Any] = {
     "providers": [

@@ -13,7 +13,7 @@ from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, Roster, read_log
 from exacto_plugin.simulate.run import START, Course, Listener, run_together
-from tests.simulate.fleets import scenario
+from tests.support.scenarios import scenario
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from exacto_plugin.simulate.presets import NamedPreset
 from exacto_plugin.simulate.run import Course, filled, run_together
 from exacto_plugin.simulate.scenario import Event, EventKind
 from exacto_plugin.simulate.world import World
-from tests.simulate.fleets import scenario, traced
+from tests.support.scenarios import scenario, traced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

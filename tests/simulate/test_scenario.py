@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.library import load_scenario, scenario_names, scenario_text
 from exacto_plugin.simulate.scenario import parse_scenario, read_scenario
-from tests.simulate.fleets import traced
+from tests.support.scenarios import traced
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ import psutil
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import free_port
-from tests.e2e.observed import Probe, api
-from tests.e2e.proxy import CALLBACK, Proxy, deployment
 from tests.soak.inside import PORT
 from tests.soak.traffic import CURATED, SHAKY, STEADY, Traffic
+from tests.support.proxy.observation import Probe, api
+from tests.support.proxy.proxy import CALLBACK, Proxy, deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.proxy import MASTER_KEY
+from tests.support.proxy.proxy import MASTER_KEY
+from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

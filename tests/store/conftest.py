@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.store.location import Place, place_of_url
-from tests.store.postgresql import Cluster, missing
+from tests.support.postgresql_server import Cluster, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

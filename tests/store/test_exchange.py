@@ -17,8 +17,8 @@ from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import Place, place_of_url
 from exacto_plugin.store.store import Store
-from tests.sharing.saves import save_across, save_within
-from tests.sharing.workers import Clock, Worker
+from tests.support.replica_workers import Clock, Worker
+from tests.support.saved_states import save_across, save_within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -29,7 +29,7 @@ from exacto_plugin.core.routing.overrides import Override, Word
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, pack_batch, pack_publication, pack_windows
 from exacto_plugin.sharing.protocol import Batch, Publication
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from tests.support.served_proxy import GROUPS, ServedProxy, repeatable
 from tests.wire.engine import START
 from tests.wire.plain import shape

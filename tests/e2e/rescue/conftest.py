@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.conftest import starting
-from tests.e2e.observed import Probe
-from tests.e2e.proxy import CALLBACK, Proxy, deployment
-from tests.e2e.rescue.groups import EXTRA_S, GROUPS, STREAMED
-from tests.e2e.spending import FILE
+from tests.support.proxy.observation import Probe
+from tests.support.proxy.proxy import CALLBACK, Proxy, deployment
+from tests.support.proxy.rescue_groups import EXTRA_S, GROUPS, STREAMED
+from tests.support.proxy.spend_log import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def proxy(
     config = {
         "model_list": [*ordered, *priced, *listed],
         "router_settings": {"num_retries": 0},
-        "litellm_settings": {"callbacks": [CALLBACK, "tests.e2e.spending.recorder"]},
+        "litellm_settings": {"callbacks": [CALLBACK, "tests.support.proxy.spend_log.recorder"]},
         "exacto_settings": {
             "rescue": {"enabled": True, "streams": True, "max_extra_seconds": EXTRA_S},
             "tiers": {"recompute_interval_s": 0.5},

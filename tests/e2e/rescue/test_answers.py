@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.client import ask, asked, post
-from tests.e2e.observed import eventually, judged
-from tests.e2e.rescue.groups import BAD, behave, rescued
+from tests.support.proxy.observation import eventually, judged
+from tests.support.proxy.openai_client import ask, asked, post
+from tests.support.proxy.questions import MESSAGES, TOOLS
+from tests.support.proxy.rescue_groups import BAD, behave, rescued
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exacto_plugin.demo.provider import SimulatedProviders
-    from tests.e2e.proxy import Proxy
+    from tests.support.proxy.proxy import Proxy
 
 
 @pytest.mark.parametrize("act", BAD)

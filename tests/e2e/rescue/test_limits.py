@@ -11,11 +11,11 @@ import openai
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
-from tests.e2e.asking import MESSAGES, TOOLS
-from tests.e2e.client import ask, asked
-from tests.e2e.observed import Probe, eventually, judged
-from tests.e2e.proxy import MASTER_KEY, Proxy
-from tests.e2e.rescue.groups import BAD, behave, rescued
+from tests.support.proxy.observation import Probe, eventually, judged
+from tests.support.proxy.openai_client import ask, asked
+from tests.support.proxy.proxy import MASTER_KEY, Proxy
+from tests.support.proxy.questions import MESSAGES, TOOLS
+from tests.support.proxy.rescue_groups import BAD, behave, rescued
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,251 @@
+"""``exacto why``, ``tiers``, ``audit`` and ``report`` on a store, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import delete
+
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.formatting import moment
+from exacto_plugin.cli import source
+from exacto_plugin.cli.command import main
+from exacto_plugin.records import OverrideRecord, SettingsRecord
+from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.tables import table_of
+from tests.audit.test_sentences import view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.audit.conftest import Story
+
+
+@pytest.fixture(autouse=True)
+def _after_the_story(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story is of a time to come."""
+    monkeypatch.setattr("exacto_plugin.cli.why.time", SimpleNamespace(time=lambda: story.now))
+
+
+def said(capsys: pytest.CaptureFixture[str], story: Story, *arguments: str, status: int = 0) -> str:
+    """What a verb prints about the story."""
+    story.connection.rollback()
+    assert main([*arguments, "--store", story.url]) == status
+    return capsys.readouterr().out
+
+
+def written(at: float) -> str:
+    """A time as a person in any zone could write it."""
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def test_why_now_and_then(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence has the numbers; a time before the break gives the tier of that time."""
+    now = said(capsys, story, "why", "d", "--at", written(story.now))
+    assert "d was deranked in g since" in now
+    assert "worse than the threshold" in now
+    then = said(capsys, story, "why", "d", "--model", "g", "--at", written(story.broke - 60))
+    assert "d was verified good in g since" in then
+    plain = json.loads(said(capsys, story, "why", "d", "--at", written(story.now), "--json"))
+    assert plain["answers"][0]["tier"] == "deranked"
+
+
+def test_a_time_before_the_first_record(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """The deployment is on record, only not then: the answer says since when it is."""
+    said(capsys, story, "tiers")
+    first = queries.first_standing(story.connection, "d")
+    assert first is not None
+    story.connection.rollback()
+    at = written(first.at - 60)
+    for model in ([], ["--model", "g"]):
+        assert main(["why", "d", "--at", at, *model, "--store", story.url]) == 2
+        told = capsys.readouterr().err
+        assert f"at {moment(first.at - 60)}; its first record is of {moment(first.at)}" in told
+        assert "exacto tiers" not in told
+    assert main(["why", "d", "--at", written(first.at + 1), "--store", story.url]) == 0
+
+
+def test_recorded_tiers_are_dated(
+    story: Story, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the table of a store stands of when its numbers are; a proxy's are of now, and nothing is said."""
+    for now, dates in ((story.now, 1), (story.broke + 900, 2)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        (group,) = json.loads(said(capsys, story, "tiers", "--json"))["model_groups"]
+        times = sorted({one["at"] for one in group["deployments"]})
+        assert len(times) >= dates
+        when = " to ".join(dict.fromkeys((moment(times[0]), moment(times[-1]))))
+        assert f"The numbers are of {when}: " in said(capsys, story, "tiers")
+    live = {"models": {"model_groups": [group]}, "status": {}}
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path: live[path])
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    assert "The numbers are" not in capsys.readouterr().out
+
+
+def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An unknown deployment or request, no place to look at, a store that is not there: status 2 and a reason."""
+    for arguments, reason in (
+        (["why", "nobody", "--store", story.url], "no tier is known of 'nobody'; `exacto tiers` names"),
+        (["why", "nobody", "--at", "2001-01-01", "--store", story.url], "nothing is on record of 'nobody'; `exacto"),
+        (["why", "d", "--model", "h", "--store", story.url], "no tier is known of 'd' in 'h'"),
+        (["why", "--request", "nothing", "--store", story.url], "request 'nothing' is not on record"),
+        (["why", "--store", story.url], "name a deployment"),
+        (["why", "d"], "say where to look"),
+        (["tiers", "--store", f"sqlite:///{tmp_path}/none.sqlite"], "there is no store at"),
+        (["tiers", "--store", "mysql://somewhere"], "store.url"),
+        (["audit", "verify"], "--config FILE or --store URL"),
+        (["why", "d", "--url", "http://127.0.0.1:9"], "could not be asked"),
+    ):
+        assert main(arguments) == 2
+        assert reason in capsys.readouterr().err
+    for arguments, reason in (
+        (["why", "d", "--at", "last Tuesday"], "not a time"),
+        (["why", "d", "--at", written(story.now + 1)], "is in the future"),
+        (["audit", "--limit", "0"], "argument --limit: '0' is no number from 1 to 10000"),
+        (["audit", "--limit=-1"], "argument --limit: '-1' is no number from 1 to 10000"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert reason in capsys.readouterr().err
+
+
+def test_what_is_not_looked_for_is_refused(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """A filter that would do nothing, and a time that ends before it begins: status 2 and a reason."""
+    for arguments, reason in (
+        (
+            ["audit", "--kind", "transition", "decision", "--deployment", "d"],
+            "entries of kind decision are not kept by",
+        ),
+        (["audit", "verify", "--model", "nope"], "no --model"),
+        (["report", "--since", "2026-11-21 10:50", "--until", "2026-11-21 10:20"], "nothing lies between 2026-11-21"),
+    ):
+        assert main([*arguments, "--store", story.url]) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_proxy_that_is_down_is_no_obstacle(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a store named beside it, that one answers."""
+    told = said(capsys, story, "why", "d", "--url", "http://127.0.0.1:9", "--at", written(story.now))
+    assert "d was deranked" in told
+
+
+def test_a_configuration_names_its_store(
+    story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--config``: the URL in its block; without one the file that a proxy with this configuration would keep."""
+    named = tmp_path / "named.yaml"
+    named.write_text(f"exacto_settings: {{store: {{url: '{story.url}'}}}}")
+    story.connection.rollback()
+    assert main(["audit", "--config", str(named)]) == 0
+    assert "verified_good" in capsys.readouterr().out
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("model_list: []")
+    assert main(["audit", "--config", str(bare)]) == 2
+    assert str(tmp_path / "exacto_plugin") in capsys.readouterr().err
+
+
+def test_the_audit(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table with the number that decided; filters; JSON."""
+    kinds = ("--kind", "transition", "override")
+    told = said(capsys, story, "audit", *kinds, "--deployment", "d", "--since", written(story.broke))
+    assert "verified_good → deranked: tool-call success" in " ".join(told.split())
+    entries = json.loads(said(capsys, story, "audit", "--kind", "deployment", "--limit", "2", "--json"))["entries"]
+    assert len(entries) == 2
+
+
+def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was changed from what to what, and what an operator said."""
+    insert_all(
+        story.connection,
+        [
+            OverrideRecord(story.now, "g", "d", "good", "vendor [b]fixed[/b] it [/ticket-7]", "5a17", story.now + 60),
+            OverrideRecord(story.now, "g", "d", "reset", "", "5a17", story.now + 2_592_000),
+            SettingsRecord(story.now, "w", "change", "0a1b", {"mode": ["apply", "observe"]}),
+            SettingsRecord(story.now, "w", "start", "0a1c", {"mode": ["apply", "observe"]}),
+        ],
+    )
+    story.connection.commit()
+    told = " ".join(said(capsys, story, "audit", "--since", written(story.now)).split())
+    for kind in (OverrideRecord, SettingsRecord):
+        story.connection.execute(delete(table_of(kind)))
+    story.connection.commit()
+    assert "reset (by 5a17)" in told
+    assert "start with settings 0a1c: mode 'observe' (default 'apply')" in told
+    assert "change, settings 0a1b: mode 'apply' → 'observe'" in told
+    assert "vendor [b]fixed[/b] it [/ticket-7] (by 5a17)" in told
+
+
+def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """No difference in what was recorded; status 1 and the place when a single digit was changed."""
+    assert "no differences" in said(capsys, story, "audit", "verify")
+    copy = tmp_path / "copy.sqlite"
+    with sqlite3.connect(copy) as target, sqlite3.connect(story.url.removeprefix("sqlite:///")) as source:
+        source.backup(target)
+        target.execute("UPDATE transitions SET reasons = replace(reasons, '\"samples\":', '\"samples\":1')")
+    assert main(["audit", "verify", "--store", f"sqlite:///{copy}"]) == 1
+    told = capsys.readouterr().out
+    assert "transition d: on record" in told
+    assert main(["audit", "verify", "--store", f"sqlite:///{copy}", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["differences"]
+
+
+def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shares with their intervals, over the hours that are asked for."""
+    hours = ("--since", written(story.broke - 86_400), "--until", written(story.now))
+    plain = json.loads(said(capsys, story, "report", "--json", *hours))
+    (group,) = plain["model_groups"]
+    assert group["requests"] == 36 * 5
+    assert group["changed"]["low"] < group["changed"]["value"] < group["changed"]["high"]
+    told = said(capsys, story, "report", *hours)
+    assert "g: 180 requests" in told
+    part = said(capsys, story, "report", "--since", "2001-01-01T10:50Z", "--until", "2001-01-01T11:20Z")
+    zoned = [moment(datetime(2001, 1, 1, hour, tzinfo=UTC).timestamp()) for hour in (10, 12)]
+    assert part.startswith("From {} to {} no request".format(*zoned))
+    assert "expected bad calls" in told
+    assert "no request was counted" in said(capsys, story, "report", "--since", "2001-01-01", "--until", "2001-01-02")
+
+
+def test_a_store_that_is_ill_is_told_with_the_tiers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with the records, and what helps, stands under the table and under the sentence."""
+    ill = {"state": "degraded", "message": "no room to write to /x.sqlite", "remedy": "free some on its disk"}
+    answers = {
+        "models": {"model_groups": []},
+        "status": {"store": ill},
+        "why": {"answers": [view("verified_good")], "store": ill},
+    }
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    for arguments in (["tiers"], ["why", "novita"]):
+        assert main([*arguments, "--url", "http://proxy"]) == 0
+        told = capsys.readouterr().out
+        assert "The store is degraded: no room to write to /x.sqlite; free some on its disk." in told
+
+
+def test_names_and_reasons_are_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of tiers cuts nothing where there is little room, and takes nothing for markup."""
+    name, reason = "moonshotai/kimi-k2-0905-" + 60 * "x", "[b]see[/b] [/ticket-7] " + 100 * "y"
+    one: dict[str, object] = {
+        "deployment": f"[eu]{name}",
+        "provider": "novita",
+        "tier": "verified_good",
+        "since": None,
+        "signals": {},
+        "reasons": [],
+        "override": {"reason": reason},
+    }
+    answers = {"models": {"model_groups": [{"model_group": name, "deployments": [one]}]}, "status": {}}
+    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    columns = ["".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)]
+    assert name in columns
+    assert f"[eu]{name}" in columns
+    assert f"override: {reason}".replace(" ", "") in "".join(columns).replace(" ", "")

@@ -1,0 +1,203 @@
+"""The answers to ``why`` say the numbers that decided, in words."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
+from exacto_plugin.audit.readmission import way_back
+from exacto_plugin.audit.sentences import why_sentence
+from exacto_plugin.core.model import Tier
+from exacto_plugin.core.tiers.openrouter import PublishedRule
+from exacto_plugin.web.views import reason_view
+from tests.core.tiers.test_replay import WholeLedger
+from tests.support.adaptive_fleets import Fleet
+
+T = 1_800_000_000.0
+REFERENCE = {"tool_call_success": {"median": 0.971, "mad": 0.004, "threshold": 0.941, "peers": 5}}
+
+
+def reason(code: str, signal: str | None = "tool_call_success", **more: Any) -> dict[str, Any]:
+    """One reason as the API writes it."""
+    numbers = {"value": 0.8127, "threshold": 0.941, "samples": 212, "needed": 60, "window_s": 900.0, "peers": 0}
+    return {"code": code, "signal": signal, **numbers, **more}
+
+
+def view(tier: str, *reasons: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What the API says about one deployment."""
+    found = {
+        "deployment": "novita",
+        "model_group": "kimi",
+        "tier": tier,
+        "since": T - 7800.0,
+        "at": T,
+        "measured_at": T,
+        "reasons": list(reasons),
+        "references": REFERENCE,
+        "way_back": [],
+    }
+    return {**found, **more}
+
+
+def test_a_derank_says_every_number() -> None:
+    """Value, threshold, median, MAD, sample size, window, peers, since when, and what would bring it back."""
+    fresh = {
+        "kind": "fresh_calls",
+        "calls": 300,
+        "bad_at_most": 5,
+        "so_far": 40.0,
+        "so_far_bad": 1.0,
+        "probe_share": 0.02,
+        "next_trial_at": None,
+    }
+    told = why_sentence(view("deranked", reason("below_threshold"), way_back=[fresh]), UTC)
+    assert told == (
+        "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
+        "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
+        "median 97.10 %, MAD 0.40 %). Probes (up to 2.00 % of the requests with tools) bring it back after 300 fresh "
+        "calls with at most 5 bad ones; so far 40, of which 1 bad."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tier", "reasons", "expected"),
+    [
+        ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
+        ("insufficient_data", [reason("too_few_samples", samples=1)], "(1 call; 60 are needed)"),
+        ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1."),
+        ("insufficient_data", [reason("undecided")], "to convict or to acquit"),
+        ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
+        ("verified_good", [reason("within_threshold", value=1.0)], "100.0 % (212 calls), within the threshold"),
+        ("verified_good", [reason("readmitted")], "fresh calls showed that it works again"),
+        ("verified_good", [reason("evidence_restarted")], "suddenly became better"),
+        ("verified_good", [reason("some_code_of_tomorrow")], "81.3 % (212 calls), threshold 94.10 %"),
+    ],
+)
+def test_every_reason_has_words(tier: str, reasons: list[dict[str, Any]], expected: str) -> None:
+    """Whatever a rule says can be said, codes of later versions included."""
+    assert expected in why_sentence(view(tier, *reasons), UTC)
+
+
+def test_what_all_say_is_not_told_as_what_the_others_say() -> None:
+    """Where the threshold is of the others only, the sentence says so; a benchmark has a baseline, and no peers."""
+    adaptive = view("deranked", reason("below_threshold"), preset="adaptive")
+    assert "(all 5 with enough data: median 97.10 %, MAD 0.40 %, estimated cautiously; its threshold follows" in (
+        why_sentence(adaptive, UTC)
+    )
+    published = why_sentence({**adaptive, "preset": "openrouter"}, UTC)
+    assert "(all 5 with enough data: median 97.10 %, MAD 0.40 %)" in published
+    references = {
+        "throughput": {"median": 60.0, "mad": 5.0, "threshold": 30.0, "peers": 4},
+        "benchmark": {"median": 0.8, "mad": None, "threshold": 0.7, "peers": 3},
+    }
+    for signal, expected in (
+        ("throughput", "(all 4 with enough data: median 60 tokens/s, MAD 5 tokens/s; its threshold follows from"),
+        ("benchmark", "(baseline 80.0 %)"),
+    ):
+        told = {**adaptive, "references": references, "reasons": [reason("below_threshold", signal)]}
+        assert expected in why_sentence(told, UTC)
+    few = view("insufficient_data", reason("too_few_peers", peers=2, needed=4), preset="adaptive")
+    expected = "To compare its tool-call success takes 4 deployments with enough data, itself included; there are 2."
+    assert expected in why_sentence(few, UTC)
+
+
+def test_a_past_answer_says_when_it_was_and_when_it_was_measured() -> None:
+    """Asked about last Tuesday, the answer is about then, and does not pretend to be newer than its numbers."""
+    told = why_sentence(view("deranked", reason("below_threshold"), past=True, measured_at=T - 900), UTC)
+    assert told.startswith("At 2027-01-15 08:00:00 UTC novita was deranked in kimi since ")
+    assert "was 81.3 %" in told
+    assert told.endswith("The numbers are those of 2027-01-15 07:45:00 UTC, when they were last put on record.")
+
+
+def test_numbers_that_are_not_of_now_are_not_told_as_if_they_were() -> None:
+    """Without a time in the question, too: old numbers are told in the past tense and dated, older counts twice."""
+    fresh = {"kind": "fresh_calls", "calls": 300, "bad_at_most": 5, "so_far": 40.0, "so_far_bad": 1.0}
+    fresh = {**fresh, "so_far_at": T - 900, "probe_share": 0.02, "next_trial_at": T - 60}
+    told = why_sentence(view("deranked", reason("below_threshold"), measured_at=T - 900, way_back=[fresh]), UTC)
+    assert told.startswith("novita is deranked in kimi since ")
+    assert "worse than the threshold, then 94.10 %" in told
+    assert "; so far 40, of which 1 bad. The numbers are those of 2027-01-15 07:45:00 UTC" in told
+    live = why_sentence(view("deranked", reason("below_threshold"), measured_at=None, way_back=[fresh]), UTC)
+    assert "now 94.10 %" in live
+    assert "; until 2027-01-15 07:45:00 UTC 40, of which 1 bad." in live
+    waiting = {**fresh, "so_far": 0.0}
+    for trial, expected in ((T - 60, False), (T + 60, True)):
+        condition = {**waiting, "next_trial_at": trial}
+        told = why_sentence(view("deranked", reason("below_threshold"), way_back=[condition]), UTC)
+        assert ("the next trial begins at" in told) is expected
+
+
+def test_an_override_is_said_first() -> None:
+    """Who was told to be good is not explained by its measurements, though they are told too."""
+    word = {"word": "good", "reason": "vendor is fixed", "expires": T + 60, "measured_tier": "deranked"}
+    told = why_sentence(view("verified_good", reason("below_threshold"), override=word), UTC)
+    assert "because an operator said good until 2027-01-15 08:01:00 UTC (“vendor is fixed”)" in told
+    assert "by its measurements it would be deranked" in told
+
+
+def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
+    """With the calls and the bad ones that the answer names the rule readmits; with a few bad ones more it does not."""
+    fleet = Fleet([0.01, 0.01, 0.01, 0.3])
+    engine = fleet.engine
+    ledger = engine.ledger = WholeLedger()
+
+    def asked() -> dict[str, Any]:
+        verdict = engine.snapshot.groups["g"].verdicts["d3"]
+        told = [reason_view(one) for one in verdict.reasons]
+        (condition,) = way_back(engine.rule, ledger.accounts[0].inputs(), "d3", verdict.tier, told)
+        return condition
+
+    while fleet.tiers.get("d3") is not Tier.DERANKED:
+        for name, bad in zip(fleet.names, (1, 1, 1, 30), strict=True):
+            fleet.feed(name, 100, bad)
+        fleet.judge()
+    condition = asked()
+    assert condition["so_far"] == 0
+    assert condition["bad_at_most"] > 0
+    fleet.feed("d3", condition["calls"], condition["bad_at_most"] + 4)
+    fleet.judge()
+    assert fleet.tiers["d3"] is Tier.DERANKED
+    later = asked()
+    assert (later["so_far"], later["so_far_bad"]) == (condition["calls"], condition["bad_at_most"] + 4)
+    fleet.feed("d3", later["calls"], later["bad_at_most"])
+    fleet.judge()
+    assert fleet.tiers["d3"] is not Tier.DERANKED
+
+
+def test_the_published_rule_asks_for_the_threshold() -> None:
+    """It has no memory: whoever is above the threshold again is back."""
+    told = way_back(PublishedRule(), None, "novita", "deranked", [reason("below_threshold")])
+    assert told == [{"kind": "threshold", "signal": "tool_call_success", "above": 0.941}]
+    assert "as soon as its tool-call success is 94.10 % or better" in why_sentence(
+        view("deranked", reason("below_threshold"), way_back=told), UTC
+    )
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    """Durations in two units, shares with the decimals that matter."""
+    assert [duration(s) for s in (0, 59, 60, 3600, 7800, 90_000, 259_200)] == [
+        "0 s", "59 s", "1 min", "1 h", "2 h 10 min", "1 d 1 h", "3 d",
+    ]  # fmt: skip
+    assert [percent(share) for share in (0.0, 0.004, 0.5, 0.9986, 1.0)] == [
+        "0.0 %", "0.40 %", "50.0 %", "99.86 %", "100.0 %",
+    ]  # fmt: skip
+
+
+def test_times_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the user's zone unless another is given; a bare clock time is today's."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        now = moment_of("2026-11-17 15:00", 0.0)
+        assert now == moment_of("2026-11-17T14:00:00Z", 0.0)
+        assert moment(now) == "2026-11-17 15:00:00 CET"
+        assert moment_of("15:30", now) == now + 1800
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    with pytest.raises(ValueError, match="not a time"):
+        moment_of("last Tuesday", 0.0)

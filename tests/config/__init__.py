@@ -1,0 +1,1 @@
+"""Tests of ``exacto_settings``."""

@@ -1,0 +1,1 @@
+"""Tests of what LiteLLM's routers have."""

@@ -1,0 +1,1 @@
+"""A real LiteLLM proxy, its clients and providers, for tests."""

@@ -1,0 +1,184 @@
+"""Runs inside a proxy under test: metrics that can be scraped, our log in a file of its own, faults on demand.
+
+Loaded by ``LITELLM_WORKER_STARTUP_HOOKS=tests.support.proxy.inside_probe:install``, before LiteLLM reads its
+configuration. The other half, which the tests use, is :mod:`tests.support.proxy.observation`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import metrics
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import start_http_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+METRICS_PORT = "PROBE_METRICS_PORT"
+OWN_LOG = "PROBE_OWN_LOG"
+FAULTS = "PROBE_FAULTS"
+
+STEPS = (
+    "exacto_plugin.asgi:ExactoMiddleware._rewrite",
+    "exacto_plugin.asgi:ExactoMiddleware._rewrite_path",
+    "exacto_plugin.asgi:_Responder._add_headers",
+    "exacto_plugin.asgi:_Responder._refused",
+    "exacto_plugin.asgi:_answers_as",
+    "exacto_plugin.asgi:is_json",
+    "exacto_plugin.asgi:listed_names",
+    "exacto_plugin.asgi:take_header",
+    "exacto_plugin.core.routing.caller_preferences:CallerChoices.called",
+    "exacto_plugin.core.engine.engine:Engine.decide",
+    "exacto_plugin.core.engine.engine:Engine.record",
+    "exacto_plugin.core.scoring.evaluator:Evaluator.evaluate_all",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.answered",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.decided",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.home",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.keep_bond",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.look_up",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.picked",
+    "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.recognise",
+    "exacto_plugin.litellm_hooks.request.key_aliases:CallerNames._aliases",
+    "exacto_plugin.litellm_hooks.http.auth_check:Door._check",
+    "exacto_plugin.litellm_hooks.routing.failover:Failover.goes_on",
+    "exacto_plugin.litellm_hooks.routing.failover:Failover.enter",
+    "exacto_plugin.litellm_hooks.deployments.candidates:CandidateCache.get",
+    "exacto_plugin.litellm_hooks.routing.final_check:LastCheck._passes",
+    "exacto_plugin.litellm_hooks.runtime.overrides:Overriding.poll",
+    "exacto_plugin.litellm_hooks.runtime.replication:Replication._find",
+    "exacto_plugin.litellm_hooks.rescue.rescue:Rescue._asked_again",
+    "exacto_plugin.litellm_hooks.rescue.rescue:Rescue.judgement",
+    "exacto_plugin.litellm_hooks.rescue.chat:ChatHolding.answer",
+    "exacto_plugin.litellm_hooks.rescue.chat:ChatHolding.sift",
+    "exacto_plugin.litellm_hooks.rescue.messages:MessagesHolding.sift",
+    "exacto_plugin.litellm_hooks.rescue.responses:ResponsesHolding.sift",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.filter",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.narrow",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.picked",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.state_for",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime._take_new_settings",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime.ensure_started",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime.greet",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime.knows_group",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime.prepare_router",
+    "exacto_plugin.litellm_hooks.runtime.runtime:Runtime.record",
+    "exacto_plugin.litellm_hooks.scoring.scorer:Scoring.answered",
+    "exacto_plugin.litellm_hooks.scoring.scorer:Scoring.failed",
+    "exacto_plugin.litellm_hooks.deployments.routers:ServedRosters.recompute",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.answered",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.decided",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.ended",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.flush",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.recomputed",
+    "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.rescued",
+    "exacto_plugin.telemetry:Telemetry._tiers",
+    "exacto_plugin.telemetry:Telemetry.attempt",
+    "exacto_plugin.telemetry:Telemetry.decision",
+    "exacto_plugin.telemetry:Telemetry.evaluations",
+    "exacto_plugin.telemetry:Telemetry.fault",
+    "exacto_plugin.telemetry:Telemetry.recomputed",
+    "exacto_plugin.telemetry:Telemetry.request",
+    "exacto_plugin.telemetry:Telemetry.rescue",
+)
+"""Inner steps that can be made to fail; the callback's hooks are found by themselves, see ``hooks``."""
+
+
+class InjectedError(Exception):
+    """Raised where a test said so."""
+
+
+def hooks() -> list[str]:
+    """Names of the callback's own hooks, ``hook:async_log_success_event`` and so on."""
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+    return [f"hook:{name}" for name, value in vars(ExactoCallback).items() if name.startswith("async_")]
+
+
+def install() -> None:
+    """Do whatever the environment asks for."""
+    if port := os.environ.get(METRICS_PORT):
+        metrics.set_meter_provider(MeterProvider([PrometheusMetricReader()]))
+        start_http_server(int(port), addr="127.0.0.1")
+    if log := os.environ.get(OWN_LOG):
+        handler = logging.FileHandler(log)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+        own = logging.getLogger("exacto_plugin")
+        own.addHandler(handler)
+        own.setLevel(logging.DEBUG)
+    if control := os.environ.get(FAULTS):
+        failing = Failing(Path(control))
+        for name in hooks():
+            _break_hook(name, failing)
+        for name in STEPS:
+            _break_step(name, failing)
+
+
+class Failing:
+    """What is to fail now: a JSON object of step to message, read again whenever the file changed."""
+
+    def __init__(self, control: Path) -> None:
+        self._control = control
+        self._stamp = 0
+        self._steps: dict[str, str] = {}
+
+    def check(self, step: str) -> None:
+        """Raise when ``step`` is to fail."""
+        stamp = self._control.stat().st_mtime_ns
+        if stamp != self._stamp:
+            self._stamp, self._steps = stamp, json.loads(self._control.read_text())
+        if step in self._steps:
+            raise InjectedError(self._steps[step])
+
+
+def _broken(original: Callable[..., Any], name: str, failing: Failing) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            failing.check(name)
+            return await original(*args, **kwargs)
+
+        return awaited
+
+    @functools.wraps(original)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        failing.check(name)
+        return original(*args, **kwargs)
+
+    return called
+
+
+def _break_step(name: str, failing: Failing) -> None:
+    module, _, path = name.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, last = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    _break(owner, last, name, failing)
+
+
+def _break_hook(name: str, failing: Failing) -> None:
+    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+
+    _break(ExactoCallback, name.removeprefix("hook:"), name, failing)
+
+
+def _break(owner: Any, last: str, name: str, failing: Failing) -> None:
+    """Make a function fail; of one with a guard the body inside it, which the guard holds in its closure."""
+    value = vars(owner)[last]
+    body = getattr(value, "__wrapped__", None)
+    for cell in getattr(value, "__closure__", None) or ():
+        if body is not None and cell.cell_contents is body:
+            cell.cell_contents = _broken(body, name, failing)
+            return
+    broken: Any = _broken(getattr(owner, last), name, failing)
+    setattr(owner, last, staticmethod(broken) if isinstance(value, staticmethod) else broken)
