@@ -29,6 +29,9 @@ import litellm
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.first_chunks import take_back
 
+ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
+"""What every method of a router calls up to 1.109 with all that it was given; the second calls the first."""
+
 _AUTH = "litellm.proxy.auth.user_api_key_auth"
 _CORE = "litellm.router_python_core"
 
@@ -86,6 +89,11 @@ def router_core() -> Any:
         return import_module(_CORE).PythonCore
     except ImportError:
         return litellm.Router
+
+
+def loops_in_python() -> bool:
+    """Whether LiteLLM retries and falls back in Python, as up to 1.109: every method of a router enters there."""
+    return all(hasattr(router_core(), name) for name in ENTRIES)
 
 
 def public_router(core: Any) -> Any:

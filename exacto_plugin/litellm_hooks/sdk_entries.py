@@ -17,15 +17,12 @@ from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.router_patches import router_core
+from exacto_plugin.litellm_hooks.router_patches import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
-
-_ENTRIES: Final = ("async_function_with_fallbacks", "function_with_fallbacks")
-"""What every method of a router calls with all that it was given; the second calls the first."""
 
 _METHODS: Final = (
     "acompletion",
@@ -65,25 +62,25 @@ class Entries:
     def __init__(self, callback: ExactoCallback) -> None:
         self._callback = callback
         self._runtime = callback.runtime
-        self._shared = all(hasattr(router_core(), name) for name in _ENTRIES)
+        self._shared = loops_in_python()
 
     def gaps(self) -> list[Gap]:
         """What this LiteLLM lacks of a router's entry."""
         if self._shared or hasattr(litellm.Router, "acompletion"):
             return []
         effect = "names with suffixes are not read in programs"
-        return [Gap(f"Router.{_ENTRIES[0]}", (Feature.SORTS, Feature.FILTERS), effect)]
+        return [Gap(f"Router.{ENTRIES[0]}", (Feature.SORTS, Feature.FILTERS), effect)]
 
     def wrap(self, router: Any) -> None:
         """Read what a router is asked from now on; does nothing to one that is read already."""
-        names = _ENTRIES if self._shared else _METHODS
+        names = ENTRIES if self._shared else _METHODS
         for name in names:
             method = getattr(router, name, None)
             if method is None or hasattr(method, "exacto_wraps"):
                 continue
-            if name == _ENTRIES[0]:
+            if name == ENTRIES[0]:
                 wrapper = self._shared_entry(router, method)
-            elif name == _ENTRIES[1]:
+            elif name == ENTRIES[1]:
                 wrapper = _synchronous_entry(method)
             elif inspect.iscoroutinefunction(method) or name.startswith("a"):
                 wrapper = self._method(router, method)
@@ -94,7 +91,7 @@ class Entries:
 
     def unwrap(self, router: Any) -> None:
         """Leave a router's methods to LiteLLM again."""
-        for name in (*_ENTRIES, *_METHODS):
+        for name in (*ENTRIES, *_METHODS):
             if hasattr(vars(router).get(name), "exacto_wraps"):
                 delattr(router, name)
 

@@ -55,10 +55,12 @@ class HopReader:
 
     Args:
         configured: the operator's own fallback lists, in LiteLLM's forms.
+        told: whether the filter hook gets the fields of a hop, so that nothing has to be inferred.
     """
 
-    def __init__(self, configured: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, configured: Callable[[], Iterable[Any]], *, told: bool) -> None:
         self._configured = configured
+        self._told = told
 
     def read(self, group: str, kwargs: dict[str, Any]) -> tuple[Hop, dict[str, Any]]:
         """The attempt's place, and the request with the fields of the fallback entry that it asks.
@@ -68,7 +70,7 @@ class HopReader:
             kwargs: the request as the filter hook has it.
         """
         state = CURRENT.get()
-        if state is None or kwargs.get(_DEPTH) or not self._goes_on(state, group, kwargs):
+        if self._told or state is None or kwargs.get(_DEPTH) or not self._goes_on(state, group, kwargs):
             return hop_of(kwargs), kwargs
         asked_first = state.attempts[0].model_group
         if group == state.model_group:

@@ -33,6 +33,7 @@ from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import hop_name
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
+from exacto_plugin.litellm_hooks.router_patches import loops_in_python
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.failover import Failover
 from exacto_plugin.litellm_hooks.routing.final_check import LastCheck
@@ -58,7 +59,7 @@ class Routing:
         self._cache = CandidateCache()
         self._callers = CallerDefaults(runtime.faults)
         self.failover = Failover(runtime)
-        self.hops = HopReader(runtime.configured_fallbacks)
+        self.hops = HopReader(runtime.configured_fallbacks, told=loops_in_python())
         self._affinity = ConversationAffinity(runtime)
         self.last_check = LastCheck(runtime, self._callers, self._unfiltered)
 

@@ -28,7 +28,7 @@ def state() -> Iterator[RequestState]:
 
 
 def _read(group: str, kwargs: dict[str, Any], configured: tuple[Any, ...] = ()) -> tuple[Hop, dict[str, Any]]:
-    hop, read = HopReader(lambda: configured).read(group, kwargs)
+    hop, read = HopReader(lambda: configured, told=False).read(group, kwargs)
     return hop, {name: value for name, value in read.items() if name not in kwargs}
 
 
@@ -38,6 +38,12 @@ def test_litellm_tells(state: RequestState) -> None:
     metadata = {"model_group": "b", "original_model_group": "a"}
     told = {"fallback_depth": 1, HOP_KEY: "floor", "metadata": metadata, "fallbacks": [{"model": "b", HOP_KEY: "x"}]}
     assert _read("b", told) == (ELSEWHERE, {})
+
+
+def test_nothing_is_inferred_where_litellm_tells(state: RequestState) -> None:
+    """A call without the fields of a hop is a new request there, whatever the one before it came to."""
+    state.attempts[0].ended = True
+    assert HopReader(tuple, told=True).read("a", {}) == (FIRST, {})
 
 
 def test_a_failed_attempt_is_followed_by_a_retry(state: RequestState) -> None:
@@ -57,7 +63,7 @@ def test_entries_are_followed_in_order(state: RequestState) -> None:
     assert _read("b", asked) == (ELSEWHERE, {HOP_KEY: "floor"})
     assert _read("c", asked) == (ELSEWHERE, {})
     state.model_group = "c"
-    hop, kwargs = HopReader(tuple).read("b", asked)
+    hop, kwargs = HopReader(tuple, told=False).read("b", asked)
     assert (hop, kwargs[HOP_KEY], kwargs["provider"]) == (ELSEWHERE, "exacto", {"only": ["x"]})
 
 
