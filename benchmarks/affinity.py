@@ -29,7 +29,7 @@ from exacto_plugin.demo.behaviour import Behaviour
 from exacto_plugin.demo.prompt_cache import prompt_tokens
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -107,7 +107,7 @@ class Arm:
         # LiteLLM takes a second callback of one class for the first one.
         litellm._async_success_callback = []
         litellm.callbacks = [self.callback]
-        install_seams(self.callback)
+        install_patches(self.callback)
         try:
             due, breaks_at = INTERVAL_S, workload[len(workload) // 2].at
             for batch in _batches(workload):

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from benchmarks.conversations import BREAKS, ERRORS, INTERVAL_S, PER_MINUTE, Turn, error_rate, turns
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, Home, Outcome, Sample, Tier
-from exacto_plugin.core.routing.affinity import IDLE_S, Conversations
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.model import AffinityTarget, Candidate, Outcome, Sample, Tier
+from exacto_plugin.core.routing.affinity import IDLE_S, ConversationMap
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
 
 SEEDS = 24
 REQUESTS = (2_500, 10_000)
@@ -56,8 +56,8 @@ def _ended(turn: Turn, picked: str, *, bad: bool, probe: bool) -> Sample:
 def bad_share(workload: list[Turn], seed: int, *, affinity: bool) -> float:
     """The share of calls that the deployments which served them break on average."""
     luck = random.Random(f"{seed} {affinity}")
-    engine = Engine(AdaptivePreset(AdaptiveRule(), 0.02))
-    known = Conversations()
+    engine = Engine(AdaptivePreset(AdaptiveParameters(), 0.02))
+    known = ConversationMap()
     engine.observe_peers(_GROUP, ERRORS, 0.0)
     due, breaks_at, expected = INTERVAL_S, workload[len(workload) // 2].at, 0.0
     for turn in workload:
@@ -67,18 +67,18 @@ def bad_share(workload: list[Turn], seed: int, *, affinity: bool) -> float:
             due += INTERVAL_S
         key = turn.conversation.to_bytes(8)
         place = known.find(key, turn.at, IDLE_S) if affinity else None
-        home = None if place is None else Home(place.deployment, probed=place.probed)
-        decision = engine.decide(Ask(_GROUP, _CANDIDATES, Policy(), tools=True, home=home), luck.random)
+        home = None if place is None else AffinityTarget(place.deployment, from_probe=place.from_probe)
+        decision = engine.decide(RoutingRequest(_GROUP, _CANDIDATES, Policy(), tools=True, home=home), luck.random)
         picked = luck.choice(decision.pool)
-        known.settle(key, picked, turn.at, probed=decision.explored)
-        known.renew(key, picked, turn.at)
+        known.assign(key, picked, turn.at, probed=decision.explored)
+        known.touch(key, picked, turn.at)
         rate = error_rate(picked, broken=turn.at >= breaks_at)
         expected += rate
-        probe = decision.explored or (place is not None and place.probed and decision.pool == (place.deployment,))
+        probe = decision.explored or (place is not None and place.from_probe and decision.pool == (place.deployment,))
         bad = luck.random() < rate
         verdict = engine.snapshot.verdict(_GROUP, picked)
         if bad and (verdict is None or verdict.tier is not Tier.VERIFIED_GOOD):
-            known.leave(key, picked)
+            known.release(key, picked)
         engine.record(_ended(turn, picked, bad=bad, probe=probe))
     return expected / len(workload)
 

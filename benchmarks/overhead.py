@@ -21,7 +21,7 @@ from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -150,7 +150,7 @@ class Parts:
         CURRENT.set(None)
         kwargs = dict(self.kwargs)
         kept = await self.callback.async_filter_deployments("kimi", self.router.model_list, None, kwargs)
-        self.callback.routing.narrow(self.router, kept, kwargs)
+        self.callback.routing.select_pool(self.router, kept, kwargs)
         await self.callback.async_pre_call_deployment_hook(kwargs, None)
 
     async def run_scoring(self) -> None:
@@ -235,7 +235,7 @@ async def _routing_rows(count: int, strategy: str) -> list[str]:
         for name in rows:
             if name == "B":
                 litellm.callbacks = [*before, callback]
-                install_seams(callback)
+                install_patches(callback)
             taken = await timed(with_plugin if name == "B" else pick, 100)
             if name == "B":
                 uninstall()

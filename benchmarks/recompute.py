@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
-from exacto_plugin.core.windows.increments import Count, tally
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.windows.increments import CounterKind, increments_of
 
 DEPLOYMENTS = 20
 NAMES = [f"deployment-{number}" for number in range(DEPLOYMENTS)]
@@ -60,15 +60,15 @@ def sample_of(group: str, number: int, at: float, draw: random.Random) -> Sample
     )
 
 
-def patterns_of(number: int, draw: random.Random) -> list[tuple[Counter[Count], Counter[int]]]:
+def patterns_of(number: int, draw: random.Random) -> list[tuple[Counter[CounterKind], Counter[int]]]:
     """What 5 minutes of one deployment may add, in bulk form."""
     patterns = []
     for _ in range(20):
-        counts: Counter[Count] = Counter()
+        counts: Counter[CounterKind] = Counter()
         cells: Counter[int] = Counter()
         for _ in range(SAMPLES_PER_INTERVAL):
-            added = tally(sample_of("", number, START, draw), 100)
-            counts.update(Count(column) for column in added.counts)
+            added = increments_of(sample_of("", number, START, draw), 100)
+            counts.update(CounterKind(column) for column in added.counts)
             cells.update(added.cells)
         patterns.append((counts, cells))
     return patterns
@@ -120,7 +120,7 @@ def slice_times(engine: Engine, now: float) -> list[float]:
 def measure(groups: int, hours: float) -> Cost:
     """Fill an engine, then time recomputes with fresh samples before each."""
     draw = random.Random(7)
-    engine = Engine(AdaptiveRule(), instance="bench")
+    engine = Engine(AdaptiveParameters(), instance="bench")
     for number in range(groups):
         engine.observe_peers(f"group-{number}", NAMES, START)
     now = fill(engine, groups, hours, draw)

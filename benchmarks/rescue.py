@@ -31,7 +31,7 @@ from exacto_plugin.demo.control import ProviderControl
 from exacto_plugin.demo.k2vv import table
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -149,7 +149,7 @@ async def _request(router: litellm.Router, number: int, tally: Tally) -> None:
 async def _run(url: str, attempts: int) -> Tally:
     settings = {"rescue": {"enabled": True, "max_attempts": attempts}, "tiers": {"recompute_interval_s": 1e6}}
     callback = ExactoCallback(Runtime(Settings.model_validate(settings)))
-    install_seams(callback)
+    install_patches(callback)
     assert not callback.runtime.features.off, callback.runtime.features.warnings()
     litellm.callbacks = [Witness(), callback]
     router, tally, numbers = _router(url), Tally(), iter(range(REQUESTS))

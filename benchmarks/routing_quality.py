@@ -23,7 +23,7 @@ from exacto_plugin.simulate.library import load_scenario
 from exacto_plugin.simulate.metrics import figures, mean_and_margin
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.report import duration, interval
-from exacto_plugin.simulate.run import Course, run_together
+from exacto_plugin.simulate.run import RunConfig, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +136,7 @@ def run(job: Job) -> tuple[Job, list[Figures], float]:
         for label, name, changes in job.scenarios
     ]
     step_s = min(step_for(scenario, INTERVAL_S) for scenario in scenarios)
-    traces = run_together(scenarios, preset_named(job.preset), Course(0, job.repetitions, step_s, INTERVAL_S))
+    traces = run_together(scenarios, preset_named(job.preset), RunConfig(0, job.repetitions, step_s, INTERVAL_S))
     found = [figures(trace, scenario.measure_from_h) for trace, scenario in zip(traces, scenarios, strict=True)]
     return job, found, time.process_time() - began
 

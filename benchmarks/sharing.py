@@ -21,12 +21,12 @@ import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
 from exacto_plugin.core.windows.deltas import Delta, Deltas
-from exacto_plugin.core.windows.increments import tally
+from exacto_plugin.core.windows.increments import increments_of
 from exacto_plugin.sharing.codec import pack_batch
 from exacto_plugin.sharing.protocol import Batch, Claim, Publication, Push, State
-from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.exchange import RedisExchange
 from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.sharing.replica import PUSH_S
@@ -55,7 +55,7 @@ def batches(size: Size, draw: random.Random, at: float) -> list[list[Delta]]:
         deltas = Deltas()
         for _ in range(round(size.requests_per_s * PUSH_S)):
             sample = sample_of(f"group-{draw.randrange(size.groups)}", draw.randrange(len(NAMES)), at, draw)
-            deltas.note(sample.model_group, sample.deployment, at, tally(sample, 10))
+            deltas.add(sample.model_group, sample.deployment, at, increments_of(sample, 10))
         found.append(deltas.take())
     return found
 
@@ -63,7 +63,7 @@ def batches(size: Size, draw: random.Random, at: float) -> list[list[Delta]]:
 def filled(size: Size, now: float) -> Engine:
     """An engine with a day of everybody's samples: something in each half-hour, and in each minute of the last two."""
     draw = random.Random(1)
-    engine = Engine(AdaptivePreset(AdaptiveRule(), 0.02), timer=lambda: now)
+    engine = Engine(AdaptivePreset(AdaptiveParameters(), 0.02), timer=lambda: now)
     times = [now - 1800.0 * half for half in range(1, 2 * HOURS)] + [now - 60.0 * minute for minute in range(120)]
     for group in range(size.groups):
         name = f"group-{group}"
@@ -72,12 +72,12 @@ def filled(size: Size, now: float) -> Engine:
                 counts: dict[int, int] = {}
                 cells: dict[int, int] = {}
                 for _ in range(2):
-                    found = tally(sample_of(name, number, at, draw), 10)
+                    found = increments_of(sample_of(name, number, at, draw), 10)
                     for column in found.counts:
                         counts[column] = counts.get(column, 0) + 1
                     for cell in found.cells:
                         cells[cell] = cells.get(cell, 0) + 1
-                engine.take_in([Delta(name, deployment, int(at // 60), counts, cells)])
+                engine.add_deltas([Delta(name, deployment, int(at // 60), counts, cells)])
         engine.observe_peers(name, NAMES, now)
     return engine
 
@@ -117,7 +117,7 @@ def say(line: str) -> None:
 async def measure(size: Size, server: RedisServer) -> None:
     """All of it."""
     clients: list[Any] = [redis.asyncio.Redis(port=server.port) for _ in range(CONNECTIONS)]
-    links = [RedisLink(partial(_same, client), key_prefix("bench"), owned=False) for client in clients]
+    links = [RedisConnection(partial(_same, client), key_prefix("bench"), owned=False) for client in clients]
     exchanges = [RedisExchange(link, PUSH_S) for link in links]
     now, draw, rounds = time.time(), random.Random(2), 5
     cpu, before_mb = await used(clients[0])
@@ -154,7 +154,7 @@ async def led(size: Size, exchange: RedisExchange, client: Any, now: float) -> N
     while more:
         found, position, more = await exchange.pull(position)
         for batch in found:
-            engine.take_in(batch.deltas)
+            engine.add_deltas(batch.deltas)
             read += 1
     took_s = time.process_time() - started
     say(
@@ -179,7 +179,7 @@ async def led(size: Size, exchange: RedisExchange, client: Any, now: float) -> N
     started = time.process_time()
     state = await exchange.load()
     assert state is not None
-    other = Engine(AdaptivePreset(AdaptiveRule(), 0.02), timer=lambda: now)
+    other = Engine(AdaptivePreset(AdaptiveParameters(), 0.02), timer=lambda: now)
     for group, dumped in state.windows:
         other.load_windows(group, dumped)
     say(f"next leader: takes over in {time.process_time() - started:.2f} s")

@@ -20,11 +20,11 @@ from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
 from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.routing.counterfactual import PickNumbers
-from exacto_plugin.core.tiers.checkpoints import Ledger
+from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import DecisionRecord, HourRecord
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +61,9 @@ def size(days: int) -> Iterator[str]:
         file = Path(folder) / "records.sqlite"
         now = float(START)
         runtime = Runtime(load_settings(None), clock=lambda: now)
-        runtime.keep_in(place_of_url(f"sqlite:///{file}"))
+        runtime.open_store(location_of_url(f"sqlite:///{file}"))
         engine, recorder, store = runtime.engine, runtime.recorder, runtime.store
-        engine.ledger, engine.deltas = Ledger(), None
+        engine.change_detector, engine.deltas = ChangeDetector(), None
         before = 0
         for day in range(days):
             started = time.perf_counter()
@@ -74,7 +74,7 @@ def size(days: int) -> Iterator[str]:
                     for number, name in enumerate(names):
                         engine.add(group, name, *draw.choice(patterns[number]), now - 60)
                 engine.recompute(now)
-                accounts = engine.ledger.accounts
+                accounts = engine.change_detector.changes
                 told = recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {})
                 for record in told:
                     if record is not None:

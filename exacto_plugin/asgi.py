@@ -15,17 +15,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
-from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
-from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, call_it, listed_model
-from exacto_plugin.litellm_hooks.http.request_body import Message, Receive, Scope, is_json, parsed, read_body, replay
-from exacto_plugin.litellm_hooks.http.response_rewrite import Added, Named
-from exacto_plugin.litellm_hooks.refusal import told_by
+from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
+from exacto_plugin.litellm_hooks.http.request_body import (
+    Message,
+    Receive,
+    Scope,
+    is_json,
+    parse_body,
+    read_body,
+    replay,
+)
+from exacto_plugin.litellm_hooks.http.response_rewrite import JsonBodyRewriter, ModelNameRewriter
+from exacto_plugin.litellm_hooks.refusal import match_refusal
 from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
-from exacto_plugin.litellm_hooks.request.model_order import by_best
+from exacto_plugin.litellm_hooks.request.model_order import order_models
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.rescue.rescue import told_of
+from exacto_plugin.litellm_hooks.rescue.rescue import header_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -92,7 +100,7 @@ class ExactoMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, self._catalogue(scope, send))
+            await self._app(scope, receive, self._model_list_send(scope, send))
             return
         found = path_model(scope["path"])
         if found is None and _MODEL_ROUTE.search(scope["path"]) is None:
@@ -101,22 +109,22 @@ class ExactoMiddleware:
         state = RequestState(http=True)
         CURRENT.set(state)
         faults = self._runtime.faults
-        if faults.guarded("metadata", lambda: take_header(scope), False) and self._runtime.settings.expose.headers:
-            send = Added(send, lambda answer: add_metadata(answer, state, self._runtime), faults)
-        faults.guarded("router", lambda: self._runtime.greet(self._router()), None)
+        if faults.guard("metadata", lambda: take_header(scope), False) and self._runtime.settings.expose.headers:
+            send = JsonBodyRewriter(send, lambda answer: add_metadata(answer, state, self._runtime), faults)
+        faults.guard("router", lambda: self._runtime.register_router(self._router()), None)
         if found is not None:
-            faults.guarded("path", lambda: self._rewrite_path(scope, found, state), None)
-        if faults.guarded("body", lambda: is_json(scope), False):
+            faults.guard("path", lambda: self._rewrite_path(scope, found, state), None)
+        if faults.guard("body", lambda: is_json(scope), False):
             body = await read_body(receive)
-            changed = faults.guarded("body", lambda: self._rewrite(scope, body.raw, state), None)
+            changed = faults.guard("body", lambda: self._rewrite(scope, body.raw, state), None)
             receive = replay(body, changed, receive)
-        named = Named(send, partial(_answers_as, state, responses="/responses" in scope["path"]), faults)
+        named = ModelNameRewriter(send, partial(_response_name, state, responses="/responses" in scope["path"]), faults)
         try:
             await self._app(scope, receive, _Responder(named, state, self._runtime, scope["path"]))
         finally:
-            faults.guarded("record", lambda: self._runtime.recorder.ended(state), None)
+            faults.guard("record", lambda: self._runtime.recorder.record_end(state), None)
 
-    def _catalogue(self, scope: Scope, send: Send) -> Send:
+    def _model_list_send(self, scope: Scope, send: Send) -> Send:
         """The ``send`` of a list of models, which may be told the variants too, or of one suffixed model."""
         settings, faults = self._runtime.settings, self._runtime.faults
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -124,9 +132,13 @@ class ExactoMiddleware:
         suffixes = tuple(SORTING_SUFFIXES) if settings.client_preferences == "allow" else ("exacto",)
         if scope["path"].rstrip("/").endswith(LISTS):
             adding = settings.expose.variants
-            return Added(send, lambda answer: add_variants(answer, suffixes), faults, streams=False) if adding else send
-        name = faults.guarded("path", lambda: self._one_model(scope, suffixes), None)
-        return send if name is None else Added(send, partial(call_it, name=name), faults, streams=False)
+            return (
+                JsonBodyRewriter(send, lambda answer: add_variants(answer, suffixes), faults, streams=False)
+                if adding
+                else send
+            )
+        name = faults.guard("path", lambda: self._one_model(scope, suffixes), None)
+        return send if name is None else JsonBodyRewriter(send, partial(set_model_id, name=name), faults, streams=False)
 
     def _one_model(self, scope: Scope, suffixes: Collection[str]) -> str | None:
         """The suffixed name that is looked up; LiteLLM is asked for the model, and so whether one may call it."""
@@ -135,7 +147,7 @@ class ExactoMiddleware:
         if router is None or found is None or ":" not in found[1]:
             return None
         head, name = found
-        slug = split_slug(name, resolver(router))
+        slug = split_slug(name, name_resolver(router))
         if not slug.suffixes or not set(slug.suffixes) <= set(suffixes):
             return None
         _redirect(scope, f"{head}{slug.base}")
@@ -145,14 +157,14 @@ class ExactoMiddleware:
         router = self._router()
         if router is None or ":" not in found.model:
             return
-        slug = split_slug(found.model, resolver(router))
+        slug = split_slug(found.model, name_resolver(router))
         if slug.suffixes:
-            self._take(scope, state, found.model, slug)
+            self._take_suffixes(scope, state, found.model, slug)
             _redirect(scope, f"{found.head}{slug.base}{found.tail}")
 
     def _rewrite(self, scope: Scope, raw: bytes | None, state: RequestState) -> dict[str, Any] | None:
         """Parse once, rewrite when needed, hand the parsed body on; returns the body when it changed."""
-        body = None if raw is None else parsed(raw, scope)
+        body = None if raw is None else parse_body(raw, scope)
         if not isinstance(body, dict):
             return None
         router = self._router()
@@ -160,27 +172,27 @@ class ExactoMiddleware:
         if router is not None and needs_rewrite(body):
             asked = body.get("model")
             before = dict(body)
-            resolve, group_of = resolver(router), _group_of(router)
+            resolve, group_of = name_resolver(router), _group_of(router)
             state.batch = batch_slugs(asked, resolve, group_of)
             slug = rewrite_body(
                 body,
                 resolve,
                 preferences=self._runtime.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
-                ranked=partial(by_best, self._runtime, router, body.get("provider")),
+                ranked=partial(order_models, self._runtime, router, body.get("provider")),
             )
             if slug is not None:
                 listed = (one for one in (asked, *(before.get("models") or ())) if isinstance(one, str))
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
-                self._take(scope, state, requested, slug)
+                self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
-            state.listed = self._runtime.faults.guarded("names", names, {})
+            state.listed = self._runtime.faults.guard("names", names, {})
         state.fallbacks = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None
 
     @staticmethod
-    def _take(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
+    def _take_suffixes(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
         state.slug, state.requested = slug, requested
         scope[CLIENT_MODEL_KEY] = requested
 
@@ -190,10 +202,10 @@ def _redirect(scope: Scope, path: str) -> None:
     scope["raw_path"] = quote(path, safe=_PLAIN_IN_PATHS).encode()
 
 
-def _answers_as(state: RequestState, *, responses: bool) -> str:
+def _response_name(state: RequestState, *, responses: bool) -> str:
     """The model name that an answer carries; empty where LiteLLM's is right: but for hops and these streams."""
     served = state.answered_by
-    told = served.answers_as if served is not None else None
+    told = served.response_name if served is not None else None
     return told if told is not None else state.requested if responses else ""
 
 
@@ -215,7 +227,7 @@ class _Responder:
     async def __call__(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
-            self._runtime.faults.guarded("headers", lambda: self._add_headers(message), None)
+            self._runtime.faults.guard("headers", lambda: self._add_headers(message), None)
             if self._state.refusals and message["status"] == 400:
                 self._held = message
                 return
@@ -229,12 +241,12 @@ class _Responder:
     async def _finish(self, start: Message) -> None:
         """The whole error body is there: it is ours to replace only if it tells of the refusal."""
         body = bytes(self._body)
-        start, body = self._runtime.faults.guarded("refusal", lambda: self._refused(start, body), (start, body))
+        start, body = self._runtime.faults.guard("refusal", lambda: self._refused(start, body), (start, body))
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body})
 
     def _refused(self, start: Message, body: bytes) -> tuple[Message, bytes]:
-        refusal = told_by(body, self._state.refusals)
+        refusal = match_refusal(body, self._state.refusals)
         if refusal is None:
             return start, body
         body = refusal.body(anthropic=self._anthropic)
@@ -246,7 +258,7 @@ class _Responder:
         settings, state = self._runtime.settings, self._state
         if not settings.expose.headers or state.policy is None:
             return
-        pairs = {"x-exacto-policy": state.sort_told.value, "x-exacto-decision": state.decision_id}
+        pairs = {"x-exacto-policy": state.reported_sort.value, "x-exacto-decision": state.decision_id}
         if state.snapshot_id:
             pairs["x-exacto-snapshot"] = state.snapshot_id
         served = state.answered_by
@@ -257,8 +269,8 @@ class _Responder:
             if settings.expose.providers:
                 pairs["x-exacto-deployment"] = served.candidate.key
                 pairs["x-exacto-provider"] = served.candidate.provider
-        if state.rescuing is not None:
-            pairs |= told_of(state.rescuing, names=settings.expose.providers)
+        if state.rescue is not None:
+            pairs |= header_value(state.rescue, names=settings.expose.providers)
         headers = list(message.get("headers", ()))
         headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
         message["headers"] = headers

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Kind(StrEnum):
+class RecordKind(StrEnum):
     """A kind of records."""
 
     REFERENCES = "references"
@@ -26,5 +26,5 @@ class Kind(StrEnum):
     BENCHMARK_SCORES = "benchmark_scores"
 
 
-LEAST_DAYS: Mapping[Kind, float] = {Kind.BENCHMARK_SCORES: 90.0}
+LEAST_DAYS: Mapping[RecordKind, float] = {RecordKind.BENCHMARK_SCORES: 90.0}
 """Kinds that are kept longer than asked for."""

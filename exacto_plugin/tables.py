@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def printed(*shown: RenderableType, width: int | None = None) -> str:
+def render_tables(*shown: RenderableType, width: int | None = None) -> str:
     """Tables and lines as text, as they are.
 
     Args:

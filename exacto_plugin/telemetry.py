@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.evaluator import Evaluation
     from exacto_plugin.core.windows.observed import Observed
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-    from exacto_plugin.record_kinds import Kind
+    from exacto_plugin.record_kinds import RecordKind
 
 GROUP = "exacto.model_group"
 DEPLOYMENT = "exacto.deployment.id"
@@ -33,7 +33,7 @@ PREVIOUS_TIER = "exacto.tier.previous"
 SIGNAL = "exacto.signal"
 TOOL_CALL_OUTCOME = "exacto.tool_call.outcome"
 FLAW = "exacto.answer.flaw"
-BLAMED = "exacto.blame"
+BLAMED_SIDE = "exacto.blame"
 REQUEST_OUTCOME = "exacto.request.outcome"
 ROUTING_OUTCOME = "exacto.routing.outcome"
 ROUTING_REASON = "exacto.routing.reason"
@@ -44,7 +44,7 @@ ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
-    | {FLAW, BLAMED, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, AUDIT_KIND, ERROR_TYPE}
+    | {FLAW, BLAMED_SIDE, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, AUDIT_KIND, ERROR_TYPE}
 )
 """Every attribute there is. Never a key, user, tool name, model string of a request, schema path or trace id."""
 
@@ -145,7 +145,7 @@ class Telemetry:
         """Count each flaw of an answer, under who is to blame for such a flaw; at most 13 series a deployment."""
         attributes = self._deployment(model_group, candidate.key, candidate.provider)
         for flaw in flaws:
-            self._flaws.add(1, {**attributes, FLAW: flaw.value, BLAMED: BLAME[flaw].value})
+            self._flaws.add(1, {**attributes, FLAW: flaw.value, BLAMED_SIDE: BLAME[flaw].value})
 
     def request(self, outcome: str) -> None:
         """Count an answered request."""
@@ -183,7 +183,7 @@ class Telemetry:
         self._decisions.add(1, attributes)
         self._routing_duration.record(seconds, {ROUTING_OUTCOME: outcome})
 
-    def undecided(self, model_group: str) -> None:
+    def fallback_decision(self, model_group: str) -> None:
         """Count a decision that a fault of ours prevented, so that LiteLLM's own choice stood."""
         attributes = {GROUP: self._group(model_group), ROUTING_OUTCOME: "error", ROUTING_REASON: "fault"}
         self._decisions.add(1, attributes)
@@ -203,7 +203,7 @@ class Telemetry:
         """Count a fault of ours."""
         self._errors.add(1, {STAGE: stage})
 
-    def records(self, kind: Kind, number: int, error: str | None) -> None:
+    def records(self, kind: RecordKind, number: int, error: str | None) -> None:
         """Count records that were written or, with the reason as ``error.type``, lost."""
         self._records.add(number, {AUDIT_KIND: kind.value} | ({} if error is None else {ERROR_TYPE: error}))
 
@@ -239,7 +239,7 @@ class Telemetry:
         """
 
         def observed(_: CallbackOptions) -> Iterable[Observation]:
-            return self._runtime.faults.guarded("telemetry", lambda: list(observe()), [])
+            return self._runtime.faults.guard("telemetry", lambda: list(observe()), [])
 
         return observed
 

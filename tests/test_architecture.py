@@ -41,10 +41,10 @@ BOUNDARIES = {
     # Clients choose schemas and models choose arguments; a panic inside the Rust engine is a BaseException.
     "core.scoring.evaluator:Evaluator.evaluate",
     # The boundary to LiteLLM and ASGI: nothing of ours may break a request.
-    "litellm_hooks.faults:Faults.guarded",
+    "litellm_hooks.faults:FaultReporter.guard",
     "litellm_hooks.faults:fail_open.decorate.guarded",
     # Counting a fault must not make another one.
-    "litellm_hooks.faults:Faults.report",
+    "litellm_hooks.faults:FaultReporter.report",
     # LiteLLM raises a bare Exception for a model that its price list does not know.
     "litellm_hooks.deployments.prices:_looked_up",
     # PyYAML raises whatever a value made Python raise.
@@ -52,12 +52,12 @@ BOUNDARIES = {
     # The timer must outlive whatever one recompute meets.
     "litellm_hooks.runtime.runtime:Runtime.recompute_timed",
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
-    "store.worker:Desk._one",
-    "store.worker:Desk._rest",
+    "store.worker:WorkerThread._run_one",
+    "store.worker:WorkerThread._run_idle",
     # A stream that broke may not close in good order either.
     "litellm_hooks.routing.failover:_closed",
     # Raised again where somebody waits for it, in another thread.
-    "litellm_hooks.run_in_thread:in_own_thread.run",
+    "litellm_hooks.run_in_thread:run_in_thread.run",
 }
 """The only places that catch everything without raising it again."""
 

@@ -17,7 +17,7 @@ from exacto_plugin.cli import command
 from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
-from exacto_plugin.core.tiers.openrouter import PublishedRule
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.litellm_hooks.rescue import rescue
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
@@ -45,7 +45,7 @@ def test_every_setting_is_in_the_readme(path: str) -> None:
     assert f"`{path}`" in README
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(PublishedRule)])
+@pytest.mark.parametrize("name", [field.name for field in fields(OpenRouterParameters)])
 def test_every_number_of_the_published_rule_is_in_the_readme(name: str) -> None:
     """The numbers are settings too."""
     assert f"`{name}`" in README

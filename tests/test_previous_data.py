@@ -11,7 +11,7 @@ import pytest
 
 from exacto_plugin.audit import queries
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from tests.previous import facts, files
 from tests.support.redis_server import RedisServer
 from tests.support.served_proxy import ServedProxy, repeatable
@@ -146,7 +146,7 @@ async def test_a_restart_goes_on(tmp_path: Path) -> None:
         proxy = ServedProxy({"tiers": facts.PUBLISHED}, f"sqlite:///{file}")
         proxy.now = told[1] + 60.0
         await taken_over(proxy, told)
-    with connect(place_of_url(f"sqlite:///{file}"), writing=False) as connection, connection.begin():
+    with connect(location_of_url(f"sqlite:///{file}"), writing=False) as connection, connection.begin():
         found = queries.verify(connection)
     assert (found.recomputes > 26, found.unreadable) == (True, 0)
     assert beyond_rounding(asdict(found)) == []

@@ -30,7 +30,7 @@ from exacto_plugin.core.model import (
 from exacto_plugin.core.scoring.evaluator import Evaluation
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.record_kinds import Kind
+from exacto_plugin.record_kinds import RecordKind
 from exacto_plugin.telemetry import ATTRIBUTES, ERROR_TYPES, OTHER, error_type
 
 if TYPE_CHECKING:
@@ -117,15 +117,15 @@ def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     ranking = tuple(Ranked(key, key, 0, Tier.VERIFIED_GOOD) for key in ("a", "b"))
     for pool, applied in ((("a",), True), (("a", "b"), True), (("a", "b"), False)):
         telemetry.decision(group, Decision("auto", ranking, pool, applied, "tiers"), 0.0001)  # type: ignore[arg-type]
-    telemetry.undecided(group)
+    telemetry.fallback_decision(group)
     telemetry.rescue(group, "rescued", 0.8, 0.002)
     telemetry.rescue(group, "failed", 0.1, None)
     telemetry.transition(Transition(group, "a", Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
     telemetry.fault("order")
-    telemetry.records(Kind.DECISIONS, 3, None)
-    telemetry.records(Kind.DECISIONS, 2, "disk_full")
+    telemetry.records(RecordKind.DECISIONS, 3, None)
+    telemetry.records(RecordKind.DECISIONS, 2, "disk_full")
 
 
 def _kind(metric: Any) -> str:
@@ -264,7 +264,7 @@ def test_metrics_are_read_while_everything_changes(bench: Bench, caplog: pytest.
     reader.start()
     routers = [_router("kimi", f"group-{number}") for number in range(6)]
     current = [bench.router]
-    bench.runtime.follow(lambda: current[0])
+    bench.runtime.set_router_source(lambda: current[0])
     try:
         for number in range(120):
             current[0] = routers[number % 6]

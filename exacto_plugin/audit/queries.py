@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import and_, func, or_, select
 
 from exacto_plugin.audit.verify import Recompute, Verification, Verifier
-from exacto_plugin.core.routing.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.records import (
     DecisionRecord,
@@ -112,9 +112,9 @@ def rule_of(connection: Connection, digest: str) -> RuleRecord | None:
 def override_at(connection: Connection, model_group: str, deployment: str, at: float) -> Override | None:
     """The operator's word that held at a time; None without one."""
     found = _latest(connection, OverrideRecord, *_of(OverrideRecord, model_group, deployment, at))
-    if found is None or found.expires <= at or found.word == Word.RESET:
+    if found is None or found.expires <= at or found.word == OverrideAction.RESET:
         return None
-    word = Word(found.word)
+    word = OverrideAction(found.word)
     return Override(model_group, deployment, word, found.reason, found.author, found.at, found.expires)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
-from exacto_plugin.core.stats.binomial import falls_short
+from exacto_plugin.core.stats.binomial import rate_below
 from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 Plain = dict[str, Any]
 
-_WANTING = (ReasonCode.TOO_FEW_SAMPLES, ReasonCode.TOO_FEW_PEERS, ReasonCode.UNDECIDED)
+_MISSING_REASONS = (ReasonCode.TOO_FEW_SAMPLES, ReasonCode.TOO_FEW_PEERS, ReasonCode.UNDECIDED)
 
 
-def way_back(
+def readmission_conditions(
     preset: Preset | None, inputs: GroupInputs | None, deployment: str, tier: str, reasons: Sequence[Mapping[str, Any]]
 ) -> list[Plain]:
     """The conditions, all of which must be met; none when nothing is missing or nothing can be told.
@@ -43,10 +43,10 @@ def way_back(
     if tier == Tier.VERIFIED_GOOD or preset is None:
         return []
     if tier != Tier.DERANKED:
-        return [dict(_missing(reason)) for reason in reasons if reason["code"] in _WANTING]
+        return [dict(_missing(reason)) for reason in reasons if reason["code"] in _MISSING_REASONS]
     below = {str(reason["signal"]): reason for reason in reasons if reason["code"] == ReasonCode.BELOW_THRESHOLD}
     rule = preset.rule if isinstance(preset, AdaptivePreset) else preset
-    if not isinstance(rule, AdaptiveRule):
+    if not isinstance(rule, AdaptiveParameters):
         return [_above(reason) for reason in below.values()]
     share = preset.exploration_share if isinstance(preset, AdaptivePreset) else None
     told: list[Plain] = []
@@ -72,7 +72,7 @@ def _above(reason: Mapping[str, Any]) -> Plain:
 
 
 def _fresh_calls(
-    rule: AdaptiveRule,
+    rule: AdaptiveParameters,
     share: float | None,
     inputs: GroupInputs | None,
     deployment: str,
@@ -84,7 +84,7 @@ def _fresh_calls(
     threshold = reason["threshold"] if reason is not None else None
     limit = rule.good_ceiling if threshold is None else 1.0 - threshold
     bad = np.arange(calls + 1, dtype=np.float64)
-    passes = falls_short(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
+    passes = rate_below(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
     at_most = int(passes.argmin()) - 1 if not passes.all() else calls
     known = (_of(inputs, "memory.cause", deployment) or 0) > 0
     return {

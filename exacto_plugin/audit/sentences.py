@@ -37,7 +37,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     if since:
         begin += f" since {moment(since, zone)} ({duration(asked - since)})"
     override = view.get("override")
-    parts = [f"{begin}{_overridden(override, zone) if override else ''}."]
+    parts = [f"{begin}{_override_sentence(override, zone) if override else ''}."]
     measured = view.get("measured_at")
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
@@ -62,7 +62,7 @@ _FRESH_S = 1.0
 """Numbers that are older than that are dated."""
 
 
-def _overridden(override: Mapping[str, Any], zone: tzinfo | None) -> str:
+def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
     measured = override.get("measured_tier")
     shown = f"; by its measurements it would be {_TIERS.get(measured, measured)}" if measured else ""
     return (

@@ -95,10 +95,10 @@ class Verifier:
         for record in recompute.deployments:
             found.deployments += 1
             recorded = [record.tier, list(record.reasons), dict(record.signals)]
-            self._compare(kept, f"deployment {record.deployment}", recorded, _said(group, record.deployment))
+            self._compare(kept, f"deployment {record.deployment}", recorded, _outcome(group, record.deployment))
         for change in recompute.transitions:
             found.transitions += 1
-            follows = _said(group, change.deployment)
+            follows = _outcome(group, change.deployment)
             recorded = [change.tier, list(change.reasons)]
             self._compare(kept, f"transition {change.deployment}", recorded, follows and follows[:2])
         told = {signal.value: _numbers(reference) for signal, reference in group.references.items()}
@@ -125,7 +125,7 @@ class Verifier:
         )
 
 
-def _said(group: GroupSnapshot, deployment: str) -> list[Any] | None:
+def _outcome(group: GroupSnapshot, deployment: str) -> list[Any] | None:
     """Tier, reasons and signals as they are on record; None when there is no such deployment."""
     verdict = group.verdicts.get(deployment)
     if verdict is None:

@@ -45,7 +45,7 @@ def why(
     return [_standing(connection, standing, at, past=past) for _, standing in found if standing is not None]
 
 
-def why_then(
+def why_past(
     connection: Connection, deployment: str, at: float, *, past: bool, model_group: str | None = None
 ) -> Plain:
     """``answers``: what ``why`` gives; where there are none, ``first_at`` says since when there would be some."""

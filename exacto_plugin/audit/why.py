@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit.readmission import way_back
+from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
@@ -120,5 +120,5 @@ def why_view(
         "reasons": list(judged.reasons),
         "references": {signal: reference_view(one) for signal, one in judged.references.items()},
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
-        "way_back": way_back(preset, inputs, judged.deployment, judged.tier, judged.reasons),
+        "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
     }

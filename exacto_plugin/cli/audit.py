@@ -12,12 +12,12 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, name_of, value
 from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.cli.source import StoreSource, add_where, asked, place_of
+from exacto_plugin.cli.source import StoreSource, add_source_options, place_of, query
 from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.model import ReasonCode
-from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=time_of, metavar="TIME", help="the same")
     parser.add_argument("--limit", type=_limit, default=100, help="entries at most (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    add_where(parser)
+    add_source_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if options.what == "verify":
         return _verify(options)
     reject_filters(options.kind, options.deployment)
-    found = asked(
+    found = query(
         options,
         lambda source: source.audit(
             kinds=options.kind,
@@ -121,7 +121,7 @@ def _table(found: Mapping[str, Any]) -> str:
             entry.get("deployment", ""),
             _what(entry),
         )
-    return printed(table, width=None if sys.stdout.isatty() else 160)
+    return render_tables(table, width=None if sys.stdout.isatty() else 160)
 
 
 def _what(entry: Mapping[str, Any]) -> str:
@@ -131,7 +131,7 @@ def _what(entry: Mapping[str, Any]) -> str:
     if kind == "deployment":
         return f"{entry['tier']} ({entry['occasion']}){_number(entry['reasons'])}"
     if kind == "override":
-        held = "" if entry["word"] == Word.RESET else f" until {moment(entry['expires'])}"
+        held = "" if entry["word"] == OverrideAction.RESET else f" until {moment(entry['expires'])}"
         why = f": {entry['reason']}" if entry["reason"] else ""
         return f"{entry['word']}{held}{why} (by {entry['author']})"
     if kind == "decision":

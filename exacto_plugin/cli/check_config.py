@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from exacto_plugin.config.messages import kind_of, nearest, step_of, told
+from exacto_plugin.config.messages import kind_of, nearest, safe_value, step_of
 from exacto_plugin.config.sources import find_settings, read_config
-from exacto_plugin.core.routing.filters import conflict, matches, providers_of, unpriced
+from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ CALLBACK = "exacto_plugin.callback"
 _DECLARED: Mapping[str, tuple[Callable[[Any], bool], str, Callable[[object], str]]] = {
     "provider": (lambda value: isinstance(value, str), "a text", kind_of),
     "quantization": (lambda value: isinstance(value, str), "a text", kind_of),
-    "data_collection": (lambda value: value in ("allow", "deny"), "one of allow, deny", told),
-    "zdr": (lambda value: isinstance(value, bool), "true or false", told),
+    "data_collection": (lambda value: value in ("allow", "deny"), "one of allow, deny", safe_value),
+    "zdr": (lambda value: isinstance(value, bool), "true or false", safe_value),
     "supported_parameters": (lambda value: isinstance(value, list), "a list", kind_of),
 }
 """What operators declare of a deployment, how it is written, and what is told of something else."""
@@ -191,7 +191,7 @@ def _check_curated(
 
 def _check_filters(settings: Settings, config: Mapping[str, object], report: ConfigReport) -> None:
     for name, candidates in _candidates(config).items():
-        found = conflict(settings.filters_of(name), candidates)
+        found = blocking_filters(settings.filters_of(name), candidates)
         if found:
             together = " together with ".join(f"{one.name} ({one.source})" for one in found)
             unknown = ", ".join(one.key for one in unpriced(found, candidates))
@@ -248,4 +248,4 @@ def render(report: ConfigReport) -> str:
     lines = [f"problem: {line}" for line in report.problems] + [f"hint: {line}" for line in report.hints]
     if not report.problems:
         lines.append("No problems found.")
-    return printed(table, *lines, width=120)
+    return render_tables(table, *lines, width=120)

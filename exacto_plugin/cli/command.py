@@ -42,7 +42,7 @@ def _print(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     from exacto_plugin.cli.curate import add_curate
     from exacto_plugin.cli.override import add_override
-    from exacto_plugin.cli.record_commands import add_verbs
+    from exacto_plugin.cli.record_commands import add_record_commands
     from exacto_plugin.simulate.command import add_replay, add_simulate
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add_curate(curate)
     override = verbs.add_parser("override", help="give a deployment a tier for a while, whatever is measured")
     add_override(override)
-    add_verbs(verbs)
+    add_record_commands(verbs)
     return parser
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from exacto_plugin.cli.curation import Criteria, as_dict, propose, render
-from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         propensity_deviations=options.propensity_deviations,
         max_ignored=options.max_ignored,
     )
-    groups = ask_proxy(options.url, "models").get("model_groups", [])
+    groups = request_json(options.url, "models").get("model_groups", [])
     wanted = options.model or [group["model_group"] for group in groups]
     unknown = sorted(set(wanted) - {group["model_group"] for group in groups})
     if unknown:

@@ -16,7 +16,7 @@ import yaml
 from rich.table import Table
 
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 Deployment = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ _PHI = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ListingCandidate:
     """What the criteria say about one deployment."""
 
     deployment: str
@@ -69,13 +69,13 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class ListProposal:
     """One model group."""
 
     model_group: str
     keys: int
     """Distinct keys that call tools."""
-    findings: tuple[Finding, ...]
+    findings: tuple[ListingCandidate, ...]
     proposed: tuple[str, ...]
     """Providers all of whose deployments qualify, and deployment ids of the others that do."""
     configured: tuple[str, ...]
@@ -85,7 +85,7 @@ class Proposal:
     """Entries of the configured list that cannot be judged yet."""
 
 
-def propose(group: Mapping[str, Any], criteria: Criteria) -> Proposal:
+def propose(group: Mapping[str, Any], criteria: Criteria) -> ListProposal:
     """Judge one model group.
 
     Args:
@@ -98,7 +98,7 @@ def propose(group: Mapping[str, Any], criteria: Criteria) -> Proposal:
     findings = tuple(_finding(one, unusual.get(one["deployment"]), keys, criteria) for one in deployments)
     configured = tuple(group["curated"] or ())
     broken, unproven = _checked(configured, findings)
-    return Proposal(group["model_group"], keys, findings, _listed(findings), configured, broken, unproven)
+    return ListProposal(group["model_group"], keys, findings, _listed(findings), configured, broken, unproven)
 
 
 def _signal(deployment: Deployment, name: str) -> tuple[float | None, int]:
@@ -106,7 +106,7 @@ def _signal(deployment: Deployment, name: str) -> tuple[float | None, int]:
     return found.get("value"), int(found.get("samples") or 0)
 
 
-def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: Criteria) -> Finding:
+def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: Criteria) -> ListingCandidate:
     success, calls = _signal(deployment, "tool_call_success")
     propensity, _ = _signal(deployment, "propensity")
     choices = deployment["choices"]
@@ -129,7 +129,7 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
         against.append(unusual)
     if ignored and ignored >= criteria.max_ignored * keys:
         against.append(f"ignored by {ignored} of {keys} keys")
-    return Finding(
+    return ListingCandidate(
         deployment["deployment"],
         deployment["provider"],
         tier,
@@ -176,7 +176,7 @@ def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str,
     return found
 
 
-def _listed(findings: Sequence[Finding]) -> tuple[str, ...]:
+def _listed(findings: Sequence[ListingCandidate]) -> tuple[str, ...]:
     listed: list[str] = []
     for finding in findings:
         if finding.qualifies:
@@ -187,7 +187,9 @@ def _listed(findings: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(listed))
 
 
-def _checked(configured: Sequence[str], findings: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _checked(
+    configured: Sequence[str], findings: Sequence[ListingCandidate]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     broken: list[str] = []
     unproven: list[str] = []
     for entry in configured:
@@ -203,18 +205,18 @@ def _checked(configured: Sequence[str], findings: Sequence[Finding]) -> tuple[tu
     return tuple(broken), tuple(unproven)
 
 
-def block(proposals: Sequence[Proposal]) -> dict[str, Any]:
+def block(proposals: Sequence[ListProposal]) -> dict[str, Any]:
     """The settings that the proposals come to; empty without any."""
     curated = {one.model_group: list(one.proposed) for one in proposals if one.proposed}
     return {"exacto_settings": {"curated": curated}} if curated else {}
 
 
-def as_dict(proposals: Sequence[Proposal]) -> dict[str, Any]:
+def as_dict(proposals: Sequence[ListProposal]) -> dict[str, Any]:
     """Plain data for ``--json``."""
     return {"model_groups": [asdict(one) for one in proposals], **block(proposals)}
 
 
-def render(proposals: Sequence[Proposal], *, check: bool) -> str:
+def render(proposals: Sequence[ListProposal], *, check: bool) -> str:
     """The evidence as YAML comments, and the block to paste below it; with ``check`` what became of the lists."""
     lines: list[str] = []
     for one in proposals:
@@ -232,7 +234,7 @@ def render(proposals: Sequence[Proposal], *, check: bool) -> str:
     return "\n".join(lines)
 
 
-def _evidence(proposal: Proposal) -> str:
+def _evidence(proposal: ListProposal) -> str:
     table = Table(title=f"{proposal.model_group}: {proposal.keys} keys call tools", title_justify="left", box=None)
     for name in ("deployment", "provider", "tier", "success", "calls", "propensity", "ignored", "pinned", "verdict"):
         table.add_column(name, overflow="fold")
@@ -242,4 +244,4 @@ def _evidence(proposal: Proposal) -> str:
         propensity = "" if f.propensity is None else f"{f.propensity:.0%}"
         row = (f.deployment, f.provider, f.tier, success, f.calls, propensity, f.ignored_by, f.pinned_by, verdict)
         table.add_row(*map(str, row))
-    return printed(table, width=118)
+    return render_tables(table, width=118)

@@ -9,10 +9,10 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_WORDS = ("good", "deranked", "reset")
+_ACTIONS = ("good", "deranked", "reset")
 
 
 def duration_s(text: str) -> float:
@@ -31,7 +31,7 @@ def duration_s(text: str) -> float:
 def add_override(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("deployment", metavar="DEPLOYMENT", help="its id, or its name as `tiers` shows it")
-    parser.add_argument("word", choices=_WORDS, help="the tier it shall have; reset: what is measured")
+    parser.add_argument("word", choices=_ACTIONS, help="the tier it shall have; reset: what is measured")
     parser.add_argument(
         "--for", dest="for_s", type=duration_s, metavar="TIME", help="how long: 30m, 2h, 1d; at most 30d"
     )
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         "reason": options.reason,
         "model_group": options.model,
     }
-    answer = ask_proxy(options.url, "overrides", body)
+    answer = request_json(options.url, "overrides", body)
     told = [_sentence(word) for word in answer["overrides"]]
     if not answer["kept"]:
         told.append("nobody else hears of it for now: the store cannot be written to; see /exacto/api/status")

@@ -37,7 +37,7 @@ def add_url(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     )
 
 
-def ask_proxy(url: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
+def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
     """Ask the API under ``/exacto/api``.
 
     Args:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import argparse
 
 
-def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_record_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add them to the command."""
     from exacto_plugin.cli.audit import add_audit
     from exacto_plugin.cli.report import add_report

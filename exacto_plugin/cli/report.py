@@ -11,11 +11,11 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, percent
 from exacto_plugin.audit.report import money
-from exacto_plugin.cli.source import add_where, asked
+from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=time_of, metavar="TIME", help="default: a week ago; whole hours; your zone")
     parser.add_argument("--until", type=time_of, metavar="TIME", help="default: now")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    add_where(parser)
+    add_source_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     since = until - _WEEK_S if options.since is None else options.since
     if since >= until:
         raise ExactoError(f"nothing lies between {moment(since)} and {moment(until)}")
-    found = asked(options, lambda source: source.report(since, until, options.model or ()))
+    found = query(options, lambda source: source.report(since, until, options.model or ()))
     # Counts are kept by the hour.
     begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
     text = json.dumps(found, indent=2) if options.json else _rendered(found, begins, ends)
@@ -70,7 +70,7 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
         shown.append(_table(group))
         if group["unmeasured"]:
             shown.append(f"No answers yet of {', '.join(group['unmeasured'])}: taken for average.")
-    tables = printed(*shown, width=None if sys.stdout.isatty() else 150)
+    tables = render_tables(*shown, width=None if sys.stdout.isatty() else 150)
     return f"{period}:\n{tables}\n{_METHOD}"
 
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.report import report
-from exacto_plugin.cli.proxy_client import ProxyError, add_url, ask_proxy
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.config.settings import BLOCK, Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.store.location import default_place, place_of_url
+from exacto_plugin.store.location import default_location, location_of_url
 from exacto_plugin.store.rows import reading
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.audit.verify import Verification
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
 Plain = dict[str, Any]
@@ -63,31 +63,31 @@ class ProxySource:
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
         """As the proxy sees it; of the past from its store."""
-        return ask_proxy(self._url, "why", deployment=deployment, model_group=model_group, at=at)
+        return request_json(self._url, "why", deployment=deployment, model_group=model_group, at=at)
 
     def request(self, name: str) -> Plain:
         """As the proxy's store has it."""
-        return ask_proxy(self._url, f"decisions/{quote(name, safe='')}")
+        return request_json(self._url, f"decisions/{quote(name, safe='')}")
 
     def audit(self, **filters: Any) -> Plain:
         """As the proxy's store has it."""
-        return ask_proxy(self._url, "audit", **filters)
+        return request_json(self._url, "audit", **filters)
 
     def tiers(self, model_group: str | None) -> Plain:
         """Those in force."""
-        found = ask_proxy(self._url, "models")
+        found = request_json(self._url, "models")
         groups = [one for one in found["model_groups"] if model_group in (None, one["model_group"])]
-        return {**found, "model_groups": groups, "store": ask_proxy(self._url, "status").get("store")}
+        return {**found, "model_groups": groups, "store": request_json(self._url, "status").get("store")}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """As the proxy's store has it."""
-        return ask_proxy(self._url, "report", since=since, until=until, model_groups=list(model_groups) or None)
+        return request_json(self._url, "report", since=since, until=until, model_groups=list(model_groups) or None)
 
 
 class StoreSource:
     """A store, read directly."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreLocation) -> None:
         self._place = place
 
     @contextmanager
@@ -99,7 +99,7 @@ class StoreSource:
         """As it was last put on record."""
         with self._reading() as connection:
             asked = time.time() if at is None else at
-            return views.why_then(connection, deployment, asked, past=at is not None, model_group=model_group)
+            return views.why_past(connection, deployment, asked, past=at is not None, model_group=model_group)
 
     def request(self, name: str) -> Plain:
         """As it was put on record.
@@ -134,7 +134,7 @@ class StoreSource:
             return queries.verify(connection, since, until)
 
 
-def add_where(parser: argparse.ArgumentParser, *, proxy: bool = True) -> None:
+def add_source_options(parser: argparse.ArgumentParser, *, proxy: bool = True) -> None:
     """Add ``--url``, ``--config`` and ``--store``."""
     if proxy:
         add_url(parser, required=False)
@@ -142,7 +142,7 @@ def add_where(parser: argparse.ArgumentParser, *, proxy: bool = True) -> None:
     parser.add_argument("--store", metavar="URL", help="the store itself, as in store.url")
 
 
-def asked(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
+def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
     """The answer of the proxy; of the store where no proxy was named, or the named one cannot be asked.
 
     Raises:
@@ -163,14 +163,14 @@ def asked(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
         return question(StoreSource(place))
 
 
-def place_of(options: argparse.Namespace) -> Place | None:
+def place_of(options: argparse.Namespace) -> StoreLocation | None:
     """The store that ``--store`` or ``--config`` name; None without either.
 
     Raises:
         SettingsError: the URL or the configuration cannot be used.
     """
     if options.store is not None:
-        return place_of_url(options.store)
+        return location_of_url(options.store)
     if options.config is None:
         return None
     path = Path(options.config)
@@ -178,5 +178,5 @@ def place_of(options: argparse.Namespace) -> Place | None:
     has_block = BLOCK in read_config(path)
     settings = settings_of_file(Path(named) if named else path, os.environ) if named or has_block else Settings()
     if settings.store.url is not None:
-        return place_of_url(settings.store.url.get_secret_value())
-    return default_place(str(path), os.environ)
+        return location_of_url(settings.store.url.get_secret_value())
+    return default_location(str(path), os.environ)

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, value
 from exacto_plugin.audit.sentences import request_sentence, why_sentence
-from exacto_plugin.cli.source import add_where, asked
+from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def add_why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", type=past_of, metavar="TIME", help='as it was then, e.g. "2026-11-17 15:00"; your zone')
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
-    add_where(parser)
+    add_source_options(parser)
     parser.set_defaults(run=run_why)
 
 
@@ -65,9 +65,9 @@ def run_why(options: argparse.Namespace) -> int:
     if (options.request is None) == (options.deployment is None):
         raise ExactoError("name a deployment, or a request with --request")
     if options.request is not None:
-        view = asked(options, lambda source: source.request(options.request))
+        view = query(options, lambda source: source.request(options.request))
         return _print(json.dumps(view, indent=2) if options.json else request_sentence(view))
-    found = asked(options, lambda source: source.why(options.deployment, options.model, options.at))
+    found = query(options, lambda source: source.why(options.deployment, options.model, options.at))
     if not found["answers"]:
         raise ExactoError(_nothing(options.deployment, options.model, options.at, found.get("first_at")))
     lines = [why_sentence(view) for view in found["answers"]]
@@ -91,13 +91,13 @@ def add_tiers(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``tiers``."""
     parser.add_argument("--model", metavar="GROUP", help="only this model group")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    add_where(parser)
+    add_source_options(parser)
     parser.set_defaults(run=run_tiers)
 
 
 def run_tiers(options: argparse.Namespace) -> int:
     """Ask and print."""
-    found = asked(options, lambda source: source.tiers(options.model))
+    found = query(options, lambda source: source.tiers(options.model))
     return _print(json.dumps(found, indent=2) if options.json else _tiers(found))
 
 
@@ -132,7 +132,7 @@ def _tiers(found: Mapping[str, Any]) -> str:
                 _short(one),
                 observed_words(one.get("observed")),
             )
-    text = printed(table, width=None if sys.stdout.isatty() else 160)
+    text = render_tables(table, width=None if sys.stdout.isatty() else 160)
     return "\n".join([text, *_dated(found), *_ill(found)])
 
 

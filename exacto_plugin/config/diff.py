@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from exacto_plugin.config.messages import is_secret, key_told
+from exacto_plugin.config.messages import is_secret, safe_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,17 +29,17 @@ AT_THE_START = frozenset(
 """The settings that are read once, as a process starts, since what they name is opened then; all others are live."""
 
 
-def told(settings: Settings) -> dict[str, Any]:
+def redacted(settings: Settings) -> dict[str, Any]:
     """Every setting under its dotted path, as it may be shown and written down."""
-    return {_dotted(path): _plain(value) for path, value in _flat(settings.model_dump())}
+    return {_dotted(path): _plain(value) for path, value in _flatten(settings.model_dump())}
 
 
 def digest(settings: Settings) -> str:
     """A short name of settings that say the same, but for what nobody may read."""
-    return hashlib.blake2b(json.dumps(told(settings), sort_keys=True).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(json.dumps(redacted(settings), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def changes(before: Settings, after: Settings) -> dict[str, tuple[Any, Any]]:
+def diff(before: Settings, after: Settings) -> dict[str, tuple[Any, Any]]:
     """What was and what is, as it may be shown, under the path of each setting that differs."""
     return {_dotted(path): (_plain(old), _plain(new)) for path, (old, new) in _different(before, after).items()}
 
@@ -49,7 +49,7 @@ def sentence(before: Settings, after: Settings) -> str:
     parts = []
     for path, (old, new) in _different(before, after).items():
         how = f"{_plain(old)!r} -> {_plain(new)!r}" if _scalar(old) and _scalar(new) else "changed"
-        parts.append(f"{_dotted(map(key_told, path))} {how}")
+        parts.append(f"{_dotted(map(safe_key, path))} {how}")
     return ", ".join(parts)
 
 
@@ -57,7 +57,7 @@ _Path = tuple[str, ...]
 
 
 def _different(before: Settings, after: Settings) -> dict[_Path, tuple[Any, Any]]:
-    old, new = dict(_flat(before.model_dump())), dict(_flat(after.model_dump()))
+    old, new = dict(_flatten(before.model_dump())), dict(_flatten(after.model_dump()))
     paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
     return {path: (old.get(path), new.get(path)) for path in paths}
 
@@ -73,11 +73,11 @@ def _scalar(value: object) -> bool:
     return value is None or isinstance(value, Enum | bool | int | float)
 
 
-def _flat(block: Mapping[str, Any], above: _Path = ()) -> Iterator[tuple[_Path, Any]]:
+def _flatten(block: Mapping[str, Any], above: _Path = ()) -> Iterator[tuple[_Path, Any]]:
     for name, value in block.items():
         path = (*above, str(name))
         if isinstance(value, dict):
-            yield from _flat(value, path)
+            yield from _flatten(value, path)
         else:
             yield path, value
 
@@ -85,9 +85,9 @@ def _flat(block: Mapping[str, Any], above: _Path = ()) -> Iterator[tuple[_Path, 
 def _plain(value: object) -> Any:
     """A value as JSON can write it, without what is secret in it."""
     if isinstance(value, SecretStr):
-        return _redacted(value.get_secret_value())
+        return _redact_text(value.get_secret_value())
     if isinstance(value, str):
-        return _redacted(str(value)) if is_secret(value) else str(value)
+        return _redact_text(str(value)) if is_secret(value) else str(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(one) for one in value]
     return (
@@ -95,7 +95,7 @@ def _plain(value: object) -> Any:
     )
 
 
-def _redacted(text: str) -> str:
+def _redact_text(text: str) -> str:
     """The scheme, host and path of a URL; of any other secret nothing."""
     if "://" not in text:
         return HIDDEN

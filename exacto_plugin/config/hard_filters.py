@@ -21,7 +21,7 @@ def no_bool(value: object) -> object:
     return value
 
 
-def _word(value: object) -> object:
+def _as_text(value: object) -> object:
     """OpenRouter's list of quantizations is open, but all of them are words."""
     if isinstance(value, str) and not re.fullmatch(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*", value):
         raise ValueError("expected a word such as fp8, int4 or unknown")
@@ -30,7 +30,7 @@ def _word(value: object) -> object:
 
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Text, ...], Field(min_length=1)]
-Quantization = Annotated[str, BeforeValidator(_word)]
+Quantization = Annotated[str, BeforeValidator(_as_text)]
 Price = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, allow_inf_nan=False)]
 
 
@@ -38,11 +38,11 @@ DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, S
 """The sorts that can be a default: every policy but a client's own ``order``."""
 
 
-class _Written(BaseModel):
+class _FilterBlock(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class MaxPrice(_Written):
+class MaxPrice(_FilterBlock):
     """The highest prices that may be paid, in USD per million tokens; None: any."""
 
     prompt: Price | None = None
@@ -51,7 +51,7 @@ class MaxPrice(_Written):
     """USD per million completion tokens."""
 
 
-class Limits(_Written):
+class HardFilterSettings(_FilterBlock):
     """Hard filters of one source; None where it says nothing. Names and meaning are OpenRouter's."""
 
     only: Names | None = None

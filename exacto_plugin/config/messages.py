@@ -74,7 +74,7 @@ _OF_A_PART = re.compile(r"(?P<key>\w+): expected (?P<expected>.*), got (?P<value
 """How a record that checks its own fields tells which of them is wrong."""
 
 
-def explain(error: ValidationError, model: type[BaseModel], path: str) -> str:
+def format_validation_error(error: ValidationError, model: type[BaseModel], path: str) -> str:
     """One line for each fault, each naming the key's path and what was expected, some also the value."""
     faults = error.errors(include_url=False)
     deeper = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
@@ -98,7 +98,7 @@ def _got(fault: ErrorDetails) -> str:
     """What was written instead; of a text in place of another text nothing."""
     kind, given = fault["type"], fault["input"]
     if kind in _SCALARS or kind in _ENUMS or kind in _BOUNDS or (kind == "value_error" and isinstance(given, bool)):
-        return f"got {told(given)}, "
+        return f"got {safe_value(given)}, "
     another_text = isinstance(given, str) and (kind.startswith("string_") or kind not in _OTHERS)
     return "" if another_text or kind == "missing" else f"got {kind_of(given)}, "
 
@@ -123,7 +123,7 @@ def step_of(step: int | str) -> str:
     """One step of a path, as it is put behind the others."""
     if isinstance(step, int):
         return f"[{step}]"
-    name = key_told(step)
+    name = safe_key(step)
     return f".{name}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) else f'["{name}"]'
 
 
@@ -132,13 +132,13 @@ def is_secret(text: str) -> bool:
     return _SECRET.match(text) is not None
 
 
-def key_told(key: object) -> str:
+def safe_key(key: object) -> str:
     """A key as a message repeats it: cut where it is long, and nothing of one that looks like a secret."""
     text = str(key)
     return "***" if is_secret(text) else _cut(text, _KEY_CHARACTERS)
 
 
-def told(value: object) -> str:
+def safe_value(value: object) -> str:
     """What a message repeats of a value that stands where an enum, a number or a boolean belongs."""
     if value is None:
         return "null"
@@ -167,7 +167,7 @@ def kind_of(value: object) -> str:
 
 def shown(value: object) -> str:
     """What the answer to a client repeats of a value that it sent."""
-    return told(value) if value is None or isinstance(value, bool) else _cut(repr(value), _SHOWN_CHARACTERS)
+    return safe_value(value) if value is None or isinstance(value, bool) else _cut(repr(value), _SHOWN_CHARACTERS)
 
 
 def _cut(text: str, characters: int) -> str:

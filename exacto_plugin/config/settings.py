@@ -23,17 +23,17 @@ from pydantic import (
     model_validator,
 )
 
-from exacto_plugin.config.hard_filters import DefaultSort, Limits, no_bool
-from exacto_plugin.config.messages import explain
+from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings, no_bool
+from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.routing.affinity import IDLE_S
-from exacto_plugin.core.scoring.attribution import LOSSES, Charge
+from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
-from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
-from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
+from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
+from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.record_kinds import LEAST_DAYS, Kind
+from exacto_plugin.record_kinds import LEAST_DAYS, RecordKind
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter
@@ -108,7 +108,7 @@ class _Block(BaseModel):
         return {key: {} if value is None and key in parts else value for key, value in block.items()}
 
 
-class GroupSettings(_Block, Limits):
+class GroupSettings(_Block, HardFilterSettings):
     """What one model group has otherwise than the rest; what is not named here holds as it does globally."""
 
     mode: ModeSetting | None = None
@@ -119,7 +119,7 @@ class GroupSettings(_Block, Limits):
     """As the global ``default_sort``, for this model group."""
 
 
-class Expose(_Block):
+class ExposeSettings(_Block):
     """What clients may see."""
 
     headers: bool = True
@@ -131,7 +131,7 @@ class Expose(_Block):
     which are not there. Off by default: the list is what the operator configured."""
 
 
-class Tiers(_Block):
+class TierSettings(_Block):
     """How measurements become tiers."""
 
     preset: TierPreset = TierPreset.ADAPTIVE
@@ -139,17 +139,17 @@ class Tiers(_Block):
     one, which needs 4 deployments with 100 to 200 recent answers each."""
     recompute_interval_s: Seconds = 300.0
     """Seconds between two recomputes; 5 minutes is what OpenRouter publishes for Auto Exacto."""
-    openrouter: Annotated[PublishedRule, BeforeValidator(_no_bools)] = PublishedRule()
+    openrouter: Annotated[OpenRouterParameters, BeforeValidator(_no_bools)] = OpenRouterParameters()
     """The numbers of the preset ``openrouter``."""
-    adaptive: Annotated[AdaptiveRule, BeforeValidator(_no_bools_but_propensity)] = AdaptiveRule()
+    adaptive: Annotated[AdaptiveParameters, BeforeValidator(_no_bools_but_propensity)] = AdaptiveParameters()
     """The numbers of the preset ``adaptive``."""
 
-    def rule(self) -> AdaptiveRule | PublishedRule:
+    def rule(self) -> AdaptiveParameters | OpenRouterParameters:
         """The rule of the chosen preset."""
         return self.adaptive if self.preset is TierPreset.ADAPTIVE else self.openrouter
 
 
-class Exploration(_Block):
+class ExplorationSettings(_Block):
     """What measuring deployments may cost."""
 
     share: Share = EXPLORATION_SHARE
@@ -157,7 +157,7 @@ class Exploration(_Block):
     explores; the published rule does not. 0: never."""
 
 
-class Affinity(_Block):
+class AffinitySettings(_Block):
     """Conversations that stay at their deployment, so that its prompt cache serves them."""
 
     enabled: bool = True
@@ -167,7 +167,7 @@ class Affinity(_Block):
     """Seconds without a successful answer after which a conversation may go on elsewhere; OpenRouter: 10 minutes."""
 
 
-class Failover(_Block):
+class FailoverSettings(_Block):
     """How many deployments one request may try."""
 
     max_attempts: Count | None = None
@@ -176,7 +176,7 @@ class Failover(_Block):
     fallbacks to other model groups count anew. null, the default: LiteLLM's own number (``num_retries``)."""
 
 
-class Rescue(_Block):
+class RescueSettings(_Block):
     """Whether a bad tool call is asked for once more, of another deployment, before the client has it."""
 
     enabled: bool = False
@@ -199,7 +199,7 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
-class Redis(_Block):
+class RedisSettings(_Block):
     """Where several processes meet, so that they have one opinion."""
 
     enabled: bool = True
@@ -212,10 +212,10 @@ class Redis(_Block):
     """Keeps installations apart that use one Redis and do not serve the same deployments."""
 
 
-class Scoring(_Block):
+class ScoringSettings(_Block):
     """How the tool calls of an answer are judged."""
 
-    engine: EngineChoice = EngineChoice.AUTO
+    engine: EngineSetting = EngineSetting.AUTO
     """``auto``: the compiled validator where it is installed, since it is two orders of magnitude faster (measured)."""
     empty_arguments: EmptyArguments | None = None
     """Reading of ``""``. null, the default: as the tier preset has it; ``adaptive`` reads it as ``{}``, which is what
@@ -236,7 +236,7 @@ class StoreSettings(_Block):
     and memory where nothing can be written; in programs nothing is kept."""
     retention_days: Days = 30.0
     """Days that records are kept. 30: a month of evidence for who asks why."""
-    retention: Mapping[Kind, Days] = Field(default_factory=dict)
+    retention: Mapping[RecordKind, Days] = Field(default_factory=dict)
     """Exceptions for kinds of records. Benchmark scores are kept 90 days at least, since they are weighed for 32 and
     compared over a quarter."""
 
@@ -250,12 +250,12 @@ class StoreSettings(_Block):
     outcomes_mb: Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, le=100_000.0)] = 100.0
     """Megabytes of one such file; ten are kept of each process. 100: some 500,000 samples."""
 
-    def days(self, kind: Kind) -> float:
+    def days(self, kind: RecordKind) -> float:
         """Days that a kind of records is kept."""
         return max(self.retention.get(kind, self.retention_days), LEAST_DAYS.get(kind, 0.0))
 
 
-class Settings(_Block, Limits):
+class Settings(_Block, HardFilterSettings):
     """The whole ``exacto_settings:`` block."""
 
     mode: ModeSetting = Mode.APPLY
@@ -277,23 +277,23 @@ class Settings(_Block, Limits):
     client_preferences: Literal["allow", "deny"] = "allow"
     """Whether clients may send ``provider``, ``models`` and suffixes other than ``:exacto``. Allowed by default: who
     may call a model may say how."""
-    expose: Expose = Expose()
+    expose: ExposeSettings = ExposeSettings()
     """What clients may see."""
-    tiers: Tiers = Tiers()
+    tiers: TierSettings = TierSettings()
     """How measurements become tiers."""
-    exploration: Exploration = Exploration()
+    exploration: ExplorationSettings = ExplorationSettings()
     """What measuring deployments may cost."""
-    affinity: Affinity = Affinity()
+    affinity: AffinitySettings = AffinitySettings()
     """Whether conversations stay at their deployment."""
-    failover: Failover = Failover()
+    failover: FailoverSettings = FailoverSettings()
     """How many deployments one request may try."""
-    rescue: Rescue = Rescue()
+    rescue: RescueSettings = RescueSettings()
     """Whether a bad tool call is asked for once more."""
-    scoring: Scoring = Scoring()
+    scoring: ScoringSettings = ScoringSettings()
     """How tool calls are judged."""
     store: StoreSettings = StoreSettings()
     """Where records, and what a restart needs, are kept."""
-    redis: Redis = Redis()
+    redis: RedisSettings = RedisSettings()
     """Where several processes meet."""
 
     def mode_of(self, group: str) -> Mode:
@@ -337,19 +337,19 @@ class Settings(_Block, Limits):
         )
 
     @property
-    def charge(self) -> Charge:
+    def charge(self) -> LossPolicy:
         """What of an answer's flaws tiers count. The published definition excuses no caller and sees no lost call."""
         published = self.tiers.preset is TierPreset.OPENROUTER
         preset = () if published else LOSSES
         losses = preset if self.scoring.lost_calls is None else self.scoring.lost_calls
-        return Charge(frozenset(losses), excuses_callers=not published)
+        return LossPolicy(frozenset(losses), excuses_callers=not published)
 
     def rule(self) -> Preset:
         """The rule of the chosen preset, with what it may spend on exploration and which failures it sees."""
         rule = self.tiers.rule()
-        if isinstance(rule, AdaptiveRule):
+        if isinstance(rule, AdaptiveParameters):
             return AdaptivePreset(rule, self.exploration.share)
-        return PublishedPreset(rule, counts_lost=True) if self.charge.losses else rule
+        return OpenRouterPreset(rule, counts_lost=True) if self.charge.losses else rule
 
 
 def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Settings:
@@ -368,6 +368,6 @@ def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Sett
     try:
         return Settings.model_validate(block)
     except ValidationError as error:
-        fault = explain(error, Settings, path)
+        fault = format_validation_error(error, Settings, path)
     # Outside of what caught the error, which has the values in it.
     raise SettingsError(fault)

@@ -41,7 +41,7 @@ _SETTLED_S = 0.5
 """How long a file must have been left alone before it is read: a program may still be writing it."""
 
 
-class Files:
+class FileWatcher:
     """Tells once of each change of some files.
 
     Args:
@@ -82,7 +82,7 @@ def settings_watcher(environment: Mapping[str, str]) -> Callable[[], Settings | 
     if not named:
         return lambda: None
     path = Path(named)
-    files = Files([path])
+    files = FileWatcher([path])
     return lambda: settings_of_file(path, environment) if files.changed() else None
 
 
@@ -110,7 +110,7 @@ def settings_of_block(block: object, environment: Mapping[str, str], where: str 
         SettingsError: it is no mapping, or has unknown keys or bad values.
     """
     found = _mapping(block, where)
-    return load_settings(None if found is None else _resolved(found, environment, where), where)
+    return load_settings(None if found is None else _resolve(found, environment, where), where)
 
 
 def read_config(path: Path) -> Mapping[str, object]:
@@ -161,7 +161,7 @@ _LEVELS = 20
 """More than any setting is deep; a block that contains itself has no end."""
 
 
-def _resolved(
+def _resolve(
     block: Mapping[str, object], environment: Mapping[str, str], path: str, levels: int = _LEVELS
 ) -> Mapping[str, object]:
     """Values written as ``os.environ/NAME`` replaced as LiteLLM does it in its own file."""
@@ -172,7 +172,7 @@ def _value(value: object, environment: Mapping[str, str], path: str, levels: int
     if isinstance(value, Mapping | list) and not levels:
         raise SettingsError(f"{path}: nested too deeply, or contains itself")
     if isinstance(value, Mapping):
-        return _resolved(value, environment, path, levels - 1)
+        return _resolve(value, environment, path, levels - 1)
     if isinstance(value, list):
         return [_value(entry, environment, f"{path}[{at}]", levels - 1) for at, entry in enumerate(value)]
     if isinstance(value, str) and value.startswith(_ENVIRONMENT_PREFIX):

@@ -28,11 +28,11 @@ R = TypeVar("R")
 _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
-class UnknownError(ValueError):
+class UnknownFormatError(ValueError):
     """Plain data that this version does not understand."""
 
 
-def plain(record: object) -> Any:
+def to_plain(record: object) -> Any:
     """Mappings, lists, text, numbers, booleans and None that stand for a record, an enum, or containers of them."""
     if isinstance(record, Enum):
         return record.value
@@ -41,16 +41,16 @@ def plain(record: object) -> Any:
     if record is None or isinstance(record, bool | int | float | str):
         return record
     if is_dataclass(record):
-        return {name: plain(getattr(record, attribute)) for attribute, name in wire_names(type(record)).items()}
+        return {name: to_plain(getattr(record, attribute)) for attribute, name in wire_names(type(record)).items()}
     if isinstance(record, Mapping):
-        return {plain(key): plain(value) for key, value in record.items()}
+        return {to_plain(key): to_plain(value) for key, value in record.items()}
     if isinstance(record, tuple | list):
-        return [plain(one) for one in record]
+        return [to_plain(one) for one in record]
     raise TypeError(f"no plain form of {type(record).__name__}")
 
 
-def record_of(kind: type[R], given: object) -> R:
-    """The record of a kind that ``plain`` made ``given`` from.
+def from_plain(kind: type[R], given: object) -> R:
+    """The record of a kind that ``to_plain`` made ``given`` from.
 
     Raises:
         UnknownError: a needed field is missing or has no value that is known.
@@ -60,23 +60,23 @@ def record_of(kind: type[R], given: object) -> R:
     return found
 
 
-def snapshot_plain(snapshot: Snapshot) -> dict[str, Any]:
+def snapshot_to_plain(snapshot: Snapshot) -> dict[str, Any]:
     """A snapshot; takes about 20 microseconds a deployment, so large ones are written group by group."""
-    groups = {name: plain(group) for name, group in snapshot.groups.items()}
-    return {"id": snapshot.id, "at": plain(snapshot.at), "groups": groups}
+    groups = {name: to_plain(group) for name, group in snapshot.groups.items()}
+    return {"id": snapshot.id, "at": to_plain(snapshot.at), "groups": groups}
 
 
-def snapshot_of(given: Mapping[str, Any]) -> Snapshot:
-    """The snapshot that ``snapshot_plain`` wrote; equal to it where both versions are.
+def snapshot_from_plain(given: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that ``snapshot_to_plain`` wrote; equal to it where both versions are.
 
     Raises:
         UnknownError: this is no snapshot.
     """
     try:
-        identifier, at = record_of(str, given["id"]), record_of(float, given["at"])
-        groups = {name: record_of(GroupSnapshot, group) for name, group in given["groups"].items()}
+        identifier, at = from_plain(str, given["id"]), from_plain(float, given["at"])
+        groups = {name: from_plain(GroupSnapshot, group) for name, group in given["groups"].items()}
     except (AttributeError, KeyError, TypeError) as error:
-        raise UnknownError(f"no snapshot: {error}") from None
+        raise UnknownFormatError(f"no snapshot: {error}") from None
     return Snapshot(identifier, at, MappingProxyType(groups))
 
 
@@ -102,7 +102,7 @@ def _reader(kind: Any) -> Callable[[object], Any]:
 
 
 def _unknown(given: object) -> Any:
-    raise UnknownError(f"not understood: {type(given).__name__}")
+    raise UnknownFormatError(f"not understood: {type(given).__name__}")
 
 
 def _float(given: object) -> float:
@@ -110,7 +110,7 @@ def _float(given: object) -> float:
         return _NOT_FINITE[given]
     if isinstance(given, int | float) and not isinstance(given, bool):
         return float(given)
-    raise UnknownError("no number")
+    raise UnknownFormatError("no number")
 
 
 def _enum_reader(members: Mapping[object, Enum]) -> Callable[[object], Any]:
@@ -125,15 +125,15 @@ def _each(read: Callable[[object], Any], given: object) -> Any:
     """What was understood; UnknownError's own class stands for the rest, so that None stays None."""
     try:
         return read(given)
-    except UnknownError:
-        return UnknownError
+    except UnknownFormatError:
+        return UnknownFormatError
 
 
 def _tuple_reader(read: Callable[[object], Any]) -> Callable[[object], Any]:
     def of(given: object) -> Any:
         if not isinstance(given, list | tuple):
             return _unknown(given)
-        return tuple(one for each in given if (one := _each(read, each)) is not UnknownError)
+        return tuple(one for each in given if (one := _each(read, each)) is not UnknownFormatError)
 
     return of
 
@@ -143,7 +143,7 @@ def _mapping_reader(read_key: Callable[[object], Any], read: Callable[[object], 
         if not isinstance(given, Mapping):
             return _unknown(given)
         found = {_each(read_key, key): _each(read, value) for key, value in given.items()}
-        return {key: value for key, value in found.items() if UnknownError not in (key, value)}
+        return {key: value for key, value in found.items() if UnknownFormatError not in (key, value)}
 
     return of
 
@@ -158,7 +158,7 @@ def _record_reader(kind: Any) -> Callable[[object], Any]:
         if not isinstance(given, Mapping):
             return _unknown(given)
         found = {attribute: _each(read_one, given[name]) for attribute, name, read_one in readers if name in given}
-        known = {attribute: value for attribute, value in found.items() if value is not UnknownError}
+        known = {attribute: value for attribute, value in found.items() if value is not UnknownFormatError}
         return kind(**known) if needed <= known.keys() else _unknown(given)
 
     return read

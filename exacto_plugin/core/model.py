@@ -315,16 +315,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class AffinityTarget:
     """Where the conversation that a request belongs to is."""
 
     id: str
     """LiteLLM's ``model_info.id`` of the deployment."""
-    opening: bool = False
+    is_new: bool = False
     """The request has no earlier turn: it opens a conversation that begins as a known one does."""
-    probed: bool = False
+    from_probe: bool = False
     """A probe of the deployment began the conversation."""
-    bound: bool = False
+    pinned: bool = False
     """The request carries what only this deployment can read (encrypted reasoning, a stored response)."""
 
 

@@ -60,7 +60,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ChatRequest:
     """One request, as far as an answer depends on it."""
 
     model: str
@@ -86,7 +86,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SimulatedAnswer:
     """What will be said."""
 
     act: Act
@@ -109,7 +109,7 @@ class _Prepared:
     """None for a schema that refuses nothing."""
 
 
-def compose(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> Answer:
+def compose(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) -> SimulatedAnswer:
     """The answer that does ``act``; without tools in the request it is text, whatever was asked for."""
     calls: tuple[Call, ...] = ()
     content = ""
@@ -131,7 +131,7 @@ def compose(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> Answer:
         content, calls = _cut(content), tuple(Call(one.id, one.name, _cut(one.arguments)) for one in calls[-1:])
     spoken = len(content) + sum(len(call.name) + len(call.arguments) for call in calls)
     counted = max(1, spoken // _TOKEN_CHARACTERS)
-    return Answer(
+    return SimulatedAnswer(
         act,
         content,
         calls,
@@ -147,7 +147,7 @@ _REGARDLESS_OF_TOOLS: Final = frozenset(
 )
 
 
-def _calls(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> tuple[Act, tuple[Call, ...]]:
+def _calls(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) -> tuple[Act, tuple[Call, ...]]:
     calls = [_valid_call(behaviour, ask, random) for _ in range(behaviour.calls)]
     if act is Act.DUPLICATE_IDS:
         twin = _valid_call(behaviour, ask, random)
@@ -157,7 +157,7 @@ def _calls(behaviour: Behaviour, act: Act, ask: Ask, random: Random) -> tuple[Ac
     return act, tuple(calls)
 
 
-def _spoilt(call: Call, act: Act, ask: Ask, random: Random) -> tuple[Act, Call]:
+def _spoilt(call: Call, act: Act, ask: ChatRequest, random: Random) -> tuple[Act, Call]:
     """The call as the act wants it; where the schema refuses nothing, another kind of bad call."""
     if act is Act.UNKNOWN_NAME:
         known = frozenset(tool.name for tool in ask.tools)
@@ -173,7 +173,7 @@ def _spoilt(call: Call, act: Act, ask: Ask, random: Random) -> tuple[Act, Call]:
     return act, call
 
 
-def _valid_call(behaviour: Behaviour, ask: Ask, random: Random) -> Call:
+def _valid_call(behaviour: Behaviour, ask: ChatRequest, random: Random) -> Call:
     tool = random.choice(ask.tools)
     arguments = behaviour.arguments
     if arguments is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.demo.answer import Answer, Ask, Finish
-from exacto_plugin.demo.wire import DONE, Event, pieces
+from exacto_plugin.demo.answer import ChatRequest, Finish, SimulatedAnswer
+from exacto_plugin.demo.wire import DONE, StreamEvent, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FINISH: Final[Mapping[Finish, str]] = {Finish.STOP: "stop", Finish.CALLS: "tool_calls", Finish.LENGTH: "length"}
 
 
-def usage(answer: Answer) -> dict[str, Any]:
+def usage(answer: SimulatedAnswer) -> dict[str, Any]:
     """The usage object of chat and text completions."""
     return {
         "prompt_tokens": answer.prompt_tokens,
@@ -23,7 +23,7 @@ def usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def whole_chat(answer: Answer, ask: Ask, identity: str, created: int) -> dict[str, Any]:
+def whole_chat(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content or None}
     if answer.calls:
@@ -36,37 +36,37 @@ def whole_chat(answer: Answer, ask: Ask, identity: str, created: int) -> dict[st
     return {**head, "choices": [choice], "usage": usage(answer)}
 
 
-def chat_events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
     """A stream: role, text, for each call its name and then its arguments, finish reason, usage when asked for."""
     head = {"id": f"chatcmpl-{identity}", "object": "chat.completion.chunk", "created": created, "model": ask.model}
 
     def chunk(delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
         return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
-    yield Event(chunk({"role": "assistant", "content": None if answer.calls else ""}))
+    yield StreamEvent(chunk({"role": "assistant", "content": None if answer.calls else ""}))
     for piece in pieces(answer.content):
-        yield Event(chunk({"content": piece}), characters=len(piece))
+        yield StreamEvent(chunk({"content": piece}), characters=len(piece))
     for index, call in enumerate(answer.calls):
         first = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        yield Event(chunk({"tool_calls": [first]}), characters=len(call.name), names_tool=True)
+        yield StreamEvent(chunk({"tool_calls": [first]}), characters=len(call.name), names_tool=True)
         for piece in pieces(call.arguments):
-            yield Event(
+            yield StreamEvent(
                 chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}), characters=len(piece)
             )
-    yield Event(chunk({}, _FINISH[answer.finish]))
+    yield StreamEvent(chunk({}, _FINISH[answer.finish]))
     if ask.include_usage:
-        yield Event({**head, "choices": [], "usage": usage(answer)})
-    yield Event(DONE)
+        yield StreamEvent({**head, "choices": [], "usage": usage(answer)})
+    yield StreamEvent(DONE)
 
 
-def whole_text(answer: Answer, ask: Ask, identity: str, created: int) -> dict[str, Any]:
+def whole_text(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     """The body of a text completion that is not streamed."""
     choice = {"index": 0, "text": answer.content, "logprobs": None, "finish_reason": _FINISH[answer.finish]}
     head = {"id": f"cmpl-{identity}", "object": "text_completion", "created": created, "model": ask.model}
     return {**head, "choices": [choice], "usage": usage(answer)}
 
 
-def text_events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+def text_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
     """A streamed text completion."""
     head = {"id": f"cmpl-{identity}", "object": "text_completion", "created": created, "model": ask.model}
 
@@ -74,8 +74,8 @@ def text_events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterat
         return {**head, "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": finish}]}
 
     for piece in pieces(answer.content):
-        yield Event(chunk(piece), characters=len(piece))
-    yield Event(chunk("", _FINISH[answer.finish]))
+        yield StreamEvent(chunk(piece), characters=len(piece))
+    yield StreamEvent(chunk("", _FINISH[answer.finish]))
     if ask.include_usage:
-        yield Event({**head, "choices": [], "usage": usage(answer)})
-    yield Event(DONE)
+        yield StreamEvent({**head, "choices": [], "usage": usage(answer)})
+    yield StreamEvent(DONE)

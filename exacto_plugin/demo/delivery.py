@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from exacto_plugin.demo.wire import Event
+    from exacto_plugin.demo.wire import StreamEvent
 
 _TOKEN_CHARACTERS: Final = 4
 
@@ -26,7 +26,7 @@ class BrokenConnectionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class DeliverySpeed:
     """When bytes are sent."""
 
     latency_s: float = 0.0
@@ -60,7 +60,7 @@ class Whole(Response):
 
     media_type = "application/json"
 
-    def __init__(self, body: Mapping[str, Any], pace: Pace, tokens: int, *, drop: bool = False) -> None:
+    def __init__(self, body: Mapping[str, Any], pace: DeliverySpeed, tokens: int, *, drop: bool = False) -> None:
         super().__init__(orjson.dumps(body))
         self._pace, self._tokens, self._drop = pace, tokens, drop
 
@@ -79,7 +79,7 @@ class Streamed(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Sequence[Event], act: Act, pace: Pace) -> None:
+    def __init__(self, events: Sequence[StreamEvent], act: Act, pace: DeliverySpeed) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._events, self._act, self._pace = events, act, pace

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.demo.answer import Answer, Ask, Finish
-from exacto_plugin.demo.wire import Event, pieces
+from exacto_plugin.demo.answer import ChatRequest, Finish, SimulatedAnswer
+from exacto_plugin.demo.wire import StreamEvent, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _FINISH: Final[Mapping[Finish, str]] = {
 }
 
 
-def whole_message(answer: Answer, ask: Ask, identity: str) -> dict[str, Any]:
+def whole_message(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     blocks: list[dict[str, Any]] = [{"type": "text", "text": answer.content}] if answer.content else []
     blocks += [
@@ -30,7 +30,7 @@ def whole_message(answer: Answer, ask: Ask, identity: str) -> dict[str, Any]:
     return {**_head(ask, identity), "content": blocks, **_ending(answer), "usage": _usage(answer)}
 
 
-def message_events(answer: Answer, ask: Ask, identity: str) -> Iterator[Event]:
+def message_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> Iterator[StreamEvent]:
     """A stream: start, each block with its deltas, the stop reason with the usage, stop."""
     start = {**_head(ask, identity), "content": [], "stop_reason": None, "stop_sequence": None}
     yield _event("message_start", message={**start, "usage": {**_usage(answer), "output_tokens": 1}})
@@ -53,19 +53,19 @@ def message_events(answer: Answer, ask: Ask, identity: str) -> Iterator[Event]:
     yield _event("message_stop")
 
 
-def _event(name: str, characters: int = 0, *, names_tool: bool = False, **data: Any) -> Event:
-    return Event({"type": name, **data}, name, characters, names_tool)
+def _event(name: str, characters: int = 0, *, names_tool: bool = False, **data: Any) -> StreamEvent:
+    return StreamEvent({"type": name, **data}, name, characters, names_tool)
 
 
-def _head(ask: Ask, identity: str) -> dict[str, Any]:
+def _head(ask: ChatRequest, identity: str) -> dict[str, Any]:
     return {"id": f"msg_{identity}", "type": "message", "role": "assistant", "model": ask.model}
 
 
-def _ending(answer: Answer) -> dict[str, Any]:
+def _ending(answer: SimulatedAnswer) -> dict[str, Any]:
     return {"stop_reason": _FINISH[answer.finish], "stop_sequence": None}
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
+def _usage(answer: SimulatedAnswer) -> dict[str, Any]:
     return {
         "input_tokens": answer.prompt_tokens - answer.cached_tokens,
         "cache_read_input_tokens": answer.cached_tokens,

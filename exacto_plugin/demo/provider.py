@@ -27,7 +27,7 @@ from starlette.routing import Route
 from exacto_plugin.demo.answer import compose
 from exacto_plugin.demo.behaviour import Act, Behaviour
 from exacto_plugin.demo.control import ProviderControl
-from exacto_plugin.demo.delivery import Pace, Silence, Whole
+from exacto_plugin.demo.delivery import DeliverySpeed, Silence, Whole
 from exacto_plugin.demo.fleet import Fleet, SimulatedProvider
 from exacto_plugin.demo.prompt_cache import messages_of
 from exacto_plugin.demo.surfaces import EMBEDDINGS, SURFACES, Surface, embeddings
@@ -89,7 +89,7 @@ class ProviderApp:
         provider.acts[answer.act.value] += 1
         if act is Act.HANG or (act is Act.STALL and not ask.stream):
             return Silence()
-        pace = Pace(behaviour.latency_s, behaviour.tokens_per_s)
+        pace = DeliverySpeed(behaviour.latency_s, behaviour.tokens_per_s)
         return surface.response(answer, ask, pace, random, int(time.time()))
 
     async def _embeddings(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class ProviderApp:
             return EMBEDDINGS.error(act, provider.behaviour.retry_after_s)
         if act is Act.HANG:
             return Silence()
-        pace = Pace(provider.behaviour.latency_s)
+        pace = DeliverySpeed(provider.behaviour.latency_s)
         return Whole(embeddings(body, EMBEDDINGS.ask(body, size), random), pace, 0, drop=act is Act.DROP)
 
     async def _states(self, request: Request) -> Response:

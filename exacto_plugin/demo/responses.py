@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from exacto_plugin.demo.answer import Answer, Ask, Call, Finish
-from exacto_plugin.demo.wire import Event, pieces
+from exacto_plugin.demo.answer import Call, ChatRequest, Finish, SimulatedAnswer
+from exacto_plugin.demo.wire import StreamEvent, pieces
 
 
-def whole_response(answer: Answer, ask: Ask, identity: str, created: int) -> dict[str, Any]:
+def whole_response(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
     items = [_call_item(call, status) for call in answer.calls]
@@ -18,52 +18,54 @@ def whole_response(answer: Answer, ask: Ask, identity: str, created: int) -> dic
     return {**_head(ask, identity, created), "output": items, **_ending(answer, status)}
 
 
-def response_events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+def response_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
     """A stream: created, items with their deltas, completed or incomplete; numbered throughout."""
     for number, event in enumerate(_events(answer, ask, identity, created)):
         assert isinstance(event.data, Mapping)
         data = {"type": event.name, "sequence_number": number, **event.data}
-        yield Event(data, event.name, event.characters, event.names_tool)
+        yield StreamEvent(data, event.name, event.characters, event.names_tool)
 
 
-def _events(answer: Answer, ask: Ask, identity: str, created: int) -> Iterator[Event]:
+def _events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
     started = {**_head(ask, identity, created), "output": [], "status": "in_progress", "usage": None}
-    yield Event({"response": started}, "response.created")
-    yield Event({"response": started}, "response.in_progress")
+    yield StreamEvent({"response": started}, "response.created")
+    yield StreamEvent({"response": started}, "response.in_progress")
     status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
     told = bool(answer.content) or not answer.calls
     if told:
         yield from _message_events(answer.content, identity, "completed" if answer.calls else status)
     for index, call in enumerate(answer.calls, int(told)):
         yield from _call_events(call, index, status)
-    yield Event({"response": whole_response(answer, ask, identity, created)}, f"response.{status}")
+    yield StreamEvent({"response": whole_response(answer, ask, identity, created)}, f"response.{status}")
 
 
-def _call_events(call: Call, index: int, status: str) -> Iterator[Event]:
+def _call_events(call: Call, index: int, status: str) -> Iterator[StreamEvent]:
     begun = {**_call_item(call, "in_progress"), "arguments": ""}
     where = {"output_index": index, "item_id": begun["id"]}
-    yield Event({"output_index": index, "item": begun}, "response.output_item.added", len(call.name), names_tool=True)
+    yield StreamEvent(
+        {"output_index": index, "item": begun}, "response.output_item.added", len(call.name), names_tool=True
+    )
     for piece in pieces(call.arguments):
-        yield Event({**where, "delta": piece}, "response.function_call_arguments.delta", len(piece))
+        yield StreamEvent({**where, "delta": piece}, "response.function_call_arguments.delta", len(piece))
     done = {**where, "name": call.name, "arguments": call.arguments}
-    yield Event(done, "response.function_call_arguments.done")
-    yield Event({"output_index": index, "item": _call_item(call, status)}, "response.output_item.done")
+    yield StreamEvent(done, "response.function_call_arguments.done")
+    yield StreamEvent({"output_index": index, "item": _call_item(call, status)}, "response.output_item.done")
 
 
-def _message_events(content: str, identity: str, status: str) -> Iterator[Event]:
+def _message_events(content: str, identity: str, status: str) -> Iterator[StreamEvent]:
     item = _message_item(identity, content, status)
     where = {"output_index": 0, "item_id": item["id"], "content_index": 0}
     begun = {**item, "content": [], "status": "in_progress"}
-    yield Event({"output_index": 0, "item": begun}, "response.output_item.added")
-    yield Event({**where, "part": _part("")}, "response.content_part.added")
+    yield StreamEvent({"output_index": 0, "item": begun}, "response.output_item.added")
+    yield StreamEvent({**where, "part": _part("")}, "response.content_part.added")
     for piece in pieces(content):
-        yield Event({**where, "delta": piece, "logprobs": []}, "response.output_text.delta", len(piece))
-    yield Event({**where, "text": content, "logprobs": []}, "response.output_text.done")
-    yield Event({**where, "part": _part(content)}, "response.content_part.done")
-    yield Event({"output_index": 0, "item": item}, "response.output_item.done")
+        yield StreamEvent({**where, "delta": piece, "logprobs": []}, "response.output_text.delta", len(piece))
+    yield StreamEvent({**where, "text": content, "logprobs": []}, "response.output_text.done")
+    yield StreamEvent({**where, "part": _part(content)}, "response.content_part.done")
+    yield StreamEvent({"output_index": 0, "item": item}, "response.output_item.done")
 
 
-def _head(ask: Ask, identity: str, created: int) -> dict[str, Any]:
+def _head(ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     return {
         "id": f"resp_{identity}",
         "object": "response",
@@ -81,7 +83,7 @@ def _head(ask: Ask, identity: str, created: int) -> dict[str, Any]:
     }
 
 
-def _ending(answer: Answer, status: str) -> dict[str, Any]:
+def _ending(answer: SimulatedAnswer, status: str) -> dict[str, Any]:
     cut = status == "incomplete"
     usage = {
         "input_tokens": answer.prompt_tokens,

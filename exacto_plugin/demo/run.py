@@ -63,7 +63,7 @@ TOOLS = [
 
 
 @dataclass
-class Tally:
+class DemoCounts:
     """What one phase delivered to the client."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -156,8 +156,8 @@ def _config(providers: SimulatedProviders, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _drive(base_url: str, progress: Progress, title: str, requests: int) -> Tally:
-    tally, evaluator = Tally(), Evaluator()
+def _drive(base_url: str, progress: Progress, title: str, requests: int) -> DemoCounts:
+    tally, evaluator = DemoCounts(), Evaluator()
     task = progress.add_task(title, total=requests)
     with (
         httpx.Client(base_url=base_url, headers=_headers(), timeout=60.0, trust_env=False) as client,
@@ -191,7 +191,7 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {KEY}"}
 
 
-def _tier_table(group: dict[str, Any], observed: Tally, applied: Tally) -> Table:
+def _tier_table(group: dict[str, Any], observed: DemoCounts, applied: DemoCounts) -> Table:
     table = Table(title=f"{GROUP}: who is where, and why", title_justify="left")
     for column in (
         "provider",
@@ -227,7 +227,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
 
-def _outcome_table(observed: Tally, applied: Tally) -> Table:
+def _outcome_table(observed: DemoCounts, applied: DemoCounts) -> Table:
     table = Table(title="Bad tool calls delivered to the client", title_justify="left")
     for column in ("", "answers", "bad calls", "share", "failed requests"):
         table.add_column(column, justify="right")

@@ -1,4 +1,5 @@
-"""The API surfaces of a simulated provider: from a request's body to an :class:`Ask`, from an answer to a response."""
+"""The API surfaces of a simulated provider: from a request's body to an :class:`ChatRequest`, from an answer to a
+response."""
 
 from __future__ import annotations
 
@@ -8,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.demo.answer import Answer, Ask, offered
+from exacto_plugin.demo.answer import ChatRequest, SimulatedAnswer, offered
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.chat import chat_events, text_events, whole_chat, whole_text
-from exacto_plugin.demo.delivery import Pace, Streamed, Whole
+from exacto_plugin.demo.delivery import DeliverySpeed, Streamed, Whole
 from exacto_plugin.demo.messages import message_events, whole_message
 from exacto_plugin.demo.responses import response_events, whole_response
-from exacto_plugin.demo.wire import Event
+from exacto_plugin.demo.wire import StreamEvent
 
 if TYPE_CHECKING:
     from random import Random
@@ -41,20 +42,22 @@ class Surface:
     """One generating endpoint."""
 
     path: str
-    whole: Callable[[Answer, Ask, str, int], dict[str, Any]]
-    events: Callable[[Answer, Ask, str, int], Iterator[Event]]
+    whole: Callable[[SimulatedAnswer, ChatRequest, str, int], dict[str, Any]]
+    events: Callable[[SimulatedAnswer, ChatRequest, str, int], Iterator[StreamEvent]]
     tools: bool = True
     anthropic: bool = False
 
-    def ask(self, body: Mapping[str, Any], size: int) -> Ask:
+    def ask(self, body: Mapping[str, Any], size: int) -> ChatRequest:
         """What the request asks for; ``size`` is its length in bytes."""
         tools, forced = offered(body.get("tools"), body.get("tool_choice")) if self.tools else ((), False)
         options = body.get("stream_options")
         usage = isinstance(options, Mapping) and options.get("include_usage") is True
         stream = body.get("stream") is True
-        return Ask(str(body.get("model", "")), tools, forced, stream, usage, max(1, size // _TOKEN_CHARACTERS))
+        return ChatRequest(str(body.get("model", "")), tools, forced, stream, usage, max(1, size // _TOKEN_CHARACTERS))
 
-    def response(self, answer: Answer, ask: Ask, pace: Pace, random: Random, created: int) -> Response:
+    def response(
+        self, answer: SimulatedAnswer, ask: ChatRequest, pace: DeliverySpeed, random: Random, created: int
+    ) -> Response:
         """The answer as it is sent, broken where its act says so."""
         identity = f"{random.getrandbits(96):024x}"
         if not ask.stream:
@@ -75,15 +78,15 @@ class Surface:
             return {"type": "error", "error": {"type": kind, "message": message}}
         return {"error": {"message": message, "type": kind, "param": None, "code": status}}
 
-    def _error_event(self) -> Event:
+    def _error_event(self) -> StreamEvent:
         body = self._error_body("server_error", "simulated failure before the first chunk", 500)
         if self.path == RESPONSES.path:
             body = {"type": "error", "sequence_number": 0, **body["error"]}
-        return Event(body, "error" if "type" in body else None)
+        return StreamEvent(body, "error" if "type" in body else None)
 
 
 def _json(body: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> Response:
-    response = Whole(body, Pace(), 0)
+    response = Whole(body, DeliverySpeed(), 0)
     response.status_code = status
     response.headers.update(headers)
     return response
@@ -103,7 +106,7 @@ EMBEDDINGS: Final = Surface("embeddings", whole_text, text_events, tools=False)
 """Only its errors and its path are used; its answer is :func:`embeddings`."""
 
 
-def embeddings(body: Mapping[str, Any], ask: Ask, random: Random) -> dict[str, Any]:
+def embeddings(body: Mapping[str, Any], ask: ChatRequest, random: Random) -> dict[str, Any]:
     """The body of an embedding answer, as numbers or base64 as the request wants it."""
     given = body.get("input")
     count = len(given) if isinstance(given, list) and given and not isinstance(given[0], int) else 1

@@ -18,7 +18,7 @@ DONE: Final = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StreamEvent:
     """One server-sent event."""
 
     data: Mapping[str, Any] | bytes

@@ -15,7 +15,7 @@ EVERY_S = 2.0
 """Seconds between two turns: how late a process hears what another was told, and how late a word expires."""
 
 
-class Upkeep:
+class PeriodicJobs:
     """A task that goes through the steps, one after the other, until it is stopped.
 
     Args:

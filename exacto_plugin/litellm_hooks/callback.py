@@ -11,24 +11,24 @@ import openai
 from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
-from exacto_plugin.litellm_hooks.callback_order import put_ahead
-from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, resolver
+from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
-from exacto_plugin.litellm_hooks.request.hops import hop_of, metadata_of
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.request.hops import metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
-from exacto_plugin.litellm_hooks.request.policy import without_ours
-from exacto_plugin.litellm_hooks.request.provider_object import client_promise, provider_in
+from exacto_plugin.litellm_hooks.request.policy import without_our_keys
+from exacto_plugin.litellm_hooks.request.provider_object import client_hard_filter, provider_in
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
-from exacto_plugin.litellm_hooks.rescue.rescue import Rescue
+from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
-from exacto_plugin.litellm_hooks.routing.sync_selection import awaits, carry
+from exacto_plugin.litellm_hooks.routing.sync_selection import attach_state, is_pending_call
 from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, Scoring, attempt_of
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, ResponseScorer, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 def _sent_as_is(_self: Any, kwargs: dict[str, Any], *_a: Any, **_k: Any) -> dict[str, Any]:
-    return without_ours(kwargs)
+    return without_our_keys(kwargs)
 
 
-def _open_or_refused(
+def _fail_open_or_refuse(
     self: ExactoCallback,
     model: str,
     healthy_deployments: list[Any],
@@ -52,7 +52,7 @@ def _open_or_refused(
 ) -> list[Any]:
     """A fault while filtering leaves LiteLLM's list as it is, but for hard filters, which fail closed."""
     kwargs = request_kwargs if isinstance(request_kwargs, dict) else {}
-    promise = self.faults.guarded("filter", lambda: self.promised(model, kwargs, healthy_deployments), None)
+    promise = self.faults.guard("filter", lambda: self.hard_filter_of(model, kwargs, healthy_deployments), None)
     if promise is not None:
         # From None: LiteLLM writes down what it is raised from, and nobody knows what that quotes.
         error = ExactoRefusedError(no_endpoints(model, promise, "could not be evaluated", ()), model)
@@ -75,10 +75,10 @@ class ExactoCallback(CustomLogger):
         self.runtime = runtime
         self.faults = runtime.faults
         self.routing = Routing(runtime)
-        self.scoring = Scoring(runtime)
-        self.rescue = Rescue(runtime, self.scoring)
+        self.scoring = ResponseScorer(runtime)
+        self.rescue = AnswerRescue(runtime, self.scoring)
 
-    @fail_open("filter", otherwise=_open_or_refused)
+    @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def async_filter_deployments(
         self,
         model: str,
@@ -90,36 +90,36 @@ class ExactoCallback(CustomLogger):
         """Hard filters, before LiteLLM sorts, falls back or balances. A curated list is a promise: it fails closed."""
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
-        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
-        self.faults.guarded("callback_order", lambda: put_ahead(self), None)
+        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.faults.guard("callback_order", lambda: move_before_affinity(self), None)
         state = CURRENT.get()
         if state is not None:
             state.call_id = state.call_id or call_id_of(request_kwargs)
         try:
-            if self._unread(model, healthy_deployments):
+            if self._slug_unresolved(model, healthy_deployments):
                 raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
             return await self.routing.filter(model, healthy_deployments, request_kwargs, messages)
         except ExactoRefusedError as error:
             raise self.refused(error) from None
 
-    def promised(self, model: str, kwargs: Mapping[str, Any], healthy: Sequence[Any] = ()) -> str | None:
+    def hard_filter_of(self, model: str, kwargs: Mapping[str, Any], healthy: Sequence[Any] = ()) -> str | None:
         """A hard filter that this attempt is under, if there is any; asked when the routing itself cannot tell."""
         settings = self.runtime.settings
-        if self._promises_curated(model, kwargs):
+        if self._requires_curated(model, kwargs):
             return "curated"
         imposed = promised(settings, chain((model,), *map(groups_of, healthy)), kwargs)
-        return imposed or (client_promise(provider_in(kwargs)) if settings.client_preferences == "allow" else None)
+        return imposed or (client_hard_filter(provider_in(kwargs)) if settings.client_preferences == "allow" else None)
 
-    def _promises_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
+    def _requires_curated(self, model: str, kwargs: Mapping[str, Any]) -> bool:
         state = CURRENT.get()
-        suffixes = kwargs.get(HOP_KEY)
+        suffixes = kwargs.get(SUFFIXES_KEY)
         if isinstance(suffixes, str):
             curated = "exacto" in suffixes.split(":")
         else:
             curated = state is not None and state.slug is not None and state.slug.curated
         return curated and self.runtime.settings.curated_list(model) is not None
 
-    def _unread(self, model: str, deployments: list[Any]) -> bool:
+    def _slug_unresolved(self, model: str, deployments: list[Any]) -> bool:
         """Whether a slug with ``:exacto`` came here whole, through a wildcard, and would lead past its curated list."""
         base, *suffixes = model.split(":")
         if "exacto" not in suffixes or self.runtime.knows_group(model):
@@ -133,7 +133,7 @@ class ExactoCallback(CustomLogger):
         state = CURRENT.get()
         if state is not None:
             state.refusals.append(error.refusal)
-            self.faults.guarded("record", lambda: self.runtime.recorder.refused(state), None)
+            self.faults.guard("record", lambda: self.runtime.recorder.record_refusal(state), None)
         return error
 
     @fail_open("alias")
@@ -146,39 +146,39 @@ class ExactoCallback(CustomLogger):
             return None
         take_alias(data, user_api_key_dict, state)
         for router in self.runtime.routers:
-            take_fallbacks(data, state, resolver(router))
+            take_fallbacks(data, state, name_resolver(router))
         return data
 
     @fail_open("pre_call", otherwise=_sent_as_is)
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
         """Remember which deployment is called, keep the original tools, and take our keys out of the request."""
         if is_health_check(kwargs):
-            return without_ours(kwargs)
+            return without_our_keys(kwargs)
         details = _details(kwargs)
         try:
-            state = self.remember(kwargs)
+            state = self.record_attempt(kwargs)
         except ExactoRefusedError:
-            self.faults.guarded("pre_call", lambda: nobody_was_called(details), None)
+            self.faults.guard("pre_call", lambda: nobody_was_called(details), None)
             raise
         details[LOG_KEY] = state
-        self.rescue.sent(kwargs.get("litellm_logging_obj"))
+        self.rescue.note_logging(kwargs.get("litellm_logging_obj"))
         # Set once: LiteLLM may serve one surface through another and come back with translated tools.
         if TOOLS_KEY not in details and offers_tools(kwargs):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
             if (choice := choice_of(kwargs)) is not None:
                 details[CHOICE_KEY] = choice
-        return without_ours(kwargs)
+        return without_our_keys(kwargs)
 
-    def remember(self, kwargs: dict[str, Any]) -> RequestState:
+    def record_attempt(self, kwargs: dict[str, Any]) -> RequestState:
         """Note the attempt that LiteLLM is about to make; what came before it in this request has failed."""
         place = (metadata_of(kwargs).get("attempted_retries"), kwargs.get("fallback_depth"))
         before = CURRENT.get()
         previous = before.served_by if before is not None else None
-        fresh = hop_of(kwargs).fresh
-        if before is not None and before.asking_again:
+        fresh = position_of(kwargs).is_first
+        if before is not None and before.is_rescue_attempt:
             pass  # the same request asks another deployment, though nothing failed
-        elif before is not None and awaits(before, kwargs):
-            before.unsent = None  # LiteLLM makes some synchronous calls on a loop of its own: this is such a one
+        elif before is not None and is_pending_call(before, kwargs):
+            before.pending_tools = None  # LiteLLM makes some synchronous calls on a loop of its own: this is such a one
         elif (
             before is not None
             and previous is not None
@@ -188,15 +188,15 @@ class ExactoCallback(CustomLogger):
         ):
             # A program that asks LiteLLM directly, one request after the other in one task: this is the next one.
             CURRENT.set(None)
-        elif previous is not None and previous.place != place and not fresh:
+        elif previous is not None and previous.position != place and not fresh:
             # LiteLLM tries again after a failure only, and does not tell of every one: of streams only the first.
-            self.scoring.failed(previous, None, "broken_stream")
-        state = self.routing.picked(kwargs)
+            self.scoring.record_failure(previous, None, "broken_stream")
+        state = self.routing.record_attempt(kwargs)
         state.call_id = state.call_id or call_id_of(kwargs)
         attempt = state.served_by
-        if attempt is not None and attempt.began is None:
-            attempt.place = place
-            attempt.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
+        if attempt is not None and attempt.started_at is None:
+            attempt.position = place
+            attempt.started_at = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
         return state
 
     @fail_open("rescue")
@@ -204,33 +204,33 @@ class ExactoCallback(CustomLogger):
         self, request_data: dict[str, Any], response: Any, call_type: Any
     ) -> None:
         """Judge an answer before the client has it, where a bad one may be replaced; changes nothing."""
-        self.rescue.judge(request_data, response)
+        self.rescue.assess(request_data, response)
 
     @fail_open("score")
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         """Score a finished answer, whole or streamed; runs after the client has it."""
-        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
-        self.scoring.answered(kwargs, response_obj, start_time, end_time)
+        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.scoring.record_answer(kwargs, response_obj, start_time, end_time)
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: dict[str, Any]) -> None:
         """Hang the state on LiteLLM's logging object where the synchronous selection could not."""
-        self.faults.guarded("pre_call", lambda: carry(kwargs), None)
+        self.faults.guard("pre_call", lambda: attach_state(kwargs), None)
 
     def log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         """Score a finished answer of a synchronous call; runs in a thread of LiteLLM's."""
-        self.faults.guarded("timer", self.runtime.ensure_ticking, None)
-        self.faults.guarded(
-            "score", lambda: self.scoring.answered_sync(kwargs, response_obj, start_time, end_time), None
+        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.faults.guard(
+            "score", lambda: self.scoring.record_answer_sync(kwargs, response_obj, start_time, end_time), None
         )
 
     def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Record a failed synchronous attempt; what was refused before it was sent is nobody's failure."""
         if "api_call_start_time" in kwargs:
-            self.faults.guarded("score", lambda: self.scoring.failed_sync(kwargs), None)
+            self.faults.guard("score", lambda: self.scoring.record_failure_sync(kwargs), None)
 
     @fail_open("score")
     async def async_post_call_failure_deployment_hook(
@@ -247,7 +247,7 @@ class ExactoCallback(CustomLogger):
         attempt = attempt_of(details or request_data, request_data.get("model_info") or {})
         if attempt.direct and details and "api_call_start_time" not in details:
             return  # refused by LiteLLM before anybody was asked
-        self.scoring.failed(attempt, exception)
+        self.scoring.record_failure(attempt, exception)
         if not attempt.rescue:
             self.routing.failover.failed(exception)
 
@@ -258,7 +258,7 @@ class ExactoCallback(CustomLogger):
         """Record a stream that broke; LiteLLM calls this once per request, for its first failure."""
         error = kwargs.get("exception")
         if isinstance(error, BaseException) and kwargs.get("stream") and not is_health_check(kwargs):
-            self.scoring.broke(kwargs, error)
+            self.scoring.record_broken_stream(kwargs, error)
 
     @fail_open("score")
     async def async_post_call_failure_hook(
@@ -272,7 +272,7 @@ class ExactoCallback(CustomLogger):
         state = CURRENT.get()
         # Errors of the client's key, of a budget or of a guardrail say nothing about the deployment.
         if state is not None and request_data.get("stream") and isinstance(original_exception, openai.APIError):
-            self.scoring.broke_last(state, original_exception)
+            self.scoring.record_last_failure(state, original_exception)
 
 
 def call_id_of(kwargs: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ _CHECKS = (
 )
 
 
-def put_ahead(callback: CustomLogger) -> None:
+def move_before_affinity(callback: CustomLogger) -> None:
     """Move ``callback`` in front of the first of LiteLLM's affinity checks; does nothing where it is there already."""
     callbacks: list[Any] = litellm.callbacks
     ahead = next((place for place, one in enumerate(callbacks) if one is callback or isinstance(one, _CHECKS)), None)

@@ -32,7 +32,7 @@ _CAUSES = 256
 """Causes that are remembered; with more of them within a minute the oldest may be said again."""
 
 
-class Faults:
+class FaultReporter:
     """Counts and logs faults by stage. May be used from any thread.
 
     Args:
@@ -44,7 +44,7 @@ class Faults:
         self._count = count
         self.counts: Counter[str] = Counter()
         """Faults by stage since the start."""
-        self._said: TTLCache[tuple[str, type[BaseException]], bool] = TTLCache(_CAUSES, _LOG_EVERY_S, timer=clock)
+        self._logged_at: TTLCache[tuple[str, type[BaseException]], bool] = TTLCache(_CAUSES, _LOG_EVERY_S, timer=clock)
         # Protects both: metrics are read in threads of their own, and their faults are reported there.
         self._lock = threading.Lock()
 
@@ -60,13 +60,13 @@ class Faults:
         cause = (stage, type(error))
         with self._lock:
             self.counts[stage] += 1
-            said = cause in self._said
+            said = cause in self._logged_at
             if not said:
-                self._said[cause] = True
+                self._logged_at[cause] = True
         if not said:
-            logger.warning("exacto_plugin left out a step: %s failed with %s", stage, told(error))
+            logger.warning("exacto_plugin left out a step: %s failed with %s", stage, describe(error))
 
-    def guarded(self, stage: str, action: Callable[[], R], otherwise: R) -> R:
+    def guard(self, stage: str, action: Callable[[], R], otherwise: R) -> R:
         """``action()``, or ``otherwise`` when it fails; a refusal passes, because it is meant for the client."""
         try:
             return action()
@@ -77,7 +77,7 @@ class Faults:
             return otherwise
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """What may be written of an error: its type and where it happened, for our own kinds also their message."""
     parts: list[str] = []
     cause: BaseException | None = error
@@ -100,14 +100,14 @@ def fail_open(
     def decorate(hook: Callable[P, Coroutine[Any, Any, Any]]) -> Callable[P, Coroutine[Any, Any, Any]]:
         @functools.wraps(hook)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            faults: Faults = args[0].faults  # type: ignore[attr-defined]
+            faults: FaultReporter = args[0].faults  # type: ignore[attr-defined]
             try:
                 return await hook(*args, **kwargs)
             except ExactoRefusedError:
                 raise
             except Exception as error:  # the boundary to the host: nothing of ours may break a request
                 faults.report(stage, error)
-                return faults.guarded(stage, lambda: otherwise(*args, **kwargs), None)
+                return faults.guard(stage, lambda: otherwise(*args, **kwargs), None)
 
         return guarded
 

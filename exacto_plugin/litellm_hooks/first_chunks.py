@@ -59,7 +59,7 @@ class ResumedSyncStream(_Resumed):
         return next(self._rest) if first is _READ else first
 
 
-def take_back(given: BoundArguments, *, synchronous: bool = False) -> bool:
+def restore_first_chunk(given: BoundArguments, *, synchronous: bool = False) -> bool:
     """Put the chunk that LiteLLM read from a stream in front of it again, and tell LiteLLM that it read none.
 
     Args:

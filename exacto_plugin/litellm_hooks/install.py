@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue.messages import MessagesHolding
-from exacto_plugin.litellm_hooks.rescue.rescue import asking_again
-from exacto_plugin.litellm_hooks.rescue.responses import ResponsesHolding
-from exacto_plugin.litellm_hooks.rescue.streams import held
+from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
+from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
+from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
+from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
+from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
 
-_HOLDINGS: Final = {"responses": ResponsesHolding, "messages": MessagesHolding}
+_BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
 
 
-def install_seams(callback: ExactoCallback) -> None:
+def install_patches(callback: ExactoCallback) -> None:
     """Join the callback to LiteLLM's seams, and note in the runtime's features which of them are missing.
 
     See :mod:`exacto_plugin.litellm_hooks.router_patches`.
@@ -32,33 +32,33 @@ def install_seams(callback: ExactoCallback) -> None:
 
         def ours() -> list[Any]:
             runtime.add_router(router)
-            return callback.routing.narrow(router, deployments, request_kwargs)
+            return callback.routing.select_pool(router, deployments, request_kwargs)
 
-        kept = runtime.faults.guarded("order", ours, None)
+        kept = runtime.faults.guard("order", ours, None)
         state = CURRENT.get()
         if kept is None:
             group = state.model_group if state is not None else ""
-            runtime.faults.guarded("telemetry", lambda: runtime.telemetry.undecided(group), None)
+            runtime.faults.guard("telemetry", lambda: runtime.telemetry.fallback_decision(group), None)
             return deployments
         if not kept and state is not None and state.last_error is not None:
-            failover.end()
+            failover.raise_last_error()
         return kept or deployments
 
     def goes_on(error: Exception) -> bool | None:
-        runtime.faults.guarded("score", lambda: callback.scoring.gave_up(error), None)
-        return runtime.faults.guarded("failover", lambda: failover.goes_on(error), None)
+        runtime.faults.guard("score", lambda: callback.scoring.record_sync_failure(error), None)
+        return runtime.faults.guard("failover", lambda: failover.should_retry(error), None)
 
     async def opened(stream: Any, slot: Any) -> Any:
-        if runtime.faults.guarded("failover", lambda: failover.limit, None) is not None:
-            stream = await failover.opened(stream, slot)
-        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream, ChatHolding), stream)
+        if runtime.faults.guard("failover", lambda: failover.limit, None) is not None:
+            stream = await failover.on_stream(stream, slot)
+        return runtime.faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer), stream)
 
     def events(stream: Any, surface: str) -> Any:
-        return runtime.faults.guarded("rescue", lambda: held(callback.rescue, stream, _HOLDINGS[surface]), stream)
+        return runtime.faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, _BUFFERS[surface]), stream)
 
     def opened_synchronously(stream: Any) -> Any:
-        return runtime.faults.guarded(
-            "rescue", lambda: held(callback.rescue, stream, ChatHolding, synchronous=True), stream
+        return runtime.faults.guard(
+            "rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer, synchronous=True), stream
         )
 
     runtime.features.lose(
@@ -66,14 +66,14 @@ def install_seams(callback: ExactoCallback) -> None:
             *router_patches.install_order(narrow),
             *router_patches.install_retries(goes_on),
             *router_patches.install_streams(opened),
-            *router_patches.install_attempts(callback.rescue.attempt, asking_again),
+            *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
             *router_patches.install_events(events),
             *sync_router_patches.install(SyncSelection(callback, narrow), opened_synchronously),
         ]
     )
 
 
-def uninstall_seams() -> None:
+def uninstall_patches() -> None:
     """Put LiteLLM's own functions back."""
     router_patches.uninstall()
     sync_router_patches.uninstall()

@@ -23,7 +23,7 @@ _STOP_S = 2.0
 """How long to wait for the thread at the end; it is a daemon, so that a program may end without it."""
 
 
-class OwnLoop:
+class LoopThread:
     """Serves one coroutine in a daemon thread from first use until it is stopped; may be used from any thread.
 
     Args:
@@ -38,7 +38,7 @@ class OwnLoop:
         self._serving: asyncio.Task[Any] | None = None
         self._ready = threading.Event()
 
-    def ensure(self) -> None:
+    def ensure_started(self) -> None:
         """Start the thread unless it runs already, which is a cheap question; also in a process that was forked."""
         if self._thread is not None and self._thread.is_alive():
             return
@@ -52,7 +52,7 @@ class OwnLoop:
 
     def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run ``coroutine`` there and wait for what it returns; never from the loop itself."""
-        self.ensure()
+        self.ensure_started()
         if not self._ready.wait(_START_S) or self._loop is None:
             coroutine.close()
             raise TimeoutError("the plugin's own event loop did not start")

@@ -17,23 +17,23 @@ from exacto_plugin.asgi import attach
 from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.callback_order import put_ahead
+from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.http.auth_check import Door
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
-from exacto_plugin.litellm_hooks.request.key_aliases import CallerNames
+from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.runtime.shutdown import leave_with
-from exacto_plugin.store.location import default_place, place_of_url
+from exacto_plugin.litellm_hooks.runtime.shutdown import shut_down_with
+from exacto_plugin.store.location import default_location, location_of_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from types import ModuleType
 
     from exacto_plugin.config.settings import Settings
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -52,22 +52,22 @@ def proxy_callback() -> ExactoCallback:
     settings = find_settings(config, os.environ)
     callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
     features = callback.runtime.features
-    install_seams(callback)
+    install_patches(callback)
     if server is not None:
         from exacto_plugin.web.api import api_router
 
-        callback.runtime.follow(lambda: server.llm_router)
-        callback.runtime.keep_in(_place(settings, server))
-        callback.runtime.log_outcomes()
+        callback.runtime.set_router_source(lambda: server.llm_router)
+        callback.runtime.open_store(_place(settings, server))
+        callback.runtime.open_sample_log()
         how = attach(server.app, callback.runtime, lambda: server.llm_router)
         server.app.include_router(api_router(callback.runtime))
         server.app.openapi_schema = None
         callback.runtime.ensure_started()
-        features.lose(leave_with(server, callback.runtime))
-        names = CallerNames(callback.faults, lambda: server)
+        features.lose(shut_down_with(server, callback.runtime))
+        names = KeyAliases(callback.faults, lambda: server)
         features.lose(router_patches.install_names(Door(callback.runtime, callback.routing, names).take))
         nothing: list[str] = []
-        for problem in callback.faults.guarded("caller_metadata", lambda: caller_problems(config or {}), nothing):
+        for problem in callback.faults.guard("caller_metadata", lambda: caller_problems(config or {}), nothing):
             logger.warning("exacto_plugin: %s", problem)
         # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
         sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
@@ -85,13 +85,13 @@ def _start_line(runtime: Runtime, how: str) -> str:
     )
 
 
-def _place(settings: Settings, server: ModuleType) -> Place:
+def _place(settings: Settings, server: ModuleType) -> StoreLocation:
     """Where this proxy keeps its records."""
     if settings.store.url is not None:
-        return place_of_url(settings.store.url.get_secret_value())
+        return location_of_url(settings.store.url.get_secret_value())
     config = server.user_config_file_path or os.environ.get("CONFIG_FILE_PATH")
-    place = default_place(config, os.environ)
-    if not place.lasting:
+    place = default_location(config, os.environ)
+    if not place.is_persistent:
         logger.warning(
             "exacto_plugin found no directory that it can write to: records are kept in memory and end with the"
             " process; set store.url, or XDG_STATE_HOME to a directory that lasts"
@@ -124,7 +124,7 @@ def proxy_app() -> Any:
             callback.runtime.ensure_started()
             if callback not in litellm.callbacks:
                 litellm.logging_callback_manager.add_litellm_callback(callback)
-            callback.faults.guarded("callback_order", lambda: put_ahead(callback), None)
+            callback.faults.guard("callback_order", lambda: move_before_affinity(callback), None)
             yield state
 
     proxy_server.app.router.lifespan_context = lifespan

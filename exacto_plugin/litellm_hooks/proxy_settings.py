@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.config.settings import BLOCK
 from exacto_plugin.config.sources import (
     CONFIG_VARIABLE,
-    Files,
+    FileWatcher,
     read_config,
     read_yaml,
     settings_of_block,
     settings_watcher,
 )
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.routing.sync_selection import at_once
+from exacto_plugin.litellm_hooks.routing.sync_selection import run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ class _FromFile:
         self._server = server
         self._path = path
         self._environment = environment
-        self._files = Files(self._named())
+        self._files = FileWatcher(self._named())
 
     def changed(self) -> Settings | None:
         if not self._files.changed():
@@ -82,7 +82,7 @@ class _FromFile:
             config = self._included()
         paths = self._named()
         if paths != self._files.paths:
-            self._files = Files(paths)
+            self._files = FileWatcher(paths)
         return settings_of_block(config.get(BLOCK), self._environment, f"{self._path}: {BLOCK}")
 
     def _included(self) -> Mapping[str, object]:
@@ -90,7 +90,7 @@ class _FromFile:
         for part in self._named()[1:]:
             read_yaml(part)  # whose faults quote nothing of it, as LiteLLM's do
         try:
-            found: Mapping[str, object] = at_once(self._server.proxy_config._get_config_from_file())
+            found: Mapping[str, object] = run_sync(self._server.proxy_config._get_config_from_file())
         except (OSError, ValueError, TypeError) as error:
             fault = type(error).__name__
         else:

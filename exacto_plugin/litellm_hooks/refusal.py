@@ -59,7 +59,7 @@ class Refusal:
         return [(b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode())]
 
 
-def told_by(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
+def match_refusal(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
     """The refusal that LiteLLM's error body is about; None when it tells of something else.
 
     LiteLLM adds what became of fallbacks to the end of a message and redacts what looks internal in it, addresses of
@@ -70,10 +70,10 @@ def told_by(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         return None
     marked = [refusal for refusal in refusals if message.startswith(f"{MARKER} ({refusal.type}): ")]
-    return max(marked, key=lambda refusal: _alike(message, refusal.marked), default=None)
+    return max(marked, key=lambda refusal: _common_prefix(message, refusal.marked), default=None)
 
 
-def _alike(one: str, other: str) -> int:
+def _common_prefix(one: str, other: str) -> int:
     """How many characters two texts have in common before they differ."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
@@ -131,7 +131,7 @@ def refused_by(
         picked: the deployment that is ruled out, when not all of them are.
     """
     exist = providers_of(candidates) if expose else []
-    constraint = " together with ".join(_told(one, expose=expose) for one in filters)
+    constraint = " together with ".join(_shown_filter(one, expose=expose) for one in filters)
     if cooling_s is None:
         constraint += _unpriced(filters, [picked] if picked else candidates, expose=expose)
     refusal = no_endpoints(model_group, constraint, None, exist, cooling_s)
@@ -139,7 +139,7 @@ def refused_by(
     return ExactoRefusedError(replace(refusal, param=filters[-1].name), model_group)
 
 
-def _told(filter_: Filter, *, expose: bool) -> str:
+def _shown_filter(filter_: Filter, *, expose: bool) -> str:
     told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
     constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
     if filter_.expected:
@@ -155,7 +155,7 @@ def _unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate], *, exp
     return f"; the price of {', '.join(providers_of(unknown))} is not known" if expose else "; not every price is known"
 
 
-def bound_elsewhere(model_group: str, deployment: str, cooling_s: float) -> Refusal:
+def pinned_unavailable(model_group: str, deployment: str, cooling_s: float) -> Refusal:
     """The request carries state that only a deployment which is cooling down can read.
 
     Args:

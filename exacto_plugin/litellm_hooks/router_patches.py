@@ -27,7 +27,7 @@ from typing import Any, Final
 import litellm
 
 from exacto_plugin.litellm_hooks.features import Feature, Gap
-from exacto_plugin.litellm_hooks.first_chunks import take_back
+from exacto_plugin.litellm_hooks.first_chunks import restore_first_chunk
 
 ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
 """What every method of a router calls up to 1.109 with all that it was given; the second calls the first."""
@@ -61,13 +61,13 @@ PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
 }
 """The parameters that the wrappers rely on, in LiteLLM's order; LiteLLM may have optional ones after them."""
 
-Narrow = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
+SelectPool = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
 """``narrow(router, deployments, request_kwargs)``; raises only what the client is to be told."""
 
-GoesOn = Callable[[Exception], bool | None]
+ShouldRetry = Callable[[Exception], bool | None]
 """Whether LiteLLM retries after an error; None leaves it to LiteLLM."""
 
-Opened = Callable[[Any, Any], Awaitable[Any]]
+OnStream = Callable[[Any, Any], Awaitable[Any]]
 """``opened(stream, slot)``: the stream to go on with; raises what an attempt may fail with."""
 
 Surface = Callable[[Any, str], Any]
@@ -126,20 +126,20 @@ def names_in(code: CodeType) -> set[str]:
     return set(code.co_names).union(*inner)
 
 
-def _there(name: str) -> bool:
+def _has_method(name: str) -> bool:
     """Whether the router has a method of this form, and calls it."""
     owner = router_core()
     return fits(getattr(owner, name, None), PARAMETERS[name]) and name in _used(owner)
 
 
 def _install_method(name: str, make: Make, features: tuple[Feature, ...], effect: str) -> list[Gap]:
-    if not _there(name):
+    if not _has_method(name):
         return [Gap(f"Router.{name}", features, effect)]
     wrap(router_core(), name, make)
     return []
 
 
-def install_order(narrow: Narrow) -> list[Gap]:
+def install_order(select_pool: SelectPool) -> list[Gap]:
     """Let ``narrow`` see what LiteLLM's constraints left of a model group; on the class, for routers made later too.
 
     Returns:
@@ -147,30 +147,30 @@ def install_order(narrow: Narrow) -> list[Gap]:
     """
     features = (Feature.TIERS, Feature.SORTS, Feature.AFFINITY, Feature.FAILOVER)
     effect = "LiteLLM chooses among all deployments that the filters leave"
-    return _install_method(_LATE, lambda original: _late(original, narrow), features, effect)
+    return _install_method(_LATE, lambda original: _patch_filter(original, select_pool), features, effect)
 
 
-def install_retries(goes_on: GoesOn) -> list[Gap]:
+def install_retries(should_retry: ShouldRetry) -> list[Gap]:
     """Let ``goes_on`` judge the error of each attempt.
 
     Returns:
         The seam, when it is missing; then nothing is wrapped.
     """
     effect = "the number of attempts, and the errors that end them, are LiteLLM's"
-    return _install_method(_RETRY, lambda original: _retry(original, goes_on), (Feature.FAILOVER,), effect)
+    return _install_method(_RETRY, lambda original: _patch_retry(original, should_retry), (Feature.FAILOVER,), effect)
 
 
-def install_streams(opened: Opened) -> list[Gap]:
+def install_streams(on_stream: OnStream) -> list[Gap]:
     """Let ``opened`` see each chat stream before it is handed out.
 
     Returns:
         The seam, when it is missing; then nothing is wrapped.
     """
     features, effect = (Feature.RESCUE_STREAMS, Feature.FAILOVER), "chat streams go to the client as they come"
-    return _install_method(_STREAM, lambda original: _stream(original, opened), features, effect)
+    return _install_method(_STREAM, lambda original: _patch_stream(original, on_stream), features, effect)
 
 
-def install_events(opened: Surface) -> list[Gap]:
+def install_events(on_stream: Surface) -> list[Gap]:
     """Let ``opened`` see each stream of events before it leaves its attempt.
 
     Returns:
@@ -179,7 +179,9 @@ def install_events(opened: Surface) -> list[Gap]:
     gaps = []
     for surface, name in _EVENTS.items():
         effect = f"streams of {surface} go to the client as they come"
-        gaps += _install_method(name, functools.partial(_events, opened, surface), (Feature.RESCUE_STREAMS,), effect)
+        gaps += _install_method(
+            name, functools.partial(_patch_events, on_stream, surface), (Feature.RESCUE_STREAMS,), effect
+        )
     return gaps
 
 
@@ -195,7 +197,7 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
     """
     features = (Feature.RESCUE, Feature.RESCUE_STREAMS)
     gaps = _install_method(
-        _ATTEMPT, lambda original: _attempt(original, attempt), features, "bad tool calls go to the client"
+        _ATTEMPT, lambda original: _patch_attempt(original, attempt), features, "bad tool calls go to the client"
     )
     if gaps:
         return gaps
@@ -250,19 +252,19 @@ def unwrap(owner: Any, name: str) -> None:
         setattr(owner, name, original)
 
 
-def _late(original: Callable[..., Any], narrow: Narrow) -> Callable[..., Any]:
+def _patch_filter(original: Callable[..., Any], select_pool: SelectPool) -> Callable[..., Any]:
     def late(self: Any, healthy_deployments: Any, request_kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
         kept = original(self, healthy_deployments, request_kwargs, *args, **more)
         if not isinstance(kept, list) or not isinstance(request_kwargs, dict):
             return kept
-        return narrow(public_router(self), kept, request_kwargs)
+        return select_pool(public_router(self), kept, request_kwargs)
 
     return late
 
 
-def _retry(original: Callable[..., Any], goes_on: GoesOn) -> Callable[..., Any]:
+def _patch_retry(original: Callable[..., Any], should_retry: ShouldRetry) -> Callable[..., Any]:
     def retry(self: Any, error: Exception, *args: Any, **kwargs: Any) -> Any:
-        judged = goes_on(error)
+        judged = should_retry(error)
         if judged is False:
             raise error
         return True if judged else original(self, error, *args, **kwargs)
@@ -270,30 +272,30 @@ def _retry(original: Callable[..., Any], goes_on: GoesOn) -> Callable[..., Any]:
     return retry
 
 
-def _attempt(original: Callable[..., Any], attempt: Attempt) -> Callable[..., Any]:
+def _patch_attempt(original: Callable[..., Any], attempt: Attempt) -> Callable[..., Any]:
     async def make_call(self: Any, original_function: Any, *args: Any, **kwargs: Any) -> Any:
         return await attempt(lambda asked: original(self, original_function, *args, **asked), kwargs)
 
     return make_call
 
 
-def _stream(original: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+def _patch_stream(original: Callable[..., Any], on_stream: OnStream) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     async def stream(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs)
-        if not take_back(given):
+        if not restore_first_chunk(given):
             return await original(*args, **kwargs)
         arguments = given.arguments
-        arguments["model_response"] = await opened(arguments["model_response"], arguments.get("deployment_slot"))
+        arguments["model_response"] = await on_stream(arguments["model_response"], arguments.get("deployment_slot"))
         return await original(*given.args, **given.kwargs)
 
     return stream
 
 
-def _events(opened: Surface, surface: str, original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_events(on_stream: Surface, surface: str, original: Callable[..., Any]) -> Callable[..., Any]:
     async def events(self: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        return await original(self, opened(response, surface), *args, **kwargs)
+        return await original(self, on_stream(response, surface), *args, **kwargs)
 
     return events
 

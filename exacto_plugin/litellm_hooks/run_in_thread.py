@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def in_own_thread(make: Callable[[], Coroutine[Any, Any, R]], context: Context, name: str) -> Future[R]:
+def run_in_thread(make: Callable[[], Coroutine[Any, Any, R]], context: Context, name: str) -> Future[R]:
     """Run a coroutine in a new thread, on a loop of its own.
 
     Args:

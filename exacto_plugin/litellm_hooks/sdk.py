@@ -16,11 +16,11 @@ from exacto_plugin.config.settings import load_settings
 from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
+from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.runtime.shutdown import hand_over
-from exacto_plugin.litellm_hooks.sdk_entries import Entries
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.litellm_hooks.runtime.shutdown import flush_and_close
+from exacto_plugin.litellm_hooks.sdk_entries import RouterEntries
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.web.views import models_view
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class Exacto:
             runtime = Runtime(load_settings(settings))
         url = runtime.settings.store.url
         if url is not None:  # a library writes no files unasked
-            runtime.keep_in(place_of_url(url.get_secret_value()))
-        runtime.log_outcomes()
+            runtime.open_store(location_of_url(url.get_secret_value()))
+        runtime.open_sample_log()
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
-        install_seams(self._callback)
-        self._entries = Entries(self._callback)
+        install_patches(self._callback)
+        self._entries = RouterEntries(self._callback)
         runtime.features.lose(self._entries.gaps())
         for warning in runtime.features.warnings():
             logger.warning(warning)
@@ -78,7 +78,7 @@ class Exacto:
             This object, so that ``Exacto(...).attach(router)`` can be kept or used as a context manager.
         """
         self._runtime.attach(router)
-        self._runtime.greet(router)
+        self._runtime.register_router(router)
         self._entries.wrap(router)
         return self
 
@@ -98,19 +98,19 @@ class Exacto:
 
     def recompute(self) -> None:
         """Judge now instead of at the next turn of the timer; waits for it, so never call it on an event loop."""
-        self._runtime.own_loop.call(self._runtime.recompute())
+        self._runtime.loop_thread.call(self._runtime.recompute())
 
     def close(self) -> None:
         """Take the plugin out of the process; more than once does no harm."""
         for router in self._runtime.routers:
             self.detach(router)
         self._runtime.closed = True
-        self._runtime.own_loop.stop()
-        hand_over(self._runtime)
+        self._runtime.loop_thread.stop()
+        flush_and_close(self._runtime)
         if Exacto._active is not self:
             return
         Exacto._active = None
-        uninstall_seams()
+        uninstall_patches()
         manager: Any = litellm.logging_callback_manager
         manager.remove_callback_from_all_lists(self._callback)
         manager.remove_callback_from_list_by_object(litellm.input_callback, self._callback, require_self=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
-from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
@@ -56,7 +56,7 @@ _INSIDE: ContextVar[bool] = ContextVar("exacto_inside", default=False)
 """True while a public method of a router runs: what it calls of the same kind belongs to the same request."""
 
 
-class Entries:
+class RouterEntries:
     """Reads what attached routers are asked. One per process."""
 
     def __init__(self, callback: ExactoCallback) -> None:
@@ -122,7 +122,7 @@ class Entries:
         def enter(*args: Any, **kwargs: Any) -> Any:
             if _INSIDE.get():
                 return original(*args, **kwargs)
-            CURRENT.set(RequestState(entering=True))
+            CURRENT.set(RequestState(in_sync_entry=True))
             args, kwargs = self._read(router, args, kwargs)
             token = _INSIDE.set(True)
             try:
@@ -151,30 +151,30 @@ class Entries:
             ExactoRefusedError: it is synchronous, under a hard filter, and this LiteLLM gives no way to apply it.
         """
         begun = CURRENT.get()
-        synchronous = begun is not None and begun.entering
-        self._runtime.faults.guarded("body", lambda: self._enter(router, kwargs), None)
+        synchronous = begun is not None and begun.in_sync_entry
+        self._runtime.faults.guard("body", lambda: self._enter(router, kwargs), None)
         if synchronous and not self._runtime.features.has(Feature.SYNC):
             self._refuse_unfiltered(kwargs)
 
     def _refuse_unfiltered(self, kwargs: dict[str, Any]) -> None:
         group = str(kwargs.get("model") or "")
-        promise = self._runtime.faults.guarded("filter", lambda: self._callback.promised(group, kwargs), None)
+        promise = self._runtime.faults.guard("filter", lambda: self._callback.hard_filter_of(group, kwargs), None)
         if promise is not None:
             refusal = no_endpoints(group, promise, "cannot be applied to synchronous calls of this LiteLLM", ())
             raise ExactoRefusedError(refusal, group)
 
     def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
         runtime = self._runtime
-        runtime.greet(router)
+        runtime.register_router(router)
         begun = CURRENT.get()
-        state = begun if begun is not None and begun.entering else RequestState()
-        state.entering = False
+        state = begun if begun is not None and begun.in_sync_entry else RequestState()
+        state.in_sync_entry = False
         CURRENT.set(state)
         if needs_rewrite(kwargs):
             asked = kwargs.get("model")
             state.slug = rewrite_body(
                 kwargs,
-                resolver(router),
+                name_resolver(router),
                 preferences=runtime.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
             )
@@ -189,7 +189,7 @@ def _synchronous_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def enter(*args: Any, **kwargs: Any) -> Any:
         # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
         if not kwargs.get("fallback_depth"):
-            CURRENT.set(RequestState(entering=True))
+            CURRENT.set(RequestState(in_sync_entry=True))
         return original(*args, **kwargs)
 
     return enter

@@ -10,7 +10,7 @@ def split_events(data: bytes) -> tuple[list[bytes], bytes]:
     return [event + blank for event in events], rest
 
 
-def data_of(event: bytes) -> bytes | None:
+def event_data(event: bytes) -> bytes | None:
     """The data of an event, which LiteLLM writes in one line; None without any."""
     for line in event.splitlines():
         if line.startswith(b"data:"):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 
 from exacto_plugin.litellm_hooks.features import Feature, Gap
-from exacto_plugin.litellm_hooks.first_chunks import take_back
+from exacto_plugin.litellm_hooks.first_chunks import restore_first_chunk
 from exacto_plugin.litellm_hooks.router_patches import fits, names_in, public_router, router_core, unwrap, wrap
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _missing_selection() -> list[str]:
     return [f"a call of {name} in {_SELECT}" for name in (_HEALTHY, _LEVELS) if name not in used]
 
 
-def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[Gap]:
+def install(selection: SyncSelection, on_stream: Callable[[Any], Any]) -> list[Gap]:
     """Wrap the seams.
 
     Args:
@@ -71,18 +71,18 @@ def install(selection: SyncSelection, opened: Callable[[Any], Any]) -> list[Gap]
     """
     gaps = [Gap(name, (Feature.SYNC,), _EFFECT) for name in _missing_selection()]
     if not gaps:
-        wrap(router_core(), _SELECT, functools.partial(_select, selection))
-        wrap(router_core(), _HEALTHY, functools.partial(_healthy, selection))
-        wrap(litellm.utils, _LEVELS, functools.partial(_levels, selection))
+        wrap(router_core(), _SELECT, functools.partial(_patch_select, selection))
+        wrap(router_core(), _HEALTHY, functools.partial(_patch_healthy, selection))
+        wrap(litellm.utils, _LEVELS, functools.partial(_patch_levels, selection))
     if _fits(_STREAM):
-        wrap(router_core(), _STREAM, functools.partial(_stream, opened))
+        wrap(router_core(), _STREAM, functools.partial(_patch_stream, on_stream))
     else:
         effect = "synchronous chat streams come as they are"
         gaps.append(Gap(f"Router.{_STREAM}", (Feature.SYNC, Feature.RESCUE_STREAMS), effect))
     return gaps
 
 
-def _select(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_select(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
     def selected(self: Any, model: str, *args: Any, **given: Any) -> Any:
         named = dict(zip(_PARAMETERS[_SELECT][2:], args, strict=False))
         return selection.select(functools.partial(original, self), public_router(self), model, **named, **given)
@@ -90,28 +90,28 @@ def _select(selection: SyncSelection, original: Callable[..., Any]) -> Callable[
     return selected
 
 
-def _healthy(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_healthy(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
     def left(self: Any, *args: Any, **given: Any) -> Any:
-        return selection.filtered(public_router(self), original(self, *args, **given))
+        return selection.filter_pool(public_router(self), original(self, *args, **given))
 
     return left
 
 
-def _levels(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_levels(selection: SyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
     def filtered(healthy_deployments: list[Any], target_order: Any = None, *args: Any, **given: Any) -> Any:
-        return original(selection.narrowed(healthy_deployments, target_order), target_order, *args, **given)
+        return original(selection.select_pool(healthy_deployments, target_order), target_order, *args, **given)
 
     return filtered
 
 
-def _stream(opened: Callable[[Any], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch_stream(on_stream: Callable[[Any], Any], original: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     def streamed(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs)
-        if not take_back(given, synchronous=True):
+        if not restore_first_chunk(given, synchronous=True):
             return original(*args, **kwargs)
-        given.arguments["model_response"] = opened(given.arguments["model_response"])
+        given.arguments["model_response"] = on_stream(given.arguments["model_response"])
         return original(*given.args, **given.kwargs)
 
     return streamed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from exacto_plugin.core.codec import UnknownError, snapshot_of, snapshot_plain
+from exacto_plugin.core.codec import UnknownFormatError, snapshot_from_plain, snapshot_to_plain
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.protocol import Batch, Publication, UnreadableError
@@ -91,7 +91,7 @@ def pack_publication(publication: Publication) -> str:
     """A publication as text."""
     return pack(
         {
-            "snapshot": snapshot_plain(publication.snapshot),
+            "snapshot": snapshot_to_plain(publication.snapshot),
             "remembered": publication.remembered,
             "workers": publication.workers,
         }
@@ -106,9 +106,9 @@ def unpack_publication(text: str | bytes) -> Publication:
     """
     plain = unpack(text)
     try:
-        snapshot = snapshot_of(plain["snapshot"])
+        snapshot = snapshot_from_plain(plain["snapshot"])
         return Publication(snapshot, plain["remembered"], tuple(plain.get("workers", ())))
-    except (KeyError, TypeError, UnknownError) as error:
+    except (KeyError, TypeError, UnknownFormatError) as error:
         raise UnreadableError("the published result cannot be read") from error
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Host(Protocol):
     """The process around a replica."""
 
-    def take(self) -> Sequence[Delta]:
+    def take_deltas(self) -> Sequence[Delta]:
         """What was recorded since it was last asked."""
         ...
 
@@ -26,7 +26,7 @@ class Host(Protocol):
         """Model groups whose percentiles were asked for lately."""
         ...
 
-    def common(self) -> Engine:
+    def new_common_engine(self) -> Engine:
         """A new engine for everybody's samples, under the rule in force."""
         ...
 
@@ -46,6 +46,6 @@ class Host(Protocol):
         """The common engine's last result is in force for everybody: tell people, and write it down, once."""
         ...
 
-    def away(self, error: ExchangeError) -> None:
+    def exchange_unavailable(self, error: ExchangeError) -> None:
         """The exchange could not be asked."""
         ...

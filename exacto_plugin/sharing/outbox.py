@@ -24,7 +24,7 @@ KEPT_DELTAS = 20_000
 @dataclass(slots=True)
 class _Sent:
     batch: Batch
-    place: int
+    offset: int
 
 
 class Outbox:
@@ -57,13 +57,13 @@ class Outbox:
             self._waiting.append(Batch(self._worker, self._sequence, deltas))
         return Push(self._worker, self._held, self._waiting[0] if self._waiting else None, watched)
 
-    def settle(self, push: Push, receipt: Receipt) -> None:
+    def acknowledge(self, push: Push, receipt: Receipt) -> None:
         """The exchange answered: keep what arrived until it is saved, or send again what the exchange lost."""
         if receipt.accepted:
             self._held = receipt.held
             if push.batch is not None:
-                self._sent.append(_Sent(self._waiting.popleft(), receipt.place))
-            while self._sent and self._sent[0].place < receipt.saved:
+                self._sent.append(_Sent(self._waiting.popleft(), receipt.offset))
+            while self._sent and self._sent[0].offset < receipt.saved:
                 self._sent.popleft()
             self._forget_surplus()
             return

@@ -66,7 +66,7 @@ class Receipt(NamedTuple):
     """False: the exchange holds another batch than ``previous`` as the last one (it lost some), and took nothing."""
     held: int
     """The number of the last batch it holds of this worker."""
-    place: int
+    offset: int
     """Where the batch lies; places grow with time, and nothing is ever put below a place that was read."""
     saved: int
     """Everything below this place is part of the saved state, which a new leader would begin with."""
@@ -82,9 +82,9 @@ class Claim(NamedTuple):
     worker: str
     token: int = 0
     """Of its last lease; 0 without one."""
-    beat: int = 0
+    renewals: int = 0
     """Of its last renewal; an exchange that holds a lower one went back in time."""
-    prepared: bool = False
+    is_prepared: bool = False
     """It has counted everybody's batches so far, so that it can begin at once in an exchange without a saved state;
     others are given some seconds to come first."""
 
@@ -94,9 +94,9 @@ class Lease(NamedTuple):
 
     token: int
     """Rises with every new holder; what carries a lower one is refused."""
-    beat: int
+    renewals: int
     """Rises with every renewal."""
-    lost: bool = False
+    exchange_reset: bool = False
     """The exchange forgot what this holder had done before: read everything again, publish and save again."""
 
 
@@ -110,7 +110,7 @@ class Pulled(NamedTuple):
     """Further batches lie there already."""
 
 
-class Census(NamedTuple):
+class Membership(NamedTuple):
     """Who took part in the last seconds, and what they were asked for."""
 
     workers: tuple[str, ...]
@@ -166,7 +166,7 @@ class Exchange(Protocol):
         """Everybody's batches from a position on, own ones included, perhaps not all at once."""
         ...
 
-    async def census(self) -> Census:
+    async def membership(self) -> Membership:
         """Who takes part."""
         ...
 

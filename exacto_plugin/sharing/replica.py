@@ -14,7 +14,7 @@ import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from exacto_plugin.core.windows.codec import HeldError
+from exacto_plugin.core.windows.codec import WindowDumpError
 from exacto_plugin.sharing.outbox import Outbox
 from exacto_plugin.sharing.protocol import Claim, ExchangeError, LostLeaseError, Publication, State, UnreadableError
 
@@ -60,7 +60,7 @@ class Role(StrEnum):
     """Every process for itself, until the exchange is back or somebody leads again."""
 
 
-class Pace(NamedTuple):
+class ReplicaIntervals(NamedTuple):
     """How often what happens."""
 
     recompute_s: float
@@ -73,12 +73,12 @@ class Pace(NamedTuple):
         return max(3 * self.push_s, 0.1 * self.recompute_s)
 
 
-def pace(recompute_s: float) -> Pace:
+def replica_intervals(recompute_s: float) -> ReplicaIntervals:
     """The pace for an interval of recomputes: at least one push in each."""
-    return Pace(recompute_s, min(PUSH_S, recompute_s))
+    return ReplicaIntervals(recompute_s, min(PUSH_S, recompute_s))
 
 
-class Untold(NamedTuple):
+class PendingAnnouncement(NamedTuple):
     """A result of this process that people have not been told of: it is not known yet to be in force."""
 
     id: str
@@ -98,10 +98,10 @@ class Replica:
         now: UTC seconds.
     """
 
-    def __init__(self, worker: str, exchange: Exchange, host: Host, pace: Pace, now: float) -> None:
+    def __init__(self, worker: str, exchange: Exchange, host: Host, pace: ReplicaIntervals, now: float) -> None:
         self.worker = worker
         self.exchange = exchange
-        self.pace = pace
+        self.intervals = pace
         self.role = Role.FOLLOWER
         self.heard_at: float | None = None
         """When the exchange last answered, UTC seconds; None before."""
@@ -110,7 +110,7 @@ class Replica:
         self.workers = 1
         """Who shares the budgets of the result in force."""
         self._host = host
-        self._outbox = Outbox(worker, host.take)
+        self._outbox = Outbox(worker, host.take_deltas)
         self._judged_at = now
         self._known = ""
         self._seen = ""
@@ -121,7 +121,7 @@ class Replica:
         self._read: dict[str, int] = {}
         self._unpublished: Publication | None = None
         """What to publish as long as the lease holds."""
-        self._untold: Untold | None = None
+        self._pending: PendingAnnouncement | None = None
         self._published: Publication | None = None
         self._save_at = 0.0
 
@@ -130,27 +130,27 @@ class Replica:
         try:
             receipt = await self._push()
             self.heard_at, self.leader = now, receipt.leader
-            await self._tell(receipt.publication)
+            await self._announce(receipt.publication)
             if not (await self._lead(now) if self._may_lead(receipt) else self._resign()):
                 await self._follow(receipt, now)
         except LostLeaseError as error:
             self._resign()
-            self._host.away(error)
+            self._host.exchange_unavailable(error)
         except ExchangeError as error:
-            self._host.away(error)
+            self._host.exchange_unavailable(error)
         if self._is_overdue(now):
             self.role = Role.LOCAL
             await self._host.judge_alone(now)
             # The next one an interval from now, in case the exchange stays away.
-            self._judged_at = now - self.pace.patience_s
+            self._judged_at = now - self.intervals.patience_s
 
     async def aclose(self) -> None:
         """Leave: what was recorded since the last push is sent if the exchange answers, the lease given up."""
         try:
             receipt = await self._push()
-            await self._tell(receipt.publication)
+            await self._announce(receipt.publication)
         except ExchangeError as error:
-            self._host.away(error)
+            self._host.exchange_unavailable(error)
         self._resign()
         await self.exchange.aclose()
 
@@ -159,7 +159,7 @@ class Replica:
         for _ in range(_CATCH_UP):
             push = self._outbox.next(watched)
             receipt = await self.exchange.push(push)
-            self._outbox.settle(push, receipt)
+            self._outbox.acknowledge(push, receipt)
             if receipt.accepted and not self._outbox.in_flight:
                 break
         return receipt
@@ -169,7 +169,7 @@ class Replica:
     async def _follow(self, receipt: Receipt, now: float) -> None:
         if receipt.leader not in ("", self.worker):
             # What we had concluded is not in force, and no longer can be: see ``_tell``.
-            self._untold = None
+            self._pending = None
         if receipt.publication in ("", self._known) or not self._is_my_turn(receipt.publication, now):
             return
         publication = await self.exchange.latest()
@@ -179,8 +179,8 @@ class Replica:
 
     def _is_my_turn(self, publication: str, now: float) -> bool:
         """Whether to fetch a publication yet: many workers do so one after the other, each time in another order."""
-        spread_s = min(_FETCH_S * self.workers, _FETCH_SHARE * self.pace.recompute_s)
-        if spread_s <= self.pace.push_s:  # pushes are spread that far themselves
+        spread_s = min(_FETCH_S * self.workers, _FETCH_SHARE * self.intervals.recompute_s)
+        if spread_s <= self.intervals.push_s:  # pushes are spread that far themselves
             return True
         if publication != self._seen:
             place = zlib.crc32(f"{self.worker} {publication}".encode()) / 2**32
@@ -188,7 +188,7 @@ class Replica:
         return now >= self._fetch_at or self._is_overdue(now)
 
     def _is_overdue(self, now: float) -> bool:
-        return now - self._judged_at >= self.pace.recompute_s + self.pace.patience_s
+        return now - self._judged_at >= self.intervals.recompute_s + self.intervals.patience_s
 
     async def _adopt(self, publication: Publication, now: float) -> None:
         await self._host.adopt(publication)
@@ -210,11 +210,11 @@ class Replica:
     async def _lead(self, now: float) -> bool:
         """Get or renew the lease, read on, and judge when it is time; False when somebody else leads."""
         before = self._lease
-        token, beat = (before.token, before.beat) if before is not None else (0, 0)
+        token, beat = (before.token, before.renewals) if before is not None else (0, 0)
         lease = await self.exchange.claim(Claim(self.worker, token, beat, self._common is not None))
         if lease is None:
             return self._resign()
-        if lease.lost and self._common is not None:
+        if lease.exchange_reset and self._common is not None:
             # What was read stays counted, since the same batches are recognised when they are sent again.
             self._position, self._save_at = 0, 0.0
             self._unpublished = self._unpublished or self._published
@@ -223,11 +223,11 @@ class Replica:
             await self._take_over(now)
         self._lease, self.leader, self.role = lease, self.worker, Role.LEADER
         assert self._common is not None
-        await self._read_on(self._common)
+        await self._read_batches(self._common)
         # First what could not be published before: the engine goes on from it, so that the next result tells nothing of
         # what this one changed. An old one is in force for a moment only, since then the next one is due.
         await self._publish(lease)
-        if now - self._judged_at >= self.pace.recompute_s:
+        if now - self._judged_at >= self.intervals.recompute_s:
             await self._judge(self._common, now)
             await self._publish(lease)
         if now >= self._save_at:
@@ -238,23 +238,23 @@ class Replica:
         """Begin where the leader before left off, with its last result in force until the next one."""
         publication = await self._readable(self.exchange.latest())
         if publication is not None:
-            await self._tell(publication.snapshot.id)
+            await self._announce(publication.snapshot.id)
             if publication.snapshot.id != self._known:
                 await self._adopt(publication, now)
-        self._untold = self._unpublished = None  # of a lease before: in force by now, or judged anew from here on
-        common = self._host.common()
+        self._pending = self._unpublished = None  # of a lease before: in force by now, or judged anew from here on
+        common = self._host.new_common_engine()
         self._position, self._read, self._save_at = 0, {}, 0.0
         state = await self._readable(self.exchange.load())
         if state is not None:
             for model_group, windows in state.windows:
                 try:
                     await asyncio.to_thread(common.load_windows, model_group, windows)
-                except HeldError as error:
-                    self._host.away(UnreadableError(f"a saved state is left out in part: {error}"))
-            await _remind(common, state.remembered)
+                except WindowDumpError as error:
+                    self._host.exchange_unavailable(UnreadableError(f"a saved state is left out in part: {error}"))
+            await _load_by_group(common, state.remembered)
             self._position, self._read = state.position, dict(state.read)
         if self._published is not None:  # what is remembered changes with a result, which may be newer than the state
-            await _remind(common, self._published.remembered)
+            await _load_by_group(common, self._published.remembered)
         self._common = common
 
     async def _readable(self, asked: Awaitable[R | None]) -> R | None:
@@ -262,15 +262,15 @@ class Replica:
         try:
             return await asked
         except UnreadableError as error:
-            self._host.away(error)
+            self._host.exchange_unavailable(error)
             return None
 
-    async def _read_on(self, common: Engine) -> None:
+    async def _read_batches(self, common: Engine) -> None:
         while True:
             pulled = await self.exchange.pull(self._position)
             for batch in pulled.batches:
                 if self._read.get(batch.worker, 0) < batch.sequence:
-                    common.take_in(batch.deltas)
+                    common.add_deltas(batch.deltas)
                     self._note_read(batch)
                 await asyncio.sleep(0)
             self._position = pulled.position
@@ -284,12 +284,12 @@ class Replica:
             del self._read[next(iter(self._read))]
 
     async def _judge(self, common: Engine, now: float) -> None:
-        census = await self.exchange.census()
+        census = await self.exchange.membership()
         for model_group in census.watched:
             common.watch(model_group, now)
         if await self._host.judge(common, now):
-            self._unpublished = Publication(common.measured, await _remembered(common), census.workers)
-            self._untold = Untold(common.measured.id, common)
+            self._unpublished = Publication(common.measured, await _dump_by_group(common), census.workers)
+            self._pending = PendingAnnouncement(common.measured.id, common)
 
     async def _publish(self, lease: Lease) -> None:
         """Put in force what is not; what is left undone by an error is done by the next step."""
@@ -302,9 +302,9 @@ class Replica:
             if publication.snapshot.id != self._known:
                 await self._adopt(publication, publication.snapshot.at)
         finally:
-            await self._tell(publication.snapshot.id)
+            await self._announce(publication.snapshot.id)
 
-    async def _tell(self, in_force: str) -> None:
+    async def _announce(self, in_force: str) -> None:
         """Announce what this process concluded, if that is what is in force.
 
         Whether a publication that failed was carried out is not known before the lease holds and it is repeated, or
@@ -314,22 +314,22 @@ class Replica:
         it and tells nothing of them, so that we do. Lost is only what came into force unheard and was replaced before
         we could ask again, an interval later, or the process that concluded it was killed.
         """
-        untold = self._untold
+        untold = self._pending
         if untold is not None and untold.id == in_force:
-            self._untold = None
+            self._pending = None
             await self._host.announce(untold.common)
 
     async def _save(self, lease: Lease, common: Engine, now: float) -> None:
         started = asyncio.get_running_loop().time()
         groups = common.groups()
         windows: Iterator[tuple[str, Mapping[str, bytes]]] = ((one, common.dump_windows(one)) for one in groups)
-        remembered = await _remembered(common)
+        remembered = await _dump_by_group(common)
         await self.exchange.save(lease, State(self._position, dict(self._read), remembered, windows))
         took_s = asyncio.get_running_loop().time() - started
-        self._save_at = now + max(self.pace.save_s, took_s / _SAVING_SHARE)
+        self._save_at = now + max(self.intervals.save_s, took_s / _SAVING_SHARE)
 
 
-async def _remembered(engine: Engine) -> Remembered:
+async def _dump_by_group(engine: Engine) -> Remembered:
     """What an engine remembers beside its windows, group by group, so that others get their turn."""
     found: dict[str, Mapping[str, Mapping[str, float | int | str | None]]] = {}
     for model_group in engine.groups():
@@ -338,7 +338,7 @@ async def _remembered(engine: Engine) -> Remembered:
     return found
 
 
-async def _remind(engine: Engine, remembered: Remembered) -> None:
+async def _load_by_group(engine: Engine, remembered: Remembered) -> None:
     """Let an engine take over what another one remembered, group by group."""
     for model_group, deployments in remembered.items():
         engine.load({model_group: deployments})

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.simulate.library import load_scenario, scenario_names, scenario_text
+from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
 from exacto_plugin.simulate.metrics import figures
 from exacto_plugin.simulate.plot import save_png, text_plot
 from exacto_plugin.simulate.presets import PRESETS, preset_named
 from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, read_log
 from exacto_plugin.simulate.report import Result, as_dict, render, render_replay, replay_as_dict
-from exacto_plugin.simulate.run import Course, Listener, run_together
+from exacto_plugin.simulate.run import RunConfig, SampleWriter, run_together
 from exacto_plugin.simulate.scenario import parse_scenario
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _repetitions(text: str) -> int:
 def run_simulate(options: argparse.Namespace) -> int:
     """Run the presets over one scenario and print what came of it."""
     if options.list or options.scenario is None:
-        _print("\n".join(scenario_names()))
+        _print("\n".join(builtin_scenario_names()))
         return 0 if options.list else 2
     if options.show:
         _print(scenario_text(options.scenario).rstrip())
@@ -86,7 +86,7 @@ def run_simulate(options: argparse.Namespace) -> int:
     presets = _presets(options)
     if options.record is not None and len(presets) > 1:
         raise SettingsError("--record: expected one --preset, since each makes a log of its own")
-    course = Course(options.seed, options.reps, step_for(scenario, options.interval), options.interval)
+    course = RunConfig(options.seed, options.reps, step_for(scenario, options.interval), options.interval)
     with ExitStack() as files:
         listener = _listener(options.record, files)
         results = [_result(scenario, text, course, listener) for text in presets]
@@ -137,17 +137,17 @@ def _presets(options: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(options.preset or PRESETS))
 
 
-def _listener(file: Path | None, files: ExitStack) -> Listener | None:
+def _listener(file: Path | None, files: ExitStack) -> SampleWriter | None:
     if file is None:
         return None
     try:
         writer = LogWriter(files.enter_context(file.open("w", encoding="utf-8")))
     except OSError as error:
         raise SettingsError(f"--record {file}: {error}") from None
-    return Listener(writer.roster, writer.sample)
+    return SampleWriter(writer.roster, writer.sample)
 
 
-def _result(scenario: Scenario, text: str, course: Course, listener: Listener | None) -> Result:
+def _result(scenario: Scenario, text: str, course: RunConfig, listener: SampleWriter | None) -> Result:
     (trace,) = run_together([scenario], preset_named(text), course, listener)
     return Result(text, figures(trace, scenario.measure_from_h), trace)
 

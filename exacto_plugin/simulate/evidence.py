@@ -12,7 +12,7 @@ import numpy as np
 
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of, bins_of
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,42 +28,42 @@ FIRST_TOKEN_S = 0.5
 """Seconds to the first token of every streamed answer; no preset looks at them."""
 
 
-def sums(
+def increments_of_answers(
     answers: Answers, caller_numbers: NDArray[np.int64], providers: int
-) -> Iterator[tuple[int, int, dict[Count, int], dict[int, int]]]:
+) -> Iterator[tuple[int, int, dict[CounterKind, int], dict[int, int]]]:
     """Repetition, provider, counters and cells of everybody who answered, as ``Engine.add`` takes them."""
     rows = answers.requests.repetition * providers + answers.place
     if not len(rows):
         return
     table = _counters(answers, rows)
     keys, numbers = np.unique(_cells(answers, rows, caller_numbers), return_counts=True)
-    of_row = keys // (len(Kind) * BINS)
-    cells = (keys % (len(Kind) * BINS)).tolist()
+    of_row = keys // (len(HistogramKind) * BINS)
+    cells = (keys % (len(HistogramKind) * BINS)).tolist()
     counted = numbers.tolist()
-    present = np.flatnonzero(table[:, Count.ANSWERED])
+    present = np.flatnonzero(table[:, CounterKind.ANSWERED])
     first, end = np.searchsorted(of_row, present), np.searchsorted(of_row, present, "right")
     for row, low, high in zip(present.tolist(), first.tolist(), end.tolist(), strict=True):
         counts = {_COUNTS[column]: number for column, number in enumerate(table[row].tolist()) if number}
         yield *divmod(row, providers), counts, dict(zip(cells[low:high], counted[low:high], strict=True))
 
 
-_COUNTS = tuple(Count)
+_COUNTS = tuple(CounterKind)
 
 
 def _counters(answers: Answers, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counters by row, shape ``[row, column]``."""
     size = int(rows.max()) + 1
-    table = np.zeros((size, len(Count)), np.int64)
+    table = np.zeros((size, len(CounterKind)), np.int64)
     faulty, pinned = answers.lost | answers.bad, answers.requests.pinned
     everybody = np.bincount(rows, minlength=size)
-    table[:, Count.ANSWERED] = table[:, Count.OFFERED] = everybody
+    table[:, CounterKind.ANSWERED] = table[:, CounterKind.OFFERED] = everybody
     marked = {
-        Count.CALLED: answers.attempted & ~answers.lost,
-        Count.SCHEMA_MISMATCH: answers.bad,
-        Count.LOST: answers.lost,
-        Count.PINNED_CALLED: answers.attempted & pinned,
-        Count.PINNED_FAULTY: faulty & pinned,
-        Count.TIMED: ~np.isnan(answers.speed),
+        CounterKind.CALLED: answers.attempted & ~answers.lost,
+        CounterKind.SCHEMA_MISMATCH: answers.bad,
+        CounterKind.LOST: answers.lost,
+        CounterKind.PINNED_CALLED: answers.attempted & pinned,
+        CounterKind.PINNED_FAULTY: faulty & pinned,
+        CounterKind.TIMED: ~np.isnan(answers.speed),
     }
     for column, mask in marked.items():
         table[:, column] = np.bincount(rows[mask], minlength=size)
@@ -74,13 +74,13 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
     """One number per marked cell: row, kind and bin."""
     requests = answers.requests
     faulty = answers.lost | answers.bad
-    rows = rows * (len(Kind) * BINS)
+    rows = rows * (len(HistogramKind) * BINS)
     judged, routed = answers.attempted, answers.attempted & ~requests.pinned
     mix = requests.complexity * 4 + requests.pinned * 2 + faulty
     calls = caller_numbers[requests.caller] * 2 + faulty
     marked = [
-        (rows + int(Kind.CASE_MIX) * BINS + mix)[judged],
-        (rows + int(Kind.CALLERS) * BINS + calls)[routed],
+        (rows + int(HistogramKind.CASE_MIX) * BINS + mix)[judged],
+        (rows + int(HistogramKind.CALLERS) * BINS + calls)[routed],
     ]
     timed = ~np.isnan(answers.speed)
     if timed.any():
@@ -88,8 +88,8 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
         waits = np.where(
             answers.streamed, bin_of(FIRST_TOKEN_S), bins_of(OUTPUT_TOKENS / np.where(timed, answers.speed, 1.0))
         )
-        kinds = np.where(answers.streamed, int(Kind.SPEED_STREAMED), int(Kind.SPEED_WHOLE))
-        latencies = np.where(answers.streamed, int(Kind.LATENCY_STREAMED), int(Kind.LATENCY_WHOLE))
+        kinds = np.where(answers.streamed, int(HistogramKind.SPEED_STREAMED), int(HistogramKind.SPEED_WHOLE))
+        latencies = np.where(answers.streamed, int(HistogramKind.LATENCY_STREAMED), int(HistogramKind.LATENCY_WHOLE))
         marked += [(rows + kinds * BINS + bins)[timed], (rows + latencies * BINS + waits)[timed]]
     return np.concatenate(marked)
 

@@ -26,7 +26,7 @@ ENGINES = ("vLLM", "SGLang")
 """Rows of the tables that are inference engines, not hosts."""
 
 
-def scenario_names() -> tuple[str, ...]:
+def builtin_scenario_names() -> tuple[str, ...]:
     """All names, sorted."""
     return tuple(sorted({*_made(), *_written()}))
 
@@ -41,7 +41,7 @@ def scenario_text(name: str) -> str:
         return text
     if (make := _made().get(name)) is not None:
         return yaml.safe_dump(make(), sort_keys=False, allow_unicode=True, width=120)
-    raise SettingsError(f"scenario: got {name!r}, expected a file or one of {', '.join(scenario_names())}")
+    raise SettingsError(f"scenario: got {name!r}, expected a file or one of {', '.join(builtin_scenario_names())}")
 
 
 def load_scenario(name_or_file: str) -> Scenario:

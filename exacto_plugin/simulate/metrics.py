@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.simulate.trace import Trace
-    from exacto_plugin.simulate.world import Happening
+    from exacto_plugin.simulate.world import EventEffect
 
 SETTLED_H = 24.0
 """A derank counts as false when the deployment has been near the best for this long: no window reaches back further
@@ -152,7 +152,7 @@ def _timing(trace: Trace, kind: EventKind) -> Timing:
     return Timing(tuple(sorted(found)), events)
 
 
-def _answer(trace: Trace, event: Happening) -> float | None:
+def _answer(trace: Trace, event: EventEffect) -> float | None:
     """Minutes until an event was answered, infinite if never; None when there was nothing to answer."""
     changes = [c for c in trace.changes if (c.repetition, c.place) == (event.repetition, event.place)]
     before = [change.tier for change in changes if change.at_h <= event.at_h]

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Snapshot
-    from exacto_plugin.core.routing.ordering import Ask
+    from exacto_plugin.core.routing.ordering import RoutingRequest
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(96)
 _T = (1.0 + _NODES) / (1.0 - _NODES)
 _DT = 2.0 * _NODE_WEIGHTS / (1.0 - _NODES) ** 2
 
 
-def shares(ask: Ask, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
+def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
     """Probability of every candidate to be picked when the strategy draws from the pool by ``weights``.
 
     Args:
@@ -63,7 +63,7 @@ def shares(ask: Ask, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[s
     return {name: share / total for name, share in picked.items()}
 
 
-def _chance(ask: Ask, snapshot: Snapshot, key: str) -> float:
+def _chance(ask: RoutingRequest, snapshot: Snapshot, key: str) -> float:
     """Probability that a merged pool includes a deployment."""
     group = snapshot.groups.get(ask.model_group)
     verdict = snapshot.verdict(ask.model_group, key)

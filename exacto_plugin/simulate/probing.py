@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.routing.probe_budget import Purse
+from exacto_plugin.core.routing.probe_budget import ProbeBudget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Probing:
     def __init__(self, groups: Sequence[str], names: Sequence[str]) -> None:
         self._groups = groups
         self._names = names
-        self._purse = Purse()
+        self._purse = ProbeBudget()
         self._snapshot: Snapshot | None = None
         self.shares = np.zeros((len(groups), len(names)))
         """Probability that a request probes a deployment, as far as budgets allow."""
@@ -34,7 +34,7 @@ class Probing:
     def renew(self, snapshot: Snapshot) -> None:
         """A new snapshot is in force."""
         self._snapshot = snapshot
-        self._purse.renew(snapshot)
+        self._purse.reset(snapshot)
 
     def set_shares(self, number: int, shares: Mapping[str, float]) -> None:
         """Say whom one repetition's requests may probe."""
@@ -67,14 +67,16 @@ class Probing:
         asked = (asking.tolist(), repetition[asking].tolist(), wanted[asking].tolist(), faulty[asking].tolist())
         for at, number, place, fails in zip(*asked, strict=True):
             group, name = self._groups[number], self._names[place]
-            self._purse.earn(group, share[number] * (at + 1 - passed[number]))
+            self._purse.accrue(group, share[number] * (at + 1 - passed[number]))
             passed[number] = at + 1
             if not self._purse.allows(self._snapshot, group, name):
                 continue
             granted[at] = True
-            self._purse.spend(group, name)
+            self._purse.charge(group, name)
             if fails:
-                self._purse.note(Sample(group, name, 0.0, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True))
+                self._purse.record_result(
+                    Sample(group, name, 0.0, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True)
+                )
         for number, group in enumerate(self._groups):
-            self._purse.earn(group, share[number] * (first[number + 1] - passed[number]))
+            self._purse.accrue(group, share[number] * (first[number + 1] - passed[number]))
         return granted

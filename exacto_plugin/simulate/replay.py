@@ -28,16 +28,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from exacto_plugin.config.messages import explain
+from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
-from exacto_plugin.core.routing.ordering import Ask, probe_shares
+from exacto_plugin.core.routing.ordering import RoutingRequest, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.pick_shares import shares
 from exacto_plugin.simulate.world import PRICE_POWER
-from exacto_plugin.store.sample_log import roster_line, sample_line
+from exacto_plugin.store.sample_log import members_line, sample_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +52,7 @@ PRIOR_CALLS = 20.0
 HOUR_S = 3600.0
 
 
-class Roster(BaseModel):
+class MembersEntry(BaseModel):
     """Who serves a model group from a time on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -69,7 +69,7 @@ _WIRE = wire_names(Sample)
 _ATTRIBUTES = {name: attribute for attribute, name in _WIRE.items()}
 
 
-def read_log(file: Path) -> Iterator[Roster | Sample]:
+def read_log(file: Path) -> Iterator[MembersEntry | Sample]:
     """The entries of a log, one by one.
 
     Raises:
@@ -89,7 +89,7 @@ def read_log(file: Path) -> Iterator[Roster | Sample]:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
 
 
-def _entry(line: str, where: str) -> Roster | Sample:
+def _entry(line: str, where: str) -> MembersEntry | Sample:
     try:
         content = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -98,14 +98,14 @@ def _entry(line: str, where: str) -> Roster | Sample:
         raise SettingsError(f"{where}.type: expected a mapping of the type sample or roster")
     try:
         if content.get("type") == "roster":
-            return Roster.model_validate(content)
+            return MembersEntry.model_validate(content)
         content.pop("type", None)
         if unknown := sorted(content.keys() - _ATTRIBUTES.keys()):
             raise SettingsError(f"{where}.{unknown[0]}: unknown key, expected one of {', '.join(sorted(_ATTRIBUTES))}")
         return _SAMPLE.validate_python({_ATTRIBUTES[name]: value for name, value in content.items()})
     except ValidationError as error:
         if content.get("type") == "roster":
-            raise SettingsError(explain(error, Roster, where)) from None
+            raise SettingsError(format_validation_error(error, MembersEntry, where)) from None
         first = error.errors(include_url=False, include_input=False)[0]
         key, *within = first["loc"]
         path = ".".join([_WIRE[str(key)], *map(str, within)])
@@ -120,7 +120,7 @@ class LogWriter:
 
     def roster(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
         """Say who serves a model group as of a time."""
-        self._out.write(f"{roster_line(model_group, prices, at)}\n")
+        self._out.write(f"{members_line(model_group, prices, at)}\n")
 
     def sample(self, sample: Sample) -> None:
         """Write one sample; fields at their defaults are left out."""
@@ -128,7 +128,7 @@ class LogWriter:
 
 
 @dataclass
-class Tally:
+class ReplayCounts:
     """Requests of one deployment: with tools, that meant a tool call, that failed."""
 
     offered: float = 0.0
@@ -146,12 +146,12 @@ class Tally:
 class Rates:
     """How deployments did over a log: per hour, leaning on the whole log where an hour has few calls."""
 
-    def __init__(self, entries: Iterable[Roster | Sample]) -> None:
-        self.observed: dict[str, Tally] = defaultdict(Tally)
+    def __init__(self, entries: Iterable[MembersEntry | Sample]) -> None:
+        self.observed: dict[str, ReplayCounts] = defaultdict(ReplayCounts)
         """By model group."""
         self.picks: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        self._whole: dict[tuple[str, str], Tally] = defaultdict(Tally)
-        self._hours: dict[tuple[str, str, int], Tally] = defaultdict(Tally)
+        self._whole: dict[tuple[str, str], ReplayCounts] = defaultdict(ReplayCounts)
+        self._hours: dict[tuple[str, str, int], ReplayCounts] = defaultdict(ReplayCounts)
         for entry in entries:
             if not isinstance(entry, Sample) or not entry.ok or not entry.tools_offered:
                 continue
@@ -167,7 +167,7 @@ class Rates:
         whole = self._whole.get((model_group, deployment))
         if whole is None:
             return 0.0, 0.0
-        hour = self._hours.get((model_group, deployment, int(at // HOUR_S)), Tally())
+        hour = self._hours.get((model_group, deployment, int(at // HOUR_S)), ReplayCounts())
         means = (hour.attempted + PRIOR_CALLS * whole.attempted / whole.offered) / (hour.offered + PRIOR_CALLS)
         if not whole.attempted:
             return 0.0, 0.0
@@ -208,14 +208,14 @@ class Replay:
         """The engine behind it; None without a preset."""
         return self._engine
 
-    def go(self, entries: Iterable[Roster | Sample]) -> None:
+    def go(self, entries: Iterable[MembersEntry | Sample]) -> None:
         """Take in a whole log and recompute one last time after it."""
         for entry in entries:
             if math.isnan(self._due):
                 self._due = (entry.at // self._interval_s + 1) * self._interval_s
             while entry.at >= self._due:
                 self._recompute()
-            if isinstance(entry, Roster):
+            if isinstance(entry, MembersEntry):
                 self._listed.add(entry.model_group)
                 self._serve(entry.model_group, dict(entry.deployments), entry.at)
             else:
@@ -255,7 +255,7 @@ class Replay:
             return
         candidates = [Candidate(name, name) for name in prices]
         mode, snapshot = (Mode.OFF, Snapshot("", 0.0)) if self._engine is None else (Mode.APPLY, self._engine.snapshot)
-        ask = Ask(group, candidates, Policy(), tools=True, mode=mode)
+        ask = RoutingRequest(group, candidates, Policy(), tools=True, mode=mode)
         probed = probe_shares(ask, snapshot)
         rest = 1.0 - sum(probed.values())
         found = shares(ask, snapshot, _weights(prices))

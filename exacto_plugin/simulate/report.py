@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.simulate.metrics import mean_and_margin
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.simulate.metrics import Figures, Timing
     from exacto_plugin.simulate.replay import Rates, Replay
-    from exacto_plugin.simulate.run import Course
+    from exacto_plugin.simulate.run import RunConfig
     from exacto_plugin.simulate.scenario import Scenario
     from exacto_plugin.simulate.trace import Trace
 
@@ -86,7 +86,7 @@ _TIMINGS: Sequence[tuple[str, Callable[[Figures], Timing]]] = (
 )
 
 
-def render(scenario: Scenario, course: Course, results: Sequence[Result]) -> str:
+def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> str:
     """The results as text for a terminal: one column a preset."""
     first = results[0].figures
     title = (
@@ -108,10 +108,10 @@ def render(scenario: Scenario, course: Course, results: Sequence[Result]) -> str
         f"Bad calls of the default (a lottery by price among all): {percent(first.default_error)}; "
         f"of the oracle (among the good): {percent(first.oracle_error)}"
     )
-    return f"{title}\n{printed(table, width=WIDTH)}\n{bounds}"
+    return f"{title}\n{render_tables(table, width=WIDTH)}\n{bounds}"
 
 
-def as_dict(scenario: Scenario, course: Course, results: Sequence[Result]) -> dict[str, Any]:
+def as_dict(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> dict[str, Any]:
     """The results as plain data."""
     return {
         "scenario": scenario.title or scenario.model_group,
@@ -183,7 +183,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
         for name in sorted({*rates.picks[group], *(name for o in outcomes.values() for name in o.picks)}):
             picked = [rates.picks[group].get(name, 0.0), *(o.picks.get(name, 0.0) for o in outcomes.values())]
             table.add_row(f"picks: {name}", *(f"{count:.0f}" for count in picked))
-        parts.append(printed(table, width=WIDTH))
+        parts.append(render_tables(table, width=WIDTH))
         for name, outcome in outcomes.items():
             parts += [
                 f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}"

@@ -13,14 +13,14 @@ import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Mode, Snapshot
-from exacto_plugin.core.routing.ordering import Ask, probe_shares
+from exacto_plugin.core.routing.ordering import RoutingRequest, probe_shares
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.simulate.evidence import samples, sums
+from exacto_plugin.simulate.evidence import increments_of_answers, samples
 from exacto_plugin.simulate.pick_shares import shares
 from exacto_plugin.simulate.probing import Probing
 from exacto_plugin.simulate.trace import TIER_NOW, Change, Trace
-from exacto_plugin.simulate.traffic import Traffic
-from exacto_plugin.simulate.world import PRICE_POWER, World
+from exacto_plugin.simulate.traffic import TrafficGenerator
+from exacto_plugin.simulate.world import PRICE_POWER, GroundTruth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.presets import NamedPreset
     from exacto_plugin.simulate.scenario import Scenario
 
-NOTHING = Snapshot("", 0.0)
+NO_WRITER = Snapshot("", 0.0)
 
 START = 1_767_225_600.0
 """Midnight of 2026-01-01 UTC, when every simulation begins."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RunConfig:
     """How a scenario is run."""
 
     seed: int = 0
@@ -50,7 +50,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class SampleWriter:
     """Who wants to know everything, to write a log."""
 
     roster: Callable[[str, dict[str, float], float], None]
@@ -58,17 +58,17 @@ class Listener:
     sample: Callable[[Sample], None]
 
 
-class Run:
+class SimulationRun:
     """One scenario under one preset. Several may share an engine, each with model groups of its own."""
 
     def __init__(
-        self, scenario: Scenario, engine: Engine | None, course: Course, listener: Listener | None = None
+        self, scenario: Scenario, engine: Engine | None, course: RunConfig, listener: SampleWriter | None = None
     ) -> None:
         self._scenario = scenario
         self._course = course
         self._listener = listener
-        self._world = World(scenario, course.seed, course.repetitions)
-        self._traffic = Traffic(scenario, self._world.names)
+        self._world = GroundTruth(scenario, course.seed, course.repetitions)
+        self._traffic = TrafficGenerator(scenario, self._world.names)
         self._engine = engine
         self._groups = [f"{scenario.model_group}/{number}" for number in range(course.repetitions)]
         self._probing = Probing(self._groups, self._world.names)
@@ -88,7 +88,7 @@ class Run:
         hour = number * self._course.step_s / 3600.0
         happened = number == 0
         while self._waiting and self._waiting[0].at_h <= hour + 1e-9:
-            self.trace.happenings += self._world.happen(self._waiting.pop(0))
+            self.trace.happenings += self._world.apply_event(self._waiting.pop(0))
             happened = True
         if happened:
             self._observe(hour)
@@ -140,7 +140,7 @@ class Run:
         at = START + step * course.step_s + (course.step_s / 2.0 // 60.0) * 60.0
         names, providers = self._world.names, len(self._world.names)
         if self._engine is not None:
-            for number, place, counts, cells in sums(answers, self._traffic.caller_numbers, providers):
+            for number, place, counts, cells in increments_of_answers(answers, self._traffic.caller_numbers, providers):
                 self._engine.add(self._groups[number], names[place], counts, cells, at)
         if self._listener is not None:
             for sample in samples(answers, names, self._traffic.callers, self._groups.__getitem__, at):
@@ -156,23 +156,23 @@ class Run:
             liking = {world.names[place]: float(weights[number, place]) for place in there}
             limits = {world.names[place]: float(world.capacity_rpm[number, place]) for place in there}
             ask = self._ask(number, list(liking), step)
-            snapshot = NOTHING if self._engine is None else self._engine.snapshot
+            snapshot = NO_WRITER if self._engine is None else self._engine.snapshot
             self._probing.set_shares(number, probe_shares(ask, snapshot))
             found, self._unserved[number] = filled(ask, snapshot, liking, limits, self._requests_per_minute(step))
             picked[number, there] = list(found.values())
         return picked
 
-    def _ask(self, number: int, names: Sequence[str], step: int) -> Ask:
+    def _ask(self, number: int, names: Sequence[str], step: int) -> RoutingRequest:
         mode = Mode.OFF if self._engine is None else Mode.APPLY if step >= self._first_applied else Mode.OBSERVE
         candidates = [Candidate(name, name) for name in names]
-        return Ask(self._groups[number], candidates, Policy(), tools=True, mode=mode)
+        return RoutingRequest(self._groups[number], candidates, Policy(), tools=True, mode=mode)
 
     def _requests_per_minute(self, step: int) -> float:
         return self._traffic.rate_per_s(step * self._course.step_s / 3600.0) * 60.0
 
 
 def run_together(
-    scenarios: Sequence[Scenario], preset: NamedPreset, course: Course, listener: Listener | None = None
+    scenarios: Sequence[Scenario], preset: NamedPreset, course: RunConfig, listener: SampleWriter | None = None
 ) -> list[Trace]:
     """Run scenarios under one preset from beginning to end; they share an engine, which saves time.
 
@@ -185,7 +185,7 @@ def run_together(
     if per_interval < 1 or abs(per_interval * course.step_s - course.interval_s) > 1e-6:
         raise ValueError(f"an interval of {course.interval_s} s is no multiple of steps of {course.step_s} s")
     engine = Engine(preset.rule) if preset.rule is not None else None
-    runs = [Run(scenario, engine, course, listener) for scenario in scenarios]
+    runs = [SimulationRun(scenario, engine, course, listener) for scenario in scenarios]
     for step in range(max(run.steps for run in runs)):
         for run in runs:
             if step < run.steps:
@@ -200,7 +200,7 @@ def run_together(
 
 
 def filled(
-    ask: Ask,
+    ask: RoutingRequest,
     snapshot: Snapshot,
     weights: Mapping[str, float],
     limits: Mapping[str, float],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from exacto_plugin.config.messages import explain
+from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.config.sources import read_text, read_yaml
 from exacto_plugin.errors import SettingsError
 
@@ -29,13 +29,13 @@ SELECTORS = ("@cheapest_good", "@cheapest_bad", "@dearest_good", "@worst")
 """Providers named by what they are in this draw of prices, when the event comes; "good" is near the best rate."""
 
 
-class _Part(BaseModel):
+class _ScenarioPart(BaseModel):
     """Part of a scenario: unknown keys are refused, fields are documented by their docstrings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class Provider(_Part):
+class Provider(_ScenarioPart):
     """One deployment of the model group."""
 
     name: Name
@@ -67,7 +67,7 @@ class EventKind(StrEnum):
     """Anything else: new rates, another price or speed. Nothing is timed."""
 
 
-class Event(_Part):
+class ScenarioEvent(_ScenarioPart):
     """One thing that happens at one time."""
 
     at_h: Hours
@@ -92,7 +92,7 @@ class Event(_Part):
         return self
 
 
-class Pinned(_Part):
+class Pinned(_ScenarioPart):
     """Callers that name the deployment themselves, so that the router does not choose."""
 
     share: Rate = 0.0
@@ -103,7 +103,7 @@ class Pinned(_Part):
     """Their bucket of complexity; null: as for everybody."""
 
 
-class Hostile(_Part):
+class Hostile(_ScenarioPart):
     """One caller whose tool calls fail, by its own fault or on purpose."""
 
     share: Rate = 0.0
@@ -113,7 +113,7 @@ class Hostile(_Part):
     """Where it fails and what it pins itself to; null: it is routed like everybody and fails everywhere."""
 
 
-class Complexity(_Part):
+class Complexity(_ScenarioPart):
     """How hard the tool calls are, in the four buckets of the case mix."""
 
     shares: Quarters = (1.0, 0.0, 0.0, 0.0)
@@ -130,7 +130,7 @@ class Complexity(_Part):
         return self
 
 
-class Prices(_Part):
+class PriceWalk(_ScenarioPart):
     """Where prices that are not given come from."""
 
     sigma: Annotated[float, Field(ge=0.0, le=3.0)] = 0.35
@@ -139,7 +139,7 @@ class Prices(_Part):
     """Coupling to quality; 0.6: bad providers tend to be cheaper, -0.6: dearer."""
 
 
-class Scenario(_Part):
+class Scenario(_ScenarioPart):
     """One model group, its providers over time and its traffic."""
 
     title: str = ""
@@ -168,9 +168,9 @@ class Scenario(_Part):
     pinned: Pinned = Pinned()
     hostile: Hostile = Hostile()
     complexity: Complexity = Complexity()
-    prices: Prices = Prices()
+    prices: PriceWalk = PriceWalk()
     providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
-    events: tuple[Event, ...] = ()
+    events: tuple[ScenarioEvent, ...] = ()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
@@ -203,7 +203,7 @@ def parse_scenario(content: object, path: str) -> Scenario:
     try:
         return Scenario.model_validate(dict(content))
     except ValidationError as error:
-        raise SettingsError(explain(error, Scenario, path)) from None
+        raise SettingsError(format_validation_error(error, Scenario, path)) from None
 
 
 def read_scenario(path: Path) -> Scenario:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.simulate.traffic import Answers, Requests
-    from exacto_plugin.simulate.world import Happening, World
+    from exacto_plugin.simulate.world import EventEffect, GroundTruth
 
 TIER_NOW = ("verified_good", "insufficient_data", "deranked", "absent")
 
@@ -58,7 +58,7 @@ class Trace:
     tiers: NDArray[np.int8] = field(init=False)
     """Tier at the end of each hour, index into ``TIER_NOW``."""
     changes: list[Change] = field(default_factory=list)
-    happenings: list[Happening] = field(default_factory=list)
+    happenings: list[EventEffect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make room."""
@@ -68,7 +68,7 @@ class Trace:
         self.default, self.oracle = np.zeros((3, *flat)), np.zeros((3, *flat))
         self.tiers = np.full(deep, TIER_NOW.index("insufficient_data"), np.int8)
 
-    def count(self, answers: Answers, world: World, hour: float) -> None:
+    def count(self, answers: Answers, world: GroundTruth, hour: float) -> None:
         """Add the answers of one step."""
         at = min(self.hours - 1, math.floor(hour))
         ours = ~(answers.requests.pinned | answers.requests.hostile)
@@ -99,7 +99,7 @@ class Trace:
         self.unserved[at] += np.bincount(requests.repetition[ours], minlength=self.repetitions)
 
 
-def _figures(picks: NDArray[np.float64], world: World, failure: NDArray[np.float64]) -> NDArray[np.float64]:
+def _figures(picks: NDArray[np.float64], world: GroundTruth, failure: NDArray[np.float64]) -> NDArray[np.float64]:
     """Expected calls, expected bad calls and spend of some picks, per repetition."""
     calls = picks * world.propensity
     return np.stack([calls.sum(axis=1), (calls * failure).sum(axis=1), (picks * world.price).sum(axis=1)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.simulate.probing import Probing
     from exacto_plugin.simulate.scenario import Scenario
-    from exacto_plugin.simulate.world import World
+    from exacto_plugin.simulate.world import GroundTruth
 
 HOSTILE = "hostile"
 """Name of the hostile caller."""
@@ -68,7 +68,7 @@ class Answers:
     streamed: NDArray[np.bool_]
 
 
-class Traffic:
+class TrafficGenerator:
     """Draws the requests of a scenario."""
 
     def __init__(self, scenario: Scenario, names: tuple[str, ...]) -> None:
@@ -104,7 +104,7 @@ class Traffic:
         return Requests(*(np.repeat(column, length) for column in columns))
 
     def answers(
-        self, chance: Chance, requests: Requests, world: World, shares: NDArray[np.float64], probing: Probing
+        self, chance: Chance, requests: Requests, world: GroundTruth, shares: NDArray[np.float64], probing: Probing
     ) -> Answers:
         """Send requests on their way.
 
@@ -131,7 +131,7 @@ class Traffic:
         self,
         draws: NDArray[np.float64],
         requests: Requests,
-        world: World,
+        world: GroundTruth,
         place: NDArray[np.int64],
         chance: Chance | None,
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -171,7 +171,7 @@ class Traffic:
         return np.repeat(np.where((rate > 0.0) & (rate < 1.0), drawn, rate), np.diff(first, append=len(error)))
 
 
-def _places(requests: Requests, world: World, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def _places(requests: Requests, world: GroundTruth, shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Where each request goes without probes."""
     place = _drawn(requests, shares)
     if not requests.pinned.any():

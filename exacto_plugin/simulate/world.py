@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.simulate.scenario import Event, Scenario
+    from exacto_plugin.simulate.scenario import Scenario, ScenarioEvent
 
 BROKEN, FIXED = 0.25, 0.002
 """Error rates of a ``break`` and a ``fix`` that name none."""
@@ -28,7 +28,7 @@ PRICE_POWER = -2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class EventEffect:
     """An event as it came out in one repetition."""
 
     kind: EventKind
@@ -40,7 +40,7 @@ class Happening:
     """Whether the provider is near the best from then on."""
 
 
-class World:
+class GroundTruth:
     """The providers of a scenario as they are now; ``happen`` changes them."""
 
     def __init__(self, scenario: Scenario, seed: int, repetitions: int) -> None:
@@ -87,7 +87,7 @@ class World:
         """Picks of the same lottery among the good, for who knows them."""
         return _normalised(self.weight() * self.is_good())
 
-    def happen(self, event: Event) -> list[Happening]:
+    def apply_event(self, event: ScenarioEvent) -> list[EventEffect]:
         """Let one event happen in every repetition."""
         rows = np.arange(len(self.price))
         places = self._places(event.provider)
@@ -111,7 +111,7 @@ class World:
         was, good = self.good_since_h < np.inf, self.is_good()
         self.good_since_h = np.where(good, np.where(was, self.good_since_h, event.at_h), np.inf)
         return [
-            Happening(event.kind, int(row), int(place), event.at_h, bool(good[row, place]))
+            EventEffect(event.kind, int(row), int(place), event.at_h, bool(good[row, place]))
             for row, place in zip(*at, strict=True)
         ]
 
@@ -149,7 +149,7 @@ class World:
         return np.where(np.isnan(given), drawn, given)
 
 
-def _newcomer(event: Event) -> Provider:
+def _newcomer(event: ScenarioEvent) -> Provider:
     """The provider that a newcomer's event describes."""
     figures = ("error_rate", "lost_rate", "propensity", "tokens_per_s", "price")
     given = {figure: value for figure in figures if (value := getattr(event, figure)) is not None}

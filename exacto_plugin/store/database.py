@@ -20,7 +20,7 @@ from exacto_plugin.store.tables import NewerSchemaError, check_version, migrate
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 _BUSY_MS = 5_000
 """How long SQLite waits for another process that is writing."""
@@ -70,7 +70,7 @@ class DownError(StoreError):
         self.problem = problem
 
 
-def connect(place: Place, *, writing: bool) -> Connection:
+def connect(place: StoreLocation, *, writing: bool) -> Connection:
     """An open connection; a writing one has brought the tables up to date, any other has checked their version.
 
     Raises:
@@ -87,7 +87,7 @@ def connect(place: Place, *, writing: bool) -> Connection:
     return connection
 
 
-def _engine(place: Place, *, writing: bool) -> Engine:
+def _engine(place: StoreLocation, *, writing: bool) -> Engine:
     if not place.is_sqlite:
         isolation = "READ COMMITTED"
         return create_engine(place.url, poolclass=NullPool, connect_args=_POSTGRESQL, isolation_level=isolation)
@@ -99,7 +99,7 @@ def _engine(place: Place, *, writing: bool) -> Engine:
     def prepare(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # transactions begin where we say so
         raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        if not place.lasting:
+        if not place.is_persistent:
             raw.execute(f"PRAGMA max_page_count={_MEMORY_PAGES}")
             raw.execute("PRAGMA read_uncommitted=1")
         elif writing:
@@ -162,14 +162,14 @@ _WORDS = {
 }
 
 
-def problem_of(error: BaseException, place: Place) -> Problem:
+def problem_of(error: BaseException, place: StoreLocation) -> Problem:
     """What is wrong and what helps; never quotes what a database says, which may quote a row."""
     fault = _fault_of(error, place)
     message, remedy = _WORDS[fault]
     return Problem(fault, message.format(place=place.name, error=type(error).__name__), remedy)
 
 
-def _fault_of(error: BaseException, place: Place) -> Fault:
+def _fault_of(error: BaseException, place: StoreLocation) -> Fault:
     if isinstance(error, DownError):
         return error.problem.fault
     if isinstance(error, NewerSchemaError):

@@ -26,10 +26,10 @@ from exacto_plugin.sharing.codec import (
     unpack_publication,
 )
 from exacto_plugin.sharing.protocol import (
-    Census,
     ExchangeError,
     Lease,
     LostLeaseError,
+    Membership,
     Publication,
     Pulled,
     Receipt,
@@ -99,19 +99,19 @@ class StoreExchange:
         payload = None if push.batch is None else pack_batch(push.batch)
         return await self._work(lambda step: self._push(step, push, payload))
 
-    def _push(self, step: _Step, push: Push, payload: str | None) -> Receipt:
+    def _push(self, step: _Transaction, push: Push, payload: str | None) -> Receipt:
         now = step.now
         known = select(tables.workers.c.sequence, tables.workers.c.place)
         row = step.run(known.where(tables.workers.c.worker == push.worker)).first()
         held, place = (0, 0) if row is None else (int(row[0]), int(row[1]))
-        head = step.head()
+        head = step.lease()
         accepted = held == push.previous
         if push.batch is not None and payload is not None:
             if held == push.batch.sequence:
                 accepted = True
             elif accepted:
                 place = max(int(now * 1e6), int(head.get("place", 0)) + 1)
-                step.set(place=place)
+                step.set_lease(place=place)
                 step.put(tables.batches, {"place": place, "payload": payload})
                 held = push.batch.sequence
         step.put(tables.workers, {"worker": push.worker, "sequence": held, "place": place, "seen": now})
@@ -124,18 +124,18 @@ class StoreExchange:
         self._worker = claim.worker
         return await self._work(lambda step: self._claim(step, claim))
 
-    def _claim(self, step: _Step, claim: Claim) -> Lease | None:
-        now, head = step.now, step.head()
+    def _claim(self, step: _Transaction, claim: Claim) -> Lease | None:
+        now, head = step.now, step.lease()
         token, beat, leader = int(head.get("token", 0)), int(head.get("beat", 0)), head.get("leader", "")
         ours = leader == claim.worker and token > 0
         mine = ours and token == claim.token
         again = ours and not mine and int(head.get("asked", -1)) == claim.token
-        lost = not again and (claim.token > token or (mine and beat < claim.beat))
+        lost = not again and (claim.token > token or (mine and beat < claim.renewals))
         if step.leader(head) not in ("", claim.worker) and not lost:
             return None
-        if token == 0 and not claim.prepared:
+        if token == 0 and not claim.is_prepared:
             vacant = float(head.get("vacant", now))
-            step.set(vacant=vacant)
+            step.set_lease(vacant=vacant)
             if now - vacant < self._grace_s:
                 return None
         if again:
@@ -146,12 +146,12 @@ class StoreExchange:
             token += 1
         if leader != claim.worker:
             self._forget_old(step)
-        beat = max(beat, claim.beat) + 1
-        step.set(token=token, beat=beat, leader=claim.worker, until=now + self._lease_s)
-        step.set(asked=claim.token, lost=int(lost))
-        return Lease(token, beat, lost=lost)
+        beat = max(beat, claim.renewals) + 1
+        step.set_lease(token=token, beat=beat, leader=claim.worker, until=now + self._lease_s)
+        step.set_lease(asked=claim.token, lost=int(lost))
+        return Lease(token, beat, exchange_reset=lost)
 
-    def _forget_old(self, step: _Step) -> None:
+    def _forget_old(self, step: _Transaction) -> None:
         """Batches and workers that matter to nobody any more."""
         step.run(delete(tables.batches).where(tables.batches.c.place < int((step.now - OLDEST_S) * 1e6)))
         step.run(delete(tables.workers).where(tables.workers.c.seen < step.now - OLDEST_S))
@@ -164,14 +164,14 @@ class StoreExchange:
         found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
         return await pulled([(int(at), text) for at, text in found], position)
 
-    async def census(self) -> Census:
+    async def membership(self) -> Membership:
         """Who takes part."""
 
-        def ask(step: _Step) -> Census:
+        def ask(step: _Transaction) -> Membership:
             since = step.now - self._absent_s
             alive = select(tables.workers.c.worker).where(tables.workers.c.seen >= since)
             asked = select(tables.watched.c.model_group).where(tables.watched.c.seen >= since)
-            return Census(tuple(sorted(step.run(alive).scalars())), tuple(sorted(step.run(asked).scalars())))
+            return Membership(tuple(sorted(step.run(alive).scalars())), tuple(sorted(step.run(asked).scalars())))
 
         return await self._work(ask)
 
@@ -179,10 +179,10 @@ class StoreExchange:
         """Put a result in force for everybody."""
         payload = await asyncio.to_thread(pack_publication, publication)
 
-        def act(step: _Step) -> None:
-            step.check(lease)
+        def act(step: _Transaction) -> None:
+            step.require_lease(lease)
             step.put(tables.documents, {"name": _RESULT, "payload": payload})
-            step.set(publication=publication.snapshot.id)
+            step.set_lease(publication=publication.snapshot.id)
 
         await self._work(act, LARGE_BUDGET_S)
 
@@ -213,7 +213,7 @@ class StoreExchange:
                 page = []
         await self._write(page)
         self._saved = {}  # until it is known what is live
-        await self._work(lambda step: _flip(step, lease, name, memory, state.position, seen), LARGE_BUDGET_S)
+        await self._work(lambda step: _activate_save(step, lease, name, memory, state.position, seen), LARGE_BUDGET_S)
         self._saved = seen
 
     async def _write(self, page: list[dict[str, Any]]) -> None:
@@ -244,9 +244,9 @@ class StoreExchange:
     async def aclose(self) -> None:
         """Give up the lease if it is ours; the store itself goes on."""
 
-        def leave(step: _Step) -> None:
-            if step.head().get("leader") == self._worker:
-                step.set(until=0.0)
+        def leave(step: _Transaction) -> None:
+            if step.lease().get("leader") == self._worker:
+                step.set_lease(until=0.0)
             step.run(update(tables.workers).where(tables.workers.c.worker == self._worker).values(seen=0.0))
 
         await self._work(leave)
@@ -255,9 +255,9 @@ class StoreExchange:
         query = select(tables.documents.c.payload).where(tables.documents.c.name == name)
         return await self._work(lambda step: step.run(query).scalar(), LARGE_BUDGET_S)
 
-    async def _work(self, act: Callable[[_Step], R], bound_s: float = BUDGET_S) -> R:
+    async def _work(self, act: Callable[[_Transaction], R], bound_s: float = BUDGET_S) -> R:
         try:
-            return await self._store.work(lambda connection: act(_Step(connection, self._clock)), bound_s)
+            return await self._store.work(lambda connection: act(_Transaction(connection, self._clock)), bound_s)
         except StoreError as error:
             raise ExchangeError(str(error)) from error
 
@@ -267,16 +267,18 @@ def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[st
     return None if one is None else (one[0], pack_windows(one[1]))
 
 
-def _clear(step: _Step, lease: Lease) -> None:
+def _clear(step: _Transaction, lease: Lease) -> None:
     """Delete what earlier saves left, but not that of a newer lease."""
-    step.check(lease)
+    step.require_lease(lease)
     step.run(delete(tables.windows).where(tables.windows.c.live.is_(False)))
 
 
-def _flip(step: _Step, lease: Lease, name: str, memory: str, position: int, groups: Collection[str]) -> None:
+def _activate_save(
+    step: _Transaction, lease: Lease, name: str, memory: str, position: int, groups: Collection[str]
+) -> None:
     """Put what this save wrote, and nothing that an older lease's still writes beside it, in place of the state before,
     and let go of the batches that are part of it."""
-    step.check(lease)
+    step.require_lease(lease)
     group, live = tables.windows.c.model_group, tables.windows.c.live
     own = tables.windows.c.save == name
     new = set(step.run(select(group).where(own)).scalars())
@@ -287,10 +289,10 @@ def _flip(step: _Step, lease: Lease, name: str, memory: str, position: int, grou
     step.run(delete(tables.windows).where(live.is_(False)))
     step.put(tables.documents, {"name": _MEMORY, "payload": memory})
     step.run(delete(tables.batches).where(tables.batches.c.place < position))
-    step.set(saved=position)
+    step.set_lease(saved=position)
 
 
-class _Step:
+class _Transaction:
     """One transaction of an exchange; those of several processes come one after the other."""
 
     def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
@@ -316,11 +318,11 @@ class _Step:
         later = {name: made.excluded[name] for name in row if name not in key}
         self.run(made.on_conflict_do_update(index_elements=key, set_=later))
 
-    def head(self) -> dict[str, str]:
+    def lease(self) -> dict[str, str]:
         """Who leads, and what is in force."""
         return {str(name): str(value) for name, value in self.run(select(tables.head.c.name, tables.head.c.value))}
 
-    def set(self, **values: float | str) -> None:
+    def set_lease(self, **values: float | str) -> None:
         """Change the head."""
         for name, value in values.items():
             self.put(tables.head, {"name": name, "value": value if isinstance(value, str) else repr(value)})
@@ -329,7 +331,7 @@ class _Step:
         """Whose lease holds; empty when nobody's does."""
         return head.get("leader", "") if float(head.get("until", 0.0)) > self.now else ""
 
-    def check(self, lease: Lease) -> None:
+    def require_lease(self, lease: Lease) -> None:
         """A ``LostLeaseError`` unless the lease is the newest."""
-        if int(self.head().get("token", 0)) != lease.token:
+        if int(self.lease().get("token", 0)) != lease.token:
             raise LostLeaseError("another worker leads")

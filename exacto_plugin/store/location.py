@@ -26,7 +26,7 @@ _DRIVERS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreLocation:
     """One place to keep records in."""
 
     url: URL
@@ -34,7 +34,7 @@ class Place:
     """For people: without a password."""
     file: Path | None = None
     """Of SQLite; None for servers and memory."""
-    lasting: bool = True
+    is_persistent: bool = True
     """False for memory, which ends with the process."""
 
     @property
@@ -43,7 +43,7 @@ class Place:
         return self.url.get_backend_name() == "sqlite"
 
 
-def place_of_url(url: str) -> Place:
+def location_of_url(url: str) -> StoreLocation:
     """The place that a setting names.
 
     Args:
@@ -62,11 +62,11 @@ def place_of_url(url: str) -> Place:
             raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
         made = made.set(drivername="postgresql+psycopg")
         shown = made.set(drivername="postgresql", query={})
-        return Place(made, shown.render_as_string(hide_password=True))
+        return StoreLocation(made, shown.render_as_string(hide_password=True))
     if made.drivername != "sqlite":
         raise SettingsError(f"store.url: got another kind of address, expected {_DRIVERS}")
     if made.database in (None, "", ":memory:"):
-        return memory()
+        return memory_location()
     return _file(Path(str(made.database)).expanduser())
 
 
@@ -78,14 +78,14 @@ def _parsed(url: str) -> URL | None:
         return None
 
 
-def memory() -> Place:
+def memory_location() -> StoreLocation:
     """A place that ends with the process; every connection of the process shares it."""
     name = f"file:exacto-{secrets.token_hex(8)}"
     url = URL.create("sqlite", database=name, query={"mode": "memory", "cache": "shared", "uri": "true"})
-    return Place(url, "memory", lasting=False)
+    return StoreLocation(url, "memory", is_persistent=False)
 
 
-def default_place(config: str | None, environment: Mapping[str, str]) -> Place:
+def default_location(config: str | None, environment: Mapping[str, str]) -> StoreLocation:
     """A file of its own for each configuration, in the first directory that can be written to; else memory.
 
     Args:
@@ -95,12 +95,12 @@ def default_place(config: str | None, environment: Mapping[str, str]) -> Place:
     for directory in _directories(environment):
         if _writable(directory):
             return _file(directory / f"{_name(config)}.sqlite")
-    return memory()
+    return memory_location()
 
 
-def _file(path: Path) -> Place:
+def _file(path: Path) -> StoreLocation:
     path = path.absolute()
-    return Place(URL.create("sqlite", database=str(path)), str(path), path)
+    return StoreLocation(URL.create("sqlite", database=str(path)), str(path), path)
 
 
 def _directories(environment: Mapping[str, str]) -> list[Path]:

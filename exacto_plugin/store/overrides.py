@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.store.store import Store
 
 
-class StoreBoard:
+class StoreOverrides:
     """Operators' words in the store.
 
     Args:
@@ -34,7 +34,7 @@ class StoreBoard:
         self._store = store
         self._clock = clock
 
-    async def post(self, words: Sequence[Override]) -> None:
+    async def write(self, words: Sequence[Override]) -> None:
         """Write down the words that are not there yet; a ``StoreError`` when that cannot be done now."""
         await self._store.work(lambda connection: _add(connection, words))
 

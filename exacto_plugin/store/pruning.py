@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from exacto_plugin.record_kinds import Kind
-    from exacto_plugin.store.tables import Kept
+    from exacto_plugin.record_kinds import RecordKind
+    from exacto_plugin.store.tables import TableOfKind
 
 ROWS = 1000
 """Rows of one step: about 10 milliseconds."""
@@ -41,10 +41,10 @@ class Pruning:
         clock: UTC seconds.
     """
 
-    def __init__(self, days: Callable[[Kind], float], clock: Callable[[], float]) -> None:
+    def __init__(self, days: Callable[[RecordKind], float], clock: Callable[[], float]) -> None:
         self._days = days
         self._clock = clock
-        self._waiting: list[Kept] = []
+        self._waiting: list[TableOfKind] = []
 
     def step(self, connection: Connection) -> float:
         """Delete some rows; gives the seconds until the next step."""
@@ -58,7 +58,7 @@ class Pruning:
             return _SOON_S
         return _SOON_S if connection.dialect.name == "sqlite" and _give_back(connection) else _LATER_S
 
-    def _for_s(self, kept: Kept) -> float:
+    def _for_s(self, kept: TableOfKind) -> float:
         """Seconds that records of a table are kept."""
         days = max(self._days(kind) for kind in (kept.kind, *kept.named_by))
         return days * _DAY_S + (_NAMED_S if kept.named_by else 0.0)

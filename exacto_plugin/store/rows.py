@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
 
 
 @contextmanager
-def reading(place: Place) -> Iterator[Connection]:
+def reading(place: StoreLocation) -> Iterator[Connection]:
     """A connection that only reads, in one transaction; for commands, since it waits.
 
     Raises:

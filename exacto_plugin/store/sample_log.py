@@ -20,7 +20,7 @@ import orjson
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.wire import to_wire, wire_names
-from exacto_plugin.store.worker import Desk
+from exacto_plugin.store.worker import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,22 +47,22 @@ def sample_line(sample: Sample) -> str:
     return orjson.dumps({"type": "sample", **said}).decode()
 
 
-def roster_line(model_group: str, prices: Mapping[str, float | None], at: float) -> str:
+def members_line(model_group: str, prices: Mapping[str, float | None], at: float) -> str:
     """Who serves a model group as of a time, at which price per token."""
     entry = {"type": "roster", "model_group": model_group, "at": at, "deployments": dict(prices)}
     return orjson.dumps(entry).decode()
 
 
-def outcome_log(settings: StoreSettings, report: Callable[[Exception], None]) -> OutcomeLog | None:
+def sample_log(settings: StoreSettings, report: Callable[[Exception], None]) -> SampleLog | None:
     """The log that the settings ask for, closed when the process ends; None when they ask for none."""
     if settings.outcomes is None:
         return None
-    log = OutcomeLog(Path(settings.outcomes).expanduser(), int(settings.outcomes_mb * 1e6), report)
+    log = SampleLog(Path(settings.outcomes).expanduser(), int(settings.outcomes_mb * 1e6), report)
     at_exit(log.close)
     return log
 
 
-class OutcomeLog:
+class SampleLog:
     """Writes one file after the other, ``outcomes-PROCESS-NUMBER.jsonl``; may be used from any thread.
 
     Args:
@@ -82,16 +82,16 @@ class OutcomeLog:
         self._file: Any = None
         self._size = 0
         self._last = 0.0
-        self._told = False
+        self._reported = False
         self.dropped = 0
         """Entries that were not written."""
-        self._desk = Desk("exacto-outcomes", lambda work: work(), self._write, self._close_file, report)
+        self._worker = WorkerThread("exacto-outcomes", lambda work: work(), self._write, self._close_file, report)
 
     def sample(self, sample: Sample) -> None:
         """Write one sample, soon."""
         self._take(sample.at, sample)
 
-    def roster(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
+    def group_members(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
         """Say who serves a model group as of a time; nothing where that is known."""
         told = dict(prices)
         if told and self._rosters.get(model_group) != told:
@@ -100,14 +100,14 @@ class OutcomeLog:
 
     def close(self) -> None:
         """Write what waits and end."""
-        self._desk.close(EVERY_S)
+        self._worker.close(EVERY_S)
 
     def _take(self, at: float, entry: Sample | tuple[str, dict[str, float | None]]) -> None:
         if len(self._waiting) >= CAPACITY:
             self.dropped += 1
             return
         self._waiting.append((at, entry))
-        self._desk.ensure()
+        self._worker.ensure_started()
 
     def _write(self) -> float:
         taken = sorted((self._waiting.popleft() for _ in range(len(self._waiting))), key=lambda one: one[0])
@@ -118,16 +118,16 @@ class OutcomeLog:
                 if isinstance(entry, Sample):
                     self._line(sample_line(replace(entry, at=self._last)))
                 else:
-                    self._line(roster_line(entry[0], entry[1], self._last))
+                    self._line(members_line(entry[0], entry[1], self._last))
                     self._written[entry[0]] = entry[1]
             if self._file is not None:
                 self._file.flush()
-            self._told = False
+            self._reported = False
         except OSError as error:
             self.dropped += len(taken)
             self._close_file()
-            if not self._told:
-                self._told = True
+            if not self._reported:
+                self._reported = True
                 logger.warning(
                     "exacto_plugin cannot write outcomes where store.outcomes says (%s); what happens meanwhile is not"
                     " in the log",
@@ -148,7 +148,7 @@ class OutcomeLog:
         self._size = 0
         # Each file can be replayed by itself.
         for model_group, prices in self._written.items():
-            self._size += self._file.write(f"{roster_line(model_group, prices, self._last)}\n")
+            self._size += self._file.write(f"{members_line(model_group, prices, self._last)}\n")
         with suppress(FileNotFoundError):
             self._path(self._number - FILES).unlink()
 

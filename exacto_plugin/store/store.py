@@ -18,17 +18,17 @@ from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, Fault, Problem, problem_of
 from exacto_plugin.store.row_values import insert_all
 from exacto_plugin.store.tables import KEPT
-from exacto_plugin.store.transactions import Line, RefusedError
-from exacto_plugin.store.worker import Desk
+from exacto_plugin.store.transactions import RefusedError, TransactionRunner
+from exacto_plugin.store.worker import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.record_kinds import Kind
+    from exacto_plugin.record_kinds import RecordKind
     from exacto_plugin.records import Record
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
 
@@ -81,62 +81,67 @@ class Store:
 
     def __init__(
         self,
-        place: Place | None,
-        count: Callable[[Kind, int, str | None], None] = lambda _kind, _number, _error: None,
+        place: StoreLocation | None,
+        count: Callable[[RecordKind, int, str | None], None] = lambda _kind, _number, _error: None,
         report: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
-        self.place = place
+        self.location = place
         self._count = count
         self._lock = threading.Lock()
         self._queue: deque[Record] = deque()
-        self._refused: Counter[Kind] = Counter()
+        self._refused: Counter[RecordKind] = Counter()
         self._written = self._dropped = 0
         self._problem: Problem | None = None
         self._try_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
-        self._chores: dict[Callable[[Connection], float], float] = {}
+        self._periodic_jobs: dict[Callable[[Connection], float], float] = {}
         if place is not None:
-            self._writing, self._reading = Line(place, writing=True), Line(place, writing=False)
-            self._writer = Desk("exacto-store", self._work_off, self._between, self._writing.drop, report)
-            self._reader = Desk("exacto-store-reader", self._read_off, lambda: _IDLE_S, self._reading.drop, report)
+            self._writing, self._reading = (
+                TransactionRunner(place, writing=True),
+                TransactionRunner(place, writing=False),
+            )
+            self._writer = WorkerThread("exacto-store", self._run_job, self._on_idle, self._writing.close, report)
+            self._reader = WorkerThread(
+                "exacto-store-reader", self._run_query, lambda: _IDLE_S, self._reading.close, report
+            )
             at_exit(self.close)
 
     # --- from any thread ---------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Begin in the background, so that what is wrong is said at the start and not with the first record."""
-        if self.place is not None:
+        if self.location is not None:
             self._writer.wake()
 
     def write(self, record: Record) -> None:
         """Keep a record."""
-        if self.place is None:
+        if self.location is None:
             return
         if len(self._queue) >= CAPACITY:
             with self._lock:
                 self._refused[KEPT[type(record)].kind] += 1
             return
         self._queue.append(record)
-        self._writer.ensure()
+        self._writer.ensure_started()
 
     @property
     def health(self) -> Health:
         """How it does now."""
-        if self.place is None:
+        if self.location is None:
             return Health("off", "nowhere")
         problem = self._problem
-        state = "degraded" if problem is not None else "ok" if self.place.lasting else "memory"
+        state = "degraded" if problem is not None else "ok" if self.location.is_persistent else "memory"
         message, remedy = (problem.message, problem.remedy) if problem is not None else ("", "")
         dropped = self._dropped + self._refused.total()
-        return Health(state, self.place.name, message, remedy, len(self._queue), self._written, dropped)
+        return Health(state, self.location.name, message, remedy, len(self._queue), self._written, dropped)
 
-    def chore(self, work: Callable[[Connection], float]) -> None:
+    def add_periodic_job(self, work: Callable[[Connection], float]) -> None:
         """Have something done in a transaction of its own now and then, by the thread that writes.
 
         Args:
             work: gives the seconds until it wants to be called again; short, so that records are not kept waiting.
         """
-        self._chores = {**self._chores, work: 0.0}
+        self._periodic_jobs = {**self._periodic_jobs, work: 0.0}
 
     async def work(self, job: Callable[[Connection], R], bound_s: float = ASK_S) -> R:
         """What ``job`` returns, in a transaction of the thread that writes, before records that wait.
@@ -144,7 +149,7 @@ class Store:
         Raises:
             StoreError: not now; whether it was done is not known when it took too long.
         """
-        return await self._ask(lambda: self._writer, job, bound_s)
+        return await self._request(lambda: self._writer, job, bound_s)
 
     async def read(self, query: Callable[[Connection], R], bound_s: float = ASK_S) -> R:
         """What ``query`` finds, on a connection that only reads; records of the last second may be missing.
@@ -152,15 +157,15 @@ class Store:
         Raises:
             StoreError: not now.
         """
-        return await self._ask(lambda: self._reader, query, bound_s)
+        return await self._request(lambda: self._reader, query, bound_s)
 
-    async def _ask(self, desk: Callable[[], Desk], job: Callable[[Connection], R], bound_s: float) -> R:
-        if self.place is None:
+    async def _request(self, desk: Callable[[], WorkerThread], job: Callable[[Connection], R], bound_s: float) -> R:
+        if self.location is None:
             raise StoreError("there is no store: set store.url")
         try:
-            return await desk().ask(job, bound_s)
+            return await desk().request(job, bound_s)
         except TimeoutError as error:
-            raise DownError(problem_of(error, self.place)) from None
+            raise DownError(problem_of(error, self.location)) from None
 
     def flush(self, bound_s: float = _CLOSE_S) -> bool:
         """Wait until everything that was written so far is in the database; False when that took too long."""
@@ -172,20 +177,20 @@ class Store:
 
     def close(self, bound_s: float = _CLOSE_S) -> None:
         """Write what waits and end; more than once does no harm."""
-        if self.place is not None:
+        if self.location is not None:
             self._writer.close(bound_s)
             self._reader.close(min(bound_s, _READER_S))
 
     # --- in the thread that writes -----------------------------------------------------------------------------------
 
-    def _work_off(self, job: Callable[[Connection], Any]) -> Any:
+    def _run_job(self, job: Callable[[Connection], Any]) -> Any:
         if self._problem is not None and time.monotonic() < self._try_at:
             raise DownError(self._problem)
         return self._guarded(job)
 
-    def _between(self) -> float:
+    def _on_idle(self) -> float:
         """Write what waits, then do what is due; gives the seconds until the next time."""
-        self._tell_refused()
+        self._report_refused()
         now = time.monotonic()
         if self._problem is not None and now < self._try_at:
             return self._try_at - now
@@ -195,7 +200,7 @@ class Store:
             if self._queue:
                 self._write_batch()
             # Not all at once: whoever asks comes before the next batch.
-            return 0.0 if self._queue else self._do_chores()
+            return 0.0 if self._queue else self._run_periodic_jobs()
         except DownError:
             return max(0.0, self._try_at - time.monotonic())
 
@@ -205,7 +210,7 @@ class Store:
         try:
             self._guarded(lambda connection: insert_all(connection, batch))
         except RefusedError:
-            refused = [record for record in batch if not self._takes(record)]
+            refused = [record for record in batch if not self._enqueue(record)]
         for _ in batch:
             self._queue.popleft()
         self._written += len(batch) - len(refused)
@@ -216,54 +221,54 @@ class Store:
         for kind, number in lost.items():
             self._count(kind, number, Fault.OTHER.value)
 
-    def _takes(self, record: Record) -> bool:
+    def _enqueue(self, record: Record) -> bool:
         try:
             self._guarded(lambda connection: insert_all(connection, [record]))
         except RefusedError:
             return False
         return True
 
-    def _tell_refused(self) -> None:
+    def _report_refused(self) -> None:
         with self._lock:
             refused, self._refused = self._refused, Counter()
             self._dropped += refused.total()
         for kind, number in refused.items():
             self._count(kind, number, "queue_full" if self._problem is None else self._problem.fault.value)
 
-    def _do_chores(self) -> float:
-        for work, due_at in tuple(self._chores.items()):
+    def _run_periodic_jobs(self) -> float:
+        for work, due_at in tuple(self._periodic_jobs.items()):
             if due_at <= time.monotonic():
-                self._chores[work] = time.monotonic() + _IDLE_S  # also where it fails
-                self._chores[work] = time.monotonic() + self._guarded(work)
+                self._periodic_jobs[work] = time.monotonic() + _IDLE_S  # also where it fails
+                self._periodic_jobs[work] = time.monotonic() + self._guarded(work)
         return EVERY_S
 
     def _guarded(self, job: Callable[[Connection], R]) -> R:
         try:
-            result = self._writing.do(job)
+            result = self._writing.run(job)
         except DownError as error:
-            self._fails(error.problem)
+            self._mark_down(error.problem)
             raise
-        self._works()
+        self._mark_up()
         return result
 
-    def _fails(self, problem: Problem) -> None:
+    def _mark_down(self, problem: Problem) -> None:
         before, self._problem = self._problem, problem
         self._pause_s = _FIRST_PAUSE_S if before is None else min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._try_at = time.monotonic() + self._pause_s
         if before is None or before.fault is not problem.fault:
             logger.warning("exacto_plugin's store: %s; %s", problem.message, problem.remedy)
 
-    def _works(self) -> None:
+    def _mark_up(self) -> None:
         if self._problem is not None:
             self._problem = None
-            place = self.place.name if self.place is not None else ""
+            place = self.location.name if self.location is not None else ""
             logger.warning("exacto_plugin's store: %s is written to again; %d records were lost", place, self._dropped)
 
     # --- in the thread that reads ------------------------------------------------------------------------------------
 
-    def _read_off(self, query: Callable[[Connection], Any]) -> Any:
-        return self._reading.do(query)
+    def _run_query(self, query: Callable[[Connection], Any]) -> Any:
+        return self._reading.run(query)
 
 
-def _by_kind(records: Iterable[Record]) -> Counter[Kind]:
+def _by_kind(records: Iterable[Record]) -> Counter[RecordKind]:
     return Counter(KEPT[type(record)].kind for record in records)

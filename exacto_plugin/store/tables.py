@@ -33,7 +33,7 @@ from sqlalchemy import (
 from exacto_plugin import records
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
-from exacto_plugin.record_kinds import Kind
+from exacto_plugin.record_kinds import RecordKind
 from exacto_plugin.records import Record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ READABLE_FROM = 1
 metadata = MetaData()
 
 
-class Plain(TypeDecorator[Any]):
+class JsonText(TypeDecorator[Any]):
     """Plain data as JSON text."""
 
     impl = Text
@@ -65,7 +65,7 @@ class Plain(TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
-class Packed(TypeDecorator[Any]):
+class CompressedJson(TypeDecorator[Any]):
     """Plain data as compressed JSON, where there is much of it: names repeat, and it is a third as large."""
 
     impl = LargeBinary
@@ -81,14 +81,14 @@ class Packed(TypeDecorator[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class TableOfKind:
     """How a kind of record is kept."""
 
     table: Table
-    kind: Kind
+    kind: RecordKind
     key: tuple[str, ...] = ()
     """Columns of which there is one row each: a later record replaces it. Without: every record is a row."""
-    named_by: tuple[Kind, ...] = ()
+    named_by: tuple[RecordKind, ...] = ()
     """Kinds whose records name one of these and mean nothing without it: it is kept as long as any of them."""
 
 
@@ -111,45 +111,47 @@ _PACKED = {"candidates", "attempts"}
 
 def _kept(
     record: type[Any],
-    kind: Kind,
+    kind: RecordKind,
     name: str,
     *indices: tuple[str, ...],
     key: tuple[str, ...] = (),
-    named_by: tuple[Kind, ...] = (),
-) -> Kept:
+    named_by: tuple[RecordKind, ...] = (),
+) -> TableOfKind:
     columns: list[Column[Any]] = [] if key else [Column("row", _ROW, primary_key=True, autoincrement=True)]
     names = wire_names(record)
     for entry in fields(record):
         column, kept_as = names[entry.name], str(entry.type)
-        form = Packed if column in _PACKED else _TYPES.get(kept_as, Plain)
+        form = CompressedJson if column in _PACKED else _TYPES.get(kept_as, JsonText)
         columns.append(Column(column, form, primary_key=column in key, nullable="None" in kept_as))
     table = Table(name, metadata, *columns)
     for index in indices:
         Index(f"{name}_by_{'_'.join(index)}", *(table.c[column] for column in index))
-    return Kept(table, kind, key, named_by)
+    return TableOfKind(table, kind, key, named_by)
 
 
 _GROUP = ("model_group", "at")
 _OF = ("model_group", "deployment", "at")
 
-KEPT: dict[type[Any], Kept] = {
+KEPT: dict[type[Any], TableOfKind] = {
     records.RuleRecord: _kept(
-        records.RuleRecord, Kind.REFERENCES, "rules", ("at",), key=("digest",), named_by=(Kind.DEPLOYMENTS,)
+        records.RuleRecord, RecordKind.REFERENCES, "rules", ("at",), key=("digest",), named_by=(RecordKind.DEPLOYMENTS,)
     ),
-    records.InputsRecord: _kept(records.InputsRecord, Kind.DEPLOYMENTS, "inputs", ("at",), _GROUP, ("snapshot",)),
-    records.ReferenceRecord: _kept(records.ReferenceRecord, Kind.REFERENCES, "references", ("at",), _GROUP),
-    records.DeploymentRecord: _kept(records.DeploymentRecord, Kind.DEPLOYMENTS, "deployments", ("at",), _OF),
-    records.TransitionRecord: _kept(records.TransitionRecord, Kind.TRANSITIONS, "transitions", ("at",), _OF),
+    records.InputsRecord: _kept(records.InputsRecord, RecordKind.DEPLOYMENTS, "inputs", ("at",), _GROUP, ("snapshot",)),
+    records.ReferenceRecord: _kept(records.ReferenceRecord, RecordKind.REFERENCES, "references", ("at",), _GROUP),
+    records.DeploymentRecord: _kept(records.DeploymentRecord, RecordKind.DEPLOYMENTS, "deployments", ("at",), _OF),
+    records.TransitionRecord: _kept(records.TransitionRecord, RecordKind.TRANSITIONS, "transitions", ("at",), _OF),
     records.DecisionRecord: _kept(
-        records.DecisionRecord, Kind.DECISIONS, "decisions", ("at",), ("call_id",), key=("id",)
+        records.DecisionRecord, RecordKind.DECISIONS, "decisions", ("at",), ("call_id",), key=("id",)
     ),
     records.HourRecord: _kept(
-        records.HourRecord, Kind.HOURS, "hours", key=("at", "model_group", "deployment", "worker")
+        records.HourRecord, RecordKind.HOURS, "hours", key=("at", "model_group", "deployment", "worker")
     ),
-    records.OverrideRecord: _kept(records.OverrideRecord, Kind.OVERRIDES, "overrides", ("at",), ("expires",)),
-    records.SettingsRecord: _kept(records.SettingsRecord, Kind.SETTINGS, "settings_changes", ("at",)),
-    records.ObservedRecord: _kept(records.ObservedRecord, Kind.OBSERVED, "observed", ("at",), _OF),
-    records.BenchmarkRecord: _kept(records.BenchmarkRecord, Kind.BENCHMARK_SCORES, "benchmark_scores", ("at",), _OF),
+    records.OverrideRecord: _kept(records.OverrideRecord, RecordKind.OVERRIDES, "overrides", ("at",), ("expires",)),
+    records.SettingsRecord: _kept(records.SettingsRecord, RecordKind.SETTINGS, "settings_changes", ("at",)),
+    records.ObservedRecord: _kept(records.ObservedRecord, RecordKind.OBSERVED, "observed", ("at",), _OF),
+    records.BenchmarkRecord: _kept(
+        records.BenchmarkRecord, RecordKind.BENCHMARK_SCORES, "benchmark_scores", ("at",), _OF
+    ),
 }
 """Where each record goes."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
 
@@ -28,7 +28,7 @@ class RefusedError(StoreError):
     """The database is well and refuses what it was given."""
 
 
-class Line:
+class TransactionRunner:
     """Does one transaction after the other.
 
     Args:
@@ -36,7 +36,7 @@ class Line:
         writing: False for a line that only reads.
     """
 
-    def __init__(self, place: Place, *, writing: bool) -> None:
+    def __init__(self, place: StoreLocation, *, writing: bool) -> None:
         self._place = place
         self._open_for_writing = writing
         self._connection: Connection | None = None
@@ -48,7 +48,7 @@ class Line:
         """Whether the last transaction went well."""
         return self._connection is not None
 
-    def do(self, job: Callable[[Connection], R]) -> R:
+    def run(self, job: Callable[[Connection], R]) -> R:
         """What ``job`` returns, in one transaction.
 
         Raises:
@@ -62,10 +62,10 @@ class Line:
         except (SQLAlchemyError, StoreError, OSError) as error:
             if is_of_the_data(error):
                 raise RefusedError("the database does not take what it was given") from None
-            self.drop()
+            self.close()
             raise DownError(problem_of(error, self._place)) from None
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Give the connection up."""
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -78,7 +78,7 @@ class Line:
         identity = self._identity()
         if self._connection is not None and self._of != identity:
             if self._of is not None and os.getpid() == self._pid:
-                self.drop()
+                self.close()
             self._connection = None  # a parent process's is not ours to close
         if self._connection is None:
             self._connection = connect(self._place, writing=self._open_for_writing)

@@ -26,7 +26,7 @@ _WAITING = 200
 _AFTER_FAULT_S = 5.0
 
 
-class Desk:
+class WorkerThread:
     """One thread, begun when it is first needed, also in a process that was forked.
 
     Args:
@@ -41,15 +41,15 @@ class Desk:
     def __init__(
         self,
         name: str,
-        work_off: Callable[[Callable[..., Any]], Any],
-        between: Callable[[], float],
-        leave: Callable[[], None],
+        run_job: Callable[[Callable[..., Any]], Any],
+        on_idle: Callable[[], float],
+        on_stop: Callable[[], None],
         report: Callable[[Exception], None],
     ) -> None:
         self._name = name
-        self._work_off = work_off
-        self._between = between
-        self._leave = leave
+        self._run_job = run_job
+        self._on_idle = on_idle
+        self._on_stop = on_stop
         self._report = report
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -59,7 +59,7 @@ class Desk:
         self._pid = 0
         self._ends = False
 
-    def ensure(self) -> None:
+    def ensure_started(self) -> None:
         """Begin the thread unless it runs; a cheap question."""
         if self._thread is not None and self._thread.is_alive() and self._pid == os.getpid():
             return
@@ -72,10 +72,10 @@ class Desk:
 
     def wake(self) -> None:
         """Have ``between`` called soon."""
-        self.ensure()
+        self.ensure_started()
         self._wake.set()
 
-    def hand_in(self, work: Callable[..., R]) -> Future[R]:
+    def submit(self, work: Callable[..., R]) -> Future[R]:
         """Have a piece of work done; a ``TimeoutError`` at once when the queue is full or the desk was closed."""
         done: Future[R] = Future()
         if self._ends or len(self._waiting) >= _WAITING:
@@ -85,7 +85,7 @@ class Desk:
         self.wake()
         return done
 
-    async def ask(self, work: Callable[..., R], bound_s: float) -> R:
+    async def request(self, work: Callable[..., R], bound_s: float) -> R:
         """What a piece of work returns.
 
         Raises:
@@ -94,7 +94,7 @@ class Desk:
         begun_at = self._begun_at
         if begun_at is not None and time.monotonic() - begun_at > bound_s:
             raise TimeoutError("does not answer")
-        return await asyncio.wait_for(asyncio.wrap_future(self.hand_in(work)), bound_s)
+        return await asyncio.wait_for(asyncio.wrap_future(self.submit(work)), bound_s)
 
     def close(self, bound_s: float) -> bool:
         """Do what waits and end; False when that took longer than ``bound_s``, and the thread goes on by itself."""
@@ -113,24 +113,24 @@ class Desk:
             self._wake.clear()
             ends = self._ends
             while self._waiting:
-                self._one(*self._waiting.popleft())
-            pause_s = self._rest()
+                self._run_one(*self._waiting.popleft())
+            pause_s = self._run_idle()
             if ends and not self._waiting and pause_s > 0.0:
-                self._leave()
+                self._on_stop()
                 return
 
-    def _rest(self) -> float:
+    def _run_idle(self) -> float:
         try:
-            return self._timed(self._between)
+            return self._timed(self._on_idle)
         except Exception as error:  # the thread must outlive whatever happens in it
             self._report(error)
             return _AFTER_FAULT_S
 
-    def _one(self, work: Callable[..., Any], done: Future[Any]) -> None:
+    def _run_one(self, work: Callable[..., Any], done: Future[Any]) -> None:
         if not done.set_running_or_notify_cancel():
             return
         try:
-            result = self._timed(lambda: self._work_off(work))
+            result = self._timed(lambda: self._run_job(work))
         except Exception as error:  # whoever waits is told
             with suppress(InvalidStateError):
                 done.set_exception(error)

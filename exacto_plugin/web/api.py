@@ -51,7 +51,7 @@ def api_router(runtime: Runtime) -> APIRouter:
             "faults": dict(runtime.faults.counts),
             "flaws": runtime.flaws.total,
             "blame": runtime.flaws.by_blame,
-            "settings": runtime.settings_upkeep.view(),
+            "settings": runtime.settings_reload.view(),
             "store": asdict(runtime.store.health),
             "sharing": runtime.replication.status(),
             "overrides": len(runtime.engine.overrides.in_force),

@@ -67,7 +67,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         if at is not None:
             found = await _found(
                 runtime,
-                lambda connection: views.why_then(connection, deployment, at, past=True, model_group=model_group),
+                lambda connection: views.why_past(connection, deployment, at, past=True, model_group=model_group),
             )
         else:
             snapshot = runtime.engine.snapshot

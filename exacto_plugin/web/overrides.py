@@ -9,7 +9,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, OverrideAction
 from exacto_plugin.litellm_hooks.runtime.overrides import UnknownDeploymentError
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
 
-class Saying(BaseModel):
+class OverrideRequest(BaseModel):
     """The body of ``POST /exacto/api/overrides``."""
 
     model_config = ConfigDict(extra="forbid")
 
     deployment: str
-    word: Word
+    word: OverrideAction
     for_s: Annotated[float, Field(gt=0.0, le=LONGEST_S, allow_inf_nan=False)] | None = None
     """Seconds that it holds; not with ``reset``."""
     reason: Reason = ""
@@ -32,8 +32,8 @@ class Saying(BaseModel):
     """Only there; without it wherever a deployment of this name serves."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Saying:
-        if self.word is not Word.RESET and (self.for_s is None or not self.reason):
+    def _whole(self) -> OverrideRequest:
+        if self.word is not OverrideAction.RESET and (self.for_s is None or not self.reason):
             raise ValueError("for_s and reason are needed")
         return self
 
@@ -59,11 +59,11 @@ def add_overrides(router: APIRouter, runtime: Runtime) -> None:
         return {"overrides": [shown(word) for word in runtime.engine.overrides.in_force]}
 
     @router.post("/overrides")
-    async def override(said: Saying, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
+    async def override(said: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
         """Say a word about a deployment, or take one back."""
-        author = runtime.overriding.author(str(user.user_id or user.api_key or ""))
+        author = runtime.overrides.author(str(user.user_id or user.api_key or ""))
         try:
-            done = await runtime.overriding.say(
+            done = await runtime.overrides.apply_override(
                 said.word, said.deployment, said.for_s or LONGEST_S, said.reason, author, said.model_group
             )
         except UnknownDeploymentError as error:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
-    from exacto_plugin.core.routing.caller_preferences import CallerChoices
+    from exacto_plugin.core.routing.caller_preferences import CallerPreferences
     from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.records import ReferenceRecord
@@ -27,7 +27,7 @@ def models_view(runtime: Runtime) -> dict[str, Any]:
 def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
     """One of them, with what callers pin and ignore, and with its curated list."""
     view = group_view(group, runtime.providers, runtime.flaws, runtime.observed.latest)
-    return with_choices(view, runtime.choices, runtime.settings.curated_list(group.model_group))
+    return with_choices(view, runtime.caller_preferences, runtime.settings.curated_list(group.model_group))
 
 
 def group_view(
@@ -59,7 +59,7 @@ def group_view(
     }
 
 
-def with_choices(view: Mapping[str, Any], choices: CallerChoices, curated: Sequence[str] | None) -> dict[str, Any]:
+def with_choices(view: Mapping[str, Any], choices: CallerPreferences, curated: Sequence[str] | None) -> dict[str, Any]:
     """The view of a model group, with what callers pin and ignore and with its curated list.
 
     Args:

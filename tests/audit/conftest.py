@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.row_values import insert_all
 from tests.litellm_hooks.runtime.test_recorder import NAMES, World, asked
 
@@ -37,7 +37,7 @@ async def _serve(world: World) -> float:
             world.answers(name, 40, 12 if name == "d" and broke else 0)
         for _ in range(5):
             pool = NAMES[:3] if broke else NAMES
-            world.runtime.recorder.decided(*asked(*pool))
+            world.runtime.recorder.record_decision(*asked(*pool))
         world.runtime.recorder.flush()
         await world.recompute()
     return broke
@@ -49,7 +49,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     world = World()
     broke = asyncio.run(_serve(world))
     url = f"sqlite:///{tmp_path_factory.mktemp('store')}/records.sqlite"
-    with connect(place_of_url(url), writing=True) as connection:
+    with connect(location_of_url(url), writing=True) as connection:
         with connection.begin():
             insert_all(connection, world.kept)
         yield Story(url, connection, world, broke)

@@ -83,7 +83,7 @@ def test_recorded_tiers_are_dated(
         when = " to ".join(dict.fromkeys((moment(times[0]), moment(times[-1]))))
         assert f"The numbers are of {when}: " in said(capsys, story, "tiers")
     live = {"models": {"model_groups": [group]}, "status": {}}
-    monkeypatch.setattr(source, "ask_proxy", lambda _url, path: live[path])
+    monkeypatch.setattr(source, "request_json", lambda _url, path: live[path])
     assert main(["tiers", "--url", "http://proxy"]) == 0
     assert "The numbers are" not in capsys.readouterr().out
 
@@ -222,7 +222,7 @@ def test_a_store_that_is_ill_is_told_with_the_tiers(
         "status": {"store": ill},
         "why": {"answers": [view("verified_good")], "store": ill},
     }
-    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
     for arguments in (["tiers"], ["why", "novita"]):
         assert main([*arguments, "--url", "http://proxy"]) == 0
         told = capsys.readouterr().out
@@ -242,7 +242,7 @@ def test_names_and_reasons_are_whole(capsys: pytest.CaptureFixture[str], monkeyp
         "override": {"reason": reason},
     }
     answers = {"models": {"model_groups": [{"model_group": name, "deployments": [one]}]}, "status": {}}
-    monkeypatch.setattr(source, "ask_proxy", lambda _url, path, **_parameters: answers[path])
+    monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
     assert main(["tiers", "--url", "http://proxy"]) == 0
     rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
     columns = ["".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)]

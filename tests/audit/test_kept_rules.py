@@ -11,7 +11,7 @@ from exacto_plugin.audit import queries, views
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.pruning import Pruning
 from exacto_plugin.store.row_values import insert_all
 from exacto_plugin.store.rows import find
@@ -62,7 +62,7 @@ async def test_a_process_that_runs_for_long_can_be_verified(
 ) -> None:
     """Beyond the time that anything is kept, records of all its days are verified, and what is missing is told."""
     world = World({"store": store})
-    with connect(place_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), writing=True) as connection, connection.begin():
+    with connect(location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), writing=True) as connection, connection.begin():
         await days(world, connection, number)
         found = queries.verify(connection)
         assert found.differences == []
@@ -76,7 +76,7 @@ async def test_a_process_that_runs_for_long_can_be_verified(
 async def test_a_rule_that_was_replaced_goes_with_what_was_concluded_from_it(tmp_path: Path) -> None:
     """Not before, however short references are kept; and not never."""
     world = World({"store": {"retention_days": 4, "retention": {"references": 1}}})
-    with connect(place_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), writing=True) as connection, connection.begin():
+    with connect(location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), writing=True) as connection, connection.begin():
         await days(world, connection, 2)
         changed = {**world.runtime.settings.model_dump(), "exploration": {"share": 0.01}}
         world.runtime.settings = Settings.model_validate(changed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.audit.report import report
-from exacto_plugin.core.routing.counterfactual import PickCounts
+from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.records import HourRecord
 
@@ -16,7 +16,7 @@ RATES = {"a": 0.01, "b": 0.02, "c": 0.2}
 PRICES = {"a": 0.003, "b": 0.002, "c": 0.001}
 
 
-def rows(counts: PickCounts) -> list[HourRecord]:
+def rows(counts: CounterfactualCounts) -> list[HourRecord]:
     """What a worker writes."""
     return [
         HourRecord(row.hour, row.model_group, row.deployment, "w", to_wire(row.numbers)) for row in counts.take(0.0)
@@ -26,12 +26,12 @@ def rows(counts: PickCounts) -> list[HourRecord]:
 def observed(seed: int, requests: int = 3000) -> list[HourRecord]:
     """A model group under ``observe``: everybody serves, and tiers would leave out the bad one."""
     draw = np.random.default_rng(seed)
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     for _ in range(requests):
-        counts.picked(0.0, "kimi", ("a", "b", "c"), ("a", "b"), applied=False)
+        counts.add_pick(0.0, "kimi", ("a", "b", "c"), ("a", "b"), applied=False)
         name = str(draw.choice(list(RATES)))
         cost = PRICES[name] * float(draw.lognormal(0, 0.5))
-        counts.answered(0.0, "kimi", name, bad=bool(draw.random() < RATES[name]), cost=cost)
+        counts.add_answer(0.0, "kimi", name, bad=bool(draw.random() < RATES[name]), cost=cost)
     return rows(counts)
 
 
@@ -62,13 +62,13 @@ def test_intervals_hold_the_truth() -> None:
 
 def test_conversations_count_as_their_first_turn() -> None:
     """Requests that stay where their conversation is go where the picks went."""
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     for _ in range(10):
-        counts.picked(0.0, "kimi", ("a", "b"), ("a",))
-        counts.answered(0.0, "kimi", "a", bad=False, cost=1.0)
-        counts.answered(0.0, "kimi", "b", bad=True, cost=1.0)
+        counts.add_pick(0.0, "kimi", ("a", "b"), ("a",))
+        counts.add_answer(0.0, "kimi", "a", bad=False, cost=1.0)
+        counts.add_answer(0.0, "kimi", "b", bad=True, cost=1.0)
     for _ in range(30):
-        counts.stayed(0.0, "kimi")
+        counts.add_stay(0.0, "kimi")
     (group,) = report(rows(counts))
     assert group["requests"] == 40
     assert group["bad"]["without"]["value"] == 20
@@ -77,13 +77,13 @@ def test_conversations_count_as_their_first_turn() -> None:
 
 def test_probes_and_rescue_have_a_price() -> None:
     """Extra spend of a probe is the difference to whom the tiers would have asked; rescue's is what nobody got."""
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     for _ in range(10):
-        counts.picked(0.0, "kimi", ("a", "b"), ("a",), "b")
-        counts.answered(0.0, "kimi", "a", bad=False, cost=1.0)
-        counts.answered(0.0, "kimi", "b", bad=False, cost=3.0)
-    counts.rescue(0.0, "kimi", rescued=True, cost=0.5)
-    counts.picked(0.0, "kimi", ("a", "new"), ("a", "new"))
+        counts.add_pick(0.0, "kimi", ("a", "b"), ("a",), "b")
+        counts.add_answer(0.0, "kimi", "a", bad=False, cost=1.0)
+        counts.add_answer(0.0, "kimi", "b", bad=False, cost=3.0)
+    counts.add_rescue(0.0, "kimi", rescued=True, cost=0.5)
+    counts.add_pick(0.0, "kimi", ("a", "new"), ("a", "new"))
     (group,) = report(rows(counts))
     assert group["probes"]["requests"] == 10
     assert group["probes"]["extra_usd"]["value"] == pytest.approx(20.0)
@@ -93,9 +93,9 @@ def test_probes_and_rescue_have_a_price() -> None:
 
 def test_without_prices_nothing_is_said_about_spend() -> None:
     """An unknown price is not a price of zero."""
-    counts = PickCounts()
-    counts.picked(0.0, "kimi", ("a", "b"), ("a",))
-    counts.answered(0.0, "kimi", "a", bad=False, cost=None)
+    counts = CounterfactualCounts()
+    counts.add_pick(0.0, "kimi", ("a", "b"), ("a",))
+    counts.add_answer(0.0, "kimi", "a", bad=False, cost=None)
     (group,) = report(rows(counts))
     assert group["spend_usd"] is None
     assert group["probes"]["extra_usd"] is None

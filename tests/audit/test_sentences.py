@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
-from exacto_plugin.audit.readmission import way_back
+from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import Tier
-from exacto_plugin.core.tiers.openrouter import PublishedRule
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.web.views import reason_view
 from tests.core.tiers.test_replay import WholeLedger
 from tests.support.adaptive_fleets import Fleet
@@ -143,12 +143,12 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
     """With the calls and the bad ones that the answer names the rule readmits; with a few bad ones more it does not."""
     fleet = Fleet([0.01, 0.01, 0.01, 0.3])
     engine = fleet.engine
-    ledger = engine.ledger = WholeLedger()
+    ledger = engine.change_detector = WholeLedger()
 
     def asked() -> dict[str, Any]:
         verdict = engine.snapshot.groups["g"].verdicts["d3"]
         told = [reason_view(one) for one in verdict.reasons]
-        (condition,) = way_back(engine.rule, ledger.accounts[0].inputs(), "d3", verdict.tier, told)
+        (condition,) = readmission_conditions(engine.rule, ledger.changes[0].inputs(), "d3", verdict.tier, told)
         return condition
 
     while fleet.tiers.get("d3") is not Tier.DERANKED:
@@ -170,7 +170,7 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
 
 def test_the_published_rule_asks_for_the_threshold() -> None:
     """It has no memory: whoever is above the threshold again is back."""
-    told = way_back(PublishedRule(), None, "novita", "deranked", [reason("below_threshold")])
+    told = readmission_conditions(OpenRouterParameters(), None, "novita", "deranked", [reason("below_threshold")])
     assert told == [{"kind": "threshold", "signal": "tool_call_success", "above": 0.941}]
     assert "as soon as its tool-call success is 94.10 % or better" in why_sentence(
         view("deranked", reason("below_threshold"), way_back=told), UTC

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.cli.command import main
-from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.overrides import OverrideAction
 from tests.support.administrator import client_of
 from tests.support.served_proxy import GROUPS, ServedProxy
 
@@ -37,7 +37,7 @@ class Told:
     async def _serve(self) -> None:
         await self.proxy.turn()
         self.proxy.answers(60, {"cedar": 0.5})
-        await self.proxy.say(Word.GOOD, "birch", 3600.0, "vendor fixed it")
+        await self.proxy.say(OverrideAction.GOOD, "birch", 3600.0, "vendor fixed it")
         await self.proxy.turn()
 
     def why(self, name: str, **parameters: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import command
-from exacto_plugin.cli.curation import Criteria, Proposal, block, propose, render
+from exacto_plugin.cli.curation import Criteria, ListProposal, block, propose, render
 from exacto_plugin.config.settings import load_settings
 
 
@@ -35,7 +35,7 @@ def group(*others: dict[str, Any], curated: list[str] | None = None, keys: int =
     return {"model_group": "vendor/model", "tool_keys": keys, "curated": curated, "deployments": deployments}
 
 
-def judged(*others: dict[str, Any], criteria: Criteria | None = None, **more: Any) -> Proposal:
+def judged(*others: dict[str, Any], criteria: Criteria | None = None, **more: Any) -> ListProposal:
     """What becomes of a group."""
     return propose(group(*others, **more), criteria or Criteria())
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.tables import printed
+from exacto_plugin.tables import render_tables
 from tests.compat.judging import Outcome, judge
 from tests.compat.plan import Line, Plan
 from tests.compat.program_side import ask_program
@@ -91,7 +91,7 @@ def _table(results: Sequence[Result], title: str) -> str:
         control = "" if one.control is None else f"{one.control} of {one.controls} right"
         note = f"{'the control is right as well; ' if one.lucky else ''}{one.note}"
         table.add_row(one.name, one.status.value, f"{one.right} of {one.asked}", control, note)
-    return printed(table, width=_WIDTH)
+    return render_tables(table, width=_WIDTH)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

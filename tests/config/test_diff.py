@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from exacto_plugin.config.diff import AT_THE_START, HIDDEN, _plain, changes, digest, told
+from exacto_plugin.config.diff import AT_THE_START, HIDDEN, _plain, diff, digest, redacted
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_watcher
 from exacto_plugin.errors import SettingsError
@@ -52,19 +52,19 @@ def test_what_changed() -> None:
     """Each setting that differs under its path, what it was and what it is."""
     before = Settings.model_validate({"curated": {"a/b": ["x"]}})
     after = Settings.model_validate({"mode": "observe", "tiers": {"adaptive": {"peer_cap": 0.03}}})
-    assert changes(before, after) == {
+    assert diff(before, after) == {
         "mode": ("apply", "observe"),
         "curated.a/b": (["x"], None),
         "tiers.adaptive.peer_cap": (0.05, 0.03),
     }
-    assert changes(after, after) == {}
+    assert diff(after, after) == {}
 
 
 def test_the_digest() -> None:
     """It says whether two settings say the same."""
     assert digest(Settings()) == digest(Settings.model_validate({"mode": "apply"}))
     assert digest(Settings()) != digest(Settings.model_validate({"mode": "off"}))
-    assert json.loads(json.dumps(told(Settings())))["tiers.preset"] == "adaptive"
+    assert json.loads(json.dumps(redacted(Settings())))["tiers.preset"] == "adaptive"
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=reload)
     first = digest(runtime.settings)
     await runtime.take_new_settings()
-    assert runtime.settings_upkeep.view() == {"digest": first, "since": NOW, "problem": "config.yaml: mode: got 'x'"}
+    assert runtime.settings_reload.view() == {"digest": first, "since": NOW, "problem": "config.yaml: mode: got 'x'"}
     await runtime.take_new_settings()
-    assert runtime.settings_upkeep.view()["problem"] is None
-    assert runtime.settings_upkeep.view()["digest"] != first
+    assert runtime.settings_reload.view()["problem"] is None
+    assert runtime.settings_reload.view()["digest"] != first
     judge = runtime.engine.rule
     taken = runtime.settings
     for _ in range(2):
@@ -205,6 +205,6 @@ async def test_only_what_waits_for_a_restart_is_said_to(caplog: pytest.LogCaptur
 
 def test_what_waits_for_a_restart_exists() -> None:
     """Every one of them is a setting, and all of redis is among them."""
-    paths = told(Settings())
+    paths = redacted(Settings())
     assert set(paths) >= AT_THE_START
     assert {path for path in paths if path.startswith("redis.")} <= AT_THE_START

@@ -11,19 +11,19 @@ import pytest
 import yaml
 
 from exacto_plugin.cli.command import main
-from exacto_plugin.config.diff import told
+from exacto_plugin.config.diff import redacted
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.simulate.scenario import read_scenario
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from tests.config.test_diff import server, written
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ Path_ = tuple[str | int, ...]
 def test_every_setting_is_among_them() -> None:
     """Else something would not be looked at."""
     rules = ("tiers.adaptive.", "tiers.openrouter.")
-    have = set(told(Settings.model_validate(BLOCK)))
-    assert {path for path in told(Settings()) if not path.startswith(rules)} <= have | {"max_price"}
+    have = set(redacted(Settings.model_validate(BLOCK)))
+    assert {path for path in redacted(Settings()) if not path.startswith(rules)} <= have | {"max_price"}
 
 
 def places(block: Any, above: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -167,10 +167,10 @@ def test_no_value_is_told(
         error = fault_of(lambda: settings_of_file(file, {}))
         refused += bool(error)
         assert secret not in error, path
-        runtime.settings_upkeep.take()
+        runtime.settings_reload.apply_changes()
         main(["check-config", str(file)])
         assert secret not in "".join(capsys.readouterr()), path
-        assert secret not in str(runtime.settings_upkeep.view()), path
+        assert secret not in str(runtime.settings_reload.view()), path
         assert secret not in caplog.text, path
         caplog.clear()
     assert refused > 20
@@ -239,13 +239,13 @@ def test_broken_yaml_is_not_quoted(
     """The kind of fault and its place are told: in the error, the log, the status and on the command line."""
     file = written(tmp_path / "config.yaml", "{}")
     runtime = Runtime(Settings(), reload_settings=proxy_settings(server(file), {}))
-    runtime.settings_upkeep.problem = "an older one"
+    runtime.settings_reload.problem = "an older one"
     written(file, "".join(f"k{line}: {CANARY}\n" for line in range(above)) + BROKEN[kind].format(CANARY))
     with pytest.raises(SettingsError) as raised:
         settings_of_file(file, {})
     assert CANARY not in everything_of(raised.value)
-    runtime.settings_upkeep.take()
-    problem = str(runtime.settings_upkeep.problem)
+    runtime.settings_reload.apply_changes()
+    problem = str(runtime.settings_reload.problem)
     assert "config.yaml: not valid YAML: " in problem
     assert kind == "levels" or f"line {above + 1}" in problem or f"line {above + 2}" in problem or "line 1" in problem
     assert main(["check-config", str(file)]) == 2
@@ -287,10 +287,10 @@ def test_whatever_goes_wrong_becomes_the_problem() -> None:
         raise KeyError(CANARY)
 
     runtime = Runtime(Settings(), reload_settings=reload)
-    runtime.settings_upkeep.problem = "an older one"
+    runtime.settings_reload.problem = "an older one"
     with pytest.raises(KeyError):
-        runtime.settings_upkeep.take()
-    assert runtime.settings_upkeep.problem == "the configuration cannot be read (KeyError)"
+        runtime.settings_reload.apply_changes()
+    assert runtime.settings_reload.problem == "the configuration cannot be read (KeyError)"
 
 
 @pytest.mark.parametrize(
@@ -308,14 +308,14 @@ def test_whatever_goes_wrong_becomes_the_problem() -> None:
 )
 def test_no_store_is_called_by_its_password(url: str) -> None:
     """Nor by half of one, where it has a character that a URL takes for its own."""
-    assert CANARY not in (fault_of(lambda: place_of_url(url)) or place_of_url(url).name)
+    assert CANARY not in (fault_of(lambda: location_of_url(url)) or location_of_url(url).name)
 
 
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("name", ["only", "ignore", "max_price", "quantizations", "other"])
 def test_metadata_of_callers_is_not_quoted(kind: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What stands in the metadata of keys and teams was written for somebody else."""
-    callers = CallerDefaults(Faults(lambda _: None))
+    callers = KeyDefaults(FaultReporter(lambda _: None))
     wrong = WRONG[kind]
     for value in (wrong, {"prompt": [wrong]}, [wrong, 1]):
         callers.of({"metadata": {"user_api_key_metadata": {CALLER_BLOCK: {name: value}}}})

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from exacto_plugin.config.settings import GroupSettings, Settings, TierPreset, load_settings
 from exacto_plugin.config.sources import find_settings, settings_of_file
 from exacto_plugin.core.model import Flaw, Mode, Sort
-from exacto_plugin.core.scoring.attribution import LOSSES, Charge
+from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
-from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
+from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.errors import ExactoError, SettingsError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_no_block_means_the_documented_defaults() -> None:
     assert (settings.curated, settings.model_groups, settings.client_preferences) == ({}, {}, "allow")
     assert (settings.expose.headers, settings.expose.providers) == (True, True)
     assert (settings.tiers.preset, settings.tiers.recompute_interval_s) == (TierPreset.ADAPTIVE, 300.0)
-    assert (settings.failover.max_attempts, settings.scoring.engine) == (None, EngineChoice.AUTO)
+    assert (settings.failover.max_attempts, settings.scoring.engine) == (None, EngineSetting.AUTO)
     rescue = settings.rescue
     assert (rescue.enabled, rescue.max_attempts, rescue.max_extra_seconds, rescue.streams) == (False, 1, 30.0, False)
 
@@ -68,7 +68,10 @@ def test_a_full_block_is_understood() -> None:
     assert settings.failover.max_attempts == 3
     rescue = settings.rescue
     assert (rescue.enabled, rescue.max_attempts, rescue.max_extra_seconds, rescue.streams) == (True, 2, 5.0, True)
-    assert (settings.scoring.engine, settings.empty_arguments) == (EngineChoice.JSONSCHEMA, EmptyArguments.EMPTY_OBJECT)
+    assert (settings.scoring.engine, settings.empty_arguments) == (
+        EngineSetting.JSONSCHEMA,
+        EmptyArguments.EMPTY_OBJECT,
+    )
 
 
 def test_a_model_group_keeps_the_global_value_of_what_it_does_not_name() -> None:
@@ -107,7 +110,7 @@ def test_text_from_environment_variables_is_understood() -> None:
 def test_the_numbers_of_the_published_rule_can_be_changed_one_by_one() -> None:
     """What is not named keeps the published number, and an empty part keeps all of them."""
     rule = _load("tiers: {preset: openrouter, openrouter: {min_peers: 3, tool_call_requests: '50'}}").tiers.rule()
-    assert isinstance(rule, PublishedRule)
+    assert isinstance(rule, OpenRouterParameters)
     assert (rule.min_peers, rule.tool_call_requests) == (3, 50)
     assert (rule.tool_call_deviations, rule.tool_call_window_s) == (2.0, 7200.0)
     assert _load("tiers: {openrouter: }").tiers == load_settings(None).tiers
@@ -119,9 +122,9 @@ def test_the_numbers_of_the_adaptive_rule_and_what_it_may_explore() -> None:
     rule = settings.rule()
     assert isinstance(rule, AdaptivePreset)
     assert (rule.rule.peer_cap, rule.rule.propensity_deranks, rule.exploration_share) == (0.03, True, 0.01)
-    assert rule.rule.cover == AdaptiveRule().cover
-    assert load_settings(None).rule() == AdaptivePreset(AdaptiveRule(), 0.02)
-    assert isinstance(_load("tiers: {preset: openrouter}").rule(), PublishedRule)
+    assert rule.rule.cover == AdaptiveParameters().cover
+    assert load_settings(None).rule() == AdaptivePreset(AdaptiveParameters(), 0.02)
+    assert isinstance(_load("tiers: {preset: openrouter}").rule(), OpenRouterParameters)
 
 
 def test_empty_arguments_follow_the_preset_unless_configured() -> None:
@@ -137,12 +140,12 @@ def test_empty_arguments_follow_the_preset_unless_configured() -> None:
 
 def test_lost_calls_follow_the_preset_unless_configured() -> None:
     """The published definition sees none and excuses nobody; an operator may say otherwise, for either preset."""
-    assert load_settings(None).charge == Charge(frozenset(LOSSES), excuses_callers=True)
+    assert load_settings(None).charge == LossPolicy(frozenset(LOSSES), excuses_callers=True)
     published = "tiers: {preset: openrouter}"
-    assert _load(published).charge == Charge(frozenset(), excuses_callers=False)
+    assert _load(published).charge == LossPolicy(frozenset(), excuses_callers=False)
     some = _load(published + "\nscoring: {lost_calls: [leaked_markup, duplicate_id]}")
-    assert some.charge == Charge(frozenset({Flaw.LEAKED_MARKUP, Flaw.DUPLICATE_ID}), excuses_callers=False)
-    assert some.rule() == PublishedPreset(PublishedRule(), counts_lost=True)
+    assert some.charge == LossPolicy(frozenset({Flaw.LEAKED_MARKUP, Flaw.DUPLICATE_ID}), excuses_callers=False)
+    assert some.rule() == OpenRouterPreset(OpenRouterParameters(), counts_lost=True)
     assert _load("scoring: {lost_calls: []}").charge.losses == frozenset()
     with pytest.raises(SettingsError, match="lost_calls"):
         _load("scoring: {lost_calls: [truncated]}")

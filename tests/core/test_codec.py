@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.codec import UnknownError, plain, record_of, snapshot_of, snapshot_plain
+from exacto_plugin.core.codec import UnknownFormatError, from_plain, snapshot_from_plain, snapshot_to_plain, to_plain
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import (
     GroupSnapshot,
@@ -26,7 +26,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
 from tests.support.samples import START, samples
 
 numbers = st.floats(allow_nan=False)
@@ -70,49 +70,49 @@ def through_json(of: Any) -> Any:
 @given(st.builds(Snapshot, st.text(), numbers, st.dictionaries(st.text(max_size=5), groups, max_size=3)))
 def test_snapshots_come_back_equal(snapshot: Snapshot) -> None:
     """Every field of every record, floats to the last bit."""
-    again = snapshot_of(through_json(snapshot_plain(snapshot)))
+    again = snapshot_from_plain(through_json(snapshot_to_plain(snapshot)))
     assert again == snapshot
-    assert repr(again.groups) == repr(snapshot_of(snapshot_plain(again)).groups)
+    assert repr(again.groups) == repr(snapshot_from_plain(snapshot_to_plain(again)).groups)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(samples(), max_size=60))
 def test_an_engines_snapshot_comes_back_equal(recorded: list[Sample]) -> None:
     """Also where verdicts are only made when they are read."""
-    engine = Engine(AdaptiveRule())
+    engine = Engine(AdaptiveParameters())
     engine.observe_peers("g", "abcde", START)
     engine.watch("g", START)
     for sample in recorded:
         engine.record(sample)
     snapshot = engine.recompute(START)
-    assert snapshot_of(through_json(snapshot_plain(snapshot))) == snapshot
+    assert snapshot_from_plain(through_json(snapshot_to_plain(snapshot))) == snapshot
 
 
 @given(samples())
 def test_samples_come_back_equal(sample: Sample) -> None:
     """Outside of a snapshot too."""
-    assert record_of(Sample, through_json(plain(sample))) == sample
+    assert from_plain(Sample, through_json(to_plain(sample))) == sample
 
 
 def test_what_is_never_stored_has_no_plain_form() -> None:
     """It has no wire names, so that nobody stores it under the names of its attributes."""
     with pytest.raises(TypeError, match="Ranked has no wire names"):
-        plain(Ranked("a", "k", 0, Tier.DERANKED))
+        to_plain(Ranked("a", "k", 0, Tier.DERANKED))
 
 
 def test_a_newer_versions_names_are_left_out() -> None:
     """Fields, signals, codes and tiers that are not known here, or of another type, cost only what needs them."""
     verdict = Verdict("a", Tier.DERANKED, (Reason(ReasonCode.CAPACITY),), since=5.0)
-    told = plain(verdict) | {"mood": "better", "latency_s": "soon", "probe_faults": "inf"}
+    told = to_plain(verdict) | {"mood": "better", "latency_s": "soon", "probe_faults": "inf"}
     told["reasons"].append({"code": "moonphase", "value": 1.0})
     told["signals"] = {"throughput": {"value": 1.5, "samples": 3}, "charm": {"value": 1.0, "samples": 3}}
-    read = record_of(Verdict, told)
+    read = from_plain(Verdict, told)
     assert read.latency_s is None
     assert read.probe_faults == math.inf
     assert len(read.reasons) == 1
     assert read.signals == {Signal.THROUGHPUT: SignalValue(1.5, 3)}
     group = {"model_group": "g", "verdicts": {"a": told, "b": {**told, "tier": "platinum"}, "c": {}, "d": None}}
-    assert set(record_of(GroupSnapshot, group).verdicts) == {"a"}
+    assert set(from_plain(GroupSnapshot, group).verdicts) == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_a_newer_versions_names_are_left_out() -> None:
 )
 def test_what_is_no_snapshot_is_refused(given: dict[str, Any]) -> None:
     """Never half a snapshot."""
-    with pytest.raises(UnknownError):
-        snapshot_of(given)
+    with pytest.raises(UnknownFormatError):
+        snapshot_from_plain(given)
 
 
 def test_only_records_have_a_plain_form() -> None:
     """An object that nobody can read back is refused when it is written."""
     with pytest.raises(TypeError):
-        plain(object())
+        to_plain(object())

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.parameters import LARGEST
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, MOST_FAILED, PROPENSITY, SLOW
-from exacto_plugin.core.tiers.columns import CODES, SILENT, TIERS
+from exacto_plugin.core.tiers.columns import CODES, NO_REASON, TIERS
 from exacto_plugin.core.windows.counter_ring import MOST, narrowest
 from exacto_plugin.core.windows.minute_buffer import CELLS, ROWS
 from exacto_plugin.simulate.trace import TIER_NOW
@@ -23,7 +23,7 @@ INT8, INT64 = np.iinfo(np.int8).max, np.iinfo(np.int64).max
 def test_tiers_reasons_and_causes_fit_into_a_byte() -> None:
     """One byte each per deployment, in what a judge remembers and in what a ledger compares."""
     assert max(len(TIERS), len(CODES), len(TIER_NOW), ERRORS | SLOW | PROPENSITY | BENCHMARK) <= INT8
-    assert abs(SILENT) <= INT8
+    assert abs(NO_REASON) <= INT8
     assert MOST_FAILED + 1 <= INT8
 
 

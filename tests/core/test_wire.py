@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from exacto_plugin.core.codec import UnknownError, plain, record_of
+from exacto_plugin.core.codec import UnknownFormatError, from_plain, to_plain
 from exacto_plugin.core.model import Tier, Verdict
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.replay import InputsError, decode, encode
@@ -47,8 +47,8 @@ def test_the_stored_name_stays() -> None:
     """Out and in again, through whatever writes records; in the order of the attributes."""
     record = Renamed(1.5, Tier.DERANKED, 3)
     assert list(to_wire(record).items()) == [("at", 1.5), ("word", Tier.DERANKED), ("tries", 3)]
-    assert plain(record) == {"at": 1.5, "word": "deranked", "tries": 3}
-    assert record_of(Renamed, plain(record)) == record
+    assert to_plain(record) == {"at": 1.5, "word": "deranked", "tries": 3}
+    assert from_plain(Renamed, to_plain(record)) == record
     assert from_wire(Renamed, to_wire(record)) == record
     assert to_wire(Columns(1, 2)) == {"samples": 1, "medians": 2}
     assert wire_names(wire("tier", evidence_start="epoch")(Bare)) == {"tier": "tier", "evidence_start": "epoch"}
@@ -57,10 +57,10 @@ def test_the_stored_name_stays() -> None:
 def test_versions_may_differ() -> None:
     """What is not known is left out, what has a default may be missing, and an attribute's name is none on the wire."""
     given = {"at": 1.5, "word": "deranked", "from_later": 1}
-    assert record_of(Renamed, given) == Renamed(1.5, Tier.DERANKED)
+    assert from_plain(Renamed, given) == Renamed(1.5, Tier.DERANKED)
     assert from_wire(Renamed, {**given, "word": Tier.DERANKED}) == Renamed(1.5, Tier.DERANKED)
-    with pytest.raises(UnknownError):
-        record_of(Renamed, {"at": 1.5, "action": "deranked"})
+    with pytest.raises(UnknownFormatError):
+        from_plain(Renamed, {"at": 1.5, "action": "deranked"})
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_a_subclass_declares_its_own() -> None:
     verdict = OverriddenVerdict("a", Tier.DERANKED)
     assert isinstance(verdict, Verdict)
     with pytest.raises(TypeError, match="OverriddenVerdict has no wire names"):
-        plain(verdict)
+        to_plain(verdict)
 
 
 def test_inputs_with_further_numbers_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of a later version may mean something else to its judge: that is told, and not guessed."""
     engine = fleet(ADAPTIVE, [4], 2)
     engine.recompute(1_800_000_000.0)
-    assert engine.ledger is not None
-    inputs = engine.ledger.accounts[0].inputs()
+    assert engine.change_detector is not None
+    inputs = engine.change_detector.changes[0].inputs()
     assert inputs.scores is not None
     data = encode(inputs)
     assert decode(data, ADAPTIVE).scores == inputs.scores

@@ -59,10 +59,10 @@ MESSAGES: list[Any] = [
 STEPS = (
     "exacto_plugin.asgi:ExactoMiddleware._rewrite",
     "exacto_plugin.litellm_hooks.routing.router:Routing.filter",
-    "exacto_plugin.litellm_hooks.routing.router:Routing.narrow",
-    "exacto_plugin.litellm_hooks.routing.router:Routing.picked",
-    "exacto_plugin.litellm_hooks.scoring.scorer:Scoring.answered",
-    "exacto_plugin.litellm_hooks.deployments.routers:ServedRosters.recompute",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.select_pool",
+    "exacto_plugin.litellm_hooks.routing.router:Routing.record_attempt",
+    "exacto_plugin.litellm_hooks.scoring.scorer:ResponseScorer.record_answer",
+    "exacto_plugin.litellm_hooks.deployments.routers:RosterSync.recompute",
 )
 
 

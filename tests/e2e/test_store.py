@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from exacto_plugin.records import TransitionRecord
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import find, reading
 from tests.support.proxy.observation import api, eventually, judged
 from tests.support.proxy.openai_client import ask, config
@@ -101,7 +101,7 @@ def test_a_killed_proxy_goes_on_where_it_was(tmp_path: Path, providers: Simulate
         eventually(lambda: snapshot(second) == restored, False)
         assert seen_tiers(second, GROUP) == expected_tiers(GROUP)
         counted = Counter({name: judged(second, GROUP, name)[0] for name in names(GROUP, *GOOD)})
-        place = place_of_url(f"sqlite:///{health(second)['place']}")
+        place = location_of_url(f"sqlite:///{health(second)['place']}")
     assert safe.total() > before.total()
     assert not safe - counted, (safe, counted)
     assert not counted - answered - Counter(dict.fromkeys(names(GROUP, *GOOD), 1)), "counted twice"

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Resolution
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 
 Message = dict[str, Any]
 
@@ -53,7 +53,7 @@ _wide = _scalars | st.sampled_from([2**64, -(2**70), 10**400, float("nan"), floa
 @functools.cache
 def json_values(scalars: st.SearchStrategy[Any] = _scalars) -> st.SearchStrategy[Any]:
     """Any JSON value."""
-    keys = st.text(max_size=4) | st.sampled_from(["model", HOP_KEY, "models", "fallbacks", "metadata"])
+    keys = st.text(max_size=4) | st.sampled_from(["model", SUFFIXES_KEY, "models", "fallbacks", "metadata"])
     return st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
     )
@@ -62,7 +62,7 @@ def json_values(scalars: st.SearchStrategy[Any] = _scalars) -> st.SearchStrategy
 _entries = st.one_of(
     slugs,
     slugs,
-    st.fixed_dictionaries({"model": slugs}, optional={HOP_KEY: slugs, "temperature": st.just(0)}),
+    st.fixed_dictionaries({"model": slugs}, optional={SUFFIXES_KEY: slugs, "temperature": st.just(0)}),
     st.dictionaries(slugs, st.lists(slugs, max_size=3), max_size=2),
     json_values(),
 )
@@ -77,7 +77,7 @@ def bodies(scalars: st.SearchStrategy[Any] = _scalars) -> st.SearchStrategy[dict
         "models": st.lists(slugs, max_size=4) | values,
         "fallbacks": st.lists(_entries, max_size=4) | values,
         "provider": st.fixed_dictionaries({"sort": st.sampled_from(["price", "latency", 1])}) | values,
-        HOP_KEY: slugs | values,
+        SUFFIXES_KEY: slugs | values,
         "metadata": values,
         "messages": st.lists(values, max_size=2),
         "tools": st.lists(values, max_size=2),

@@ -6,8 +6,15 @@ import json
 import math
 from typing import Any, NoReturn
 
-from exacto_plugin.core.scoring.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Unscorable
+from exacto_plugin.core.scoring.arguments import (
+    InvalidJsonError,
+    is_deeper_than,
+    json_text,
+    nesting,
+    parse_arguments,
+    parse_json,
+)
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, UnscorableError
 from tests.fuzz.bodies import json_values
 from tests.fuzz.examples import fuzz
 from tests.fuzz.schemas import texts
@@ -38,11 +45,11 @@ def test_text_is_json_or_it_is_not(text: str) -> None:
         wanted, refused = None, True
     try:
         found = parse_json(text)
-    except Unscorable:
+    except UnscorableError:
         return
-    except NotJson:
-        found = NotJson
-    assert refused == (found is NotJson)
+    except InvalidJsonError:
+        found = InvalidJsonError
+    assert refused == (found is InvalidJsonError)
     if refused:
         return
     assert repr(found) == repr(wanted) or _has_large_number(wanted) or _has_half_a_character(wanted)
@@ -58,7 +65,7 @@ def test_a_value_becomes_text_and_the_same_value(value: Any) -> None:
     assert parse_json(json_text(value)) == value
     limits = {"max_chars": DEFAULT_LIMITS.argument_chars, "max_depth": DEFAULT_LIMITS.argument_depth}
     if isinstance(value, dict):
-        assert read_arguments(value, **limits).value == value
+        assert parse_arguments(value, **limits).value == value
 
 
 def _has_large_number(value: object) -> bool:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
 from exacto_plugin.litellm_hooks.request.body import (
-    HOP_KEY,
     MOST_NAMES,
+    SUFFIXES_KEY,
     batch_slugs,
     needs_rewrite,
     rewrite_body,
@@ -19,7 +19,7 @@ from exacto_plugin.litellm_hooks.request.body import (
 from tests.fuzz.bodies import OURS, batches, bodies, json_values, resolve, slugs
 from tests.fuzz.examples import fuzz
 
-_TOUCHED = frozenset({"model", "models", "fallbacks", "provider", HOP_KEY})
+_TOUCHED = frozenset({"model", "models", "fallbacks", "provider", SUFFIXES_KEY})
 
 
 def _written(slug: Slug) -> str:
@@ -36,7 +36,7 @@ def test_only_what_is_ours_changes(body: dict[str, Any], preferences: bool) -> N
     assert {name: value for name, value in body.items() if name not in _TOUCHED} == inside
     assert inside == {name: value for name, value in before.items() if name not in _TOUCHED}
     assert set(body) <= set(before) | {"model", "fallbacks"}
-    assert HOP_KEY not in body
+    assert SUFFIXES_KEY not in body
     assert body.get("provider") == (before.get("provider") if preferences else None)
     if not needed:
         assert body == before
@@ -63,14 +63,16 @@ def test_marks_are_made_once(body: dict[str, Any]) -> None:
     rewrite_body(body, resolve)
     listed = body.get("fallbacks")
     marked = [
-        entry for entry in (listed if isinstance(listed, list) else ()) if isinstance(entry, dict) and HOP_KEY in entry
+        entry
+        for entry in (listed if isinstance(listed, list) else ())
+        if isinstance(entry, dict) and SUFFIXES_KEY in entry
     ]
     once = copy.deepcopy(body)
     if isinstance(once.get("fallbacks"), list):
         once["fallbacks"] = rewrite_fallbacks(once["fallbacks"], resolve)
     assert once == body
-    assert all(isinstance(entry[HOP_KEY], str) for entry in marked)
-    assert all(part in OURS for entry in marked for part in entry[HOP_KEY].split(":") if part)
+    assert all(isinstance(entry[SUFFIXES_KEY], str) for entry in marked)
+    assert all(part in OURS for entry in marked for part in entry[SUFFIXES_KEY].split(":") if part)
 
 
 @fuzz(st.lists(slugs, max_size=4), st.none() | slugs, st.none() | st.lists(slugs, min_size=1, max_size=2))
@@ -90,7 +92,7 @@ def test_models_become_fallbacks_in_order(listed: list[str], model: str | None, 
     asked = split_slug(first, resolve)
     wanted = [split_slug(name, resolve) for name in rest]
     if "," not in first:
-        hops = [{"model": slug.base, HOP_KEY: ":".join(slug.suffixes)} for slug in wanted if slug != asked]
+        hops = [{"model": slug.base, SUFFIXES_KEY: ":".join(slug.suffixes)} for slug in wanted if slug != asked]
         assert body.get("fallbacks", []) == hops
 
 

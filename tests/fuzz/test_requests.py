@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Blame, Outcome
 from exacto_plugin.core.routing.filters import BLOCK
-from exacto_plugin.core.scoring.attribution import BLAME, Asked, Ending, Reply, attribute
+from exacto_plugin.core.scoring.attribution import BLAME, Ending, ObservedAnswer, RequestExpectations, attribute
 from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
 from exacto_plugin.core.scoring.message_history import is_broken
-from exacto_plugin.core.scoring.tool_choice import Demand, read_choice
+from exacto_plugin.core.scoring.tool_choice import ChoiceMode, read_choice
 from exacto_plugin.core.scoring.tools import complexity, find_tool, is_open_set
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of, share_of
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
-from exacto_plugin.litellm_hooks.request.provider_object import NOTHING_ASKED, ProviderObject, read_provider
-from exacto_plugin.litellm_hooks.request.provider_state import bond_of
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
+from exacto_plugin.litellm_hooks.request.provider_object import NO_PREFERENCES, ProviderObject, read_provider
+from exacto_plugin.litellm_hooks.request.provider_state import provider_state_of
 from tests.fuzz.bodies import json_values
 from tests.fuzz.examples import fuzz
 from tests.fuzz.requests import choices, histories, identifiers, provider_objects
@@ -34,7 +34,7 @@ def _nested(depth: int) -> Any:
 
 
 _replies = st.builds(
-    Reply,
+    ObservedAnswer,
     st.lists(st.builds(ToolCall, st.sampled_from(["called", "other", ""]), st.just("{}")), max_size=2).map(tuple),
     st.sampled_from(Ending),
     st.booleans(),
@@ -46,10 +46,10 @@ _evaluations = st.lists(st.builds(Evaluation, st.sampled_from(Outcome), st.just(
 
 @fuzz(json_values(), choices, histories, _replies, _evaluations)
 def test_somebody_is_to_blame_or_nobody(
-    tools: Any, choice: Any, history: Any, reply: Reply, evaluations: list[Evaluation]
+    tools: Any, choice: Any, history: Any, reply: ObservedAnswer, evaluations: list[Evaluation]
 ) -> None:
     """Any request and any answer: flaws are told once, in order, and blamed on one whom one of them concerns."""
-    asked = Asked(tools if isinstance(tools, list) else [tools], choice, history)
+    asked = RequestExpectations(tools if isinstance(tools, list) else [tools], choice, history)
     before = copy.deepcopy((choice, history))
     found = attribute(asked, reply, evaluations)
     assert (choice, history) == before
@@ -66,7 +66,7 @@ def test_any_choice_demands_something(choice: Any) -> None:
     demanded = read_choice(choice)
     assert {type(name) for name in demanded.names} <= {str}
     assert "" not in demanded.names
-    assert demanded.demand is not Demand.NONE or not demanded.names
+    assert demanded.mode is not ChoiceMode.NONE or not demanded.names
 
 
 @fuzz(histories, st.booleans())
@@ -102,7 +102,7 @@ def test_a_provider_object_is_understood_or_refused(provider: Any) -> None:
         assert told["param"] in told["message"]
         assert len(told["message"]) < 1_000
         return
-    assert read is NOTHING_ASKED or ProviderObject.model_validate(provider) == read
+    assert read is NO_PREFERENCES or ProviderObject.model_validate(provider) == read
     assert all(wish.bound > 0 for wish in read.preferences)
     assert all(one.value for one in read.filters())
 
@@ -110,8 +110,8 @@ def test_a_provider_object_is_understood_or_refused(provider: Any) -> None:
 @fuzz(provider_objects, st.sampled_from(["metadata", "litellm_metadata"]))
 def test_a_callers_block_is_read_as_far_as_it_makes_sense(block: Any, name: str) -> None:
     """A malformed limit is closed, what else is malformed is left out; both are counted; the rest holds."""
-    faults = Faults(lambda _stage: None)
-    found = CallerDefaults(faults).of({name: {"user_api_key_metadata": {BLOCK: block}}})
+    faults = FaultReporter(lambda _stage: None)
+    found = KeyDefaults(faults).of({name: {"user_api_key_metadata": {BLOCK: block}}})
     closed = any(one.expected for one in found.filters)
     assert set(faults.counts) <= {"caller_limits" if closed else "caller_metadata"}
     assert all(bool(one.value) is not bool(one.expected) for one in found.filters)
@@ -174,5 +174,5 @@ _sealed: st.SearchStrategy[Any] = st.fixed_dictionaries(
 def test_any_request_is_bound_or_free(messages: Any, items: Any, previous: Any) -> None:
     """Ids and sealed blocks that a client made up bind to a deployment that is named by text, or to nobody."""
     for kwargs in ({"messages": messages}, {"input": items}, {"previous_response_id": previous}):
-        bond = bond_of(kwargs, messages if isinstance(messages, list) else None)
+        bond = provider_state_of(kwargs, messages if isinstance(messages, list) else None)
         assert bond is None or isinstance(bond.deployment, str)

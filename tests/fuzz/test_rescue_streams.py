@@ -10,13 +10,13 @@ import litellm
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.routing.rescue import Judgement
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.core.routing.rescue import AnswerQuality
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.request.state import RequestState
-from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue.rescue import Asked
-from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
-from exacto_plugin.litellm_hooks.scoring.response import answer_of
+from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
+from exacto_plugin.litellm_hooks.rescue.rescue import RescuableAttempt
+from exacto_plugin.litellm_hooks.rescue.streams import BufferedStream
+from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from tests.fuzz.asgi import run
 from tests.fuzz.examples import fuzz
 from tests.fuzz.streams import Said, answers, chunked, whole
@@ -43,12 +43,12 @@ class _Rescue:
     """Finds every call bad, and has a better answer or none."""
 
     def __init__(self, better: Said | None) -> None:
-        self.faults = Faults(lambda _stage: None)
+        self.faults = FaultReporter(lambda _stage: None)
         self._better = better
 
-    def judgement(self, _details: Any, built: Any) -> Judgement:
+    def judgement(self, _details: Any, built: Any) -> AnswerQuality:
         """Bad whenever there is a call."""
-        return Judgement(outcome=Outcome.INVALID_JSON if answer_of({}, built).calls else None)
+        return AnswerQuality(outcome=Outcome.INVALID_JSON if parse_response({}, built).calls else None)
 
     async def better(self, *_asked: Any, **_how: Any) -> Any:
         """The other answer."""
@@ -67,8 +67,8 @@ def test_a_held_stream_says_all_of_one_answer(sent: Said, other: Said | None, da
     rescue: Any = _Rescue(other)
     attempt: Any = MagicMock(judged=None, cost=None)
     stream = _Stream(chunks)
-    asked: Any = Asked(None, {}, stream.logging_obj)  # type: ignore[arg-type]
-    held = HeldStream(stream, ChatHolding(stream), rescue, RequestState(attempts=[attempt]), attempt, asked)
+    asked: Any = RescuableAttempt(None, {}, stream.logging_obj)  # type: ignore[arg-type]
+    held = BufferedStream(stream, ChatBuffer(stream), rescue, RequestState(attempts=[attempt]), attempt, asked)
 
     async def read() -> list[Any]:
         return [piece async for piece in held]
@@ -84,5 +84,5 @@ def test_a_held_stream_says_all_of_one_answer(sent: Said, other: Said | None, da
     rescued = other is not None and bool(sent.calls) and any(piece not in chunks for piece in pieces)
     told = other if rescued and other is not None else sent
     calls = tuple(replace(call, arguments=call.arguments or "{}") for call in told.calls)
-    assert answer_of({}, seen).calls == calls
+    assert parse_response({}, seen).calls == calls
     assert _text(seen) == (sent.content or (told.content if rescued else ""))

@@ -18,9 +18,9 @@ from referencing.exceptions import Unresolvable
 
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
-from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator, make_engine
+from exacto_plugin.core.scoring.json_schema.engine import ValidationEngine, Validator, make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
-from exacto_plugin.core.scoring.limits import NotCompilable, Unscorable
+from exacto_plugin.core.scoring.limits import NotCompilableError, UnscorableError
 from tests.fuzz.bodies import json_values
 from tests.fuzz.examples import fuzz
 from tests.fuzz.schemas import costly_schemas, names, schemas, texts, values
@@ -33,7 +33,7 @@ _ALLOWED_REFUSALS = frozenset({"cycle"})
 
 
 @functools.cache
-def _engine(name: str) -> Engine:
+def _engine(name: str) -> ValidationEngine:
     return make_engine(name)
 
 
@@ -46,7 +46,7 @@ def _prepared(schema: object) -> PreparedSchema:
     """The prepared schema; an example that is refused does not count."""
     try:
         return prepare(schema)
-    except NotCompilable:
+    except NotCompilableError:
         assume(False)
         raise
 
@@ -63,7 +63,7 @@ def _judged(engine: str, call: ToolCall, tools: list[Any]) -> Evaluation:
 def test_any_json_is_prepared_or_refused_and_left_alone(schema: object) -> None:
     """Nothing but the refusal is raised, and the client's schema is not changed."""
     before = copy.deepcopy(schema)
-    with suppress(NotCompilable):
+    with suppress(NotCompilableError):
         prepare(schema)
     assert schema == before
 
@@ -73,7 +73,7 @@ def test_engines_compile_or_refuse_what_was_prepared(schema: object) -> None:
     """A prepared schema may still be wrong; no engine finds a third way to say so."""
     prepared = _prepared(schema)
     for name in ENGINES:
-        with suppress(NotCompilable):
+        with suppress(NotCompilableError):
             _engine(name).compile(prepared)
 
 
@@ -83,10 +83,10 @@ def test_both_engines_give_the_same_verdict(schema: object, instances: list[obje
     prepared = _prepared(schema)
     try:
         fast, pure = (_engine(name).compile(prepared) for name in ENGINES)
-    except NotCompilable:
+    except NotCompilableError:
         assume(False)
     for instance in instances:
-        with suppress(Unscorable):
+        with suppress(UnscorableError):
             assert fast.is_valid(instance) == pure.is_valid(instance)
             for engine in (fast, pure):
                 assert (engine.first_violation(instance) is None) == engine.is_valid(instance)
@@ -103,7 +103,7 @@ def _compiled(engine: str, schema: object) -> Validator | None:
     """A schema that draft 7 allows, compiled; None when it costs too much or its references lead in a circle."""
     try:
         return _engine(engine).compile(prepare(schema))
-    except NotCompilable as refusal:
+    except NotCompilableError as refusal:
         if refusal.limit or refusal.detail in _ALLOWED_REFUSALS:
             return None
         raise
@@ -130,7 +130,7 @@ def test_the_verdict_is_draft_7s(schema: Any, instances: list[object]) -> None:
         for name in ENGINES:
             validator = _compiled(name, schema)
             if validator is not None:
-                with suppress(Unscorable):
+                with suppress(UnscorableError):
                     assert [validator.is_valid(instance) for instance in instances] == wanted
 
 

@@ -10,7 +10,7 @@ import litellm
 from hypothesis import strategies as st
 
 from exacto_plugin.core.scoring.evaluator import Evaluator
-from exacto_plugin.litellm_hooks.scoring.response import answer_of
+from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from tests.fuzz.examples import fuzz
 from tests.fuzz.streams import TOOLS, Said, answers, chunked, whole
 
@@ -24,9 +24,9 @@ def _evaluator() -> Evaluator:
 
 
 def _verdict(response: Any) -> tuple[object, ...]:
-    answer = answer_of({}, response)
+    answer = parse_response({}, response)
     found = _evaluator().evaluate_all(answer.calls, TOOLS)
-    return answer.skip, answer.lost, tuple(call.name for call in answer.calls), found
+    return answer.skip_reason, answer.lost, tuple(call.name for call in answer.calls), found
 
 
 @fuzz(answers, st.data())
@@ -35,8 +35,8 @@ def test_a_stream_gets_the_verdict_of_the_whole_answer(sent: Said, data: st.Data
     # LiteLLM's assembly writes "{}" where no arguments came, so an evaluator never sees the empty text of a stream.
     said = replace(sent, calls=tuple(replace(call, arguments=call.arguments or "{}") for call in sent.calls))
     expected = whole(said)
-    assert answer_of({}, expected).calls == said.calls
+    assert parse_response({}, expected).calls == said.calls
     chunks: Sequence[Any] = data.draw(chunked(sent))
     assembled = litellm.stream_chunk_builder(list(chunks), messages=[])
-    assert answer_of({}, assembled).calls == said.calls
+    assert parse_response({}, assembled).calls == said.calls
     assert _verdict(assembled) == _verdict(expected)

@@ -12,7 +12,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.policy import Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
@@ -73,7 +73,7 @@ def call(
         metadata["attempted_retries"] = retry
     kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": litellm_id}, "metadata": metadata, **more}
     if suffixes is not None:
-        kwargs[HOP_KEY] = suffixes
+        kwargs[SUFFIXES_KEY] = suffixes
     if depth is not None:
         kwargs["fallback_depth"] = depth
     if details is not None:
@@ -92,7 +92,7 @@ async def test_a_call_is_remembered(callback: ExactoCallback, state: RequestStat
     await _send(callback, call(details=details, tools=TOOLS))
     assert details == {LOG_KEY: state, TOOLS_KEY: TOOLS}
     assert [attempt.candidate.id for attempt in state.attempts] == ["a"]
-    assert state.attempts[0].began is not None
+    assert state.attempts[0].started_at is not None
 
 
 async def test_translated_tools_do_not_replace_the_clients(callback: ExactoCallback, state: RequestState) -> None:
@@ -120,7 +120,7 @@ async def test_nothing_of_ours_goes_out(
     asked = call(provider={"sort": "price"}, models=["x"], suffixes="exacto")
     sent = await callback.async_pre_call_deployment_hook({**asked, "model": model}, None)
     assert sent is not None
-    assert sent.keys() & {"provider", "models", HOP_KEY} == kept
+    assert sent.keys() & {"provider", "models", SUFFIXES_KEY} == kept
 
 
 async def test_nothing_of_ours_goes_out_after_a_fault(
@@ -130,7 +130,7 @@ async def test_nothing_of_ours_goes_out_after_a_fault(
     monkeypatch.setattr(callback, "routing", None)
     sent = await callback.async_pre_call_deployment_hook(call(provider={}, models=["x"], suffixes=""), None)
     assert sent is not None
-    assert not sent.keys() & {"provider", "models", HOP_KEY}
+    assert not sent.keys() & {"provider", "models", SUFFIXES_KEY}
     assert callback.faults.counts == {"pre_call": 1}
 
 

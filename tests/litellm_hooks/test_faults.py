@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.faults import Faults, fail_open
+from exacto_plugin.litellm_hooks.faults import FaultReporter, fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 
 REFUSAL = ExactoRefusedError(no_endpoints("g", "curated", ["a"], ()), "g")
@@ -29,7 +29,7 @@ class Clock:
 class Hooks:
     """An object with guarded hooks, as the callback is one."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: FaultReporter) -> None:
         self.faults = faults
 
     @fail_open("plain")
@@ -60,9 +60,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def faults(clock: Clock) -> Faults:
+def faults(clock: Clock) -> FaultReporter:
     """Faults that count nowhere else."""
-    return Faults(lambda _: None, clock)
+    return FaultReporter(lambda _: None, clock)
 
 
 def _raised(error: Exception) -> Exception:
@@ -72,15 +72,15 @@ def _raised(error: Exception) -> Exception:
         return caught
 
 
-def test_a_fault_gives_what_was_asked_for_instead(faults: Faults) -> None:
+def test_a_fault_gives_what_was_asked_for_instead(faults: FaultReporter) -> None:
     """What fails is counted under its stage, and the caller gets the other value."""
-    assert faults.guarded("a", lambda: 1 // 0, 7) == 7
-    assert faults.guarded("a", lambda: 5, 7) == 5
-    assert faults.guarded("b", lambda: int("x"), 0) == 0
+    assert faults.guard("a", lambda: 1 // 0, 7) == 7
+    assert faults.guard("a", lambda: 5, 7) == 5
+    assert faults.guard("b", lambda: int("x"), 0) == 0
     assert faults.counts == {"a": 1, "b": 1}
 
 
-async def test_a_hook_fails_open(faults: Faults) -> None:
+async def test_a_hook_fails_open(faults: FaultReporter) -> None:
     """A hook gives None, or what it names for the case; when that fails as well, None."""
     hooks = Hooks(faults)
     assert (await hooks.plain(5), await hooks.plain(0)) == (2, None)
@@ -89,16 +89,18 @@ async def test_a_hook_fails_open(faults: Faults) -> None:
     assert faults.counts == {"plain": 1, "kept": 1, "worse": 2}
 
 
-async def test_a_refusal_passes(faults: Faults) -> None:
+async def test_a_refusal_passes(faults: FaultReporter) -> None:
     """What the client is to be told is no fault."""
     with pytest.raises(ExactoRefusedError):
         await Hooks(faults).refusing()
     with pytest.raises(ExactoRefusedError):
-        faults.guarded("a", lambda: (_ for _ in ()).throw(REFUSAL), None)
+        faults.guard("a", lambda: (_ for _ in ()).throw(REFUSAL), None)
     assert faults.counts == {}
 
 
-def test_each_cause_is_said_once_a_minute(faults: Faults, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_cause_is_said_once_a_minute(
+    faults: FaultReporter, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log gets a line per stage and kind of error and minute, however often it happens; each one counts."""
     for second in range(0, 180, 10):
         clock.now = second
@@ -117,7 +119,7 @@ def test_each_cause_is_said_once_a_minute(faults: Faults, clock: Clock, caplog: 
     assert {(record.name, record.levelno) for record in caplog.records} == {("exacto_plugin", logging.WARNING)}
 
 
-def test_nothing_is_quoted(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_quoted(faults: FaultReporter, caplog: pytest.LogCaptureFixture) -> None:
     """A line says where it happened and what kind of error it was, also of what caused it, and no more."""
     cause = _raised(KeyError(SECRET))
     error = ValueError(SECRET)
@@ -129,7 +131,7 @@ def test_nothing_is_quoted(faults: Faults, caplog: pytest.LogCaptureFixture) -> 
     assert "caused by KeyError" in record.getMessage()
 
 
-def test_our_own_errors_are_quoted(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_our_own_errors_are_quoted(faults: FaultReporter, caplog: pytest.LogCaptureFixture) -> None:
     """Messages that we wrote ourselves, such as those on settings, are for the operator to read."""
     faults.report("settings", _raised(SettingsError("mode: got 'x', expected apply, observe or off")))
     assert "SettingsError: mode: got 'x'" in caplog.text
@@ -141,20 +143,20 @@ def test_a_broken_metric_is_a_fault_too(clock: Clock) -> None:
     def count(stage: str) -> None:
         raise OSError(stage)
 
-    faults = Faults(count, clock)
-    assert faults.guarded("a", lambda: 1 // 0, 7) == 7
+    faults = FaultReporter(count, clock)
+    assert faults.guard("a", lambda: 1 // 0, 7) == 7
     assert faults.counts == {"a": 1, "telemetry": 1}
 
 
-def test_memory_is_bounded(faults: Faults) -> None:
+def test_memory_is_bounded(faults: FaultReporter) -> None:
     """However many kinds of error there are, only the latest few hundred are remembered."""
     for number in range(5000):
         faults.report("a", type(f"Error{number}", (Exception,), {})())
-    assert len(faults._said) <= 256
+    assert len(faults._logged_at) <= 256
     assert faults.counts == {"a": 5000}
 
 
-def test_threads_lose_nothing(faults: Faults) -> None:
+def test_threads_lose_nothing(faults: FaultReporter) -> None:
     """Metrics are read in threads of their own; no fault of theirs is lost."""
 
     def work() -> None:
@@ -170,12 +172,12 @@ def test_threads_lose_nothing(faults: Faults) -> None:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_stopping_is_no_fault(faults: Faults, stop: type[BaseException]) -> None:
+def test_stopping_is_no_fault(faults: FaultReporter, stop: type[BaseException]) -> None:
     """What ends a process or a task is never caught."""
 
     def action() -> Any:
         raise stop
 
     with pytest.raises(stop):
-        faults.guarded("a", action, None)
+        faults.guard("a", action, None)
     assert faults.counts == {}

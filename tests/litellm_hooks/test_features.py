@@ -11,7 +11,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.features import Feature, Features, Gap
-from exacto_plugin.litellm_hooks.install import install_seams, uninstall_seams
+from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def installed() -> Iterator[Any]:
 
     def install() -> Features:
         callback = ExactoCallback(Runtime(Settings()))
-        install_seams(callback)
+        install_patches(callback)
         return callback.runtime.features
 
     yield install
-    uninstall_seams()
+    uninstall_patches()
 
 
 def test_all_features_are_on(installed: Any) -> None:
@@ -103,7 +103,7 @@ def test_what_is_off_is_told() -> None:
 def test_litellms_own_functions_come_back() -> None:
     """After uninstalling, the router's methods are LiteLLM's own."""
     before = {name: getattr(litellm.Router, name) for name in LOST}
-    install_seams(ExactoCallback(Runtime(Settings())))
+    install_patches(ExactoCallback(Runtime(Settings())))
     assert all(getattr(litellm.Router, name) is not before[name] for name in LOST)
-    uninstall_seams()
+    uninstall_patches()
     assert {name: getattr(litellm.Router, name) for name in LOST} == before

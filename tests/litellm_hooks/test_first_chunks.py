@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.litellm_hooks.first_chunks import take_back
+from exacto_plugin.litellm_hooks.first_chunks import restore_first_chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -48,14 +48,14 @@ async def test_the_chunk_comes_first_again(chunks: list[str]) -> None:
     rest = aiter(stream)
     taken = SimpleNamespace(chunk=await anext(rest, None), rest=rest)
     given = _given(stream, [], first_chunk=taken)
-    assert take_back(given)
+    assert restore_first_chunk(given)
     assert given.arguments["first_chunk"] is None
     assert given.arguments["model_response"].model == "m"
     assert await _all(given.arguments["model_response"]) == chunks
     assert await _all(given.arguments["model_response"]) == []
     waiting = iter(stream)
     given = _given(stream, [], SimpleNamespace(chunk=next(waiting, None), rest=waiting))
-    assert take_back(given, synchronous=True)
+    assert restore_first_chunk(given, synchronous=True)
     assert list(given.arguments["model_response"]) == chunks
 
 
@@ -63,9 +63,9 @@ def test_streams_from_their_start() -> None:
     """Without a chunk that was read, or with one of an unknown form, nothing is changed."""
     stream = _Stream(["a"])
     given = _given(stream, [])
-    assert take_back(given)
+    assert restore_first_chunk(given)
     assert given.arguments == {"model_response": stream, "messages": []}
     unknown = object()
     given = _given(stream, [], unknown)
-    assert not take_back(given)
+    assert not restore_first_chunk(given)
     assert given.arguments == {"model_response": stream, "messages": [], "first_chunk": unknown}

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.tiers.replay import preset_as_plain
 from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.simulate.presets import preset_named
@@ -41,11 +41,11 @@ async def _serve(proxy: ServedProxy, block: dict[str, Any]) -> None:
             proxy.request(group, failing(step), fails_first=step % 16 == 3)
         proxy.runtime.engine.watch("qwen3", proxy.now)
         if step == 16:
-            await proxy.say(Word.GOOD, "cedar", 2400.0, "vendor fixed it")
+            await proxy.say(OverrideAction.GOOD, "cedar", 2400.0, "vendor fixed it")
         if step == 40:
-            await proxy.say(Word.DERANKED, "fir", 7200.0, "it answers nonsense")
+            await proxy.say(OverrideAction.DERANKED, "fir", 7200.0, "it answers nonsense")
         if step == 50:
-            await proxy.say(Word.RESET, "fir", 0.0, "")
+            await proxy.say(OverrideAction.RESET, "fir", 0.0, "")
         if step == CHANGED_AT:
             proxy.configure({**block, "tiers": facts.PUBLISHED})
         await proxy.turn()
@@ -89,12 +89,12 @@ async def _share(proxy: ServedProxy) -> None:
         proxy.answers(20, failing(step + 8))
         runtime.engine.watch("qwen3", proxy.now)
         await proxy.turn()
-    await proxy.say(Word.DERANKED, "fir", 7200.0, "it answers nonsense")
+    await proxy.say(OverrideAction.DERANKED, "fir", 7200.0, "it answers nonsense")
     talks = runtime.replication.conversations
     assert talks is not None
     for name, talk in facts.TALKS.items():
-        talks.note(talk, "aster", probed=name == "begun by a probe")
-    await talks.tell()
+        talks.enqueue(talk, "aster", probed=name == "begun by a probe")
+    await talks.publish()
     proxy.answers(3, {}, 10.0)
     await proxy.turn()
 

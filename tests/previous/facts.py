@@ -19,12 +19,12 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
 from exacto_plugin.sharing.redis.conversations import SharedConversations
 from exacto_plugin.sharing.redis.exchange import RedisExchange
-from exacto_plugin.sharing.redis.overrides import RedisBoard
-from exacto_plugin.sharing.redis.source import link_to
+from exacto_plugin.sharing.redis.overrides import RedisOverrides
+from exacto_plugin.sharing.redis.source import connection_to
 from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.store import Store
 from tests.support.served_proxy import GROUPS, START
 
@@ -71,7 +71,7 @@ def arithmetic() -> str:
 def of_store(file: Path) -> Any:
     """Records, and what verification, ``exacto why`` and a restart make of them."""
     url = f"sqlite:///{file}"
-    with connect(place_of_url(url), writing=False) as connection, connection.begin():
+    with connect(location_of_url(url), writing=False) as connection, connection.begin():
         found = {
             "verified": asdict(queries.verify(connection)),
             "tiers": {str(at): _tiers(connection, at) for at in TIMES},
@@ -111,7 +111,7 @@ def _command(*arguments: str) -> Any:
 
 
 async def _shared_store(url: str) -> Any:
-    store = Store(place_of_url(url))
+    store = Store(location_of_url(url))
     try:
         return await _shared(StoreExchange(store, PUSH_S))
     finally:
@@ -153,15 +153,15 @@ def _calls(verdict: Any) -> Any:
 
 async def of_redis(url: str, now: float) -> Any:
     """What lies in Redis, before anybody writes there."""
-    link = link_to(url, "exacto")
+    link = connection_to(url, "exacto")
     talks = SharedConversations(link, lambda: 600.0, _fail)
     serving = asyncio.create_task(talks.serve())
     await asyncio.sleep(0)
-    await talks.tell()
+    await talks.publish()
     try:
         return {
             **await _shared(RedisExchange(link, PUSH_S)),
-            "overrides": [word.as_plain() for word in await RedisBoard(link, lambda: now).read()],
+            "overrides": [word.as_plain() for word in await RedisOverrides(link, lambda: now).read()],
             "conversations": {name: await talks.find(talk) for name, talk in TALKS.items()},
         }
     finally:

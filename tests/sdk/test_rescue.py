@@ -13,7 +13,7 @@ from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.support.program_overrides import say_good
@@ -50,7 +50,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def install(**rescue: Any) -> ExactoCallback:
         callback = _callback(**rescue)
-        install_seams(callback)
+        install_patches(callback)
         assert callback.runtime.features.off == {}
         monkeypatch.setattr(litellm, "callbacks", [callback])
         return callback
@@ -120,7 +120,7 @@ async def test_attempts(
         chunks = [chunk async for chunk in given]
         given = litellm.stream_chunk_builder(chunks=chunks)
     assert _asked(providers) == asked
-    assert state.rescuing is not None
+    assert state.rescue is not None
     assert state.answered_by is not None
     assert state.answered_by.candidate.id == answers
     (call,) = given.choices[0].message.tool_calls

@@ -105,10 +105,8 @@ def test_attempts(
     assert state.answered_by is not None
     assert state.answered_by.candidate.id == answers
     if sum(asked) > 1:
-        assert state.rescuing is not None
-        assert (
-            stream or (state.rescuing.extra_cost or 0) > 0
-        )  # of a stream LiteLLM knows no usage unless it is asked for
+        assert state.rescue is not None
+        assert stream or (state.rescue.extra_cost or 0) > 0  # of a stream LiteLLM knows no usage unless it is asked for
     cooling = router.cooldown_cache.get_active_cooldowns(list(NAMES), parent_otel_span=None)
     assert cooling == []
     assert not exacto._runtime.faults.counts

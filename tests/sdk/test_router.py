@@ -291,7 +291,7 @@ def test_one_that_was_closed_stands_in_nobodys_way(
     exacto = make_exacto().attach(router)
     either.ask(router, "kimi:floor")
     eventually(judged(exacto, either, "kimi"), {"cheap": (1, 0)})
-    assert first._runtime.own_loop._thread is None
+    assert first._runtime.loop_thread._thread is None
 
 
 def test_a_fault_leaves_litellms_choice(

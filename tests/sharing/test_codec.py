@@ -14,7 +14,7 @@ from exacto_plugin.sharing.protocol import Batch, Claim, State, UnreadableError
 from exacto_plugin.sharing.stored_parts import pulled, state_of, windows_of
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ WINDOWS = {"a": b"1"}
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A store of one process."""
-    made = Store(place_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"))
+    made = Store(location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"))
     yield made
     made.close()
 
@@ -57,7 +57,7 @@ def test_a_state_of_another_kind_is_one_that_cannot_be_read(plain: Any) -> None:
 async def test_a_store_is_read_as_far_as_it_can_be(store: Store) -> None:
     """One model group, and then all of the state, are what only a newer version can read."""
     exchange = StoreExchange(store, 0.05)
-    lease = await exchange.claim(Claim("w", prepared=True))
+    lease = await exchange.claim(Claim("w", is_prepared=True))
     assert lease is not None
     await exchange.save(lease, State(7, {}, {}, [("g", WINDOWS), ("h", WINDOWS)]))
     other = update(tables.windows).where(tables.windows.c.model_group == "h").values(payload=pack(["newer"]))

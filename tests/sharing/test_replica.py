@@ -94,7 +94,7 @@ async def test_many_workers_do_not_fetch_at_once() -> None:
     fleet = Fleet(str(number) for number in range(100))
     rhythm = PACE._replace(recompute_s=100.0)
     for worker in fleet.workers:
-        worker.replica.pace = rhythm
+        worker.replica.intervals = rhythm
     await fleet.pass_time(120)
     known = fleet.leader.snapshot.id
     assert {worker.snapshot.id for worker in fleet.workers} == {known}
@@ -230,5 +230,5 @@ async def test_what_is_kept_for_a_lost_exchange_is_bounded(limit: int) -> None:
     for _ in range(20):
         fleet.workers[0].answer("a")
         push = outbox.next()
-        outbox.settle(push, await fleet.exchange.push(push))
+        outbox.acknowledge(push, await fleet.exchange.push(push))
     assert len(outbox._sent) <= limit

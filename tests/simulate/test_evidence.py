@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.increments import Count, tally
-from exacto_plugin.simulate.evidence import samples, sums
+from exacto_plugin.core.windows.increments import CounterKind, increments_of
+from exacto_plugin.simulate.evidence import increments_of_answers, samples
 from exacto_plugin.simulate.probing import Probing
-from exacto_plugin.simulate.traffic import Traffic
-from exacto_plugin.simulate.world import World
+from exacto_plugin.simulate.traffic import TrafficGenerator
+from exacto_plugin.simulate.world import GroundTruth
 from tests.support.scenarios import scenario
 
 EVERYTHING: dict[str, Any] = {
@@ -34,25 +34,25 @@ EVERYTHING: dict[str, Any] = {
 def test_sums_are_tallies_added_up(seed: int) -> None:
     """Counters and cells by repetition and provider equal what the samples' tallies come to."""
     content = scenario(**EVERYTHING)
-    world, traffic = World(content, seed, 2), Traffic(content, ("a", "b"))
+    world, traffic = GroundTruth(content, seed, 2), TrafficGenerator(content, ("a", "b"))
     chance = np.random.default_rng(seed)
     requests = traffic.requests(chance, 2, 3.0, 240.0)
     answers = traffic.answers(chance, requests, world, world.default_shares(), Probing(["0", "1"], ["a", "b"]))
     counts: Counter[tuple[str, str, int]] = Counter()
     cells: Counter[tuple[str, str, int]] = Counter()
     for sample in samples(answers, ("a", "b"), traffic.callers, str, 600.0):
-        raised, marked = tally(sample, 100)
+        raised, marked = increments_of(sample, 100)
         counts.update((sample.model_group, sample.deployment, column) for column in raised)
         cells.update((sample.model_group, sample.deployment, cell) for cell in marked)
         assert 600.0 <= sample.at < 660.0
     summed: Counter[tuple[str, str, int]] = Counter()
     summed_cells: Counter[tuple[str, str, int]] = Counter()
-    for repetition, place, raised_by, marked_by in sums(answers, traffic.caller_numbers, 2):
+    for repetition, place, raised_by, marked_by in increments_of_answers(answers, traffic.caller_numbers, 2):
         key = (str(repetition), "ab"[place])
         summed.update({(*key, int(column)): number for column, number in raised_by.items()})
         summed_cells.update({(*key, cell): number for cell, number in marked_by.items()})
     assert summed == counts
     assert summed_cells == cells
     seen = {column for _, _, column in counts}
-    assert {Count.LOST, Count.PINNED_FAULTY, Count.TIMED, Count.SCHEMA_MISMATCH} <= seen
+    assert {CounterKind.LOST, CounterKind.PINNED_FAULTY, CounterKind.TIMED, CounterKind.SCHEMA_MISMATCH} <= seen
     assert {cell // BINS for _, _, cell in cells} == {0, 1, 2, 3, 4, 5}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Tier, Verdict
-from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.simulate.pick_shares import shares
 
@@ -23,8 +23,8 @@ def _snapshot(verdicts: list[Verdict], *, merged: bool) -> Snapshot:
     return Snapshot("1", 0.0, {GROUP: group})
 
 
-def _ask(names: list[str], mode: Mode = Mode.APPLY) -> Ask:
-    return Ask(GROUP, [Candidate(name, name) for name in names], Policy(), tools=True, mode=mode)
+def _ask(names: list[str], mode: Mode = Mode.APPLY) -> RoutingRequest:
+    return RoutingRequest(GROUP, [Candidate(name, name) for name in names], Policy(), tools=True, mode=mode)
 
 
 _VERDICTS = st.lists(
@@ -85,6 +85,6 @@ def test_deployments_with_one_key_come_and_go_together() -> None:
     """Two candidates of one deployment share its coin: both are in a pool, or neither."""
     verdicts = [Verdict("good", Tier.VERIFIED_GOOD), Verdict("twin", Tier.INSUFFICIENT_DATA, keep_probability=0.5)]
     candidates = [Candidate("a", "good"), Candidate("b", "twin"), Candidate("c", "twin")]
-    ask = Ask(GROUP, candidates, Policy(), tools=True)
+    ask = RoutingRequest(GROUP, candidates, Policy(), tools=True)
     found = shares(ask, _snapshot(verdicts, merged=True), {"a": 1.0, "b": 1.0, "c": 1.0})
     assert found == pytest.approx({"a": 0.5 + 0.5 / 3.0, "b": 0.5 / 3.0, "c": 0.5 / 3.0}, abs=1e-6)

@@ -11,8 +11,8 @@ from exacto_plugin.cli.command import main
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.presets import preset_named
-from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, Roster, read_log
-from exacto_plugin.simulate.run import START, Course, Listener, run_together
+from exacto_plugin.simulate.replay import LogWriter, MembersEntry, Rates, Replay, read_log
+from exacto_plugin.simulate.run import START, RunConfig, SampleWriter, run_together
 from tests.support.scenarios import scenario
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def test_replay_equals_the_simulation_that_was_recorded(preset: str, tmp_path: P
     file = tmp_path / "log.jsonl"
     with file.open("w", encoding="utf-8") as out:
         writer = LogWriter(out)
-        listener = Listener(writer.roster, writer.sample)
+        listener = SampleWriter(writer.roster, writer.sample)
         content = scenario(events=EVENTS, hours=3.0)
-        (trace,) = run_together([content], preset_named(preset), Course(0, 1), listener)
+        (trace,) = run_together([content], preset_named(preset), RunConfig(0, 1), listener)
     rates = Rates(read_log(file))
     replay = Replay(preset_named(preset), rates)
     replay.go(read_log(file))
@@ -65,7 +65,7 @@ def test_a_sample_survives_being_written_and_read(tmp_path: Path) -> None:
         writer.roster("g", {"a": 1e-6, "b": None}, 0.5)
         for one in written:
             writer.sample(one)
-    roster = Roster(model_group="g", at=0.5, deployments={"a": 1e-6, "b": None})
+    roster = MembersEntry(model_group="g", at=0.5, deployments={"a": 1e-6, "b": None})
     assert list(read_log(file)) == [roster, *written]
 
 
@@ -97,7 +97,7 @@ def test_bad_calls_by_hand() -> None:
     log = [sample("a", 10.0 * n) for n in range(80)] + [sample("b", 800.0 + n, outcomes[n % 4]) for n in range(20)]
     rates = Rates(log)
     replay = Replay(preset_named("none"), rates)
-    replay.go([Roster(model_group="g", at=0.0, deployments={"a": None, "b": None}), *log])
+    replay.go([MembersEntry(model_group="g", at=0.0, deployments={"a": None, "b": None}), *log])
     outcome = replay.groups["g"]
     assert outcome.picks == pytest.approx({"a": 50.0, "b": 50.0})
     assert outcome.bad == pytest.approx(50.0 * 0.25)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.model import Candidate, Snapshot
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, Judgement
-from exacto_plugin.core.tiers.openrouter import PublishedJudge, PublishedRule
+from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, TierAssignments
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterTierRule
 from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
 from exacto_plugin.simulate.presets import NamedPreset
-from exacto_plugin.simulate.run import Course, filled, run_together
-from exacto_plugin.simulate.scenario import Event, EventKind
-from exacto_plugin.simulate.world import World
+from exacto_plugin.simulate.run import RunConfig, filled, run_together
+from exacto_plugin.simulate.scenario import EventKind, ScenarioEvent
+from exacto_plugin.simulate.world import GroundTruth
 from tests.support.scenarios import scenario, traced
 
 if TYPE_CHECKING:
@@ -47,33 +47,33 @@ def test_scenarios_that_share_an_engine_do_not_notice() -> None:
     """A scenario runs alike alone and beside another one."""
     alone = traced(scenario(model_group="one"), "adaptive")
     both = [scenario(model_group="one"), scenario(model_group="two", requests_per_minute=20.0)]
-    beside, _ = run_together(both, _preset("adaptive"), Course(0, 2))
+    beside, _ = run_together(both, _preset("adaptive"), RunConfig(0, 2))
     assert np.array_equal(alone.picks, beside.picks)
     with pytest.raises(ValueError, match="different model groups"):
-        run_together([both[0], both[0]], _preset("none"), Course(0, 2))
+        run_together([both[0], both[0]], _preset("none"), RunConfig(0, 2))
 
 
-class _ContraryJudge(PublishedJudge):
+class _ContraryJudge(OpenRouterTierRule):
     """Calls the third deployment good and all others bad."""
 
-    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
+    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Whatever was measured."""
         judgement = super().judge(block, scores)
         tier = np.full_like(judgement.tier, DERANKED)
         tier[:, 2] = VERIFIED_GOOD
-        return Judgement(tier, judgement.signals)
+        return TierAssignments(tier, judgement.signals)
 
 
 @dataclass(frozen=True)
 class _ContraryRule:
     def judge(self) -> _ContraryJudge:
         """Its judge."""
-        return _ContraryJudge(PublishedRule())
+        return _ContraryJudge(OpenRouterParameters())
 
 
 def test_the_engine_decides() -> None:
     """With a rule that takes the bad one for good, all traffic goes there after the first recompute."""
-    (trace,) = run_together([scenario()], NamedPreset("contrary", _ContraryRule()), Course(0, 1))
+    (trace,) = run_together([scenario()], NamedPreset("contrary", _ContraryRule()), RunConfig(0, 1))
     assert trace.picks[1, 0].tolist()[:2] == [0.0, 0.0]
     assert trace.picks[1, 0, 2] > 0
     assert [change.tier for change in trace.changes].count("deranked") == 2
@@ -94,7 +94,7 @@ def test_weights_are_inverse_squares_of_prices() -> None:
         {"name": "cheap", "error_rate": 0.1, "price": 1.0, "propensity": 0.25},
         {"name": "dear", "error_rate": 0.0, "price": 2.0, "propensity": 1.0},
     ]
-    world = World(scenario(providers=providers), 0, 1)
+    world = GroundTruth(scenario(providers=providers), 0, 1)
     assert world.default_shares()[0] == pytest.approx([0.8, 0.2])
     found = figures(traced(scenario(providers=providers)), 0.0)
     assert found.default_error == pytest.approx([0.8 * 0.25 * 0.1 / (0.8 * 0.25 + 0.2)] * 2)
@@ -103,10 +103,10 @@ def test_weights_are_inverse_squares_of_prices() -> None:
 def test_rho_makes_bad_providers_cheaper() -> None:
     """With full coupling, prices follow the rank in quality; with none, they are the same whatever the rates."""
     providers = [{"name": str(number), "error_rate": number / 100.0} for number in range(6)]
-    coupled = World(scenario(providers=providers, prices={"rho": 1.0}), 0, 3).price
+    coupled = GroundTruth(scenario(providers=providers, prices={"rho": 1.0}), 0, 3).price
     assert (np.diff(coupled, axis=1) < 0.0).all()
-    free = World(scenario(providers=providers), 0, 3).price
-    assert np.array_equal(free, World(scenario(providers=providers[::-1]), 0, 3).price)
+    free = GroundTruth(scenario(providers=providers), 0, 3).price
+    assert np.array_equal(free, GroundTruth(scenario(providers=providers[::-1]), 0, 3).price)
     assert all(set(row) == set(free[0]) for row in free.tolist())
     assert (free[1:] != free[:-1]).all()
 
@@ -114,22 +114,22 @@ def test_rho_makes_bad_providers_cheaper() -> None:
 def test_events_change_the_world() -> None:
     """Selectors mean who is meant at that time, and newcomers and leavers come and go."""
     content = scenario(events=[{"at_h": 1, "kind": "newcomer", "provider": "late", "error_rate": 0.0, "price": 9.0}])
-    world = World(content, 0, 2)
+    world = GroundTruth(content, 0, 2)
     assert world.present[:, 3].tolist() == [False, False]
-    assert [happening.place for happening in world.happen(content.events[0])] == [3, 3]
+    assert [happening.place for happening in world.apply_event(content.events[0])] == [3, 3]
     assert world.present.all()
-    dearest = world.happen(Event(at_h=2, kind=EventKind.BREAK, provider="@dearest_good"))
+    dearest = world.apply_event(ScenarioEvent(at_h=2, kind=EventKind.BREAK, provider="@dearest_good"))
     assert [happening.place for happening in dearest] == [3, 3]
     assert world.error_rate[0, 3] == 0.25
-    assert [h.place for h in world.happen(Event(at_h=2, kind=EventKind.FIX, provider="@worst"))] == [2, 2]
-    world.happen(Event(at_h=3, kind=EventKind.LEAVE, provider="good"))
+    assert [h.place for h in world.apply_event(ScenarioEvent(at_h=2, kind=EventKind.FIX, provider="@worst"))] == [2, 2]
+    world.apply_event(ScenarioEvent(at_h=3, kind=EventKind.LEAVE, provider="good"))
     assert world.default_shares()[0, 0] == 0.0
 
 
 def test_breaks_are_timed_and_deranks_of_good_ones_called_false() -> None:
     """The contrary rule deranks a good one at the first recompute: falsely; and finds its break at once."""
     events = [{"at_h": 0.0, "kind": "break", "provider": "good"}]
-    (trace,) = run_together([scenario(events=events)], NamedPreset("contrary", _ContraryRule()), Course(0, 2))
+    (trace,) = run_together([scenario(events=events)], NamedPreset("contrary", _ContraryRule()), RunConfig(0, 2))
     found = figures(trace, 0.0)
     assert found.detection.found_min == (5.0, 5.0)
     assert found.false_deranks_per_day == pytest.approx([12.0, 12.0])  # "fair", once in two hours
@@ -149,7 +149,7 @@ def test_nobody_waits_for_a_bad_newcomer() -> None:
 
 def test_full_deployments_pass_requests_on() -> None:
     """Who is full is left out; what nobody takes is unserved."""
-    ask = Ask("g", [Candidate(name, name) for name in "ab"], Policy(), tools=True)
+    ask = RoutingRequest("g", [Candidate(name, name) for name in "ab"], Policy(), tools=True)
     nothing = Snapshot("", 0.0)
     served, unserved = filled(ask, nothing, {"a": 3.0, "b": 1.0}, {"a": 30.0, "b": float("inf")}, 100.0)
     assert served == pytest.approx({"a": 0.3, "b": 0.7})
@@ -170,10 +170,10 @@ def test_limits_hold_in_a_run() -> None:
 def test_sessions_share_their_fate() -> None:
     """With a correlation of 1 the calls of a session fail together: the count of failures varies 8 times as much."""
     from exacto_plugin.simulate.probing import Probing
-    from exacto_plugin.simulate.traffic import Traffic
+    from exacto_plugin.simulate.traffic import TrafficGenerator
 
     content = scenario(session_requests=8, icc=1.0, providers=[{"name": "a", "error_rate": 0.5, "propensity": 1.0}])
-    world, traffic = World(content, 0, 1), Traffic(content, ("a",))
+    world, traffic = GroundTruth(content, 0, 1), TrafficGenerator(content, ("a",))
     failed = []
     for seed in range(400):
         chance = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.simulate.library import load_scenario, scenario_names, scenario_text
+from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
 from exacto_plugin.simulate.scenario import parse_scenario, read_scenario
 from tests.support.scenarios import traced
 
@@ -63,7 +63,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_scenario("glm-6")
 
 
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", builtin_scenario_names())
 @pytest.mark.parametrize("preset", ["none", "openrouter", "adaptive"])
 def test_every_scenario_of_the_package_runs(name: str, preset: str) -> None:
     """Each loads, survives being written and read, and serves its traffic for two hours with all of its events."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.store.location import Place, place_of_url
+from exacto_plugin.store.location import StoreLocation, location_of_url
 from tests.support.postgresql_server import Cluster, missing
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
     """An empty place of each kind."""
-    return place_of_url("sqlite://") if request.param == "memory" else _lasting(request, tmp_path)
+    return location_of_url("sqlite://") if request.param == "memory" else _lasting(request, tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def lasting_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def lasting_place(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
     """An empty place of each kind that processes can share."""
     return _lasting(request, tmp_path)
 
 
-def _lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def _lasting(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
     if request.param == "sqlite":
-        return place_of_url(f"sqlite:///{tmp_path / 'records.sqlite'}")
+        return location_of_url(f"sqlite:///{tmp_path / 'records.sqlite'}")
     running: Cluster = request.getfixturevalue("cluster")
-    return place_of_url(running.fresh())
+    return location_of_url(running.fresh())

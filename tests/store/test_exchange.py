@@ -11,11 +11,11 @@ from sqlalchemy import delete
 from exacto_plugin.core.model import Outcome, Snapshot, Tier
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
-from exacto_plugin.sharing.replica import Pace, Role
+from exacto_plugin.sharing.replica import ReplicaIntervals, Role
 from exacto_plugin.sharing.stored_parts import PAGE
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.location import Place, place_of_url
+from exacto_plugin.store.location import StoreLocation, location_of_url
 from exacto_plugin.store.store import Store
 from tests.support.replica_workers import Clock, Worker
 from tests.support.saved_states import save_across, save_within
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 DELTA = Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2})
 PUSH_S, LEASE_S = 0.05, 0.6
-PACE = Pace(recompute_s=0.2, push_s=PUSH_S, save_s=0.2)
+PACE = ReplicaIntervals(recompute_s=0.2, push_s=PUSH_S, save_s=0.2)
 
 
 class Ways:
     """Makes exchanges in one place, each with a store of its own, as processes have it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreLocation) -> None:
         self.place = place
         self.stores: list[Store] = []
 
@@ -49,7 +49,7 @@ def _fail(error: Exception) -> None:
 
 
 @pytest.fixture
-async def exchanges(lasting_place: Place) -> AsyncIterator[Ways]:
+async def exchanges(lasting_place: StoreLocation) -> AsyncIterator[Ways]:
     """Exchanges in an empty place."""
     FAULTS.clear()
     ways = Ways(lasting_place)
@@ -82,7 +82,7 @@ async def test_batches_come_back_as_they_were(exchanges: Ways) -> None:
     pulled = await exchanges().pull(0)
     assert list(pulled.batches) == [many]
     assert not pulled.more
-    assert pulled.position == receipt.place + 1
+    assert pulled.position == receipt.offset + 1
     assert (await exchange.pull(pulled.position)).batches == []
 
 
@@ -117,32 +117,32 @@ async def test_one_leads_at_a_time(exchanges: Ways) -> None:
     assert await one.claim(Claim("one")) is None
     first = await lead(one, "one")
     assert await two.claim(Claim("two")) is None
-    renewed = await one.claim(Claim("one", first.token, first.beat, prepared=True))
+    renewed = await one.claim(Claim("one", first.token, first.renewals, is_prepared=True))
     assert renewed is not None
-    assert (renewed.token, renewed.beat, renewed.lost) == (first.token, first.beat + 1, False)
+    assert (renewed.token, renewed.renewals, renewed.exchange_reset) == (first.token, first.renewals + 1, False)
     assert (await two.push(Push("two", 0))).leader == "one"
     await asyncio.sleep(LEASE_S + 0.1)
     assert (await two.push(Push("two", 0))).leader == ""
     second = await two.claim(Claim("two"))
     assert second is not None
     assert second.token > first.token
-    assert await one.claim(Claim("one", renewed.token, renewed.beat, prepared=True)) is None
+    assert await one.claim(Claim("one", renewed.token, renewed.renewals, is_prepared=True)) is None
 
 
 async def test_a_claim_whose_answer_was_lost_gets_it_again(exchanges: Ways) -> None:
     """Whether the place had forgotten everything is said until it was heard; and so is a new token."""
     exchange = exchanges()
     first = await lead(exchange)
-    assert await exchange.claim(Claim("w")) == first._replace(beat=first.beat + 1)
+    assert await exchange.claim(Claim("w")) == first._replace(renewals=first.renewals + 1)
     await exchanges.stores[0].work(lambda connection: connection.execute(delete(tables.head)))
-    claim = Claim("w", first.token, first.beat, prepared=True)
+    claim = Claim("w", first.token, first.renewals, is_prepared=True)
     unheard = await exchange.claim(claim)
     heard = await exchange.claim(claim)
     assert unheard is not None
-    assert unheard.lost
-    assert heard == unheard._replace(beat=unheard.beat + 1)
-    renewed = await exchange.claim(Claim("w", heard.token, heard.beat, prepared=True))
-    assert renewed == heard._replace(beat=heard.beat + 1, lost=False)
+    assert unheard.exchange_reset
+    assert heard == unheard._replace(renewals=unheard.renewals + 1)
+    renewed = await exchange.claim(Claim("w", heard.token, heard.renewals, is_prepared=True))
+    assert renewed == heard._replace(renewals=heard.renewals + 1, exchange_reset=False)
 
 
 async def test_only_one_of_many_gets_the_lease(exchanges: Ways) -> None:
@@ -182,13 +182,13 @@ async def test_a_saved_state_comes_back_and_lets_go_of_its_batches(exchanges: Wa
     groups = [(f"g{number}", {"a": bytes([number]) * 3, "b": b""}) for number in range(45)]
     remembered = {"g1": {"a": {"tier": "deranked", "since": None, "rule.x": 0.1}}}
     for _ in range(2):  # the second replaces the first
-        await exchange.save(lease, State(second.place, {"w": 1}, remembered, iter(groups)))
+        await exchange.save(lease, State(second.offset, {"w": 1}, remembered, iter(groups)))
     found = await exchanges().load()
     assert found is not None
-    assert (found.position, found.read, found.remembered) == (second.place, {"w": 1}, remembered)
+    assert (found.position, found.read, found.remembered) == (second.offset, {"w": 1}, remembered)
     assert sorted(found.windows) == sorted(groups)
-    assert [one.sequence for one in (await exchange.pull(first.place)).batches] == [2]
-    assert (await exchange.push(Push("w", 2))).saved == second.place
+    assert [one.sequence for one in (await exchange.pull(first.offset)).batches] == [2]
+    assert (await exchange.push(Push("w", 2))).saved == second.offset
 
 
 async def test_a_save_writes_what_changed(exchanges: Ways) -> None:
@@ -202,7 +202,7 @@ async def test_a_save_writes_what_changed(exchanges: Ways) -> None:
         return {row.model_group: row.save for row in found}
 
     async def renewed(lease: Lease) -> Lease:
-        again = await one.claim(Claim("one", lease.token, lease.beat, prepared=True))
+        again = await one.claim(Claim("one", lease.token, lease.renewals, is_prepared=True))
         assert again is not None
         return again
 
@@ -274,15 +274,15 @@ async def test_who_takes_part(exchanges: Ways) -> None:
     exchange, other = exchanges(), exchanges()
     await exchange.push(Push("w", 0, None, ("g", "h")))
     await other.push(Push("v", 0, None, ("g",)))
-    assert await exchange.census() == (("v", "w"), ("g", "h"))
+    assert await exchange.membership() == (("v", "w"), ("g", "h"))
     await other.aclose()
-    assert await exchange.census() == (("w",), ("g", "h"))
+    assert await exchange.membership() == (("w",), ("g", "h"))
 
 
 async def test_a_place_that_is_gone_is_an_error_of_the_exchange(tmp_path: Path) -> None:
     """A replica meets one kind of error, whatever happened."""
     (tmp_path / "file").touch()
-    store = Store(place_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_fail)
+    store = Store(location_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_fail)
     with pytest.raises(ExchangeError, match="cannot be written to"):
         await StoreExchange(store, PUSH_S).push(Push("w", 0))
     store.close()

@@ -13,7 +13,7 @@ from exacto_plugin.store.rows import find
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.store.location import StoreLocation
 
 START = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -25,7 +25,7 @@ def pruned(connection: Connection, pruning: Pruning) -> None:
         assert find(connection, RuleRecord) or not find(connection, InputsRecord)
 
 
-def test_a_rule_goes_after_what_names_it(place: Place) -> None:
+def test_a_rule_goes_after_what_names_it(place: StoreLocation) -> None:
     """Also where there is so much to delete that it takes many turns; a rule written again is as young as that."""
     with connect(place, writing=True) as connection, connection.begin():
         insert_all(connection, [RuleRecord("r", START, {}, "1")])

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
-from exacto_plugin.simulate.replay import Roster, read_log
-from exacto_plugin.store.sample_log import FILES, OutcomeLog
+from exacto_plugin.simulate.replay import MembersEntry, read_log
+from exacto_plugin.store.sample_log import FILES, SampleLog
 from tests.support.samples import START, answer
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 FAULTS: list[Exception] = []
 
 
-def log_in(directory: Path, most_bytes: int = 10**6) -> OutcomeLog:
+def log_in(directory: Path, most_bytes: int = 10**6) -> SampleLog:
     """A log whose faults fail the test."""
     FAULTS.clear()
-    return OutcomeLog(directory, most_bytes, FAULTS.append)
+    return SampleLog(directory, most_bytes, FAULTS.append)
 
 
 def files(directory: Path) -> list[Path]:
@@ -36,13 +36,13 @@ def test_samples_and_rosters_are_read_back(tmp_path: Path) -> None:
     lost = answer("b", START + 2, None, lost=True, flaws=(Flaw.LEAKED_MARKUP,), blame=Blame.PROVIDER)
     failed = Sample("g", "a", START + 1, ok=False)
     for _ in range(2):
-        log.roster("g", {"a": 2e-6, "b": None}, START)
+        log.group_members("g", {"a": 2e-6, "b": None}, START)
     for sample in (one, lost, failed):
         log.sample(sample)
     log.close()
     (file,) = files(tmp_path / "made")
     entries = list(read_log(file))
-    assert entries[0] == Roster(model_group="g", at=START, deployments={"a": 2e-6, "b": None})
+    assert entries[0] == MembersEntry(model_group="g", at=START, deployments={"a": 2e-6, "b": None})
     assert entries[1:] == [one, failed, lost]
     assert (log.dropped, FAULTS) == (0, [])
 
@@ -50,7 +50,7 @@ def test_samples_and_rosters_are_read_back(tmp_path: Path) -> None:
 def test_files_are_of_bounded_size_and_number(tmp_path: Path) -> None:
     """A full file is followed by the next one, which can be replayed by itself; the oldest ones go."""
     log = log_in(tmp_path, most_bytes=2000)
-    log.roster("g", {"a": None}, START)
+    log.group_members("g", {"a": None}, START)
     for number in range(400):
         log.sample(answer("a", START + number))
     log.close()
@@ -59,7 +59,7 @@ def test_files_are_of_bounded_size_and_number(tmp_path: Path) -> None:
     assert all(file.stat().st_size <= 2500 for file in found)
     for file in found:
         first, *rest = read_log(file)
-        assert isinstance(first, Roster)
+        assert isinstance(first, MembersEntry)
         assert rest
     last = list(read_log(found[-1]))[-1]
     assert last.at == START + 399

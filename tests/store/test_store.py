@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from exacto_plugin.errors import SettingsError, StoreError
-from exacto_plugin.record_kinds import Kind
+from exacto_plugin.record_kinds import RecordKind
 from exacto_plugin.records import (
     BenchmarkRecord,
     DecisionRecord,
@@ -30,7 +30,7 @@ from exacto_plugin.records import (
 )
 from exacto_plugin.store import store as store_module
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.location import Place, default_place, memory, place_of_url
+from exacto_plugin.store.location import StoreLocation, default_location, location_of_url, memory_location
 from exacto_plugin.store.pruning import ROWS, Pruning
 from exacto_plugin.store.rows import find, reading
 from exacto_plugin.store.store import CAPACITY, Store
@@ -67,13 +67,13 @@ RECORDS: tuple[Record, ...] = (
 
 
 @pytest.fixture
-def counted() -> Counter[tuple[Kind, str | None]]:
+def counted() -> Counter[tuple[RecordKind, str | None]]:
     """What the store told about records, by kind and error."""
     return Counter()
 
 
 @pytest.fixture
-def store(place: Place, counted: Counter[tuple[Kind, str | None]]) -> Iterator[Store]:
+def store(place: StoreLocation, counted: Counter[tuple[RecordKind, str | None]]) -> Iterator[Store]:
     """A store in each kind of place."""
     made = Store(place, lambda kind, number, error: counted.update({(kind, error): number}), _raise)
     yield made
@@ -83,7 +83,7 @@ def store(place: Place, counted: Counter[tuple[Kind, str | None]]) -> Iterator[S
 @pytest.fixture
 def file_store(tmp_path: Path) -> Iterator[Store]:
     """A store in a SQLite file."""
-    made = Store(place_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), report=_raise)
+    made = Store(location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), report=_raise)
     yield made
     made.close()
 
@@ -116,7 +116,7 @@ async def every(store: Store, kind: type[Any]) -> list[Any]:
     return await store.read(lambda connection: find(connection, kind))
 
 
-async def test_every_record_comes_back_equal(store: Store, counted: Counter[tuple[Kind, str | None]]) -> None:
+async def test_every_record_comes_back_equal(store: Store, counted: Counter[tuple[RecordKind, str | None]]) -> None:
     """Floats to the last bit, bytes, nested data and any text; each counted once under its kind."""
     assert {type(record) for record in RECORDS} == set(KEPT) - {HourRecord}
     for record in RECORDS:
@@ -126,7 +126,7 @@ async def test_every_record_comes_back_equal(store: Store, counted: Counter[tupl
         assert await every(store, type(record)) == [record]
     kinds = Counter((KEPT[type(record)].kind, None) for record in RECORDS)
     await until(lambda: counted == kinds)
-    assert store.health.state == ("ok" if store.place is not None and store.place.lasting else "memory")
+    assert store.health.state == ("ok" if store.location is not None and store.location.is_persistent else "memory")
     assert (store.health.written, store.health.dropped) == (len(RECORDS), 0)
 
 
@@ -159,7 +159,7 @@ async def test_records_are_found_by_conditions_in_order(store: Store) -> None:
 
 
 async def test_what_the_database_refuses_costs_only_itself(
-    store: Store, counted: Counter[tuple[Kind, str | None]]
+    store: Store, counted: Counter[tuple[RecordKind, str | None]]
 ) -> None:
     """A record that cannot be written is dropped and counted; those around it are kept."""
     bad = TransitionRecord(NOW, "g", "a", "x", "y", [{"of": object()}], "s")
@@ -167,7 +167,7 @@ async def test_what_the_database_refuses_costs_only_itself(
         store.write(record)
     await until(lambda: store.health.dropped == 1)
     assert await store.read(lambda connection: find(connection, TransitionRecord)) == [TRANSITION]
-    assert counted[Kind.TRANSITIONS, "_OTHER"] == 1
+    assert counted[RecordKind.TRANSITIONS, "_OTHER"] == 1
     assert store.health.state in ("ok", "memory")
 
 
@@ -226,7 +226,7 @@ async def test_without_a_place_nothing_is_kept() -> None:
 
 async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     """A graceful stop loses nothing."""
-    place = place_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}")
+    place = location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}")
     store = Store(place)
     for _ in range(2000):
         store.write(TRANSITION)
@@ -235,7 +235,7 @@ async def test_closing_writes_what_waits(tmp_path: Path) -> None:
         assert len(find(connection, TransitionRecord)) == 2000
 
 
-async def test_several_processes_can_share_one(lasting_place: Place) -> None:
+async def test_several_processes_can_share_one(lasting_place: StoreLocation) -> None:
     """Three stores in one place: all make the tables at once, all write."""
     stores = [Store(lasting_place, report=_raise) for _ in range(3)]
     for store in stores:
@@ -276,7 +276,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path, caplog: pytest.LogCapt
     """One line names file and remedy; once it was moved away the waiting records are written to a new one."""
     file = tmp_path / "r.sqlite"
     file.write_bytes(b"this is no database" * 1000)
-    store = Store(place_of_url(f"sqlite:///{file}"), report=_raise)
+    store = Store(location_of_url(f"sqlite:///{file}"), report=_raise)
     await _degraded(store, caplog, str(file), "damaged", "move it away")
     file.rename(tmp_path / "away")
     await until(lambda: store.health.written == 2)
@@ -287,26 +287,26 @@ async def test_a_file_that_is_no_database(tmp_path: Path, caplog: pytest.LogCapt
 @pytest.mark.usefixtures("_impatient")
 async def test_a_file_that_is_damaged_while_it_is_used(file_store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Pages that were overwritten: the same."""
-    assert file_store.place is not None
-    assert file_store.place.file is not None
+    assert file_store.location is not None
+    assert file_store.location.file is not None
     for _ in range(3000):
         file_store.write(TRANSITION)
     assert file_store.flush(DEADLINE_S)
-    raw = sqlite3.connect(file_store.place.file)
+    raw = sqlite3.connect(file_store.location.file)
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw.close()
-    with file_store.place.file.open("r+b") as damaged:
+    with file_store.location.file.open("r+b") as damaged:
         damaged.seek(4096)
         damaged.write(b"\xa5" * 400_000)
-    file_store._writing.drop()
-    await _degraded(file_store, caplog, str(file_store.place.file), "damaged")
+    file_store._writing.close()
+    await _degraded(file_store, caplog, str(file_store.location.file), "damaged")
 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_tables_of_a_newer_version(file_store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Tables that this version cannot work with are left alone; those it still can work with are used."""
-    assert file_store.place is not None
-    connection = connect(file_store.place, writing=True)
+    assert file_store.location is not None
+    connection = connect(file_store.location, writing=True)
     with connection.begin():
         for name, value in (("schema", VERSION + 7), ("readable_from", VERSION)):
             connection.execute(update(meta).where(meta.c.name == name).values(value=str(value)))
@@ -314,15 +314,15 @@ async def test_tables_of_a_newer_version(file_store: Store, caplog: pytest.LogCa
     await until(lambda: file_store.health.written == 1)
     with connection.begin():
         connection.execute(update(meta).where(meta.c.name == "readable_from").values(value=str(VERSION + 1)))
-    with pytest.raises(StoreError, match="newer version"), reading(file_store.place):
+    with pytest.raises(StoreError, match="newer version"), reading(file_store.location):
         pass
     with pytest.raises(NewerSchemaError):
-        connect(file_store.place, writing=False)
-    beginning = Store(file_store.place)
+        connect(file_store.location, writing=False)
+    beginning = Store(file_store.location)
     with pytest.raises(StoreError, match="newer version"):
         await beginning.read(lambda found: find(found, TransitionRecord))
     beginning.close()
-    file_store._writing.drop()
+    file_store._writing.close()
     await _degraded(file_store, caplog, "newer version", "upgrade")
     with connection.begin():
         connection.execute(update(meta).where(meta.c.name == "readable_from").values(value=str(READABLE_FROM)))
@@ -334,7 +334,7 @@ async def test_tables_of_a_newer_version(file_store: Store, caplog: pytest.LogCa
 async def test_a_directory_that_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A place that cannot be written to, because a file is where a directory should be."""
     (tmp_path / "file").touch()
-    store = Store(place_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_raise)
+    store = Store(location_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_raise)
     await _degraded(store, caplog, "cannot be written to", "let the user")
     (tmp_path / "file").unlink()
     await until(lambda: store.health.written == 2)
@@ -347,8 +347,8 @@ async def test_another_process_that_holds_the_file(
 ) -> None:
     """Somebody's transaction that does not end is waited for a while, and told."""
     monkeypatch.setattr("exacto_plugin.store.database._BUSY_MS", 50)
-    assert file_store.place is not None
-    other = connect(file_store.place, writing=True)
+    assert file_store.location is not None
+    other = connect(file_store.location, writing=True)
     with other.begin():
         await _degraded(file_store, caplog, "held by another process")
     await until(lambda: file_store.health.written == 2)
@@ -358,7 +358,7 @@ async def test_another_process_that_holds_the_file(
 @pytest.mark.usefixtures("_impatient")
 async def test_a_server_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
     """A PostgreSQL that refuses connections; the password of the URL is in no message."""
-    store = Store(place_of_url("postgresql://me:s3cret@127.0.0.1:9/db"), report=_raise)
+    store = Store(location_of_url("postgresql://me:s3cret@127.0.0.1:9/db"), report=_raise)
     await _degraded(store, caplog, "127.0.0.1:9", "does not answer")
     assert "s3cret" not in f"{store.health} {caplog.text}"
     store.close()
@@ -367,15 +367,15 @@ async def test_a_server_that_is_not_there(caplog: pytest.LogCaptureFixture) -> N
 @pytest.mark.usefixtures("_impatient")
 async def test_a_file_that_is_taken_away_is_begun_anew(file_store: Store) -> None:
     """Records are not written into a file that nobody finds any more."""
-    assert file_store.place is not None
-    assert file_store.place.file is not None
+    assert file_store.location is not None
+    assert file_store.location.file is not None
     file_store.write(TRANSITION)
     assert file_store.flush(DEADLINE_S)
     for name in ("r.sqlite", "r.sqlite-wal", "r.sqlite-shm"):
-        file_store.place.file.with_name(name).rename(file_store.place.file.with_name(f"old-{name}"))
+        file_store.location.file.with_name(name).rename(file_store.location.file.with_name(f"old-{name}"))
     file_store.write(DECISION)
     assert file_store.flush(DEADLINE_S)
-    with reading(file_store.place) as connection:
+    with reading(file_store.location) as connection:
         assert find(connection, DecisionRecord) == [DECISION]
         assert find(connection, TransitionRecord) == []
 
@@ -392,7 +392,7 @@ async def test_pruning_keeps_each_kind_for_its_time(store: Store) -> None:
         store.write(BenchmarkRecord(at, "g", "a", "tau2", 0.7, 45, "run1"))
         store.write(HourRecord(at, "g", "a", "w", {"picks": 0.0}))
     assert store.flush(DEADLINE_S)
-    days = {Kind.TRANSITIONS: 35.0, Kind.BENCHMARK_SCORES: 90.0, Kind.HOURS: 5.0}
+    days = {RecordKind.TRANSITIONS: 35.0, RecordKind.BENCHMARK_SCORES: 90.0, RecordKind.HOURS: 5.0}
     pruning = Pruning(lambda kind: days.get(kind, 30.0), lambda: NOW)
     steps = 0
     while await store.work(pruning.step) < 1.0:
@@ -412,8 +412,8 @@ async def test_pruning_keeps_each_kind_for_its_time(store: Store) -> None:
 
 async def test_the_file_shrinks_when_records_go(file_store: Store) -> None:
     """What is deleted is given back to the disk."""
-    assert file_store.place is not None
-    assert file_store.place.file is not None
+    assert file_store.location is not None
+    assert file_store.location.file is not None
     for _ in range(5000):
         file_store.write(TransitionRecord(NOW, "g" * 200, "a", "x", "y", [], "s"))
     assert file_store.flush(DEADLINE_S)
@@ -439,10 +439,10 @@ async def test_chores_are_called_again_and_outlive_their_faults(file_store: Stor
     def broken(_: Connection) -> float:
         raise KeyError("mine")
 
-    file_store.chore(chore)
+    file_store.add_periodic_job(chore)
     file_store.write(TRANSITION)
     await until(lambda: len(called) >= 2)
-    file_store.chore(broken)
+    file_store.add_periodic_job(broken)
     await until(lambda: FAULTS)
     assert [type(error) for error in FAULTS] == [KeyError]
     FAULTS.clear()
@@ -457,26 +457,29 @@ def test_the_default_place_is_one_for_each_configuration(tmp_path: Path) -> None
     """In the first directory that can be written to; the same file again for the same configuration."""
     state, home = tmp_path / "state", tmp_path / "home"
     environment = {"XDG_STATE_HOME": str(state), "HOME": str(home)}
-    one, other = default_place("/etc/a/config.yaml", environment), default_place("/etc/b/config.yaml", environment)
+    one, other = (
+        default_location("/etc/a/config.yaml", environment),
+        default_location("/etc/b/config.yaml", environment),
+    )
     assert one.file is not None
     assert other.file is not None
     assert one.file.parent == state / "exacto_plugin"
     assert one.file != other.file
-    assert one == default_place("/etc/a/config.yaml", environment)
+    assert one == default_location("/etc/a/config.yaml", environment)
     assert one.file.name.startswith("config-")
     state.rename(tmp_path / "gone")
     state.touch()  # no directory any more
-    assert str(default_place("c.yaml", environment).file).startswith(str(home / ".local/state/exacto_plugin"))
+    assert str(default_location("c.yaml", environment).file).startswith(str(home / ".local/state/exacto_plugin"))
     assert not list(home.rglob(".*-*"))
 
 
 def test_memory_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No directory: memory, which two stores of a process do not share."""
     monkeypatch.setattr("exacto_plugin.store.location._directories", lambda _: [])
-    place = default_place("c.yaml", {})
-    assert not place.lasting
+    place = default_location("c.yaml", {})
+    assert not place.is_persistent
     assert place.file is None
-    assert memory().url != place.url
+    assert memory_location().url != place.url
 
 
 @pytest.mark.parametrize(
@@ -490,12 +493,12 @@ def test_memory_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest
 def test_other_urls_are_refused(url: str, said: str) -> None:
     """With what was expected, and without a password."""
     with pytest.raises(SettingsError, match=rf"store\.url: {said}"):
-        place_of_url(url)
+        location_of_url(url)
 
 
 def test_reading_where_nothing_is(tmp_path: Path) -> None:
     """Commands say that there is no store, and make none."""
-    place = place_of_url(f"sqlite:///{tmp_path / 'none.sqlite'}")
+    place = location_of_url(f"sqlite:///{tmp_path / 'none.sqlite'}")
     with pytest.raises(StoreError, match="there is no store"), reading(place):
         pass
     assert not list(tmp_path.iterdir())

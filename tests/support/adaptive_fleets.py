@@ -8,11 +8,11 @@ import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.windows.increments import CALLERS, Count, Kind
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from tests.support.samples import START, tiers_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Fleet:
     ) -> None:
         self.rates = np.array(rates, float)
         self.names = [f"d{number}" for number in range(len(rates))]
-        self.engine = Engine(rule or AdaptivePreset(AdaptiveRule(), share))
+        self.engine = Engine(rule or AdaptivePreset(AdaptiveParameters(), share))
         self.now = START
         self.draw = np.random.default_rng(seed)
         self.transitions: list[Transition] = []
@@ -57,10 +57,18 @@ class Fleet:
         for number in range(calls):
             bad = number < failed
             by = (self.fed + number) % CALLERS if caller is None else caller
-            for cell in (int(Kind.CALLERS) * BINS + by * 2 + bad, int(Kind.CASE_MIX) * BINS + complexity * 4 + bad):
+            for cell in (
+                int(HistogramKind.CALLERS) * BINS + by * 2 + bad,
+                int(HistogramKind.CASE_MIX) * BINS + complexity * 4 + bad,
+            ):
                 cells[cell] = cells.get(cell, 0) + 1
         self.fed += calls
-        counts = {Count.ANSWERED: calls, Count.OFFERED: calls, Count.CALLED: calls, Count.SCHEMA_MISMATCH: failed}
+        counts = {
+            CounterKind.ANSWERED: calls,
+            CounterKind.OFFERED: calls,
+            CounterKind.CALLED: calls,
+            CounterKind.SCHEMA_MISMATCH: failed,
+        }
         self.engine.add("g", name, counts, cells, self.now)
 
     def judge(self, after_s: float = INTERVAL_S) -> Mapping[str, Tier]:
@@ -72,7 +80,7 @@ class Fleet:
 
     def serve(self, requests_per_minute: float, hours: float, propensity: float = 1.0) -> Fleet:
         """Let the engine route requests with tools, the pool's members being picked evenly."""
-        ask = Ask("g", [Candidate(name, name) for name in self.names], Policy(), tools=True)
+        ask = RoutingRequest("g", [Candidate(name, name) for name in self.names], Policy(), tools=True)
         for _ in range(round(hours * 3600 / INTERVAL_S)):
             counts = np.zeros(len(self.names), int)
             for _ in range(self.draw.poisson(requests_per_minute * INTERVAL_S / 60)):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.sharing.protocol import (
     Batch,
-    Census,
     Claim,
     ExchangeError,
     Lease,
     LostLeaseError,
+    Membership,
     Publication,
     Pulled,
     Push,
@@ -115,10 +115,10 @@ class MemoryExchange:
             ours = memory.leader == claim.worker and memory.token > 0
             mine = ours and memory.token == claim.token
             again = ours and not mine and memory.asked == claim.token
-            lost = not again and (claim.token > memory.token or (mine and memory.beat < claim.beat))
+            lost = not again and (claim.token > memory.token or (mine and memory.beat < claim.renewals))
             if memory.leader and memory.until > now and memory.leader != claim.worker and not lost:
                 return None
-            if memory.token == 0 and not claim.prepared:
+            if memory.token == 0 and not claim.is_prepared:
                 memory.vacant = now if memory.vacant is None else memory.vacant
                 if now - memory.vacant < GRACE_S:
                     return None
@@ -129,9 +129,9 @@ class MemoryExchange:
             elif not mine:
                 memory.token += 1
             memory.asked, memory.lost = claim.token, lost
-            memory.beat = max(memory.beat, claim.beat) + 1
+            memory.beat = max(memory.beat, claim.renewals) + 1
             memory.leader, memory.until = claim.worker, now + LEASE_S
-            return Lease(memory.token, memory.beat, lost=lost)
+            return Lease(memory.token, memory.beat, exchange_reset=lost)
 
         found = self._call(act)
         assert found is None or isinstance(found, Lease)
@@ -147,14 +147,14 @@ class MemoryExchange:
         assert isinstance(found, Pulled)
         return found
 
-    async def census(self) -> Census:
-        def act(memory: Memory) -> Census:
+    async def membership(self) -> Membership:
+        def act(memory: Memory) -> Membership:
             now = self._clock()
             alive = sorted(worker for worker, at in memory.workers.items() if now - at <= 6.0)
-            return Census(tuple(alive), tuple(sorted(memory.watched)))
+            return Membership(tuple(alive), tuple(sorted(memory.watched)))
 
         found = self._call(act)
-        assert isinstance(found, Census)
+        assert isinstance(found, Membership)
         return found
 
     def _check(self, memory: Memory, lease: Lease) -> None:

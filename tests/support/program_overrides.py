@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.routing.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, OverrideAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,5 +15,7 @@ if TYPE_CHECKING:
 def say_good(runtime: Runtime, model_group: str, deployments: Iterable[str]) -> None:
     """From now on these deployments are verified good."""
     now = runtime.clock()
-    words = [Override(model_group, name, Word.GOOD, "for a test", "", now, now + 3600) for name in deployments]
-    runtime.engine.overrides.take(words, now)
+    words = [
+        Override(model_group, name, OverrideAction.GOOD, "for a test", "", now, now + 3600) for name in deployments
+    ]
+    runtime.engine.overrides.merge(words, now)

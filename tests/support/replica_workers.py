@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.checkpoints import Ledger
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.windows.deltas import Deltas
-from exacto_plugin.core.windows.increments import Count
-from exacto_plugin.sharing.replica import Pace, Replica
+from exacto_plugin.core.windows.increments import CounterKind
+from exacto_plugin.sharing.replica import Replica, ReplicaIntervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUP = "g"
 DEPLOYMENTS = ("a", "b", "c")
 START = 1_800_000_000.0
-PACE = Pace(recompute_s=20.0, push_s=2.0, save_s=10.0)
+PACE = ReplicaIntervals(recompute_s=20.0, push_s=2.0, save_s=10.0)
 
 
 class Clock:
@@ -39,7 +39,7 @@ class Clock:
 class Worker:
     """One process: an engine that counts samples, and its replica."""
 
-    def __init__(self, name: str, exchange: Exchange, clock: Clock, pace: Pace = PACE) -> None:
+    def __init__(self, name: str, exchange: Exchange, clock: Clock, pace: ReplicaIntervals = PACE) -> None:
         self._clock = clock
         self._name = name
         self.engine = self._engine(name)
@@ -54,7 +54,7 @@ class Worker:
         self.replica = Replica(name, exchange, self, pace, clock.now)
 
     def _engine(self, name: str) -> Engine:
-        return Engine(AdaptivePreset(AdaptiveRule(), 0.02), timer=self._clock, instance=name)
+        return Engine(AdaptivePreset(AdaptiveParameters(), 0.02), timer=self._clock, instance=name)
 
     def answer(self, deployment: str, outcome: Outcome = Outcome.VALID, count: int = 1) -> None:
         """Count answers with a tool call."""
@@ -78,15 +78,15 @@ class Worker:
 
     # --- what a replica asks of its process -------------------------------------------------------------------------
 
-    def take(self) -> Sequence[Delta]:
+    def take_deltas(self) -> Sequence[Delta]:
         return self.deltas.take()
 
     def watched(self) -> tuple[str, ...]:
         return self.asked
 
-    def common(self) -> Engine:
+    def new_common_engine(self) -> Engine:
         self.shared = self._engine(self._name)
-        self.shared.ledger = Ledger()
+        self.shared.change_detector = ChangeDetector()
         return self.shared
 
     async def judge(self, common: Engine, now: float) -> bool:
@@ -104,23 +104,23 @@ class Worker:
         self.engine.adopt(publication.snapshot, publication.remembered)
 
     async def announce(self, common: Engine) -> None:
-        assert common.ledger is not None
-        recorded = {deployment for one in common.ledger.accounts for deployment in one.deployments}
+        assert common.change_detector is not None
+        recorded = {deployment for one in common.change_detector.changes for deployment in one.deployments}
         self.told += common.transitions
         self.announced += [f"{one.deployment} {one.tier.value}" for one in common.transitions]
         self.accounts += [
             f"{one.deployment} {one.tier.value}" for one in common.transitions if one.deployment in recorded
         ]
 
-    def away(self, error: ExchangeError) -> None:
+    def exchange_unavailable(self, error: ExchangeError) -> None:
         self.faults.append(error)
 
 
 def counted(engine: Engine) -> Mapping[str, int]:
     """Answers by deployment, over everything that is retained."""
     found: dict[str, int] = {}
-    for deployment, held in engine.take_windows(GROUP).items():
+    for deployment, held in engine.copy_windows(GROUP).items():
         ring = held.counters[max(held.counters)]
-        in_pages = sum(counts.get(Count.ANSWERED, 0) for counts, _ in held.pages.values())
-        found[deployment] = in_pages + int(ring.counts[ring.keys == Count.ANSWERED].sum())
+        in_pages = sum(counts.get(CounterKind.ANSWERED, 0) for counts, _ in held.minutes.values())
+        found[deployment] = in_pages + int(ring.counts[ring.keys == CounterKind.ANSWERED].sum())
     return {deployment: count for deployment, count in found.items() if count}

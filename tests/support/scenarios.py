@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.simulate.presets import preset_named
-from exacto_plugin.simulate.run import Course, run_together
+from exacto_plugin.simulate.run import RunConfig, run_together
 from exacto_plugin.simulate.scenario import Scenario, parse_scenario
 
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ def scenario(**changes: Any) -> Scenario:
 
 def traced(of: Scenario, preset: str = "none", *, seed: int = 0, repetitions: int = 2, step_s: float = 60.0) -> Trace:
     """One preset's trace."""
-    (trace,) = run_together([of], preset_named(preset), Course(seed, repetitions, step_s))
+    (trace,) = run_together([of], preset_named(preset), RunConfig(seed, repetitions, step_s))
     return trace

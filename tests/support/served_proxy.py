@@ -15,18 +15,18 @@ import litellm
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Outcome, Sample
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.exchange import StoreExchange
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from exacto_plugin.core.routing.overrides import Word
+    from exacto_plugin.core.routing.overrides import OverrideAction
 
 START = 1_750_003_200.0
 """In the past, and a time at which every bucket of the windows begins a period."""
@@ -78,11 +78,11 @@ class ServedProxy:
         self.router = litellm.Router(model_list=model_list())
         self._new: Settings | None = None
         self.runtime = Runtime(Settings.model_validate(block or {}), lambda: self.now, self._changed)
-        self.runtime.follow(lambda: self.router)
+        self.runtime.set_router_source(lambda: self.router)
         self._random = random.Random(2)
         if url is not None:
-            self.runtime.keep_in(place_of_url(url))
-            self.runtime.log_outcomes()
+            self.runtime.open_store(location_of_url(url))
+            self.runtime.open_sample_log()
             if self.runtime.settings.redis.url is None:
                 store = self.runtime.store
                 exchange = StoreExchange(store, PUSH_S, clock=lambda: self.now)
@@ -148,11 +148,11 @@ class ServedProxy:
         state = RequestState(model_group=group, policy=Policy(), tools=True)
         state.call_id = f"call-{state.decision_id}"
         for fails in (True, False) if fails_first else (False,):
-            ask = Ask(group, candidates, Policy(), tools=True, tried=state.tried)
+            ask = RoutingRequest(group, candidates, Policy(), tools=True, tried=state.tried)
             decision = runtime.engine.decide(ask, self._random.random)
             state.decision, state.snapshot_id = decision, runtime.engine.snapshot.id
             state.candidates = {one.id: one for one in candidates}
-            runtime.recorder.decided(state, ask, decision)
+            runtime.recorder.record_decision(state, ask, decision)
             picked = next(one for one in candidates if one.id == decision.pool[0])
             tier = next(one.tier for one in decision.ranking if one.id == picked.id)
             attempt = Attempt(picked, group, tier, probe=decision.explored)
@@ -163,31 +163,31 @@ class ServedProxy:
         runtime.record(sample, picked)
         attempt.verdict = str(sample.outcome)
         attempt.cost = (picked.price or 0.0) * sample.output_tokens
-        runtime.recorder.answered(state, attempt, tools=True, bad=sample.outcome is not Outcome.VALID)
-        runtime.recorder.ended(state)
+        runtime.recorder.record_answer(state, attempt, tools=True, bad=sample.outcome is not Outcome.VALID)
+        runtime.recorder.record_end(state)
         return state
 
-    async def say(self, word: Word, deployment: str, for_s: float, reason: str) -> None:
+    async def say(self, word: OverrideAction, deployment: str, for_s: float, reason: str) -> None:
         """An operator's override."""
-        overriding = self.runtime.overriding
-        await overriding.say(word, deployment, for_s, reason, overriding.author("an operator"))
+        overriding = self.runtime.overrides
+        await overriding.apply_override(word, deployment, for_s, reason, overriding.author("an operator"))
 
     async def turn(self) -> None:
         """What the timers of a worker do, and everything written."""
         runtime = self.runtime
-        for step in runtime.upkeep.steps:
+        for step in runtime.periodic_jobs.steps:
             await step()
-        await runtime.replication.turn()
-        if runtime.recorder._told is not None:
-            await runtime.recorder._told
+        await runtime.replication.run_step()
+        if runtime.recorder._written_references is not None:
+            await runtime.recorder._written_references
 
     async def end(self) -> None:
         """The process ends in good order."""
         self.now += 10.0
         self.runtime.recorder.close()
         await self.runtime.replication.aclose()
-        if self.runtime.outcomes is not None:
-            self.runtime.outcomes.close()
-        if self.runtime.store.place is not None:
+        if self.runtime.sample_log is not None:
+            self.runtime.sample_log.close()
+        if self.runtime.store.location is not None:
             assert self.runtime.store.flush()
         self.runtime.store.close()

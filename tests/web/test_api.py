@@ -15,11 +15,11 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
-from exacto_plugin.core.routing.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
-from exacto_plugin.store.location import memory
+from exacto_plugin.store.location import memory_location
 from exacto_plugin.web.api import api_router, require_admin
 from exacto_plugin.web.views import models_view
 from tests.support.administrator import client_of
@@ -34,7 +34,7 @@ def runtime() -> Runtime:
     rule = {"min_peers": 2, "tool_call_requests": 2}
     runtime = Runtime(Settings.model_validate({"tiers": {"preset": "openrouter", "openrouter": rule}}), lambda: NOW)
     router = _router(GROUP)
-    runtime.follow(lambda: router)
+    runtime.set_router_source(lambda: router)
     for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
         for _ in range(2):
             sample = Sample(GROUP, key, NOW, tools_offered=True, outcome=outcome)
@@ -86,7 +86,7 @@ def test_what_is_observed(client: TestClient, runtime: Runtime) -> None:
         sample = Sample(GROUP, key, NOW, output_tokens=tokens, duration_s=2.0)
         for _ in range(250):
             runtime.record(sample, Candidate(key, key, f"provider-{key}"))
-    asyncio.run(runtime.observed.look())
+    asyncio.run(runtime.observed.run_due())
     deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
     told = {one["deployment"]: one["observed"] for one in deployments}
     assert told["a"] == {
@@ -106,7 +106,7 @@ def test_a_group_that_nobody_knows(client: TestClient) -> None:
 def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -> None:
     """Whether nobody asked for it or the first recompute is still to come is told apart from a wrong name."""
     router = _router(GROUP, "quiet", "new")
-    runtime.follow(lambda: router)
+    runtime.set_router_source(lambda: router)
     told = {name: client.get(f"/exacto/api/models/{name}").json()["detail"] for name in ("quiet", "new")}
     assert told == {name: f"nobody has asked for {name!r} lately, so it was not judged" for name in told}
     runtime.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
@@ -163,8 +163,8 @@ def test_why_is_answered_without_a_store(client: TestClient) -> None:
 
 def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
     """The word is told, and beside it what is measured."""
-    word = Override(GROUP, "c", Word.GOOD, "vendor fixed it", "5a17", NOW, NOW + 60)
-    runtime.engine.overrides.take([word], NOW)
+    word = Override(GROUP, "c", OverrideAction.GOOD, "vendor fixed it", "5a17", NOW, NOW + 60)
+    runtime.engine.overrides.merge([word], NOW)
     (answer,) = client.get("/exacto/api/why", params={"deployment": "c"}).json()["answers"]
     assert (answer["tier"], answer["override"]["measured_tier"]) == ("verified_good", "deranked")
     told = why_sentence(answer, UTC)
@@ -174,7 +174,7 @@ def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
 
 def test_what_is_recorded_is_told(client: TestClient, runtime: Runtime) -> None:
     """The audit and single requests come from the store; filters are checked."""
-    runtime.keep_in(memory())
+    runtime.open_store(memory_location())
     runtime.store.write(TransitionRecord(NOW, GROUP, "c", "verified_good", "deranked", [], "s"))
     assert runtime.store.flush()
     (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "c"}).json()["entries"]

@@ -13,10 +13,10 @@ from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalVal
 from exacto_plugin.core.stats.log_bins import bin_of
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW
-from exacto_plugin.core.tiers.checkpoints import Ledger
-from exacto_plugin.core.tiers.openrouter import PublishedPreset
+from exacto_plugin.core.tiers.checkpoints import ChangeDetector
+from exacto_plugin.core.tiers.openrouter import OpenRouterPreset
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
-from exacto_plugin.core.windows.increments import caller_number, tally
+from exacto_plugin.core.windows.increments import caller_number, increments_of
 from exacto_plugin.litellm_hooks.runtime.recorder import digest
 from tests.wire.plain import inflated, shape
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Preset
 
 START = 1_800_000_000.0
-PRESETS: dict[str, Preset] = {"adaptive": AdaptivePreset(), "openrouter": PublishedPreset()}
+PRESETS: dict[str, Preset] = {"adaptive": AdaptivePreset(), "openrouter": OpenRouterPreset()}
 NAMES = ("g", "a", "b")
 
 
 def served(preset: Preset) -> Engine:
     """An engine with two deployments, one of which fails, after one recompute."""
     engine = Engine(preset, instance="0a1b")
-    engine.ledger = Ledger()
+    engine.change_detector = ChangeDetector()
     engine.observe_peers("g", ["a", "b"], START, fingerprints={"a": "0f", "b": "1e"})
     engine.observe_scores("g", BenchmarkScores({"a": SignalValue(0.9, 60)}, 0.8, 0.7, 50))
     for number in range(120):
@@ -49,8 +49,8 @@ def judge_inputs() -> Any:
 
     def of(preset: Preset) -> Any:
         engine = served(preset)
-        assert engine.ledger is not None
-        inputs = engine.ledger.accounts[0].inputs()
+        assert engine.change_detector is not None
+        inputs = engine.change_detector.changes[0].inputs()
         data = encode(inputs)
         body = zlib.decompress(data[1:])
         header = json.loads(body[4 : 4 + int.from_bytes(body[:4], "little")])
@@ -63,7 +63,7 @@ def judge_inputs() -> Any:
 def column_numbers() -> Any:
     """Numbers that stand for tiers and for causes in the columns."""
     judge = AdaptivePreset().judge()
-    judge.reach(2)
+    judge.resize(2)
 
     def number(tier: Tier) -> int:
         judge.load(1, {"tier": tier.value})
@@ -104,7 +104,7 @@ def windows() -> Any:
 
 def additions() -> Any:
     """What samples add: numbers of the counters, and of the cells ``kind * bins + bin``."""
-    found = {name: tally(sample, 100) for name, sample in _samples()}
+    found = {name: increments_of(sample, 100) for name, sample in _samples()}
     return {
         "samples": {name: [list(one.counts), list(one.cells)] for name, one in found.items()},
         "bins": {str(value): bin_of(value) for value in (1e-9, 0.01, 0.5, 1.0, 60.0, 1e4, 1e9)},

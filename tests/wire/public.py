@@ -26,14 +26,14 @@ from exacto_plugin.core.model import Decision, Ranked, Sort, Tier
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.context import installation_salt
-from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, nature_of
+from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, model_fingerprint
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerBlock
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyBlock
 from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, Rescuing
+from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RescueProgress
 from exacto_plugin.sharing.redis.source import key_prefix
-from exacto_plugin.store.location import default_place
+from exacto_plugin.store.location import default_location
 from tests.support.served_proxy import GROUPS, ServedProxy
 from tests.test_telemetry import count_everything, described, measured
 from tests.wire.plain import shape
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 KIMI = next(iter(GROUPS))
-REPORTING = ("guarded", "fail_open", "report", "fault")
+REPORTING = ("guard", "fail_open", "report", "fault")
 """Methods whose first argument is the stage of a fault."""
 PATHS = (
     "exacto_plugin:Exacto",
@@ -73,7 +73,7 @@ def settings() -> Any:
         "file": CONFIG_VARIABLE,
         "defaults": Settings().model_dump(mode="json"),
         "model_groups.*": _fields(GroupSettings),
-        "metadata of keys and teams": {CALLER_BLOCK: _fields(CallerBlock)},
+        "metadata of keys and teams": {CALLER_BLOCK: _fields(KeyBlock)},
         "at the start only": sorted(AT_THE_START),
         "digest of the defaults": digest(Settings()),
     }
@@ -136,7 +136,7 @@ def _answered() -> httpx.Response:
         state.decision_id, state.snapshot_id = "0123456789abcdef", "mywppcdc-0a1b"
         state.candidates = {one.candidate.id: one.candidate for one in (first, second)}
         state.attempts = [first, second]
-        state.rescuing = Rescuing(first, asked=1, answered_by=second, extra_cost=0.002)
+        state.rescue = RescueProgress(first, attempts=1, answered_by=second, extra_cost=0.002)
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b'{"object": "chat.completion", "model": "m"}'})
@@ -161,10 +161,12 @@ def derived_names() -> Any:
     }
     kwargs = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hello"}]}
     with mock.patch.dict("os.environ", {"LITELLM_SALT_KEY": "sk-salt"}):
-        salt, author = installation_salt(), ServedProxy().runtime.overriding.author("an operator")
+        salt, author = installation_salt(), ServedProxy().runtime.overrides.author("an operator")
     with tempfile.TemporaryDirectory() as state:
         configs = (None, "/etc/litellm/config.yaml")
-        places = [Path(default_place(config, {"XDG_STATE_HOME": state}).name).relative_to(state) for config in configs]
+        places = [
+            Path(default_location(config, {"XDG_STATE_HOME": state}).name).relative_to(state) for config in configs
+        ]
     conversation = conversation_of(kwargs, {"user_api_key_hash": "0f"}, "kimi-k2", salt)
     named = conversation_of({**kwargs, "session_id": "s1"}, {}, "kimi-k2", salt)
     assert conversation is not None
@@ -172,7 +174,7 @@ def derived_names() -> Any:
     return {
         "stores": [place.as_posix() for place in places],
         "deployment": fingerprint("moonshot", "openai/kimi-k2", "api.example.com"),
-        "what a deployment is": nature_of(deployment),
+        "what a deployment is": model_fingerprint(deployment),
         "salt": salt.hex(),
         "author of an override": author,
         "conversations": [conversation.key.hex(), named.key.hex()],

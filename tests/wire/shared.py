@@ -25,7 +25,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.routing.overrides import Override, Word
+from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, pack_batch, pack_publication, pack_windows
 from exacto_plugin.sharing.protocol import Batch, Publication
@@ -72,7 +72,7 @@ def payloads() -> Any:
     remembered: Remembered = {"g": {"a": {"tier": "deranked", "since": START, "fingerprint": None}}}
     publication = Publication(Snapshot("mywppcdc-0a1b", START, {"g": group}), remembered, ("w", "x"))
     deltas = [Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2}), Delta("g", "b", 30_000_001, {1: 1}, {})]
-    word = Override("g", "a", Word.DERANKED, "it answers nonsense", "5a17", START, START + 60.0)
+    word = Override("g", "a", OverrideAction.DERANKED, "it answers nonsense", "5a17", START, START + 60.0)
     return {
         "batch": opened(pack_batch(Batch("w", 3, deltas))),
         "publication": opened(pack_publication(publication)),
@@ -99,12 +99,12 @@ async def _served(server: RedisServer) -> Any:
         await proxy.turn()
     proxy.answers(5, {}, 60.0)
     runtime.engine.watch(KIMI, proxy.now)
-    await proxy.say(Word.GOOD, "aster", 60.0, "vendor fixed it")
+    await proxy.say(OverrideAction.GOOD, "aster", 60.0, "vendor fixed it")
     talks = runtime.replication.conversations
     assert talks is not None
     for name, talk in TALKS.items():
-        talks.note(talk, "aster", probed=name == "begun by a probe")
-    await talks.tell()
+        talks.enqueue(talk, "aster", probed=name == "begun by a probe")
+    await talks.publish()
     await proxy.turn()
     proxy.answers(5, {}, 10.0)
     await proxy.turn()

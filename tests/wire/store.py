@@ -12,9 +12,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
 from exacto_plugin.sharing.codec import unpack
 from exacto_plugin.store.database import connect
-from exacto_plugin.store.location import place_of_url
-from exacto_plugin.store.sample_log import roster_line, sample_line
-from exacto_plugin.store.tables import READABLE_FROM, VERSION, Packed, Plain, metadata
+from exacto_plugin.store.location import location_of_url
+from exacto_plugin.store.sample_log import members_line, sample_line
+from exacto_plugin.store.tables import READABLE_FROM, VERSION, CompressedJson, JsonText, metadata
 from tests.wire.engine import START
 from tests.wire.plain import inflated, shape
 from tests.wire.story import NAMES, story
@@ -46,7 +46,7 @@ def tables() -> Any:
 
 def _rows() -> dict[str, list[dict[str, Any]]]:
     """All rows of the story's store, by table."""
-    with connect(place_of_url(f"sqlite:///{story().store}"), writing=False) as connection, connection.begin():
+    with connect(location_of_url(f"sqlite:///{story().store}"), writing=False) as connection, connection.begin():
         return {
             table.name: [dict(row) for row in connection.execute(table.select()).mappings()]
             for table in metadata.sorted_tables
@@ -60,7 +60,7 @@ def stored_json() -> Any:
         f"{table.name}.{column.name}": shape([row[column.name] for row in rows[table.name]], NAMES)
         for table in metadata.sorted_tables
         for column in table.columns
-        if isinstance(column.type, Plain | Packed)
+        if isinstance(column.type, JsonText | CompressedJson)
     }
 
 
@@ -107,7 +107,7 @@ def outcome_log() -> Any:
     lines = [
         sample_line(everything),
         sample_line(Sample("g", "a", START)),
-        roster_line("g", {"a": 1e-6, "b": None}, START),
+        members_line("g", {"a": 1e-6, "b": None}, START),
     ]
     kept: dict[str, list[Any]] = {}
     for line in story().outcomes.splitlines():

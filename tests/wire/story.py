@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastapi.testclient import TestClient
 
 from exacto_plugin.core.model import Blame, Flaw
-from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.scoring.attribution import Attribution
 from tests.support.administrator import api_of
 from tests.support.served_proxy import GROUPS, START, ServedProxy, repeatable
@@ -66,7 +66,7 @@ async def _serve(proxy: ServedProxy, settings: dict[str, Any]) -> RequestState:
             state = proxy.request(group, failing, fails_first=step % 5 == 1)
         proxy.runtime.engine.watch(KIMI, proxy.now)
         if step == 12:
-            await proxy.say(Word.GOOD, "cedar", 7200.0, "vendor fixed it")
+            await proxy.say(OverrideAction.GOOD, "cedar", 7200.0, "vendor fixed it")
         if step == 16:
             proxy.configure({**settings, "tiers": PUBLISHED})
         await proxy.turn()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from exacto_plugin.audit.queries import KINDS
-from exacto_plugin.audit.readmission import way_back
+from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.config.settings import TierPreset
 from exacto_plugin.core.model import (
     PERCENTILES,
+    AffinityTarget,
     Blame,
     Candidate,
     Flaw,
     GroupSnapshot,
-    Home,
     Mode,
     Outcome,
     ReasonCode,
@@ -24,17 +24,17 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.routing.affinity_rule import stay
-from exacto_plugin.core.routing.ordering import Ask, decide
-from exacto_plugin.core.routing.overrides import Word
+from exacto_plugin.core.routing.affinity_rule import apply_affinity
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide
+from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Policy, Preference
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
-from exacto_plugin.core.scoring.json_schema.engine import EngineChoice
+from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
-from exacto_plugin.core.tiers.checkpoints import Occasion
-from exacto_plugin.litellm_hooks.runtime.decision_log import Kind as RequestKind
-from exacto_plugin.litellm_hooks.runtime.replication import ALONE
-from exacto_plugin.record_kinds import Kind as RecordKind
+from exacto_plugin.core.tiers.checkpoints import RecordCause
+from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionKind as RequestKind
+from exacto_plugin.litellm_hooks.runtime.replication import SINGLE_PROCESS
+from exacto_plugin.record_kinds import RecordKind as RecordKind
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
 from exacto_plugin.telemetry import ERROR_TYPES, OTHER
@@ -49,13 +49,13 @@ ENUMS = {
     "modes": Mode,
     "presets": TierPreset,
     "reason codes": ReasonCode,
-    "overrides": Word,
+    "overrides": OverrideAction,
     "kinds of records": RecordKind,
     "kinds of requests on record": RequestKind,
-    "kinds of recomputes on record": Occasion,
+    "kinds of recomputes on record": RecordCause,
     "roles of workers": Role,
     "readings of empty arguments": EmptyArguments,
-    "schema engines": EngineChoice,
+    "schema engines": EngineSetting,
     "faults of stores": Fault,
 }
 
@@ -64,7 +64,7 @@ def values() -> Any:
     """All of them."""
     return {
         **{name: [member.value for member in enum] for name, enum in ENUMS.items()},
-        "role of a worker that shares nothing": ALONE,
+        "role of a worker that shares nothing": SINGLE_PROCESS,
         "suffixes": {suffix: sort.value for suffix, sort in SORTING_SUFFIXES.items()},
         "percentiles": list(PERCENTILES),
         "kinds of audit entries": list(KINDS),
@@ -81,8 +81,8 @@ def reasons_of_decisions() -> Any:
     everybody = [Candidate("a", "a"), Candidate("b", "b")]
 
     def said(draw: float = 1.0, **more: Any) -> str:
-        ask = Ask(**{"model_group": "g", "candidates": everybody, "policy": Policy(), "tools": True, **more})
-        return stay(ask, snapshot, decide(ask, snapshot, lambda: draw)).reason
+        ask = RoutingRequest(**{"model_group": "g", "candidates": everybody, "policy": Policy(), "tools": True, **more})
+        return apply_affinity(ask, snapshot, decide(ask, snapshot, lambda: draw)).reason
 
     return [
         said(),
@@ -96,8 +96,8 @@ def reasons_of_decisions() -> Any:
         said(mode=Mode.OFF),
         said(mode=Mode.OBSERVE),
         said(in_share=False),
-        said(home=Home("a")),
-        said(home=Home("b", bound=True)),
+        said(home=AffinityTarget("a")),
+        said(home=AffinityTarget("b", pinned=True)),
     ]
 
 
@@ -107,8 +107,12 @@ def ways_back() -> Any:
     slow = {**below, "signal": "throughput", "threshold": 30.0}
     missing = {"signal": "tool_call_success", "samples": 3, "needed": 50, "peers": 1}
     codes = ("too_few_samples", "too_few_peers", "undecided")
-    told = way_back(AdaptivePreset(), None, "a", "deranked", [below, slow, {**below, "signal": "benchmark"}])
-    told += way_back(AdaptivePreset(), None, "a", "insufficient_data", [{**missing, "code": code} for code in codes])
+    told = readmission_conditions(
+        AdaptivePreset(), None, "a", "deranked", [below, slow, {**below, "signal": "benchmark"}]
+    )
+    told += readmission_conditions(
+        AdaptivePreset(), None, "a", "insufficient_data", [{**missing, "code": code} for code in codes]
+    )
     return {one["kind"]: sorted(one) for one in told}
 
 

@@ -12,16 +12,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.engine.recompute import Portion, conclude
-from exacto_plugin.core.engine.state import CAPACITY, Holdings
+from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block
+from exacto_plugin.core.engine.state import CAPACITY, EngineState
 from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
-from exacto_plugin.core.routing.affinity_rule import stay
-from exacto_plugin.core.routing.ordering import Ask, decide, probe_shares
+from exacto_plugin.core.routing.affinity_rule import apply_affinity
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide, probe_shares
 from exacto_plugin.core.routing.overrides import Overrides
-from exacto_plugin.core.routing.probe_budget import Purse
-from exacto_plugin.core.tiers.rosters import Rosters
-from exacto_plugin.core.windows.percentiles import Percentiles, Watched
-from exacto_plugin.core.windows.speed import recent_pace
+from exacto_plugin.core.routing.probe_budget import ProbeBudget
+from exacto_plugin.core.tiers.rosters import ModelGroups
+from exacto_plugin.core.windows.percentiles import PercentileReader, PercentileRequests
+from exacto_plugin.core.windows.speed import recent_medians
 from exacto_plugin.core.windows.windows import ROWS, Retention
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
     from exacto_plugin.core.routing.probe_budget import ProbeShare
-    from exacto_plugin.core.tiers.checkpoints import Ledger
+    from exacto_plugin.core.tiers.checkpoints import ChangeDetector
     from exacto_plugin.core.tiers.columns import Preset
 
-_NOTHING: Mapping[str, float] = MappingProxyType({})
-_NOTHING_TOLD: Mapping[str, str] = MappingProxyType({})
+_NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
+_NO_FINGERPRINTS: Mapping[str, str] = MappingProxyType({})
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class Engine(Holdings):
+class Engine(EngineState):
     """Samples to snapshots for every model group of one process."""
 
     def __init__(
@@ -63,18 +63,18 @@ class Engine(Holdings):
         super().__init__(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
         self._now = 0.0
         self._preset = preset
-        self._rosters = Rosters(self._slots, self._slot)
+        self._model_groups = ModelGroups(self._slots, self._slot)
         self._scores: dict[str, BenchmarkScores] = {}
         self._instance = f"-{instance}" if instance else ""
         self._stamp = 0
-        self._running: object = None
-        self._purse = Purse()
-        self._watched = Watched()
+        self._current_run: object = None
+        self._probe_budget = ProbeBudget()
+        self._percentile_requests = PercentileRequests()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self._transitions: tuple[Transition, ...] = ()
         self.overrides = Overrides()
         """What operators say; over whatever is measured."""
-        self.ledger: Ledger | None = None
+        self.change_detector: ChangeDetector | None = None
         """Set when somebody puts recomputes on record."""
 
     @property
@@ -84,18 +84,18 @@ class Engine(Holdings):
 
     @rule.setter
     def rule(self, preset: Preset) -> None:
-        before = self._judge
+        before = self._rule
         self._preset = preset
-        self._judge = preset.judge()
-        self._judge.inherit(before, self._standing.tier)
-        self._judge.reach(len(self._windows.slabs) * ROWS)
-        self._windows.min_output_tokens = self._judge.min_output_tokens
-        self._running = None
+        self._rule = preset.judge()
+        self._rule.inherit(before, self._tier_state.tier)
+        self._rule.resize(len(self._windows.blocks) * ROWS)
+        self._windows.min_output_tokens = self._rule.min_output_tokens
+        self._current_run = None
 
     @property
     def snapshot(self) -> Snapshot:
         """What is in force: ``measured``, with what operators say over it."""
-        return self.overrides.over(self._snapshot)
+        return self.overrides.apply(self._snapshot)
 
     @property
     def measured(self) -> Snapshot:
@@ -113,9 +113,9 @@ class Engine(Holdings):
         deployments: Iterable[str],
         now: float,
         *,
-        weights: Mapping[str, float] = _NOTHING,
-        capacities: Mapping[str, float] = _NOTHING,
-        fingerprints: Mapping[str, str] = _NOTHING_TOLD,
+        weights: Mapping[str, float] = _NO_NUMBERS,
+        capacities: Mapping[str, float] = _NO_NUMBERS,
+        fingerprints: Mapping[str, str] = _NO_FINGERPRINTS,
     ) -> None:
         """Say which deployments serve a model group as of ``now``; an empty list ends the group.
 
@@ -133,13 +133,13 @@ class Engine(Holdings):
         """
         self._now = now
         served = tuple(deployments)
-        changed = self._rosters.observe(model_group, served)
+        changed = self._model_groups.observe(model_group, served)
         if changed is not None:
-            self._standing.begin(changed, now)
-        self._rosters.describe(model_group, weights, capacities)
+            self._tier_state.start(changed, now)
+        self._model_groups.describe(model_group, weights, capacities)
         for deployment in served:
             fingerprint = fingerprints.get(deployment)
-            if fingerprint and self._standing.replaced(self._slot(model_group, deployment), fingerprint):
+            if fingerprint and self._tier_state.note_fingerprint(self._slot(model_group, deployment), fingerprint):
                 self.restart(model_group, deployment, now)
 
     def observe_scores(self, model_group: str, scores: BenchmarkScores | None) -> None:
@@ -150,16 +150,16 @@ class Engine(Holdings):
 
     def watch(self, model_group: str, now: float) -> None:
         """Somebody asks for percentiles of a model group: snapshots tell them for the next hour."""
-        self._watched.ask(model_group, now)
+        self._percentile_requests.request(model_group, now)
 
     def watched(self, now: float) -> tuple[str, ...]:
         """The model groups that percentiles are told of."""
-        return tuple(self._watched.current(now))
+        return tuple(self._percentile_requests.current(now))
 
     def record(self, sample: Sample) -> None:
         """Count one finished answer or failed attempt."""
         if sample.probe:
-            self._purse.note(sample)
+            self._probe_budget.record_result(sample)
         super().record(sample)
 
     def adopt(self, snapshot: Snapshot, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
@@ -167,40 +167,40 @@ class Engine(Holdings):
 
         Its transitions are the other's to tell.
         """
-        self._running = None
+        self._current_run = None
         self.load(remembered)
         self._stamp = max(self._stamp, int(snapshot.at * 1000))
         self._transitions = ()
         self._snapshot = snapshot
-        self._purse.renew(snapshot)
+        self._probe_budget.reset(snapshot)
 
     def share_probes(self, share: ProbeShare) -> None:
         """Say which part of the budgets of the snapshot in force is this process's; all of it until then."""
-        self._purse.share = share
+        self._probe_budget.share = share
 
-    def decide(self, ask: Ask, draw: Callable[[], float]) -> Decision:
+    def decide(self, ask: RoutingRequest, draw: Callable[[], float]) -> Decision:
         """Order the candidates of one attempt by the snapshot in force; computes no statistics.
 
         Counts what probes cost, so that the snapshot's budgets hold until the next one. A probe that begins a
         conversation costs all of its turns, as long as the deployment is still being measured.
         """
-        snapshot, group, purse = self.snapshot, ask.model_group, self._purse
+        snapshot, group, purse = self.snapshot, ask.model_group, self._probe_budget
         shares = probe_shares(ask, snapshot)
         if not shares:
-            return stay(ask, snapshot, decide(ask, snapshot, draw))
-        purse.earn(group, sum(shares.values()))
-        if ask.running:
-            purse.pass_by(group)
-            decision = stay(ask, snapshot, decide(ask, snapshot, draw))
+            return apply_affinity(ask, snapshot, decide(ask, snapshot, draw))
+        purse.accrue(group, sum(shares.values()))
+        if ask.in_conversation:
+            purse.skip(group)
+            decision = apply_affinity(ask, snapshot, decide(ask, snapshot, draw))
         else:
-            passed = purse.passed(group)
+            passed = purse.take_skipped(group)
             found = decide(ask, snapshot, draw, lambda key: purse.allows(snapshot, group, key), passed)
-            decision = stay(ask, snapshot, found)
-        goes_on = ask.home is not None and ask.home.probed and decision.pool == (ask.home.id,)
+            decision = apply_affinity(ask, snapshot, found)
+        goes_on = ask.home is not None and ask.home.from_probe and decision.pool == (ask.home.id,)
         if decision.explored or goes_on:
             key = next(ranked.key for ranked in decision.ranking if ranked.id in decision.pool)
             if key in shares:
-                purse.spend(group, key)
+                purse.charge(group, key)
         return decision
 
     def recompute(self, now: float) -> Snapshot:
@@ -215,60 +215,62 @@ class Engine(Holdings):
         The new snapshot is in force when the iterator ends. Samples and peers that arrive in between are taken in or
         left for the next time. When another recompute is started meanwhile, this one ends without a result.
         """
-        running = self._running = object()
+        running = self._current_run = object()
         self._now = now
-        for number, slab in enumerate(tuple(self._windows.slabs)):
+        for number, slab in enumerate(tuple(self._windows.blocks)):
             slab.flush(now)
-            self._judge.measure(number, slab, now)
-            for columns, found in zip((self._speed, self._latency), recent_pace(slab, now), strict=True):
+            self._rule.measure(number, slab, now)
+            for columns, found in zip((self._speed, self._latency), recent_medians(slab, now), strict=True):
                 columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
                 columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
             yield
-            if self._running is not running:
+            if self._current_run is not running:
                 return
-        portions: list[Portion] = []
-        for block in self._rosters.blocks():
+        portions: list[BlockResult] = []
+        for block in self._model_groups.blocks():
             paces = (self._speed, self._latency)
-            portions.append(conclude(block, self._judge, self._standing, self._scores, paces, now, self.ledger))
+            portions.append(
+                evaluate_block(block, self._rule, self._tier_state, self._scores, paces, now, self.change_detector)
+            )
             yield
-            if self._running is not running:
+            if self._current_run is not running:
                 return
         told: dict[str, Mapping[str, RecentPace]] = {}
-        for group, recent in self._paces(portions, now):
+        for group, recent in self._percentiles(portions, now):
             told[group] = recent
             yield
-            if self._running is not running:
+            if self._current_run is not running:
                 return
         self._publish(portions, now, told)
-        yield from self._forget_absent()
+        yield from self._erase_expired()
 
-    def _paces(self, found: Iterable[Portion], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
+    def _percentiles(self, found: Iterable[BlockResult], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
         """Percentiles for each group that somebody asked about lately, one group after the other."""
-        watched = set(self._watched.current(now))
+        watched = set(self._percentile_requests.current(now))
         if not watched:
             return
-        percentiles = Percentiles(self._windows.slabs, now)
+        percentiles = PercentileReader(self._windows.blocks, now)
         for portion in found:
             for group in portion.groups:
                 if group.model_group in watched:
                     slot = partial(self._slot, group.model_group)
                     yield group.model_group, percentiles.of(group.verdicts, slot)
 
-    def _publish(self, found: Sequence[Portion], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
+    def _publish(self, found: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
         groups: dict[str, GroupSnapshot] = {}
         transitions: list[Transition] = []
         for portion in found:
-            portion.settle(self._standing)
+            portion.commit(self._tier_state)
             groups.update((group.model_group, group) for group in portion.groups)
             transitions += portion.transitions
-        if self.ledger is not None:
-            self.ledger.settle(portion.look for portion in found if portion.look is not None)
+        if self.change_detector is not None:
+            self.change_detector.commit(portion.scan for portion in found if portion.scan is not None)
         groups.update((name, replace(groups[name], paces=told)) for name, told in paces.items())
         # Later than the last one even if the clock was put back, so that no id comes twice.
         self._stamp = max(self._stamp + 1, int(now * 1000))
         self._transitions = tuple(transitions)
         self._snapshot = Snapshot(f"{_base36(self._stamp)}{self._instance}", now, MappingProxyType(groups))
-        self._purse.renew(self._snapshot)
+        self._probe_budget.reset(self._snapshot)
 
 
 def _base36(number: int) -> str:

@@ -23,20 +23,20 @@ Method = TypeVar("Method", bound="Callable[..., Any]")
 
 def _locked(method: Method) -> Method:
     @wraps(method)
-    def locked(self: SharedEngine, *args: Any, **kwargs: Any) -> Any:
+    def locked(self: LockedEngine, *args: Any, **kwargs: Any) -> Any:
         with self.lock:
             return method(self, *args, **kwargs)
 
     return cast("Method", locked)
 
 
-class SharedEngine(Engine):
+class LockedEngine(Engine):
     """An engine that any thread may use; arguments as those of :class:`Engine`."""
 
     # Made when the object is, since the base's constructor may call what is overridden here.
     lock: threading.RLock
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> SharedEngine:
+    def __new__(cls, *_args: object, **_kwargs: object) -> LockedEngine:
         """An engine with its lock."""
         made = super().__new__(cls)
         made.lock = threading.RLock()
@@ -47,9 +47,9 @@ class SharedEngine(Engine):
     restart = _locked(Engine.restart)
     dump = _locked(Engine.dump)
     load = _locked(Engine.load)
-    take_windows = _locked(Engine.take_windows)
-    put_windows = _locked(Engine.put_windows)
-    take_in = _locked(Engine.take_in)
+    copy_windows = _locked(Engine.copy_windows)
+    restore_windows = _locked(Engine.restore_windows)
+    add_deltas = _locked(Engine.add_deltas)
     adopt = _locked(Engine.adopt)
     share_probes = _locked(Engine.share_probes)
     # Not locked while they write and read bytes, which takes longer than the rest.
@@ -80,13 +80,13 @@ class SharedEngine(Engine):
 
     def recompute_slices(self, now: float) -> Iterator[None]:
         """Judge everything in slices, each under the lock."""
-        return self._sliced(super().recompute_slices(now))
+        return self._in_slices(super().recompute_slices(now))
 
     def age(self, now: float) -> Iterator[None]:
         """Let samples age out in slices, each under the lock."""
-        return self._sliced(super().age(now))
+        return self._in_slices(super().age(now))
 
-    def _sliced(self, slices: Iterator[None]) -> Iterator[None]:
+    def _in_slices(self, slices: Iterator[None]) -> Iterator[None]:
         while True:
             with self.lock:
                 try:

@@ -11,54 +11,54 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Transition
-from exacto_plugin.core.tiers.columns import TIERS, Findings
-from exacto_plugin.core.windows.speed import levelled
+from exacto_plugin.core.tiers.columns import TIERS, BlockVerdicts
+from exacto_plugin.core.windows.speed import merge_modes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
-    from exacto_plugin.core.tiers.checkpoints import Ledger, Look
-    from exacto_plugin.core.tiers.columns import Block, Judge, Standing
-    from exacto_plugin.core.windows.speed import Pace
+    from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
+    from exacto_plugin.core.tiers.columns import Block, TierRule, TierState
+    from exacto_plugin.core.windows.speed import SpeedMedians
 
 
-class Portion(NamedTuple):
+class BlockResult(NamedTuple):
     """What was concluded about one block."""
 
-    findings: Findings
+    verdicts: BlockVerdicts
     groups: Sequence[GroupSnapshot]
     transitions: Sequence[Transition]
-    look: Look | None
+    scan: ScanResult | None
 
-    def settle(self, standing: Standing) -> None:
+    def commit(self, standing: TierState) -> None:
         """Remember it, when the snapshot that holds it comes into force."""
-        standing.settle(self.findings.block, self.findings.judgement.tier, self.findings.since)
-        self.findings.judgement.settle()
+        standing.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
+        self.verdicts.assignments.commit()
 
 
-def conclude(
+def evaluate_block(
     block: Block,
-    judge: Judge,
-    standing: Standing,
+    judge: TierRule,
+    standing: TierState,
     scores: Mapping[str, BenchmarkScores],
-    paces: tuple[Pace, Pace],
+    paces: tuple[SpeedMedians, SpeedMedians],
     now: float,
-    ledger: Ledger | None,
-) -> Portion:
+    ledger: ChangeDetector | None,
+) -> BlockResult:
     """What the next snapshot says about a block; changes nothing yet. ``paces`` are speed and latency, by slot."""
     judgement = judge.judge(block, scores)
     previous, since = standing.compare(block, judgement.tier, now)
-    speed = levelled(paces[0].at(block.slots), 1.0)
-    latency = levelled(paces[1].at(block.slots), math.nan)
-    findings = Findings(block, judgement, since, speed, latency, now)
+    speed = merge_modes(paces[0].at(block.slots), 1.0)
+    latency = merge_modes(paces[1].at(block.slots), math.nan)
+    findings = BlockVerdicts(block, judgement, since, speed, latency, now)
     groups = [findings.group(number) for number in range(len(block.groups))]
     transitions = [
-        _transition(groups[number], tuple(block.rosters[number])[place], TIERS[previous[number, place]])
+        _transition(groups[number], tuple(block.positions[number])[place], TIERS[previous[number, place]])
         for number, place in np.argwhere(previous != judgement.tier)
     ]
-    look = None if ledger is None else ledger.look(judge, block, judgement, scores, now)
-    return Portion(findings, groups, transitions, look)
+    look = None if ledger is None else ledger.scan(judge, block, judgement, scores, now)
+    return BlockResult(findings, groups, transitions, look)
 
 
 def _transition(group: GroupSnapshot, deployment: str, previous: Tier) -> Transition:

@@ -18,30 +18,30 @@ CAPACITY = 100_000
 """Conversations that are remembered at most, the longest unused ones go first (measured: 25 MB)."""
 
 
-class Place(NamedTuple):
+class AffinityEntry(NamedTuple):
     """Where a conversation is."""
 
     deployment: str
     """LiteLLM's id: two accounts at one provider share a history, but not their prompt caches."""
     used_at: float
-    probed: bool
+    from_probe: bool
     """A probe of that deployment began the conversation, so that its turns cost what probes may cost."""
 
 
-class Conversations:
+class ConversationMap:
     """An LRU of conversations by hash; constant time throughout. May be used from any thread."""
 
-    __slots__ = ("_capacity", "_lock", "_places")
+    __slots__ = ("_capacity", "_entries", "_lock")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._places: OrderedDict[bytes, Place] = OrderedDict()
+        self._entries: OrderedDict[bytes, AffinityEntry] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
-    def find(self, conversation: bytes, now: float, idle_s: float) -> Place | None:
+    def find(self, conversation: bytes, now: float, idle_s: float) -> AffinityEntry | None:
         """Where a conversation is; None when it is unknown or was idle for too long.
 
         Args:
@@ -49,50 +49,50 @@ class Conversations:
             now: UTC seconds.
             idle_s: seconds without success after which it may begin elsewhere.
         """
-        place = self._places.get(conversation)
+        place = self._entries.get(conversation)
         return place if place is not None and now - place.used_at <= idle_s else None
 
-    def recall(self, conversation: bytes) -> str:
+    def last_known(self, conversation: bytes) -> str:
         """Where a conversation was last, however long ago that is; empty when nobody knows any more."""
-        place = self._places.get(conversation)
+        place = self._entries.get(conversation)
         return "" if place is None else place.deployment
 
-    def settle(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
+    def assign(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
         """A request of a conversation was sent to ``deployment``; from another place it moves there.
 
         Sending alone does not prolong its time at the same place; only success does.
         """
         with self._lock:
-            place = self._places.get(conversation)
+            place = self._entries.get(conversation)
             if place is None or place.deployment != deployment:
-                self._put(conversation, Place(deployment, now, probed))
+                self._put(conversation, AffinityEntry(deployment, now, probed))
 
-    def hear(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
+    def learn(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
         """Another process says where a conversation goes on; whom it has just left here it does not return to."""
         with self._lock:
-            place = self._places.get(conversation)
+            place = self._entries.get(conversation)
             if place is None or place.deployment != deployment or place.used_at > float("-inf"):
-                self._put(conversation, Place(deployment, now, probed))
+                self._put(conversation, AffinityEntry(deployment, now, probed))
 
-    def renew(self, conversation: bytes, deployment: str, now: float) -> None:
+    def touch(self, conversation: bytes, deployment: str, now: float) -> None:
         """A request was answered: the conversation goes on where it is, unless it has moved on meanwhile."""
         with self._lock:
-            place = self._places.get(conversation)
+            place = self._entries.get(conversation)
             if place is None:
-                self._put(conversation, Place(deployment, now, False))
+                self._put(conversation, AffinityEntry(deployment, now, False))
             elif place.deployment == deployment:
                 self._put(conversation, place._replace(used_at=max(now, place.used_at)))
 
-    def leave(self, conversation: bytes, deployment: str) -> None:
+    def release(self, conversation: bytes, deployment: str) -> None:
         """A deployment failed a conversation: it is free to begin elsewhere, unless it has moved on meanwhile."""
         with self._lock:
-            place = self._places.get(conversation)
+            place = self._entries.get(conversation)
             if place is not None and place.deployment == deployment:
                 # Still recalled: what only that deployment can read does not become readable elsewhere.
-                self._places[conversation] = place._replace(used_at=float("-inf"))
+                self._entries[conversation] = place._replace(used_at=float("-inf"))
 
-    def _put(self, conversation: bytes, place: Place) -> None:
-        self._places[conversation] = place
-        self._places.move_to_end(conversation)
-        if len(self._places) > self._capacity:
-            self._places.popitem(last=False)
+    def _put(self, conversation: bytes, place: AffinityEntry) -> None:
+        self._entries[conversation] = place
+        self._entries.move_to_end(conversation)
+        if len(self._entries) > self._capacity:
+            self._entries.popitem(last=False)

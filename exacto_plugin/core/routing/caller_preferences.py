@@ -21,7 +21,7 @@ _KEPT = 256
 _LARGEST = 2**64
 
 
-class DistinctKeys:
+class KMinValues:
     """How many different keys were seen, by the smallest of their hashes."""
 
     __slots__ = ("_smallest",)
@@ -43,9 +43,9 @@ class DistinctKeys:
             smallest.insert(at, key)
             del smallest[_KEPT:]
 
-    def merged(self, other: DistinctKeys) -> DistinctKeys:
+    def union(self, other: KMinValues) -> KMinValues:
         """Both together, as if one had seen everything."""
-        both = DistinctKeys()
+        both = KMinValues()
         both._smallest = sorted({*self._smallest, *other._smallest})[:_KEPT]
         return both
 
@@ -58,7 +58,7 @@ class DistinctKeys:
         return round((_KEPT - 1) * _LARGEST / max(1, smallest[-1]))
 
 
-class Choice(NamedTuple):
+class PreferenceCounts(NamedTuple):
     """How many keys say something about a provider."""
 
     ignored_by: int
@@ -74,11 +74,11 @@ class _Generation:
 
     def __init__(self, began_at: float) -> None:
         self.began_at = began_at
-        self.callers: dict[str, DistinctKeys] = {}
-        self.by_provider: dict[tuple[str, str], tuple[DistinctKeys, DistinctKeys, DistinctKeys]] = {}
+        self.callers: dict[str, KMinValues] = {}
+        self.by_provider: dict[tuple[str, str], tuple[KMinValues, KMinValues, KMinValues]] = {}
 
 
-class CallerChoices:
+class CallerPreferences:
     """What callers with tools choose, by model group and provider.
 
     Bounded as long as only configured model groups and existing providers are named, which is the caller's business.
@@ -88,7 +88,7 @@ class CallerChoices:
         self._now = _Generation(float("-inf"))
         self._before = _Generation(float("-inf"))
 
-    def called(self, model_group: str, key: int, at: float) -> None:
+    def record_call(self, model_group: str, key: int, at: float) -> None:
         """A key asked a model group with tools.
 
         Args:
@@ -98,9 +98,9 @@ class CallerChoices:
         """
         if at - self._now.began_at > GENERATION_S:
             self._before, self._now = self._now, _Generation(at)
-        self._now.callers.setdefault(model_group, DistinctKeys()).add(key)
+        self._now.callers.setdefault(model_group, KMinValues()).add(key)
 
-    def chose(
+    def record_preference(
         self,
         model_group: str,
         key: int,
@@ -114,22 +114,22 @@ class CallerChoices:
             for provider in providers:
                 counts = self._now.by_provider.get((model_group, provider))
                 if counts is None:
-                    counts = (DistinctKeys(), DistinctKeys(), DistinctKeys())
+                    counts = (KMinValues(), KMinValues(), KMinValues())
                     self._now.by_provider[model_group, provider] = counts
                 counts[place].add(key)
 
     def callers(self, model_group: str) -> int:
         """Keys that asked a model group with tools."""
-        nobody = DistinctKeys()
+        nobody = KMinValues()
         before = self._before.callers.get(model_group, nobody)
-        return self._now.callers.get(model_group, nobody).merged(before).count
+        return self._now.callers.get(model_group, nobody).union(before).count
 
-    def of(self, model_group: str, provider: str) -> Choice:
+    def of(self, model_group: str, provider: str) -> PreferenceCounts:
         """What is said about a provider."""
-        nobody = (DistinctKeys(),) * 3
+        nobody = (KMinValues(),) * 3
         pairs = zip(
             self._now.by_provider.get((model_group, provider), nobody),
             self._before.by_provider.get((model_group, provider), nobody),
             strict=True,
         )
-        return Choice(*(now.merged(before).count for now, before in pairs))
+        return PreferenceCounts(*(now.union(before).count for now, before in pairs))

@@ -85,7 +85,7 @@ class HourCount(NamedTuple):
     numbers: PickNumbers
 
 
-class _Kind(NamedTuple):
+class _PickClass(NamedTuple):
     """Requests of one hour that had the same choice."""
 
     hour: float
@@ -96,18 +96,18 @@ class _Kind(NamedTuple):
     applied: bool
 
 
-class PickCounts:
+class CounterfactualCounts:
     """What one process counted. May be used from any thread."""
 
     def __init__(self) -> None:
         self.weights: Mapping[str, Mapping[str, float]] = {}
         """Declared weights by model group and deployment; who is missing has 1. Replaced, never changed in place."""
         self._lock = threading.Lock()
-        self._kinds: dict[_Kind, int] = {}
+        self._kinds: dict[_PickClass, int] = {}
         self._rows: dict[tuple[float, str, str], PickNumbers] = defaultdict(PickNumbers)
         self._touched: set[tuple[float, str, str]] = set()
 
-    def picked(
+    def add_pick(
         self,
         at: float,
         model_group: str,
@@ -127,19 +127,19 @@ class PickCounts:
             probed: the deployment that was probed instead; empty for none.
             applied: whether that held, or was only observed.
         """
-        kind = _Kind(_hour(at), model_group, everyone, preferred, probed, applied)
+        kind = _PickClass(_hour(at), model_group, everyone, preferred, probed, applied)
         with self._lock:
             times = self._kinds.get(kind, 0)
             if not times and len(self._kinds) >= _KINDS:
                 self._add_up()
             self._kinds[kind] = times + 1
 
-    def stayed(self, at: float, model_group: str) -> None:
+    def add_stay(self, at: float, model_group: str) -> None:
         """Count one request that went where its conversation is."""
         with self._lock:
             self._row(at, model_group, WHOLE_GROUP).stays += 1
 
-    def answered(self, at: float, model_group: str, deployment: str, *, bad: bool, cost: float | None) -> None:
+    def add_answer(self, at: float, model_group: str, deployment: str, *, bad: bool, cost: float | None) -> None:
         """Count one answer to a request with tools; ``cost`` in USD, None without a price."""
         with self._lock:
             row = self._row(at, model_group, deployment)
@@ -150,7 +150,7 @@ class PickCounts:
                 row.cost += cost
                 row.cost_squares += cost * cost
 
-    def rescue(self, at: float, model_group: str, *, rescued: bool, cost: float | None) -> None:
+    def add_rescue(self, at: float, model_group: str, *, rescued: bool, cost: float | None) -> None:
         """Count one attempt to rescue; ``cost`` is that of the answers that nobody got."""
         with self._lock:
             row = self._row(at, model_group, WHOLE_GROUP)

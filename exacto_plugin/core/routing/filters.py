@@ -66,14 +66,14 @@ def _quantized(wanted: Sequence[str], candidate: Candidate) -> bool:
     return (candidate.quantization or UNKNOWN_QUANTIZATION) in wanted
 
 
-def _understands(parameters: Sequence[str], candidate: Candidate) -> bool:
+def _supports(parameters: Sequence[str], candidate: Candidate) -> bool:
     return candidate.parameters is not None and candidate.parameters.issuperset(parameters)
 
 
 BLOCK = "exacto"
 """As a filter: all limits of a key or team at once, where they stand in something that is no mapping."""
 
-_KEEPS: Mapping[str, Callable[..., bool]] = {
+_CHECKS: Mapping[str, Callable[..., bool]] = {
     BLOCK: lambda _value, _candidate: False,
     "curated": named_by,
     "only": named_by,
@@ -82,13 +82,13 @@ _KEEPS: Mapping[str, Callable[..., bool]] = {
     "quantizations": _quantized,
     "data_collection": lambda wanted, candidate: candidate.data_collection in wanted,
     "zdr": lambda _wanted, candidate: candidate.zdr,
-    "require_parameters": _understands,
+    "require_parameters": _supports,
     "order": named_by,
 }
 """Every filter by name, in the order in which they are applied and told: what it keeps, given its value. ``order`` is
 one only for requests without fallbacks."""
 
-NAMES: tuple[str, ...] = tuple(_KEEPS)
+NAMES: tuple[str, ...] = tuple(_CHECKS)
 """The names of the hard filters, in the order in which they are applied."""
 
 
@@ -103,14 +103,14 @@ def reachable(policy: Policy, candidate: Candidate, asked: Collection[str]) -> b
     return policy.allow_fallbacks or bool(policy.order) or not asked or candidate.id in asked
 
 
-def keeps(filter_: Filter, candidate: Candidate) -> bool:
+def passes(filter_: Filter, candidate: Candidate) -> bool:
     """Whether a filter lets a deployment pass; a malformed one lets nobody."""
-    return not filter_.expected and _KEEPS[filter_.name](filter_.value, candidate)
+    return not filter_.expected and _CHECKS[filter_.name](filter_.value, candidate)
 
 
-def passing(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
+def apply_filters(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those whom every filter lets pass."""
-    return [candidate for candidate in candidates if all(keeps(one, candidate) for one in filters)]
+    return [candidate for candidate in candidates if all(passes(one, candidate) for one in filters)]
 
 
 def unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -119,12 +119,12 @@ def unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list
     caps: list[tuple[str, float]] = [cap for one in filters if one.name == "max_price" for cap in one.value]  # type: ignore[misc]
     return [
         candidate
-        for candidate in passing(others, candidates)
+        for candidate in apply_filters(others, candidates)
         if _affordable(caps, candidate, unknown=True) and not _affordable(caps, candidate)
     ]
 
 
-def conflict(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tuple[Filter, ...]:
+def blocking_filters(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tuple[Filter, ...]:
     """The filters because of which nobody is left: without any single one of them somebody would be.
 
     Args:
@@ -134,11 +134,11 @@ def conflict(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tupl
     Returns:
         At least one filter when nobody passes them though there are candidates; none when somebody does.
     """
-    if not candidates or passing(filters, candidates):
+    if not candidates or apply_filters(filters, candidates):
         return ()
     found = list(filters)
     for one in reversed(filters):
         others = [other for other in found if other is not one]
-        if not passing(others, candidates):
+        if not apply_filters(others, candidates):
             found = others
     return tuple(found)

@@ -23,12 +23,12 @@ from exacto_plugin.core.model import (
     Verdict,
 )
 from exacto_plugin.core.routing.filters import matches
-from exacto_plugin.core.routing.preferences import by_preference, judged
+from exacto_plugin.core.routing.preferences import preference_class, preference_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from exacto_plugin.core.model import Home
+    from exacto_plugin.core.model import AffinityTarget
     from exacto_plugin.core.routing.policy import Policy
 
 _LAST_LEVEL = math.inf
@@ -36,7 +36,7 @@ _LAST_LEVEL = math.inf
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RoutingRequest:
     """The question that one attempt puts to the engine."""
 
     model_group: str
@@ -50,13 +50,13 @@ class Ask:
     """LiteLLM ids that this request has been sent to already."""
     rescue: bool = False
     """Asked because an earlier answer was bad: verified good first, whatever shares the traffic otherwise."""
-    home: Home | None = None
+    home: AffinityTarget | None = None
     """Where the conversation is; None for a new one, and for a request without."""
 
     @property
-    def running(self) -> bool:
+    def in_conversation(self) -> bool:
         """Whether a conversation goes on, which no probe may move."""
-        return self.home is not None and not self.home.opening
+        return self.home is not None and not self.home.is_new
 
 
 def _always(deployment: str) -> bool:
@@ -68,7 +68,7 @@ def _never(deployment: str) -> bool:
 
 
 def decide(
-    ask: Ask,
+    ask: RoutingRequest,
     snapshot: Snapshot,
     draw: Callable[[], float],
     may_probe: Callable[[str], bool] = _always,
@@ -87,22 +87,22 @@ def decide(
         A decision whose pool is a non-empty subset of the candidates whenever there are candidates.
     """
     if ask.policy.preferences and ask.policy.sort is not Sort.ORDER:
-        classes = by_preference(ask.policy.preferences, ask.candidates, snapshot.groups.get(ask.model_group))
+        classes = preference_classes(ask.policy.preferences, ask.candidates, snapshot.groups.get(ask.model_group))
         if len(classes) > 1:
             return _preferred(ask, classes, snapshot, draw)
     sort = ask.policy.sort
     group = snapshot.groups.get(ask.model_group)
     if sort is Sort.AUTO and not ask.tools:
-        return _untouched(ask, group, "no_tools")
+        return _unordered(ask, group, "no_tools")
     if sort is Sort.NONE:
-        return _untouched(ask, group, "no_sort")
+        return _unordered(ask, group, "no_sort")
     if sort in (Sort.AUTO, Sort.EXACTO):
         return _by_tier(ask, snapshot, draw, may_probe, passed)
     return _by_sort(ask, group, draw)
 
 
 def _preferred(
-    ask: Ask, classes: Sequence[Sequence[Candidate]], snapshot: Snapshot, draw: Callable[[], float]
+    ask: RoutingRequest, classes: Sequence[Sequence[Candidate]], snapshot: Snapshot, draw: Callable[[], float]
 ) -> Decision:
     """Each class is ordered for itself; the first one with somebody untried serves, as it would alone."""
     policy = replace(ask.policy, preferences=())
@@ -117,7 +117,7 @@ def _preferred(
     return replace(serving, ranking=tuple(ranking), applied=True, reason=reason)
 
 
-def _untouched(ask: Ask, group: GroupSnapshot | None, reason: str) -> Decision:
+def _unordered(ask: RoutingRequest, group: GroupSnapshot | None, reason: str) -> Decision:
     """Nobody comes before anybody; the tiers are told all the same."""
     ranking = tuple(Ranked(c.id, c.key, 0, _tier(group, c.key)) for c in ask.candidates)
     return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
@@ -132,7 +132,9 @@ def _tier(group: GroupSnapshot | None, key: str) -> Tier:
     return Tier.INSUFFICIENT_DATA if verdict is None else verdict.tier
 
 
-def _rank_by(ask: Ask, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]) -> list[Ranked]:
+def _rank_by(
+    ask: RoutingRequest, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]
+) -> list[Ranked]:
     """Dense ranks by ``key_of``, ascending; candidates keep their order inside a rank."""
     keys = {c.id: key_of(c) for c in ask.candidates}
     rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
@@ -157,7 +159,7 @@ def level_of(candidate: Candidate) -> float:
     return _LAST_LEVEL if candidate.level is None else float(candidate.level)
 
 
-def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> dict[str, int]:
+def _tier_ranks(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> dict[str, int]:
     """Place of each deployment by its tier; while tiers are merged, chance lets insufficient data into the best one.
 
     Nobody goes empty-handed: where nobody of a level would be in the best tier, its most promising ones move up.
@@ -181,7 +183,7 @@ def _places(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) ->
     return places
 
 
-def _may_explore(ask: Ask) -> bool:
+def _may_explore(ask: RoutingRequest) -> bool:
     """Probes are first attempts of requests with tools that asked for nothing else and that tiers apply to."""
     policy = ask.policy
     asked = policy.explicit or policy.curated or policy.preferences or not policy.allow_fallbacks
@@ -189,7 +191,7 @@ def _may_explore(ask: Ask) -> bool:
     return ask.tools and not asked and ask.mode is Mode.APPLY and ask.in_share and not ask.tried
 
 
-def probe_shares(ask: Ask, snapshot: Snapshot) -> dict[str, float]:
+def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[str, float]:
     """Probability that this attempt probes each deployment (by key), as far as budgets allow; only positive ones.
 
     What a running conversation's attempt does not use, because probes do not move it, is due to a new one.
@@ -214,14 +216,14 @@ def _is_deranked(verdict: Verdict | None) -> bool:
 
 
 def _probed(
-    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
+    ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
 ) -> tuple[str, ...]:
     """The ids of the deployment that chance sends this attempt to in order to measure it; none for most attempts.
 
     Only new conversations are probed. One that is sent to a deranked deployment leaves it with its next turn, so a
     new conversation there also takes the chances of the turns that passed; elsewhere it stays, turns and all.
     """
-    shares = {} if ask.running else probe_shares(ask, snapshot)
+    shares = {} if ask.in_conversation else probe_shares(ask, snapshot)
     chance = draw() if shares else 1.0
     for key, share in shares.items():
         leaves = _is_deranked(_verdict(snapshot.groups.get(ask.model_group), key))
@@ -234,13 +236,13 @@ def _probed(
 
 
 def _by_tier(
-    ask: Ask, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
+    ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
 ) -> Decision:
     """Operator levels, tiers inside a level; only a deranked deployment falls behind later levels."""
     if ask.mode is Mode.OFF:
-        return _untouched(ask, snapshot.groups.get(ask.model_group), "mode_off")
+        return _unordered(ask, snapshot.groups.get(ask.model_group), "mode_off")
     group = snapshot.groups.get(ask.model_group)
-    places = _places(ask, group, draw)
+    places = _tier_ranks(ask, group, draw)
 
     def key_of(candidate: Candidate) -> tuple[float, ...]:
         place = places[candidate.key]
@@ -259,7 +261,7 @@ def _by_tier(
     return Decision(ask.policy.sort, tuple(ranked), pool, applied=True, reason=reason, preferred=pool)
 
 
-def _by_sort(ask: Ask, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
+def _by_sort(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
     """A full order by the client's list, price, speed or lottery; what is unknown comes last."""
     ranked = _rank_by(ask, group, _sort_key(ask.policy, group, draw))
     pool, fresh = _best(ranked, ask.tried)
@@ -307,7 +309,7 @@ def _sort_key(
     return keys.get(policy.sort, tier)
 
 
-def best_place(policy: Policy, candidates: Sequence[Candidate], group: GroupSnapshot | None) -> tuple[float, ...]:
+def best_rank(policy: Policy, candidates: Sequence[Candidate], group: GroupSnapshot | None) -> tuple[float, ...]:
     """Where the best of these candidates stands, so that model groups can be put in order; the least is the best.
 
     Soft wishes count first, then the sort. No candidates stand behind everybody.
@@ -315,4 +317,4 @@ def best_place(policy: Policy, candidates: Sequence[Candidate], group: GroupSnap
     if not candidates:
         return (math.inf,)
     key_of = _sort_key(policy, group, lambda: 0.0)
-    return min((float(judged(policy.preferences, one.key, group)), *key_of(one)) for one in candidates)
+    return min((float(preference_class(policy.preferences, one.key, group)), *key_of(one)) for one in candidates)

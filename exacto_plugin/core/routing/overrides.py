@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
-from exacto_plugin.core.tiers.columns import Views
+from exacto_plugin.core.tiers.columns import LazyMapping
 from exacto_plugin.core.wire import to_wire, wire
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LONGEST_S = 30 * 86_400.0
 """Longest time that a word holds: what is true for longer belongs into the configuration. A choice of ours."""
 
 
-class Word(StrEnum):
+class OverrideAction(StrEnum):
     """What can be said."""
 
     GOOD = "good"
@@ -31,7 +31,7 @@ class Word(StrEnum):
     """Whatever was said before no longer holds."""
 
 
-_TIERS = {Word.GOOD: Tier.VERIFIED_GOOD, Word.DERANKED: Tier.DERANKED}
+_TIERS = {OverrideAction.GOOD: Tier.VERIFIED_GOOD, OverrideAction.DERANKED: Tier.DERANKED}
 
 
 @wire("model_group deployment word reason author since expires")
@@ -41,7 +41,7 @@ class Override:
 
     model_group: str
     deployment: str
-    word: Word
+    word: OverrideAction
     reason: str
     """The operator's own words."""
     author: str
@@ -73,7 +73,7 @@ def override_of(plain: Mapping[str, object]) -> Override:
     since, expires = (float(at) if isinstance(at, int | float) else float("nan") for at in times)
     if not since <= expires:
         raise ValueError("a time of an override is missing")
-    return Override(group, deployment, Word(word), reason, author, since, expires)
+    return Override(group, deployment, OverrideAction(word), reason, author, since, expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,17 @@ _MEASURED = tuple(field.name for field in fields(Verdict))
 class Overrides:
     """The words in force. Its mappings are replaced as a whole, so that any thread may read."""
 
-    __slots__ = ("_heard", "_laid", "_words")
+    __slots__ = ("_applied", "_in_force", "_newest")
 
     def __init__(self) -> None:
-        self._heard: dict[tuple[str, str], Override] = {}
+        self._newest: dict[tuple[str, str], Override] = {}
         """The newest word about each deployment, by model group and deployment; see ``take``."""
-        self._words: Mapping[tuple[str, str], Override] = MappingProxyType({})
+        self._in_force: Mapping[tuple[str, str], Override] = MappingProxyType({})
         """Those of them that give a tier now."""
-        self._laid: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
+        self._applied: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
         """A snapshot, the words, and what they made of it."""
 
-    def take(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
+    def merge(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
         """Learn words, from wherever they come, in any order and as often as they like.
 
         The newest word about a deployment holds until it expires, and then none does: an older one does not come
@@ -111,50 +111,50 @@ class Overrides:
         Returns:
             Those of the words that are news, and have not expired yet.
         """
-        heard = {key: word for key, word in self._heard.items() if now < word.since + LONGEST_S}
+        heard = {key: word for key, word in self._newest.items() if now < word.since + LONGEST_S}
         news: dict[tuple[str, str], Override] = {}
         for word in words:
             key = (word.model_group, word.deployment)
-            if now < word.since + LONGEST_S and (key not in heard or _order(heard[key]) < _order(word)):
+            if now < word.since + LONGEST_S and (key not in heard or _sort_key(heard[key]) < _sort_key(word)):
                 heard[key] = news[key] = word
-        self._heard = heard
+        self._newest = heard
         held = {key: word for key, word in heard.items() if word.tier is not None and now < word.expires}
-        if held != self._words:
-            self._words = MappingProxyType(held)
+        if held != self._in_force:
+            self._in_force = MappingProxyType(held)
         return tuple(word for word in news.values() if now < word.expires)
 
     def expire(self, now: float) -> None:
         """Let go of what holds no longer."""
-        self.take((), now)
+        self.merge((), now)
 
     @property
     def known(self) -> tuple[Override, ...]:
         """The newest word about each deployment, whether or not it still holds."""
-        return tuple(self._heard.values())
+        return tuple(self._newest.values())
 
     @property
     def in_force(self) -> tuple[Override, ...]:
         """The words that give a tier, by model group and deployment, in whichever order they came."""
-        return tuple(word for _, word in sorted(self._words.items()))
+        return tuple(word for _, word in sorted(self._in_force.items()))
 
-    def over(self, snapshot: Snapshot) -> Snapshot:
+    def apply(self, snapshot: Snapshot) -> Snapshot:
         """What is in force: the measured snapshot, with the operators' words over it; made once for each."""
-        words = self._words
+        words = self._in_force
         if not words:
             return snapshot
-        laid = self._laid
+        laid = self._applied
         if laid is None or laid[0] is not snapshot or laid[1] is not words:
             # Two threads may both make it: they make equal ones.
-            laid = self._laid = (snapshot, words, _laid_over(snapshot, words))
+            laid = self._applied = (snapshot, words, _apply_all(snapshot, words))
         return laid[2]
 
 
-def _order(word: Override) -> tuple[float, str]:
+def _sort_key(word: Override) -> tuple[float, str]:
     """Words of one time are put in order too, so that everybody keeps the same one."""
     return word.since, word.word.value
 
 
-def _laid_over(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) -> Snapshot:
+def _apply_all(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) -> Snapshot:
     by_group: dict[str, dict[str, Override]] = {}
     for word in words.values():
         by_group.setdefault(word.model_group, {})[word.deployment] = word
@@ -170,12 +170,12 @@ def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]
 
     def verdict(deployment: str) -> Verdict:
         word = words.get(deployment)
-        return measured[deployment] if word is None else overridden(measured.get(deployment), word)
+        return measured[deployment] if word is None else apply_override(measured.get(deployment), word)
 
-    return replace(group, verdicts=Views(dict.fromkeys([*measured, *words]), verdict))
+    return replace(group, verdicts=LazyMapping(dict.fromkeys([*measured, *words]), verdict))
 
 
-def overridden(verdict: Verdict | None, word: Override) -> Verdict:
+def apply_override(verdict: Verdict | None, word: Override) -> Verdict:
     """What an operator makes of a verdict; None: of a deployment that was never judged.
 
     It is not probed: whoever gives it a tier does not ask for measurements.

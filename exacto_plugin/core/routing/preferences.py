@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MEETS, _UNKNOWN, _MISSES = range(3)
 
 
-def by_preference(
+def preference_classes(
     preferences: Sequence[Preference], candidates: Sequence[Candidate], group: GroupSnapshot | None
 ) -> list[list[Candidate]]:
     """The candidates in classes, best first, none of them empty: those that meet every wish, those of which too little
@@ -26,32 +26,32 @@ def by_preference(
     """
     classes: tuple[list[Candidate], ...] = ([], [], [])
     for candidate in candidates:
-        classes[judged(preferences, candidate.key, group)].append(candidate)
+        classes[preference_class(preferences, candidate.key, group)].append(candidate)
     return [one for one in classes if one]
 
 
-def judged(preferences: Sequence[Preference], deployment: str, group: GroupSnapshot | None) -> int:
+def preference_class(preferences: Sequence[Preference], deployment: str, group: GroupSnapshot | None) -> int:
     """The class of a deployment: 0 meets every wish, 1 is not known well enough, 2 misses one."""
-    return max((_judged(wish, deployment, group) for wish in preferences), default=_MEETS)
+    return max((_class_of(wish, deployment, group) for wish in preferences), default=_MEETS)
 
 
-def _judged(wish: Preference, deployment: str, group: GroupSnapshot | None) -> int:
-    value = _measured(wish, deployment, group)
+def _class_of(preference: Preference, deployment: str, group: GroupSnapshot | None) -> int:
+    value = _measured(preference, deployment, group)
     if value is None:
         return _UNKNOWN
-    met = value >= wish.bound if wish.of == "throughput" else value <= wish.bound
+    met = value >= preference.bound if preference.of == "throughput" else value <= preference.bound
     return _MEETS if met else _MISSES
 
 
-def _measured(wish: Preference, deployment: str, group: GroupSnapshot | None) -> float | None:
+def _measured(preference: Preference, deployment: str, group: GroupSnapshot | None) -> float | None:
     """The percentile of a deployment that a wish is about; before percentiles were asked for, the median may do."""
     if group is None:
         return None
     pace = group.paces.get(deployment)
     if pace is not None:
-        told = pace.throughput if wish.of == "throughput" else pace.latency_s
-        return None if told is None else told[PERCENTILES.index(wish.percentile)]
-    verdict = group.verdicts.get(deployment) if wish.percentile == PERCENTILES[0] else None
+        told = pace.throughput if preference.of == "throughput" else pace.latency_s
+        return None if told is None else told[PERCENTILES.index(preference.percentile)]
+    verdict = group.verdicts.get(deployment) if preference.percentile == PERCENTILES[0] else None
     if verdict is None:
         return None
-    return verdict.throughput if wish.of == "throughput" else verdict.latency_s
+    return verdict.throughput if preference.of == "throughput" else verdict.latency_s

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _BAD = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
 
-_SAVED = 3.0
+_MOST_ACCRUED = 3.0
 """Probes that a group may save up; more would let quiet hours pay for a storm of probes."""
 
-_PASSED = 100
+_MOST_SKIPPED = 100
 """Turns of running conversations whose chances of a probe a new one takes over at most, for the same reason."""
 
 
 class ProbeShare(NamedTuple):
     """One process's part of the budgets of a snapshot that several serve."""
 
-    place: int = 0
+    position: int = 0
     """Its place among them, from 0; -1 for one that came later and has no part before the next snapshot."""
     workers: int = 1
 
@@ -39,48 +39,48 @@ class ProbeShare(NamedTuple):
         whole = math.ceil(budget) if budget > 0 else 0
         if self.workers == 1 or whole == 0:
             return whole
-        if self.place < 0:
+        if self.position < 0:
             return 0
         each, left = divmod(whole, self.workers)
         first = zlib.crc32("\0".join((*key, snapshot)).encode())
-        return each + ((self.place + first) % self.workers < left)
+        return each + ((self.position + first) % self.workers < left)
 
 
-class Purse:
+class ProbeBudget:
     """Probes spent and allowed, by model group and by deployment."""
 
-    __slots__ = ("_faults", "_passed", "_saved", "_spent", "share")
+    __slots__ = ("_accrued", "_faults", "_skipped", "_spent", "share")
 
     def __init__(self) -> None:
         self.share = ProbeShare()
-        self._saved: dict[str, float] = {}
+        self._accrued: dict[str, float] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._faults: dict[tuple[str, str], int] = {}
-        self._passed: dict[str, int] = {}
+        self._skipped: dict[str, int] = {}
 
-    def renew(self, snapshot: Snapshot) -> None:
+    def reset(self, snapshot: Snapshot) -> None:
         """A new snapshot is in force: its budgets begin; groups that are gone lose what they saved."""
         self._spent.clear()
         self._faults.clear()
-        self._saved = {group: saved for group, saved in self._saved.items() if group in snapshot.groups}
-        self._passed = {group: passed for group, passed in self._passed.items() if group in snapshot.groups}
+        self._accrued = {group: saved for group, saved in self._accrued.items() if group in snapshot.groups}
+        self._skipped = {group: passed for group, passed in self._skipped.items() if group in snapshot.groups}
 
-    def earn(self, model_group: str, share: float) -> None:
+    def accrue(self, model_group: str, share: float) -> None:
         """One request may be a probe with probability ``share``; in the long run no more are."""
-        self._saved[model_group] = min(_SAVED, self._saved.get(model_group, 1.0) + share)
+        self._accrued[model_group] = min(_MOST_ACCRUED, self._accrued.get(model_group, 1.0) + share)
 
-    def pass_by(self, model_group: str) -> None:
+    def skip(self, model_group: str) -> None:
         """A request of a running conversation went by, which may not be a probe."""
-        self._passed[model_group] = min(_PASSED, self._passed.get(model_group, 0) + 1)
+        self._skipped[model_group] = min(_MOST_SKIPPED, self._skipped.get(model_group, 0) + 1)
 
-    def passed(self, model_group: str) -> int:
+    def take_skipped(self, model_group: str) -> int:
         """The requests that went by since this was last asked; the one at hand takes over their chances."""
-        return self._passed.pop(model_group, 0)
+        return self._skipped.pop(model_group, 0)
 
     def allows(self, snapshot: Snapshot, model_group: str, deployment: str) -> bool:
         """Whether a probe of this deployment is within all budgets."""
         verdict = snapshot.verdict(model_group, deployment)
-        if verdict is None or self._saved.get(model_group, 1.0) < 1.0:
+        if verdict is None or self._accrued.get(model_group, 1.0) < 1.0:
             return False
         key = (model_group, deployment)
         budget, faults = verdict.probe_budget, verdict.probe_faults
@@ -90,13 +90,13 @@ class Purse:
             faults = max(min(faults, 1.0), faults / self.share.workers)
         return self._spent.get(key, 0) < budget and self._faults.get(key, 0) < faults
 
-    def spend(self, model_group: str, deployment: str) -> None:
+    def charge(self, model_group: str, deployment: str) -> None:
         """A probe was sent, or a further turn of a conversation that one began; may leave a debt."""
         key = (model_group, deployment)
         self._spent[key] = self._spent.get(key, 0) + 1
-        self._saved[model_group] = self._saved.get(model_group, 1.0) - 1.0
+        self._accrued[model_group] = self._accrued.get(model_group, 1.0) - 1.0
 
-    def note(self, sample: Sample) -> None:
+    def record_result(self, sample: Sample) -> None:
         """A probe came back; counts its failures, which may end a burst before the next recompute."""
         if not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome in _BAD):
             key = (sample.model_group, sample.deployment)

@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 import orjson
 
-from exacto_plugin.core.scoring.limits import Unscorable
+from exacto_plugin.core.scoring.limits import UnscorableError
 
 JSON_WHITESPACE = " \t\n\r"
 """RFC 8259, section 2. A no-break space is not whitespace to JSON."""
@@ -33,7 +33,7 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class NotJson(ValueError):
+class InvalidJsonError(ValueError):
     """``JSON.parse`` would throw on this text."""
 
 
@@ -74,7 +74,7 @@ def parse_json(text: str) -> object:
     return value
 
 
-def read_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Arguments:
+def parse_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Arguments:
     """Parse the arguments of a call, given as JSON text or, by surfaces that parse already, as an object.
 
     Raises:
@@ -83,9 +83,9 @@ def read_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Argu
     """
     text = arguments if isinstance(arguments, str) else _text_of(arguments)
     if len(text) > max_chars:
-        raise Unscorable("too_large")
+        raise UnscorableError("too_large")
     if is_deeper_than(text, max_depth):
-        raise Unscorable("depth")
+        raise UnscorableError("depth")
     return Arguments(parse_json(text), text)
 
 
@@ -104,14 +104,14 @@ def json_text(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False)
     except RecursionError as error:
-        raise Unscorable("depth") from error
+        raise UnscorableError("depth") from error
     except (TypeError, ValueError) as error:
-        raise NotJson(str(type(error).__name__)) from error
+        raise InvalidJsonError(str(type(error).__name__)) from error
 
 
 def _text_of(arguments: object) -> str:
     if not isinstance(arguments, dict):
-        raise NotJson("neither text nor an object")
+        raise InvalidJsonError("neither text nor an object")
     return json_text(arguments)
 
 
@@ -131,17 +131,17 @@ def _parse_strictly(text: str) -> object:
     try:
         value: object = decoder.decode(text)
         if _SURROGATES.search(text):
-            value = _whole_characters(value)
+            value = _join_surrogates(value)
     except RecursionError as error:
-        raise Unscorable("depth") from error
+        raise UnscorableError("depth") from error
     except json.JSONDecodeError as error:
-        raise NotJson("malformed") from error
+        raise InvalidJsonError("malformed") from error
     if infinite:
-        raise Unscorable("number_range")
+        raise UnscorableError("number_range")
     return value
 
 
-def _whole_characters(value: object) -> object:
+def _join_surrogates(value: object) -> object:
     """The same value with U+FFFD for every surrogate without its other half.
 
     JavaScript's strings may hold such halves and Rust's may not; no schema can ask for one, so nothing is lost.
@@ -149,11 +149,11 @@ def _whole_characters(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_whole_characters(each) for each in value]
+        return [_join_surrogates(each) for each in value]
     if isinstance(value, dict):
-        return {_whole_characters(name): _whole_characters(each) for name, each in value.items()}
+        return {_join_surrogates(name): _join_surrogates(each) for name, each in value.items()}
     return value
 
 
 def _refuse_constant(_name: str) -> NoReturn:
-    raise NotJson("NaN and Infinity are not JSON")
+    raise InvalidJsonError("NaN and Infinity are not JSON")

@@ -3,7 +3,7 @@
 Four may be at fault. The **provider** breaks calls; the **caller** sends what no model could follow; a **limit** cuts
 an answer short; the **client** leaves. Somebody else's fault excuses the provider: an answer that a limit cut off, or
 that follows a contradictory request, is never a reason to derank. What of it a tier counts is decided here too
-(``Charge``); texts, arguments and names are looked at elsewhere and kept nowhere.
+(``LossPolicy``); texts, arguments and names are looked at elsewhere and kept nowhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome
 from exacto_plugin.core.scoring.message_history import is_broken
-from exacto_plugin.core.scoring.tool_choice import Demand, ToolChoice, read_choice
+from exacto_plugin.core.scoring.tool_choice import ChoiceMode, ToolChoice, read_choice
 from exacto_plugin.core.scoring.tools import ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _FLAW_OF: Final = {
     Outcome.UNKNOWN_NAME: Flaw.UNKNOWN_NAME,
     Outcome.SCHEMA_MISMATCH: Flaw.SCHEMA_MISMATCH,
 }
-_EXPLAINING: Final = (Flaw.CONTRADICTORY_CHOICE, Flaw.BROKEN_HISTORY)
+_EXCUSING: Final = (Flaw.CONTRADICTORY_CHOICE, Flaw.BROKEN_HISTORY)
 """The caller's flaws that excuse others; a schema that does not compile concerns its own call only."""
 
 
@@ -78,7 +78,7 @@ _CUT: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestExpectations:
     """What a request asked for, as the client sent it."""
 
     tools: Sequence[object] = ()
@@ -91,7 +91,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ObservedAnswer:
     """What an answer looks like, without its text."""
 
     calls: tuple[ToolCall, ...] = ()
@@ -130,7 +130,7 @@ def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
     return _FLAW_OF.get(outcome)
 
 
-def attribute(asked: Asked, reply: Reply, evaluations: Sequence[Evaluation]) -> Attribution:
+def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
     """Find the flaws of an answer to a request with tools, and whose fault they are.
 
     The request itself is only looked at when there is something to explain, because histories are long.
@@ -153,9 +153,9 @@ def attribute(asked: Asked, reply: Reply, evaluations: Sequence[Evaluation]) -> 
     if not reply.leaked and not reply.calls and not reply.others:
         if reply.ending is Ending.CALLS:
             found.add(Flaw.MISSING_CALL)
-        elif choice.demand is Demand.REQUIRED and reply.ending is not Ending.REFUSAL:
+        elif choice.mode is ChoiceMode.REQUIRED and reply.ending is not Ending.REFUSAL:
             found.add(Flaw.IGNORED_CHOICE)
-    elif _defies(choice, reply.calls, asked.tools):
+    elif _violates_choice(choice, reply.calls, asked.tools):
         found.add(Flaw.IGNORED_CHOICE)
     if any(BLAME[flaw] is Blame.PROVIDER for flaw in found):
         if contradictory:
@@ -169,7 +169,7 @@ def attribute(asked: Asked, reply: Reply, evaluations: Sequence[Evaluation]) -> 
 def _blame(flaws: set[Flaw]) -> Blame | None:
     if not flaws:
         return None
-    if any(flaw in flaws for flaw in _EXPLAINING):
+    if any(flaw in flaws for flaw in _EXCUSING):
         return Blame.CALLER
     return Blame.PROVIDER if any(BLAME[flaw] is Blame.PROVIDER for flaw in flaws) else Blame.CALLER
 
@@ -179,9 +179,9 @@ def _is_contradictory(choice: ToolChoice, tools: Sequence[object]) -> bool:
     return bool(choice.names) and not is_open_set(tools) and not any(find_tool(tools, name) for name in choice.names)
 
 
-def _defies(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[object]) -> bool:
+def _violates_choice(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[object]) -> bool:
     """Whether there are calls that the choice rules out; what the provider brings and runs itself is none of them."""
-    if choice.demand is not Demand.NONE and not choice.names:
+    if choice.mode is not ChoiceMode.NONE and not choice.names:
         return False
     ruled_out = [call.name for call in calls if call.name not in choice.names]
     found = (find_tool(tools, name) for name in ruled_out)
@@ -189,7 +189,7 @@ def _defies(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[objec
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class LossPolicy:
     """What of an answer's flaws a tier counts."""
 
     losses: frozenset[Flaw] = frozenset(LOSSES)
@@ -197,7 +197,7 @@ class Charge:
     excuses_callers: bool = True
     """Whether a bad call that is the caller's fault is left out."""
 
-    def of(self, outcome: Outcome | None, attribution: Attribution) -> tuple[Outcome | None, bool]:
+    def charged_outcome(self, outcome: Outcome | None, attribution: Attribution) -> tuple[Outcome | None, bool]:
         """The outcome and whether a call was lost, as a ``Sample`` has them.
 
         Args:

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome
-from exacto_plugin.core.scoring.arguments import JSON_WHITESPACE, NotJson, read_arguments
+from exacto_plugin.core.scoring.arguments import JSON_WHITESPACE, InvalidJsonError, parse_arguments
 from exacto_plugin.core.scoring.attribution import BLAME, flaw_of
 from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
 from exacto_plugin.core.scoring.tools import OfferedTool, ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Evaluator:
         self,
         engine: str = "auto",
         empty_arguments: str = EmptyArguments.EMPTY_OBJECT,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: ScoringLimits = DEFAULT_LIMITS,
     ) -> None:
         chosen = make_engine(engine, limits)
         self.engine_name = chosen.name
@@ -148,17 +148,17 @@ class Evaluator:
     def _judge(self, arguments: object, tool: OfferedTool, explain: bool) -> Evaluation:
         limits = self._limits
         try:
-            read = read_arguments(arguments, max_chars=limits.argument_chars, max_depth=limits.argument_depth)
+            read = parse_arguments(arguments, max_chars=limits.argument_chars, max_depth=limits.argument_depth)
             if tool.parameters is None:
                 return _NO_SCHEMA
             schema = self.schemas.compiled(tool.parameters)
             if schema.accepts(read):
                 return _VALID
-        except NotJson:
+        except InvalidJsonError:
             return _INVALID_JSON
-        except Unscorable as declined:
+        except UnscorableError as declined:
             return Evaluation(Outcome.UNSCORED, declined.reason)
-        except NotCompilable as refusal:
+        except NotCompilableError as refusal:
             return Evaluation(Outcome.VALID, "schema_limit" if refusal.limit else "not_compilable")
         return Evaluation(Outcome.SCHEMA_MISMATCH, "", schema.violation(read)) if explain else _MISMATCH
 

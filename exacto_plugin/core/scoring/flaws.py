@@ -14,7 +14,7 @@ from exacto_plugin.core.scoring.attribution import BLAME
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PLACE: Final = {flaw: place for place, flaw in enumerate(Flaw)}
+_COLUMN_OF: Final = {flaw: place for place, flaw in enumerate(Flaw)}
 
 
 class FlawCounts:
@@ -30,14 +30,14 @@ class FlawCounts:
         if counts is None:
             counts = self._counts.setdefault((model_group, deployment), _zeros())
         for flaw in flaws:
-            counts[_PLACE[flaw]] += 1
-            self._total[_PLACE[flaw]] += 1
+            counts[_COLUMN_OF[flaw]] += 1
+            self._total[_COLUMN_OF[flaw]] += 1
 
     def deployments(self) -> set[tuple[str, str]]:
         """Model group and name of every deployment that a flaw was seen of."""
         return set(self._counts)
 
-    def forget(self, gone: Iterable[tuple[str, str]]) -> None:
+    def drop(self, gone: Iterable[tuple[str, str]]) -> None:
         """Forget some deployments; the totals stay."""
         for key in gone:
             self._counts.pop(key, None)

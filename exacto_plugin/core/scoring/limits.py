@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-class NotCompilable(Exception):
+class NotCompilableError(Exception):
     """The tool's schema cannot be used as draft 7; its calls are valid as long as they are JSON.
 
     Args:
@@ -24,7 +24,7 @@ class NotCompilable(Exception):
         self.limit = limit
 
 
-class Unscorable(Exception):
+class UnscorableError(Exception):
     """This call cannot be judged at a bounded cost; it counts neither for nor against a deployment.
 
     Args:
@@ -37,7 +37,7 @@ class Unscorable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ScoringLimits:
     """Every bound of scoring. The comments say what was measured at the bound, on one core of a small server.
 
     The first six make a call unscored, those of schemas and compiling make a schema count as absent (its
@@ -109,4 +109,4 @@ class Limits:
     """Compiled schemas kept, refusals included."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = ScoringLimits()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Demand(StrEnum):
+class ChoiceMode(StrEnum):
     """Whether there must be a call."""
 
     AUTO = "auto"
@@ -25,7 +25,7 @@ class Demand(StrEnum):
 class ToolChoice:
     """What a request demands of its answer's calls."""
 
-    demand: Demand = Demand.AUTO
+    mode: ChoiceMode = ChoiceMode.AUTO
     names: frozenset[str] = frozenset()
     """The only tools that may be called; empty: any."""
 
@@ -34,8 +34,8 @@ FREE: Final = ToolChoice()
 """Nothing is demanded."""
 
 _WORDS: Final = {
-    "auto": FREE, "validated": FREE, "none": ToolChoice(Demand.NONE),
-    "required": ToolChoice(Demand.REQUIRED), "any": ToolChoice(Demand.REQUIRED),
+    "auto": FREE, "validated": FREE, "none": ToolChoice(ChoiceMode.NONE),
+    "required": ToolChoice(ChoiceMode.REQUIRED), "any": ToolChoice(ChoiceMode.REQUIRED),
 }  # fmt: skip
 """OpenAI: auto, none, required. Anthropic, Mistral, Bedrock: any. Gemini, in capitals: AUTO, ANY, NONE, VALIDATED."""
 
@@ -66,7 +66,7 @@ def read_choice(choice: object) -> ToolChoice:
     if isinstance(kind, str):
         # What is no word of a choice is the type of a tool that the provider brings: that tool must be used. Its calls
         # go by other names than its type, so any call will do.
-        return _WORDS.get(kind, ToolChoice(Demand.REQUIRED))
+        return _WORDS.get(kind, ToolChoice(ChoiceMode.REQUIRED))
     return FREE
 
 
@@ -78,7 +78,7 @@ def _of_one(choice: Mapping[object, object]) -> ToolChoice:
             break
     name = choice.get("name")
     if isinstance(name, str) and name:
-        return ToolChoice(Demand.REQUIRED, frozenset({name}))
+        return ToolChoice(ChoiceMode.REQUIRED, frozenset({name}))
     words = [_WORDS[key] for key in choice if isinstance(key, str) and key in _WORDS]
     return words[0] if len(choice) == 1 and words else FREE
 
@@ -94,7 +94,7 @@ def _of_allowed(choice: Mapping[object, object]) -> ToolChoice:
     names = (
         frozenset[str]().union(*named) if entries and len(named) == len(entries) and all(named) else frozenset[str]()
     )
-    return ToolChoice(Demand.REQUIRED if allowed.get("mode") == "required" else Demand.AUTO, names)
+    return ToolChoice(ChoiceMode.REQUIRED if allowed.get("mode") == "required" else ChoiceMode.AUTO, names)
 
 
 def _of_gemini(config: Mapping[object, object]) -> ToolChoice:
@@ -102,7 +102,7 @@ def _of_gemini(config: Mapping[object, object]) -> ToolChoice:
     word = _WORDS.get(mode.lower(), FREE) if isinstance(mode, str) else FREE
     allowed = config.get("allowedFunctionNames", config.get("allowed_function_names"))
     # Names count where calls are forced or checked; with AUTO and NONE Gemini does not look at them.
-    limits = word.demand is Demand.REQUIRED or (isinstance(mode, str) and mode.lower() == "validated")
+    limits = word.mode is ChoiceMode.REQUIRED or (isinstance(mode, str) and mode.lower() == "validated")
     if not limits or not isinstance(allowed, Iterable) or isinstance(allowed, str):
         return word
-    return ToolChoice(word.demand, frozenset(name for name in allowed if isinstance(name, str)))
+    return ToolChoice(word.mode, frozenset(name for name in allowed if isinstance(name, str)))

@@ -28,7 +28,7 @@ _ROUNDS = 3000
 _TINY = 1e-300
 _PRECISION = 1e-13
 
-HOPELESS = 1e-12
+UNREACHABLE = 1e-12
 """A tail that Chernoff's bound puts below this is reported as 0."""
 
 
@@ -116,7 +116,7 @@ def _tail(failed: Floats, calls: Floats, rate: Floats, *, above: bool) -> Floats
     bound = -n * (share * np.log(share / p) + (1 - share) * np.log((1 - share) / (1 - p)))
     tail = np.zeros(x.shape)
     # Between integers Chernoff's bound may be off by the whole call that separates both tails.
-    close = bound > np.log(HOPELESS) + np.log(p) if above else bound > np.log(HOPELESS) + np.log1p(-p)
+    close = bound > np.log(UNREACHABLE) + np.log(p) if above else bound > np.log(UNREACHABLE) + np.log1p(-p)
     x, n, p = x[close], n[close], p[close]
     if above:
         tail[close] = beta_cdf(p, x, n - x + 1)
@@ -126,12 +126,12 @@ def _tail(failed: Floats, calls: Floats, rate: Floats, *, above: bool) -> Floats
     return result
 
 
-def exceeds(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
+def rate_exceeds(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
     """Whether ``upper_tail`` is below ``level`` (at most 1 %), without computing it where bounds decide."""
     return _below(upper_tail, (failed, calls, rate, level), above=True, undecided_from=2.0)
 
 
-def falls_short(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
+def rate_below(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
     """Whether ``lower_tail`` is below ``level`` (at most 20 %), without computing it where bounds decide."""
     return _below(lower_tail, (failed, calls, rate, level), above=False, undecided_from=0.25)
 

@@ -19,7 +19,7 @@ TOLERATED = 3.0
 against the least threshold (2 %, at the shortest window's tail of 0.0001)."""
 
 
-def concentration(
+def caller_weight_cap(
     calls: NDArray[np.integer], bad: NDArray[np.integer], largest_share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Factors on calls and bad calls after which no caller has more than ``largest_share`` of either.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Others(NamedTuple):
+class LeaveOneOut(NamedTuple):
     """What the others say, per deployment."""
 
     members: NDArray[np.int64]
@@ -49,7 +49,7 @@ class _Ranks:
         return (self.at((self.count - 1) // 2) + self.at(self.count // 2)) / 2
 
 
-def median_of_others(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> Others:
+def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> LeaveOneOut:
     """Count, median and spread of the values inside the mask, for each deployment without its own."""
     ranks = _Ranks(values, mask)
     median = ranks.median()
@@ -64,10 +64,10 @@ def median_of_others(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> Ot
         distance = np.abs(np.where(mask, values, 0.0) - pivot[..., np.newaxis])
         spread = np.where(same, _Ranks(distance, mask).median(), spread)
         todo &= ~same
-    return Others(ranks.count, median, MAD_TO_SD * spread)
+    return LeaveOneOut(ranks.count, median, MAD_TO_SD * spread)
 
 
-def best_of_others(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
+def leave_one_out_best(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
     """The second-lowest value of the others, the lowest if they are at most ``few``; NaN without others."""
     ranks = _Ranks(values, mask)
     return ranks.at(np.where(ranks.count <= few, 0, 1))

@@ -40,7 +40,7 @@ def score_columns(block: Block, scores: Mapping[str, BenchmarkScores]) -> ScoreC
             continue
         baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
         columns.needed[number] = max(1, given.needed)
-        for deployment, place in block.rosters[number].items():
+        for deployment, place in block.positions[number].items():
             score = given.scores.get(deployment)
             if score is not None and score.value is not None:
                 columns.values[number, place], columns.samples[number, place] = score.value, score.samples

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.tiers.columns import SILENT
+from exacto_plugin.core.tiers.columns import NO_REASON
 from exacto_plugin.core.tiers.replay import read_block
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers.columns import Block, Judge, Judgement
+    from exacto_plugin.core.tiers.columns import Block, TierAssignments, TierRule
     from exacto_plugin.core.tiers.replay import BlockInputs, GroupInputs
 
 CHECKPOINT_S = 3600.0
@@ -31,18 +31,18 @@ CHECKPOINT_S = 3600.0
 _SIGNALS = {signal: place for place, signal in enumerate(Signal)}
 
 
-class Occasion(StrEnum):
+class RecordCause(StrEnum):
     """Why a group is put on record."""
 
     CHANGE = "change"
     CHECKPOINT = "checkpoint"
 
 
-class Account(NamedTuple):
+class GroupChange(NamedTuple):
     """One group of one recompute that is worth a record."""
 
     model_group: str
-    occasion: Occasion
+    cause: RecordCause
     deployments: tuple[str, ...]
     """Those whose tier or reasons changed; all of them at a checkpoint."""
     block: BlockInputs
@@ -54,74 +54,81 @@ class Account(NamedTuple):
         return self.block.of(self.number)
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """What a group was like when it was last looked at."""
 
-    roster: Mapping[str, int]
-    said: NDArray[np.int8]
+    deployments: Mapping[str, int]
+    outcome: NDArray[np.int8]
     """Tier, then the reason code of each signal; ``[1 + signal, deployment]``."""
     hour: int
     """Of its last checkpoint, in hours of its own."""
 
 
-class Look(NamedTuple):
+class ScanResult(NamedTuple):
     """What was found in one block."""
 
-    accounts: list[Account]
-    seen: dict[str, Seen]
+    changes: list[GroupChange]
+    last_seen: dict[str, LastSeen]
 
 
-class Ledger:
+class ChangeDetector:
     """Compares each recompute with the one before."""
 
     def __init__(self) -> None:
-        self.accounts: tuple[Account, ...] = ()
+        self.changes: tuple[GroupChange, ...] = ()
         """Of the last recompute that came into force."""
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, LastSeen] = {}
 
-    def look(
-        self, judge: Judge, block: Block, judgement: Judgement, scores: Mapping[str, BenchmarkScores], now: float
-    ) -> Look:
+    def scan(
+        self,
+        judge: TierRule,
+        block: Block,
+        judgement: TierAssignments,
+        scores: Mapping[str, BenchmarkScores],
+        now: float,
+    ) -> ScanResult:
         """Find what is worth a record in a block that was just judged, before the judge remembers what it concluded."""
-        said = _said(judgement)
-        found = Look([], {})
+        said = _outcome(judgement)
+        found = ScanResult([], {})
         inputs: BlockInputs | None = None
         for number, group in enumerate(block.groups):
-            roster = block.rosters[number]
+            roster = block.positions[number]
             own = said[:, number, : len(roster)]
             hour = int((now + zlib.crc32(group.encode()) % CHECKPOINT_S) // CHECKPOINT_S)
             before = self._seen.get(group)
             due = before is None or before.hour != hour
-            changed = tuple(roster) if before is None else _changed(before, roster, own)
-            found.seen[group] = Seen(roster, own, hour)
+            changed = tuple(roster) if before is None else _differs(before, roster, own)
+            found.last_seen[group] = LastSeen(roster, own, hour)
             if due or changed is not None:
                 inputs = inputs or read_block(judge, block, scores)
-                occasion, names = (Occasion.CHECKPOINT, tuple(roster)) if due else (Occasion.CHANGE, changed or ())
-                found.accounts.append(Account(group, occasion, names, inputs, number))
+                occasion, names = (
+                    (RecordCause.CHECKPOINT, tuple(roster)) if due else (RecordCause.CHANGE, changed or ())
+                )
+                found.changes.append(GroupChange(group, occasion, names, inputs, number))
         return found
 
-    def settle(self, looks: Iterable[Look]) -> None:
+    def commit(self, looks: Iterable[ScanResult]) -> None:
         """The recompute that these looks belong to is in force."""
         found = list(looks)
-        self.accounts = tuple(account for look in found for account in look.accounts)
-        self._seen = {group: seen for look in found for group, seen in look.seen.items()}
+        self.changes = tuple(account for look in found for account in look.changes)
+        self._seen = {group: seen for look in found for group, seen in look.last_seen.items()}
 
 
-def _said(judgement: Judgement) -> NDArray[np.int8]:
-    said = np.full((1 + len(_SIGNALS), *judgement.tier.shape), SILENT, np.int8)
+def _outcome(judgement: TierAssignments) -> NDArray[np.int8]:
+    said = np.full((1 + len(_SIGNALS), *judgement.tier.shape), NO_REASON, np.int8)
     said[0] = judgement.tier
     for columns in judgement.signals:
         said[1 + _SIGNALS[columns.signal]] = columns.code
     return said
 
 
-def _changed(before: Seen, roster: Mapping[str, int], said: NDArray[np.int8]) -> tuple[str, ...] | None:
+def _differs(before: LastSeen, roster: Mapping[str, int], said: NDArray[np.int8]) -> tuple[str, ...] | None:
     """Who has another tier or other reasons than before; None when all is the same, and nobody came or went."""
-    if before.roster is roster or before.roster == roster:
-        different = (before.said != said).any(axis=0)
+    if before.deployments is roster or before.deployments == roster:
+        different = (before.outcome != said).any(axis=0)
         return tuple(name for name, place in roster.items() if different[place]) if different.any() else None
     return tuple(
         name
         for name, place in roster.items()
-        if name not in before.roster or (before.said[:, before.roster[name]] != said[:, place]).any()
+        if name not in before.deployments or (before.outcome[:, before.deployments[name]] != said[:, place]).any()
     )

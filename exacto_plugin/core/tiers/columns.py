@@ -1,8 +1,8 @@
 """Tiers as columns: what a preset concludes about many deployments at once, and how one verdict is read from it.
 
-A preset judges a ``Block`` of model groups with array arithmetic and returns a ``Judgement``; a ``Verdict`` object is
-made only when somebody reads it, because making 20,000 of them costs more than everything else in a recompute. The
-rules themselves are in ``published``.
+A preset judges a ``Block`` of model groups with array arithmetic and returns a ``TierAssignments``; a ``Verdict``
+object is made only when somebody reads it, because making 20,000 of them costs more than everything else in a
+recompute. The rules themselves are in ``published``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.windows.speed import Pace
-    from exacto_plugin.core.windows.windows import Slab
+    from exacto_plugin.core.windows.speed import SpeedMedians
+    from exacto_plugin.core.windows.windows import WindowBlock
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 TIERS = tuple(Tier)
 CODES = tuple(ReasonCode)
-SILENT = -1
+NO_REASON = -1
 """In place of a reason code: the signal says nothing about this deployment."""
 
 VERIFIED_GOOD, INSUFFICIENT_DATA, DERANKED = (TIERS.index(tier) for tier in Tier)
@@ -41,7 +41,7 @@ class Block:
     """Model groups that are judged together; arrays have the shape ``[group, deployment]``, padded to the widest."""
 
     groups: Sequence[str]
-    rosters: Sequence[Mapping[str, int]]
+    positions: Sequence[Mapping[str, int]]
     """Per group: the deployments and their places."""
     slots: NDArray[np.intp]
     """``slots.NOBODY`` in the padding."""
@@ -53,7 +53,7 @@ class Block:
     """Requests a minute that each can take; infinite when unknown."""
 
 
-def _of(column: NDArray[Any], group: int, place: int) -> Any:
+def _value_at(column: NDArray[Any], group: int, place: int) -> Any:
     """A number that is kept per group or per deployment."""
     return column[group] if column.ndim == 1 else column[group, place]
 
@@ -67,7 +67,7 @@ class SignalColumns:
     """Per deployment; NaN when nothing was measured."""
     samples: NDArray[np.int64]
     code: NDArray[np.int64]
-    """Per deployment: index into ``CODES``, or ``SILENT``."""
+    """Per deployment: index into ``CODES``, or ``NO_REASON``."""
     median: NDArray[np.float64]
     """Per group, as are ``mad`` and ``peers``; ``needed`` and ``window_s`` are per group or per deployment."""
     mad: NDArray[np.float64]
@@ -81,18 +81,18 @@ class SignalColumns:
     def reason(self, group: int, place: int) -> Reason | None:
         """What this signal has to say about one deployment."""
         code = int(self.code[group, place])
-        if code == SILENT:
+        if code == NO_REASON:
             return None
         few_peers = CODES[code] is ReasonCode.TOO_FEW_PEERS
         return Reason(
             CODES[code],
             self.signal,
-            known(self.value[group, place]),
-            known(self.threshold[group, place]),
+            finite_or_none(self.value[group, place]),
+            finite_or_none(self.threshold[group, place]),
             int(self.samples[group, place]),
-            self.min_peers if few_peers else int(_of(self.needed, group, place)),
-            float(_of(self.window_s, group, place)),
-            int(_of(self.peers, group, place)) if few_peers else 0,
+            self.min_peers if few_peers else int(_value_at(self.needed, group, place)),
+            float(_value_at(self.window_s, group, place)),
+            int(_value_at(self.peers, group, place)) if few_peers else 0,
         )
 
     def reference(self, group: int) -> Reference:
@@ -100,43 +100,45 @@ class SignalColumns:
         thresholds = self.threshold[group]
         return Reference(
             self.signal,
-            known(self.median[group]),
-            known(self.mad[group]),
-            known(thresholds[0]),
+            finite_or_none(self.median[group]),
+            finite_or_none(self.mad[group]),
+            finite_or_none(thresholds[0]),
             int(self.peers[group]),
         )
 
 
-def put(table: Mapping[str, NDArray[Any]], columns: Mapping[str, NDArray[Any]], slots: NDArray[np.intp]) -> None:
+def write_columns(
+    table: Mapping[str, NDArray[Any]], columns: Mapping[str, NDArray[Any]], slots: NDArray[np.intp]
+) -> None:
     """Write what was read of some slots into columns of the same names; KeyError when one is missing."""
     for name, column in table.items():
         column[..., slots] = columns[name].reshape(column[..., slots].shape)
 
 
-def _nothing() -> None:
+def _no_commit() -> None:
     """Nothing to remember."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class TierAssignments:
     """What a preset concludes about a block."""
 
     tier: NDArray[np.int8]
     """Index into ``TIERS`` per deployment."""
     signals: Sequence[SignalColumns]
-    plan: Plan | None = None
+    probe_plan: ProbePlan | None = None
     """How those that need measuring are reached; None: not at all."""
-    settle: Callable[[], None] = _nothing
+    commit: Callable[[], None] = _no_commit
     """Makes the judge remember what it concluded; called when the snapshot that holds it comes into force."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProbePlan:
     """How traffic reaches deployments that are not verified good; arrays ``[group, deployment]`` but for ``merged``."""
 
-    merged: NDArray[np.bool_]
+    merges_tiers: NDArray[np.bool_]
     """Per group: verified good and insufficient data share the traffic."""
-    keep: NDArray[np.float64]
+    keep_probability: NDArray[np.float64]
     """Probability that a merged pool includes the deployment."""
     share: NDArray[np.float64]
     """Share of tool requests that probe it."""
@@ -155,25 +157,25 @@ class Reading(NamedTuple):
     """What is the same for all slots, such as when it was measured."""
 
 
-class Judge(Protocol):
+class TierRule(Protocol):
     """A preset at work. It keeps what it measured per slot between ``measure`` and ``judge``."""
 
     min_output_tokens: int
     """Answers shorter than this have no speed."""
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``."""
 
-    def measure(self, number: int, slab: Slab, now: float) -> None:
+    def measure(self, number: int, slab: WindowBlock, now: float) -> None:
         """Read from the windows of slab ``number`` whatever ``judge`` will need."""
 
-    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
+    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Conclude about a block from what was measured; ``scores`` are by model group."""
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """What ``judge`` would read of these slots."""
 
-    def take(self, reading: Reading, slots: NDArray[np.intp]) -> None:
+    def restore(self, reading: Reading, slots: NDArray[np.intp]) -> None:
         """Put what ``read`` gave in place of what was measured."""
 
     def forget(self, slots: Collection[int]) -> None:
@@ -182,7 +184,7 @@ class Judge(Protocol):
     def restart(self, slot: int, now: float) -> None:
         """The deployment behind a slot is another one as of now; what was measured before does not count."""
 
-    def inherit(self, other: Judge, tier: NDArray[np.int8]) -> None:
+    def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
         """Take over from a judge of whatever preset that was at work so far; ``tier`` is what it left, by slot."""
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
@@ -195,28 +197,28 @@ class Judge(Protocol):
 class Preset(Protocol):
     """The configuration of a rule, as it stands in the settings."""
 
-    def judge(self) -> Judge:
+    def judge(self) -> TierRule:
         """A new judge that follows this configuration."""
 
 
-class Views(Mapping[K, V]):
+class LazyMapping(Mapping[K, V]):
     """A fixed set of keys whose values are made when they are first read. Immutable to its readers."""
 
-    __slots__ = ("_keys", "_made", "_make")
+    __slots__ = ("_keys", "_make", "_values")
 
     def __init__(self, keys: Collection[K], make: Callable[[K], V]) -> None:
         self._keys = keys
         self._make = make
-        self._made: dict[K, V] = {}
+        self._values: dict[K, V] = {}
 
     def __getitem__(self, key: K) -> V:
         """The value of a key; KeyError when it is not one of them."""
-        made = self._made.get(key)
+        made = self._values.get(key)
         if made is None:
             if key not in self._keys:
                 raise KeyError(key)
             # Two threads may both make it: they make equal ones.
-            made = self._made[key] = self._make(key)
+            made = self._values[key] = self._make(key)
         return made
 
     def __iter__(self) -> Iterator[K]:
@@ -233,56 +235,61 @@ class Views(Mapping[K, V]):
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class BlockVerdicts:
     """All that a recompute knows about a block; the parts of its snapshot are views of it."""
 
     block: Block
-    judgement: Judgement
+    assignments: TierAssignments
     since: NDArray[np.float64]
-    speed: Pace
-    latency: Pace
+    speed: SpeedMedians
+    latency: SpeedMedians
     at: float
 
     def group(self, number: int) -> GroupSnapshot:
         """One model group's part of the snapshot."""
-        spoken = {columns.signal: columns for columns in self.judgement.signals if columns.code[number, 0] != SILENT}
-        roster = self.block.rosters[number]
+        spoken = {
+            columns.signal: columns for columns in self.assignments.signals if columns.code[number, 0] != NO_REASON
+        }
+        roster = self.block.positions[number]
         return GroupSnapshot(
             self.block.groups[number],
-            Views(roster, lambda name: self.verdict(name, (number, roster[name]))),
-            Views(spoken, lambda signal: spoken[signal].reference(number)),
+            LazyMapping(roster, lambda name: self.verdict(name, (number, roster[name]))),
+            LazyMapping(spoken, lambda signal: spoken[signal].reference(number)),
             self.at,
-            self.judgement.plan is not None and bool(self.judgement.plan.merged[number]),
+            self.assignments.probe_plan is not None and bool(self.assignments.probe_plan.merges_tiers[number]),
         )
 
     def verdict(self, deployment: str, at: tuple[int, int]) -> Verdict:
         """The verdict on the deployment at a place (group, deployment) of the block."""
-        reasons = ((columns, columns.reason(*at)) for columns in self.judgement.signals)
+        reasons = ((columns, columns.reason(*at)) for columns in self.assignments.signals)
         spoken = [(columns, reason) for columns, reason in reasons if reason is not None]
         return Verdict(
             deployment,
-            TIERS[self.judgement.tier[at]],
+            TIERS[self.assignments.tier[at]],
             tuple(reason for _, reason in spoken),
-            {columns.signal: SignalValue(known(columns.value[at]), int(columns.samples[at])) for columns, _ in spoken},
+            {
+                columns.signal: SignalValue(finite_or_none(columns.value[at]), int(columns.samples[at]))
+                for columns, _ in spoken
+            },
             float(self.since[at]),
-            known(self.speed.medians[at]),
-            known(self.latency.medians[at]),
+            finite_or_none(self.speed.medians[at]),
+            finite_or_none(self.latency.medians[at]),
             *self._plan(at),
         )
 
     def _plan(self, at: tuple[int, int]) -> tuple[float, ...]:
-        plan = self.judgement.plan
+        plan = self.assignments.probe_plan
         if plan is None:
             return ()
-        return tuple(float(column[at]) for column in (plan.keep, plan.share, plan.budget, plan.faults))
+        return tuple(float(column[at]) for column in (plan.keep_probability, plan.share, plan.budget, plan.faults))
 
 
-def known(number: np.float64 | float) -> float | None:
+def finite_or_none(number: np.float64 | float) -> float | None:
     """A float that can be written as JSON: None for NaN."""
     return None if math.isnan(number) else float(number)
 
 
-class Standing:
+class TierState:
     """The tier that every slot has and since when, and who has the slot; what the next recompute starts from."""
 
     __slots__ = ("fingerprints", "since", "tier")
@@ -293,17 +300,17 @@ class Standing:
         self.fingerprints: dict[int, str] = {}
         """What the deployment of a slot really is, where that was told."""
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``; each has insufficient data, since a time that ``begin`` tells."""
         more = max(0, slots - len(self.tier))
         self.tier = np.append(self.tier, np.full(more, INSUFFICIENT_DATA, np.int8))
         self.since = np.append(self.since, np.full(more, np.nan))
 
-    def begin(self, slots: NDArray[np.intp], now: float) -> None:
+    def start(self, slots: NDArray[np.intp], now: float) -> None:
         """Deployments are served as of ``now``; nothing changes for those that were known."""
         self.since[slots] = np.where(np.isnan(self.since[slots]), now, self.since[slots])
 
-    def replaced(self, slot: int, fingerprint: str) -> bool:
+    def note_fingerprint(self, slot: int, fingerprint: str) -> bool:
         """Whether the deployment of a slot is another one than it was so far; takes note of what it is now."""
         before = self.fingerprints.get(slot, fingerprint)
         self.fingerprints[slot] = fingerprint
@@ -320,7 +327,7 @@ class Standing:
         """What ``load`` takes over, as plain data."""
         return {
             "tier": TIERS[self.tier[slot]].value,
-            "since": known(self.since[slot]),
+            "since": finite_or_none(self.since[slot]),
             "fingerprint": self.fingerprints.get(slot),
         }
 
@@ -340,7 +347,7 @@ class Standing:
         since = self.since[block.slots]
         return previous, np.where((previous == tier) & ~np.isnan(since), since, now)
 
-    def settle(self, block: Block, tier: NDArray[np.int8], since: NDArray[np.float64]) -> None:
+    def commit(self, block: Block, tier: NDArray[np.int8], since: NDArray[np.float64]) -> None:
         """Take over the tiers of a block."""
         members = block.slots[block.member]
         self.tier[members] = tier[block.member]

@@ -20,16 +20,16 @@ from exacto_plugin.core.tiers.columns import (
     CODES,
     DERANKED,
     INSUFFICIENT_DATA,
-    SILENT,
+    NO_REASON,
     VERIFIED_GOOD,
-    Judgement,
     Reading,
     SignalColumns,
-    put,
+    TierAssignments,
+    write_columns,
 )
-from exacto_plugin.core.windows.increments import FAULTS, Count, Kind
-from exacto_plugin.core.windows.speed import levelled, no_pace, pace, wider
-from exacto_plugin.core.windows.windows import PAGE_S, ROWS
+from exacto_plugin.core.windows.increments import FAULTS, CounterKind, HistogramKind
+from exacto_plugin.core.windows.speed import empty_medians, grow, merge_modes, speed_medians
+from exacto_plugin.core.windows.windows import MINUTE_S, ROWS
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers.columns import Block, Judge
-    from exacto_plugin.core.windows.windows import Slab
+    from exacto_plugin.core.tiers.columns import Block, TierRule
+    from exacto_plugin.core.windows.windows import WindowBlock
 
 _WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
     CODES.index(code)
@@ -53,7 +53,7 @@ _WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedRule:
+class OpenRouterParameters:
     """The numbers of the published rule. Source, where none is named: OpenRouter's documentation of Auto Exacto."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -89,7 +89,7 @@ class PublishedRule:
         """A number out of its range is a ValueError that names it."""
         ranges = {
             1: ("min_peers", "throughput_requests", "tool_call_requests"),
-            PAGE_S: ("throughput_window_s", "tool_call_window_s"),
+            MINUTE_S: ("throughput_window_s", "tool_call_window_s"),
             0: (
                 "throughput_deviations",
                 "min_output_tokens",
@@ -103,50 +103,52 @@ class PublishedRule:
                 if not least <= (number := getattr(self, name)) <= LARGEST:
                     raise ValueError(f"{name}: expected a number from {least} to {LARGEST:g}, got {number}")
 
-    def judge(self) -> PublishedJudge:
+    def judge(self) -> OpenRouterTierRule:
         """A new judge that follows this rule."""
-        return PublishedJudge(self)
+        return OpenRouterTierRule(self)
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedPreset:
+class OpenRouterPreset:
     """The published rule together with which failures it sees."""
 
-    rule: PublishedRule = PublishedRule()
+    rule: OpenRouterParameters = OpenRouterParameters()
     counts_lost: bool = False
     """Whether a lost call counts as a bad one. Not in the published definition, which knows calls that arrived only."""
 
-    def judge(self) -> PublishedJudge:
+    def judge(self) -> OpenRouterTierRule:
         """A new judge that follows this rule."""
-        return PublishedJudge(self.rule, counts_lost=self.counts_lost)
+        return OpenRouterTierRule(self.rule, counts_lost=self.counts_lost)
 
 
-class PublishedJudge:
-    """Applies a ``PublishedRule``; keeps only the newest measurements, so equal windows give equal tiers."""
+class OpenRouterTierRule:
+    """Applies a ``OpenRouterParameters``; keeps only the newest measurements, so equal windows give equal tiers."""
 
-    def __init__(self, rule: PublishedRule, *, counts_lost: bool = False) -> None:
+    def __init__(self, rule: OpenRouterParameters, *, counts_lost: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
         self._rule = rule
-        self._lost = (Count.LOST,) if counts_lost else ()
-        self._called: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._faulty: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._speed = no_pace()
+        self._lost_calls = (CounterKind.LOST,) if counts_lost else ()
+        self._calls: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._bad_calls: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._speed = empty_medians()
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``."""
-        if (more := slots - len(self._called)) > 0:
-            self._called = np.pad(self._called, (0, more))
-            self._faulty = np.pad(self._faulty, (0, more))
-            self._speed = wider(self._speed, slots)
+        if (more := slots - len(self._calls)) > 0:
+            self._calls = np.pad(self._calls, (0, more))
+            self._bad_calls = np.pad(self._bad_calls, (0, more))
+            self._speed = grow(self._speed, slots)
 
-    def measure(self, number: int, slab: Slab, now: float) -> None:
+    def measure(self, number: int, slab: WindowBlock, now: float) -> None:
         """Read a slab's tool calls and speeds over the windows of the rule."""
         rows = slice(number * ROWS, (number + 1) * ROWS)
-        calls = slab.sums((Count.CALLED, *FAULTS, *self._lost), now, self._rule.tool_call_window_s)
+        calls = slab.sums((CounterKind.CALLED, *FAULTS, *self._lost_calls), now, self._rule.tool_call_window_s)
         lost = calls[1 + len(FAULTS) :].sum(axis=0)
-        self._called[rows] = calls[0] + lost
-        self._faulty[rows] = calls[1:].sum(axis=0)
-        speed = pace(slab, Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, now, self._rule.throughput_window_s)
+        self._calls[rows] = calls[0] + lost
+        self._bad_calls[rows] = calls[1:].sum(axis=0)
+        speed = speed_medians(
+            slab, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, now, self._rule.throughput_window_s
+        )
         self._speed.samples[:, rows] = speed.samples
         self._speed.medians[:, rows] = speed.medians
 
@@ -154,23 +156,23 @@ class PublishedJudge:
         """What ``judge`` would read of these slots."""
         return Reading({name: column[..., slots] for name, column in self._columns().items()}, ())
 
-    def take(self, reading: Reading, slots: NDArray[np.intp]) -> None:
+    def restore(self, reading: Reading, slots: NDArray[np.intp]) -> None:
         """Put what ``read`` gave in place of what was measured."""
-        put(self._columns(), reading.columns, slots)
+        write_columns(self._columns(), reading.columns, slots)
 
     def _columns(self) -> dict[str, NDArray[np.generic]]:
         speed = {f"speed.{part}": column for part, column in to_wire(self._speed).items()}
-        return {"called": self._called, "faulty": self._faulty, **speed}
+        return {"called": self._calls, "faulty": self._bad_calls, **speed}
 
     def forget(self, slots: Collection[int]) -> None:
         """Drop what was measured of some slots."""
-        for column in (self._called, self._faulty, *self._speed):
+        for column in (self._calls, self._bad_calls, *self._speed):
             column[..., list(slots)] = 0
 
     def restart(self, slot: int, now: float) -> None:
         """Nothing to do: this rule knows no epochs, the windows themselves age out."""
 
-    def inherit(self, other: Judge, tier: NDArray[np.int8]) -> None:
+    def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
         """Nothing to take over: tiers follow from the windows alone."""
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
@@ -180,7 +182,7 @@ class PublishedJudge:
     def load(self, slot: int, plain: Mapping[str, object]) -> None:
         """Nothing is remembered."""
 
-    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> Judgement:
+    def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Derank on any abnormal signal; verify what has enough data on every signal that somebody has enough data on.
 
         A signal that no deployment of the group has enough data on (say, no answer is long enough for a throughput)
@@ -195,30 +197,30 @@ class PublishedJudge:
             signals.append(self._benchmark(block, scores))
         abnormal = np.stack([columns.code == _BELOW for columns in signals]).any(axis=0)
         tier = np.where(abnormal, DERANKED, np.where(verified, VERIFIED_GOOD, INSUFFICIENT_DATA))
-        return Judgement(tier.astype(np.int8), signals)
+        return TierAssignments(tier.astype(np.int8), signals)
 
     def _throughput(self, block: Block) -> SignalColumns:
         """Median end-to-end rate in output tokens per second. The source says "output tokens / generation time" with
         fetch latency and first-token time included, and neither how requests are summed up nor streaming apart."""
         rule = self._rule
-        speed = levelled(self._speed.at(block.slots), 1.0)
+        speed = merge_modes(self._speed.at(block.slots), 1.0)
         samples = speed.samples.astype(np.int64)
         of = peers(speed.medians, block.member & (samples >= rule.throughput_requests))
         margin = rule.zero_mad_throughput_margin * of.median
         threshold = lower_threshold(of, rule.throughput_deviations, margin, rule.min_peers)
         needed, window_s = rule.throughput_requests, rule.throughput_window_s
-        return self._compared(Signal.THROUGHPUT, block, (speed.medians, samples), of, threshold, (needed, window_s))
+        return self._compare(Signal.THROUGHPUT, block, (speed.medians, samples), of, threshold, (needed, window_s))
 
     def _tool_calls(self, block: Block) -> SignalColumns:
         """Share of the answers with judged tool calls in which no call was bad."""
         rule = self._rule
-        samples = self._called[block.slots]
+        samples = self._calls[block.slots]
         with np.errstate(invalid="ignore"):
-            rates = (samples - self._faulty[block.slots]) / samples
+            rates = (samples - self._bad_calls[block.slots]) / samples
         of = peers(rates, block.member & (samples >= rule.tool_call_requests))
         threshold = lower_threshold(of, rule.tool_call_deviations, rule.zero_mad_rate_margin, rule.min_peers)
         needed, window_s = rule.tool_call_requests, rule.tool_call_window_s
-        return self._compared(Signal.TOOL_CALL_SUCCESS, block, (rates, samples), of, threshold, (needed, window_s))
+        return self._compare(Signal.TOOL_CALL_SUCCESS, block, (rates, samples), of, threshold, (needed, window_s))
 
     def _benchmark(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalColumns:
         """Scores against their own frozen baseline; silent in groups without scores."""
@@ -226,11 +228,11 @@ class PublishedJudge:
         count = (block.member & (samples >= needed[:, np.newaxis])).sum(axis=-1)
         threshold = np.where(count >= self._rule.min_peers, threshold, np.nan)
         of = Peers(count, baseline, np.full(len(block.groups), np.nan))
-        columns = self._compared(Signal.BENCHMARK, block, (values, samples), of, threshold, (needed, window_s))
-        columns.code[np.isnan(baseline)] = SILENT
+        columns = self._compare(Signal.BENCHMARK, block, (values, samples), of, threshold, (needed, window_s))
+        columns.code[np.isnan(baseline)] = NO_REASON
         return columns
 
-    def _compared(
+    def _compare(
         self,
         signal: Signal,
         block: Block,
@@ -247,7 +249,7 @@ class PublishedJudge:
         code = np.where(values < limits, _BELOW, _WITHIN)
         code = np.where(np.isnan(limits), _FEW_PEERS, code)
         code = np.where(samples < needed[:, np.newaxis], _FEW_SAMPLES, code)
-        code = np.where(block.member, code, SILENT)
+        code = np.where(block.member, code, NO_REASON)
         return SignalColumns(
             signal, values, samples, code, of.median, of.mad, limits, of.members, needed, window_s, self._rule.min_peers
         )

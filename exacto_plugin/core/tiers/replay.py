@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from exacto_plugin.core.model import BenchmarkScores, SignalValue
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.columns import Block, Findings, Reading
-from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
-from exacto_plugin.core.windows.slots import NOBODY
-from exacto_plugin.core.windows.speed import Pace
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.columns import Block, BlockVerdicts, Reading
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
+from exacto_plugin.core.windows.slots import NO_SLOT
+from exacto_plugin.core.windows.speed import SpeedMedians
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import GroupSnapshot
-    from exacto_plugin.core.tiers.columns import Judge, Preset
+    from exacto_plugin.core.tiers.columns import Preset, TierRule
 
 R = TypeVar("R")
 
@@ -68,7 +68,7 @@ class BlockInputs(NamedTuple):
     def of(self, number: int) -> GroupInputs:
         """The inputs of one of its groups."""
         block, group = self.block, self.block.groups[number]
-        names = tuple(block.rosters[number])
+        names = tuple(block.positions[number])
         columns = {name: column[..., number, : len(names)] for name, column in self.reading.columns.items()}
         return GroupInputs(
             group,
@@ -81,7 +81,7 @@ class BlockInputs(NamedTuple):
         )
 
 
-def read_block(judge: Judge, block: Block, scores: Mapping[str, BenchmarkScores]) -> BlockInputs:
+def read_block(judge: TierRule, block: Block, scores: Mapping[str, BenchmarkScores]) -> BlockInputs:
     """What ``judge.judge(block, scores)`` reads, as it is now."""
     return BlockInputs(
         block, judge.read(block.slots), {group: scores[group] for group in block.groups if group in scores}
@@ -91,7 +91,7 @@ def read_block(judge: Judge, block: Block, scores: Mapping[str, BenchmarkScores]
 def encode(inputs: GroupInputs) -> bytes:
     """Inputs as bytes: exact, and compressed. 20 deployments: 0.6 ms and 1.1 kB (measured)."""
     columns = {"weight": inputs.weight, "capacity": inputs.capacity, **inputs.reading.columns}
-    packed = [_packed(np.asarray(column, np.float64)) for column in columns.values()]
+    packed = [_pack(np.asarray(column, np.float64)) for column in columns.values()]
     header = {
         "layout": _layout(columns),
         "group": inputs.model_group,
@@ -123,11 +123,11 @@ def decode(data: bytes, preset: Preset) -> GroupInputs:
         end = 4 + int.from_bytes(body[:4], "little")
         header = json.loads(body[4:end])
         names = tuple(header["deployments"])
-        columns = _like(preset, len(names))
+        columns = _column_shapes(preset, len(names))
         if header["layout"] != _layout(columns):
             raise InputsError("written by a version that measured other things, or under another preset")
         for (name, column), code in zip(columns.items(), header["codes"], strict=True):
-            columns[name], end = _unpacked(body, end, code, column.shape)
+            columns[name], end = _unpack(body, end, code, column.shape)
         scores = _scores(header["scores"])
         weight, capacity = columns.pop("weight"), columns.pop("capacity")
         reading = Reading(columns, tuple(header["times"]))
@@ -143,29 +143,29 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
     """
     count, width = len(inputs.deployments), inputs.width
     judge = preset.judge()
-    judge.reach(count + 1)
-    slots = np.full((1, width), NOBODY, np.intp)
+    judge.resize(count + 1)
+    slots = np.full((1, width), NO_SLOT, np.intp)
     slots[0, :count] = np.arange(count) + 1
     weight, capacity = np.zeros((1, width)), np.full((1, width), np.inf)
     weight[0, :count], capacity[0, :count] = inputs.weight, inputs.capacity
-    judge.take(inputs.reading, slots[0, :count])
+    judge.restore(inputs.reading, slots[0, :count])
     roster = {name: place for place, name in enumerate(inputs.deployments)}
-    block = Block((inputs.model_group,), (roster,), slots, slots != NOBODY, weight, capacity)
+    block = Block((inputs.model_group,), (roster,), slots, slots != NO_SLOT, weight, capacity)
     scores = {} if inputs.scores is None else {inputs.model_group: inputs.scores}
-    unknown = Pace(np.zeros((1, width), np.int64), np.full((1, width), np.nan))
+    unknown = SpeedMedians(np.zeros((1, width), np.int64), np.full((1, width), np.nan))
     judgement = judge.judge(block, scores)
-    return Findings(block, judgement, np.zeros((1, width)), unknown, unknown, at).group(0)
+    return BlockVerdicts(block, judgement, np.zeros((1, width)), unknown, unknown, at).group(0)
 
 
 def preset_as_plain(preset: Preset) -> dict[str, Any]:
     """A preset with all of its numbers as plain data, called as in the settings; exact when written as JSON."""
-    if isinstance(preset, AdaptiveRule):
+    if isinstance(preset, AdaptiveParameters):
         preset = AdaptivePreset(preset)
     if isinstance(preset, AdaptivePreset):
         return {"preset": "adaptive", "exploration_share": preset.exploration_share, "rule": asdict(preset.rule)}
-    if isinstance(preset, PublishedRule):
-        preset = PublishedPreset(preset)
-    if isinstance(preset, PublishedPreset):
+    if isinstance(preset, OpenRouterParameters):
+        preset = OpenRouterPreset(preset)
+    if isinstance(preset, OpenRouterPreset):
         return {"preset": "openrouter", "counts_lost": preset.counts_lost, "rule": asdict(preset.rule)}
     raise TypeError(f"not a preset that can be written down: {type(preset).__name__}")
 
@@ -176,24 +176,24 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
     Raises:
         InputsError: it has numbers that this version does not know, or lacks some.
     """
-    kinds: Mapping[str, tuple[type[AdaptiveRule | PublishedRule], str]] = {
-        "adaptive": (AdaptiveRule, "exploration_share"),
-        "openrouter": (PublishedRule, "counts_lost"),
+    kinds: Mapping[str, tuple[type[AdaptiveParameters | OpenRouterParameters], str]] = {
+        "adaptive": (AdaptiveParameters, "exploration_share"),
+        "openrouter": (OpenRouterParameters, "counts_lost"),
     }
-    rule_type, further = kinds.get(str(plain.get("preset")), (AdaptiveRule, ""))
+    rule_type, further = kinds.get(str(plain.get("preset")), (AdaptiveParameters, ""))
     rule = plain.get("rule")
     if further not in plain or not isinstance(rule, dict) or rule.keys() != {field.name for field in fields(rule_type)}:
         raise InputsError("a rule with numbers that this version does not know")
     made = rule_type(**rule)
-    if isinstance(made, AdaptiveRule):
+    if isinstance(made, AdaptiveParameters):
         return AdaptivePreset(made, plain[further])
-    return PublishedPreset(made, counts_lost=plain[further])
+    return OpenRouterPreset(made, counts_lost=plain[further])
 
 
-def _like(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
+def _column_shapes(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
     """Columns of the names and shapes that a judge of this preset reads, in their order."""
     judge = preset.judge()
-    judge.reach(deployments)
+    judge.resize(deployments)
     each = np.zeros(deployments)
     return {"weight": each, "capacity": each, **judge.read(np.arange(deployments)).columns}
 
@@ -203,7 +203,7 @@ def _layout(columns: Mapping[str, NDArray[Any]]) -> int:
     return zlib.crc32(repr([(name, column.shape[:-1]) for name, column in columns.items()]).encode())
 
 
-def _packed(column: NDArray[np.float64]) -> tuple[str, bytes]:
+def _pack(column: NDArray[np.float64]) -> tuple[str, bytes]:
     """A column in the shortest form that gives every bit of it back, and the name of the form."""
     flat = np.ascontiguousarray(column, _FLOAT).reshape(-1)
     bits = flat.view(np.int64)
@@ -219,7 +219,7 @@ def _packed(column: NDArray[np.float64]) -> tuple[str, bytes]:
     return _FLOATS, flat.tobytes()
 
 
-def _unpacked(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
+def _unpack(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
     """A column again, and where the next one begins."""
     count = int(np.prod(shape))
     if code == _ZEROS:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.counter_ring import MOST, Cells
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.windows.counter_ring import MOST, SparseCounts
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,64 +26,66 @@ _LEVEL = 1
 """zlib's: a higher one takes three times as long for a tenth of the size."""
 
 
-class HeldError(ValueError):
-    """Bytes that are not what ``pack`` gave."""
+class WindowDumpError(ValueError):
+    """Bytes that are not what ``encode`` gave."""
 
 
-class Held(NamedTuple):
+class WindowDump(NamedTuple):
     """The windows of one deployment."""
 
     seen: bool
     """Whether anything was ever recorded that the rings took."""
-    counters: Mapping[int, Cells]
-    """By seconds per bucket; the keys are numbers of ``Count``."""
-    cells: Mapping[int, Cells]
+    counters: Mapping[int, SparseCounts]
+    """By seconds per bucket; the keys are numbers of ``CounterKind``."""
+    cells: Mapping[int, SparseCounts]
     """By seconds per bucket; the keys are ``kind * BINS + bin``."""
-    pages: Mapping[int, tuple[Mapping[int, int], Mapping[int, int]]]
+    minutes: Mapping[int, tuple[Mapping[int, int], Mapping[int, int]]]
     """Counts and cells that are not in the rings yet, by minute."""
 
 
-def pack(held: Held) -> bytes:
-    """Bytes that ``unpack`` reads; equal for equal contents."""
+def encode(held: WindowDump) -> bytes:
+    """Bytes that ``decode`` reads; equal for equal contents."""
     plain = {
         "seen": held.seen,
-        "counters": [[width_s, *_listed(cells)] for width_s, cells in held.counters.items()],
-        "cells": [[width_s, *_listed(cells)] for width_s, cells in held.cells.items()],
-        "pages": [[minute, *(sorted(part.items()) for part in parts)] for minute, parts in sorted(held.pages.items())],
+        "counters": [[width_s, *_sorted_lists(cells)] for width_s, cells in held.counters.items()],
+        "cells": [[width_s, *_sorted_lists(cells)] for width_s, cells in held.cells.items()],
+        "pages": [
+            [minute, *(sorted(part.items()) for part in parts)] for minute, parts in sorted(held.minutes.items())
+        ],
     }
     return bytes([VERSION]) + zlib.compress(json.dumps(plain, separators=(",", ":")).encode(), _LEVEL)
 
 
-def unpack(packed: bytes) -> Held:
-    """What ``pack`` was given, without the counters and cells that this version does not know.
+def decode(packed: bytes) -> WindowDump:
+    """What ``encode`` was given, without the counters and cells that this version does not know.
 
     Raises:
         HeldError: these bytes are damaged, or of a version whose bytes mean something else.
     """
     if packed[:1] != bytes([VERSION]):
-        raise HeldError(f"of version {packed[:1].hex() or 'none'}, expected {VERSION:02x}")
+        raise WindowDumpError(f"of version {packed[:1].hex() or 'none'}, expected {VERSION:02x}")
     try:
         plain = json.loads(zlib.decompress(packed[1:]))
-        return Held(
+        return WindowDump(
             bool(plain["seen"]),
-            {int(width_s): _cells(lists, len(Count)) for width_s, *lists in plain["counters"]},
-            {int(width_s): _cells(lists, len(Kind) * BINS) for width_s, *lists in plain["cells"]},
+            {int(width_s): _cells(lists, len(CounterKind)) for width_s, *lists in plain["counters"]},
+            {int(width_s): _cells(lists, len(HistogramKind) * BINS) for width_s, *lists in plain["cells"]},
             {
-                int(minute): (_known(counts, len(Count)), _known(cells, len(Kind) * BINS))
+                int(minute): (_known(counts, len(CounterKind)), _known(cells, len(HistogramKind) * BINS))
                 for minute, counts, cells in plain["pages"]
             },
         )
     except (zlib.error, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise HeldError(f"damaged: {type(error).__name__}") from None
+        raise WindowDumpError(f"damaged: {type(error).__name__}") from None
 
 
-def _listed(cells: Cells) -> list[list[int]]:
+def _sorted_lists(cells: SparseCounts) -> list[list[int]]:
     order = np.lexsort((cells.periods, cells.keys))
     # Differences are small numbers, which compress to a third.
     return [np.diff(cells.periods[order], prepend=0).tolist(), cells.keys[order].tolist(), cells.counts[order].tolist()]
 
 
-def _cells(lists: list[Any], known: int) -> Cells:
+def _cells(lists: list[Any], known: int) -> SparseCounts:
     periods, keys, counts = (np.array(one, np.int64) for one in lists)
     periods = np.cumsum(periods)
     if not len(periods) == len(keys) == len(counts) or min(keys.min(initial=0), counts.min(initial=0)) < 0:
@@ -91,7 +93,7 @@ def _cells(lists: list[Any], known: int) -> Cells:
     if counts.max(initial=0) > MOST:
         raise ValueError("more than can have happened")
     here = keys < known
-    return Cells(periods[here], keys[here], counts[here])
+    return SparseCounts(periods[here], keys[here], counts[here])
 
 
 def _known(pairs: list[list[int]], known: int) -> dict[int, int]:

@@ -32,7 +32,7 @@ is damaged: it takes 2,000 million answers a second for two hours. Half a millio
 EMPTY = np.iinfo(np.int64).min
 """The stamp of a position that holds no period."""
 
-MOST_RUNS = 8
+MOST_SUMS = 8
 """Windows of a ring whose sums are kept; a rule asks for up to five."""
 
 
@@ -45,7 +45,7 @@ def narrowest(most: int) -> np.dtype[np.integer]:
     return found if found.itemsize < _LARGEST.itemsize else _LARGEST
 
 
-class Run:
+class RunningSum:
     """Sums over the newest ``span`` periods of a ring and the one in progress."""
 
     __slots__ = ("current", "span", "total")
@@ -65,10 +65,10 @@ class Run:
         return self.current - self.span <= period <= self.current
 
 
-_Run = TypeVar("_Run", bound=Run)
+_Run = TypeVar("_Run", bound=RunningSum)
 
 
-class Cells(NamedTuple):
+class SparseCounts(NamedTuple):
     """What a ring holds of some rows: sparse counts, three arrays of one length; each key occurs once in a period."""
 
     periods: NDArray[np.int64]
@@ -76,42 +76,42 @@ class Cells(NamedTuple):
     counts: NDArray[np.int64]
 
 
-class BucketRing(Generic[_Run]):
+class RingBuffer(Generic[_Run]):
     """Which period each position of a ring holds, and running sums; the base of both kinds of ring."""
 
-    __slots__ = ("_runs", "buckets", "stamps", "width_s")
+    __slots__ = ("_sums", "buckets", "periods", "width_s")
 
     def __init__(self, width_s: int, buckets: int) -> None:
         self.width_s = width_s
         self.buckets = buckets
         # One position more for the period in progress and one for a sample that is ahead of the recompute.
-        self.stamps: NDArray[np.int64] = np.full(buckets + 2, EMPTY, np.int64)
-        self._runs: list[_Run] = []
+        self.periods: NDArray[np.int64] = np.full(buckets + 2, EMPTY, np.int64)
+        self._sums: list[_Run] = []
 
     def period(self, at: float) -> int:
         """The absolute number of the period that holds the time ``at``."""
         return int(at // self.width_s)
 
-    def admit(self, period: int, now_period: int) -> int | None:
+    def position_for(self, period: int, now_period: int) -> int | None:
         """The position for a period, cleared if it held another one; None when the period is not retained."""
         if not now_period - self.buckets <= period <= now_period + 1:
             return None
-        position = period % len(self.stamps)
-        if (stamp := int(self.stamps[position])) != period:
-            for run in self._runs:
+        position = period % len(self.periods)
+        if (stamp := int(self.periods[position])) != period:
+            for run in self._sums:
                 if stamp != EMPTY and run.covers(stamp):
                     self.count(run, [position], entering=False)
             self.clear(position)
-            self.stamps[position] = period
+            self.periods[position] = period
         return position
 
-    def replant(self, periods: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def positions_for(self, periods: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The positions of the periods of another ring; ``kept`` becomes False where this one holds newer ones.
 
         Nobody says what time it is: it is that of the newest period, here or there.
         """
-        newest = int(max(self.stamps.max(), periods[kept].max(initial=EMPTY)))
-        found = {period: self.admit(period, newest - 1) for period in np.unique(periods[kept]).tolist()}
+        newest = int(max(self.periods.max(), periods[kept].max(initial=EMPTY)))
+        found = {period: self.position_for(period, newest - 1) for period in np.unique(periods[kept]).tolist()}
         kept &= np.isin(periods, [period for period, position in found.items() if position is not None])
         return np.array([found[period] for period in periods[kept].tolist()], np.int64)
 
@@ -122,7 +122,7 @@ class BucketRing(Generic[_Run]):
         reaches back between ``window_s`` and ``window_s + width_s`` seconds.
         """
         current = self.period(now)
-        return np.flatnonzero((self.stamps >= current - self.span(window_s)) & (self.stamps <= current))
+        return np.flatnonzero((self.periods >= current - self.span(window_s)) & (self.periods <= current))
 
     def span(self, window_s: float) -> int:
         """Whole periods in a window."""
@@ -136,21 +136,21 @@ class BucketRing(Generic[_Run]):
         moved, run.current = abs(current - before), current
         if moved * 2 > run.span:
             run.reset()
-            self.count(run, self._held(range(current - run.span, current + 1)), entering=True)
+            self.count(run, self._retained(range(current - run.span, current + 1)), entering=True)
             return
         newer, older = range(min(before, current) + 1, max(before, current) + 1), min(before, current) - run.span
         forward = current > before
-        self.count(run, self._held(newer), entering=forward)
-        self.count(run, self._held(range(older, older + moved)), entering=not forward)
+        self.count(run, self._retained(newer), entering=forward)
+        self.count(run, self._retained(range(older, older + moved)), entering=not forward)
 
-    def _held(self, periods: Iterable[int]) -> list[int]:
+    def _retained(self, periods: Iterable[int]) -> list[int]:
         """The positions of those periods that the ring holds."""
-        positions = [(period, period % len(self.stamps)) for period in periods]
-        return [position for period, position in positions if self.stamps[position] == period]
+        positions = [(period, period % len(self.periods)) for period in periods]
+        return [position for period, position in positions if self.periods[position] == period]
 
-    def _keep(self, run: _Run, now: float) -> _Run:
+    def _start_run(self, run: _Run, now: float) -> _Run:
         """A new run, as of ``now``; the oldest one is given up when there are too many."""
-        self._runs = [*self._runs[-MOST_RUNS + 1 :], run]
+        self._sums = [*self._sums[-MOST_SUMS + 1 :], run]
         self.advance(run, now)
         return run
 
@@ -163,7 +163,7 @@ class BucketRing(Generic[_Run]):
         raise NotImplementedError
 
 
-class CounterRing(BucketRing[Run]):
+class CounterRing(RingBuffer[RunningSum]):
     """Dense counters: ``columns`` numbers per row and period, stored as ``[column, position, row]``."""
 
     __slots__ = ("_data", "revision")
@@ -178,7 +178,7 @@ class CounterRing(BucketRing[Run]):
         """Set all counters of one position to 0."""
         self._data[:, position] = 0
 
-    def count(self, run: Run, positions: Sequence[int], *, entering: bool) -> None:
+    def count(self, run: RunningSum, positions: Sequence[int], *, entering: bool) -> None:
         """Add some positions to a run's sums, or subtract them."""
         if positions:
             counts = self._data[:, positions].sum(axis=1, dtype=np.int64)
@@ -186,7 +186,7 @@ class CounterRing(BucketRing[Run]):
 
     def add(self, periods: Sequence[int], now_period: int, counts: NDArray[np.int64]) -> list[bool]:
         """Add counts of shape ``[column, period, row]`` to some periods; tells which of them are retained."""
-        positions = [self.admit(period, now_period) for period in periods]
+        positions = [self.position_for(period, now_period) for period in periods]
         retained = [position is not None for position in positions]
         if not all(retained):
             kept = [place for place, found in enumerate(positions) if found is not None]
@@ -197,7 +197,7 @@ class CounterRing(BucketRing[Run]):
         if not len(columns):
             return retained
         self.revision += min(periods) < now_period
-        for run in self._runs:
+        for run in self._sums:
             covered = [place for place, period in enumerate(periods) if run.covers(period)]
             if covered:
                 run.total += counts[:, covered].sum(axis=1)
@@ -212,26 +212,26 @@ class CounterRing(BucketRing[Run]):
             self._data = self._data.astype(fitting)
         self._data[where] = counts
 
-    def take(self, rows: NDArray[np.intp]) -> Cells:
+    def read(self, rows: NDArray[np.intp]) -> SparseCounts:
         """What is held of some rows; the keys are ``column * all rows + row``."""
-        held = np.flatnonzero(self.stamps != EMPTY)
+        held = np.flatnonzero(self.periods != EMPTY)
         columns, places, at = np.nonzero(self._data[:, held[:, np.newaxis], rows])
         counts = self._data[columns, held[places], rows[at]].astype(np.int64)
-        return Cells(self.stamps[held[places]], columns * self._data.shape[2] + rows[at], counts)
+        return SparseCounts(self.periods[held[places]], columns * self._data.shape[2] + rows[at], counts)
 
-    def put(self, cells: Cells) -> None:
+    def add_counts(self, cells: SparseCounts) -> None:
         """Add what another ring of this width held; periods too old for this one, and columns it lacks, are left out.
 
         No key may come twice in a period.
         """
         columns, rows = np.divmod(cells.keys, self._data.shape[2])
         kept = columns < len(self._data)
-        positions = self.replant(cells.periods, kept)
+        positions = self.positions_for(cells.periods, kept)
         if not len(positions):
             return
         self.revision += 1
         periods, columns, rows, counts = cells.periods[kept], columns[kept], rows[kept], cells.counts[kept]
-        for run in self._runs:
+        for run in self._sums:
             covered = (periods >= run.current - run.span) & (periods <= run.current)
             np.add.at(run.total, (columns[covered], rows[covered]), counts[covered])
         where = (columns, positions, rows)
@@ -247,7 +247,7 @@ class CounterRing(BucketRing[Run]):
         positions = self.live(now, window_s)
         length = self.span(window_s) + 1
         result = np.zeros((len(columns), length, self._data.shape[2] if rows is None else len(rows)), np.int64)
-        places = self.stamps[positions] - (self.period(now) - length + 1)
+        places = self.periods[positions] - (self.period(now) - length + 1)
         for number, column in enumerate(columns):
             found = self._data[column, positions]
             result[number, places] = found if rows is None else found[:, rows]
@@ -257,16 +257,16 @@ class CounterRing(BucketRing[Run]):
         """In how many periods of the window something was counted, by row; without the newest ``but_s`` seconds."""
         current = self.period(now)
         newest = current - (self.span(but_s) + 1 if but_s else 0)
-        positions = np.flatnonzero((self.stamps >= current - self.span(window_s)) & (self.stamps <= newest))
+        positions = np.flatnonzero((self.periods >= current - self.span(window_s)) & (self.periods <= newest))
         return np.asarray((self._data[column, positions] > 0).sum(axis=0, dtype=np.int64))
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Counts over the window, shape ``[column, row]``."""
         span = self.span(window_s)
-        run = next((run for run in self._runs if run.span == span), None)
+        run = next((run for run in self._sums if run.span == span), None)
         if run is None:
             total = np.zeros((self._data.shape[0], self._data.shape[2]), np.int64)
-            run = self._keep(Run(span, total), now)
+            run = self._start_run(RunningSum(span, total), now)
         self.advance(run, now)
         return np.asarray(run.total[list(columns)], np.int64)
 
@@ -274,5 +274,5 @@ class CounterRing(BucketRing[Run]):
         """Set everything that is known of some rows to 0."""
         self.revision += 1
         self._data[:, :, rows] = 0
-        for run in self._runs:
+        for run in self._sums:
             run.total[:, rows] = 0

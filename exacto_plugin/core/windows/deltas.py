@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.windows.increments import Count
-from exacto_plugin.core.windows.minute_buffer import CELLS, PAGE_S
+from exacto_plugin.core.windows.increments import CounterKind
+from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exacto_plugin.core.windows.increments import Tally
+    from exacto_plugin.core.windows.increments import Increments
 
 CAPACITY = 100_000
 """Deltas that are kept at most: an hour of 1,600 busy deployments, about 100 MB."""
@@ -32,18 +32,18 @@ class Delta(NamedTuple):
     minute: int
     """Minutes since the epoch."""
     counts: Mapping[int, int]
-    """By how much each counter ``Count`` rises."""
+    """By how much each counter ``CounterKind`` rises."""
     cells: Mapping[int, int]
     """By how much each cell ``kind * BINS + bin`` rises."""
 
     @property
     def samples(self) -> int:
         """Answers and failed attempts."""
-        return self.counts.get(Count.ANSWERED, 0) + self.counts.get(Count.FAILED, 0)
+        return self.counts.get(CounterKind.ANSWERED, 0) + self.counts.get(CounterKind.FAILED, 0)
 
     def known(self) -> tuple[dict[int, int], dict[int, int]]:
         """Counts and cells without those that only another version knows."""
-        counts = {column: count for column, count in self.counts.items() if column < len(Count)}
+        counts = {column: count for column, count in self.counts.items() if column < len(CounterKind)}
         return counts, {cell: count for cell, count in self.cells.items() if cell < CELLS}
 
 
@@ -57,22 +57,22 @@ class Deltas:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._held: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
+        self._pending: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
         self.dropped = 0
         """Samples that were lost because nobody asked in time."""
 
     def __len__(self) -> int:
         """Deltas that wait."""
-        return len(self._held)
+        return len(self._pending)
 
-    def note(self, model_group: str, deployment: str, at: float, tally: Tally) -> None:
+    def add(self, model_group: str, deployment: str, at: float, tally: Increments) -> None:
         """One sample was recorded at a time in UTC seconds."""
-        key = (model_group, deployment, int(at // PAGE_S))
+        key = (model_group, deployment, int(at // MINUTE_S))
         with self._lock:
-            found = self._held.get(key)
+            found = self._pending.get(key)
             if found is None:
-                found = self._held[key] = ({}, {})
-                self._bound()
+                found = self._pending[key] = ({}, {})
+                self._drop_oldest()
             counts, cells = found
             for column in tally.counts:
                 counts[column] = counts.get(column, 0) + 1
@@ -82,27 +82,27 @@ class Deltas:
     def take(self) -> list[Delta]:
         """Everything since the last time, oldest first; the caller has it from now on."""
         with self._lock:
-            held, self._held = self._held, {}
+            held, self._pending = self._pending, {}
         return [Delta(*key, counts, cells) for key, (counts, cells) in held.items()]
 
     def put_back(self, deltas: Iterable[Delta]) -> None:
         """Give back what could not be delivered; it comes first when it is asked for again."""
         with self._lock:
-            newer, self._held = self._held, {}
+            newer, self._pending = self._pending, {}
             for delta in deltas:
                 self._join((delta.model_group, delta.deployment, delta.minute), delta.counts, delta.cells)
             for key, (counts, cells) in newer.items():
                 self._join(key, counts, cells)
-            self._bound()
+            self._drop_oldest()
 
     def _join(self, key: Key, counts: Mapping[int, int], cells: Mapping[int, int]) -> None:
-        held = self._held.setdefault(key, ({}, {}))
+        held = self._pending.setdefault(key, ({}, {}))
         for into, added in zip(held, (counts, cells), strict=True):
             for name, number in added.items():
                 into[name] = into.get(name, 0) + number
 
-    def _bound(self) -> None:
-        while len(self._held) > self._capacity:
-            key = next(iter(self._held))
-            counts, cells = self._held.pop(key)
+    def _drop_oldest(self) -> None:
+        while len(self._pending) > self._capacity:
+            key = next(iter(self._pending))
+            counts, cells = self._pending.pop(key)
             self.dropped += Delta(*key, counts, cells).samples

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.windows.counter_ring import SMALLEST, BucketRing, Cells, Run, narrowest
+from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts, narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,21 +21,21 @@ _DENSE_FROM = 64
 """With more than one key per this many possible ones, counting into an array beats sorting the keys."""
 
 
-class Chunk:
+class SparseHistogram:
     """Sparse counts: sorted unique cell keys and how often each occurred."""
 
-    __slots__ = ("bounds", "counts", "keys", "most")
+    __slots__ = ("bounds", "counts", "keys", "largest")
 
     def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
         """``sections`` are the first keys of the ranges that are read apart, and the end of the last one."""
         self.keys = keys
-        self.most = int(counts.max(initial=0))
+        self.largest = int(counts.max(initial=0))
         """The largest count."""
-        self.counts = counts.astype(narrowest(self.most), copy=False)
+        self.counts = counts.astype(narrowest(self.largest), copy=False)
         self.bounds: list[int] = keys.searchsorted(sections).tolist()
 
 
-def fold(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> Chunk:
+def merge(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> SparseHistogram:
     """Sum the counts of equal keys."""
     end = int(sections[-1])
     # Of one type, without which adding takes twenty times as long; ``numpy.bincount`` would add floats.
@@ -44,14 +44,14 @@ def fold(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArra
         dense = np.zeros(end, np.int64)
         np.add.at(dense, keys.astype(np.intp), added)
         unique = np.flatnonzero(dense)
-        return Chunk(unique.astype(np.uint32), dense[unique], sections)
+        return SparseHistogram(unique.astype(np.uint32), dense[unique], sections)
     unique, places = np.unique(keys, return_inverse=True)
     totals = np.zeros(len(unique), np.int64)
     np.add.at(totals, places, added)
-    return Chunk(unique.astype(np.uint32), totals, sections)
+    return SparseHistogram(unique.astype(np.uint32), totals, sections)
 
 
-class CellRun(Run):
+class RunningHistogram(RunningSum):
     """Sums of the cells in the sections from ``first`` to before ``end``."""
 
     __slots__ = ("bound", "end", "first")
@@ -69,59 +69,59 @@ class CellRun(Run):
         super().reset()
         self.bound = 0
 
-    def make_room(self, more: int) -> None:
+    def widen(self, more: int) -> None:
         """Widen the sums if ``more`` could be too much for them."""
         self.bound += more
         if self.bound > np.iinfo(self.total.dtype).max:
             self.bound = int(self.total.max(initial=0)) + more
             self.total = self.total.astype(np.promote_types(self.total.dtype, narrowest(self.bound)))
 
-    def count(self, chunk: Chunk, start: int, *, entering: bool) -> None:
+    def count(self, chunk: SparseHistogram, start: int, *, entering: bool) -> None:
         """Add a chunk, or subtract it; ``start`` is the first section's first key."""
         begin, end = chunk.bounds[self.first], chunk.bounds[self.end]
         if entering:
-            self.make_room(chunk.most)
+            self.widen(chunk.largest)
         places = chunk.keys[begin:end].astype(np.intp) - start
         # Of one type, without which it takes thirty times as long.
         counts = chunk.counts[begin:end].astype(self.total.dtype, copy=False)
         (np.add if entering else np.subtract).at(self.total, places, counts)
 
 
-class HistogramRing(BucketRing[CellRun]):
+class HistogramRing(RingBuffer[RunningHistogram]):
     """Sparse counters: per period only the cells that occurred, so that idle rows cost nothing.
 
     A period keeps up to ``patience`` additions unmerged, which bounds memory while keeping an addition cheap.
     """
 
-    __slots__ = ("_chunks", "_patience", "_sections")
+    __slots__ = ("_chunks", "_most_unmerged", "_sections")
 
     def __init__(self, width_s: int, buckets: int, sections: NDArray[np.uint32], patience: int) -> None:
         super().__init__(width_s, buckets)
-        self._patience = patience
-        self._chunks: list[list[Chunk]] = [[] for _ in self.stamps]
+        self._most_unmerged = patience
+        self._chunks: list[list[SparseHistogram]] = [[] for _ in self.periods]
         self._sections = sections
 
     def clear(self, position: int) -> None:
         """Drop all cells of one position."""
         self._chunks[position] = []
 
-    def count(self, run: CellRun, positions: Sequence[int], *, entering: bool) -> None:
+    def count(self, run: RunningHistogram, positions: Sequence[int], *, entering: bool) -> None:
         """Add some positions to a run's sums, or subtract them."""
         for position in positions:
             for chunk in self._chunks[position]:
                 run.count(chunk, int(self._sections[run.first]), entering=entering)
 
-    def add(self, period: int, now_period: int, chunk: Chunk) -> bool:
+    def add(self, period: int, now_period: int, chunk: SparseHistogram) -> bool:
         """Add cells to a period; False when the period is not retained."""
-        position = self.admit(period, now_period)
+        position = self.position_for(period, now_period)
         if position is None:
             return False
-        for run in self._runs:
+        for run in self._sums:
             if run.covers(period):
                 run.count(chunk, int(self._sections[run.first]), entering=True)
         self._chunks[position].append(chunk)
-        if len(self._chunks[position]) > self._patience:
-            self._chunks[position] = [self._folded(position)]
+        if len(self._chunks[position]) > self._most_unmerged:
+            self._chunks[position] = [self._merged(position)]
         return True
 
     def cells(self, first: int, end: int, now: float, window_s: float) -> NDArray[np.integer]:
@@ -130,11 +130,11 @@ class HistogramRing(BucketRing[CellRun]):
         A view that is only to be read, and that is overtaken by what comes next.
         """
         span = self.span(window_s)
-        fitting = (run for run in self._runs if run.span == span and run.first <= first and end <= run.end)
+        fitting = (run for run in self._sums if run.span == span and run.first <= first and end <= run.end)
         run = next(fitting, None)
         if run is None:
-            self._runs = [run for run in self._runs if run.span != span or run.first < first or run.end > end]
-            run = self._keep(CellRun(span, first, end, self._sections), now)
+            self._sums = [run for run in self._sums if run.span != span or run.first < first or run.end > end]
+            run = self._start_run(RunningHistogram(span, first, end, self._sections), now)
         self.advance(run, now)
         skipped = int(self._sections[run.first])
         view = run.total[int(self._sections[first]) - skipped : int(self._sections[end]) - skipped]
@@ -143,39 +143,41 @@ class HistogramRing(BucketRing[CellRun]):
 
     def keep(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> None:
         """Drop the cells whose keys are not ``wanted``."""
-        for run in self._runs:
+        for run in self._sums:
             start = int(self._sections[run.first])
             run.total[~wanted(np.arange(start, start + len(run.total), dtype=np.uint32))] = 0
         for position, chunks in enumerate(self._chunks):
             kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
             self._chunks[position] = [
-                Chunk(chunk.keys[mask], chunk.counts[mask], self._sections) for chunk, mask in kept if mask.any()
+                SparseHistogram(chunk.keys[mask], chunk.counts[mask], self._sections)
+                for chunk, mask in kept
+                if mask.any()
             ]
 
-    def take(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> Cells:
+    def read(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> SparseCounts:
         """The cells whose keys are ``wanted``."""
         periods, keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for position, chunks in enumerate(self._chunks):
             kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
             found = [(chunk.keys[mask], chunk.counts[mask]) for chunk, mask in kept if mask.any()]
             if found:
-                whole = fold(
+                whole = merge(
                     np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found]), self._sections
                 )
-                periods.append(np.full(len(whole.keys), self.stamps[position]))
+                periods.append(np.full(len(whole.keys), self.periods[position]))
                 keys.append(whole.keys.astype(np.int64))
                 counts.append(whole.counts.astype(np.int64))
-        return Cells(np.concatenate(periods), np.concatenate(keys), np.concatenate(counts))
+        return SparseCounts(np.concatenate(periods), np.concatenate(keys), np.concatenate(counts))
 
-    def put(self, cells: Cells) -> None:
+    def add_counts(self, cells: SparseCounts) -> None:
         """Add what another ring of this width held; periods too old for this one are left out."""
         kept = np.ones(len(cells.periods), np.bool_)
-        self.replant(cells.periods, kept)
+        self.positions_for(cells.periods, kept)
         for period in np.unique(cells.periods[kept]).tolist():
             here = cells.periods == period
-            self.add(period, period, fold(cells.keys[here].astype(np.uint32), cells.counts[here], self._sections))
+            self.add(period, period, merge(cells.keys[here].astype(np.uint32), cells.counts[here], self._sections))
 
-    def _folded(self, position: int) -> Chunk:
+    def _merged(self, position: int) -> SparseHistogram:
         chunks = self._chunks[position]
         keys = np.concatenate([chunk.keys for chunk in chunks])
-        return fold(keys, np.concatenate([chunk.counts for chunk in chunks]), self._sections)
+        return merge(keys, np.concatenate([chunk.counts for chunk in chunks]), self._sections)

@@ -23,7 +23,7 @@ CALLERS = 32
 """Callers are counted under one of this many numbers, so that no list of callers is ever kept."""
 
 
-class Count(IntEnum):
+class CounterKind(IntEnum):
     """The counters of a slot; each answer raises at most one of the last verdicts (``CALLED`` to ``LOST``)."""
 
     ANSWERED = 0
@@ -48,11 +48,11 @@ class Count(IntEnum):
     """Answers long enough to measure a speed."""
 
 
-FAULTS = (Count.INVALID_JSON, Count.UNKNOWN_NAME, Count.SCHEMA_MISMATCH)
+FAULTS = (CounterKind.INVALID_JSON, CounterKind.UNKNOWN_NAME, CounterKind.SCHEMA_MISMATCH)
 """The counters of tool calls that were judged bad."""
 
 
-class Kind(IntEnum):
+class HistogramKind(IntEnum):
     """The histograms of a slot, each of ``BINS`` cells."""
 
     SPEED_STREAMED = 0
@@ -69,34 +69,39 @@ class Kind(IntEnum):
 
 
 # Plain integers: arithmetic with the enums' members would cost as much as the rest of a tally.
-_SPEED = (int(Kind.SPEED_WHOLE) * BINS, int(Kind.SPEED_STREAMED) * BINS)
-_LATENCY = (int(Kind.LATENCY_WHOLE) * BINS, int(Kind.LATENCY_STREAMED) * BINS)
-_CASE_MIX, _CALLERS = int(Kind.CASE_MIX) * BINS, int(Kind.CALLERS) * BINS
+_SPEED = (int(HistogramKind.SPEED_WHOLE) * BINS, int(HistogramKind.SPEED_STREAMED) * BINS)
+_LATENCY = (int(HistogramKind.LATENCY_WHOLE) * BINS, int(HistogramKind.LATENCY_STREAMED) * BINS)
+_CASE_MIX, _CALLERS = int(HistogramKind.CASE_MIX) * BINS, int(HistogramKind.CALLERS) * BINS
 _FAULT_OF = {
-    Outcome.INVALID_JSON: int(Count.INVALID_JSON),
-    Outcome.UNKNOWN_NAME: int(Count.UNKNOWN_NAME),
-    Outcome.SCHEMA_MISMATCH: int(Count.SCHEMA_MISMATCH),
-    None: int(Count.LOST),
+    Outcome.INVALID_JSON: int(CounterKind.INVALID_JSON),
+    Outcome.UNKNOWN_NAME: int(CounterKind.UNKNOWN_NAME),
+    Outcome.SCHEMA_MISMATCH: int(CounterKind.SCHEMA_MISMATCH),
+    None: int(CounterKind.LOST),
 }
-_ANSWERED, _FAILED, _OFFERED, _CALLED = int(Count.ANSWERED), int(Count.FAILED), int(Count.OFFERED), int(Count.CALLED)
-_UNSCORED, _TIMED = int(Count.UNSCORED), int(Count.TIMED)
-_PINNED_CALLED, _PINNED_FAULTY = int(Count.PINNED_CALLED), int(Count.PINNED_FAULTY)
+_ANSWERED, _FAILED, _OFFERED, _CALLED = (
+    int(CounterKind.ANSWERED),
+    int(CounterKind.FAILED),
+    int(CounterKind.OFFERED),
+    int(CounterKind.CALLED),
+)
+_UNSCORED, _TIMED = int(CounterKind.UNSCORED), int(CounterKind.TIMED)
+_PINNED_CALLED, _PINNED_FAULTY = int(CounterKind.PINNED_CALLED), int(CounterKind.PINNED_FAULTY)
 
 
-class Tally(NamedTuple):
+class Increments(NamedTuple):
     """One sample as additions: the counters it raises by one and the cells ``kind * BINS + bin`` it marks."""
 
     counts: Sequence[int]
     cells: Sequence[int]
 
 
-def tally(sample: Sample, min_output_tokens: int) -> Tally:
+def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
     """What one sample adds to its slot; a pure function, so that replicas can add up before they share.
 
     An answer with fewer than ``min_output_tokens`` has no speed: its end-to-end rate measures the first token.
     """
     if not sample.ok:
-        return Tally((_FAILED,), ())
+        return Increments((_FAILED,), ())
     counts = [_ANSWERED]
     cells: list[int] = []
     duration_s, streamed = sample.duration_s, sample.streamed
@@ -111,11 +116,11 @@ def tally(sample: Sample, min_output_tokens: int) -> Tally:
         if sample.outcome is Outcome.UNSCORED:
             counts.append(_UNSCORED)
         elif sample.outcome is not None or sample.lost:
-            _tally_calls(sample, counts, cells)
-    return Tally(counts, cells)
+            _add_calls(sample, counts, cells)
+    return Increments(counts, cells)
 
 
-def _tally_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
+def _add_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
     """An answer whose tool calls were judged, or that has none because it lost them."""
     fault = _FAULT_OF.get(sample.outcome)
     faulty = fault is not None

@@ -13,45 +13,45 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.histogram_ring import Chunk, fold
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.windows.histogram_ring import SparseHistogram, merge
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-Additions = Mapping[Count, int] | Mapping[int, int]
+Additions = Mapping[CounterKind, int] | Mapping[int, int]
 """By how much counters rise."""
 
-_COLUMNS = len(Count)
+_COLUMNS = len(CounterKind)
 
 ROWS = 256
 """Slots of a slab: few enough that one slab is measured in about a millisecond."""
 
-PAGE_S = 60
+MINUTE_S = 60
 """Seconds of a page of samples that are not yet in the rings."""
 
-CELLS = len(Kind) * BINS
+CELLS = len(HistogramKind) * BINS
 """Cells of a slot."""
 
-SECTIONS = np.arange(len(Kind) + 1, dtype=np.uint32) * np.uint32(ROWS * BINS)
+SECTIONS = np.arange(len(HistogramKind) + 1, dtype=np.uint32) * np.uint32(ROWS * BINS)
 """The first cell key of each kind of histogram; a key counts kinds, then bins, then rows."""
 
 
-class Page:
+class MinuteBuffer:
     """Samples of one minute."""
 
-    __slots__ = ("chunks", "counts", "marks")
+    __slots__ = ("cell_hits", "counts", "histograms")
 
     def __init__(self) -> None:
-        self.counts = array("q", bytes(8 * len(Count) * ROWS))
-        self.marks = array("I")
-        self.chunks: list[Chunk] = []
+        self.counts = array("q", bytes(8 * len(CounterKind) * ROWS))
+        self.cell_hits = array("I")
+        self.histograms: list[SparseHistogram] = []
 
     def table(self) -> NDArray[np.int64]:
         """All counters of the page, shape ``[column, row]``."""
-        return np.frombuffer(self.counts, np.int64).reshape(ROWS, len(Count)).T
+        return np.frombuffer(self.counts, np.int64).reshape(ROWS, len(CounterKind)).T
 
     def add(self, row: int, counts: Additions, cells: Mapping[int, int]) -> None:
         """Raise the counters and cells of a row."""
@@ -60,14 +60,14 @@ class Page:
         if cells:
             marked = np.array(sorted(cells), np.int64)
             times = np.array([cells[cell] for cell in marked.tolist()], np.int64)
-            self.chunks.append(Chunk((marked * ROWS + row).astype(np.uint32), times, SECTIONS))
+            self.histograms.append(SparseHistogram((marked * ROWS + row).astype(np.uint32), times, SECTIONS))
 
-    def take(self, row: int) -> tuple[dict[int, int], dict[int, int]]:
+    def read(self, row: int) -> tuple[dict[int, int], dict[int, int]]:
         """The counters and cells of a row that are not 0."""
         counts = self.counts[row * _COLUMNS : (row + 1) * _COLUMNS]
-        marks = np.frombuffer(self.marks, np.uint32)
+        marks = np.frombuffer(self.cell_hits, np.uint32)
         cells = Counter((marks[marks % ROWS == row] // ROWS).tolist())
-        for chunk in self.chunks:
+        for chunk in self.histograms:
             here = chunk.keys % ROWS == row
             cells.update(dict(zip((chunk.keys[here] // ROWS).tolist(), chunk.counts[here].tolist(), strict=True)))
         return {column: count for column, count in enumerate(counts) if count}, dict(cells)
@@ -75,18 +75,20 @@ class Page:
     def erase(self, rows: Sequence[int]) -> None:
         """Set the counters and cells of some rows to 0."""
         self.table()[:, rows] = 0
-        marks = np.frombuffer(self.marks, np.uint32)
-        self.marks = array("I", marks[~np.isin(marks % ROWS, rows)].tobytes())
-        kept = [(chunk, ~np.isin(chunk.keys % ROWS, rows)) for chunk in self.chunks]
-        self.chunks = [Chunk(chunk.keys[mask], chunk.counts[mask], SECTIONS) for chunk, mask in kept if mask.any()]
+        marks = np.frombuffer(self.cell_hits, np.uint32)
+        self.cell_hits = array("I", marks[~np.isin(marks % ROWS, rows)].tobytes())
+        kept = [(chunk, ~np.isin(chunk.keys % ROWS, rows)) for chunk in self.histograms]
+        self.histograms = [
+            SparseHistogram(chunk.keys[mask], chunk.counts[mask], SECTIONS) for chunk, mask in kept if mask.any()
+        ]
 
 
-def chunk_of(pages: Sequence[Page]) -> Chunk:
+def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
     """All cells of some pages."""
-    marks = np.concatenate([np.frombuffer(page.marks, np.uint32) for page in pages])
+    marks = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
     keys, counts = np.unique(marks, return_counts=True)
-    added = [chunk for page in pages for chunk in page.chunks]
+    added = [chunk for page in pages for chunk in page.histograms]
     if not added:
-        return Chunk(keys, counts, SECTIONS)
+        return SparseHistogram(keys, counts, SECTIONS)
     keys = np.concatenate([keys, *(chunk.keys for chunk in added)])
-    return fold(keys, np.concatenate([counts, *(chunk.counts for chunk in added)]), SECTIONS)
+    return merge(keys, np.concatenate([counts, *(chunk.counts for chunk in added)]), SECTIONS)

@@ -70,7 +70,7 @@ class Observed:
         return self.token_burn is not None and self.token_burn >= BURN_FLAG
 
 
-class Waits(NamedTuple):
+class QueueTimes(NamedTuple):
     """The shortest waits of one hour for one class of prompts."""
 
     answers: int
@@ -84,20 +84,20 @@ class Hour:
     number: int
     burnt: dict[int, list[int]] = field(default_factory=dict)
     """By kind of request: answers and output tokens."""
-    waits: dict[int, int] = field(default_factory=dict)
+    queue_times: dict[int, int] = field(default_factory=dict)
     """Seconds to the first token, as ``class * BINS + bin``; emptied when the hour is no longer recent."""
-    quick: dict[int, Waits] = field(default_factory=dict)
+    quick: dict[int, QueueTimes] = field(default_factory=dict)
     """What is left of ``waits`` then, by class of prompts."""
     speeds: list[list[float]] = field(default_factory=lambda: [[0, 0.0, 0.0], [0, 0.0, 0.0]])
     """Whole answers, streamed answers: their number, and sum and sum of squares of the logarithm of their speed."""
 
     def close(self) -> None:
         """Keep the shortest waits of each class of prompts, and forget the others."""
-        self.quick = dict(_quick(self.waits))
-        self.waits = {}
+        self.quick = dict(_quick(self.queue_times))
+        self.queue_times = {}
 
 
-class Observing:
+class ObservedMetrics:
     """Counts answers of every deployment, by the hour."""
 
     __slots__ = ("_hours", "_most")
@@ -109,7 +109,7 @@ class Observing:
     def __len__(self) -> int:
         return len(self._hours)
 
-    def note(self, sample: Sample) -> None:
+    def add(self, sample: Sample) -> None:
         """Count one answer. Of pinned deployments only the pace is comparable with anything."""
         if not sample.ok or sample.output_tokens <= 0:
             return
@@ -126,7 +126,7 @@ class Observing:
         first_s = sample.first_token_s
         if first_s is not None and 0 < first_s < math.inf:
             cell = prompt * BINS + bin_of(first_s)
-            hour.waits[cell] = hour.waits.get(cell, 0) + 1
+            hour.queue_times[cell] = hour.queue_times.get(cell, 0) + 1
         if sample.output_tokens >= MIN_OUTPUT_TOKENS and 0 < sample.duration_s < math.inf:
             speed = math.log(sample.output_tokens / sample.duration_s)
             sums_of = hour.speeds[sample.streamed]
@@ -142,7 +142,7 @@ class Observing:
         if not hours or hours[-1].number < number:
             hours.append(Hour(number))
             for old in hours[:-RECENT]:
-                if old.waits:
+                if old.queue_times:
                     old.close()
             del hours[:-HOURS]
         return hours[-1]
@@ -208,14 +208,16 @@ def _burn(
     return (tokens / expected - 1.0 if answers >= BURN_ANSWERS else None), answers
 
 
-def _quick(waits: Mapping[int, int]) -> Iterator[tuple[int, Waits]]:
+def _quick(waits: Mapping[int, int]) -> Iterator[tuple[int, QueueTimes]]:
     for prompt in sorted({cell // BINS for cell in waits}):
         cells = sorted((cell % BINS, count) for cell, count in waits.items() if cell // BINS == prompt)
         answers = sum(count for _, count in cells)
         if answers >= QUIET_ANSWERS:
             yield (
                 prompt,
-                Waits(answers, _exceeded_by(((_middle(place), count) for place, count in cells), 1 - QUIET_SHARE)),
+                QueueTimes(
+                    answers, _exceeded_by(((_bin_middle(place), count) for place, count in cells), 1 - QUIET_SHARE)
+                ),
             )
 
 
@@ -223,12 +225,12 @@ def _queue(hours: Sequence[Hour], recent: Sequence[Hour]) -> tuple[float | None,
     """What answers waited beyond the shortest waits of the quietest hour, for prompts of their class."""
     own: dict[int, float] = {}
     for hour in hours:
-        for prompt, waits in (dict(_quick(hour.waits)) if hour.waits else hour.quick).items():
+        for prompt, waits in (dict(_quick(hour.queue_times)) if hour.queue_times else hour.quick).items():
             own[prompt] = min(waits.quick_s, own.get(prompt, math.inf))
     beyond = sorted(
-        (max(0.0, _middle(cell % BINS) - own[cell // BINS]), count)
+        (max(0.0, _bin_middle(cell % BINS) - own[cell // BINS]), count)
         for hour in recent
-        for cell, count in hour.waits.items()
+        for cell, count in hour.queue_times.items()
         if cell // BINS in own
     )
     answers = sum(count for _, count in beyond)
@@ -237,7 +239,7 @@ def _queue(hours: Sequence[Hour], recent: Sequence[Hour]) -> tuple[float | None,
     return _exceeded_by(beyond, 0.5), _exceeded_by(beyond, 0.1), answers
 
 
-def _middle(place: int) -> float:
+def _bin_middle(place: int) -> float:
     """The geometric middle of a bin."""
     low, high = edges(place)
     return math.sqrt(low * high)

@@ -12,7 +12,7 @@ import numpy as np
 
 from exacto_plugin.core.model import PERCENTILES, RecentPace
 from exacto_plugin.core.stats.log_bins import quantiles
-from exacto_plugin.core.windows.increments import Kind
+from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import RECENT_SAMPLES
 from exacto_plugin.core.windows.windows import ROWS
 
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.windows.windows import Slab
+    from exacto_plugin.core.windows.windows import WindowBlock
 
 WINDOWS_S = (300.0, 1800.0)
 """OpenRouter's percentiles cover 5 minutes. Where that holds fewer than ``RECENT_SAMPLES`` answers, half an hour does:
 a deployment with an answer a minute would be unknown half of the time."""
 
-ASKED_FOR_S = 3600.0
+KEPT_FOR_S = 3600.0
 """A group is looked at for this long after it was last asked about."""
 
 _GROUPS = 1000
 """Groups that are looked at, at most; under a wildcard callers make up names."""
 
 
-class Watched:
+class PercentileRequests:
     """Which model groups somebody asked about lately."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, float] = {}
+        self._requested_at: dict[str, float] = {}
 
-    def ask(self, model_group: str, now: float) -> None:
+    def request(self, model_group: str, now: float) -> None:
         """Somebody wants to know about a group, as of ``now`` (UTC seconds)."""
-        self._asked.pop(model_group, None)
-        self._asked[model_group] = now
-        if len(self._asked) > _GROUPS:
-            del self._asked[next(iter(self._asked))]
+        self._requested_at.pop(model_group, None)
+        self._requested_at[model_group] = now
+        if len(self._requested_at) > _GROUPS:
+            del self._requested_at[next(iter(self._requested_at))]
 
     def current(self, now: float) -> tuple[str, ...]:
-        """The groups that were asked about within ``ASKED_FOR_S``; the others are forgotten."""
-        self._asked = {group: at for group, at in self._asked.items() if now - at <= ASKED_FOR_S}
-        return tuple(self._asked)
+        """The groups that were asked about within ``KEPT_FOR_S``; the others are forgotten."""
+        self._requested_at = {group: at for group, at in self._requested_at.items() if now - at <= KEPT_FOR_S}
+        return tuple(self._requested_at)
 
 
-class Percentiles:
+class PercentileReader:
     """Percentiles of one recompute; the histograms of a slab are read once for all that ask.
 
     Args:
@@ -61,7 +61,7 @@ class Percentiles:
         now: UTC seconds of the recompute.
     """
 
-    def __init__(self, slabs: Sequence[Slab], now: float) -> None:
+    def __init__(self, slabs: Sequence[WindowBlock], now: float) -> None:
         self._slabs = slabs
         self._now = now
         self._cells: dict[tuple[int, float], NDArray[Any]] = {}
@@ -75,23 +75,30 @@ class Percentiles:
         return {
             name: pace
             for number, rows in by_slab.items()
-            for name, pace in zip(rows, self._paces(number, list(rows.values())), strict=True)
+            for name, pace in zip(rows, self._speeds(number, list(rows.values())), strict=True)
             if pace != RecentPace()
         }
 
-    def _paces(self, number: int, rows: Sequence[int]) -> list[RecentPace]:
+    def _speeds(self, number: int, rows: Sequence[int]) -> list[RecentPace]:
         windows = [self._histograms(number, rows, window_s) for window_s in WINDOWS_S]
-        speed = [cells[Kind.SPEED_STREAMED] + cells[Kind.SPEED_WHOLE] for cells in windows]
+        speed = [cells[HistogramKind.SPEED_STREAMED] + cells[HistogramKind.SPEED_WHOLE] for cells in windows]
         # How long a whole answer takes says little about the wait for the first token.
-        latency = [cells[kind] for cells in windows for kind in (Kind.LATENCY_STREAMED, Kind.LATENCY_WHOLE)]
+        latency = [
+            cells[kind] for cells in windows for kind in (HistogramKind.LATENCY_STREAMED, HistogramKind.LATENCY_WHOLE)
+        ]
         shares = [share / 100 for share in PERCENTILES]
-        told = (_told(_first_enough(speed), [1 - one for one in shares]), _told(_first_enough(latency), shares))
+        told = (
+            _named_quantiles(_first_enough(speed), [1 - one for one in shares]),
+            _named_quantiles(_first_enough(latency), shares),
+        )
         return [RecentPace(*pair) for pair in zip(*told, strict=True)]
 
     def _histograms(self, number: int, rows: Sequence[int], window_s: float) -> NDArray[np.float64]:
         """The histograms of some rows of a slab over a window, shape ``[kind, bin, row]``."""
         if (number, window_s) not in self._cells:
-            cells = self._slabs[number].cells(Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, self._now, window_s)
+            cells = self._slabs[number].cells(
+                HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_WHOLE, self._now, window_s
+            )
             self._cells[number, window_s] = cells
         return self._cells[number, window_s][:, :, list(rows)].astype(np.float64)
 
@@ -105,7 +112,7 @@ def _first_enough(histograms: Sequence[NDArray[np.float64]]) -> NDArray[np.float
     return chosen
 
 
-def _told(histograms: NDArray[np.float64], shares: Sequence[float]) -> list[tuple[float, ...] | None]:
+def _named_quantiles(histograms: NDArray[np.float64], shares: Sequence[float]) -> list[tuple[float, ...] | None]:
     values = quantiles(histograms, shares)
     known: list[bool] = (histograms.sum(axis=0) > 0).tolist()
     return [tuple(told) if one else None for told, one in zip(values.T.tolist(), known, strict=True)]

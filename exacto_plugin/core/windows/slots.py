@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 """Model group and deployment."""
 
-NOBODY = 0
+NO_SLOT = 0
 """A slot that is never given out; its windows stay empty."""
 
 _TOUCHES_PER_LIFE = 64
@@ -43,7 +43,7 @@ class _Leases(TTLCache[Key, int]):
         return item
 
 
-class Slots:
+class SlotAllocator:
     """Gives every (model group, deployment) a small number and takes it back when nothing is heard of it."""
 
     def __init__(self, capacity: int, ttl_s: float, timer: Callable[[], float]) -> None:
@@ -55,9 +55,9 @@ class Slots:
         self._touched: dict[Key, float] = {}
         self._touch_after_s = ttl_s / _TOUCHES_PER_LIFE
         self._free: list[int] = []
-        self._limbo: list[int] = []
-        self._end = NOBODY + 1
-        self._lost = 0
+        self._pending_erase: list[int] = []
+        self._end = NO_SLOT + 1
+        self._expired = 0
 
     def __len__(self) -> int:
         """Deployments that have a slot."""
@@ -79,9 +79,9 @@ class Slots:
     @property
     def generation(self) -> tuple[int, float]:
         """Changes whenever slots must be claimed anew: when one was lost, and often enough to keep all alive."""
-        return self._lost, self._timer() // self._touch_after_s
+        return self._expired, self._timer() // self._touch_after_s
 
-    def claim(self, key: Key) -> int:
+    def acquire(self, key: Key) -> int:
         """The slot of a deployment, a new one if it has none; keeps it alive from now on.
 
         When the capacity is used up, the slot that was touched longest ago loses its deployment.
@@ -100,18 +100,18 @@ class Slots:
         self._release()
         return slot
 
-    def sweep(self) -> tuple[int, ...]:
+    def expire(self) -> tuple[int, ...]:
         """Take back what was not touched in time; returns the slots to erase wherever they index."""
         self._leases.expire()
         self._release()
-        return tuple(self._limbo)
+        return tuple(self._pending_erase)
 
-    def reuse(self, erased: Collection[int]) -> None:
+    def release(self, erased: Collection[int]) -> None:
         """Let erased slots be given out again.
 
         Until then nobody has them, so that no deployment inherits numbers that are being read.
         """
-        self._limbo = [slot for slot in self._limbo if slot not in set(erased)]
+        self._pending_erase = [slot for slot in self._pending_erase if slot not in set(erased)]
         self._free.extend(erased)
 
     def _new_slot(self) -> int:
@@ -126,6 +126,6 @@ class Slots:
                 del self._slots[key], self._touched[key], self._groups[key[0]][key[1]]
                 if not self._groups[key[0]]:
                     del self._groups[key[0]]
-            self._limbo.append(slot)
-            self._lost += 1
+            self._pending_erase.append(slot)
+            self._expired += 1
         self._dropped.clear()

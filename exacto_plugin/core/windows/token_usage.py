@@ -26,7 +26,7 @@ class Tokens(NamedTuple):
     output: float
 
 
-class TokenUse:
+class TokenUsage:
     """Average tokens by model group and deployment."""
 
     __slots__ = ("_sums",)
@@ -38,7 +38,7 @@ class TokenUse:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def note(self, sample: Sample) -> None:
+    def add(self, sample: Sample) -> None:
         """Count an answer; one that says nothing about tokens is left out."""
         if not sample.ok or sample.input_tokens + sample.output_tokens <= 0:
             return
@@ -57,6 +57,6 @@ class TokenUse:
         _, answers, given, got = self._sums.get((model_group, deployment), (0.0, 0.0, 0.0, 0.0))
         return Tokens(given / answers, got / answers) if answers >= KNOWN_FROM else None
 
-    def keep(self, served: Collection[tuple[str, str]]) -> None:
+    def retain(self, served: Collection[tuple[str, str]]) -> None:
         """Forget all but these model groups' deployments."""
         self._sums = {key: sums for key, sums in self._sums.items() if key in served}

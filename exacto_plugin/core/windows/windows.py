@@ -1,8 +1,8 @@
 """Windows: what was measured of every deployment, kept as time-bucketed integers.
 
-A deployment is a *slot* here, a small number that ``slots`` gives out; 256 slots share a ``Slab``, whose rows they
-are. A sample is added to the page of its minute; ``flush`` moves pages into the rings, where they age out. All of it
-is integer addition, so the windows of replicas merge by adding them and the order of arrival does not matter. No
+A deployment is a *slot* here, a small number that ``slots`` gives out; 256 slots share a ``WindowBlock``, whose rows
+they are. A sample is added to the page of its minute; ``flush`` moves pages into the rings, where they age out. All of
+it is integer addition, so the windows of replicas merge by adding them and the order of arrival does not matter. No
 rule, threshold or clock lives here.
 """
 
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.codec import Held
-from exacto_plugin.core.windows.counter_ring import MOST, Cells, CounterRing
+from exacto_plugin.core.windows.codec import WindowDump
+from exacto_plugin.core.windows.counter_ring import MOST, CounterRing, SparseCounts
 from exacto_plugin.core.windows.histogram_ring import HistogramRing
-from exacto_plugin.core.windows.increments import Count, Kind, tally
-from exacto_plugin.core.windows.minute_buffer import CELLS, PAGE_S, ROWS, SECTIONS, Page, chunk_of
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
+from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S, ROWS, SECTIONS, MinuteBuffer, histogram_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Sample
-    from exacto_plugin.core.windows.increments import Tally
+    from exacto_plugin.core.windows.increments import Increments
     from exacto_plugin.core.windows.minute_buffer import Additions
 
-__all__ = ["PAGE_S", "ROWS", "Retention", "Slab", "Windows"]
+__all__ = ["MINUTE_S", "ROWS", "Retention", "WindowBlock", "Windows"]
 
-_COLUMNS = len(Count)
+_COLUMNS = len(CounterKind)
 _Ring = TypeVar("_Ring", CounterRing, HistogramRing)
 
-PATIENCE = 8
+MOST_UNMERGED = 8
 """Flushes whose histograms are kept unmerged, at least; twice as many at most."""
 
 
@@ -52,10 +52,10 @@ class Retention:
 
     def __post_init__(self) -> None:
         """Each width must be a multiple of a page and of the histograms' finest, finest first; else a ValueError."""
-        for rings, unit_s in ((self.counters, PAGE_S), (self.histograms, self.histograms[0][0])):
+        for rings, unit_s in ((self.counters, MINUTE_S), (self.histograms, self.histograms[0][0])):
             widths = [width_s for width_s, _ in rings]
-            if widths != sorted(widths) or any(width_s % PAGE_S or width_s % unit_s for width_s in widths):
-                raise ValueError(f"widths must be multiples of {PAGE_S} and {unit_s} s, finest first: {rings}")
+            if widths != sorted(widths) or any(width_s % MINUTE_S or width_s % unit_s for width_s in widths):
+                raise ValueError(f"widths must be multiples of {MINUTE_S} and {unit_s} s, finest first: {rings}")
 
     @property
     def span_s(self) -> float:
@@ -63,15 +63,15 @@ class Retention:
         return max(width_s * buckets for width_s, buckets in self.counters + self.histograms)
 
 
-class Slab:
+class WindowBlock:
     """The windows of ``ROWS`` slots."""
 
     __slots__ = ("_counters", "_histograms", "_pages", "dropped", "seen")
 
-    def __init__(self, retention: Retention, patience: int = PATIENCE) -> None:
-        self._counters = [CounterRing(width_s, n, len(Count), ROWS) for width_s, n in retention.counters]
+    def __init__(self, retention: Retention, patience: int = MOST_UNMERGED) -> None:
+        self._counters = [CounterRing(width_s, n, len(CounterKind), ROWS) for width_s, n in retention.counters]
         self._histograms = [HistogramRing(width_s, n, SECTIONS, patience) for width_s, n in retention.histograms]
-        self._pages: dict[int, Page] = {}
+        self._pages: dict[int, MinuteBuffer] = {}
         self.dropped = 0
         """Samples that came too late (or from too far ahead) for every ring."""
         self.seen = np.zeros(ROWS, np.bool_)
@@ -82,12 +82,12 @@ class Slab:
         """Seconds per bucket and seconds in all of each counter ring, finest first."""
         return tuple((ring.width_s, ring.width_s * ring.buckets) for ring in self._counters)
 
-    def page(self, at: float) -> Page:
+    def page(self, at: float) -> MinuteBuffer:
         """The page that takes samples of the time ``at``."""
-        minute = int(at // PAGE_S)
+        minute = int(at // MINUTE_S)
         page = self._pages.get(minute)
         if page is None:
-            page = self._pages[minute] = Page()
+            page = self._pages[minute] = MinuteBuffer()
         return page
 
     def flush(self, now: float) -> None:
@@ -97,7 +97,7 @@ class Slab:
         at an arbitrary time.
         """
         pages, self._pages = self._pages, {}
-        ahead = [minute for minute in pages if minute > now // PAGE_S + 1]
+        ahead = [minute for minute in pages if minute > now // MINUTE_S + 1]
         self.dropped += sum(_samples(pages.pop(minute).table()) for minute in ahead)
         if not pages:
             return
@@ -113,13 +113,13 @@ class Slab:
         finest_s = self._histograms[0].width_s
         periods, first = _periods(minutes, finest_s)
         for period, begin, end in zip(periods, first, [*first[1:], len(minutes)], strict=True):
-            chunk = chunk_of([pages[minute] for minute in minutes[begin:end]])
+            chunk = histogram_of([pages[minute] for minute in minutes[begin:end]])
             for histogram in self._histograms:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Counts over the last ``window_s`` seconds, ``[column, row]``, from the finest ring that reaches back."""
-        return _reaching(self._counters, window_s).sums(columns, now, window_s)
+        return _ring_covering(self._counters, window_s).sums(columns, now, window_s)
 
     def series(
         self,
@@ -144,15 +144,15 @@ class Slab:
         """In how many periods of ``width_s`` seconds something was counted; without the newest ``but_s`` seconds."""
         return self._ring(width_s).occupied(column, now, window_s, but_s)
 
-    def cells(self, first: Kind, last: Kind, now: float, window_s: float) -> NDArray[np.integer]:
+    def cells(self, first: HistogramKind, last: HistogramKind, now: float, window_s: float) -> NDArray[np.integer]:
         """Cells of the kinds from ``first`` to ``last`` over the window, shape ``[kind, bin, row]``.
 
         A view that is only to be read, and only until the next flush; of a narrow type, to be widened before adding.
         """
-        cells = _reaching(self._histograms, window_s).cells(first, last + 1, now, window_s)
+        cells = _ring_covering(self._histograms, window_s).cells(first, last + 1, now, window_s)
         return cells.reshape(last - first + 1, BINS, ROWS)
 
-    def histograms(self, first: Kind, last: Kind, now: float, window_s: float) -> NDArray[np.float64]:
+    def histograms(self, first: HistogramKind, last: HistogramKind, now: float, window_s: float) -> NDArray[np.float64]:
         """A copy of ``cells`` of shape ``[kind, row, bin]``."""
         return self.cells(first, last, now, window_s).swapaxes(1, 2).astype(np.float64)
 
@@ -169,45 +169,45 @@ class Slab:
         for histogram in self._histograms:
             histogram.keep(lambda keys: ~np.isin(keys % ROWS, rows))
 
-    def take(self, rows: Sequence[int]) -> list[Held]:
+    def read(self, rows: Sequence[int]) -> list[WindowDump]:
         """Everything that is held of some rows, in their order."""
         wanted = np.array(rows, np.intp)
-        counters = {ring.width_s: ring.take(wanted) for ring in self._counters}
-        cells = {ring.width_s: ring.take(lambda keys: np.isin(keys % ROWS, wanted)) for ring in self._histograms}
+        counters = {ring.width_s: ring.read(wanted) for ring in self._counters}
+        cells = {ring.width_s: ring.read(lambda keys: np.isin(keys % ROWS, wanted)) for ring in self._histograms}
         return [
-            Held(
+            WindowDump(
                 bool(self.seen[row]),
-                {width_s: _narrowed(found, row) for width_s, found in counters.items()},
-                {width_s: _narrowed(found, row) for width_s, found in cells.items()},
-                {minute: content for minute, page in self._pages.items() if any(content := page.take(row))},
+                {width_s: _cells_of_row(found, row) for width_s, found in counters.items()},
+                {width_s: _cells_of_row(found, row) for width_s, found in cells.items()},
+                {minute: content for minute, page in self._pages.items() if any(content := page.read(row))},
             )
             for row in rows
         ]
 
-    def put(self, held: Mapping[int, Held]) -> None:
+    def add_dump(self, held: Mapping[int, WindowDump]) -> None:
         """Add what was held of other rows, each to the row that it is given under; only rings of equal widths count."""
         for row, one in held.items():
             self.seen[row] |= one.seen
-            for minute, (counts, cells) in one.pages.items():
-                self.page(minute * PAGE_S).add(row, counts, cells)
+            for minute, (counts, cells) in one.minutes.items():
+                self.page(minute * MINUTE_S).add(row, counts, cells)
         for ring in self._counters:
-            ring.put(_widened({row: one.counters.get(ring.width_s) for row, one in held.items()}))
+            ring.add_counts(_cells_for_row({row: one.counters.get(ring.width_s) for row, one in held.items()}))
         for histogram in self._histograms:
-            histogram.put(_widened({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
+            histogram.add_counts(_cells_for_row({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
 
 
-def _narrowed(cells: Cells, row: int) -> Cells:
+def _cells_of_row(cells: SparseCounts, row: int) -> SparseCounts:
     """The cells of one row, under their keys without it."""
     here = cells.keys % ROWS == row
-    return Cells(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
+    return SparseCounts(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
 
 
-def _widened(cells: Mapping[int, Cells | None]) -> Cells:
+def _cells_for_row(cells: Mapping[int, SparseCounts | None]) -> SparseCounts:
     """The cells of some rows together."""
     found = [(row, one) for row, one in cells.items() if one is not None]
     keys = [one.keys * ROWS + row for row, one in found]
     nothing = np.zeros(0, np.int64)
-    return Cells(
+    return SparseCounts(
         np.concatenate([nothing, *(one.periods for _, one in found)]),
         np.concatenate([nothing, *keys]),
         np.concatenate([nothing, *(one.counts for _, one in found)]),
@@ -215,18 +215,18 @@ def _widened(cells: Mapping[int, Cells | None]) -> Cells:
 
 
 def _samples(table: NDArray[np.int64]) -> int:
-    return int(table[[Count.ANSWERED, Count.FAILED]].sum())
+    return int(table[[CounterKind.ANSWERED, CounterKind.FAILED]].sum())
 
 
 def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]]:
     """The periods of ``width_s`` seconds that some minutes are part of, in order, and the place of each one's first."""
     first: dict[int, int] = {}
     for place, minute in enumerate(minutes):
-        first.setdefault(minute * PAGE_S // width_s, place)
+        first.setdefault(minute * MINUTE_S // width_s, place)
     return list(first), list(first.values())
 
 
-def _reaching(rings: Sequence[_Ring], window_s: float) -> _Ring:
+def _ring_covering(rings: Sequence[_Ring], window_s: float) -> _Ring:
     """The finest ring that reaches back ``window_s`` seconds, else the coarsest."""
     return next((ring for ring in rings if ring.width_s * ring.buckets >= window_s), rings[-1])
 
@@ -235,7 +235,7 @@ class Windows:
     """The windows of all slots."""
 
     def __init__(self, retention: Retention, min_output_tokens: int) -> None:
-        self.slabs: list[Slab] = []
+        self.blocks: list[WindowBlock] = []
         self._retention = retention
         self.min_output_tokens = min_output_tokens
         """Answers shorter than this have no speed; holds for samples from now on."""
@@ -243,21 +243,21 @@ class Windows:
     @property
     def dropped(self) -> int:
         """Samples that came too late to be counted."""
-        return sum(slab.dropped for slab in self.slabs)
+        return sum(slab.dropped for slab in self.blocks)
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``."""
-        while len(self.slabs) * ROWS < slots:
+        while len(self.blocks) * ROWS < slots:
             # Not all at once: merging costs more than the rest of a flush.
-            self.slabs.append(Slab(self._retention, PATIENCE + len(self.slabs) % PATIENCE))
+            self.blocks.append(WindowBlock(self._retention, MOST_UNMERGED + len(self.blocks) % MOST_UNMERGED))
 
-    def record(self, slot: int, sample: Sample) -> Tally:
+    def record(self, slot: int, sample: Sample) -> Increments:
         """Count one sample; returns what that added."""
-        page = self.slabs[slot // ROWS].page(sample.at)
+        page = self.blocks[slot // ROWS].page(sample.at)
         row = slot % ROWS
         first = row * _COLUMNS
-        counts, cells = added = tally(sample, self.min_output_tokens)
-        table, marks = page.counts, page.marks
+        counts, cells = added = increments_of(sample, self.min_output_tokens)
+        table, marks = page.counts, page.cell_hits
         for column in counts:
             table[first + column] += 1
         for cell in cells:
@@ -281,30 +281,30 @@ class Windows:
             raise ValueError(f"numbers of samples are never negative, and at most {MOST}: {counts} {cells}")
         if cells and not 0 <= min(cells) <= max(cells) < CELLS:
             raise ValueError(f"cells are 0 to {CELLS - 1}: {cells}")
-        self.slabs[slot // ROWS].page(at).add(slot % ROWS, counts, cells)
+        self.blocks[slot // ROWS].page(at).add(slot % ROWS, counts, cells)
 
-    def take(self, slots: Sequence[int]) -> list[Held]:
+    def read(self, slots: Sequence[int]) -> list[WindowDump]:
         """Everything that is held of some slots, in their order."""
-        found: dict[int, Held] = {}
-        for number, rows in _by_slab(slots).items():
-            found.update(zip((number * ROWS + row for row in rows), self.slabs[number].take(rows), strict=True))
+        found: dict[int, WindowDump] = {}
+        for number, rows in _by_block(slots).items():
+            found.update(zip((number * ROWS + row for row in rows), self.blocks[number].read(rows), strict=True))
         return [found[slot] for slot in slots]
 
-    def put(self, held: Mapping[int, Held]) -> None:
+    def add_dumps(self, held: Mapping[int, WindowDump]) -> None:
         """Add what was held of other slots, each to the slot that it is given under.
 
         Exact between windows of equal retention; a replica's, or one's own from before a restart.
         """
-        for number, rows in _by_slab(held).items():
-            self.slabs[number].put({row: held[number * ROWS + row] for row in rows})
+        for number, rows in _by_block(held).items():
+            self.blocks[number].add_dump({row: held[number * ROWS + row] for row in rows})
 
     def forget(self, slots: Iterable[int]) -> None:
         """Erase what is known of some slots, so that others can have them."""
-        for number, rows in _by_slab(slots).items():
-            self.slabs[number].forget(rows)
+        for number, rows in _by_block(slots).items():
+            self.blocks[number].forget(rows)
 
 
-def _by_slab(slots: Iterable[int]) -> dict[int, list[int]]:
+def _by_block(slots: Iterable[int]) -> dict[int, list[int]]:
     """The rows of some slots, by the number of their slab."""
     rows: dict[int, list[int]] = {}
     for slot in slots:

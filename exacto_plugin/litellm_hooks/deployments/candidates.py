@@ -19,7 +19,7 @@ from exacto_plugin.litellm_hooks.deployments.prices import prices_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.litellm_hooks.deployments.prices import Prices
+    from exacto_plugin.litellm_hooks.deployments.prices import TokenPrices
 
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}")
 """LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
@@ -41,12 +41,12 @@ def host_of(api_base: object) -> str:
 def _split(api_base: object) -> SplitResult:
     """The parts of an API base; of what is none, empty ones: Python's error would quote it."""
     try:
-        return urlsplit(api_base if "//" in api_base else f"//{api_base}") if isinstance(api_base, str) else _NOWHERE
+        return urlsplit(api_base if "//" in api_base else f"//{api_base}") if isinstance(api_base, str) else _NO_HOST
     except ValueError:
-        return _NOWHERE
+        return _NO_HOST
 
 
-_NOWHERE = SplitResult("", "", "", "", "")
+_NO_HOST = SplitResult("", "", "", "", "")
 
 
 def provider_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _owner_of_host(host: str) -> str:
     return labels[-2] if len(labels[-2]) > 3 or len(labels) == 2 else labels[-3]
 
 
-def caches(prices: Prices) -> bool:
+def caches(prices: TokenPrices) -> bool:
     """Whether a prompt that the provider has cached may be worth coming back for.
 
     As OpenRouter's sticky sessions: only where reading the cache costs less than sending the prompt. What is unknown,
@@ -130,20 +130,29 @@ def fingerprint(provider: str, model: str, host: str) -> str:
     return f"{plain_provider(provider).replace('/', '-').replace(':', '-')}-{digest}"
 
 
-_NATURE = ("custom_llm_provider", "model", "api_version", "region_name", "aws_region_name", "vertex_location")
-_NATURE_ANYWHERE = ("base_model", "quantization", "revision")
+_FINGERPRINT_FIELDS = (
+    "custom_llm_provider",
+    "model",
+    "api_version",
+    "region_name",
+    "aws_region_name",
+    "vertex_location",
+)
+_FINGERPRINT_FIELDS_ANYWHERE = ("base_model", "quantization", "revision")
 """What LiteLLM's parameters tell of the thing that answers; the second kind may stand in ``model_info`` as well."""
 
 
-def nature_of(deployment: Mapping[str, Any]) -> str:
+def model_fingerprint(deployment: Mapping[str, Any]) -> str:
     """What a deployment really is, whatever it is called: a hash of model, API base, version, region, quantization.
 
     Keys, prices and limits are no part of it, nor are the API base's user, password and query, which may hold a key.
     """
     params: Mapping[str, Any] = deployment.get("litellm_params") or {}
     info: Mapping[str, Any] = deployment.get("model_info") or {}
-    told = {name: params.get(name) for name in _NATURE}
-    told |= {name: info.get(name) if params.get(name) is None else params[name] for name in _NATURE_ANYWHERE}
+    told = {name: params.get(name) for name in _FINGERPRINT_FIELDS}
+    told |= {
+        name: info.get(name) if params.get(name) is None else params[name] for name in _FINGERPRINT_FIELDS_ANYWHERE
+    }
     base = params.get("api_base")
     told["api_base"] = f"{host_of(base)}{_path_of(base)}"
     # Sent along with every request: which upstream an aggregator may use, for instance.

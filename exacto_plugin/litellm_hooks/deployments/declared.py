@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.litellm_hooks.deployments.candidates import nature_of
+from exacto_plugin.litellm_hooks.deployments.candidates import model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,14 +26,14 @@ _METRICS = ("weight", "rpm", "tpm")
 """What ``simple_shuffle`` looks for, in this order; the first that any deployment has is used for all of them."""
 
 
-class Peer(NamedTuple):
+class DeclaredDeployment(NamedTuple):
     """One of LiteLLM's deployments and the key that its history is kept under, which several may share."""
 
     key: str
     deployment: Mapping[str, Any]
 
 
-class Declared(NamedTuple):
+class DeclaredLimits(NamedTuple):
     """By key; those that share one add up."""
 
     weights: Mapping[str, float] = {}
@@ -44,7 +44,9 @@ class Declared(NamedTuple):
     """What it really is."""
 
 
-def declared(peers: Sequence[Peer], shuffled: bool, tokens: Callable[[str], Tokens | None]) -> Declared:
+def declared_limits(
+    peers: Sequence[DeclaredDeployment], shuffled: bool, tokens: Callable[[str], Tokens | None]
+) -> DeclaredLimits:
     """All that is declared about the deployments of a model group.
 
     Args:
@@ -56,10 +58,10 @@ def declared(peers: Sequence[Peer], shuffled: bool, tokens: Callable[[str], Toke
     natures: dict[str, set[str]] = defaultdict(set)
     for key, deployment in peers:
         capacities[key] += capacity_rpm(deployment, tokens(key))
-        natures[key].add(nature_of(deployment))
+        natures[key].add(model_fingerprint(deployment))
     limited = {key: limit for key, limit in capacities.items() if limit < math.inf}
     marks = {key: _digest(sorted(told)) for key, told in natures.items()}
-    return Declared(_weights(peers, shuffled), limited, marks)
+    return DeclaredLimits(_weights(peers, shuffled), limited, marks)
 
 
 def picks_by_weight(router: Any, model_group: str) -> bool:
@@ -90,7 +92,7 @@ def capacity_rpm(deployment: Mapping[str, Any], tokens: Tokens | None) -> float:
     return min(limit(name) / used for name, used in per_request.items() if used > 0.0)
 
 
-def _weights(peers: Sequence[Peer], shuffled: bool) -> dict[str, float]:
+def _weights(peers: Sequence[DeclaredDeployment], shuffled: bool) -> dict[str, float]:
     each = [1.0] * len(peers)
     for metric in _METRICS if shuffled else ():
         params = (peer.deployment.get("litellm_params") or {} for peer in peers)

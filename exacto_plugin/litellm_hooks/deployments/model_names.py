@@ -14,7 +14,7 @@ CLIENT_MODEL_KEY = "litellm.client_requested_model"
 """Where LiteLLM looks up, in the ASGI scope, which model name the answer should carry."""
 
 
-def resolver(router: Any) -> Callable[[str], Resolution]:
+def name_resolver(router: Any) -> Callable[[str], Resolution]:
     """A function that tells how ``router`` knows a name: as a name, alias, id, team name, or through a wildcard."""
 
     def resolve(name: str) -> Resolution:
@@ -23,12 +23,12 @@ def resolver(router: Any) -> Callable[[str], Resolution]:
         known = router.is_recognized_model(name)
         if known or name in router.team_public_model_names or name in router.deployment_names:
             return Resolution.EXACT
-        return Resolution.PATTERN if _pattern_takes(router, name) else Resolution.UNKNOWN
+        return Resolution.PATTERN if _pattern_matches(router, name) else Resolution.UNKNOWN
 
     return resolve
 
 
-def _pattern_takes(router: Any, name: str) -> bool:
+def _pattern_matches(router: Any, name: str) -> bool:
     """Whether a wildcard serves ``name`` with at least one deployment that does not read the suffix itself.
 
     OpenRouter knows ``:exacto``, ``:floor`` and ``:nitro``, so a wildcard that only leads there keeps the slug whole.

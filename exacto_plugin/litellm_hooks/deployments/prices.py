@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Prices(NamedTuple):
+class TokenPrices(NamedTuple):
     """USD per token; None where unknown. An explicit 0, of the operator or of the list, means free."""
 
     prompt: float | None
@@ -46,7 +46,7 @@ Source: ``litellm.utils.get_model_info_helper`` and the provider classes with a 
 """
 
 
-def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> Prices:
+def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> TokenPrices:
     """What a deployment's tokens cost.
 
     Args:
@@ -57,7 +57,7 @@ def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) 
     otherwise = any(part.get(unit) is not None for part in own for unit in _OTHER_UNITS)
     parts = own if otherwise else (*own, _listed(litellm_params, model_info))
     given = [next((value for part in parts if (value := _given(part, field)) is not None), None) for field in _FIELDS]
-    return Prices(*map(_number, given))
+    return TokenPrices(*map(_number, given))
 
 
 def _given(part: Mapping[str, Any], field: str) -> Any:

@@ -10,7 +10,12 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.deployments.declared import Declared, Peer, declared, picks_by_weight
+from exacto_plugin.litellm_hooks.deployments.declared import (
+    DeclaredDeployment,
+    DeclaredLimits,
+    declared_limits,
+    picks_by_weight,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
-class ServedRosters:
+class RosterSync:
     """Tells engines who serves what. One per process."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -27,7 +32,7 @@ class ServedRosters:
 
     async def recompute(self, engine: Engine) -> bool:
         """One recompute, in slices, so that the event loop is never held for long; False when it came to nothing."""
-        self._runtime.recorder.follow(engine)
+        self._runtime.recorder.watch_engine(engine)
         before, now = engine.measured, self._runtime.clock()
         for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
             await asyncio.sleep(0)
@@ -43,8 +48,8 @@ class ServedRosters:
     def _slices(self, engine: Engine, groups: Iterable[str], now: float, rest: Iterator[None]) -> Iterator[None]:
         runtime = self._runtime
         for router in runtime.routers:
-            runtime.faults.guarded("router", functools.partial(runtime.prepare_router, router), None)
-        runtime.direct.forget(now)
+            runtime.faults.guard("router", functools.partial(runtime.prepare_router, router), None)
+        runtime.direct_calls.drop_expired(now)
         providers: dict[str, str] = {}
         weights: dict[str, Mapping[str, float]] = {}
         served: set[tuple[str, str]] = set()
@@ -53,17 +58,19 @@ class ServedRosters:
             # An engine for everybody's samples hears later of what this process has heard of.
             groups = dict.fromkeys([*groups, *runtime.engine.groups()])
         for group in groups:
-            router, deployments = runtime.serving(group)
+            router, deployments = runtime.routing_for(group)
             candidates = [candidate_of(deployment, group) for deployment in deployments]
             providers.update((one.key, one.provider) for one in candidates)
             served.update((group, one.key) for one in candidates)
-            peers = [Peer(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)]
-            tell = functools.partial(self._declared, group, router, peers)
-            said = runtime.faults.guarded("declared", tell, Declared())
+            peers = [
+                DeclaredDeployment(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)
+            ]
+            tell = functools.partial(self._declared_limits, group, router, peers)
+            said = runtime.faults.guard("declared", tell, DeclaredLimits())
             weights[group] = said.weights
-            if runtime.outcomes is not None:
-                runtime.outcomes.roster(group, {one.key: one.price for one in candidates}, now)
-            direct = runtime.direct.of(group)
+            if runtime.sample_log is not None:
+                runtime.sample_log.group_members(group, {one.key: one.price for one in candidates}, now)
+            direct = runtime.direct_calls.of(group)
             providers.update((key, runtime.providers.get(key, "")) for key in direct)
             served.update((group, key) for key in direct)
             engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
@@ -73,9 +80,9 @@ class ServedRosters:
         runtime.providers = providers
         runtime.recorder.picks.weights = weights
         with runtime.engine.lock:
-            runtime.token_use.keep(served)
-            runtime.flaws.forget(flawed - served)
+            runtime.token_use.retain(served)
+            runtime.flaws.drop(flawed - served)
 
-    def _declared(self, group: str, router: Any, peers: Sequence[Peer]) -> Declared:
+    def _declared_limits(self, group: str, router: Any, peers: Sequence[DeclaredDeployment]) -> DeclaredLimits:
         average = functools.partial(self._runtime.token_use.average, group)
-        return declared(peers, router is not None and picks_by_weight(router, group), average)
+        return declared_limits(peers, router is not None and picks_by_weight(router, group), average)

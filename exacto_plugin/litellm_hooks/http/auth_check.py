@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.litellm_hooks.request.key_aliases import CallerNames
+    from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
     from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.routing.router import Routing
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -36,7 +36,7 @@ class Door:
         names: resolves what only this caller calls by a name.
     """
 
-    def __init__(self, runtime: Runtime, routing: Routing, names: CallerNames) -> None:
+    def __init__(self, runtime: Runtime, routing: Routing, names: KeyAliases) -> None:
         self._runtime = runtime
         self._routing = routing
         self._names = names
@@ -54,11 +54,11 @@ class Door:
         """
         state, faults = CURRENT.get(), self._runtime.faults
         if state is not None:
-            faults.guarded("filter", lambda: _keep_caller(state, key), None)
+            faults.guard("filter", lambda: _keep_caller(state, key), None)
         await self._names.take(request_data, key, request)
         try:
             if state is not None and request is not None:
-                faults.guarded("filter", lambda: self._check(state, request_data, request.scope["path"]), None)
+                faults.guard("filter", lambda: self._check(state, request_data, request.scope["path"]), None)
         except ExactoRefusedError as error:
             from litellm.proxy._types import ProxyException  # needs LiteLLM's proxy extra
 

@@ -46,7 +46,7 @@ def metadata_of_request(state: RequestState, runtime: Runtime) -> dict[str, Any]
     return {
         "model_group": state.model_group,
         "suffixes": list(slug.suffixes) if slug is not None else [],
-        "policy": state.sort_told.value if state.policy is not None else None,
+        "policy": state.reported_sort.value if state.policy is not None else None,
         "reason": decision.reason if decision is not None else None,
         "applied": decision.applied if decision is not None else False,
         "decision": state.decision_id,

@@ -27,7 +27,7 @@ def listed_model(path: str, root_path: str) -> tuple[str, str] | None:
     return path.removesuffix(name), name
 
 
-def call_it(answer: dict[str, Any], name: str) -> bool:
+def set_model_id(answer: dict[str, Any], name: str) -> bool:
     """Give one model of the catalogue the name that was asked for, in place; False when it is no model."""
     if "id" not in answer:
         return False

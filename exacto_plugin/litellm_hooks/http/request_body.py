@@ -81,7 +81,7 @@ def replay(body: Body, changed: dict[str, Any] | None, receive: Receive) -> Rece
     return replayed
 
 
-def parsed(raw: bytes, scope: Scope) -> object:
+def parse_body(raw: bytes, scope: Scope) -> object:
     """The value of a JSON body; None for what LiteLLM refuses, so that it says so itself."""
     try:
         value: object = orjson.loads(raw)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from exacto_plugin.litellm_hooks.request.response_names import rename
-from exacto_plugin.litellm_hooks.sse import data_of, split_events
+from exacto_plugin.litellm_hooks.sse import event_data, split_events
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.faults import Faults
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -34,7 +34,7 @@ _LAST_TYPES: Final = frozenset(
 """Types of the events that end a stream of Anthropic's Messages and of OpenAI's Responses."""
 
 
-class Added:
+class JsonBodyRewriter:
     """The ``send`` of one answer that something is added to.
 
     Args:
@@ -45,24 +45,26 @@ class Added:
         stage: under which name faults are counted.
     """
 
-    def __init__(self, send: Send, add: Add, faults: Faults, *, streams: bool = True, stage: str = "metadata") -> None:
+    def __init__(
+        self, send: Send, add: Add, faults: FaultReporter, *, streams: bool = True, stage: str = "metadata"
+    ) -> None:
         self._send = send
         self._add = add
         self._faults = faults
         self._streams = streams
         self._stage = stage
         self._start: Message | None = None
-        self._events: LastEvent | None = None
+        self._events: LastEventRewriter | None = None
 
     async def __call__(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
-            kind = self._faults.guarded(self._stage, lambda: _kind(message), b"")
+            kind = self._faults.guard(self._stage, lambda: _kind(message), b"")
             if kind == b"application/json":
                 self._start = message
                 return
             if kind == b"text/event-stream" and self._streams:
-                self._events = LastEvent(self._changed)
+                self._events = LastEventRewriter(self._rewrite)
         elif message["type"] == "http.response.body":
             if self._start is not None:
                 start, self._start = self._start, None
@@ -76,7 +78,7 @@ class Added:
     async def _send_whole(self, start: Message, message: Message) -> None:
         body: bytes = message.get("body", b"")
         if not message.get("more_body", False):  # else it is longer than a message, and nobody waits for its end
-            changed = self._changed(body)
+            changed = self._rewrite(body)
             if changed is not None:
                 headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
                 start = {**start, "headers": [*headers, (b"content-length", str(len(changed)).encode())]}
@@ -84,9 +86,9 @@ class Added:
         await self._send(start)
         await self._send(message)
 
-    def _changed(self, body: bytes) -> bytes | None:
+    def _rewrite(self, body: bytes) -> bytes | None:
         """``body``, a JSON object, with what is added; None when it stays as it is."""
-        return self._faults.guarded(self._stage, lambda: self._written(body), None)
+        return self._faults.guard(self._stage, lambda: self._written(body), None)
 
     def _written(self, body: bytes) -> bytes | None:
         answer = orjson.loads(body)
@@ -95,7 +97,7 @@ class Added:
         return orjson.dumps(answer)
 
 
-class Named:
+class ModelNameRewriter:
     """The ``send`` of one answer that may carry another model name than LiteLLM gave it.
 
     Args:
@@ -104,7 +106,7 @@ class Named:
         faults: counts what goes wrong.
     """
 
-    def __init__(self, send: Send, name: Callable[[], str], faults: Faults) -> None:
+    def __init__(self, send: Send, name: Callable[[], str], faults: FaultReporter) -> None:
         self._send = send
         self._name = name
         self._faults = faults
@@ -114,11 +116,11 @@ class Named:
     async def __call__(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
-            self._faults.guarded("names", lambda: self._begin(message), None)
+            self._faults.guard("names", lambda: self._begin(message), None)
         elif self._streams and message["type"] == "http.response.body":
-            name = self._faults.guarded("names", self._name, "")
+            name = self._faults.guard("names", self._name, "")
             if name or self._rest:
-                message = {**message, "body": self._named(message, name)}
+                message = {**message, "body": self._rename(message, name)}
         await self._send(message)
 
     def _begin(self, start: Message) -> None:
@@ -126,14 +128,16 @@ class Named:
         self._streams = kind == b"text/event-stream"
         name = self._name() if kind == b"application/json" and start["status"] == 200 else ""
         if name:
-            self._send = Added(self._send, partial(rename, name=name), self._faults, streams=False, stage="names")
+            self._send = JsonBodyRewriter(
+                self._send, partial(rename, name=name), self._faults, streams=False, stage="names"
+            )
 
-    def _named(self, message: Message, name: str) -> bytes:
+    def _rename(self, message: Message, name: str) -> bytes:
         """What goes out now: whole events, under their name, and at the end whatever is left."""
         events, rest = split_events(self._rest + message.get("body", b""))
         self._rest = rest if message.get("more_body", False) and len(rest) <= _LARGEST else b""
         if name:
-            events = [self._faults.guarded("names", partial(_renamed, event, name), event) for event in events]
+            events = [self._faults.guard("names", partial(_renamed, event, name), event) for event in events]
         return b"".join(events) + (b"" if self._rest else rest)
 
 
@@ -141,7 +145,7 @@ def _renamed(event: bytes, name: str) -> bytes:
     """``event`` under a name; what carries it already, or none at all, is not even parsed."""
     if event.count(_NAME) == event.count(_NAME + orjson.dumps(name)):
         return event
-    data = data_of(event)
+    data = event_data(event)
     told = orjson.loads(data) if data is not None else None
     if data is None or not isinstance(told, dict) or not rename(told, name):
         return event
@@ -160,7 +164,7 @@ def _kind(start: Message) -> bytes:
     return kind
 
 
-class LastEvent:
+class LastEventRewriter:
     """Finds the last event of a stream of server-sent events, and changes it.
 
     Args:
@@ -190,7 +194,7 @@ class LastEvent:
 
     def _passed(self, event: bytes) -> bytes:
         """What goes out because of one whole event."""
-        data = data_of(event)
+        data = event_data(event)
         if data is None:  # a comment that keeps the connection open
             if not self._held:
                 return event
@@ -205,7 +209,7 @@ class LastEvent:
         return before + event
 
     def _last(self, event: bytes) -> bytes:
-        data = data_of(event)
+        data = event_data(event)
         changed = self._changed(data) if data is not None else None
         return event if data is None or changed is None else event.replace(data, changed, 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from exacto_plugin.core.routing.policy import Resolution, Slug, split_slug
 
-HOP_KEY = "exacto_suffixes"
+SUFFIXES_KEY = "exacto_suffixes"
 """Key of a fallback entry that carries the entry's own suffixes to the routing hook; stripped before any upstream."""
 
 MOST_NAMES = 32
@@ -20,10 +20,10 @@ Anybody may send a list, and measured with wildcards, looking up 10,000 names to
 
 Resolve = Callable[[str], Resolution]
 
-_OURS = frozenset({"models", "fallbacks", "provider", HOP_KEY})
+_OUR_KEYS = frozenset({"models", "fallbacks", "provider", SUFFIXES_KEY})
 
 
-def _nobody(_model: str) -> bool:
+def _no_group(_model: str) -> bool:
     return False
 
 
@@ -32,7 +32,7 @@ def rewrite_body(
     resolve: Resolve,
     *,
     preferences: bool = True,
-    reads_models: Callable[[str], bool] = _nobody,
+    reads_models: Callable[[str], bool] = _no_group,
     ranked: Callable[[list[Slug]], list[Slug]] = list,
 ) -> Slug | None:
     """Strip what is ours from ``body`` in place.
@@ -48,8 +48,8 @@ def rewrite_body(
         The slug of the request when it carried one of our suffixes, else None. Whether the body changed can be seen
         by comparing: see :func:`needs_rewrite`.
     """
-    body.pop(HOP_KEY, None)
-    forbidden = {HOP_KEY} if preferences else {HOP_KEY, "provider", "models"}
+    body.pop(SUFFIXES_KEY, None)
+    forbidden = {SUFFIXES_KEY} if preferences else {SUFFIXES_KEY, "provider", "models"}
     for key in forbidden:
         body.pop(key, None)
     slug = _strip_model(body, resolve)
@@ -60,11 +60,11 @@ def rewrite_body(
     listed = body.get("models")
     if isinstance(listed, list) and 0 < len(listed) <= MOST_NAMES and all(isinstance(entry, str) for entry in listed):
         slug = _take_models(body, listed, slug, resolve, reads_models, ranked)
-    _stay(body, reads_models)
+    _disable_fallbacks(body, reads_models)
     return slug
 
 
-def _stay(body: dict[str, Any], reads_models: Callable[[str], bool]) -> None:
+def _disable_fallbacks(body: dict[str, Any], reads_models: Callable[[str], bool]) -> None:
     """Without fallbacks, fallbacks that somebody configured are off as well; those that the client listed stand."""
     provider = body.get("provider")
     alone = isinstance(provider, dict) and provider.get("allow_fallbacks") is False and not body.get("fallbacks")
@@ -75,7 +75,7 @@ def _stay(body: dict[str, Any], reads_models: Callable[[str], bool]) -> None:
 def needs_rewrite(body: dict[str, Any]) -> bool:
     """Whether :func:`rewrite_body` could change anything; cheap, so that most requests are left alone."""
     model = body.get("model")
-    return (isinstance(model, str) and (":" in model or "," in model)) or not _OURS.isdisjoint(body)
+    return (isinstance(model, str) and (":" in model or "," in model)) or not _OUR_KEYS.isdisjoint(body)
 
 
 def _strip_model(body: dict[str, Any], resolve: Resolve) -> Slug | None:
@@ -140,12 +140,12 @@ def _take_models(
         return slug
     first, *others = ranked([asked, *others])
     body["model"] = first.base
-    body["fallbacks"] = [_hop(entry) for entry in others]
+    body["fallbacks"] = [_fallback_entry(entry) for entry in others]
     return first if first.suffixes else None
 
 
-def _hop(slug: Slug) -> dict[str, Any]:
-    return {"model": slug.base, HOP_KEY: ":".join(slug.suffixes)}
+def _fallback_entry(slug: Slug) -> dict[str, Any]:
+    return {"model": slug.base, SUFFIXES_KEY: ":".join(slug.suffixes)}
 
 
 def rewrite_fallbacks(fallbacks: list[Any], resolve: Resolve) -> list[Any]:
@@ -202,7 +202,7 @@ def _carries_suffix(entry: Any, resolve: Resolve) -> bool:
         return False
     if _is_mapping_form(entry):
         return any(_carries_suffix(name, resolve) for names in entry.values() for name in names)
-    return HOP_KEY not in entry and _carries_suffix(entry.get("model"), resolve)
+    return SUFFIXES_KEY not in entry and _carries_suffix(entry.get("model"), resolve)
 
 
 def _without(entry: Any, keys: Collection[str]) -> Any:
@@ -212,7 +212,7 @@ def _without(entry: Any, keys: Collection[str]) -> Any:
 
 def _entry(entry: Any, resolve: Resolve) -> Any:
     if isinstance(entry, str):
-        return _hop(split_slug(entry, resolve))
-    if isinstance(entry, dict) and isinstance(entry.get("model"), str) and HOP_KEY not in entry:
-        return {**entry, **_hop(split_slug(entry["model"], resolve))}
+        return _fallback_entry(split_slug(entry, resolve))
+    if isinstance(entry, dict) and isinstance(entry.get("model"), str) and SUFFIXES_KEY not in entry:
+        return {**entry, **_fallback_entry(split_slug(entry["model"], resolve))}
     return entry

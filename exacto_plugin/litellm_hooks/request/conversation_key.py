@@ -22,7 +22,7 @@ class Conversation(NamedTuple):
 
     key: bytes
     """16 bytes that stand for it."""
-    opening: bool
+    is_new: bool
     """Told by its first messages, and there are no later ones: one of perhaps many that begin like this."""
 
 
@@ -48,10 +48,10 @@ def conversation_of(
     named = _named(kwargs, metadata)
     if named:
         _feed(digest, named)
-        return Conversation(digest.digest(), opening=False)
+        return Conversation(digest.digest(), is_new=False)
     # LiteLLM keeps the metadata of Responses under this name; the ``input`` of embeddings begins no conversation.
     said = kwargs.get("input") if "litellm_metadata" in kwargs else None
-    system, first, later = _beginning(kwargs, messages or kwargs.get("messages") or said or ())
+    system, first, later = _first_messages(kwargs, messages or kwargs.get("messages") or said or ())
     if first is None:
         return None
     for text in _texts(system):
@@ -59,7 +59,7 @@ def conversation_of(
     digest.update(b"\1")
     for text in _texts(first):
         _feed(digest, text)
-    return Conversation(digest.digest(), opening=not later)
+    return Conversation(digest.digest(), is_new=not later)
 
 
 def share_of(conversation: Conversation | None) -> float:
@@ -87,7 +87,7 @@ def _named(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     return ""
 
 
-def _beginning(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
+def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
     """The first system and the first other message, and whether more follow."""
     system: Any = kwargs.get("system") or kwargs.get("instructions")
     if isinstance(messages, str):

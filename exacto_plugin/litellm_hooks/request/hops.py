@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY, fallback_entries
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY, fallback_entries
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
@@ -32,25 +32,25 @@ def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class AttemptPosition:
     """Where this attempt stands inside its request."""
 
-    fresh: bool
+    is_first: bool
     """First attempt of a request: no retry and no fallback hop."""
     same_group: bool
     """The attempt asks the model group that the client asked for."""
 
 
-def hop_of(kwargs: Mapping[str, Any]) -> Hop:
+def position_of(kwargs: Mapping[str, Any]) -> AttemptPosition:
     """Tell a first attempt from a retry and from a fallback hop."""
     metadata = metadata_of(kwargs)
     depth = bool(kwargs.get("fallback_depth"))
     fresh = not metadata.get("attempted_retries") and not depth
     original = metadata.get("original_model_group")
-    return Hop(fresh, not depth or original is None or original == metadata.get("model_group"))
+    return AttemptPosition(fresh, not depth or original is None or original == metadata.get("model_group"))
 
 
-class HopReader:
+class PositionReader:
     """Reads an attempt's place where LiteLLM picks a deployment for it.
 
     Args:
@@ -62,7 +62,7 @@ class HopReader:
         self._configured = configured
         self._told = told
 
-    def read(self, group: str, kwargs: dict[str, Any]) -> tuple[Hop, dict[str, Any]]:
+    def read(self, group: str, kwargs: dict[str, Any]) -> tuple[AttemptPosition, dict[str, Any]]:
         """The attempt's place, and the request with the fields of the fallback entry that it asks.
 
         Args:
@@ -70,17 +70,17 @@ class HopReader:
             kwargs: the request as the filter hook has it.
         """
         state = CURRENT.get()
-        if self._told or state is None or kwargs.get(_DEPTH) or not self._goes_on(state, group, kwargs):
-            return hop_of(kwargs), kwargs
+        if self._told or state is None or kwargs.get(_DEPTH) or not self._continues(state, group, kwargs):
+            return position_of(kwargs), kwargs
         asked_first = state.attempts[0].model_group
         if group == state.model_group:
-            return Hop(False, group == asked_first), {**kwargs, **state.entry}
-        return Hop(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
+            return AttemptPosition(False, group == asked_first), {**kwargs, **state.entry}
+        return AttemptPosition(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
 
-    def _goes_on(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
+    def _continues(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
         """Whether the attempt belongs to the request that the newest attempt was made for."""
         newest = state.served_by
-        if newest is None or state.asking_again:
+        if newest is None or state.is_rescue_attempt:
             return False
         return newest.ended or (group != state.model_group and any(True for _ in self._entries(group, kwargs)))
 
@@ -94,8 +94,8 @@ class HopReader:
         """The fields of the first entry that this request has not followed yet; the last one when all are used up."""
         found = list(self._entries(group, kwargs))
         if not found:
-            return {HOP_KEY: None}
-        entry = next((one for one in found if one not in state.followed), found[-1])
-        state.followed.append(entry)
+            return {SUFFIXES_KEY: None}
+        entry = next((one for one in found if one not in state.followed_entries), found[-1])
+        state.followed_entries.append(entry)
         state.entry = {name: value for name, value in entry.items() if name != "model"}
         return state.entry

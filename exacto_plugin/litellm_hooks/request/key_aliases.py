@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from exacto_plugin.litellm_hooks.faults import Faults
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.request.body import Resolve
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
@@ -57,7 +57,7 @@ def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) 
         data["router_settings_override"] = {**settings, "fallbacks": rewrite_fallbacks(fallbacks, resolve)}
 
 
-class CallerNames:
+class KeyAliases:
     """Resolves the names of one caller.
 
     Args:
@@ -65,7 +65,7 @@ class CallerNames:
         server: gives LiteLLM's proxy module.
     """
 
-    def __init__(self, faults: Faults, server: Callable[[], Any]) -> None:
+    def __init__(self, faults: FaultReporter, server: Callable[[], Any]) -> None:
         self.faults = faults
         self._server = server
 

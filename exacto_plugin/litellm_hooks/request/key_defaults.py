@@ -12,8 +12,8 @@ import orjson
 from cachetools import LRUCache
 from pydantic import ValidationError
 
-from exacto_plugin.config.hard_filters import DefaultSort, Limits
-from exacto_plugin.config.messages import expectation, explain, keys_at
+from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings
+from exacto_plugin.config.messages import expectation, format_validation_error, keys_at
 from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.routing.policy import Filter
 from exacto_plugin.errors import SettingsError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from exacto_plugin.litellm_hooks.faults import Faults
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
 
 _REMEMBERED = 4096
 """Blocks that are kept checked; a key's or team's block rarely changes."""
@@ -36,7 +36,7 @@ SOURCES = (("user_api_key_metadata", "set for this key"), ("user_api_key_team_me
 """LiteLLM's names for the metadata of the caller, the closest first, and what clients are told of each."""
 
 
-class CallerBlock(Limits):
+class KeyBlock(HardFilterSettings):
     """The block of one key or team."""
 
     default_sort: DefaultSort | None = None
@@ -46,7 +46,7 @@ class CallerBlock(Limits):
 class ReadBlock(NamedTuple):
     """What a block says, and what is wrong with it."""
 
-    block: CallerBlock
+    block: KeyBlock
     """What could be read."""
     unreadable: Mapping[str, str] = {}
     """The malformed limits, and what should stand there; ``exacto`` for a block that is no mapping."""
@@ -71,15 +71,15 @@ def read_block(block: object, where: str = BLOCK) -> ReadBlock:
         where: how it is called in messages.
     """
     try:
-        return ReadBlock(CallerBlock.model_validate(block))
+        return ReadBlock(KeyBlock.model_validate(block))
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        problem = explain(error, CallerBlock, where)
+        problem = format_validation_error(error, KeyBlock, where)
     if not isinstance(block, dict):
-        return ReadBlock(CallerBlock(), {BLOCK: "a mapping"}, problem)
+        return ReadBlock(KeyBlock(), {BLOCK: "a mapping"}, problem)
     bad = {fault["loc"][0]: fault for fault in reversed(faults)}
-    read = CallerBlock.model_validate({key: value for key, value in block.items() if key not in bad})
-    unreadable = {name: _expected(bad[name]) for name in Limits.model_fields if name in bad}
+    read = KeyBlock.model_validate({key: value for key, value in block.items() if key not in bad})
+    unreadable = {name: _expected(bad[name]) for name in HardFilterSettings.model_fields if name in bad}
     return ReadBlock(read, unreadable, problem)
 
 
@@ -87,7 +87,7 @@ def _expected(fault: ErrorDetails) -> str:
     """What should stand in a limit, in words that hold nothing of what does."""
     loc, expected = fault["loc"], expectation(fault)
     if fault["type"] == "extra_forbidden":
-        loc, expected = loc[:-1], f"one of {', '.join(keys_at(CallerBlock, loc[:-1]))}"
+        loc, expected = loc[:-1], f"one of {', '.join(keys_at(KeyBlock, loc[:-1]))}"
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc[1:])
     return f"{expected} at {loc[0]}{inside}" if inside else expected
 
@@ -103,10 +103,10 @@ class Defaults(NamedTuple):
 NO_DEFAULTS = Defaults()
 
 
-def caller_promise(kwargs: Mapping[str, Any]) -> str | None:
+def caller_hard_filter(kwargs: Mapping[str, Any]) -> str | None:
     """The first hard filter of a caller's key or team, not checked; None without any."""
     written = {name for block, _ in _blocks(kwargs) for name in (block if isinstance(block, dict) else (BLOCK,))}
-    return next((name for name in (BLOCK, *Limits.model_fields) if name in written), None)
+    return next((name for name in (BLOCK, *HardFilterSettings.model_fields) if name in written), None)
 
 
 def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
@@ -124,14 +124,14 @@ def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
     ]
 
 
-class CallerDefaults:
+class KeyDefaults:
     """Reads the blocks of callers.
 
     Args:
         faults: counts malformed blocks, once for each.
     """
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: FaultReporter) -> None:
         self._faults = faults
         self._known: LRUCache[bytes, ReadBlock] = LRUCache(_REMEMBERED)
 

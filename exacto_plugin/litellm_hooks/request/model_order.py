@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.routing.filters import passing
-from exacto_plugin.core.routing.ordering import best_place
+from exacto_plugin.core.routing.filters import apply_filters
+from exacto_plugin.core.routing.ordering import best_rank
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.policy import policy_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
-def by_best(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:
+def order_models(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:
     """The models of one request in the order in which they are tried.
 
     Args:
@@ -39,9 +39,9 @@ def by_best(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) 
     return sorted(slugs, key=lambda slug: _place(runtime, router, wishes, slug))
 
 
-def _place(runtime: Runtime, router: Any, wishes: ProviderObject, slug: Slug) -> tuple[float, ...]:
+def _place(runtime: Runtime, router: Any, preferences: ProviderObject, slug: Slug) -> tuple[float, ...]:
     group = router.get_model_from_alias(slug.base) or slug.base
-    policy = policy_of(runtime.settings, group, slug, wishes)
+    policy = policy_of(runtime.settings, group, slug, preferences)
     candidates = [candidate_of(deployment, group) for deployment in runtime.deployments_of(group)]
     filters = [one for one in policy.filters if one.name != "require_parameters"]
-    return best_place(policy, passing(filters, candidates), runtime.engine.snapshot.groups.get(group))
+    return best_rank(policy, apply_filters(filters, candidates), runtime.engine.snapshot.groups.get(group))

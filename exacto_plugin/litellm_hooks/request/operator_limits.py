@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_promise
+from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_hard_filter
 
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
@@ -63,7 +63,7 @@ def promised(settings: Settings, groups: Iterable[str], kwargs: Mapping[str, Any
         kwargs: the request as LiteLLM routes it.
     """
     imposed = (one.name for group in groups for one in settings.filters_of(group))
-    return next(imposed, None) or caller_promise(kwargs)
+    return next(imposed, None) or caller_hard_filter(kwargs)
 
 
 class Picked(NamedTuple):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.routing.filters import NAMES
 from exacto_plugin.core.routing.policy import Filter, Slug, resolve_policy
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.key_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.request.operator_limits import limits_of
-from exacto_plugin.litellm_hooks.request.provider_object import NOTHING_ASKED, ProviderObject
+from exacto_plugin.litellm_hooks.request.provider_object import NO_PREFERENCES, ProviderObject
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_g
         asked: the slug that the client asked for.
         same_group: whether the attempt asks the model group that the client asked for.
     """
-    own = kwargs.get(HOP_KEY)  # taken out later: until then a fault can still tell what was promised
+    own = kwargs.get(SUFFIXES_KEY)  # taken out later: until then a fault can still tell what was promised
     if isinstance(own, str):
         return Slug(group, tuple(part for part in own.split(":") if part))
     return asked if same_group and asked is not None else Slug(group)
@@ -43,7 +43,7 @@ def policy_of(
     settings: Settings,
     group: str,
     slug: Slug,
-    wishes: ProviderObject = NOTHING_ASKED,
+    provider: ProviderObject = NO_PREFERENCES,
     caller: Defaults = NO_DEFAULTS,
     sent: Callable[[], tuple[str, ...]] = tuple,
 ) -> Policy:
@@ -62,22 +62,22 @@ def policy_of(
     """
     if settings.client_preferences == "deny":
         slug = Slug(slug.base, tuple(suffix for suffix in slug.suffixes if suffix == "exacto"))
-        wishes = NOTHING_ASKED
+        provider = NO_PREFERENCES
     default_sort = caller.default_sort or settings.default_sort_of(group)
-    policy = resolve_policy(slug, wishes.body_sort, default_sort, wishes.order or ())
+    policy = resolve_policy(slug, provider.body_sort, default_sort, provider.order or ())
     curated = settings.curated_list(group) if policy.curated else None
-    filters = (*_curated(curated), *wishes.filters(), *limits_of(settings, caller, (group,)))
-    if wishes is NOTHING_ASKED:
+    filters = (*_curated(curated), *provider.filters(), *limits_of(settings, caller, (group,)))
+    if provider is NO_PREFERENCES:
         return replace(policy, filters=_in_order(filters)) if filters else policy
-    parameters = sent() if wishes.require_parameters else ()
+    parameters = sent() if provider.require_parameters else ()
     filters += (Filter("require_parameters", parameters),) if parameters else ()
-    filters += (Filter("order", wishes.order),) if wishes.order and wishes.allow_fallbacks is False else ()
+    filters += (Filter("order", provider.order),) if provider.order and provider.allow_fallbacks is False else ()
     return replace(
         policy,
-        only=wishes.only or (),
-        ignore=wishes.ignore or (),
-        allow_fallbacks=wishes.allow_fallbacks is not False,
-        preferences=wishes.preferences,
+        only=provider.only or (),
+        ignore=provider.ignore or (),
+        allow_fallbacks=provider.allow_fallbacks is not False,
+        preferences=provider.preferences,
         filters=_in_order(filters),
     )
 
@@ -91,9 +91,9 @@ def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
     return () if listed is None else (Filter("curated", listed),)
 
 
-def without_ours(kwargs: dict[str, Any]) -> dict[str, Any]:
+def without_our_keys(kwargs: dict[str, Any]) -> dict[str, Any]:
     """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
-    kwargs.pop(HOP_KEY, None)
+    kwargs.pop(SUFFIXES_KEY, None)
     if is_openrouter({"litellm_params": kwargs}):
         if kwargs.get("provider", kwargs) is None:
             del kwargs["provider"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from exacto_plugin.config.hard_filters import Limits, Names, no_bool
+from exacto_plugin.config.hard_filters import HardFilterSettings, Names, no_bool
 from exacto_plugin.config.messages import expectation, keys_at
 from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Bound = Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+class _ProviderPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class SortWish(_Part):
+class SortPreference(_ProviderPart):
     """``sort``, written as a word or as an object."""
 
     by: Literal["price", "throughput", "latency", "exacto"]
@@ -33,7 +33,7 @@ class SortWish(_Part):
     """``none``: several ``models`` are sorted together, by the best deployment of each."""
 
 
-class Percentiles(_Part):
+class PercentileBounds(_ProviderPart):
     """Bounds on percentiles over the last 5 minutes; a number alone is ``p50``."""
 
     p50: Bound | None = None
@@ -41,7 +41,7 @@ class Percentiles(_Part):
     p90: Bound | None = None
     p99: Bound | None = None
 
-    def wishes(self, of: Literal["throughput", "latency"]) -> tuple[Preference, ...]:
+    def to_preferences(self, of: Literal["throughput", "latency"]) -> tuple[Preference, ...]:
         """The soft wishes that this means."""
         bounds = ((int(name[1:]), bound) for name, bound in self if bound is not None)
         return tuple(Preference(of, percentile, bound) for percentile, bound in bounds)
@@ -55,15 +55,15 @@ def _number_as_object(value: object) -> object:
     return {"p50": value} if isinstance(value, int | float | str) and not isinstance(value, bool) else value
 
 
-Cutoffs = Annotated[Percentiles, BeforeValidator(_number_as_object)]
+Cutoffs = Annotated[PercentileBounds, BeforeValidator(_number_as_object)]
 
 
-class ProviderObject(Limits):
+class ProviderObject(HardFilterSettings):
     """The whole object. Names and meaning are OpenRouter's; null and empty lists mean that nothing is asked."""
 
     order: Names | None = None
     allow_fallbacks: StrictBool | None = None
-    sort: Annotated[SortWish, BeforeValidator(_word_as_object)] | None = None
+    sort: Annotated[SortPreference, BeforeValidator(_word_as_object)] | None = None
     preferred_min_throughput: Cutoffs | None = None
     preferred_max_latency: Cutoffs | None = None
     require_parameters: StrictBool | None = None
@@ -82,10 +82,12 @@ class ProviderObject(Limits):
     def preferences(self) -> tuple[Preference, ...]:
         """The soft wishes about speed and latency."""
         speed, latency = self.preferred_min_throughput, self.preferred_max_latency
-        return (speed.wishes("throughput") if speed else ()) + (latency.wishes("latency") if latency else ())
+        return (speed.to_preferences("throughput") if speed else ()) + (
+            latency.to_preferences("latency") if latency else ()
+        )
 
 
-NOTHING_ASKED = ProviderObject()
+NO_PREFERENCES = ProviderObject()
 
 
 def provider_in(kwargs: Mapping[str, Any]) -> object:
@@ -100,14 +102,14 @@ def extra_provider(kwargs: Mapping[str, Any]) -> object:
     return extra.get("provider") if isinstance(extra, Mapping) else None
 
 
-_PROMISES = ("only", "ignore", "max_price", "quantizations", "data_collection", "zdr", "require_parameters")
+_HARD_FILTERS = ("only", "ignore", "max_price", "quantizations", "data_collection", "zdr", "require_parameters")
 
 
-def client_promise(provider: object) -> str | None:
+def client_hard_filter(provider: object) -> str | None:
     """The first hard filter in a ``provider`` object that was not checked, None without any."""
     if not isinstance(provider, Mapping):
         return None
-    asked = [name for name in _PROMISES if provider.get(name) and provider.get(name) != "allow"]
+    asked = [name for name in _HARD_FILTERS if provider.get(name) and provider.get(name) != "allow"]
     return asked[0] if asked else "allow_fallbacks" if provider.get("allow_fallbacks") is False else None
 
 
@@ -122,7 +124,7 @@ def read_provider(provider: object, model_group: str) -> ProviderObject:
         ExactoRefusedError: it is malformed; the refusal (HTTP 400) names the field.
     """
     if provider is None:
-        return NOTHING_ASKED
+        return NO_PREFERENCES
     if not isinstance(provider, Mapping):
         raise ExactoRefusedError(invalid_preference("provider", type(provider).__name__, "an object"), model_group)
     try:

@@ -13,27 +13,27 @@ from litellm.responses.utils import ResponsesAPIRequestUtils
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_SEALED_BLOCKS = ("redacted_thinking", "reasoning.encrypted", "thinking")
+_ENCRYPTED_BLOCKS = ("redacted_thinking", "reasoning.encrypted", "thinking")
 """Anthropic's block types, the last one only when it is signed, and that of OpenRouter's ``reasoning_details``. (A
 tuple: a client may send a list as a type, which no set can be asked for.)"""
 
-_HOLDERS = ("content", "thinking_blocks", "reasoning_details")
+_STATE_FIELDS = ("content", "thinking_blocks", "reasoning_details")
 """Where a chat or Anthropic message has such blocks."""
 
 _LATEST = 32
 """Messages that are looked at: who sends sealed reasoning back does so in the latest turns, whatever came before."""
 
 
-class Bond(NamedTuple):
+class ProviderState(NamedTuple):
     """What a request carries."""
 
     deployment: str = ""
     """LiteLLM's id of the deployment, where the state names it; else empty."""
-    loosens: bool = False
+    releasable: bool = False
     """LiteLLM's own check sees to it, and takes the seal off when the deployment is not there."""
 
 
-def bond_of(kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> Bond | None:
+def provider_state_of(kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> ProviderState | None:
     """The provider-bound state of a request; None when it may go anywhere.
 
     Args:
@@ -42,17 +42,17 @@ def bond_of(kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> Bond |
     """
     previous = kwargs.get("previous_response_id")
     if isinstance(previous, str) and previous:
-        return Bond(ResponsesAPIRequestUtils.get_model_id_from_response_id(previous) or "")
+        return ProviderState(ResponsesAPIRequestUtils.get_model_id_from_response_id(previous) or "")
     items = kwargs.get("input")
     if isinstance(items, list):
-        return next((bond for item in reversed(items) if (bond := _bond_of_item(item)) is not None), None)
+        return next((bond for item in reversed(items) if (bond := _state_of_item(item)) is not None), None)
     said = messages or kwargs.get("messages")
-    if isinstance(said, list) and any(_is_sealed(message) for message in said[-_LATEST:]):
-        return Bond()
+    if isinstance(said, list) and any(_is_encrypted(message) for message in said[-_LATEST:]):
+        return ProviderState()
     return None
 
 
-def _bond_of_item(item: Any) -> Bond | None:
+def _state_of_item(item: Any) -> ProviderState | None:
     if not isinstance(item, dict):
         return None
     sealed, name = item.get("encrypted_content"), item.get("id")
@@ -60,17 +60,17 @@ def _bond_of_item(item: Any) -> Bond | None:
         found, _ = ResponsesAPIRequestUtils.unwrap_encrypted_content_with_model_id(sealed)
         decoded = ResponsesAPIRequestUtils.decode_encrypted_item_id(name) if isinstance(name, str) else None
         deployment = found or (decoded or {}).get("model_id") or ""
-        return Bond(deployment, loosens=bool(deployment))
-    return Bond() if item.get("type") == "item_reference" else None
+        return ProviderState(deployment, releasable=bool(deployment))
+    return ProviderState() if item.get("type") == "item_reference" else None
 
 
-def _is_sealed(message: Any) -> bool:
+def _is_encrypted(message: Any) -> bool:
     if not isinstance(message, dict) or message.get("role") != "assistant":
         return False
-    for name in _HOLDERS:
+    for name in _STATE_FIELDS:
         blocks = message.get(name)
         if isinstance(blocks, list):
             for block in blocks:
-                if isinstance(block, dict) and block.get("type") in _SEALED_BLOCKS:
+                if isinstance(block, dict) and block.get("type") in _ENCRYPTED_BLOCKS:
                     return block["type"] != "thinking" or bool(block.get("signature"))
     return False

@@ -47,7 +47,7 @@ def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[
     return names
 
 
-def hop_name(state: RequestState, model: str, suffixes: object, *, same_group: bool) -> str:
+def fallback_name(state: RequestState, model: str, suffixes: object, *, same_group: bool) -> str:
     """The name that the answer of a fallback hop carries; empty where LiteLLM's name stands.
 
     Args:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Decision, Tier
     from exacto_plugin.core.routing.policy import Policy, Slug
-    from exacto_plugin.core.routing.rescue import Judgement
+    from exacto_plugin.core.routing.rescue import AnswerQuality
     from exacto_plugin.litellm_hooks.refusal import Refusal
     from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
-    from exacto_plugin.litellm_hooks.request.provider_state import Bond
+    from exacto_plugin.litellm_hooks.request.provider_state import ProviderState
     from exacto_plugin.litellm_hooks.request.response_names import Listed
 
 
@@ -41,9 +41,9 @@ class Attempt:
     direct: bool = False
     """A call of a program without any router."""
     probe: bool = False
-    began: datetime | None = None
+    started_at: datetime | None = None
     """When it was sent, in the naive local time that LiteLLM's events are in; None when nobody saw it being sent."""
-    place: tuple[object, object] = (None, None)
+    position: tuple[object, object] = (None, None)
     """Which retry of which fallback hop it was."""
     ended: bool = False
     """True once a failure of this attempt was recorded."""
@@ -51,9 +51,9 @@ class Attempt:
     """How it failed, in the words of ``error.type``; empty while it did not."""
     conversation: bytes = b""
     """Hash of the conversation that goes on where this attempt goes; empty without one."""
-    judged: Judgement | None = None
+    quality: AnswerQuality | None = None
     """What its answer is worth; only known before the client has it where it may be replaced."""
-    watched: bool = False
+    is_scored_early: bool = False
     """Its answer is judged before the client has it, though perhaps after LiteLLM's log event of it."""
     cost: float | None = None
     """USD of its answer, as LiteLLM counts; None without a price, and until the answer was judged or scored."""
@@ -61,22 +61,22 @@ class Attempt:
     """What its answer was worth, in the words of ``exacto.requests``; empty until it was scored."""
     rescue: bool = False
     """It was made because an earlier answer of this request was bad."""
-    told: str = ""
+    last_response_id: str = ""
     """Id of the newest answer that LiteLLM told of."""
-    answers_as: str | None = None
+    response_name: str | None = None
     """The model name that a fallback hop's answer carries, empty for the one that LiteLLM gives it; None when it is
     no hop."""
 
 
 @dataclass(slots=True)
-class Rescuing:
+class RescueProgress:
     """What was done about a bad answer of one request."""
 
-    bad: Attempt
+    replaced_attempt: Attempt
     """Whose answer it was."""
-    asking: bool = False
+    in_progress: bool = False
     """True while another deployment is being asked for its sake."""
-    asked: int = 0
+    attempts: int = 0
     """How many were asked."""
     answered_by: Attempt | None = None
     """Whose answer the client got in the end; None while that is open."""
@@ -125,29 +125,29 @@ class RequestState:
     """False when this conversation lies outside ``apply_share``."""
     conversation: Conversation | None = None
     """Of this request, in the model group that is asked now."""
-    bond: Bond | None = None
+    provider_state: ProviderState | None = None
     """What the request carries that only one deployment can read."""
-    settles: bool = True
+    assigns_conversation: bool = True
     """Whether the conversation moves to the deployment that is picked."""
     entry: Mapping[str, Any] = field(default_factory=dict)
     """The fields of the fallback entry that is asked now, where LiteLLM does not give them to the filter hook."""
-    followed: list[Mapping[str, Any]] = field(default_factory=list)
+    followed_entries: list[Mapping[str, Any]] = field(default_factory=list)
     """The fallback entries that were asked so far, under the same condition."""
-    walk: tuple[str, object] | None = None
+    series: tuple[str, object] | None = None
     """Model group, and suffixes of the fallback entry, that the newest attempts belong to."""
-    walk_from: int = 0
+    series_start: int = 0
     """How many attempts had been made when that walk began."""
-    walk_over: bool = False
+    series_ended: bool = False
     """The walk ended early: what was asked is at fault, not who was asked."""
-    rescuing: Rescuing | None = None
+    rescue: RescueProgress | None = None
     """Set once an answer of this request was bad and another one was sought."""
-    unsent: tuple[Any, ...] | None = None
+    pending_tools: tuple[Any, ...] | None = None
     """The tools, from the synchronous selection until the call begins: LiteLLM has no logging object before."""
-    unsent_choice: object = None
+    pending_choice: object = None
     """The tool choice that goes with them."""
     sync: bool = False
     """The newest attempt was selected synchronously."""
-    entering: bool = False
+    in_sync_entry: bool = False
     """True between a synchronous call of a program's router and the asynchronous one that it leads to."""
     last_error: Exception | None = None
     """What the newest failed attempt failed with; kept only where ``failover.max_attempts`` is set."""
@@ -165,19 +165,19 @@ class RequestState:
     @property
     def answered_by(self) -> Attempt | None:
         """The attempt whose answer the client gets: the newest, unless rescue decided otherwise."""
-        decided = self.rescuing.answered_by if self.rescuing is not None else None
+        decided = self.rescue.answered_by if self.rescue is not None else None
         return decided or self.served_by
 
     @property
-    def sort_told(self) -> Sort:
+    def reported_sort(self) -> Sort:
         """The sort that clients are told: ``none`` where nothing was sorted; with a refusal, what was asked for."""
         decided = self.decision is not None or self.refusals
         return self.policy.sort if self.policy is not None and decided else Sort.NONE
 
     @property
-    def asking_again(self) -> bool:
+    def is_rescue_attempt(self) -> bool:
         """Whether the attempt at hand is made for the sake of rescue."""
-        return self.rescuing is not None and self.rescuing.asking
+        return self.rescue is not None and self.rescue.in_progress
 
 
 SYNC: ContextVar[bool] = ContextVar("exacto_sync", default=False)

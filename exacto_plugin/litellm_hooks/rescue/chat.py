@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
-from exacto_plugin.litellm_hooks.rescue.streams import Holding
+from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ _CALLED: Final = frozenset({"tool_calls", "function_call"})
 _OF_CALL: Final = ("tool_calls", "function_call")
 
 
-class ChatHolding(Holding):
+class ChatBuffer(StreamBuffer):
     """The chunks of one answer.
 
     Args:
@@ -27,7 +27,7 @@ class ChatHolding(Holding):
         super().__init__()
         self._stream = stream
 
-    def sift(self, chunk: Any) -> list[Any]:
+    def feed(self, chunk: Any) -> list[Any]:
         """What is sent of a chunk now; a chunk with text and a call is cut in two."""
         now, later = self._parted(chunk)
         if later is not None:
@@ -42,11 +42,11 @@ class ChatHolding(Holding):
         ends = not chunk.choices or any(choice.finish_reason for choice in chunk.choices)
         says = any(getattr(delta, "content", None) for delta in deltas)
         if not calls and not (ends and (self.kept or any(c.finish_reason in _CALLED for c in chunk.choices))):
-            self.said = self.said or says
+            self.has_sent_text = self.has_sent_text or says
             return chunk, None
         if not says:
             return None, chunk
-        self.said = True
+        self.has_sent_text = True
         return _without(chunk, calls=True), _without(chunk, calls=False)
 
     def answer(self) -> Any:
@@ -57,7 +57,7 @@ class ChatHolding(Holding):
         """All of the answer."""
         return litellm.stream_chunk_builder(chunks=list(self._stream.chunks), logging_obj=self._stream.logging_obj)
 
-    def instead(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any) -> list[Any]:
         """Further chunks of the same stream: what each choice says and calls, how it ended, the usage if it is due."""
         like = self.kept[0]
         pieces = []
@@ -65,7 +65,7 @@ class ChatHolding(Holding):
             message = choice.message
             calls = [{**call.model_dump(), "index": number} for number, call in enumerate(message.tool_calls or ())]
             legacy = message.function_call.model_dump() if getattr(message, "function_call", None) else None
-            content = None if self.said else message.content
+            content = None if self.has_sent_text else message.content
             delta = Delta(content=content, tool_calls=calls or None, function_call=legacy)
             ending = StreamingChoices(index=choice.index, delta=Delta(), finish_reason=choice.finish_reason)
             pieces += [_piece(like, StreamingChoices(index=choice.index, delta=delta)), _piece(like, ending)]

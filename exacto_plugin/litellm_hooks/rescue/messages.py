@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 import orjson
 
-from exacto_plugin.litellm_hooks.rescue.streams import Holding
-from exacto_plugin.litellm_hooks.sse import data_of, split_events
+from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
+from exacto_plugin.litellm_hooks.sse import event_data, split_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _ANYWHERE: Final = frozenset({"ping", "message_start"})
 """Events that say nothing of a call."""
 
 
-class MessagesHolding(Holding):
+class MessagesBuffer(StreamBuffer):
     """The events of one message."""
 
     def __init__(self, _stream: Any = None) -> None:
@@ -39,7 +39,7 @@ class MessagesHolding(Holding):
         self._broken = False
         """An error came: nothing waits any more."""
 
-    def sift(self, chunk: Any) -> list[Any]:
+    def feed(self, chunk: Any) -> list[Any]:
         """What is sent because of some bytes: whole events only."""
         events, rest = split_events(self._rest + chunk)
         now: list[Any] = []
@@ -55,7 +55,7 @@ class MessagesHolding(Holding):
         self._rest = rest
         return now
 
-    def as_it_came(self) -> list[Any]:
+    def flush(self) -> list[Any]:
         """What waits, and the beginning of an event that has no end."""
         return [*self.kept, self._rest] if self._rest else self.kept
 
@@ -88,8 +88,10 @@ class MessagesHolding(Holding):
             # Of the providers that LiteLLM translates, the log event may come before the end of the message does.
             self.ended = self.ended or kind == "content_block_stop"
             return True
-        self.said = self.said or bool(delta.get("text"))
-        self.sealed = self.sealed or bool(delta.get("signature")) or block.get("type") == "redacted_thinking"
+        self.has_sent_text = self.has_sent_text or bool(delta.get("text"))
+        self.has_sent_signature = (
+            self.has_sent_signature or bool(delta.get("signature")) or block.get("type") == "redacted_thinking"
+        )
         return False
 
     def answer(self) -> Any:
@@ -110,9 +112,9 @@ class MessagesHolding(Holding):
         )
         return litellm.ModelResponse(usage=counted)
 
-    def instead(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any) -> list[Any]:
         """The blocks of the other message after those that the client knows of, and its end."""
-        blocks = [block for block in answer["content"] if not (self.said and block.get("type") == "text")]
+        blocks = [block for block in answer["content"] if not (self.has_sent_text and block.get("type") == "text")]
         ending = {name: answer.get(name) for name in ("stop_reason", "stop_sequence")}
         events = [
             *(event for place, block in enumerate(blocks, len(self._known)) for event in _block_events(place, block)),
@@ -150,7 +152,7 @@ def _block_events(number: int, block: Mapping[str, Any]) -> Iterator[dict[str, A
 
 def _read(event: bytes) -> Mapping[str, Any] | None:
     """The data of an event; None of a comment, and nothing in it where it is no JSON object."""
-    data = data_of(event)
+    data = event_data(event)
     if data is None:
         return None
     try:

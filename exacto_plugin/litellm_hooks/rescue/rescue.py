@@ -31,34 +31,34 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.model import Mode
-from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
+from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, Rescuing
-from exacto_plugin.litellm_hooks.rescue.retry_request import admission, second_ask
-from exacto_plugin.litellm_hooks.run_in_thread import in_own_thread
-from exacto_plugin.litellm_hooks.scoring.response import answer_of
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, judgement_of
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, RescueProgress
+from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
+from exacto_plugin.litellm_hooks.run_in_thread import run_in_thread
+from exacto_plugin.litellm_hooks.scoring.response import parse_response
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, quality_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from exacto_plugin.litellm_hooks.request.state import Attempt
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-    from exacto_plugin.litellm_hooks.scoring.scorer import Scoring
+    from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
     Ask = Callable[[dict[str, Any]], Awaitable[Any]]
     """Makes one attempt with these arguments."""
 
 _NAME: Final = "exacto-rescue"
-_LEFT_BEHIND: Final[set[asyncio.Future[Any]]] = set()
+_ABANDONED: Final[set[asyncio.Future[Any]]] = set()
 """Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
 
 
 @dataclass(slots=True)
-class Asked:
+class RescuableAttempt:
     """The attempt that LiteLLM is making: how to make another one like it."""
 
-    ask: Ask
+    call: Ask
     kwargs: Mapping[str, Any]
     logging: Any = None
     """LiteLLM's logging object of it, once it was sent; a synchronous call's only where it is a stream."""
@@ -66,18 +66,18 @@ class Asked:
     """LiteLLM's ``model_call_details`` of it, once it was sent."""
 
 
-ASKED: ContextVar[Asked | None] = ContextVar("exacto_asked", default=None)
+CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
 """Set around each attempt that may be rescued, for streams, which are judged long after it returned."""
 
 
-def _unchanged(_self: Rescue, answer: Any, *_a: Any, **_k: Any) -> Any:
+def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
     return answer
 
 
-class Rescue:
+class AnswerRescue:
     """Judges answers before the client has them, and replaces bad ones. One per process, no state of its own."""
 
-    def __init__(self, runtime: Runtime, scoring: Scoring, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, runtime: Runtime, scoring: ResponseScorer, clock: Callable[[], float] = time.monotonic) -> None:
         self._runtime = runtime
         self._scoring = scoring
         self._clock = clock
@@ -85,7 +85,7 @@ class Rescue:
 
     # --- judging ---------------------------------------------------------------------------------------------------
 
-    def judge(self, request_data: Mapping[str, Any], response: Any) -> None:
+    def assess(self, request_data: Mapping[str, Any], response: Any) -> None:
         """Judge an answer as its deployment gave it, where it could be rescued.
 
         LiteLLM asks innermost first where it serves one surface through another; the first to be asked is the
@@ -99,24 +99,24 @@ class Rescue:
         if not isinstance(state, RequestState) or logging is None:
             return
         attempt = state.served_by
-        if attempt is None or attempt.judged is not None or not self.may_rescue(state):
+        if attempt is None or attempt.quality is not None or not self.may_rescue(state):
             return
-        attempt.judged = self.judgement(details, response)
-        if attempt.judged.bad or attempt.rescue:
+        attempt.quality = self.quality(details, response)
+        if attempt.quality.bad or attempt.rescue:
             attempt.cost = cost_of(logging, response, attempt)
 
-    def judgement(self, details: Mapping[str, Any], response: Any) -> Judgement:
+    def quality(self, details: Mapping[str, Any], response: Any) -> AnswerQuality:
         """What an answer is worth, by the verdicts and the blame that it is scored with.
 
         Args:
             details: LiteLLM's ``model_call_details`` of the attempt, which carry the client's tools.
             response: a whole answer, in any surface's form.
         """
-        answer = answer_of(details, response)
-        evaluations, attribution = self._scoring.judged(details, details.get(TOOLS_KEY) or (), answer, response)
-        return judgement_of(answer, evaluations, attribution, response)
+        answer = parse_response(details, response)
+        evaluations, attribution = self._scoring.evaluate(details, details.get(TOOLS_KEY) or (), answer, response)
+        return quality_of(answer, evaluations, attribution, response)
 
-    def judge_synchronous(self, state: RequestState, asked: Asked, response: Any) -> None:
+    def assess_sync(self, state: RequestState, asked: RescuableAttempt, response: Any) -> None:
         """Judge a whole answer of a synchronous call, for which LiteLLM has no hook.
 
         Args:
@@ -125,11 +125,11 @@ class Rescue:
             response: the answer, or a stream, which is judged when it has ended.
         """
         attempt = state.served_by
-        if attempt is None or attempt.judged is not None or asked.details is None or not self.may_rescue(state):
+        if attempt is None or attempt.quality is not None or asked.details is None or not self.may_rescue(state):
             return
         if not hasattr(response, "choices"):
             return
-        attempt.judged = self.judgement(asked.details, response)
+        attempt.quality = self.quality(asked.details, response)
         attempt.cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
 
     def may_rescue(self, state: RequestState) -> bool:
@@ -141,22 +141,22 @@ class Rescue:
         if not state.tools or policy is None or attempt is None or not attempt.routed:
             return False
         applied = state.in_share and self._runtime.settings.mode_of(state.model_group) is Mode.APPLY
-        return applied and policy.allow_fallbacks and state.bond is None
+        return applied and policy.allow_fallbacks and state.provider_state is None
 
-    def watches(self, state: RequestState) -> bool:
+    def scores_early(self, state: RequestState) -> bool:
         """Whether the whole answer of a synchronous call is judged before the program has it."""
         return self._runtime.settings.rescue.enabled and self.may_rescue(state)
 
-    def holds(self, state: RequestState) -> bool:
+    def buffers_stream(self, state: RequestState) -> bool:
         """Whether the tool calls of the stream at hand are held back."""
         settings = self._runtime.settings.rescue
-        wanted = settings.enabled and settings.streams and state.rescuing is None
+        wanted = settings.enabled and settings.streams and state.rescue is None
         return wanted and self.may_rescue(state) and bool(self._untried(state))
 
     @staticmethod
-    def sent(logging: Any) -> None:
+    def note_logging(logging: Any) -> None:
         """Remember LiteLLM's logging object of the attempt at hand; the first is the client's own surface's."""
-        asked = ASKED.get()
+        asked = CURRENT_ATTEMPT.get()
         if asked is not None and asked.logging is None:
             asked.logging, asked.details = logging, getattr(logging, "model_call_details", None)
 
@@ -173,28 +173,34 @@ class Rescue:
             Exception: what the attempt itself fails with; never anything from what was asked beyond it.
         """
         state = CURRENT.get()
-        if not self._runtime.settings.rescue.enabled or (state is not None and state.asking_again):
+        if not self._runtime.settings.rescue.enabled or (state is not None and state.is_rescue_attempt):
             return await ask(kwargs)
         before = state.served_by if state is not None else None
-        asked = Asked(ask, kwargs)
-        token = ASKED.set(asked)
+        asked = RescuableAttempt(ask, kwargs)
+        token = CURRENT_ATTEMPT.set(asked)
         try:
             answer = await ask(kwargs)
         finally:
-            ASKED.reset(token)
+            CURRENT_ATTEMPT.reset(token)
         state = CURRENT.get()
         bad = state.served_by if state is not None else None
         if state is None or bad is None or bad is before:
             return answer
         if state.sync:
-            self.faults.guarded("rescue", partial(self.judge_synchronous, state, asked, answer), None)
-        if bad.judged is None or not bad.judged.bad:
+            self.faults.guard("rescue", partial(self.assess_sync, state, asked, answer), None)
+        if bad.quality is None or not bad.quality.bad:
             return answer
-        return await self.better(answer, state, asked)
+        return await self.replace_answer(answer, state, asked)
 
     @fail_open("rescue", otherwise=_unchanged)
-    async def better(
-        self, answer: Any, state: RequestState, asked: Asked, *, text_welcome: bool = True, bound: bool = False
+    async def replace_answer(
+        self,
+        answer: Any,
+        state: RequestState,
+        asked: RescuableAttempt,
+        *,
+        text_welcome: bool = True,
+        bound: bool = False,
     ) -> Any:
         """The first answer that serves of other deployments; ``answer``, a bad one, when there is none.
 
@@ -206,35 +212,37 @@ class Rescue:
             bound: whether the client has something of it that no other deployment can read: then nobody is asked.
         """
         bad = state.served_by
-        if bad is None or bad.judged is None:
+        if bad is None or bad.quality is None:
             return answer
         settings = self._runtime.settings.rescue
-        patience = Patience(0 if bound else settings.max_attempts, settings.max_extra_seconds)
-        rescuing = state.rescuing = Rescuing(bad)
-        found = [_Found(bad, answer, bad.judged)]
+        patience = RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
+        rescuing = state.rescue = RescueProgress(bad)
+        found = [_AttemptResult(bad, answer, bad.quality)]
         won, outcome, began = 0, "not_asked", self._clock()
         try:
             while not won:
-                left_s = patience.left_s(rescuing.asked, self._clock() - began, len(self._untried(state)))
-                task = await self._asked_again(asked, state, rescuing, left_s) if left_s else None
+                left_s = patience.left_s(rescuing.attempts, self._clock() - began, len(self._untried(state)))
+                task = await self._retry_elsewhere(asked, state, rescuing, left_s) if left_s else None
                 newest = state.served_by
                 if task is None or newest is None or newest is found[-1].attempt:
                     break  # nobody is left to ask, or LiteLLM did not let us: a limit of the caller, say
-                rescuing.asked += 1
+                rescuing.attempts += 1
                 outcome = _outcome(task)
                 if outcome == "too_late" and not newest.failure:
                     newest.failure = "timeout"
                 answered = outcome == "in_vain"
-                found.append(_Found(newest, task.result() if answered else None, newest.judged if answered else None))
-                judgements = [one.judgement for one in found]
-                won = winner(judgements, text_welcome=text_welcome)
+                found.append(
+                    _AttemptResult(newest, task.result() if answered else None, newest.quality if answered else None)
+                )
+                judgements = [one.quality for one in found]
+                won = choose_answer(judgements, allow_text=text_welcome)
         finally:
             # Also when the client has left meanwhile.
             rescuing.answered_by = found[won].attempt
             rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
         became, took_s = "rescued" if won else outcome, self._clock() - began
-        self.faults.guarded("record", lambda: self._runtime.recorder.rescued(state, rescuing.extra_cost), None)
-        self.faults.guarded("telemetry", lambda: self._tell(state, rescuing, became, took_s), None)
+        self.faults.guard("record", lambda: self._runtime.recorder.record_rescue(state, rescuing.extra_cost), None)
+        self.faults.guard("telemetry", lambda: self._report(state, rescuing, became, took_s), None)
         return found[won].answer
 
     @staticmethod
@@ -242,54 +250,54 @@ class Rescue:
         """Who could be asked: what LiteLLM's constraints and the hard filters left, without those tried."""
         return set(state.candidates) - state.tried
 
-    async def _asked_again(
-        self, asked: Asked, state: RequestState, rescuing: Rescuing, left_s: float
+    async def _retry_elsewhere(
+        self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
     ) -> asyncio.Future[Any]:
         """Ask another deployment, in a task of its own, so that nothing it does can make the client wait longer."""
-        again = Asked(asked.ask, second_ask(asked.kwargs, state.tried))
+        again = RescuableAttempt(asked.call, retry_request(asked.kwargs, state.tried))
 
         async def ask() -> Any:
-            async with admission(asked.kwargs):
-                answer = await again.ask(dict(again.kwargs))
+            async with require_budget(asked.kwargs):
+                answer = await again.call(dict(again.kwargs))
             if state.sync:
-                self.judge_synchronous(state, again, answer)
+                self.assess_sync(state, again, answer)
             return answer
 
         context = copy_context()
         context.run(CURRENT.set, state)  # a stream may be read in another context than it was asked for in
-        context.run(ASKED.set, again)
-        rescuing.asking = True
+        context.run(CURRENT_ATTEMPT.set, again)
+        rescuing.in_progress = True
         task: asyncio.Future[Any]
         if state.sync:  # LiteLLM's synchronous call blocks the loop that it is made on
-            task = asyncio.wrap_future(in_own_thread(ask, context, _NAME))
+            task = asyncio.wrap_future(run_in_thread(ask, context, _NAME))
         else:
             task = asyncio.get_running_loop().create_task(ask(), name=_NAME, context=context)
         task.add_done_callback(_forget)
         try:
             await asyncio.wait({task}, timeout=left_s)
         finally:
-            rescuing.asking = False
+            rescuing.in_progress = False
             if not task.done():
-                _LEFT_BEHIND.add(task)
+                _ABANDONED.add(task)
                 task.cancel()
         return task
 
-    def _tell(self, state: RequestState, rescuing: Rescuing, outcome: str, seconds: float) -> None:
+    def _report(self, state: RequestState, rescuing: RescueProgress, outcome: str, seconds: float) -> None:
         """Count what became of it; the request itself is counted here too, once, by the answer that was delivered."""
         telemetry = self._runtime.telemetry
-        telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.asked else None)
-        judged = rescuing.answered_by.judged if rescuing.answered_by is not None else None
+        telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.attempts else None)
+        judged = rescuing.answered_by.quality if rescuing.answered_by is not None else None
         if judged is not None:
             telemetry.request(judged.outcome.value if judged.outcome else "lost" if judged.lost else "no_call")
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _AttemptResult:
     """One attempt and what it brought; no answer and no judgement when it failed."""
 
     attempt: Attempt
     answer: Any
-    judgement: Judgement | None
+    quality: AnswerQuality | None
 
 
 def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
@@ -310,15 +318,15 @@ def _cost(attempts: Iterable[Attempt]) -> float | None:
     return sum(known) if known else None
 
 
-def asking_again() -> bool:
+def is_rescue_attempt() -> bool:
     """Whether the attempt at hand is made for the sake of rescue: our call, not the client's, so nobody pays for it
     with a cooldown."""
     state = CURRENT.get()
-    return state is not None and state.asking_again
+    return state is not None and state.is_rescue_attempt
 
 
 def _forget(task: asyncio.Future[Any]) -> None:
-    _LEFT_BEHIND.discard(task)
+    _ABANDONED.discard(task)
     if not task.cancelled():
         task.exception()  # perhaps nobody asks for it
 
@@ -330,16 +338,16 @@ def _outcome(task: asyncio.Future[Any]) -> str:
     return "in_vain" if task.exception() is None else "failed"
 
 
-def told_of(rescuing: Rescuing, *, names: bool) -> dict[str, str]:
+def header_value(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
     """What response headers say of it: from whom, how many were asked beyond the first, what that cost.
 
     Args:
         rescuing: of the request.
         names: whether clients may see who serves.
     """
-    pairs = {"x-exacto-rescue-attempts": str(rescuing.asked)} if rescuing.asked else {}
-    if rescuing.answered_by not in (None, rescuing.bad):
-        pairs["x-exacto-rescued"] = rescuing.bad.candidate.key if names else "true"
-    if rescuing.asked and rescuing.extra_cost is not None:
+    pairs = {"x-exacto-rescue-attempts": str(rescuing.attempts)} if rescuing.attempts else {}
+    if rescuing.answered_by not in (None, rescuing.replaced_attempt):
+        pairs["x-exacto-rescued"] = rescuing.replaced_attempt.candidate.key if names else "true"
+    if rescuing.attempts and rescuing.extra_cost is not None:
         pairs["x-exacto-rescue-cost"] = f"{rescuing.extra_cost:.9f}"
     return pairs

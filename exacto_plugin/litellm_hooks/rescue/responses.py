@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litellm.types.llms.openai import BaseLiteLLMOpenAIResponseObject, GenericEvent
 
-from exacto_plugin.litellm_hooks.rescue.streams import Holding
+from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
 _SAID: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
 
 
-class ResponsesHolding(Holding):
+class ResponsesBuffer(StreamBuffer):
     """The events of one response."""
 
     def __init__(self, _stream: Any = None) -> None:
@@ -39,7 +39,7 @@ class ResponsesHolding(Holding):
         self._end: Any = None
         self._sent = 0
 
-    def sift(self, chunk: Any) -> list[Any]:
+    def feed(self, chunk: Any) -> list[Any]:
         """What is sent because of one event, numbered as the client gets them."""
         kind = str(getattr(chunk.type, "value", chunk.type))
         if kind in _BEGINS and not self._sent:
@@ -52,11 +52,11 @@ class ResponsesHolding(Holding):
         now, self._begun = [*self._begun, chunk], []
         return [self._numbered(event) for event in now]
 
-    def as_it_came(self) -> list[Any]:
+    def flush(self) -> list[Any]:
         """What waits, in its order."""
         return [self._numbered(event) for event in (*self._begun, *self.kept)]
 
-    def opening(self) -> list[Any]:
+    def preamble(self) -> list[Any]:
         """The first events, as long as nothing followed them."""
         return self._begun
 
@@ -69,8 +69,8 @@ class ResponsesHolding(Holding):
             if self._calls and number not in self._known:
                 return True
             self._known[number] = item or self._known.get(number)
-            self.said = self.said or (kind in _SAID and bool(event.delta))
-            self.sealed = self.sealed or bool(_field(item, "encrypted_content"))
+            self.has_sent_text = self.has_sent_text or (kind in _SAID and bool(event.delta))
+            self.has_sent_signature = self.has_sent_signature or bool(_field(item, "encrypted_content"))
             return False
         if kind in _ENDS and self._calls:
             self._end = event
@@ -82,10 +82,10 @@ class ResponsesHolding(Holding):
         """The response, as its last event tells it."""
         return self._end.response
 
-    def instead(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any) -> list[Any]:
         """The items of the other response after those that the client knows of, and its end."""
         items = [_payload(item) for item in answer.output or ()]
-        items = [item for item in items if not (self.said and item.get("type") == "message")]
+        items = [item for item in items if not (self.has_sent_text and item.get("type") == "message")]
         known = [self._known[number] for number in sorted(self._known)]
         whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})

@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 _METADATA: Final = ("metadata", "litellm_metadata")
-_THE_FIRSTS: Final = ("litellm_logging_obj", "litellm_call_id", "stream_options")
+_PER_ATTEMPT_KEYS: Final = ("litellm_logging_obj", "litellm_call_id", "stream_options")
 _RESERVATION: Final = "user_api_key_budget_reservation"
 _KEY: Final = "user_api_key_auth"
 _EXCLUDED: Final = "_excluded_deployment_ids"
 _PROXY_SERVER: Final = "litellm.proxy.proxy_server"
 
 
-def second_ask(kwargs: Mapping[str, Any], tried: Collection[str]) -> dict[str, Any]:
+def retry_request(kwargs: Mapping[str, Any], tried: Collection[str]) -> dict[str, Any]:
     """The arguments of the first ask, made ready for another one; always whole, also where the first is a stream.
 
     Args:
         kwargs: what LiteLLM's retry loop called the first attempt with.
         tried: LiteLLM ids that must not be asked again; LiteLLM itself leaves them out.
     """
-    asked = {name: value for name, value in kwargs.items() if name not in _THE_FIRSTS}
+    asked = {name: value for name, value in kwargs.items() if name not in _PER_ATTEMPT_KEYS}
     for name in _METADATA:
         found = asked.get(name)
         if isinstance(found, dict):
             # Its own copy: LiteLLM writes the deployment there, and the first answer's log event may still read it.
-            asked[name] = _unreserved(found)
+            asked[name] = _without_reservation(found)
     asked[_EXCLUDED] = sorted(tried)
     if asked.get("stream"):
         asked["stream"] = False
@@ -50,14 +50,14 @@ def second_ask(kwargs: Mapping[str, Any], tried: Collection[str]) -> dict[str, A
     return asked
 
 
-def _unreserved(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _without_reservation(metadata: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in metadata.items() if name != _RESERVATION}
     if getattr(own.get(_KEY), "budget_reservation", None) is not None:
         own[_KEY] = own[_KEY].model_copy(update={"budget_reservation": None})
     return own
 
 
-def admission(kwargs: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
+def require_budget(kwargs: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
     """What the caller's key must have left for one more request on LiteLLM's proxy: requests per minute, a free slot.
 
     Entering it counts the request and holds the slot, and raises LiteLLM's 429 where a limit is reached. Tokens are

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
-_CALLERS_FAULT: Final = 400
-_WALKS_ON: Final = frozenset({402, 404})
+_CALLER_ERRORS: Final = 400
+_PROVIDER_ERRORS: Final = frozenset({402, 404})
 """A provider without credit, or without the model: another one may serve."""
 
 
@@ -46,26 +46,26 @@ class Failover:
         return self._runtime.settings.failover.max_attempts
 
     @staticmethod
-    def enter(state: RequestState, group: str, suffixes: object) -> None:
+    def start_series(state: RequestState, group: str, suffixes: object) -> None:
         """Note which walk an attempt belongs to; another group, or an entry with suffixes of its own, counts anew."""
         walk = (group, suffixes)
-        if state.walk != walk:
-            state.walk = walk
-            state.walk_from = len(state.attempts)
-            state.walk_over = False
+        if state.series != walk:
+            state.series = walk
+            state.series_start = len(state.attempts)
+            state.series_ended = False
 
-    def spent(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
+    def is_exhausted(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
         """Whether a walk has no attempt left: enough were made, nobody is left to try, or the request is at fault."""
         limit, policy = self.limit, state.policy or Policy()
         if limit is None and policy.allow_fallbacks:
             return False
-        asked = {attempt.candidate.id for attempt in state.attempts[state.walk_from :]}
-        if state.walk_over or (limit is not None and len(state.attempts) - state.walk_from >= limit):
+        asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
+        if state.series_ended or (limit is not None and len(state.attempts) - state.series_start >= limit):
             return True
         tried = state.tried
         return all(one.id in tried for one in candidates if reachable(policy, one, asked))
 
-    def prepared(self, kept: Sequence[Mapping[str, Any]], state: RequestState) -> list[Mapping[str, Any]]:
+    def with_retry_wait(self, kept: Sequence[Mapping[str, Any]], state: RequestState) -> list[Mapping[str, Any]]:
         """The untried of ``kept`` (all, when all were tried), each told how long LiteLLM's retry loop shall be.
 
         LiteLLM reads ``num_retries`` of the chosen deployment, unless the request has its own. Shallow copies carry it.
@@ -83,22 +83,22 @@ class Failover:
         LiteLLM's own walks (over ``order`` levels, by weight, under a retry policy) do not ask ``goes_on``, and go on
         after a 400 too. They end where the next attempt would be picked.
         """
-        state = self._walking()
+        state = self._current_series()
         if state is not None and isinstance(error, openai.APIError) and not isinstance(error, ExactoRefusedError):
             state.last_error = error
-            state.walk_over = state.walk_over or getattr(error, "status_code", None) == _CALLERS_FAULT
+            state.series_ended = state.series_ended or getattr(error, "status_code", None) == _CALLER_ERRORS
 
-    def goes_on(self, error: Exception) -> bool | None:
+    def should_retry(self, error: Exception) -> bool | None:
         """Whether LiteLLM shall retry after ``error``; None leaves the judgement to LiteLLM."""
-        state = self._walking()
+        state = self._current_series()
         if state is None:
             return None
         self.failed(error)
-        if self.spent(state, state.candidates.values()):
+        if self.is_exhausted(state, state.candidates.values()):
             return False
-        return True if self.limit is not None and getattr(error, "status_code", None) in _WALKS_ON else None
+        return True if self.limit is not None and getattr(error, "status_code", None) in _PROVIDER_ERRORS else None
 
-    def _walking(self) -> RequestState | None:
+    def _current_series(self) -> RequestState | None:
         """The state of a request whose attempts are counted here: they are limited, and the router picks for it."""
         state = CURRENT.get()
         if state is None or state.policy is None:
@@ -106,7 +106,7 @@ class Failover:
         return state if self.limit is not None or not state.policy.allow_fallbacks else None
 
     @staticmethod
-    def end() -> NoReturn:
+    def raise_last_error() -> NoReturn:
         """End a walk that has no attempt left with what its last attempt failed with.
 
         Raises:
@@ -117,7 +117,7 @@ class Failover:
             raise LookupError("no attempt has failed")
         raise state.last_error
 
-    async def opened(self, stream: Any, slot: AsyncExitStack | None) -> Any:
+    async def on_stream(self, stream: Any, slot: AsyncExitStack | None) -> Any:
         """``stream`` with its first chunk read, so that an error before it can still go to another deployment.
 
         Args:
@@ -127,7 +127,7 @@ class Failover:
         Raises:
             Exception: the provider's error, as LiteLLM translates it.
         """
-        if self.limit is None or self._walking() is None:
+        if self.limit is None or self._current_series() is None:
             return stream
         broken = True
         try:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.routing.filters import conflict
+from exacto_plugin.core.routing.filters import blocking_filters
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.deployments.parameters import informed
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, picked_of, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from exacto_plugin.core.routing.policy import Policy
-    from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
+    from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
     from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -35,7 +35,7 @@ class LastCheck:
         policy: what an attempt at a model group was asked to do; raises ExactoRefusedError for malformed wishes.
     """
 
-    def __init__(self, runtime: Runtime, callers: CallerDefaults, policy: PolicyOf) -> None:
+    def __init__(self, runtime: Runtime, callers: KeyDefaults, policy: PolicyOf) -> None:
         self._runtime = runtime
         self._callers = callers
         self._policy = policy
@@ -53,16 +53,16 @@ class LastCheck:
         """
         runtime, asked = self._runtime, str(metadata.get("model_group") or "")
         try:
-            if runtime.faults.guarded("filter", lambda: self._passes(state, kwargs, metadata, asked), False):
+            if runtime.faults.guard("filter", lambda: self._passes(state, kwargs, metadata, asked), False):
                 return
             groups = (asked, str(metadata.get("deployment_model_name") or ""))
-            promise = runtime.faults.guarded("filter", lambda: promised(runtime.settings, groups, kwargs), None)
+            promise = runtime.faults.guard("filter", lambda: promised(runtime.settings, groups, kwargs), None)
             if promise is not None:
                 raise ExactoRefusedError(no_endpoints(asked, promise, "could not be evaluated", ()), asked)
         except ExactoRefusedError as error:
             state.refusals.append(error.refusal)
             state.model_group = state.model_group or str(metadata.get("deployment_model_name") or asked)
-            runtime.faults.guarded("record", lambda: runtime.recorder.refused(state), None)
+            runtime.faults.guard("record", lambda: runtime.recorder.record_refusal(state), None)
             raise
 
     def _passes(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], asked: str) -> bool:
@@ -81,7 +81,7 @@ class LastCheck:
         # What the filters of this attempt were applied to is known.
         known = None if picked.named else state.candidates.get(picked.id)
         candidate = known or candidate_of(picked.deployment, asked)
-        ruled_out_by = conflict(filters, [informed(candidate, kwargs) if unasked else candidate])
+        ruled_out_by = blocking_filters(filters, [informed(candidate, kwargs) if unasked else candidate])
         if ruled_out_by:
             raise refused_by(ruled_out_by, asked or candidate.key, [candidate], None, expose=settings.expose.providers)
         return True
@@ -92,8 +92,8 @@ def _is_another_hop(state: RequestState, kwargs: Mapping[str, Any]) -> bool:
 
     Since LiteLLM 1.110 only the call tells for certain which entry a hop asks.
     """
-    suffixes = kwargs.get(HOP_KEY)
-    return isinstance(suffixes, str) and state.walk is not None and suffixes != (state.walk[1] or "")
+    suffixes = kwargs.get(SUFFIXES_KEY)
+    return isinstance(suffixes, str) and state.series is not None and suffixes != (state.series[1] or "")
 
 
 def nobody_was_called(details: MutableMapping[str, Any]) -> None:

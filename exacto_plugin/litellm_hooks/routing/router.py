@@ -16,22 +16,22 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
-from exacto_plugin.core.routing.filters import conflict, passing, reachable
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, reachable
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
-from exacto_plugin.litellm_hooks.request.hops import Hop, HopReader, hop_of, metadata_of
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults
+from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
 from exacto_plugin.litellm_hooks.request.operator_limits import own_limits
 from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
-from exacto_plugin.litellm_hooks.request.response_names import hop_name
+from exacto_plugin.litellm_hooks.request.response_names import fallback_name
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
 from exacto_plugin.litellm_hooks.router_patches import loops_in_python
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
@@ -57,15 +57,15 @@ class Routing:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._cache = CandidateCache()
-        self._callers = CallerDefaults(runtime.faults)
+        self._callers = KeyDefaults(runtime.faults)
         self.failover = Failover(runtime)
-        self.hops = HopReader(runtime.configured_fallbacks, told=loops_in_python())
+        self.hops = PositionReader(runtime.configured_fallbacks, told=loops_in_python())
         self._affinity = ConversationAffinity(runtime)
         self.last_check = LastCheck(runtime, self._callers, self._unfiltered)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
-    def state_for(self, group: str, hop: Hop) -> RequestState:
+    def state_for(self, group: str, hop: AttemptPosition) -> RequestState:
         """The state of the request at hand; SDK callers have no middleware, so it may have to be made here."""
         state = CURRENT.get()
         if state is not None and state.batch is not None:
@@ -73,7 +73,7 @@ class Routing:
             slugs = state.batch.get(group)
             state = RequestState(http=True, slug=slugs.pop(0) if slugs else None)
             CURRENT.set(state)
-        elif state is None or (hop.fresh and state.attempts and not state.asking_again):
+        elif state is None or (hop.is_first and state.attempts and not state.is_rescue_attempt):
             # SDK tasks ask one after the other.
             http = state is not None and state.http
             state = RequestState(http=http, slug=state.slug if state is not None and http else None)
@@ -110,16 +110,16 @@ class Routing:
             raise
         state.tools = offers_tools(kwargs)
         state.model_group = group
-        self._guarded(lambda: self._affinity.recognise(state, group, kwargs, metadata_of(kwargs), messages))
+        self._guard(lambda: self._affinity.identify(state, group, kwargs, metadata_of(kwargs), messages))
         state.in_share = self._in_share(group, state)
-        self.failover.enter(state, group, kwargs.get(HOP_KEY))
+        self.failover.start_series(state, group, kwargs.get(SUFFIXES_KEY))
         await self._affinity.look_up(state)
-        await self._affinity.keep_bond(state, group, healthy)
+        await self._affinity.require_available(state, group, healthy)
         if state.policy.preferences:
             self._runtime.engine.watch(group, self._runtime.clock())
-        kept = await self._passing(state.policy, group, healthy)
-        self._offer(state, kept, group)
-        return kept if state.policy.allow_fallbacks else self._staying(state, kept, hop)
+        kept = await self._apply_filters(state.policy, group, healthy)
+        self._note_candidates(state, kept, group)
+        return kept if state.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
 
     def policy(self, group: str, slug: Slug, kwargs: Mapping[str, Any], *, openrouter: bool) -> Policy:
         """What an attempt was asked to do, by the client, its key, its team and the settings.
@@ -140,17 +140,17 @@ class Routing:
 
     def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
         """The policy of an attempt that LiteLLM did not ask ``filter`` about."""
-        slug = slug_of(group, kwargs, state.slug, same_group=hop_of(kwargs).same_group)
+        slug = slug_of(group, kwargs, state.slug, same_group=position_of(kwargs).same_group)
         return self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
 
-    def _staying(self, state: RequestState, kept: list[Deployment], hop: Hop) -> list[Deployment]:
+    def _without_fallbacks(self, state: RequestState, kept: list[Deployment], hop: AttemptPosition) -> list[Deployment]:
         """``allow_fallbacks: false``: whoever was asked first (or the listed), and nobody else.
 
         Raises:
             ExactoRefusedError: nobody is left, and no attempt's error tells why.
         """
         policy, group = state.policy or Policy(), state.model_group
-        asked = {attempt.candidate.id for attempt in state.attempts[state.walk_from :]}
+        asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
         # The middleware switches configured fallbacks off; Python callers have no middleware.
         elsewhere = not hop.same_group and not state.http and self._runtime.falls_back_to(group)
         left = [] if elsewhere else [one for one in kept if reachable(policy, self._cache.get(one, group), asked)]
@@ -158,10 +158,10 @@ class Routing:
             return left
         if state.last_error is None or not self._runtime.features.has(Feature.FAILOVER):
             raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
-        state.walk_over = True  # ends with the last attempt's own error where the next deployment would be picked
+        state.series_ended = True  # ends with the last attempt's own error where the next deployment would be picked
         return kept
 
-    def _offer(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
+    def _note_candidates(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
         """Note whom the router may choose; nothing has been decided about them yet."""
         state.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
         state.decision, state.snapshot_id = None, ""
@@ -173,16 +173,16 @@ class Routing:
             return found
         return [informed(candidate, one["litellm_params"]) for candidate, one in zip(found, deployments, strict=True)]
 
-    async def _passing(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
+    async def _apply_filters(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """What the hard filters leave."""
         own = [own_limits(self._runtime.settings, one, group) for one in healthy]
         if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
         candidates = self._candidates(healthy, group, policy.filters)
         judged = zip(healthy, candidates, own, strict=True)
-        left = [one for one, candidate, limits in judged if passing((*policy.filters, *limits), [candidate])]
+        left = [one for one, candidate, limits in judged if apply_filters((*policy.filters, *limits), [candidate])]
         if not left:
-            raise await self._emptied(tuple(dict.fromkeys(chain(policy.filters, *own))), candidates, group)
+            raise await self._refuse_empty(tuple(dict.fromkeys(chain(policy.filters, *own))), candidates, group)
         return left
 
     def _in_share(self, group: str, state: RequestState) -> bool:
@@ -190,21 +190,23 @@ class Routing:
         share = self._runtime.settings.apply_share_of(group)
         return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
-    def _guarded(self, action: Callable[[], R]) -> R | None:
+    def _guard(self, action: Callable[[], R]) -> R | None:
         """``action()``; a request whose conversation cannot be told is one without."""
-        return self._runtime.faults.guarded("affinity", action, None)
+        return self._runtime.faults.guard("affinity", action, None)
 
-    async def _emptied(self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str) -> ExactoRefusedError:
+    async def _refuse_empty(
+        self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str
+    ) -> ExactoRefusedError:
         """404 when nothing configured passes; 429 when what passes is only cooling down."""
         candidates = self._candidates(self._runtime.deployments_of(group), group, filters)
-        left = passing(filters, candidates)
+        left = apply_filters(filters, candidates)
         cooling_s = await self._runtime.cooldown_s([one.id for one in left]) if left else None
-        told = conflict(filters, candidates) or conflict(filters, healthy) or filters[:1]
+        told = blocking_filters(filters, candidates) or blocking_filters(filters, healthy) or filters[:1]
         return refused_by(told, group, candidates, cooling_s, expose=self._runtime.settings.expose.providers)
 
     # --- second question: tiers and sorts --------------------------------------------------------------------------
 
-    def narrow(self, router: Any, deployments: list[Deployment], kwargs: Mapping[str, Any]) -> list[Deployment]:
+    def select_pool(self, router: Any, deployments: list[Deployment], kwargs: Mapping[str, Any]) -> list[Deployment]:
         """Narrow what survived LiteLLM's constraints to the pool of this attempt.
 
         Returns:
@@ -221,35 +223,37 @@ class Routing:
         eligible = [c for c in candidates if target is None or c.level == target]
         if not eligible:
             return deployments
-        if state.last_error is not None and not state.asking_again and self.failover.spent(state, eligible):
+        if state.last_error is not None and not state.is_rescue_attempt and self.failover.is_exhausted(state, eligible):
             return []
-        ask = self._ask(group, eligible, state, kwargs)
+        ask = self._routing_request(group, eligible, state, kwargs)
         decision = self._runtime.engine.decide(ask, random.random)
-        self._guarded(lambda: self._affinity.decided(state, ask, self._runtime.engine.snapshot))
+        self._guard(lambda: self._affinity.note_decision(state, ask, self._runtime.engine.snapshot))
         state.decision = decision
         state.snapshot_id = self._runtime.engine.snapshot.id
         state.candidates = {candidate.id: candidate for candidate in candidates}
-        state.may_move = bool(kwargs.get("stream")) and _may_move(router, state, kwargs, candidates)
+        state.may_move = bool(kwargs.get("stream")) and _can_fall_back(router, state, kwargs, candidates)
         self._runtime.telemetry.decision(group, decision, time.perf_counter() - started)
-        self._runtime.faults.guarded("record", lambda: self._runtime.recorder.decided(state, ask, decision), None)
+        self._runtime.faults.guard("record", lambda: self._runtime.recorder.record_decision(state, ask, decision), None)
         kept = deployments
         if decision.applied and decision.pool:
             pool = set(decision.pool)
             kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
-        if state.asking_again:  # whom the operator's strategy would pick again is no rescue
+        if state.is_rescue_attempt:  # whom the operator's strategy would pick again is no rescue
             tried = state.tried
             kept = [d for d in kept if d["model_info"]["id"] not in tried] or kept
-        return kept if self.failover.limit is None else self.failover.prepared(kept, state)
+        return kept if self.failover.limit is None else self.failover.with_retry_wait(kept, state)
 
-    def _ask(self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]) -> Ask:
+    def _routing_request(
+        self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]
+    ) -> RoutingRequest:
         mode, policy = Mode(self._runtime.settings.mode_of(group)), state.policy or Policy()
-        home = self._guarded(lambda: self._affinity.home(state, kwargs))
-        again = state.asking_again
-        return Ask(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)
+        home = self._guard(lambda: self._affinity.locate(state, kwargs))
+        again = state.is_rescue_attempt
+        return RoutingRequest(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)
 
     # --- what was picked -------------------------------------------------------------------------------------------
 
-    def picked(self, kwargs: Mapping[str, Any]) -> RequestState:
+    def record_attempt(self, kwargs: Mapping[str, Any]) -> RequestState:
         """Remember the deployment that LiteLLM is about to call.
 
         Called once per attempt, twice where LiteLLM serves one surface through another.
@@ -277,18 +281,20 @@ class Routing:
         decision = state.decision if routed else None
         tier = _tier_in(decision, litellm_id)
         probe = bool(decision and decision.explored)
-        attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.asking_again)
+        attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.is_rescue_attempt)
         if kwargs.get("fallback_depth"):
-            asked, same = str(metadata.get("model_group")), hop_of(kwargs).same_group
-            attempt.answers_as = hop_name(state, asked, kwargs.get(HOP_KEY), same_group=same)
+            asked, same = str(metadata.get("model_group")), position_of(kwargs).same_group
+            attempt.response_name = fallback_name(state, asked, kwargs.get(SUFFIXES_KEY), same_group=same)
         state.attempts.append(attempt)
         if not attempt.rescue:  # a single bad call moves no conversation
-            self._guarded(lambda: self._affinity.picked(state, attempt))
+            self._guard(lambda: self._affinity.note_attempt(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)
         return state
 
 
-def _may_move(router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]) -> bool:
+def _can_fall_back(
+    router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]
+) -> bool:
     """Whether LiteLLM may move a stream to another deployment after its first chunk (and so after the headers)."""
     if state.fallbacks or router.enable_weighted_failover or len({candidate.level for candidate in candidates}) > 1:
         return True

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.deployments.model_names import resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
-from exacto_plugin.litellm_hooks.request.policy import without_ours
+from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, SYNC, RequestState
-from exacto_plugin.litellm_hooks.rescue.rescue import ASKED
+from exacto_plugin.litellm_hooks.rescue.rescue import CURRENT_ATTEMPT
 from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
-    from exacto_plugin.litellm_hooks.router_patches import Narrow
+    from exacto_plugin.litellm_hooks.router_patches import SelectPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Selection:
     kwargs: dict[str, Any]
 
 
-_SELECTION: ContextVar[_Selection | None] = ContextVar("exacto_selection", default=None)
+_CURRENT_SELECTION: ContextVar[_Selection | None] = ContextVar("exacto_selection", default=None)
 
 
 class SyncSelection:
@@ -49,9 +49,9 @@ class SyncSelection:
         narrow: tiers and sorts, as for asynchronous requests.
     """
 
-    def __init__(self, callback: ExactoCallback, narrow: Narrow) -> None:
+    def __init__(self, callback: ExactoCallback, select_pool: SelectPool) -> None:
         self._callback = callback
-        self._narrow = narrow
+        self._select_pool = select_pool
 
     def select(self, original: Callable[..., Any], router: Any, model: str, **given: Any) -> Any:
         """``Router.get_available_deployment``: LiteLLM's own choice among what the request may have.
@@ -69,41 +69,41 @@ class SyncSelection:
         runtime = self._callback.runtime
         if not isinstance(kwargs, dict) or not runtime.serves(router):
             return original(model, **given)
-        model = runtime.faults.guarded("body", lambda: self._resolved(router, model, kwargs), model)
+        model = runtime.faults.guard("body", lambda: self._resolved(router, model, kwargs), model)
         group = router.get_model_from_alias(model=model) or model
-        token = _SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
+        token = _CURRENT_SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
         try:
             chosen = original(model, **given)
         finally:
-            _SELECTION.reset(token)
-        runtime.faults.guarded("pre_call", lambda: self._chosen(chosen, kwargs), None)
+            _CURRENT_SELECTION.reset(token)
+        runtime.faults.guard("pre_call", lambda: self._chosen(chosen, kwargs), None)
         return chosen
 
-    def filtered(self, router: Any, healthy: list[Any]) -> list[Any]:
+    def filter_pool(self, router: Any, healthy: list[Any]) -> list[Any]:
         """What the hard filters leave of deployments that neither cool down nor are blocked."""
-        asked = _SELECTION.get()
+        asked = _CURRENT_SELECTION.get()
         if asked is None or asked.router is not router:
             return healthy
         token = SYNC.set(True)
         try:
             hook = self._callback.async_filter_deployments(asked.group, healthy, asked.messages, asked.kwargs)
-            kept: list[Any] = at_once(hook)
+            kept: list[Any] = run_sync(hook)
         finally:
             SYNC.reset(token)
         return kept
 
-    def narrowed(self, deployments: list[Any], target_order: Any) -> list[Any]:
+    def select_pool(self, deployments: list[Any], target_order: Any) -> list[Any]:
         """The pool of this attempt among what LiteLLM's constraints left."""
-        asked = _SELECTION.get()
+        asked = _CURRENT_SELECTION.get()
         if asked is None or not isinstance(deployments, list):
             return deployments
-        return self._narrow(asked.router, deployments, {**asked.kwargs, "_target_order": target_order})
+        return self._select_pool(asked.router, deployments, {**asked.kwargs, "_target_order": target_order})
 
     def _resolved(self, router: Any, model: str, kwargs: Mapping[str, Any]) -> str:
         """``model`` without suffixes, for calls that did not come through the router's entry."""
         if ":" not in model or kwargs.get("fallback_depth"):
             return model
-        slug = split_slug(model, resolver(router))
+        slug = split_slug(model, name_resolver(router))
         if not slug.suffixes:
             return model
         CURRENT.set(RequestState(slug=slug))
@@ -114,18 +114,18 @@ class SyncSelection:
         params = chosen.get("litellm_params") or {}
         metadata = {**metadata_of(kwargs), "deployment_model_name": chosen.get("model_name")}
         sent = {**kwargs, **params, "model_info": chosen.get("model_info") or {}, "metadata": metadata}
-        state = self._callback.remember(sent)
+        state = self._callback.record_attempt(sent)
         state.sync = True
-        state.unsent = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
-        state.unsent_choice = choice_of(kwargs)
+        state.pending_tools = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
+        state.pending_choice = choice_of(kwargs)
         attempt = state.served_by
         if attempt is not None and not kwargs.get("stream"):
-            attempt.watched = self._callback.rescue.watches(state)
-        for key in kwargs.keys() - without_ours(dict(sent)).keys():
+            attempt.is_scored_early = self._callback.rescue.scores_early(state)
+        for key in kwargs.keys() - without_our_keys(dict(sent)).keys():
             del kwargs[key]
 
 
-def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """What a coroutine returns that has nothing to wait for.
 
     Raises:
@@ -139,7 +139,7 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a synchronous request cannot wait")
 
 
-def awaits(state: RequestState, sent: Mapping[str, Any]) -> bool:
+def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
     """Whether what is sent is the call that a synchronous selection of this request was made for.
 
     Args:
@@ -148,10 +148,10 @@ def awaits(state: RequestState, sent: Mapping[str, Any]) -> bool:
     """
     info = sent.get("model_info") or {}
     picked = state.served_by
-    return state.unsent is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
+    return state.pending_tools is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
 
 
-def carry(details: dict[str, Any]) -> None:
+def attach_state(details: dict[str, Any]) -> None:
     """Give a call that begins what the synchronous selection left for it.
 
     Args:
@@ -160,14 +160,14 @@ def carry(details: dict[str, Any]) -> None:
     state = CURRENT.get()
     if LOG_KEY in details or state is None or state.served_by is None:
         return
-    if not awaits(state, details.get("litellm_params") or {}):
+    if not is_pending_call(state, details.get("litellm_params") or {}):
         return  # another call of the same thread
     details[LOG_KEY] = state
-    details.setdefault(TOOLS_KEY, state.unsent)
-    if state.unsent and state.unsent_choice is not None:
-        details.setdefault(CHOICE_KEY, state.unsent_choice)
-    state.unsent = state.unsent_choice = None
-    asked = ASKED.get()
+    details.setdefault(TOOLS_KEY, state.pending_tools)
+    if state.pending_tools and state.pending_choice is not None:
+        details.setdefault(CHOICE_KEY, state.pending_choice)
+    state.pending_tools = state.pending_choice = None
+    asked = CURRENT_ATTEMPT.get()
     if asked is not None:
         asked.details = details
-    state.served_by.began = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
+    state.served_by.started_at = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them

@@ -28,14 +28,14 @@ _CAPACITY = 20_000
 _SETTLED_S = 2.0
 """After the last that was heard of a request that has ended: its verdicts come a moment after its last byte."""
 
-_UNHEARD_S = 90.0
+_SILENT_S = 90.0
 """After what seems to be the last of a request that nobody saw end: LiteLLM waits no longer between two attempts."""
 
 _LONGEST_S = 3600.0
 """A request of which nothing was heard for so long is written as it is."""
 
 
-class Kind(StrEnum):
+class DecisionKind(StrEnum):
     """Why a request is on record."""
 
     REFUSED = "refused"
@@ -51,12 +51,12 @@ class Kind(StrEnum):
 
 
 @dataclass(slots=True)
-class _Followed:
+class _PendingDecision:
     """One request that may have to be written."""
 
     state: RequestState
     at: float
-    heard: float
+    updated_at: float
     sampled: bool
     ended: bool = False
     answered: bool = False
@@ -81,66 +81,68 @@ class DecisionLog:
         self._write = write
         self._draw = draw
         self._lock = threading.Lock()
-        self._followed: dict[str, _Followed] = {}
+        self._pending: dict[str, _PendingDecision] = {}
 
-    def hear(self, state: RequestState, now: float, *, ended: bool = False, answered: bool = False) -> None:
+    def note(self, state: RequestState, now: float, *, ended: bool = False, answered: bool = False) -> None:
         """Something happened to a request: it was decided about, answered, refused, it ended."""
         with self._lock:
-            known = self._followed.get(state.decision_id)
+            known = self._pending.get(state.decision_id)
             if known is None:
-                if len(self._followed) >= _CAPACITY:
+                if len(self._pending) >= _CAPACITY:
                     return
-                known = self._followed[state.decision_id] = _Followed(state, now, now, self._draw() < self._share())
-            known.heard = now
+                known = self._pending[state.decision_id] = _PendingDecision(
+                    state, now, now, self._draw() < self._share()
+                )
+            known.updated_at = now
             known.ended |= ended
             known.answered |= answered
 
-    def settle(self, now: float) -> None:
+    def flush(self, now: float) -> None:
         """Write and forget the requests that are over."""
         with self._lock:
-            over = [one for one in self._followed.values() if _is_over(one, now)]
+            over = [one for one in self._pending.values() if _is_over(one, now)]
             for one in over:
-                del self._followed[one.state.decision_id]
+                del self._pending[one.state.decision_id]
         for one in over:
             kind = kind_of(one.state)
-            if kind is not Kind.SAMPLED or one.sampled:
+            if kind is not DecisionKind.SAMPLED or one.sampled:
                 self._write(record_of(one.state, kind, one.at))
 
 
-def _is_over(one: _Followed, now: float) -> bool:
-    quiet_s, state = now - one.heard, one.state
+def _is_over(one: _PendingDecision, now: float) -> bool:
+    quiet_s, state = now - one.updated_at, one.state
     if quiet_s < _SETTLED_S:
         return False
     if quiet_s > _LONGEST_S or one.ended:
         return True
-    if state.rescuing is not None and state.rescuing.answered_by is None:
+    if state.rescue is not None and state.rescue.answered_by is None:
         return False
     # Requests of programs, and the parts of LiteLLM's comma-separated form: nobody tells when they end.
     failed = all(attempt.ended for attempt in state.attempts)
-    return (one.answered and not state.http) or ((one.answered or failed) and quiet_s > _UNHEARD_S)
+    return (one.answered and not state.http) or ((one.answered or failed) and quiet_s > _SILENT_S)
 
 
-def kind_of(state: RequestState) -> Kind:
+def kind_of(state: RequestState) -> DecisionKind:
     """Why a request would be on record."""
     served = state.answered_by
     answered = served is not None and not served.ended
     if state.refusals and not answered:
-        return Kind.REFUSED
-    rescuing = state.rescuing
-    if rescuing is not None and rescuing.asked:
-        return Kind.RESCUE_FAILED if rescuing.answered_by is rescuing.bad else Kind.RESCUED
+        return DecisionKind.REFUSED
+    rescuing = state.rescue
+    if rescuing is not None and rescuing.attempts:
+        return DecisionKind.RESCUE_FAILED if rescuing.answered_by is rescuing.replaced_attempt else DecisionKind.RESCUED
     if len(state.attempts) > 1 and any(attempt.ended for attempt in state.attempts):
-        return Kind.FAILED_OVER
+        return DecisionKind.FAILED_OVER
     if any(attempt.probe for attempt in state.attempts):
-        return Kind.EXPLORATION
-    return Kind.SAMPLED
+        return DecisionKind.EXPLORATION
+    return DecisionKind.SAMPLED
 
 
-def record_of(state: RequestState, kind: Kind, at: float) -> DecisionRecord:
+def record_of(state: RequestState, kind: DecisionKind, at: float) -> DecisionRecord:
     """What is kept of a request."""
     decision, policy, slug = state.decision, state.policy, state.slug
     trace_id, span_id = state.span or ("", "")
-    rescuing = state.rescuing
+    rescuing = state.rescue
     return DecisionRecord(
         id=state.decision_id,
         call_id=state.call_id,

@@ -22,7 +22,7 @@ class DirectCalls:
         self._lock = threading.Lock()
         self._called: dict[tuple[str, str], float] = {}
 
-    def note(self, model: str, deployment: str, at: float) -> None:
+    def add(self, model: str, deployment: str, at: float) -> None:
         """One answer; beyond ``CAPACITY`` new deployments are left out."""
         called = (model, deployment)
         with self._lock:
@@ -34,7 +34,7 @@ class DirectCalls:
         with self._lock:
             return tuple(deployment for named, deployment in self._called if named == model)
 
-    def forget(self, now: float) -> None:
+    def drop_expired(self, now: float) -> None:
         """Leave out what was not called for too long."""
         with self._lock:
             self._called = {called: at for called, at in self._called.items() if now - at < self._keep_s}

@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -28,10 +28,10 @@ class UnknownDeploymentError(ExactoError):
     """Nobody configured a deployment of that name; the message names those that there are."""
 
 
-class Board(Protocol):
+class OverrideBackend(Protocol):
     """Where words hang, so that other workers read them and a restart finds them."""
 
-    async def post(self, words: Sequence[Override]) -> None:
+    async def write(self, words: Sequence[Override]) -> None:
         """Hang up words.
 
         Raises:
@@ -46,7 +46,7 @@ class Board(Protocol):
         """
 
 
-class Said(NamedTuple):
+class OverrideResult(NamedTuple):
     """What became of a word."""
 
     words: list[Override]
@@ -55,17 +55,17 @@ class Said(NamedTuple):
     """Others hear of it and a restart finds it; otherwise it holds in this process only, for now."""
 
 
-class Overriding:
+class OverrideService:
     """The words of one process, and its way to everybody else's."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.faults = runtime.faults
-        self._boards: list[Board] = []
+        self._backends: list[OverrideBackend] = []
 
-    def hang(self, board: Board) -> None:
+    def add_backend(self, board: OverrideBackend) -> None:
         """Read and post words on a board from the next ``poll`` on."""
-        self._boards.append(board)
+        self._backends.append(board)
 
     def author(self, identity: str) -> str:
         """How somebody is called in a word: a salted hash."""
@@ -79,9 +79,15 @@ class Overriding:
         found = {group: _candidates(runtime.deployments_of(group), group) for group in groups if "*" not in group}
         return {group: candidates for group, candidates in found.items() if candidates}
 
-    async def say(
-        self, word: Word, deployment: str, for_s: float, reason: str, author: str, model_group: str | None = None
-    ) -> Said:
+    async def apply_override(
+        self,
+        word: OverrideAction,
+        deployment: str,
+        for_s: float,
+        reason: str,
+        author: str,
+        model_group: str | None = None,
+    ) -> OverrideResult:
         """Say a word about a deployment; it holds here at once, elsewhere as soon as others look.
 
         Args:
@@ -96,15 +102,16 @@ class Overriding:
             UnknownDeploymentError: there is no such deployment.
         """
         now = self._runtime.clock()
-        ends = now + (LONGEST_S if word is Word.RESET else min(for_s, LONGEST_S))
+        ends = now + (LONGEST_S if word is OverrideAction.RESET else min(for_s, LONGEST_S))
         words = [
-            Override(group, key, word, reason, author, now, ends) for group, key in self._meant(deployment, model_group)
+            Override(group, key, word, reason, author, now, ends)
+            for group, key in self._resolve(deployment, model_group)
         ]
         self._take(words)
-        shared = [await self._shared(board, words) for board in tuple(self._boards)]
-        return Said(words, bool(shared) and all(shared))
+        shared = [await self._write_to(board, words) for board in tuple(self._backends)]
+        return OverrideResult(words, bool(shared) and all(shared))
 
-    def _meant(self, deployment: str, model_group: str | None) -> list[tuple[str, str]]:
+    def _resolve(self, deployment: str, model_group: str | None) -> list[tuple[str, str]]:
         known = self.known()
         meant = [
             (group, one.key)
@@ -113,7 +120,7 @@ class Overriding:
             if model_group in (None, group) and deployment in (one.key, one.id)
         ]
         if not meant:
-            raise UnknownDeploymentError(_nobody(deployment, model_group, known))
+            raise UnknownDeploymentError(_unknown_deployment(deployment, model_group, known))
         return list(dict.fromkeys(meant))
 
     @fail_open("overrides")
@@ -121,7 +128,7 @@ class Overriding:
         """Hear what others said, hang up again what a board lost, and forget what has expired."""
         overrides = self._runtime.engine.overrides
         overrides.expire(self._runtime.clock())
-        for board in tuple(self._boards):
+        for board in tuple(self._backends):
             try:
                 words = await board.read()
             except ExactoError:  # whoever's board it is says what is wrong with it
@@ -130,18 +137,18 @@ class Overriding:
             there = {(word.model_group, word.deployment): word for word in words}
             lost = [word for word in overrides.known if there.get((word.model_group, word.deployment)) != word]
             if lost:
-                await self._shared(board, lost)
+                await self._write_to(board, lost)
 
     @staticmethod
-    async def _shared(board: Board, words: Sequence[Override]) -> bool:
+    async def _write_to(board: OverrideBackend, words: Sequence[Override]) -> bool:
         try:
-            await board.post(words)
+            await board.write(words)
         except ExactoError:
             return False
         return True
 
     def _take(self, words: Iterable[Override]) -> None:
-        for word in self._runtime.engine.overrides.take(words, self._runtime.clock()):
+        for word in self._runtime.engine.overrides.merge(words, self._runtime.clock()):
             until = datetime.fromtimestamp(word.expires, UTC).isoformat(sep=" ", timespec="seconds")
             held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
             why = f": {word.reason!r}" if word.reason else ""
@@ -161,16 +168,16 @@ _NAMED = 50
 """Names that an error tells at most."""
 
 
-def _nobody(deployment: str, model_group: str | None, known: Mapping[str, Sequence[Candidate]]) -> str:
+def _unknown_deployment(deployment: str, model_group: str | None, known: Mapping[str, Sequence[Candidate]]) -> str:
     if model_group is not None and known and model_group not in known:
-        return f"there is no model group {model_group!r}; {_there_are(known)}"
+        return f"there is no model group {model_group!r}; {_list_names(known)}"
     where = "" if model_group is None else f" of {model_group}"
     groups = [candidates for group, candidates in known.items() if model_group in (None, group)]
     names = {one.key for candidates in groups for one in candidates}
-    return f"there is no deployment {deployment!r}{where}; {_there_are(names) if names else 'no model has any'}"
+    return f"there is no deployment {deployment!r}{where}; {_list_names(names) if names else 'no model has any'}"
 
 
-def _there_are(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     told = sorted(names)
     more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
     return f"there are {', '.join(told[:_NAMED])}{more}"

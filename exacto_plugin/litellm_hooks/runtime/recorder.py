@@ -18,8 +18,8 @@ from opentelemetry import trace
 
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.routing.counterfactual import PickCounts
-from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, Ledger, Occasion
+from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
+from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, ChangeDetector, RecordCause
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.engine_version import ENGINE_VERSION
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Decision, GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
-    from exacto_plugin.core.routing.ordering import Ask
-    from exacto_plugin.core.tiers.checkpoints import Account
+    from exacto_plugin.core.routing.ordering import RoutingRequest
+    from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.records import Record
 
-_BREATH_S = 0.002
+_PAUSE_S = 0.002
 """Between two model groups that are written down, so that the thread that does it leaves the processor to requests."""
 
-_GROUPS_A_BREATH = 20
+_GROUPS_PER_SLICE = 20
 """Model groups of which only references are looked at between two rests."""
 
 _BY_TIERS = (Sort.AUTO, Sort.EXACTO)
@@ -73,12 +73,12 @@ class Recorder:
         self._keep: Callable[[Record], None] | None = None
         self.worker = secrets.token_hex(4)
         """A name of this process, among the records."""
-        self.picks = PickCounts()
+        self.picks = CounterfactualCounts()
         self.decisions = DecisionLog(lambda: runtime.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
         self._rule: tuple[str, int] | None = None
         """The rule that was written last, and in which hour."""
-        self._told: asyncio.Task[None] | None = None
+        self._written_references: asyncio.Task[None] | None = None
 
     def begin(self, keep: Callable[[Record], None]) -> None:
         """Put everything on record from now on.
@@ -89,10 +89,10 @@ class Recorder:
         self._keep = keep
         at_exit(self.close)
 
-    def follow(self, engine: Engine) -> None:
+    def watch_engine(self, engine: Engine) -> None:
         """An engine is about to be recomputed: let it note what is worth a record."""
-        if self._on and engine.ledger is None:
-            engine.ledger = Ledger()
+        if self._on and engine.change_detector is None:
+            engine.change_detector = ChangeDetector()
 
     def _write(self, record: Record) -> None:
         if self._keep is not None:
@@ -104,82 +104,82 @@ class Recorder:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    def decided(self, state: RequestState, ask: Ask, decision: Decision) -> None:
+    def record_decision(self, state: RequestState, ask: RoutingRequest, decision: Decision) -> None:
         """An attempt was decided about."""
         if not self._on:
             return
         now = self._runtime.clock()
         if state.span is None:
             state.span = _current_span()
-        self.decisions.hear(state, now)
+        self.decisions.note(state, now)
         if state.attempts or decision.policy not in _BY_TIERS or decision.reason in _UNORDERED or not ask.tools:
             return
         home = ask.home
         if home is not None and (decision.preferred or decision.pool) == (home.id,):
-            self.picks.stayed(now, ask.model_group)
+            self.picks.add_stay(now, ask.model_group)
             return
         key_of = {candidate.id: candidate.key for candidate in ask.candidates}
         everyone = tuple(key_of.values())
         left = decision.preferred or decision.pool
         preferred = everyone if len(left) == len(everyone) else tuple([key_of[one] for one in left])
         probed = key_of[decision.pool[0]] if decision.explored else ""
-        self.picks.picked(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
+        self.picks.add_pick(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
 
-    def refused(self, state: RequestState) -> None:
+    def record_refusal(self, state: RequestState) -> None:
         """A request, or one of its fallbacks, was refused."""
         if self._on:
             if state.span is None:
                 state.span = _current_span()
-            self.decisions.hear(state, self._runtime.clock())
+            self.decisions.note(state, self._runtime.clock())
 
-    def answered(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
+    def record_answer(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
         """An answer was scored; its verdict and cost are with the attempt."""
         if not self._on:
             return
         now = self._runtime.clock()
         if tools:
-            self.picks.answered(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
+            self.picks.add_answer(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
         if state is not None and state.policy is not None:
-            self.decisions.hear(state, now, answered=True)
+            self.decisions.note(state, now, answered=True)
 
-    def rescued(self, state: RequestState, cost: float | None) -> None:
+    def record_rescue(self, state: RequestState, cost: float | None) -> None:
         """Other deployments were asked after a bad answer."""
-        rescuing = state.rescuing
-        if self._on and rescuing is not None and rescuing.asked:
-            rescued = rescuing.answered_by is not rescuing.bad
-            self.picks.rescue(self._runtime.clock(), state.model_group, rescued=rescued, cost=cost)
+        rescuing = state.rescue
+        if self._on and rescuing is not None and rescuing.attempts:
+            rescued = rescuing.answered_by is not rescuing.replaced_attempt
+            self.picks.add_rescue(self._runtime.clock(), state.model_group, rescued=rescued, cost=cost)
 
-    def ended(self, state: RequestState) -> None:
+    def record_end(self, state: RequestState) -> None:
         """The client has its answer, or is gone."""
         if self._on and (state.decision is not None or state.refusals):
-            self.decisions.hear(state, self._runtime.clock(), ended=True)
+            self.decisions.note(state, self._runtime.clock(), ended=True)
 
     # --- recomputes --------------------------------------------------------------------------------------------------
 
-    def recomputed(self, engine: Engine) -> None:
+    def record_recompute(self, engine: Engine) -> None:
         """A recompute of this process came into force: write it down in a thread, one after the other."""
-        if not self._on or engine.ledger is None:
+        if not self._on or engine.change_detector is None:
             return
         snapshot, transitions, preset = engine.measured, engine.transitions, engine.rule
-        accounts = engine.ledger.accounts
+        accounts = engine.change_detector.changes
         providers = self._runtime.providers
-        before = self._told
+        before = self._written_references
 
         async def tell() -> None:
             if before is not None:
                 await asyncio.wait({before})
             records = self.records(snapshot, transitions, accounts, preset, providers)
-            await asyncio.to_thread(self._write_slowly, records)
+            await asyncio.to_thread(self._write_in_slices, records)
 
-        self._told = asyncio.get_running_loop().create_task(tell(), name="exacto-record")
+        self._written_references = asyncio.get_running_loop().create_task(tell(), name="exacto-record")
 
-    def _write_slowly(self, records: Iterator[Record | None]) -> None:
-        self._runtime.faults.guarded("record", lambda: self._write_all(records), None)
+    def _write_in_slices(self, records: Iterator[Record | None]) -> None:
+        self._runtime.faults.guard("record", lambda: self._write_all(records), None)
 
     def _write_all(self, records: Iterator[Record | None]) -> None:
         for record in records:
             if record is None:
-                time.sleep(_BREATH_S)
+                time.sleep(_PAUSE_S)
             else:
                 self._write(record)
 
@@ -187,7 +187,7 @@ class Recorder:
         self,
         snapshot: Snapshot,
         transitions: Sequence[Transition],
-        accounts: Sequence[Account],
+        accounts: Sequence[GroupChange],
         preset: Preset,
         providers: Mapping[str, str],
     ) -> Iterator[Record | None]:
@@ -203,18 +203,18 @@ class Recorder:
             yield _transition(change, snapshot.id)
         accounted = {account.model_group: account for account in accounts}
         for number, group in enumerate(snapshot.groups.values()):
-            if number % _GROUPS_A_BREATH == 0:
+            if number % _GROUPS_PER_SLICE == 0:
                 yield None
             account = accounted.get(group.model_group)
             yield from self._new_references(snapshot.id, group, name, whole=account is not None)
             if account is not None:
-                kind = account.occasion.value
+                kind = account.cause.value
                 data = encode(account.inputs())
                 yield InputsRecord(snapshot.id, snapshot.at, group.model_group, kind, name, ENGINE_VERSION, data)
                 for deployment in account.deployments:
                     verdict = group.verdicts[deployment]
                     provider = providers.get(deployment, "")
-                    yield _deployment(snapshot, group.model_group, verdict, provider, account.occasion)
+                    yield _deployment(snapshot, group.model_group, verdict, provider, account.cause)
                 yield None
         kept = {(group, signal) for group in snapshot.groups for signal in snapshot.groups[group].references}
         self._references = {key: one for key, one in self._references.items() if key in kept}
@@ -244,18 +244,18 @@ class Recorder:
 
     def close(self) -> None:
         """Hand over all there is, requests that are not over too: nothing comes later."""
-        self._runtime.faults.guarded("record", lambda: self.flush(math.inf), None)
+        self._runtime.faults.guard("record", lambda: self.flush(math.inf), None)
 
-    async def flushed(self) -> None:
+    async def flush_due(self) -> None:
         """A turn of the upkeep: hand over what is due."""
-        self._runtime.faults.guarded("record", self.flush, None)
+        self._runtime.faults.guard("record", self.flush, None)
 
     def flush(self, later_s: float = 0.0) -> None:
         """Hand over the requests that are over, or would be ``later_s`` from now, and the counts."""
         if not self._on:
             return
         now = self._runtime.clock()
-        self.decisions.settle(now + later_s)
+        self.decisions.flush(now + later_s)
         for row in self.picks.take(now):
             self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, to_wire(row.numbers)))
 
@@ -281,7 +281,7 @@ def _transition(change: Transition, snapshot: str) -> TransitionRecord:
 
 
 def _deployment(
-    snapshot: Snapshot, model_group: str, verdict: Verdict, provider: str, occasion: Occasion
+    snapshot: Snapshot, model_group: str, verdict: Verdict, provider: str, occasion: RecordCause
 ) -> DeploymentRecord:
     return DeploymentRecord(
         snapshot=snapshot.id,

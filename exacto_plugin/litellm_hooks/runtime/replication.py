@@ -14,13 +14,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.engine.locked import SharedEngine
+from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
-from exacto_plugin.sharing.replica import PUSH_S, Replica, pace
+from exacto_plugin.sharing.replica import PUSH_S, Replica, replica_intervals
 from exacto_plugin.store.exchange import StoreExchange
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.sharing.protocol import Exchange, Publication, Remembered
-    from exacto_plugin.sharing.redis.connection import RedisLink
+    from exacto_plugin.sharing.redis.connection import RedisConnection
     from exacto_plugin.sharing.redis.conversations import SharedConversations
 
 logger = logging.getLogger("exacto_plugin")
 
-ALONE = "alone"
+SINGLE_PROCESS = "alone"
 """The role of a process that shares nothing."""
 
 _EARLY_S = 60.0
@@ -60,7 +60,7 @@ class Replication:
         self._redis_settings = runtime.settings.redis
         """As they were at the start: processes that share must agree, so they move together, with a restart."""
         self.worker = secrets.token_hex(8)
-        self._telling: asyncio.Task[None] | None = None
+        self._publish_task: asyncio.Task[None] | None = None
         self._early_until = math.inf
         self._due = 0.0
         self._rule: Preset | None = None
@@ -80,26 +80,26 @@ class Replication:
         self._due = now + self._runtime.settings.tiers.recompute_interval_s
         self._early_until = min(self._early_until, now + _EARLY_S)
 
-    async def serve(self, goes_on: Callable[[], bool]) -> None:
+    async def serve(self, keeps_running: Callable[[], bool]) -> None:
         """One turn after the other, as long as this is wanted; when it is cancelled, others are told the rest."""
         await self.begin()
         try:
-            while goes_on():
+            while keeps_running():
                 await asyncio.sleep(self.pause_s)
-                await self.turn()
+                await self.run_step()
         except asyncio.CancelledError:
-            if goes_on():  # else another loop does it now
+            if keeps_running():  # else another loop does it now
                 await self.aclose()
             raise
 
     @fail_open("sharing")
-    async def turn(self) -> None:
+    async def run_step(self) -> None:
         """Do what is due."""
         runtime = self._runtime
         await self._find()
         if self.replica is not None:
-            self._tell_on()
-            self.replica.pace = pace(runtime.settings.tiers.recompute_interval_s)
+            self._start_publishing()
+            self.replica.intervals = replica_intervals(runtime.settings.tiers.recompute_interval_s)
             await self.replica.step(runtime.clock())
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + runtime.settings.tiers.recompute_interval_s
@@ -109,7 +109,7 @@ class Replication:
         """Role, exchange and lag, for people."""
         replica = self.replica
         if replica is None:
-            return {"role": ALONE, "exchange": None, "worker": self.worker}
+            return {"role": SINGLE_PROCESS, "exchange": None, "worker": self.worker}
         lag_s = None if replica.heard_at is None else round(max(0.0, self._runtime.clock() - replica.heard_at), 3)
         return {
             "role": replica.role.value,
@@ -130,7 +130,7 @@ class Replication:
                 await self.aclose()
                 runtime = self._runtime
                 runtime.engine.deltas = self._deltas
-                rhythm = pace(runtime.settings.tiers.recompute_interval_s)
+                rhythm = replica_intervals(runtime.settings.tiers.recompute_interval_s)
                 self._source = place
                 self.replica = Replica(self.worker, exchange, self, rhythm, runtime.clock())
                 logger.info("exacto_plugin shares verdicts with other processes through %s", exchange.name)
@@ -140,53 +140,55 @@ class Replication:
 
     async def aclose(self) -> None:
         """Send what was recorded since the last turn and give up the lease, as far as that is quickly done."""
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._publish_task is not None:
+            self._publish_task.cancel()
         replica, self.replica, self._source = self.replica, None, len(self.sources)
         if replica is not None:
             self.worker = secrets.token_hex(8)  # batches are numbered by worker, and the next replica begins anew
             try:
                 await replica.aclose()
             except ExchangeError as error:
-                self.away(error)
+                self.exchange_unavailable(error)
 
     def _store(self) -> Exchange | None:
         """The store: so that workers of one machine share, and the next start goes on from here."""
         store = self._runtime.store
-        if store.place is None or not store.place.lasting:
+        if store.location is None or not store.location.is_persistent:
             return None
         return StoreExchange(store, self.pause_s)
 
     def _redis(self) -> Exchange | None:
-        link = self._redis_link()
+        link = self._redis_connection()
         if link is None:
             return None
         from exacto_plugin.sharing.redis.conversations import SharedConversations
         from exacto_plugin.sharing.redis.exchange import RedisExchange
-        from exacto_plugin.sharing.redis.overrides import RedisBoard
+        from exacto_plugin.sharing.redis.overrides import RedisOverrides
 
         runtime = self._runtime
-        runtime.overriding.hang(RedisBoard(link, runtime.clock))
+        runtime.overrides.add_backend(RedisOverrides(link, runtime.clock))
         if runtime.salt_is_shared:
-            self.conversations = SharedConversations(link, lambda: runtime.settings.affinity.idle_s, self.away)
+            self.conversations = SharedConversations(
+                link, lambda: runtime.settings.affinity.idle_s, self.exchange_unavailable
+            )
         return RedisExchange(link, self.pause_s)
 
-    def _tell_on(self) -> None:
+    def _start_publishing(self) -> None:
         """Conversations are told by a task, on the loop that is running now."""
         if self.conversations is None or not self._runtime.settings.affinity.enabled:
             return
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self.conversations.serve(), name="exacto-tell")
+        if self._publish_task is None or self._publish_task.done():
+            self._publish_task = asyncio.get_running_loop().create_task(self.conversations.serve(), name="exacto-tell")
 
-    def _redis_link(self) -> RedisLink | None:
+    def _redis_connection(self) -> RedisConnection | None:
         settings = self._redis_settings
         if not settings.enabled or (settings.url is None and self._litellm_cache() is None):
             return None
-        from exacto_plugin.sharing.redis.source import link_to, litellm_link
+        from exacto_plugin.sharing.redis.source import connection_to, litellm_connection
 
         if settings.url is not None:
-            return link_to(settings.url.get_secret_value(), settings.namespace)
-        return litellm_link(self._litellm_cache, settings.namespace)
+            return connection_to(settings.url.get_secret_value(), settings.namespace)
+        return litellm_connection(self._litellm_cache, settings.namespace)
 
     def _litellm_cache(self) -> Any:
         """LiteLLM's Redis: what the proxy coordinates itself with, else a router's; None without."""
@@ -199,7 +201,7 @@ class Replication:
 
     # --- what a replica asks of its process ------------------------------------------------------------------------
 
-    def take(self) -> Sequence[Delta]:
+    def take_deltas(self) -> Sequence[Delta]:
         """What was recorded since it was last asked."""
         return self._deltas.take()
 
@@ -207,10 +209,10 @@ class Replication:
         """Model groups whose percentiles were asked for lately."""
         return self._runtime.engine.watched(self._runtime.clock())
 
-    def common(self) -> Engine:
+    def new_common_engine(self) -> Engine:
         """A new engine for everybody's samples, under the rule in force."""
         self._rule = self._runtime.settings.rule()
-        return SharedEngine(self._rule, timer=time.monotonic, instance=self.worker[:4])
+        return LockedEngine(self._rule, timer=time.monotonic, instance=self.worker[:4])
 
     async def judge(self, common: Engine, now: float) -> bool:
         """Recompute the common engine for the deployments that are served now."""
@@ -219,7 +221,7 @@ class Replication:
         rule = runtime.settings.rule()
         if rule != self._rule:
             self._rule = common.rule = rule
-        return await runtime.recompute_timed(lambda: runtime.rosters.recompute(common))
+        return await runtime.recompute_timed(lambda: runtime.roster_sync.recompute(common))
 
     async def judge_alone(self, now: float) -> None:
         """Recompute from what this process saw, going on from what was published last."""
@@ -239,13 +241,13 @@ class Replication:
         place = workers.index(self.worker) if self.worker in workers else -1
         runtime.engine.share_probes(ProbeShare(place, max(1, len(workers))))
         runtime.engine.adopt(publication.snapshot, {})
-        await runtime.rosters.refresh(runtime.engine)
+        await runtime.roster_sync.refresh(runtime.engine)
 
     async def announce(self, common: Engine) -> None:
         """Tell and record what changed, once for everybody."""
         self._runtime.announce(common)
 
-    def away(self, error: ExchangeError) -> None:
+    def exchange_unavailable(self, error: ExchangeError) -> None:
         """The exchange could not be asked: counted, and said once a minute; a store says so itself, once.
 
         That another worker took over from one that was held up is how it is meant to go.

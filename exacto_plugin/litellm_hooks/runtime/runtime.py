@@ -9,32 +9,32 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.engine.locked import SharedEngine
-from exacto_plugin.core.routing.affinity import Conversations
-from exacto_plugin.core.routing.caller_preferences import CallerChoices
+from exacto_plugin.core.engine.locked import LockedEngine
+from exacto_plugin.core.routing.affinity import ConversationMap
+from exacto_plugin.core.routing.caller_preferences import CallerPreferences
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.flaws import FlawCounts
-from exacto_plugin.core.windows.token_usage import TokenUse
+from exacto_plugin.core.windows.token_usage import TokenUsage
 from exacto_plugin.core.windows.windows import Retention
-from exacto_plugin.litellm_hooks.background import Upkeep
+from exacto_plugin.litellm_hooks.background import PeriodicJobs
 from exacto_plugin.litellm_hooks.context import installation_salt, salt_is_shared
-from exacto_plugin.litellm_hooks.deployments.model_names import resolver
-from exacto_plugin.litellm_hooks.deployments.routers import ServedRosters
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.deployments.routers import RosterSync
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.features import Features
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
-from exacto_plugin.litellm_hooks.loop_thread import OwnLoop
+from exacto_plugin.litellm_hooks.loop_thread import LoopThread
 from exacto_plugin.litellm_hooks.request.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.request.state import SYNC
 from exacto_plugin.litellm_hooks.runtime.direct_calls import DirectCalls
-from exacto_plugin.litellm_hooks.runtime.overrides import Overriding
+from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService
 from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 from exacto_plugin.litellm_hooks.runtime.replication import Replication
-from exacto_plugin.litellm_hooks.runtime.samples import ObservedNumbers
-from exacto_plugin.litellm_hooks.runtime.settings_reload import SettingsUpkeep
-from exacto_plugin.store.overrides import StoreBoard
+from exacto_plugin.litellm_hooks.runtime.samples import ObservedMetricsJob
+from exacto_plugin.litellm_hooks.runtime.settings_reload import SettingsReload
+from exacto_plugin.store.overrides import StoreOverrides
 from exacto_plugin.store.pruning import Pruning
-from exacto_plugin.store.sample_log import OutcomeLog, outcome_log
+from exacto_plugin.store.sample_log import SampleLog, sample_log
 from exacto_plugin.store.store import Store
 from exacto_plugin.telemetry import Telemetry
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Candidate, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
-    from exacto_plugin.record_kinds import Kind
-    from exacto_plugin.store.location import Place
+    from exacto_plugin.record_kinds import RecordKind
+    from exacto_plugin.store.location import StoreLocation
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -85,15 +85,15 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.settings_upkeep = SettingsUpkeep(self, reload_settings)
+        self.settings_reload = SettingsReload(self, reload_settings)
         self.salt = installation_salt()
         self.salt_is_shared = salt_is_shared()
-        self.engine = SharedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
-        self.conversations = Conversations()
-        self.choices = CallerChoices()
+        self.engine = LockedEngine(settings.rule(), timer=time.monotonic, instance=secrets.token_hex(2))
+        self.conversations = ConversationMap()
+        self.caller_preferences = CallerPreferences()
         self.evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
-        self.token_use = TokenUse()
-        self.faults = Faults(lambda stage: self.telemetry.fault(stage))
+        self.token_use = TokenUsage()
+        self.faults = FaultReporter(lambda stage: self.telemetry.fault(stage))
         self.features = Features(litellm_version(), _REMEDY)
         self.providers: dict[str, str] = {}
         """Deployment key -> provider, for metrics."""
@@ -101,51 +101,51 @@ class Runtime:
         self._proxy_router: Callable[[], Any] | None = None
         # Replaced, never changed in place: metrics are read in threads of their own.
         self._attached: tuple[weakref.ref[Any], ...] = ()
-        self._greeted: weakref.ref[Any] | None = None
+        self._registered: weakref.ref[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.own_loop = OwnLoop(self._serve_timer)
+        self.loop_thread = LoopThread(self._serve_timer)
         """Where the timer runs outside of a proxy."""
         self.closed = False
         """Set at the end: events of calls that were under way may still come."""
-        self.leaving = False
+        self.shutting_down = False
         """Set when the process begins to end: nothing is started any more, and what still comes is counted."""
         self._attached_only = False
-        self.direct = DirectCalls(Retention().span_s)
-        self.rosters = ServedRosters(self)
+        self.direct_calls = DirectCalls(Retention().span_s)
+        self.roster_sync = RosterSync(self)
         self.replication = Replication(self)
-        self.overriding = Overriding(self)
-        self.upkeep = Upkeep()
-        self.observed = ObservedNumbers(self)
-        self.upkeep.steps += [self.overriding.poll, self.take_new_settings, self.observed.look]
+        self.overrides = OverrideService(self)
+        self.periodic_jobs = PeriodicJobs()
+        self.observed = ObservedMetricsJob(self)
+        self.periodic_jobs.steps += [self.overrides.poll, self.take_new_settings, self.observed.run_due]
         self.recorder = Recorder(self)
-        self.upkeep.steps.append(self.recorder.flushed)
+        self.periodic_jobs.steps.append(self.recorder.flush_due)
         self.store = Store(None)
-        self.outcomes: OutcomeLog | None = None
+        self.sample_log: SampleLog | None = None
         # Last: from here on metrics may be read, by whichever thread does that.
         self.telemetry = Telemetry(self, meter_provider)
 
-    def keep_in(self, place: Place) -> None:
+    def open_store(self, place: StoreLocation) -> None:
         """Keep records, and what the next start needs, from now on."""
-        guarded, telemetry = self.faults.guarded, self.telemetry
+        guarded, telemetry = self.faults.guard, self.telemetry
 
-        def count(kind: Kind, number: int, error: str | None) -> None:
+        def count(kind: RecordKind, number: int, error: str | None) -> None:
             guarded("telemetry", lambda: telemetry.records(kind, number, error), None)
 
         self.store = Store(place, count, lambda error: self.faults.report("store", error))
-        self.store.chore(Pruning(lambda kind: self.settings.store.days(kind), self.clock).step)
+        self.store.add_periodic_job(Pruning(lambda kind: self.settings.store.days(kind), self.clock).step)
         self.store.open()
         self.recorder.begin(self.store.write)
-        self.overriding.hang(StoreBoard(self.store, self.clock))
-        self.settings_upkeep.begin()
+        self.overrides.add_backend(StoreOverrides(self.store, self.clock))
+        self.settings_reload.begin()
 
-    def log_outcomes(self) -> None:
+    def open_sample_log(self) -> None:
         """Write every sample down from now on, where the settings say so."""
-        self.outcomes = outcome_log(self.settings.store, lambda error: self.faults.report("store", error))
+        self.sample_log = sample_log(self.settings.store, lambda error: self.faults.report("store", error))
 
     # --- routers ---------------------------------------------------------------------------------------------------
 
-    def follow(self, current: Callable[[], Any]) -> None:
+    def set_router_source(self, current: Callable[[], Any]) -> None:
         """Take the router from LiteLLM's proxy, which has one at a time and may replace it whenever it likes.
 
         No other router of the process counts then: callers can make LiteLLM build one for a single request.
@@ -174,11 +174,11 @@ class Runtime:
             return
         self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
 
-    def greet(self, router: Any) -> None:
+    def register_router(self, router: Any) -> None:
         """Prepare a router that has not been seen before; cheap for the one that was seen last."""
-        if router is None or (self._greeted is not None and self._greeted() is router):
+        if router is None or (self._registered is not None and self._registered() is router):
             return
-        self._greeted = weakref.ref(router)
+        self._registered = weakref.ref(router)
         self.add_router(router)
         self.prepare_router(router)
 
@@ -195,15 +195,15 @@ class Runtime:
         for name in _FALLBACK_LISTS:
             configured = getattr(router, name, None)
             if isinstance(configured, list) and configured:
-                rewritten = rewrite_fallbacks(configured, resolver(router))
+                rewritten = rewrite_fallbacks(configured, name_resolver(router))
                 if rewritten is not configured:
                     setattr(router, name, rewritten)
 
     def deployments_of(self, model_group: str) -> list[Any]:
         """Every configured deployment of a model group, healthy or not; teams' own under their public name too."""
-        return self.serving(model_group)[1]
+        return self.routing_for(model_group)[1]
 
-    def serving(self, model_group: str) -> tuple[Any, list[Any]]:
+    def routing_for(self, model_group: str) -> tuple[Any, list[Any]]:
         """The router that serves a model group and the deployments there; None and nothing when nobody does."""
         for router in self.routers:
             found = list(router.get_model_list(model_name=model_group) or ())
@@ -229,7 +229,9 @@ class Runtime:
 
     def knows_group(self, model_group: str) -> bool:
         """Whether an operator configured this name (callers may invent names under a wildcard)."""
-        return any(model_group in router.model_names for router in self.routers) or bool(self.direct.of(model_group))
+        return any(model_group in router.model_names for router in self.routers) or bool(
+            self.direct_calls.of(model_group)
+        )
 
     async def cooldown_s(self, litellm_ids: list[str]) -> float | None:
         """Seconds until the first of these deployments leaves its cooldown; None when none of them is in one."""
@@ -249,11 +251,11 @@ class Runtime:
         """Append one sample."""
         self.providers[candidate.key] = candidate.provider
         with self.engine.lock:  # answers of synchronous calls come in threads
-            self.token_use.note(sample)
-            if self.outcomes is not None:
-                self.outcomes.sample(sample)
+            self.token_use.add(sample)
+            if self.sample_log is not None:
+                self.sample_log.sample(sample)
             self.engine.record(sample)
-            self.observed.note(sample)  # last: nothing follows from it
+            self.observed.add(sample)  # last: nothing follows from it
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
         """Count what is wrong with one answer, whether or not it counts for tiers."""
@@ -262,24 +264,24 @@ class Runtime:
                 self.flaws.add(model_group, candidate.key, attribution.flaws)
             self.telemetry.flaws(model_group, candidate, attribution.flaws)
 
-    def called_directly(self, sample: Sample) -> None:
+    def record_direct_call(self, sample: Sample) -> None:
         """Compare a deployment that a program called without a router, unless routers serve a model of that name."""
         if self._proxy_router is None and not self.deployments_of(sample.model_group):
-            self.direct.note(sample.model_group, sample.deployment, sample.at)
+            self.direct_calls.add(sample.model_group, sample.deployment, sample.at)
 
     def ensure_ticking(self) -> None:
         """Start the recompute timer where it belongs; cheap when it runs already, and nothing once this is closed."""
-        if self.closed or self.leaving:
+        if self.closed or self.shutting_down:
             return
         if self._proxy_router is not None:
             self.ensure_started()
         else:
-            self.own_loop.ensure()
+            self.loop_thread.ensure_started()
 
     async def _serve_timer(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self.upkeep.begin()
+        self.periodic_jobs.begin()
         await self._recompute_forever()
 
     def ensure_started(self) -> None:
@@ -291,13 +293,13 @@ class Runtime:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        if self.leaving:
+        if self.shutting_down:
             return
         if self._task is not None and not self._task.done() and (self._loop is loop or _runs(self._loop)):
             return
         self._loop = loop
         self._task = loop.create_task(self._recompute_forever(), name="exacto-recompute")
-        self.upkeep.begin()
+        self.periodic_jobs.begin()
 
     async def _recompute_forever(self) -> None:
         await self.replication.serve(lambda: self._task is asyncio.current_task())
@@ -313,13 +315,13 @@ class Runtime:
             error = caught
             self.faults.report("recompute", caught)
         took_s = time.perf_counter() - started
-        self.faults.guarded("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
+        self.faults.guard("telemetry", lambda: self.telemetry.recomputed(took_s, error), None)
         return done
 
     async def recompute(self) -> bool:
         """One recompute from what this process saw, in slices, so that the event loop is never held for long."""
         await self.take_new_settings()
-        done = await self.rosters.recompute(self.engine)
+        done = await self.roster_sync.recompute(self.engine)
         if done:
             self.announce(self.engine)
         return done
@@ -335,19 +337,19 @@ class Runtime:
                 transition.previous,
             )
             self.telemetry.transition(transition)
-        self.faults.guarded("record", lambda: self.recorder.recomputed(engine), None)
+        self.faults.guard("record", lambda: self.recorder.record_recompute(engine), None)
 
     async def take_new_settings(self) -> None:
         """Take up settings that were changed while the process runs; a large file is read in a thread."""
-        await asyncio.to_thread(self.faults.guarded, "settings", self._take_new_settings, None)
+        await asyncio.to_thread(self.faults.guard, "settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
-        self.settings_upkeep.take()
+        self.settings_reload.apply_changes()
 
     async def aclose(self) -> None:
         """Stop the timer, wherever it runs."""
-        await asyncio.to_thread(self.own_loop.stop)
-        await self.upkeep.aclose()
+        await asyncio.to_thread(self.loop_thread.stop)
+        await self.periodic_jobs.aclose()
         if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

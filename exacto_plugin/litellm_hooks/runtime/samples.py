@@ -10,7 +10,7 @@ import asyncio
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.windows.observed import HOUR_S, Observed, Observing
+from exacto_plugin.core.windows.observed import HOUR_S, Observed, ObservedMetrics
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.records import ObservedRecord
@@ -29,30 +29,30 @@ _WRITTEN_AT_ONCE = 200
 """Records that are made before others get their turn."""
 
 
-class ObservedNumbers:
+class ObservedMetricsJob:
     """What was observed of the deployments that this process asked."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.faults = runtime.faults
-        self._observing = Observing()
+        self._observing = ObservedMetrics()
         self._at = 0.0
         # Replaced, never changed in place: metrics are read in threads of their own.
         self.latest: Mapping[tuple[str, str], Observed] = MappingProxyType({})
         """By model group and deployment."""
 
-    def note(self, sample: Sample) -> None:
+    def add(self, sample: Sample) -> None:
         """Count one answer; whoever calls this holds the engine's lock."""
-        self._observing.note(sample)
+        self._observing.add(sample)
 
     @fail_open("observed")
-    async def look(self) -> None:
+    async def run_due(self) -> None:
         """Work the numbers out when it is time, one model group after the other."""
         now, before = self._runtime.clock(), self._at
         if abs(now - before) < EVERY_S:
             return
         self._at = now
-        await self.work_out()
+        await self.compute()
         if before and int(before // HOUR_S) != int(now // HOUR_S):
             await self._put_on_record(before // HOUR_S * HOUR_S)
 
@@ -66,7 +66,7 @@ class ObservedNumbers:
             if number % _WRITTEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def work_out(self) -> None:
+    async def compute(self) -> None:
         """Work the numbers out now."""
         now, lock = self._runtime.clock(), self._runtime.engine.lock
         with lock:

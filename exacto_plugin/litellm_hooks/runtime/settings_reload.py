@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.config.diff import AT_THE_START, changes, digest, sentence
+from exacto_plugin.config.diff import AT_THE_START, diff, digest, sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.errors import SettingsError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("exacto_plugin")
 
 
-class SettingsUpkeep:
+class SettingsReload:
     """The settings of one process over time.
 
     Args:
@@ -40,15 +40,15 @@ class SettingsUpkeep:
         self.problem: str | None = None
         """Why the newest settings are not in force; None when they are."""
 
-    def take(self) -> None:
+    def apply_changes(self) -> None:
         """Take up what has changed; settings that cannot be used are told, and those in force stay.
 
         May be called in any thread, since reading a large configuration takes seconds.
         """
         with self._lock:
-            self._take()
+            self._apply_changes()
 
-    def _take(self) -> None:
+    def _apply_changes(self) -> None:
         try:
             changed = self._reload()
         except SettingsError as error:
@@ -62,7 +62,7 @@ class SettingsUpkeep:
             return
         runtime, before = self._runtime, self._runtime.settings
         self.problem = None
-        different = changes(before, changed)
+        different = diff(before, changed)
         if not different:
             return
         if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
@@ -71,12 +71,12 @@ class SettingsUpkeep:
         if changed.rule() != before.rule():
             runtime.engine.rule = changed.rule()
         self.since = runtime.clock()
-        self._tell(before, different)
+        self._log_changes(before, different)
         self._put_on_record("change", different)
 
     def begin(self) -> None:
         """Put on record what the process begins with, now that it keeps records."""
-        self._put_on_record("start", changes(Settings(), self._runtime.settings))
+        self._put_on_record("start", diff(Settings(), self._runtime.settings))
 
     def view(self) -> dict[str, Any]:
         """What the API tells of the settings."""
@@ -87,7 +87,7 @@ class SettingsUpkeep:
         name = digest(runtime.settings)
         runtime.store.write(SettingsRecord(self.since, runtime.recorder.worker, source, name, different))
 
-    def _tell(self, before: Settings, different: Mapping[str, tuple[Any, Any]]) -> None:
+    def _log_changes(self, before: Settings, different: Mapping[str, tuple[Any, Any]]) -> None:
         waiting = [path for path in different if path in AT_THE_START]
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
         told = sentence(before, self._runtime.settings)

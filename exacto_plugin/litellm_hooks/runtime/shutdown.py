@@ -19,23 +19,23 @@ _LEAVE_S = 5.0
 
 
 @fail_open("shutdown")
-async def leave(runtime: Runtime) -> None:
+async def shut_down(runtime: Runtime) -> None:
     """Tell others and put on record what is not there yet, as far as that is quickly done."""
-    runtime.leaving = True
+    runtime.shutting_down = True
     async with asyncio.timeout(_LEAVE_S):
         await runtime.aclose()
-        await asyncio.to_thread(hand_over, runtime)
+        await asyncio.to_thread(flush_and_close, runtime)
 
 
-def hand_over(runtime: Runtime) -> None:
+def flush_and_close(runtime: Runtime) -> None:
     """Put on record what is not there yet, and end what writes it."""
     runtime.recorder.close()
     runtime.store.close()
-    if runtime.outcomes is not None:
-        runtime.outcomes.close()
+    if runtime.sample_log is not None:
+        runtime.sample_log.close()
 
 
-def leave_with(server: ModuleType, runtime: Runtime) -> list[Gap]:
+def shut_down_with(server: ModuleType, runtime: Runtime) -> list[Gap]:
     """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
 
     Returns:
@@ -47,7 +47,7 @@ def leave_with(server: ModuleType, runtime: Runtime) -> list[Gap]:
 
     @wraps(shutdown)
     async def left(*args: Any, **kwargs: Any) -> None:
-        await leave(runtime)
+        await shut_down(runtime)
         await shutdown(*args, **kwargs)
 
     server.proxy_shutdown_event = left  # type: ignore[attr-defined] # LiteLLM looks it up when it shuts down

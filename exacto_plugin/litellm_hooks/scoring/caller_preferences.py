@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
-def note_choices(runtime: Runtime, state: object, caller: str) -> None:
+def record_preferences(runtime: Runtime, state: object, caller: str) -> None:
     """Count what one answered request with tools says about the providers of its model group.
 
     Args:
@@ -26,7 +26,7 @@ def note_choices(runtime: Runtime, state: object, caller: str) -> None:
     if not runtime.knows_group(group):
         return
     key = int(caller[:16] or "0", 16)
-    runtime.choices.called(group, key, runtime.clock())
+    runtime.caller_preferences.record_call(group, key, runtime.clock())
     pins = policy.order or policy.only
     if not pins and not policy.ignore:
         return
@@ -38,4 +38,6 @@ def note_choices(runtime: Runtime, state: object, caller: str) -> None:
             pinned.add(candidate.provider)
         elif pins:
             others.add(candidate.provider)
-    runtime.choices.chose(group, key, ignored=ignored, pinned=pinned, passed_over=others - pinned)
+    runtime.caller_preferences.record_preference(
+        group, key, ignored=ignored, pinned=pinned, passed_over=others - pinned
+    )

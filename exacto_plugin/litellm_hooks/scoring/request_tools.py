@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.scoring.attribution import Asked
+from exacto_plugin.core.scoring.attribution import RequestExpectations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def choice_of(kwargs: Mapping[str, Any]) -> Any:
     return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
 
 
-def asked_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Asked:
+def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> RequestExpectations:
     """What an answer's flaws are held against.
 
     Args:
@@ -33,4 +33,4 @@ def asked_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Asked:
     sent: Mapping[str, Any] = details.get("optional_params") or {}
     choice = details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(sent)
     elsewhere = any(sent.get(key) for key in ("previous_response_id", "conversation"))
-    return Asked(tools, choice, details.get("messages"), whole_history=not elsewhere)
+    return RequestExpectations(tools, choice, details.get("messages"), whole_history=not elsewhere)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
-from exacto_plugin.core.scoring.attribution import Ending, Reply
+from exacto_plugin.core.scoring.attribution import Ending, ObservedAnswer
 from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
@@ -35,11 +35,11 @@ _PROVIDERS_OWN = ("_call", "_approval_request")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ParsedResponse:
     """What an answer says about the deployment that gave it."""
 
     calls: tuple[ToolCall, ...] = ()
-    skip: str = ""
+    skip_reason: str = ""
     """Why the answer must not be judged: health_check, cache_hit, client_disconnect, redacted, cut_short; empty when
     it may."""
     ending: Ending = Ending.STOP
@@ -50,18 +50,18 @@ class Answer:
     @property
     def lost(self) -> bool:
         """It ended as if it had called a tool, but carries no call."""
-        return not self.skip and not self.calls and not self.others and self.ending is Ending.CALLS
+        return not self.skip_reason and not self.calls and not self.others and self.ending is Ending.CALLS
 
-    def reply(self, *, leaked: bool = False) -> Reply:
+    def observed(self, *, leaked: bool = False) -> ObservedAnswer:
         """What blame depends on.
 
         Args:
             leaked: whether a call stands in the answer's text.
         """
-        return Reply(self.calls, self.ending, leaked, self.duplicate_ids, self.others)
+        return ObservedAnswer(self.calls, self.ending, leaked, self.duplicate_ids, self.others)
 
 
-def answer_of(kwargs: Mapping[str, Any], response: Any) -> Answer:
+def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
     """Translate an answer.
 
     Args:
@@ -70,9 +70,9 @@ def answer_of(kwargs: Mapping[str, Any], response: Any) -> Answer:
     """
     calls = tuple(_calls(response))
     ending = _ending(kwargs, response)
-    skip = _skip(kwargs, response, calls, ending)
+    skip = _skip_reason(kwargs, response, calls, ending)
     others = any(_is_providers_own(item) for item in _get(response, "output") or ())
-    return Answer(calls, skip, ending, _has_duplicate_ids(response), others)
+    return ParsedResponse(calls, skip, ending, _has_duplicate_ids(response), others)
 
 
 def texts_of(response: Any) -> Iterator[str]:
@@ -81,7 +81,7 @@ def texts_of(response: Any) -> Iterator[str]:
     What it thought counts only when it neither said nor called anything else: a call that is rehearsed there and then
     made is none that leaked, but parsers also lose calls behind an unclosed thought.
     """
-    spoken = [text for text in _spoken(response) if text.strip()]
+    spoken = [text for text in _message_texts(response) if text.strip()]
     yield from spoken
     if not spoken and next(_calls(response), None) is None:
         for choice in getattr(response, "choices", None) or ():
@@ -90,7 +90,7 @@ def texts_of(response: Any) -> Iterator[str]:
                 yield thought
 
 
-def _spoken(response: Any) -> Iterator[str]:
+def _message_texts(response: Any) -> Iterator[str]:
     contents = [
         getattr(getattr(choice, "message", None), "content", None)
         for choice in getattr(response, "choices", None) or ()
@@ -106,7 +106,7 @@ def _spoken(response: Any) -> Iterator[str]:
 
 def has_text(response: Any) -> bool:
     """Whether an answer says something beside its tool calls."""
-    return any(text.strip() for text in _spoken(response))
+    return any(text.strip() for text in _message_texts(response))
 
 
 def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
@@ -129,7 +129,7 @@ def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
     return Ending.CALLS if reasons & _CALLED else Ending.STOP
 
 
-def _skip(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], ending: Ending) -> str:
+def _skip_reason(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], ending: Ending) -> str:
     if is_health_check(kwargs):
         return "health_check"
     if kwargs.get("cache_hit"):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Blame, Outcome, Sample
-from exacto_plugin.core.routing.rescue import BAD, Judgement
+from exacto_plugin.core.routing.rescue import BAD, AnswerQuality
 from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
@@ -18,9 +18,9 @@ from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.scoring.caller_preferences import note_choices
-from exacto_plugin.litellm_hooks.scoring.request_tools import asked_of
-from exacto_plugin.litellm_hooks.scoring.response import answer_of, has_text, is_health_check, texts_of
+from exacto_plugin.litellm_hooks.scoring.caller_preferences import record_preferences
+from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
+from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate
     from exacto_plugin.core.scoring.evaluator import Evaluation
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-    from exacto_plugin.litellm_hooks.scoring.response import Answer
+    from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
 
 TOOLS_KEY = "exacto_tools"
 """The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
 
-_NOT_AN_ANSWER = ("cache_hit", "client_disconnect")
+_SKIPPED_TYPES = ("cache_hit", "client_disconnect")
 """Events that say nothing about a deployment, not even how fast it is."""
 
 _ATTRIBUTED = ("", "client_disconnect", "cut_short")
@@ -47,38 +47,38 @@ _CALLERS_FAULT = (400, 413, 422)
 """Statuses by which a deployment refuses what the client sent; the others are its own or its operator's business."""
 
 
-class Scoring:
+class ResponseScorer:
     """Scores answers and failures of deployments. One per process, no state of its own."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._affinity = ConversationAffinity(runtime)
 
-    def answered(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
+    def record_answer(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer: verdict, tokens, timing."""
-        answer = answer_of(kwargs, response)
-        if self._runtime.closed or answer.skip == "health_check":
+        answer = parse_response(kwargs, response)
+        if self._runtime.closed or answer.skip_reason == "health_check":
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, _model_info(kwargs))
-        if self._was_told(attempt, response):
+        if self._is_duplicate(attempt, response):
             return
-        evaluations, attribution = self.judged(kwargs, tools, answer, response)
+        evaluations, attribution = self.evaluate(kwargs, tools, answer, response)
         self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
-        if answer.skip in _NOT_AN_ANSWER:
-            self._runtime.telemetry.request(answer.skip)
+        if answer.skip_reason in _SKIPPED_TYPES:
+            self._runtime.telemetry.request(answer.skip_reason)
             return
-        if attempt.began is not None:  # LiteLLM's events of streams start with the request, not with the attempt
-            start = max(start, attempt.began)
+        if attempt.started_at is not None:  # LiteLLM's events of streams start with the request, not with the attempt
+            start = max(start, attempt.started_at)
         outcome = worst(evaluations)
-        counted, lost = self._runtime.settings.charge.of(outcome, attribution)
+        counted, lost = self._runtime.settings.charge.charged_outcome(outcome, attribution)
         first = kwargs.get("completion_start_time")
         streamed = bool(kwargs.get("stream"))
         sample = Sample(
             model_group=attempt.model_group,
             deployment=attempt.candidate.key,
             at=self._runtime.clock(),
-            tools_offered=bool(tools) and not answer.skip,
+            tools_offered=bool(tools) and not answer.skip_reason,
             outcome=counted,
             lost=lost,
             flaws=attribution.flaws,
@@ -95,51 +95,51 @@ class Scoring:
         )
         self._record(sample, attempt)
         bad = sample.lost or sample.outcome in BAD
-        self._runtime.faults.guarded("affinity", lambda: self._affinity.answered(attempt, bad=bad), None)
+        self._runtime.faults.guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
         attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost
-        self._runtime.faults.guarded("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
+        self._runtime.faults.guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
         if tools:
             state = kwargs.get(LOG_KEY)
-            self._runtime.faults.guarded("choices", lambda: note_choices(self._runtime, state, sample.caller), None)
+            self._runtime.faults.guard("choices", lambda: record_preferences(self._runtime, state, sample.caller), None)
         telemetry = self._runtime.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
-        judged = attempt.judged or (
-            judgement_of(answer, evaluations, attribution, response) if attempt.watched else None
+        judged = attempt.quality or (
+            quality_of(answer, evaluations, attribution, response) if attempt.is_scored_early else None
         )
         if not (attempt.rescue or (judged is not None and judged.bad)):
             # Rescue counts what it touches: a request is one, however many answers it took.
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
-    def _was_told(self, attempt: Attempt, response: Any) -> bool:
+    def _is_duplicate(self, attempt: Attempt, response: Any) -> bool:
         """Whether this very answer was told before: of synchronous Responses streams LiteLLM tells in two threads."""
         identity = getattr(response, "id", None)
         with self._runtime.engine.lock:
-            told, attempt.told = attempt.told, identity if isinstance(identity, str) else ""
-        return bool(attempt.told) and attempt.told == told
+            told, attempt.last_response_id = attempt.last_response_id, identity if isinstance(identity, str) else ""
+        return bool(attempt.last_response_id) and attempt.last_response_id == told
 
-    def judged(
-        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: Answer, response: Any
+    def evaluate(
+        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
         """The verdicts on an answer's calls and whose fault its flaws are; nothing without tools."""
-        if not tools or answer.skip not in _ATTRIBUTED:
+        if not tools or answer.skip_reason not in _ATTRIBUTED:
             return (), Attribution()
         evaluations: tuple[Evaluation, ...] = ()
         leaked = False
-        if not answer.skip:
+        if not answer.skip_reason:
             evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
             leaked = any(has_leaked_call(text, tools) for text in texts_of(response))
-        return evaluations, attribute(asked_of(kwargs, tools), answer.reply(leaked=leaked), evaluations)
+        return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(leaked=leaked), evaluations)
 
-    def answered_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
+    def record_answer_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer of a synchronous call; of a direct one LiteLLM kept the tools in its own form."""
         if TOOLS_KEY not in kwargs:
             optional: Mapping[str, Any] = kwargs.get("optional_params") or {}
             kwargs = {**kwargs, TOOLS_KEY: optional.get("tools") or optional.get("functions")}
-        self.answered(kwargs, response, start, end)
+        self.record_answer(kwargs, response, start, end)
 
-    def failed(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
+    def record_failure(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:
         """Record one failed attempt; a failure that LiteLLM reports twice counts once.
 
         Args:
@@ -154,13 +154,13 @@ class Scoring:
         self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
         if getattr(error, "status_code", None) in _CALLERS_FAULT:
             return
-        self._runtime.faults.guarded("affinity", lambda: self._affinity.failed(attempt), None)
+        self._runtime.faults.guard("affinity", lambda: self._affinity.note_failure(attempt), None)
         at = self._runtime.clock()
         group, key = attempt.model_group, attempt.candidate.key
         sample = Sample(group, key, at, ok=False, routed=attempt.routed, probe=attempt.probe)
         self._record(sample, attempt)
 
-    def failed_sync(self, details: Mapping[str, Any]) -> None:
+    def record_failure_sync(self, details: Mapping[str, Any]) -> None:
         """Record a failed attempt of a synchronous call, of which LiteLLM's log event is the only word.
 
         Args:
@@ -170,16 +170,16 @@ class Scoring:
             return
         error = details.get("exception")
         otherwise = "broken_stream" if details.get("stream") else OTHER_ERROR
-        self.failed(attempt_of(details, _model_info(details)), error, otherwise)
+        self.record_failure(attempt_of(details, _model_info(details)), error, otherwise)
 
-    def gave_up(self, error: BaseException) -> None:
+    def record_sync_failure(self, error: BaseException) -> None:
         """Record a synchronous attempt's failure as its request learns of it: LiteLLM logs it in a thread, perhaps
         when the next attempt is on its way already."""
         state = CURRENT.get()
         if state is not None and state.sync and state.attempts:
-            self.failed(state.attempts[-1], error)
+            self.record_failure(state.attempts[-1], error)
 
-    def broke(self, details: Mapping[str, Any], error: BaseException) -> None:
+    def record_broken_stream(self, details: Mapping[str, Any], error: BaseException) -> None:
         """Record a stream that failed after it had begun.
 
         LiteLLM logs only the first failure of a request, and perhaps when the next attempt is on its way already, so
@@ -191,24 +191,24 @@ class Scoring:
         """
         state = details.get(LOG_KEY)
         if not isinstance(state, RequestState) or not state.attempts:
-            self.failed(attempt_of(details, _model_info(details)), error, "broken_stream")
+            self.record_failure(attempt_of(details, _model_info(details)), error, "broken_stream")
         elif not any(attempt.ended for attempt in state.attempts):
-            self.failed(state.attempts[-1], error, "broken_stream")
+            self.record_failure(state.attempts[-1], error, "broken_stream")
 
-    def broke_last(self, state: RequestState, error: BaseException) -> None:
+    def record_last_failure(self, state: RequestState, error: BaseException) -> None:
         """Record that a whole streamed request failed, and so its last attempt, whatever was logged before."""
         if state.attempts:
-            self.failed(state.attempts[-1], error, "broken_stream")
+            self.record_failure(state.attempts[-1], error, "broken_stream")
 
     def _record(self, sample: Sample, attempt: Attempt) -> None:
         if attempt.direct:
-            self._runtime.called_directly(sample)
+            self._runtime.record_direct_call(sample)
         self._runtime.record(sample, attempt.candidate)
 
     def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, *, bad: bool) -> None:
         state = kwargs.get(LOG_KEY)
         known = state if isinstance(state, RequestState) else None
-        self._runtime.recorder.answered(known, attempt, tools=sample.tools_offered, bad=bad)
+        self._runtime.recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad)
 
     def _caller(self, kwargs: Mapping[str, Any]) -> str:
         payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
@@ -218,9 +218,9 @@ class Scoring:
         return hashlib.blake2b(key.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
 
 
-def judgement_of(
-    answer: Answer, evaluations: Sequence[Evaluation], attribution: Attribution, response: Any
-) -> Judgement:
+def quality_of(
+    answer: ParsedResponse, evaluations: Sequence[Evaluation], attribution: Attribution, response: Any
+) -> AnswerQuality:
     """What an answer is worth to rescue.
 
     Args:
@@ -230,8 +230,8 @@ def judgement_of(
         response: the answer itself, in any surface's form.
     """
     excused = attribution.blame not in (None, Blame.PROVIDER)
-    cut = bool(answer.skip) or answer.ending is Ending.REFUSAL
-    return Judgement(worst(evaluations), attribution.lost, excused, cut, has_text(response))
+    cut = bool(answer.skip_reason) or answer.ending is Ending.REFUSAL
+    return AnswerQuality(worst(evaluations), attribution.lost, excused, cut, has_text(response))
 
 
 def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:
@@ -267,9 +267,11 @@ def _model_info(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
     return (kwargs.get("litellm_params") or {}).get("model_info") or {}
 
 
-def _request_outcome(answer: Answer, tools: Sequence[Any], outcome: Outcome | None, attribution: Attribution) -> str:
-    if answer.skip:
-        return answer.skip
+def _request_outcome(
+    answer: ParsedResponse, tools: Sequence[Any], outcome: Outcome | None, attribution: Attribution
+) -> str:
+    if answer.skip_reason:
+        return answer.skip_reason
     if not tools:
         return "no_tools"
     if outcome is not None:

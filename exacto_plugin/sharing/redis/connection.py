@@ -23,7 +23,7 @@ TAG = "{exacto}"
 Argument = str | int | float | bytes
 
 
-class RedisLink:
+class RedisConnection:
     """A way to one Redis.
 
     Args:
@@ -75,6 +75,6 @@ class RedisLink:
             await self.within(1.0, lambda _: client.aclose())
 
 
-def told(value: str | bytes | None) -> str:
+def decode(value: str | bytes | None) -> str:
     """What Redis answered, as text; clients decode or do not, as they were configured."""
     return value.decode() if isinstance(value, bytes) else value or ""

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cachetools import TTLCache
 
 from exacto_plugin.sharing.protocol import ExchangeError
-from exacto_plugin.sharing.redis.connection import told
+from exacto_plugin.sharing.redis.connection import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exacto_plugin.sharing.redis.connection import RedisLink
+    from exacto_plugin.sharing.redis.connection import RedisConnection
 
 BUDGET_S = 0.05
 """Seconds that a request may look for its conversation."""
 
-TELL_EVERY_S = 0.1
+PUBLISH_EVERY_S = 0.1
 """Seconds after which others can know: less than a client needs for its next turn."""
 
 _BESIDE_S = 1.0
@@ -39,12 +39,12 @@ _AFRESH = 4
 """A conversation that goes on where it is is told again so many times within its idle time."""
 
 
-class Found(NamedTuple):
+class SharedEntry(NamedTuple):
     """Where another process left a conversation."""
 
     deployment: str
     """LiteLLM's id."""
-    probed: bool
+    from_probe: bool
     """A probe of that deployment began the conversation."""
 
 
@@ -58,13 +58,15 @@ class SharedConversations:
         away: told of failures.
     """
 
-    def __init__(self, link: RedisLink, idle_s: Callable[[], float], away: Callable[[ExchangeError], None]) -> None:
+    def __init__(
+        self, link: RedisConnection, idle_s: Callable[[], float], away: Callable[[ExchangeError], None]
+    ) -> None:
         self._link = link
         self._idle_s = idle_s
-        self._away = away
+        self._report_unavailable = away
         self._lock = threading.Lock()
         self._waiting: OrderedDict[bytes, str] = OrderedDict()
-        self._told = self._nothing_told()
+        self._published = self._none_published()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.reachable = False
         """Whether requests may look something up."""
@@ -73,43 +75,43 @@ class SharedConversations:
     def _expiry_s(self) -> float:
         return max(1.0, self._idle_s())
 
-    def _nothing_told(self) -> TTLCache[bytes, str]:
+    def _none_published(self) -> TTLCache[bytes, str]:
         return TTLCache(100_000, self._expiry_s / _AFRESH, timer=time.monotonic)
 
-    def note(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
+    def enqueue(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
         """A conversation is at a deployment; an empty name: it may begin elsewhere."""
         said = f"{int(probed)}{deployment}" if deployment else ""
         with self._lock:
-            if self._told.ttl != self._expiry_s / _AFRESH:
-                self._told = self._nothing_told()  # it was told with another expiry
-            if self._told.get(conversation) == said:
+            if self._published.ttl != self._expiry_s / _AFRESH:
+                self._published = self._none_published()  # it was told with another expiry
+            if self._published.get(conversation) == said:
                 return
-            self._told[conversation] = said
+            self._published[conversation] = said
             self._waiting[conversation] = said
             self._waiting.move_to_end(conversation)
             if len(self._waiting) > _WAITING:
                 self._waiting.popitem(last=False)
 
-    async def find(self, conversation: bytes) -> Found | None:
+    async def find(self, conversation: bytes) -> SharedEntry | None:
         """Where a conversation is; None when nobody told, or Redis does not say so within 50 ms."""
         if not self.reachable or asyncio.get_running_loop() is not self._loop:
             return None
         key = self._key(conversation)
         try:
-            said = told(await self._link.within(BUDGET_S, lambda client: client.get(key)))
+            said = decode(await self._link.within(BUDGET_S, lambda client: client.get(key)))
         except ExchangeError as error:
             self._fail(error)
             return None
-        return Found(said[1:], said[0] == "1") if len(said) > 1 else None
+        return SharedEntry(said[1:], said[0] == "1") if len(said) > 1 else None
 
     async def serve(self) -> None:
         """Tell others what was noted, until cancelled; and find out when Redis is back."""
         self._loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(TELL_EVERY_S if self.reachable else _BESIDE_S)
-            await self.tell()
+            await asyncio.sleep(PUBLISH_EVERY_S if self.reachable else _BESIDE_S)
+            await self.publish()
 
-    async def tell(self) -> None:
+    async def publish(self) -> None:
         """Tell others what was noted since the last time; what cannot be told waits."""
         with self._lock:
             waiting, self._waiting = self._waiting, OrderedDict()
@@ -148,5 +150,5 @@ class SharedConversations:
     def _fail(self, error: ExchangeError) -> None:
         self.reachable = False
         with self._lock:
-            self._told.clear()  # it may come back empty
-        self._away(error)
+            self._published.clear()  # it may come back empty
+        self._report_unavailable(error)

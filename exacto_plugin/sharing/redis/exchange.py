@@ -18,16 +18,16 @@ from exacto_plugin.sharing.codec import (
     unpack,
     unpack_publication,
 )
-from exacto_plugin.sharing.protocol import Census, Lease, LostLeaseError, Pulled, Receipt, State
+from exacto_plugin.sharing.protocol import Lease, LostLeaseError, Membership, Pulled, Receipt, State
 from exacto_plugin.sharing.redis import scripts
-from exacto_plugin.sharing.redis.connection import told
+from exacto_plugin.sharing.redis.connection import decode
 from exacto_plugin.sharing.stored_parts import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from exacto_plugin.sharing.protocol import Claim, Publication, Push
-    from exacto_plugin.sharing.redis.connection import Argument, RedisLink
+    from exacto_plugin.sharing.redis.connection import Argument, RedisConnection
 
 BUDGET_S = 1.0
 """Seconds that one call may take; no request waits for any."""
@@ -59,7 +59,7 @@ class RedisExchange:
 
     name = "redis"
 
-    def __init__(self, link: RedisLink, push_s: float, lease_s: float = LEASE_S) -> None:
+    def __init__(self, link: RedisConnection, push_s: float, lease_s: float = LEASE_S) -> None:
         self._link = link
         self._lease_s = lease_s
         self._grace_s = min(2 * push_s, lease_s)
@@ -76,15 +76,15 @@ class RedisExchange:
         arguments += push.watched
         answer = await self._link.script(scripts.PUSH, keys, *arguments, budget_s=BUDGET_S)
         accepted, held, place, saved, leader, publication = answer
-        return Receipt(bool(accepted), int(held), int(place), int(saved), told(leader), told(publication))
+        return Receipt(bool(accepted), int(held), int(place), int(saved), decode(leader), decode(publication))
 
     async def claim(self, claim: Claim) -> Lease | None:
         """Get or renew the lease."""
         self._worker = claim.worker
-        mine = (claim.worker, claim.token, claim.beat, int(claim.prepared))
+        mine = (claim.worker, claim.token, claim.renewals, int(claim.is_prepared))
         limits = (self._lease_s, self._grace_s, KEEP_S)
         answer = await self._link.script(scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
-        return None if answer is None else Lease(int(answer[0]), int(answer[1]), lost=bool(answer[2]))
+        return None if answer is None else Lease(int(answer[0]), int(answer[1]), exchange_reset=bool(answer[2]))
 
     async def pull(self, position: int) -> Pulled:
         """Everybody's batches from a position on; those that this version cannot read are left out."""
@@ -96,11 +96,11 @@ class RedisExchange:
         found = await self._link.within(LARGE_BUDGET_S, page)
         return await pulled([(int(place), payload) for payload, place in found], position)
 
-    async def census(self) -> Census:
+    async def membership(self) -> Membership:
         """Who takes part."""
         keys = ("workers", "watched")
         workers, watched = await self._link.script(scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
-        return Census(tuple(sorted(map(told, workers))), tuple(sorted(map(told, watched))))
+        return Membership(tuple(sorted(map(decode, workers))), tuple(sorted(map(decode, watched))))
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
         """Put a result in force for everybody."""
@@ -118,7 +118,7 @@ class RedisExchange:
 
     async def save(self, lease: Lease, state: State) -> None:
         """Replace the saved state: written beside the old one, in parts, and then put in its place."""
-        new = f"state:{lease.token}:{lease.beat}"
+        new = f"state:{lease.token}:{lease.renewals}"
         meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
         await self._write(new, {_META: await asyncio.to_thread(pack, meta)})
         windows = iter(state.windows)
@@ -141,7 +141,7 @@ class RedisExchange:
         """The saved state; None without one."""
         key = self._link.key("state")
         names = await self._link.within(LARGE_BUDGET_S, lambda client: client.hkeys(key))
-        groups = sorted(name for name in map(told, names) if name != _META)
+        groups = sorted(name for name in map(decode, names) if name != _META)
         meta = await self._link.within(LARGE_BUDGET_S, lambda client: client.hget(key, _META))
         if meta is None:
             return None

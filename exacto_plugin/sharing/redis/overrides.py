@@ -14,13 +14,13 @@ from exacto_plugin.sharing.protocol import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from exacto_plugin.sharing.redis.connection import RedisLink
+    from exacto_plugin.sharing.redis.connection import RedisConnection
 
 _BUDGET_S = 1.0
 _KEY = "words"
 
 
-class RedisBoard:
+class RedisOverrides:
     """A board in Redis.
 
     Args:
@@ -28,11 +28,11 @@ class RedisBoard:
         clock: UTC seconds.
     """
 
-    def __init__(self, link: RedisLink, clock: Callable[[], float]) -> None:
+    def __init__(self, link: RedisConnection, clock: Callable[[], float]) -> None:
         self._link = link
         self._clock = clock
 
-    async def post(self, words: Sequence[Override]) -> None:
+    async def write(self, words: Sequence[Override]) -> None:
         """Hang up words; one that is newer about the same deployment takes the place of an older one."""
         if not words:
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis.asyncio
 
 from exacto_plugin.sharing.codec import LAYOUT
-from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.connection import RedisConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ def key_prefix(namespace: str) -> str:
     return f"{{{namespace}}}:{LAYOUT}:"
 
 
-def link_to(url: str, namespace: str) -> RedisLink:
+def connection_to(url: str, namespace: str) -> RedisConnection:
     """A connection of our own; connects when it is first used.
 
     Args:
@@ -40,10 +40,10 @@ def link_to(url: str, namespace: str) -> RedisLink:
             clients[loop] = redis.asyncio.Redis.from_url(url, socket_connect_timeout=_CONNECT_S)
         return clients[loop]
 
-    return RedisLink(client, key_prefix(namespace), owned=True)
+    return RedisConnection(client, key_prefix(namespace), owned=True)
 
 
-def litellm_link(cache: Callable[[], Any], namespace: str) -> RedisLink | None:
+def litellm_connection(cache: Callable[[], Any], namespace: str) -> RedisConnection | None:
     """LiteLLM's own connection, a cluster's perhaps, under LiteLLM's own namespace; None when it has none.
 
     Args:
@@ -58,4 +58,4 @@ def litellm_link(cache: Callable[[], Any], namespace: str) -> RedisLink | None:
         current = cache() or found
         return current.init_async_client()  # which keeps one for each event loop
 
-    return RedisLink(client, str(found.check_and_fix_namespace(key_prefix(namespace))), owned=False)
+    return RedisConnection(client, str(found.check_and_fix_namespace(key_prefix(namespace))), owned=False)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, ReasonCode, Sample, Signal, Snapshot, Tier
-from exacto_plugin.core.tiers.openrouter import PublishedRule
-from exacto_plugin.core.windows.increments import Count
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
+from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.windows import ROWS
 from tests.support.samples import START, answer, samples, tiers_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import random
 
 PEERS = ("a", "b", "c", "d", "e")
-SMALL = PublishedRule(tool_call_requests=5, throughput_requests=3)
+SMALL = OpenRouterParameters(tool_call_requests=5, throughput_requests=3)
 """The rule with so few samples that generated ones can decide."""
 
 
@@ -33,7 +33,13 @@ def engine_of(**options: object) -> Engine:
 
 def calls(engine: Engine, deployment: str, called: int, bad: int, at: float = START, group: str = "g") -> None:
     """Tool-call answers of a deployment."""
-    engine.add(group, deployment, {Count.ANSWERED: called, Count.CALLED: called, Count.INVALID_JSON: bad}, {}, at)
+    engine.add(
+        group,
+        deployment,
+        {CounterKind.ANSWERED: called, CounterKind.CALLED: called, CounterKind.INVALID_JSON: bad},
+        {},
+        at,
+    )
 
 
 def changed(engine: Engine) -> dict[str, tuple[Tier, Tier]]:
@@ -283,8 +289,8 @@ def test_a_changed_rule_decides_from_the_same_windows() -> None:
     for name in PEERS:
         calls(engine, name, 100, 60 if name == "e" else 0)
     engine.recompute(START)
-    engine.rule = PublishedRule(tool_call_requests=101)
-    assert engine.rule == PublishedRule(tool_call_requests=101)
+    engine.rule = OpenRouterParameters(tool_call_requests=101)
+    assert engine.rule == OpenRouterParameters(tool_call_requests=101)
     engine.recompute(START + 1)
     assert set(tiers_of(engine).values()) == {Tier.INSUFFICIENT_DATA}
     assert len(engine.transitions) == 5
@@ -340,7 +346,7 @@ def test_bad_calls_never_raise_the_rate(recorded: list[Sample]) -> None:
         else sample
         for sample in recorded
     ]
-    rule = PublishedRule(tool_call_requests=3)
+    rule = OpenRouterParameters(tool_call_requests=3)
     engines = Engine(rule), Engine(rule)
     for engine, feed in zip(engines, (recorded, worse), strict=True):
         engine.observe_peers("g", PEERS, START)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.engine.locked import SharedEngine
-from exacto_plugin.core.engine.state import Holdings
-from exacto_plugin.core.tiers.openrouter import PublishedRule
+from exacto_plugin.core.engine.locked import LockedEngine
+from exacto_plugin.core.engine.state import EngineState
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from tests.support.samples import START, answer
 
 if TYPE_CHECKING:
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 READ_AT_ONCE = {"snapshot", "measured", "transitions", "dropped"}
 """What is one reference or one number, replaced in one assignment."""
 
-PUBLIC = sorted(name for kind in (Engine, Holdings) for name in vars(kind) if not name.startswith("_"))
+PUBLIC = sorted(name for kind in (Engine, EngineState) for name in vars(kind) if not name.startswith("_"))
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name not in READ_AT_ONCE])
 def test_every_method_is_locked(name: str) -> None:
     """A method that the engine gains is one that the shared engine must have."""
-    assert name in vars(SharedEngine), f"{name} is not locked"
+    assert name in vars(LockedEngine), f"{name} is not locked"
 
 
-def _waits(action: Callable[[], object], engine: SharedEngine) -> bool:
+def _waits(action: Callable[[], object], engine: LockedEngine) -> bool:
     """Whether ``action`` waits for the lock."""
     done = threading.Event()
 
@@ -46,7 +46,7 @@ def _waits(action: Callable[[], object], engine: SharedEngine) -> bool:
 
 def test_threads_wait_for_each_other() -> None:
     """What changes the engine waits; what only reads the snapshot does not."""
-    engine = SharedEngine(PublishedRule())
+    engine = LockedEngine(OpenRouterParameters())
     engine.observe_peers("g", ["a"], START)
     assert _waits(lambda: engine.record(answer()), engine)
     assert _waits(lambda: engine.recompute(START), engine)
@@ -55,7 +55,7 @@ def test_threads_wait_for_each_other() -> None:
 
 def test_it_judges_as_the_engine_does() -> None:
     """The same samples give the same verdicts, and between slices others get their turn."""
-    plain, shared = Engine(PublishedRule()), SharedEngine(PublishedRule())
+    plain, shared = Engine(OpenRouterParameters()), LockedEngine(OpenRouterParameters())
     for engine in (plain, shared):
         engine.observe_peers("g", ["a", "b"], START)
         for _ in range(3):
@@ -66,5 +66,5 @@ def test_it_judges_as_the_engine_does() -> None:
     for _ in slices:
         pass
     assert dict(plain.recompute(START).groups) == dict(shared.snapshot.groups)
-    shared.rule = PublishedRule(min_peers=2)
-    assert shared.rule == PublishedRule(min_peers=2)
+    shared.rule = OpenRouterParameters(min_peers=2)
+    assert shared.rule == OpenRouterParameters(min_peers=2)

@@ -13,8 +13,8 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Signal, Tier
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
-from exacto_plugin.core.tiers.openrouter import PublishedPreset
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.tiers.openrouter import OpenRouterPreset
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 from exacto_plugin.sharing.codec import unpack_windows
 from tests.support.samples import START, answer, tiers_of
 
@@ -45,8 +45,11 @@ def shifting(minutes: int = 240) -> Iterator[tuple[float, list[Sample]]]:
 
 def cells_of(engine: Engine, now: float) -> list[list[list[int]]]:
     """All cells over all windows, as the engine keeps them up to date."""
-    (slab,) = engine._windows.slabs
-    return [slab.cells(Kind.SPEED_STREAMED, Kind.CALLERS, now, window_s).tolist() for window_s in WINDOWS_S]
+    (slab,) = engine._windows.blocks
+    return [
+        slab.cells(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s).tolist()
+        for window_s in WINDOWS_S
+    ]
 
 
 def test_sums_hold_while_traffic_moves_from_one_deployment_to_another() -> None:
@@ -98,21 +101,26 @@ def test_a_state_that_was_saved_while_sums_were_wrong_is_read_right() -> None:
             assert tiers_of(loaded) == tiers_of(recorded)
 
 
-@pytest.mark.parametrize("preset", [AdaptivePreset(), PublishedPreset()], ids=["adaptive", "openrouter"])
+@pytest.mark.parametrize("preset", [AdaptivePreset(), OpenRouterPreset()], ids=["adaptive", "openrouter"])
 @pytest.mark.parametrize("calls", [2**15, 2**31, 2**32 - 1, 2**32, 2**33])
 def test_no_number_is_too_large_for_a_verdict(preset: Preset, calls: int) -> None:
     """Nor for the way through bytes; so many calls of each of 3 callers in every minute."""
     engine, names = engine_of(*"abcde", preset=preset), "abcde"
-    counts = {Count.ANSWERED: calls, Count.OFFERED: calls, Count.CALLED: calls, Count.TIMED: calls}
+    counts = {
+        CounterKind.ANSWERED: calls,
+        CounterKind.OFFERED: calls,
+        CounterKind.CALLED: calls,
+        CounterKind.TIMED: calls,
+    }
     for minute in range(60):
         for place, name in enumerate(names):
             bad = calls // 5 if name == "e" else calls // 5000
-            speed = int(Kind.SPEED_WHOLE) * BINS + 60 + place
+            speed = int(HistogramKind.SPEED_WHOLE) * BINS + 60 + place
             for caller in range(3):
-                first = int(Kind.CALLERS) * BINS + 2 * caller
-                mix = int(Kind.CASE_MIX) * BINS
+                first = int(HistogramKind.CALLERS) * BINS + 2 * caller
+                mix = int(HistogramKind.CASE_MIX) * BINS
                 cells = {first: calls - bad, first + 1: bad, mix: calls - bad, mix + 1: bad, speed: calls}
-                engine.add("g", name, {**counts, Count.SCHEMA_MISMATCH: bad}, cells, START + 60 * minute)
+                engine.add("g", name, {**counts, CounterKind.SCHEMA_MISMATCH: bad}, cells, START + 60 * minute)
         if minute % 5 == 4:
             engine.recompute(START + 60 * minute)
     loaded = engine_of(*names, preset=preset)

@@ -11,12 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, Decision, GroupSnapshot, Home, Mode, Snapshot, Sort, Tier, Verdict
-from exacto_plugin.core.routing.affinity import Conversations
-from exacto_plugin.core.routing.affinity_rule import is_usable, stay
-from exacto_plugin.core.routing.ordering import Ask, decide
+from exacto_plugin.core.model import (
+    AffinityTarget,
+    Candidate,
+    Decision,
+    GroupSnapshot,
+    Mode,
+    Snapshot,
+    Sort,
+    Tier,
+    Verdict,
+)
+from exacto_plugin.core.routing.affinity import ConversationMap
+from exacto_plugin.core.routing.affinity_rule import apply_affinity, is_usable
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
 
 NOW = 1_700_000_000.0
 IDLE_S = 600.0
@@ -35,17 +45,19 @@ def snapshot(*verdicts: Verdict, merged: bool = False) -> Snapshot:
     return Snapshot("s", 0.0, {"g": GroupSnapshot("g", all_verdicts, merge_tiers=merged)})
 
 
-def ask(home: Home | str | None, *candidates: Candidate, sort: Sort = Sort.AUTO, **more: object) -> Ask:
+def ask(
+    home: AffinityTarget | str | None, *candidates: Candidate, sort: Sort = Sort.AUTO, **more: object
+) -> RoutingRequest:
     """A turn of a conversation that is at ``home``."""
-    at = Home(home) if isinstance(home, str) else home
+    at = AffinityTarget(home) if isinstance(home, str) else home
     told = {"tools": True, **more}
-    return Ask("g", candidates or EVERYBODY, Policy(sort), home=at, **told)  # type: ignore[arg-type]
+    return RoutingRequest("g", candidates or EVERYBODY, Policy(sort), home=at, **told)  # type: ignore[arg-type]
 
 
-def decided(question: Ask, verdicts: Snapshot | None = None) -> Decision:
+def decided(question: RoutingRequest, verdicts: Snapshot | None = None) -> Decision:
     """The decision on one attempt."""
     found = verdicts or snapshot()
-    return stay(question, found, decide(question, found, random.Random(1).random))
+    return apply_affinity(question, found, decide(question, found, random.Random(1).random))
 
 
 # --- the memory -------------------------------------------------------------------------------------------------------
@@ -53,62 +65,62 @@ def decided(question: Ask, verdicts: Snapshot | None = None) -> Decision:
 
 def test_a_conversation_is_kept_while_it_succeeds() -> None:
     """Success renews the time; sending alone does not."""
-    known = Conversations()
-    known.settle(b"a", "d1", NOW)
-    known.settle(b"a", "d1", NOW + 500)
+    known = ConversationMap()
+    known.assign(b"a", "d1", NOW)
+    known.assign(b"a", "d1", NOW + 500)
     assert known.find(b"a", NOW + 600, IDLE_S) is not None
     assert known.find(b"a", NOW + 601, IDLE_S) is None
-    known.renew(b"a", "d1", NOW + 500)
+    known.touch(b"a", "d1", NOW + 500)
     assert known.find(b"a", NOW + 1100, IDLE_S) == ("d1", NOW + 500, False)
     assert known.find(b"b", NOW, IDLE_S) is None
 
 
 def test_a_conversation_moves_and_stays_at_the_new_place() -> None:
     """A late answer or failure of the old place changes nothing any more."""
-    known = Conversations()
-    known.settle(b"a", "d1", NOW, probed=True)
-    known.leave(b"a", "d1")
+    known = ConversationMap()
+    known.assign(b"a", "d1", NOW, probed=True)
+    known.release(b"a", "d1")
     assert known.find(b"a", NOW, IDLE_S) is None
-    known.settle(b"a", "d2", NOW + 1)
-    known.renew(b"a", "d1", NOW + 2)
-    known.leave(b"a", "d1")
+    known.assign(b"a", "d2", NOW + 1)
+    known.touch(b"a", "d1", NOW + 2)
+    known.release(b"a", "d1")
     assert known.find(b"a", NOW + 2, IDLE_S) == ("d2", NOW + 1, False)
 
 
 def test_what_was_left_is_still_recalled() -> None:
     """What only one deployment can read does not become readable elsewhere by a failure or by waiting."""
-    known = Conversations()
-    assert known.recall(b"a") == ""
-    known.renew(b"a", "d1", NOW)
+    known = ConversationMap()
+    assert known.last_known(b"a") == ""
+    known.touch(b"a", "d1", NOW)
     assert known.find(b"a", NOW + 10_000, IDLE_S) is None
-    known.leave(b"a", "d1")
-    assert known.recall(b"a") == "d1"
+    known.release(b"a", "d1")
+    assert known.last_known(b"a") == "d1"
 
 
 def test_another_process_knows_better_but_where_it_was_left() -> None:
     """What others say replaces what is old or elsewhere; a deployment that has just failed here is not gone back to."""
-    known = Conversations()
-    known.renew(b"a", "d1", NOW)
-    known.hear(b"a", "d1", NOW + 10_000)
+    known = ConversationMap()
+    known.touch(b"a", "d1", NOW)
+    known.learn(b"a", "d1", NOW + 10_000)
     assert known.find(b"a", NOW + 10_000, IDLE_S) == ("d1", NOW + 10_000, False)
-    known.leave(b"a", "d1")
-    known.hear(b"a", "d1", NOW + 10_001)
+    known.release(b"a", "d1")
+    known.learn(b"a", "d1", NOW + 10_001)
     assert known.find(b"a", NOW + 10_001, IDLE_S) is None
-    known.hear(b"a", "d2", NOW + 10_002, probed=True)
+    known.learn(b"a", "d2", NOW + 10_002, probed=True)
     assert known.find(b"a", NOW + 10_002, IDLE_S) == ("d2", NOW + 10_002, True)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["settle", "renew", "leave"])), max_size=200))
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["assign", "touch", "release"])), max_size=200))
 def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
     """Never more conversations than allowed; the longest unused go first."""
-    known = Conversations(capacity=8)
+    known = ConversationMap(capacity=8)
     for at, (number, step) in enumerate(steps):
         key = bytes([number])
-        if step == "leave":
-            known.leave(key, "d")
+        if step == "release":
+            known.release(key, "d")
         else:
             getattr(known, step)(key, "d", NOW + at)
-            assert known.recall(key) == "d"
+            assert known.last_known(key) == "d"
         assert len(known) <= 8
 
 
@@ -123,8 +135,8 @@ def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
         (ask("bad"), ("good", "good2")),
         (ask("gone"), ("good", "good2")),  # cooling down
         (ask("good2", tried=("good2",)), ("good",)),
-        (ask(Home("good2", bound=True), tried=("good2",)), ("good2",)),
-        (ask(Home("bad", bound=True)), ("bad",)),
+        (ask(AffinityTarget("good2", pinned=True), tried=("good2",)), ("good2",)),
+        (ask(AffinityTarget("bad", pinned=True)), ("bad",)),
         (ask("middle", tools=False), ("middle",)),
         (ask("bad", tools=False), ("good", "good2", "middle", "bad")),
         (ask("middle", sort=Sort.EXACTO), ("middle",)),
@@ -133,7 +145,7 @@ def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
         (ask("middle", mode=Mode.OFF), ("good", "good2", "middle", "bad")),
     ],
 )
-def test_a_running_conversation_stays_unless_it_must_leave(question: Ask, pool: tuple[str, ...]) -> None:
+def test_a_running_conversation_stays_unless_it_must_leave(question: RoutingRequest, pool: tuple[str, ...]) -> None:
     """It leaves what is deranked, not there, or failed this very request."""
     assert decided(question).pool == pool
 
@@ -155,7 +167,7 @@ def test_wishes_about_speed_are_stronger() -> None:
     verdicts = snapshot(quick, slow)
     assert decided(replace(ask("good2"), policy=wish), verdicts).pool == ("good",)
     assert decided(replace(ask("good"), policy=wish), verdicts).reason == "affinity"
-    assert decided(replace(ask(Home("good2", bound=True)), policy=wish), verdicts).pool == ("good2",)
+    assert decided(replace(ask(AffinityTarget("good2", pinned=True)), policy=wish), verdicts).pool == ("good2",)
 
 
 def test_where_the_cache_saves_nothing_nobody_stays() -> None:
@@ -189,13 +201,13 @@ def test_the_ranking_goes_on_where_tiers_would() -> None:
 
 def test_openings_are_spread_while_tiers_are_merged() -> None:
     """Many conversations that begin alike do not hide the others from being measured."""
-    opening = Home("middle", opening=True)
+    opening = AffinityTarget("middle", is_new=True)
     assert decided(ask(opening)).pool == ("middle",)
     merged = snapshot(merged=True)
     assert len(decided(ask(opening), merged).pool) > 1
     assert decided(ask("middle"), merged).pool == ("middle",)
     assert is_usable(ask(opening), merged)
-    assert not is_usable(ask(Home("bad", opening=True)), merged)
+    assert not is_usable(ask(AffinityTarget("bad", is_new=True)), merged)
     assert not is_usable(ask(None), merged)
 
 
@@ -208,11 +220,11 @@ class Traffic:
     """Conversations of several turns through an engine whose snapshot asks for probes of one deployment."""
 
     def __init__(self, probed: str, seed: int = 1) -> None:
-        self.engine = Engine(AdaptivePreset(AdaptiveRule(), SHARE))
+        self.engine = Engine(AdaptivePreset(AdaptiveParameters(), SHARE))
         tier = Tier.DERANKED if probed == "bad" else Tier.INSUFFICIENT_DATA
         wanted = Verdict(probed, tier, probe_share=SHARE, probe_budget=1e9)
         self.engine._snapshot = snapshot(wanted)
-        self.known = Conversations()
+        self.known = ConversationMap()
         self.random = random.Random(seed)
         self.requests = self.moved = 0
         self.at: dict[str, int] = {}
@@ -221,7 +233,7 @@ class Traffic:
     def turn(self, key: bytes, *, opening: bool = False) -> str:
         """One request; returns where it went."""
         place = self.known.find(key, NOW, IDLE_S)
-        home = None if place is None else Home(place.deployment, opening, place.probed)
+        home = None if place is None else AffinityTarget(place.deployment, opening, place.from_probe)
         asked = ask(home)
         decision = self.engine.decide(asked, self.random.random)
         picked = self.random.choice(decision.pool)
@@ -230,7 +242,7 @@ class Traffic:
         if home is not None and not opening and picked != home.id and home.id != "bad":
             self.moved += 1
         if not (opening and is_usable(asked, self.engine.snapshot)):
-            self.known.settle(key, picked, NOW, probed=decision.explored)
+            self.known.assign(key, picked, NOW, probed=decision.explored)
         return picked
 
 
@@ -253,4 +265,4 @@ def test_conversations_that_begin_alike_are_still_measured() -> None:
     places = [traffic.turn(b"same", opening=number > 0) for number in range(5000)]
     assert 60 <= places.count("middle") <= 104
     assert len(set(places)) == 2
-    assert traffic.known.recall(b"same") in {"good", "good2"}
+    assert traffic.known.last_known(b"same") in {"good", "good2"}

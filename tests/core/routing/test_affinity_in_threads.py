@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from exacto_plugin.core.routing.affinity import Conversations
+from exacto_plugin.core.routing.affinity import ConversationMap
 
 
 def test_many_threads_share_it() -> None:
     """It holds as many as it may and no more, nothing is lost among the newest, and nobody meets an error."""
-    conversations = Conversations(capacity=50)
+    conversations = ConversationMap(capacity=50)
 
     def converse(number: int) -> None:
         for turn in range(400):
             key = bytes([number, turn % 40])
-            conversations.settle(key, str(number), turn)
-            conversations.renew(key, str(number), turn)
-            conversations.leave(key, "another")
+            conversations.assign(key, str(number), turn)
+            conversations.touch(key, str(number), turn)
+            conversations.release(key, "another")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(converse, range(8)))

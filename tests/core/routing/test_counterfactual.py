@@ -8,30 +8,30 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickCounts, PickNumbers, shares
+from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, CounterfactualCounts, PickNumbers, shares
 
 NAMES = ("a", "b", "c", "d")
 SUBSETS = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple)
 
 
-def rows(counts: PickCounts, now: float = 100.0) -> dict[str, PickNumbers]:
+def rows(counts: CounterfactualCounts, now: float = 100.0) -> dict[str, PickNumbers]:
     """What was counted in the one hour that there is, by deployment."""
     return {row.deployment: row.numbers for row in counts.take(now)}
 
 
 def test_what_tiers_leave_out_is_changed() -> None:
     """With one of four out, a quarter of even picks is changed; declared weights shift that."""
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     for _ in range(40):
-        counts.picked(100.0, "g", NAMES, ("a", "b", "c"))
+        counts.add_pick(100.0, "g", NAMES, ("a", "b", "c"))
     found = rows(counts)
     assert found[WHOLE_GROUP].picks == found[WHOLE_GROUP].applied == 40
     assert found[WHOLE_GROUP].changed == pytest.approx(10)
     assert [found[name].without_tiers for name in NAMES] == pytest.approx([10] * 4)
     assert [found[name].with_tiers for name in NAMES] == pytest.approx([40 / 3] * 3 + [0])
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     counts.weights = {"g": {"a": 1.0, "b": 0.0, "c": 0.0, "d": 3.0}}
-    counts.picked(100.0, "g", NAMES, ("a", "b", "c"), applied=False)
+    counts.add_pick(100.0, "g", NAMES, ("a", "b", "c"), applied=False)
     whole = rows(counts)[WHOLE_GROUP]
     assert (whole.picks, whole.applied) == (1, 0)
     assert whole.changed == pytest.approx(0.75)
@@ -39,8 +39,8 @@ def test_what_tiers_leave_out_is_changed() -> None:
 
 def test_a_probe_costs_what_the_tiers_would_not_have_paid() -> None:
     """Probes go to the probed deployment; whom the tiers would have asked instead is known."""
-    counts = PickCounts()
-    counts.picked(100.0, "g", NAMES, ("a", "b"), "d")
+    counts = CounterfactualCounts()
+    counts.add_pick(100.0, "g", NAMES, ("a", "b"), "d")
     found = rows(counts)
     assert (found["d"].with_tiers, found["d"].probes, found["a"].instead, found["a"].with_tiers) == (1, 1, 0.5, 0)
 
@@ -49,10 +49,10 @@ def test_a_probe_costs_what_the_tiers_would_not_have_paid() -> None:
 @example([(("a", "b", "c", "d"), "")], 1e-15)
 def test_every_request_goes_somewhere(asked: list[tuple[tuple[str, ...], str]], weight: float) -> None:
     """With and without tiers, the deployments' expected requests add up to all requests."""
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     counts.weights = {"g": {"a": weight}}
     for preferred, probed in asked:
-        counts.picked(100.0, "g", NAMES, preferred, probed)
+        counts.add_pick(100.0, "g", NAMES, preferred, probed)
     found = rows(counts)
     for column in ("with_tiers", "without_tiers"):
         assert math.fsum(getattr(row, column) for row in found.values()) == pytest.approx(len(asked))
@@ -61,21 +61,21 @@ def test_every_request_goes_somewhere(asked: list[tuple[tuple[str, ...], str]], 
 
 def test_many_kinds_of_requests_take_bounded_room() -> None:
     """When every request has a pool of its own, counts stay right and memory stays small."""
-    counts = PickCounts()
+    counts = CounterfactualCounts()
     for number in range(5000):
-        counts.picked(100.0, "g", ("a", f"d{number}"), ("a",))
+        counts.add_pick(100.0, "g", ("a", f"d{number}"), ("a",))
     assert len(counts._kinds) <= 2048
     assert rows(counts)[WHOLE_GROUP].changed == pytest.approx(2500)
 
 
 def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
     """A row that is told again replaces the one before; old hours are forgotten once they were told."""
-    counts = PickCounts()
-    counts.answered(10.0, "g", "a", bad=True, cost=0.5)
+    counts = CounterfactualCounts()
+    counts.add_answer(10.0, "g", "a", bad=True, cost=0.5)
     assert rows(counts)["a"] == PickNumbers(answers=1, bad=1, priced=1, cost=0.5, cost_squares=0.25)
-    counts.answered(20.0, "g", "a", bad=False, cost=None)
-    counts.rescue(20.0, "g", rescued=True, cost=0.25)
-    counts.stayed(20.0, "g")
+    counts.add_answer(20.0, "g", "a", bad=False, cost=None)
+    counts.add_rescue(20.0, "g", rescued=True, cost=0.25)
+    counts.add_stay(20.0, "g")
     found = rows(counts)
     assert found["a"] == PickNumbers(answers=2, bad=1, priced=1, cost=0.5, cost_squares=0.25)
     assert found[WHOLE_GROUP] == PickNumbers(rescues=1, rescued=1, rescue_cost=0.25, stays=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.core.routing.filters import NAMES, conflict, keeps, passing, reachable, unpriced
+from exacto_plugin.core.routing.filters import NAMES, apply_filters, blocking_filters, passes, reachable, unpriced
 from exacto_plugin.core.routing.policy import Filter, Policy
 
 FIRE = Candidate(
@@ -39,15 +39,15 @@ DARK = Candidate("2", "dark-key", "dark")
 )
 def test_what_a_filter_keeps(name: str, value: tuple[str, ...], fire: bool, dark: bool) -> None:
     """What nobody declared, and a price that nobody knows, promises nothing."""
-    assert (keeps(Filter(name, value), FIRE), keeps(Filter(name, value), DARK)) == (fire, dark)
+    assert (passes(Filter(name, value), FIRE), passes(Filter(name, value), DARK)) == (fire, dark)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_malformed_filter_keeps_nobody(name: str) -> None:
     """Nobody knows what it would rule out."""
     malformed = Filter(name, (), "set for this key", "a list")
-    assert passing([malformed], [FIRE, DARK]) == []
-    assert conflict([malformed, Filter("only", ("nobody",))], [FIRE, DARK]) == (malformed,)
+    assert apply_filters([malformed], [FIRE, DARK]) == []
+    assert blocking_filters([malformed, Filter("only", ("nobody",))], [FIRE, DARK]) == (malformed,)
 
 
 PROVIDERS = ("deepinfra", "deepinfra/turbo", "fireworks_ai", "Moonshot AI")
@@ -83,32 +83,32 @@ candidates = st.lists(
 @given(filters, candidates, st.randoms())
 def test_filters_commute(some: list[Filter], everybody: list[Candidate], random: object) -> None:
     """Whatever the order of the filters, the same are left, in the order they came in, and each of them passes all."""
-    found = passing(some, everybody)
+    found = apply_filters(some, everybody)
     shuffled = list(some)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert passing(shuffled, everybody) == found
-    assert found == [one for one in everybody if all(keeps(filter_, one) for filter_ in some)]
+    assert apply_filters(shuffled, everybody) == found
+    assert found == [one for one in everybody if all(passes(filter_, one) for filter_ in some)]
 
 
 @given(filters, candidates)
 def test_only_a_filter_leaves_nobody(some: list[Filter], everybody: list[Candidate]) -> None:
     """Nobody is left exactly when filters are named for it: they alone do it, and each of them is needed."""
-    found = conflict(some, everybody)
-    assert bool(found) == (bool(everybody) and not passing(some, everybody))
+    found = blocking_filters(some, everybody)
+    assert bool(found) == (bool(everybody) and not apply_filters(some, everybody))
     if found:
         assert [one for one in some if any(one is other for other in found)] == list(found)
-        assert not passing(found, everybody)
-        assert all(passing([other for other in found if other is not one], everybody) for one in found)
+        assert not apply_filters(found, everybody)
+        assert all(apply_filters([other for other in found if other is not one], everybody) for one in found)
 
 
 def test_the_earliest_filters_are_named() -> None:
     """One that leaves nobody by itself is named alone; two that do so together are both named."""
     everybody = [Candidate("1", "1", "a", zdr=True), Candidate("2", "2", "b")]
     only_b, zdr, nobody = Filter("only", ("b",)), Filter("zdr", ("true",)), Filter("only", ("c",))
-    assert conflict([only_b, zdr], everybody) == (only_b, zdr)
-    assert conflict([nobody, only_b, zdr], everybody) == (nobody,)
-    assert conflict([only_b, zdr, nobody], everybody) == (only_b, zdr)
-    assert conflict([only_b], everybody) == ()
+    assert blocking_filters([only_b, zdr], everybody) == (only_b, zdr)
+    assert blocking_filters([nobody, only_b, zdr], everybody) == (nobody,)
+    assert blocking_filters([only_b, zdr, nobody], everybody) == (only_b, zdr)
+    assert blocking_filters([only_b], everybody) == ()
 
 
 def test_whose_price_is_the_reason() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Sort, Tier, Verdict
-from exacto_plugin.core.routing.ordering import Ask, decide
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.policy import Policy
 
 
@@ -19,9 +19,9 @@ def snapshot(tiers: dict[str, Tier], **speeds: float) -> Snapshot:
     return Snapshot("s", 0.0, {"g": GroupSnapshot("g", verdicts)})
 
 
-def ask(*candidates: Candidate, sort: Sort = Sort.AUTO, tools: bool = True, **more: object) -> Ask:
+def ask(*candidates: Candidate, sort: Sort = Sort.AUTO, tools: bool = True, **more: object) -> RoutingRequest:
     """A question about group ``g``."""
-    return Ask("g", candidates, Policy(sort), tools, **more)  # type: ignore[arg-type]
+    return RoutingRequest("g", candidates, Policy(sort), tools, **more)  # type: ignore[arg-type]
 
 
 def no_draw() -> float:
@@ -65,7 +65,7 @@ def test_operator_levels_stand_except_for_deranked() -> None:
         (ask(GOOD, BAD, in_share=False), "share"),
     ],
 )
-def test_left_alone(question: Ask, reason: str) -> None:
+def test_left_alone(question: RoutingRequest, reason: str) -> None:
     """Where tiers are not to be applied, everybody stays in the pool; whose tier is which is told all the same."""
     decision = decide(question, TIERS, no_draw)
     assert (decision.pool, decision.applied, decision.reason) == (("1", "3"), False, reason)
@@ -132,7 +132,7 @@ def test_pool_is_never_empty_or_foreign(
     """Whatever was tried, the pool is a non-empty part of the candidates, and the ranking holds each of them once."""
     ids = [c.id for c in some]
     tried = data.draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []
-    question = Ask("g", some, Policy(sort), tools, mode, True, tried)
+    question = RoutingRequest("g", some, Policy(sort), tools, mode, True, tried)
     decision = decide(question, seen, random.Random(1).random)
     assert set(decision.pool) <= set(ids)
     assert bool(decision.pool) == bool(ids)
@@ -145,7 +145,7 @@ def test_every_deployment_is_reached(some: list[Candidate], seen: Snapshot, sort
     draw = random.Random(2).random
     tried: list[str] = []
     for _ in some:
-        pool = decide(Ask("g", some, Policy(sort), True, Mode.APPLY, True, tuple(tried)), seen, draw).pool
+        pool = decide(RoutingRequest("g", some, Policy(sort), True, Mode.APPLY, True, tuple(tried)), seen, draw).pool
         left = [i for i in pool if i not in tried]
         if not left:  # left alone: LiteLLM picks among all
             assert set(pool) == {c.id for c in some}
@@ -157,7 +157,7 @@ def test_every_deployment_is_reached(some: list[Candidate], seen: Snapshot, sort
 @given(candidates, snapshots, sorts)
 def test_same_input_same_order_and_stable_inside_a_tier(some: list[Candidate], seen: Snapshot, sort: Sort) -> None:
     """Deterministic for the same random numbers; equals keep the order they came in."""
-    question = Ask("g", some, Policy(sort), True)
+    question = RoutingRequest("g", some, Policy(sort), True)
     one = decide(question, seen, random.Random(3).random)
     assert one == decide(question, seen, random.Random(3).random)
     position = {c.id: index for index, c in enumerate(some)}

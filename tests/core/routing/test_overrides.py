@@ -9,20 +9,32 @@ import pytest
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Candidate, Reason, ReasonCode, Snapshot, Tier
-from exacto_plugin.core.routing.ordering import Ask
-from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, Override, Overrides, Word, override_of
+from exacto_plugin.core.routing.ordering import RoutingRequest
+from exacto_plugin.core.routing.overrides import (
+    LONGEST_S,
+    OverriddenVerdict,
+    Override,
+    OverrideAction,
+    Overrides,
+    override_of,
+)
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.openrouter import PublishedRule
-from exacto_plugin.core.windows.increments import Count
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
+from exacto_plugin.core.windows.increments import CounterKind
 from tests.support.samples import START
 
 PEERS = ("a", "b", "c", "d")
-RULE = PublishedRule(tool_call_requests=5, throughput_requests=3)
+RULE = OpenRouterParameters(tool_call_requests=5, throughput_requests=3)
 HOUR_S = 3600.0
 
 
 def said(
-    deployment: str, word: Word, at: float = START, for_s: float = HOUR_S, group: str = "g", reason: str = "told"
+    deployment: str,
+    word: OverrideAction,
+    at: float = START,
+    for_s: float = HOUR_S,
+    group: str = "g",
+    reason: str = "told",
 ) -> Override:
     """A word."""
     return Override(group, deployment, word, reason, "author", at, at + for_s)
@@ -33,7 +45,7 @@ def judged() -> Engine:
     engine = Engine(replace(RULE, min_peers=3))
     engine.observe_peers("g", PEERS, START)
     for name, called, bad in (("a", 100, 0), ("b", 100, 0), ("c", 1, 0), ("d", 100, 60)):
-        counts = {Count.ANSWERED: called, Count.CALLED: called, Count.INVALID_JSON: bad}
+        counts = {CounterKind.ANSWERED: called, CounterKind.CALLED: called, CounterKind.INVALID_JSON: bad}
         engine.add("g", name, counts, {}, START)
     engine.recompute(START)
     return engine
@@ -48,14 +60,16 @@ def tiers(engine: Engine) -> str:
 def pool(engine: Engine) -> set[str]:
     """Whom a request with tools may go to."""
     candidates = [Candidate(name, name) for name in PEERS]
-    return set(engine.decide(Ask("g", candidates, Policy(), tools=True), lambda: 0.5).pool)
+    return set(engine.decide(RoutingRequest("g", candidates, Policy(), tools=True), lambda: 0.5).pool)
 
 
 def test_words_change_tiers_and_who_is_asked() -> None:
     """A word holds at once, whatever was measured: good for who is deranked or not judged, deranked for who is good."""
     engine = judged()
     assert (tiers(engine), pool(engine)) == ("vvid", {"a", "b"})
-    engine.overrides.take([said("c", Word.GOOD), said("d", Word.GOOD), said("a", Word.DERANKED)], START)
+    engine.overrides.merge(
+        [said("c", OverrideAction.GOOD), said("d", OverrideAction.GOOD), said("a", OverrideAction.DERANKED)], START
+    )
     assert (tiers(engine), pool(engine)) == ("dvvv", {"b", "c", "d"})
 
 
@@ -63,7 +77,7 @@ def test_what_is_measured_stays_visible() -> None:
     """The reason comes first, and the numbers behind the tier that was measured follow; nobody is probed."""
     engine = judged()
     measured = engine.measured.groups["g"].verdicts["d"]
-    engine.overrides.take([said("d", Word.GOOD, START + 5)], START + 5)
+    engine.overrides.merge([said("d", OverrideAction.GOOD, START + 5)], START + 5)
     verdict = engine.snapshot.groups["g"].verdicts["d"]
     assert isinstance(verdict, OverriddenVerdict)
     assert verdict.reasons == (Reason(ReasonCode.OVERRIDE), *measured.reasons)
@@ -75,7 +89,7 @@ def test_what_is_measured_stays_visible() -> None:
 def test_a_word_expires_between_recomputes() -> None:
     """Without any recompute the measured tier is back."""
     engine = judged()
-    engine.overrides.take([said("a", Word.DERANKED)], START)
+    engine.overrides.merge([said("a", OverrideAction.DERANKED)], START)
     engine.overrides.expire(START + HOUR_S - 1)
     assert tiers(engine) == "dvid"
     engine.overrides.expire(START + HOUR_S)
@@ -86,7 +100,9 @@ def test_a_word_expires_between_recomputes() -> None:
 def test_nothing_of_a_word_is_remembered() -> None:
     """What the rule remembers, and every later measurement, is as it would be without a word."""
     spoken, silent = judged(), judged()
-    spoken.overrides.take([said(name, Word.DERANKED) for name in "ab"] + [said("d", Word.GOOD)], START)
+    spoken.overrides.merge(
+        [said(name, OverrideAction.DERANKED) for name in "ab"] + [said("d", OverrideAction.GOOD)], START
+    )
     for later in (300.0, 600.0):
         spoken.recompute(START + later)
         silent.recompute(START + later)
@@ -100,7 +116,7 @@ def test_nothing_of_a_word_is_remembered() -> None:
 def test_a_word_before_anything_was_judged() -> None:
     """Before the first recompute, and of a deployment that joined since, a word holds as well."""
     engine = Engine(RULE)
-    engine.overrides.take([said("b", Word.DERANKED), said("c", Word.GOOD)], START)
+    engine.overrides.merge([said("b", OverrideAction.DERANKED), said("c", OverrideAction.GOOD)], START)
     assert pool(engine) == {"c"}
     engine.observe_peers("g", ("a",), START)
     engine.recompute(START + 1)
@@ -111,28 +127,28 @@ def test_a_word_before_anything_was_judged() -> None:
 def test_reset_takes_a_word_back() -> None:
     """The measured tier is back, and the older word cannot return from somebody who missed it."""
     engine = judged()
-    word = said("a", Word.DERANKED)
-    engine.overrides.take([word], START)
-    engine.overrides.take([said("a", Word.RESET, START + 1)], START + 1)
+    word = said("a", OverrideAction.DERANKED)
+    engine.overrides.merge([word], START)
+    engine.overrides.merge([said("a", OverrideAction.RESET, START + 1)], START + 1)
     assert (tiers(engine), engine.overrides.in_force) == ("vvid", ())
-    assert engine.overrides.take([word], START + 2) == ()
+    assert engine.overrides.merge([word], START + 2) == ()
     assert tiers(engine) == "vvid"
 
 
 def test_the_newest_word_holds_in_whatever_order_they_come() -> None:
     """Everybody who heard the same words agrees, also about two of the same moment."""
     words = [
-        said("a", Word.GOOD, START),
-        said("a", Word.DERANKED, START + 2),
-        said("a", Word.GOOD, START + 2),
-        said("b", Word.RESET, START + 1),
-        said("b", Word.GOOD, START),
+        said("a", OverrideAction.GOOD, START),
+        said("a", OverrideAction.DERANKED, START + 2),
+        said("a", OverrideAction.GOOD, START + 2),
+        said("b", OverrideAction.RESET, START + 1),
+        said("b", OverrideAction.GOOD, START),
     ]
     found = set()
     for order in permutations(words):
         overrides = Overrides()
         for word in order:
-            overrides.take([word], START + 3)
+            overrides.merge([word], START + 3)
         found.add(frozenset(overrides.known))
     assert len(found) == 1
 
@@ -140,10 +156,10 @@ def test_the_newest_word_holds_in_whatever_order_they_come() -> None:
 def test_an_older_word_does_not_come_back() -> None:
     """When the newer one has expired the tier is as measured, though the older would have held for longer."""
     engine = judged()
-    older = said("a", Word.DERANKED, for_s=10 * HOUR_S)
-    engine.overrides.take([older, said("a", Word.GOOD, START + 1, for_s=60.0)], START + 1)
+    older = said("a", OverrideAction.DERANKED, for_s=10 * HOUR_S)
+    engine.overrides.merge([older, said("a", OverrideAction.GOOD, START + 1, for_s=60.0)], START + 1)
     for later in (61.0, HOUR_S):
-        assert engine.overrides.take([older], START + later) == ()
+        assert engine.overrides.merge([older], START + later) == ()
         assert (tiers(engine), engine.overrides.in_force) == ("vvid", ())
     engine.overrides.expire(START + LONGEST_S + 1)
     assert engine.overrides.known == ()
@@ -152,23 +168,23 @@ def test_an_older_word_does_not_come_back() -> None:
 def test_what_is_news() -> None:
     """A word is news once; one that has expired already is none."""
     overrides = Overrides()
-    word = said("a", Word.GOOD)
-    assert overrides.take([word, said("b", Word.GOOD, for_s=1.0)], START + 1) == (word,)
-    assert overrides.take([word], START + 2) == ()
+    word = said("a", OverrideAction.GOOD)
+    assert overrides.merge([word, said("b", OverrideAction.GOOD, for_s=1.0)], START + 1) == (word,)
+    assert overrides.merge([word], START + 2) == ()
 
 
 def test_nothing_is_made_without_words() -> None:
     """The snapshot is itself, and with words it is made once."""
     overrides, snapshot = Overrides(), Snapshot("1", START)
-    assert overrides.over(snapshot) is snapshot
-    overrides.take([said("a", Word.GOOD)], START)
-    assert overrides.over(snapshot) is overrides.over(snapshot) is not snapshot
-    assert overrides.over(snapshot).id == "1"
+    assert overrides.apply(snapshot) is snapshot
+    overrides.merge([said("a", OverrideAction.GOOD)], START)
+    assert overrides.apply(snapshot) is overrides.apply(snapshot) is not snapshot
+    assert overrides.apply(snapshot).id == "1"
 
 
 def test_plain() -> None:
     """A word survives being written down, also with what a later version may add."""
-    word = said("a", Word.DERANKED)
+    word = said("a", OverrideAction.DERANKED)
     assert override_of({**word.as_plain(), "more": 1}) == word
 
 
@@ -176,4 +192,4 @@ def test_plain() -> None:
 def test_what_is_no_word(wrong: dict[str, object]) -> None:
     """Anything else is refused whole."""
     with pytest.raises(ValueError, match=r"override|better"):
-        override_of({**said("a", Word.GOOD).as_plain(), **wrong})
+        override_of({**said("a", OverrideAction.GOOD).as_plain(), **wrong})

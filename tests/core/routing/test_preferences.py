@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, RecentPace, Snapshot, Sort, Tier, Verdict
-from exacto_plugin.core.routing.ordering import Ask, best_place, decide
+from exacto_plugin.core.routing.ordering import RoutingRequest, best_rank, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
-from exacto_plugin.core.routing.preferences import by_preference
+from exacto_plugin.core.routing.preferences import preference_classes
 
 QUICK = Candidate("q", "quick", "a", price=3.0)
 SLOW = Candidate("s", "slow", "b", price=1.0)
@@ -42,7 +42,7 @@ def snapshot(group: GroupSnapshot = PACED) -> Snapshot:
 
 def first(policy: Policy, *, tools: bool = True, mode: Mode = Mode.APPLY, tried: tuple[str, ...] = ()) -> list[str]:
     """Who would be tried, one after the other."""
-    asked = Ask("g", EVERYBODY, policy, tools, mode, True, tried)
+    asked = RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tried)
     return [one.id for one in decide(asked, snapshot(), random.Random(1).random).ranking]
 
 
@@ -52,7 +52,7 @@ def test_order_wins_over_tiers(mode: Mode) -> None:
     policy = Policy(Sort.ORDER, explicit=True, order=("nobody", "a", "s"), preferences=(FAST,))
     assert first(policy, mode=mode) == ["q", "s", "n"]
     assert first(replace(policy, order=("b",)), mode=mode) == ["n", "s", "q"]
-    decision = decide(Ask("g", EVERYBODY, policy, True, mode, True, ("q",)), snapshot(), random.random)
+    decision = decide(RoutingRequest("g", EVERYBODY, policy, True, mode, True, ("q",)), snapshot(), random.random)
     assert (decision.policy, decision.pool, decision.applied) == (Sort.ORDER, ("s",), True)
 
 
@@ -69,7 +69,7 @@ def test_order_wins_over_tiers(mode: Mode) -> None:
 )
 def test_classes(wish: Preference, group: GroupSnapshot | None, classes: list[list[str]]) -> None:
     """Who meets a wish, who is not known, who misses it; medians do until percentiles were asked for."""
-    assert [[one.key for one in part] for part in by_preference([wish], EVERYBODY, group)] == classes
+    assert [[one.key for one in part] for part in preference_classes([wish], EVERYBODY, group)] == classes
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -84,7 +84,10 @@ def test_misses_move_to_the_end(sort: Sort, mode: Mode) -> None:
 def test_every_wish_counts() -> None:
     """Who misses one of several misses."""
     both = (Preference("throughput", 50, 5.0), Preference("latency", 50, 0.1))
-    assert [[one.key for one in part] for part in by_preference(both, EVERYBODY, PACED)] == [["new", "slow"], ["quick"]]
+    assert [[one.key for one in part] for part in preference_classes(both, EVERYBODY, PACED)] == [
+        ["new", "slow"],
+        ["quick"],
+    ]
 
 
 bounds = st.builds(
@@ -102,7 +105,9 @@ def test_a_wish_rules_nobody_out(
     """Everybody is ranked once, the pool is never empty, and who was not tried is preferred to who was."""
     tried = data.draw(st.lists(st.sampled_from(["q", "s", "n"]), unique=True))
     policy = Policy(sort, order=("b",) if sort is Sort.ORDER else (), preferences=tuple(wishes))
-    decision = decide(Ask("g", EVERYBODY, policy, tools, mode, True, tried), snapshot(), random.Random(1).random)
+    decision = decide(
+        RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tried), snapshot(), random.Random(1).random
+    )
     assert sorted(ranked.id for ranked in decision.ranking) == ["n", "q", "s"]
     assert decision.pool
     assert [one.rank for one in decision.ranking] == sorted(one.rank for one in decision.ranking)
@@ -114,8 +119,8 @@ def test_a_wish_rules_nobody_out(
 def test_models_are_put_in_order_by_their_best() -> None:
     """Wishes first, then the sort; a model without any deployment left stands last."""
     by_price = Policy(Sort.PRICE)
-    assert best_place(by_price, [QUICK, SLOW], PACED) < best_place(by_price, [NEW], PACED)
+    assert best_rank(by_price, [QUICK, SLOW], PACED) < best_rank(by_price, [NEW], PACED)
     wishing = replace(by_price, preferences=(FAST,))
-    assert best_place(wishing, [QUICK], PACED) < best_place(wishing, [NEW], PACED) < best_place(wishing, [SLOW], PACED)
-    assert best_place(Policy(Sort.EXACTO), [SLOW], PACED) < best_place(Policy(Sort.EXACTO), [QUICK, NEW], PACED)
-    assert best_place(by_price, [Candidate("u", "u")], None) < best_place(by_price, [], None)
+    assert best_rank(wishing, [QUICK], PACED) < best_rank(wishing, [NEW], PACED) < best_rank(wishing, [SLOW], PACED)
+    assert best_rank(Policy(Sort.EXACTO), [SLOW], PACED) < best_rank(Policy(Sort.EXACTO), [QUICK, NEW], PACED)
+    assert best_rank(by_price, [Candidate("u", "u")], None) < best_rank(by_price, [], None)

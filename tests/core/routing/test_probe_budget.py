@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.engine.locked import SharedEngine
+from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Sample, Snapshot, Tier, Verdict
-from exacto_plugin.core.routing.probe_budget import ProbeShare, Purse
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.routing.probe_budget import ProbeBudget, ProbeShare
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
 
 NOW = 1_800_000_000.0
 
@@ -37,15 +37,15 @@ def test_what_is_left_over_goes_to_others_with_each_deployment() -> None:
     assert lucky == set(range(10))
 
 
-def _spent(purse: Purse, snapshot: Snapshot, fault: bool) -> int:
+def _spent(purse: ProbeBudget, snapshot: Snapshot, fault: bool) -> int:
     """Probes until the purse refuses."""
     sent = 0
     while purse.allows(snapshot, "g", "a") and sent < 1000:
-        purse.earn("g", 3.0)
-        purse.spend("g", "a")
+        purse.accrue("g", 3.0)
+        purse.charge("g", "a")
         sent += 1
         if fault:
-            purse.note(Sample("g", "a", NOW, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True))
+            purse.record_result(Sample("g", "a", NOW, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True))
     return sent
 
 
@@ -56,7 +56,7 @@ def test_processes_together_spend_a_budget_and_its_faults() -> None:
     for fault, least, most in ((False, 10, 10), (True, 3, 4)):
         sent = 0
         for place in range(4):
-            purse = Purse()
+            purse = ProbeBudget()
             purse.share = ProbeShare(place, 4)
             sent += _spent(purse, snapshot, fault)
         assert least <= sent <= most
@@ -64,13 +64,16 @@ def test_processes_together_spend_a_budget_and_its_faults() -> None:
 
 def test_samples_age_without_a_recompute() -> None:
     """What a process records while another one judges moves on and is forgotten in time, and pages do not pile up."""
-    for engine in (Engine(AdaptivePreset(AdaptiveRule(), 0.02)), SharedEngine(AdaptivePreset(AdaptiveRule(), 0.02))):
+    for engine in (
+        Engine(AdaptivePreset(AdaptiveParameters(), 0.02)),
+        LockedEngine(AdaptivePreset(AdaptiveParameters(), 0.02)),
+    ):
         engine.observe_peers("g", ["a"], NOW)
         for minute in range(10):
             engine.record(Sample("g", "a", NOW + 60 * minute, tools_offered=True, outcome=Outcome.VALID))
-        assert len(engine.take_windows("g")["a"].pages) == 10
+        assert len(engine.copy_windows("g")["a"].minutes) == 10
         for _ in engine.age(NOW + 600):
             pass
-        held = engine.take_windows("g")["a"]
-        assert len(held.pages) == 0
+        held = engine.copy_windows("g")["a"]
+        assert len(held.minutes) == 0
         assert held.counters[1800].counts[held.counters[1800].keys == 0].sum() == 10

@@ -7,35 +7,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.routing.rescue import Judgement, Patience, winner
+from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
 
 JUDGEMENTS = st.builds(
-    Judgement,
+    AnswerQuality,
     outcome=st.none() | st.sampled_from(Outcome),
     lost=st.booleans(),
     excused=st.booleans(),
-    cut=st.booleans(),
-    text=st.booleans(),
+    incomplete=st.booleans(),
+    has_text=st.booleans(),
 )
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH])
 def test_bad_calls_are_bad(outcome: Outcome) -> None:
     """The three ways in which a call can be bad; but not in an answer that was cut short, and not by the caller."""
-    assert Judgement(outcome).bad
-    assert not Judgement(outcome, cut=True).bad
-    assert not Judgement(outcome, excused=True).bad
+    assert AnswerQuality(outcome).bad
+    assert not AnswerQuality(outcome, incomplete=True).bad
+    assert not AnswerQuality(outcome, excused=True).bad
 
 
-@pytest.mark.parametrize("judgement", [Judgement(Outcome.VALID), Judgement(Outcome.UNSCORED), Judgement(text=True)])
-def test_the_rest_is_not(judgement: Judgement) -> None:
+@pytest.mark.parametrize(
+    "judgement", [AnswerQuality(Outcome.VALID), AnswerQuality(Outcome.UNSCORED), AnswerQuality(has_text=True)]
+)
+def test_the_rest_is_not(judgement: AnswerQuality) -> None:
     """What is valid, what nobody could check, and an answer without a call."""
     assert not judgement.bad
 
 
 def test_a_lost_call_is_bad() -> None:
     """It was meant, and the client has nothing of it."""
-    assert Judgement(lost=True).bad
+    assert AnswerQuality(lost=True).bad
 
 
 @given(
@@ -43,25 +45,25 @@ def test_a_lost_call_is_bad() -> None:
     others=st.lists(st.none() | JUDGEMENTS, max_size=4),
     text_welcome=st.booleans(),
 )
-def test_never_worse(first: Judgement, others: list[Judgement | None], text_welcome: bool) -> None:
+def test_never_worse(first: AnswerQuality, others: list[AnswerQuality | None], text_welcome: bool) -> None:
     """Whoever replaces a bad answer is neither bad nor unchecked nor cut, has lost no call, and is the first such; with
     nobody like that the first answer stays."""
     judgements = [first, *others]
-    won = winner(judgements, text_welcome=text_welcome)
+    won = choose_answer(judgements, allow_text=text_welcome)
     serving = [
         number
         for number, judgement in enumerate(judgements)
-        if judgement is not None and judgement.serves(text_welcome=text_welcome)
+        if judgement is not None and judgement.is_usable(allow_text=text_welcome)
     ]
     assert won == (serving[0] if serving else 0)
     if won:
         winning = judgements[won]
         assert winning is not None
         assert not winning.bad
-        assert not winning.cut
+        assert not winning.incomplete
         assert not winning.lost
         assert winning.outcome in (Outcome.VALID, None)
-        assert winning.outcome is Outcome.VALID or (winning.text and text_welcome)
+        assert winning.outcome is Outcome.VALID or (winning.has_text and text_welcome)
 
 
 @given(
@@ -73,6 +75,6 @@ def test_never_worse(first: Judgement, others: list[Judgement | None], text_welc
 )
 def test_patience_ends(attempts: int, seconds: float, asked: int, elapsed_s: float, untried: int) -> None:
     """Time is left only while attempts, time and somebody to ask are left, and never more than is left of the whole."""
-    left_s = Patience(attempts, seconds).left_s(asked, elapsed_s, untried)
+    left_s = RescueBudget(attempts, seconds).left_s(asked, elapsed_s, untried)
     assert (left_s > 0) == (asked < attempts and elapsed_s < seconds and untried > 0)
     assert elapsed_s + left_s <= max(seconds, elapsed_s) + 1e-9

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.scoring.arguments import NotJson, is_deeper_than, json_text, nesting, parse_json, read_arguments
-from exacto_plugin.core.scoring.limits import Unscorable
+from exacto_plugin.core.scoring.arguments import (
+    InvalidJsonError,
+    is_deeper_than,
+    json_text,
+    nesting,
+    parse_arguments,
+    parse_json,
+)
+from exacto_plugin.core.scoring.limits import UnscorableError
 
 BOUNDS = {"max_chars": 10_000, "max_depth": 128}
 
@@ -36,7 +43,7 @@ def test_accepted_text_means_what_json_says(value: object, ascii_only: bool) -> 
 @given(json_values, st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
 def test_nan_and_infinity_are_refused_anywhere(value: object, constant: float, in_object: bool) -> None:
     """Python writes and reads these three words; JSON has no such words."""
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJsonError):
         parse_json(json.dumps({"a": [value, constant]} if in_object else [value, constant]))
 
 
@@ -45,7 +52,7 @@ def test_any_text_is_read_or_refused_in_a_known_way(text: str) -> None:
     """No input raises anything but the two refusals, and what Python refuses is refused."""
     try:
         parse_json(text)
-    except (NotJson, Unscorable):
+    except (InvalidJsonError, UnscorableError):
         return
     json.loads(text)
 
@@ -57,7 +64,7 @@ def test_any_text_is_read_or_refused_in_a_known_way(text: str) -> None:
 )  # fmt: skip
 def test_what_json_parse_throws_on(text: str) -> None:
     """Each of these makes JavaScript's JSON.parse throw."""
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJsonError):
         parse_json(text)
 
 
@@ -82,19 +89,19 @@ def test_what_json_parse_accepts(text: str, value: object) -> None:
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "9" * 5_000, '{"a": [1e400]}'])
 def test_numbers_beyond_doubles_are_not_judged(text: str) -> None:
     """JavaScript reads them as Infinity, about which engines disagree: neither invalid nor comparable."""
-    with pytest.raises(Unscorable, match="number_range"):
+    with pytest.raises(UnscorableError, match="number_range"):
         parse_json(text)
 
 
 def test_a_malformed_text_with_a_huge_number_is_malformed() -> None:
     """The number does not hide that the text as a whole is not JSON."""
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJsonError):
         parse_json("[1e999, oops")
 
 
 def test_text_nested_deeper_than_parsers_go_is_not_judged() -> None:
     """Whether JavaScript would accept it cannot be found out at a bounded depth."""
-    with pytest.raises(Unscorable, match="depth"):
+    with pytest.raises(UnscorableError, match="depth"):
         parse_json("[" * 100_000)
 
 
@@ -115,14 +122,14 @@ def test_nesting_of_an_unfinished_string_ends_with_it() -> None:
 @pytest.mark.parametrize("arguments", [5, [], ["{}"], True, b"{}", 1.5])
 def test_neither_text_nor_object_is_not_json(arguments: object) -> None:
     """A call carries text, or an object on surfaces that parse; anything else is the provider's mistake."""
-    with pytest.raises(NotJson):
-        read_arguments(arguments, **BOUNDS)
+    with pytest.raises(InvalidJsonError):
+        parse_arguments(arguments, **BOUNDS)
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_an_object_is_read_as_its_own_text(arguments: dict[str, object]) -> None:
     """A parsed object has the value it came with, and a length that its cost can be bounded by."""
-    read = read_arguments(arguments, max_chars=1_000_000, max_depth=128)
+    read = parse_arguments(arguments, max_chars=1_000_000, max_depth=128)
     assert read.value == arguments
     assert json.loads(read.text) == arguments
 
@@ -130,22 +137,22 @@ def test_an_object_is_read_as_its_own_text(arguments: dict[str, object]) -> None
 def test_objects_beyond_orjson_are_read_too() -> None:
     """Integers of more than 64 bits and lone surrogates take the slow way and are not refused."""
     arguments: dict[str, object] = {"n": 2**70, "s": "\ud83d"}
-    assert read_arguments(arguments, **BOUNDS).value == {"n": float(2**70), "s": "\ufffd"}
+    assert parse_arguments(arguments, **BOUNDS).value == {"n": float(2**70), "s": "\ufffd"}
 
 
 def test_an_object_that_json_cannot_say_is_refused() -> None:
     """A Python object inside is no JSON; one that contains itself is too deep."""
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJsonError):
         json_text({"a": object()})
     loop: dict[str, object] = {}
     loop["a"] = loop
-    with pytest.raises((NotJson, Unscorable)):
-        read_arguments(loop, **BOUNDS)
+    with pytest.raises((InvalidJsonError, UnscorableError)):
+        parse_arguments(loop, **BOUNDS)
 
 
 def test_long_and_deep_arguments_are_declined_before_they_are_parsed() -> None:
     """Both bounds are inclusive."""
-    assert read_arguments("[" * 128 + "]" * 128, **BOUNDS).text
+    assert parse_arguments("[" * 128 + "]" * 128, **BOUNDS).text
     for text, reason in [("[" * 129 + "]" * 129, "depth"), ('"' + "x" * 10_000 + '"', "too_large")]:
-        with pytest.raises(Unscorable, match=reason):
-            read_arguments(text, **BOUNDS)
+        with pytest.raises(UnscorableError, match=reason):
+            parse_arguments(text, **BOUNDS)

@@ -13,11 +13,11 @@ from exacto_plugin.core.scoring.attribution import (
     BLAME,
     HIDDEN,
     LOSSES,
-    Asked,
     Attribution,
-    Charge,
     Ending,
-    Reply,
+    LossPolicy,
+    ObservedAnswer,
+    RequestExpectations,
     attribute,
 )
 from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
@@ -103,8 +103,8 @@ def judged(case: Case) -> tuple[tuple[Evaluation, ...], Attribution]:
     """The verdicts on the calls of a case, as they are made of answers that were not cut off, and the attribution."""
     cut = case.ending in (Ending.LENGTH, Ending.FILTER, Ending.CLIENT_LEFT)
     evaluations = () if cut else Evaluator().evaluate_all(case.calls, TOOLS)
-    reply = Reply(case.calls, case.ending, case.leaked, case.duplicate_ids, case.others)
-    return evaluations, attribute(Asked(TOOLS, case.choice, list(case.history)), reply, evaluations)  # type: ignore[call-overload]
+    reply = ObservedAnswer(case.calls, case.ending, case.leaked, case.duplicate_ids, case.others)
+    return evaluations, attribute(RequestExpectations(TOOLS, case.choice, list(case.history)), reply, evaluations)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
@@ -138,18 +138,18 @@ def test_every_flaw_has_somebody_to_blame() -> None:
 
 def test_open_sets_of_tools_contradict_nothing() -> None:
     """With an MCP server among the tools the named one may exist."""
-    asked = Asked([*TOOLS, {"type": "mcp", "server_label": "files"}], UNOFFERED)
-    assert attribute(asked, Reply(), ()) == Attribution((Flaw.IGNORED_CHOICE,), PROVIDER)
+    asked = RequestExpectations([*TOOLS, {"type": "mcp", "server_label": "files"}], UNOFFERED)
+    assert attribute(asked, ObservedAnswer(), ()) == Attribution((Flaw.IGNORED_CHOICE,), PROVIDER)
 
 
 def test_a_stored_conversation_is_not_torn() -> None:
     """The call of a result may be kept by the provider."""
     bad = Evaluator().evaluate_all([WRONG], TOOLS)
-    sent = Asked(TOOLS, None, ORPHAN, whole_history=False)
-    assert attribute(sent, Reply((WRONG,), Ending.CALLS), bad).blame is PROVIDER
+    sent = RequestExpectations(TOOLS, None, ORPHAN, whole_history=False)
+    assert attribute(sent, ObservedAnswer((WRONG,), Ending.CALLS), bad).blame is PROVIDER
 
 
-ADAPTIVE, PUBLISHED = Charge(), Charge(frozenset(), excuses_callers=False)
+ADAPTIVE, PUBLISHED = LossPolicy(), LossPolicy(frozenset(), excuses_callers=False)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.about)
@@ -158,20 +158,23 @@ def test_what_tiers_count(case: Case) -> None:
     evaluations, found = judged(case)
     outcome = max((each.outcome for each in evaluations), default=None, key=lambda one: one is not Outcome.VALID)
     bad = outcome not in (None, Outcome.VALID)
-    assert PUBLISHED.of(outcome, found) == (outcome, False)
+    assert PUBLISHED.charged_outcome(outcome, found) == (outcome, False)
     lost = not bad and case.blame is PROVIDER and any(flaw in LOSSES for flaw in case.flaws)
     excused = bad and case.blame is CALLER
     wanted = None if lost else Outcome.UNSCORED if excused else outcome
-    assert ADAPTIVE.of(outcome, found) == (wanted, lost)
+    assert ADAPTIVE.charged_outcome(outcome, found) == (wanted, lost)
 
 
 def test_what_is_lost_is_a_choice() -> None:
     """Each of the hidden flaws counts where it is listed, and nowhere else."""
     for flaw in HIDDEN:
         for listed in HIDDEN:
-            charge = Charge(frozenset({listed}), excuses_callers=False)
-            assert charge.of(Outcome.VALID, Attribution((flaw,), PROVIDER))[1] == (flaw is listed)
-            assert charge.of(Outcome.INVALID_JSON, Attribution((flaw,), PROVIDER)) == (Outcome.INVALID_JSON, False)
+            charge = LossPolicy(frozenset({listed}), excuses_callers=False)
+            assert charge.charged_outcome(Outcome.VALID, Attribution((flaw,), PROVIDER))[1] == (flaw is listed)
+            assert charge.charged_outcome(Outcome.INVALID_JSON, Attribution((flaw,), PROVIDER)) == (
+                Outcome.INVALID_JSON,
+                False,
+            )
 
 
 def test_counts_are_kept_by_deployment() -> None:
@@ -183,7 +186,7 @@ def test_counts_are_kept_by_deployment() -> None:
     assert counts.of("kimi", "a") == {Flaw.INVALID_JSON: 2, Flaw.DUPLICATE_ID: 1}
     assert counts.of("glm", "a") == {}
     assert counts.deployments() == {("kimi", "a"), ("kimi", "b")}
-    counts.forget([("kimi", "b"), ("kimi", "never seen")])
+    counts.drop([("kimi", "b"), ("kimi", "never seen")])
     assert counts.of("kimi", "a") == {Flaw.INVALID_JSON: 2, Flaw.DUPLICATE_ID: 1}
     assert counts.of("kimi", "b") == {}
     assert counts.total[Flaw.TRUNCATED] == 1
@@ -202,11 +205,13 @@ def test_the_provider_is_blamed_for_nothing_but_its_own(
 ) -> None:
     """Whatever comes together: with another's fault the provider is excused, and tiers count no failure then."""
     evaluations = Evaluator().evaluate_all(calls, TOOLS)
-    found = attribute(Asked(TOOLS, choice, history), Reply(tuple(calls), ending, leaked), evaluations)
+    found = attribute(
+        RequestExpectations(TOOLS, choice, history), ObservedAnswer(tuple(calls), ending, leaked), evaluations
+    )
     assert (found.blame is None) == (not found.flaws)
     others = {BLAME[flaw] for flaw in found.flaws if flaw is not Flaw.BROKEN_SCHEMA} - {PROVIDER}
     if others:
         assert found.blame in others
-        outcome, lost = ADAPTIVE.of(Outcome.SCHEMA_MISMATCH, found)
+        outcome, lost = ADAPTIVE.charged_outcome(Outcome.SCHEMA_MISMATCH, found)
         assert (outcome, lost) == (Outcome.UNSCORED, False)
     assert list(found.flaws) == sorted(set(found.flaws), key=list(Flaw).index)

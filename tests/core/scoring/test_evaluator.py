@@ -13,7 +13,7 @@ from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall, worst
 from exacto_plugin.core.scoring.json_schema.cache import CompiledSchema, SchemaCache
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
-from exacto_plugin.core.scoring.limits import Limits
+from exacto_plugin.core.scoring.limits import ScoringLimits
 from tests.support.scoring_cases import ENGINES, judge, offered
 
 BOTH = pytest.mark.parametrize("engine", ENGINES)
@@ -217,7 +217,7 @@ def test_tools_that_cannot_be_read_are_nobodys_fault() -> None:
 @BOTH
 def test_limits_are_settings(engine: str) -> None:
     """What a verdict may cost can be narrowed."""
-    evaluator = Evaluator(engine, limits=Limits(argument_chars=20, argument_depth=3))
+    evaluator = Evaluator(engine, limits=ScoringLimits(argument_chars=20, argument_depth=3))
     for text, reason in (('{"seats": 12345678901234567890}', "too_large"), ("[[[[]]]]", "depth"), ('{"seats": 2}', "")):
         assert evaluator.evaluate(ToolCall("called", text), offered(BOOKING)).reason == reason
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.scoring.tool_choice import FREE, Demand, ToolChoice, read_choice
+from exacto_plugin.core.scoring.tool_choice import FREE, ChoiceMode, ToolChoice, read_choice
 
-NONE = ToolChoice(Demand.NONE)
-SOME = ToolChoice(Demand.REQUIRED)
-F = ToolChoice(Demand.REQUIRED, frozenset({"f"}))
+NONE = ToolChoice(ChoiceMode.NONE)
+SOME = ToolChoice(ChoiceMode.REQUIRED)
+F = ToolChoice(ChoiceMode.REQUIRED, frozenset({"f"}))
 NAMED_IN_CHAT = {"type": "function", "function": {"name": "f"}}
 
 
@@ -25,7 +25,7 @@ NAMED_IN_CHAT = {"type": "function", "function": {"name": "f"}}
         ({"name": "f"}, F),
         ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [NAMED_IN_CHAT]}}, F),
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
-         ToolChoice(Demand.AUTO, frozenset({"f"}))),
+         ToolChoice(ChoiceMode.AUTO, frozenset({"f"}))),
         ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, {"type": "mcp"}]},
          SOME),
         ({"type": "file_search"}, SOME),
@@ -39,7 +39,7 @@ NAMED_IN_CHAT = {"type": "function", "function": {"name": "f"}}
         ({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}}, F),
         ({"function_calling_config": {"mode": "ANY", "allowed_function_names": ["f"]}}, F),
         ({"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f"]}},
-         ToolChoice(Demand.AUTO, frozenset({"f"}))),
+         ToolChoice(ChoiceMode.AUTO, frozenset({"f"}))),
         ({"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": ["f"]}}, FREE),
     ],
     ids=str,
@@ -68,4 +68,4 @@ def test_what_is_no_choice_demands_nothing(choice: object) -> None:
                      "allowedFunctionNames", "any"]), inner), max_leaves=12))  # fmt: skip
 def test_nothing_that_json_can_say_raises(choice: object) -> None:
     """Whatever the client sent."""
-    assert read_choice(choice).demand in Demand
+    assert read_choice(choice).mode in ChoiceMode

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.stats.binomial import (
     beta_cdf,
-    exceeds,
-    falls_short,
     log_gamma,
     lower_tail,
+    rate_below,
+    rate_exceeds,
     upper_tail,
     wilson_lower,
     wilson_upper,
@@ -80,6 +80,6 @@ def test_bounds_decide_as_the_exact_tails_do() -> None:
     n, p = draw.uniform(5, 3000, 20_000), draw.uniform(0.001, 0.5, 20_000)
     x = np.clip(n * p + draw.normal(0, 4, 20_000) * np.sqrt(n * p), 0, n)
     for level in (0.000233, 0.00135):
-        assert (exceeds(x, n, p, level) == (upper_tail(x, n, p) < level)).all()
+        assert (rate_exceeds(x, n, p, level) == (upper_tail(x, n, p) < level)).all()
     for level in (0.001, 0.05, 0.1):
-        assert (falls_short(x, n, p, level) == (lower_tail(x, n, p) < level)).all()
+        assert (rate_below(x, n, p, level) == (lower_tail(x, n, p) < level)).all()

@@ -7,7 +7,7 @@ import pytest
 
 from exacto_plugin.core.model import Outcome, ReasonCode, Tier
 from exacto_plugin.core.tiers.adaptive.evidence import calls_and_bad
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
 from tests.support.adaptive_fleets import Fleet
 from tests.support.fleet_builders import code, fed
 from tests.support.samples import answer
@@ -52,7 +52,7 @@ def test_the_strict_cap_finds_what_the_default_leaves() -> None:
     """5 points above the best peers hold under the default, and not under a cap of 3 points."""
     counts = [(3000, 0), (3000, 0), (3000, 0), *[(3000, 140)] * 4]
     assert fed(*counts).tiers["d6"] is not DERANKED
-    assert fed(*counts, rule=AdaptivePreset(AdaptiveRule(peer_cap=0.03))).tiers["d6"] is DERANKED
+    assert fed(*counts, rule=AdaptivePreset(AdaptiveParameters(peer_cap=0.03))).tiers["d6"] is DERANKED
 
 
 def test_nobody_above_the_absolute_ceiling_is_verified() -> None:

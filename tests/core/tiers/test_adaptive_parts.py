@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.model import Candidate, Mode, Outcome, ReasonCode, Signal, Sort, Tier
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.stats.concentration import concentration
-from exacto_plugin.core.tiers.adaptive.evidence import surprises
-from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.openrouter import PublishedRule
+from exacto_plugin.core.stats.concentration import caller_weight_cap
+from exacto_plugin.core.tiers.adaptive.evidence import dispersion
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from tests.support.adaptive_fleets import Fleet
 from tests.support.fleet_builders import code, fed
 from tests.support.samples import answer
@@ -28,7 +28,7 @@ def test_the_design_effect_of_independent_and_of_clustered_calls() -> None:
         (8 * draw.binomial(20, 0.03, (48, 200)), 8.0),
         (draw.binomial(160, np.where(np.arange(48) < 24, 0.01, 0.25)[:, np.newaxis], (48, 200)), 1.0),
     ):
-        surprise, pairs = surprises(calls, bad)
+        surprise, pairs = dispersion(calls, bad)
         assert surprise.sum() / pairs.sum() == pytest.approx(expected, rel=0.4)
 
 
@@ -61,11 +61,11 @@ def test_what_one_caller_counts() -> None:
     """No more than the others together, of the calls and of the failures; a few failures always count."""
     calls = np.array([[100, 0, 0], [50, 50, 0], [300, 50, 50], [10, 10, 10], [10, 10, 10], [0, 0, 0]])
     bad = np.array([[20, 0, 0], [10, 10, 0], [60, 10, 10], [10, 2, 0], [2, 0, 0], [0, 0, 0]])
-    factor, factor_bad = concentration(calls.T[np.newaxis], bad.T[np.newaxis], 0.5)
+    factor, factor_bad = caller_weight_cap(calls.T[np.newaxis], bad.T[np.newaxis], 0.5)
     assert factor[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 1.0, 1.0, 1.0])
     # Of the fourth row's 12 failures the first caller's 10 count as 3.
     assert factor_bad[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 5 / 12, 1.0, 1.0])
-    for column in concentration(calls.T[np.newaxis], bad.T[np.newaxis], 1.0):
+    for column in caller_weight_cap(calls.T[np.newaxis], bad.T[np.newaxis], 1.0):
         assert column[0].tolist() == [1.0] * 6
 
 
@@ -77,7 +77,7 @@ def test_hard_requests_raise_a_threshold() -> None:
         fleet.feed(name, hard, hard // 10, complexity=3)
         fleet.feed(name, 1000 - hard, 0, complexity=0)
     assert fleet.judge()["d0"] is not DERANKED
-    flat = Fleet([0.0] * 4, rule=AdaptivePreset(AdaptiveRule(case_mix_min=1.0, case_mix_max=1.0)))
+    flat = Fleet([0.0] * 4, rule=AdaptivePreset(AdaptiveParameters(case_mix_min=1.0, case_mix_max=1.0)))
     for name in flat.names:
         flat.feed(name, 1000, 90 if name == "d0" else 10)
     assert flat.judge()["d0"] is DERANKED
@@ -128,7 +128,7 @@ def probing_fleet() -> Fleet:
     return fleet
 
 
-ASK = Ask("g", [Candidate(f"d{n}", f"d{n}") for n in range(3)], Policy(), tools=True)
+ASK = RoutingRequest("g", [Candidate(f"d{n}", f"d{n}") for n in range(3)], Policy(), tools=True)
 
 
 def test_a_burst_is_short_and_ends_at_the_second_failure() -> None:
@@ -153,7 +153,7 @@ def test_a_burst_is_short_and_ends_at_the_second_failure() -> None:
 def test_probes_stay_within_their_share() -> None:
     """Whatever is wanted, the share of the requests holds from the first request on."""
     fleet = fed((300, 0), (300, 0), (300, 0), (300, 0), (10, 0))
-    ask = Ask("g", [Candidate(name, name) for name in fleet.names], Policy(), tools=True)
+    ask = RoutingRequest("g", [Candidate(name, name) for name in fleet.names], Policy(), tools=True)
     explored = [fleet.engine.decide(ask, fleet.draw.random).explored for _ in range(3000)]
     assert 0 < sum(explored) <= 0.02 * 3000 + 3
 
@@ -175,7 +175,7 @@ def test_who_is_never_a_probe(more: dict[str, object]) -> None:
     """Explicit wishes, retries, requests without tools and wherever tiers are not applied."""
     fleet = probing_fleet()
     settings: dict[str, object] = {"policy": Policy(), "tools": True} | more
-    ask = Ask("g", ASK.candidates, **settings)  # type: ignore[arg-type]
+    ask = RoutingRequest("g", ASK.candidates, **settings)  # type: ignore[arg-type]
     assert not any(fleet.engine.decide(ask, lambda: 0.0).explored for _ in range(50))
 
 
@@ -239,7 +239,7 @@ def test_throughput_on_the_log_scale(speeds: list[int]) -> None:
 def test_propensity_is_observed_and_deranks_by_setting() -> None:
     """A tenth of the others' share of answers with tool calls is a reason to see, and a derank only when asked for."""
     for deranks in (False, True):
-        fleet = Fleet([0.0] * 4, rule=AdaptivePreset(AdaptiveRule(propensity_deranks=deranks)))
+        fleet = Fleet([0.0] * 4, rule=AdaptivePreset(AdaptiveParameters(propensity_deranks=deranks)))
         for number in range(600):
             for name in fleet.names:
                 called = number % (20 if name == "d3" else 2) == 0
@@ -251,11 +251,11 @@ def test_propensity_is_observed_and_deranks_by_setting() -> None:
 
 def test_a_change_of_preset_keeps_what_was_concluded() -> None:
     """From the published rule and back, deranked stays deranked until something is measured."""
-    fleet = fed(*[(300, 0)] * 4, (300, 90), rule=PublishedRule())
+    fleet = fed(*[(300, 0)] * 4, (300, 90), rule=OpenRouterParameters())
     assert fleet.tiers["d4"] is DERANKED
-    fleet.engine.rule = AdaptiveRule()
+    fleet.engine.rule = AdaptiveParameters()
     assert fleet.judge()["d4"] is DERANKED
-    fleet.engine.rule = AdaptiveRule(peer_cap=0.03)
+    fleet.engine.rule = AdaptiveParameters(peer_cap=0.03)
     assert fleet.judge()["d4"] is DERANKED
 
 
@@ -273,4 +273,4 @@ def test_a_change_of_preset_keeps_what_was_concluded() -> None:
 def test_numbers_out_of_range_are_named(wrong: dict[str, float]) -> None:
     """A bad number stops the start and says which it was."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        AdaptiveRule(**wrong)  # type: ignore[arg-type]
+        AdaptiveParameters(**wrong)  # type: ignore[arg-type]

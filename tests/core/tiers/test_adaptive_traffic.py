@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
-from exacto_plugin.core.windows.increments import Count
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.windows.increments import CounterKind
 from tests.support.adaptive_fleets import Fleet
 from tests.support.samples import START, answer, samples, tiers_of
 
@@ -45,7 +45,7 @@ BACKGROUND = background()
 
 def engine_with(recorded: Iterable[Sample]) -> Engine:
     """An engine that has seen some samples of five peers, not judged yet."""
-    engine = Engine(AdaptiveRule())
+    engine = Engine(AdaptiveParameters())
     engine.observe_peers("g", NAMES, START - 8000)
     for sample in recorded:
         engine.record(sample)
@@ -90,7 +90,7 @@ def test_tiers_follow_from_windows_and_memory_alone(extra: list[Sample], recompu
     one = engine_with(BACKGROUND + extra)
     for step in range(recomputes):
         one.recompute(START + 300 * step)
-    two = Engine(AdaptiveRule())
+    two = Engine(AdaptiveParameters())
     two.observe_peers("g", NAMES, START)
     two.load_windows("g", one.dump_windows("g"))
     two.load(json.loads(json.dumps(one.dump())))
@@ -179,7 +179,7 @@ def test_identical_fleets_are_left_alone() -> None:
             for model in names:
                 for name, calls in zip(fleet.names, fleet.draw.poisson(20, 5).tolist(), strict=True):
                     bad = int(fleet.draw.binomial(calls, rate))
-                    counts = {Count.OFFERED: calls, Count.CALLED: calls, Count.SCHEMA_MISMATCH: bad}
+                    counts = {CounterKind.OFFERED: calls, CounterKind.CALLED: calls, CounterKind.SCHEMA_MISMATCH: bad}
                     fleet.engine.add(model, name, counts, {}, fleet.now)
             fleet.judge(600.0)
         wrong += sum(transition.tier is DERANKED for transition in fleet.transitions)

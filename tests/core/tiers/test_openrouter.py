@@ -15,8 +15,8 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.stats.peers import MAD_TO_SD
-from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 from tests.support.samples import START, tiers_of
 
 ENGINES = {"vLLM", "SGLang"}
@@ -26,18 +26,23 @@ ENGINES = {"vLLM", "SGLang"}
 def engine_of(
     calls: dict[str, tuple[int, int]] | None = None,
     speeds: dict[str, tuple[int, float]] | None = None,
-    rule: PublishedRule | None = None,
+    rule: OpenRouterParameters | None = None,
 ) -> Engine:
     """An engine in which deployments of group ``g`` had (tool calls, bad ones) and (answers, tokens/s)."""
     calls, speeds = calls or {}, speeds or {}
-    engine = Engine(rule or PublishedRule())
+    engine = Engine(rule or OpenRouterParameters())
     engine.observe_peers("g", [*calls, *(name for name in speeds if name not in calls)], START)
     for name, (called, bad) in calls.items():
-        counts = {Count.ANSWERED: called, Count.OFFERED: called, Count.CALLED: called, Count.SCHEMA_MISMATCH: bad}
+        counts = {
+            CounterKind.ANSWERED: called,
+            CounterKind.OFFERED: called,
+            CounterKind.CALLED: called,
+            CounterKind.SCHEMA_MISMATCH: bad,
+        }
         engine.add("g", name, counts, {}, START)
     for name, (answers, speed) in speeds.items():
-        cell = Kind.SPEED_STREAMED * BINS + bin_of(speed)
-        engine.add("g", name, {Count.ANSWERED: answers, Count.TIMED: answers}, {cell: answers}, START)
+        cell = HistogramKind.SPEED_STREAMED * BINS + bin_of(speed)
+        engine.add("g", name, {CounterKind.ANSWERED: answers, CounterKind.TIMED: answers}, {cell: answers}, START)
     engine.recompute(START)
     return engine
 
@@ -59,7 +64,7 @@ def deranked(engine: Engine) -> set[str]:
 
 def test_published_numbers() -> None:
     """The defaults are what OpenRouter documents."""
-    rule = PublishedRule()
+    rule = OpenRouterParameters()
     assert (rule.throughput_deviations, rule.throughput_requests, rule.throughput_window_s) == (1.5, 100, 30 * 60)
     assert (rule.tool_call_deviations, rule.tool_call_requests, rule.tool_call_window_s) == (2.0, 200, 2 * 3600)
     assert rule.min_peers == 4
@@ -79,7 +84,7 @@ def test_real_tables(date: str, hosts: int, flagged: set[str]) -> None:
     That holds whether or not the few hosts with less than 200 tool calls take part.
     """
     calls = table(date)
-    everybody = engine_of(calls, rule=replace(PublishedRule(), tool_call_requests=1))
+    everybody = engine_of(calls, rule=replace(OpenRouterParameters(), tool_call_requests=1))
     assert everybody.snapshot.groups["g"].references[Signal.TOOL_CALL_SUCCESS].peers == hosts
     assert deranked(everybody) == flagged
     measured = {name for name, (called, _) in calls.items() if called >= 200}
@@ -99,12 +104,17 @@ def test_reference_of_a_real_table() -> None:
 
 def test_lost_calls_count_only_where_somebody_asked_for_it() -> None:
     """As published they are invisible; counted, they derank who loses a quarter of its calls."""
-    for preset, flagged in ((PublishedRule(), set()), (PublishedPreset(counts_lost=True), {"e"})):
+    for preset, flagged in ((OpenRouterParameters(), set()), (OpenRouterPreset(counts_lost=True), {"e"})):
         engine = Engine(preset)
         engine.observe_peers("g", list("abcde"), START)
         for name in "abcde":
             lost = 100 if name == "e" else 0
-            counts = {Count.ANSWERED: 400, Count.OFFERED: 400, Count.CALLED: 400 - lost, Count.LOST: lost}
+            counts = {
+                CounterKind.ANSWERED: 400,
+                CounterKind.OFFERED: 400,
+                CounterKind.CALLED: 400 - lost,
+                CounterKind.LOST: lost,
+            }
             engine.add("g", name, counts, {}, START)
         engine.recompute(START)
         assert deranked(engine) == flagged
@@ -196,11 +206,11 @@ def test_benchmark_has_its_own_baseline() -> None:
 
 def test_numbers_can_be_changed() -> None:
     """Every number is the rule's: with 5 deviations and 2 peers other verdicts come out."""
-    lenient = replace(PublishedRule(), tool_call_deviations=40.0)
+    lenient = replace(OpenRouterParameters(), tool_call_deviations=40.0)
     assert deranked(engine_of(CALLS)) == {"e"}
     assert deranked(engine_of(CALLS, rule=lenient)) == set()
     three = {"a": (400, 0), "b": (400, 0), "c": (400, 200)}
-    assert deranked(engine_of(three, rule=replace(PublishedRule(), min_peers=3))) == {"c"}
+    assert deranked(engine_of(three, rule=replace(OpenRouterParameters(), min_peers=3))) == {"c"}
 
 
 @pytest.mark.parametrize(
@@ -216,13 +226,13 @@ def test_numbers_can_be_changed() -> None:
 def test_numbers_out_of_range(name: str, value: float) -> None:
     """A number that makes no sense is refused by its name."""
     with pytest.raises(ValueError, match=name):
-        PublishedRule(**{name: value})  # type: ignore[arg-type]
+        OpenRouterParameters(**{name: value})  # type: ignore[arg-type]
 
 
 def test_settings_can_embed_the_rule() -> None:
     """As a pydantic field it takes known numbers and refuses unknown keys and bad ranges."""
-    adapter = TypeAdapter(PublishedRule)
-    assert adapter.validate_python({"min_peers": 3}) == replace(PublishedRule(), min_peers=3)
+    adapter = TypeAdapter(OpenRouterParameters)
+    assert adapter.validate_python({"min_peers": 3}) == replace(OpenRouterParameters(), min_peers=3)
     for wrong in ({"min_peer": 3}, {"min_peers": 0}):
         with pytest.raises(ValidationError):
             adapter.validate_python(wrong)

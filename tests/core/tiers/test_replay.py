@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.checkpoints import Account, Ledger, Look, Occasion
-from exacto_plugin.core.tiers.openrouter import PublishedPreset, PublishedRule
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.checkpoints import ChangeDetector, GroupChange, RecordCause, ScanResult
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.core.tiers.replay import (
     InputsError,
     decode,
@@ -26,29 +26,38 @@ from exacto_plugin.core.tiers.replay import (
     read_block,
     replay,
 )
-from exacto_plugin.core.windows.increments import Count, Kind
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 from tests.support.samples import START
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exacto_plugin.core.model import GroupSnapshot
-    from exacto_plugin.core.tiers.columns import Block, Judge, Judgement, Preset
+    from exacto_plugin.core.tiers.columns import Block, Preset, TierAssignments, TierRule
 
-ADAPTIVE = AdaptivePreset(AdaptiveRule(propensity_deranks=True), 0.03)
-PUBLISHED = PublishedPreset(PublishedRule(min_peers=3, tool_call_requests=40, throughput_requests=20), counts_lost=True)
+ADAPTIVE = AdaptivePreset(AdaptiveParameters(propensity_deranks=True), 0.03)
+PUBLISHED = OpenRouterPreset(
+    OpenRouterParameters(min_peers=3, tool_call_requests=40, throughput_requests=20), counts_lost=True
+)
 
 
-class WholeLedger(Ledger):
+class WholeLedger(ChangeDetector):
     """Accounts for every group at every recompute."""
 
-    def look(
-        self, judge: Judge, block: Block, judgement: Judgement, scores: Mapping[str, BenchmarkScores], now: float
-    ) -> Look:
+    def scan(
+        self,
+        judge: TierRule,
+        block: Block,
+        judgement: TierAssignments,
+        scores: Mapping[str, BenchmarkScores],
+        now: float,
+    ) -> ScanResult:
         """All of the block."""
         inputs = read_block(judge, block, scores)
         names = enumerate(block.groups)
-        return Look([Account(group, Occasion.CHECKPOINT, (), inputs, number) for number, group in names], {})
+        return ScanResult(
+            [GroupChange(group, RecordCause.CHECKPOINT, (), inputs, number) for number, group in names], {}
+        )
 
 
 def said(group: GroupSnapshot) -> object:
@@ -65,7 +74,7 @@ def said(group: GroupSnapshot) -> object:
 def fleet(preset: Preset, sizes: list[int], seed: int) -> Engine:
     """Model groups of these sizes, whose deployments have limits and weights of any kind."""
     engine = Engine(preset)
-    engine.ledger = WholeLedger()
+    engine.change_detector = WholeLedger()
     draw = np.random.default_rng(seed)
     for number, size in enumerate(sizes):
         names = [f"d{place}" for place in range(size)]
@@ -91,20 +100,20 @@ def serve(engine: Engine, draw: np.random.Generator, now: float) -> None:
             failing = math.sin(place + now / 9000 + len(group)) > 0.6
             bad, lost = draw.binomial(calls, 0.3 if failing else 0.01), draw.binomial(3, 0.1)
             counts = {
-                Count.ANSWERED: calls + lost + 5,
-                Count.OFFERED: calls + lost + int(draw.integers(5)),
-                Count.CALLED: calls,
-                Count.SCHEMA_MISMATCH: int(bad),
-                Count.LOST: int(lost),
-                Count.TIMED: calls,
+                CounterKind.ANSWERED: calls + lost + 5,
+                CounterKind.OFFERED: calls + lost + int(draw.integers(5)),
+                CounterKind.CALLED: calls,
+                CounterKind.SCHEMA_MISMATCH: int(bad),
+                CounterKind.LOST: int(lost),
+                CounterKind.TIMED: calls,
             }
             cells: dict[int, int] = {}
             for number in range(calls):
                 wrong = int(number < bad)
-                mode = Kind.SPEED_WHOLE if draw.random() < 0.4 else Kind.SPEED_STREAMED
+                mode = HistogramKind.SPEED_WHOLE if draw.random() < 0.4 else HistogramKind.SPEED_STREAMED
                 for cell in (
-                    int(Kind.CALLERS) * BINS + int(draw.integers(32)) * 2 + wrong,
-                    int(Kind.CASE_MIX) * BINS + int(draw.integers(4)) * 4 + wrong,
+                    int(HistogramKind.CALLERS) * BINS + int(draw.integers(32)) * 2 + wrong,
+                    int(HistogramKind.CASE_MIX) * BINS + int(draw.integers(4)) * 4 + wrong,
                     int(mode) * BINS + int(np.clip(draw.normal(20 - 2 * place, 3), 0, BINS - 1)),
                 ):
                     cells[cell] = cells.get(cell, 0) + 1
@@ -124,9 +133,9 @@ def test_every_verdict_follows_from_what_is_kept(preset: Preset, sizes: list[int
         serve(engine, draw, now)
         now += float(draw.choice([60.0, 300.0, 300.0, 7000.0]))
         engine.recompute(now)
-        assert engine.ledger is not None
-        assert {account.model_group for account in engine.ledger.accounts} == set(engine.snapshot.groups)
-        for account in engine.ledger.accounts:
+        assert engine.change_detector is not None
+        assert {account.model_group for account in engine.change_detector.changes} == set(engine.snapshot.groups)
+        for account in engine.change_detector.changes:
             again = replay(decode(encode(account.inputs()), rule), rule, now)
             assert said(again) == said(engine.snapshot.groups[account.model_group])
 
@@ -159,8 +168,8 @@ def test_numbers_come_back_bit_for_bit(numbers: list[float]) -> None:
     """Infinities, NaN, negative zeros, subnormals and large integers survive, in whatever type a column is written."""
     engine = fleet(ADAPTIVE, [4], 1)
     engine.recompute(START)
-    assert engine.ledger is not None
-    inputs = engine.ledger.accounts[0].inputs()
+    assert engine.change_detector is not None
+    inputs = engine.change_detector.changes[0].inputs()
     odd, big = np.array(numbers[:4]), np.array(numbers[4:])
     inputs.reading.columns["memory.frozen"][:], inputs.reading.columns["evidence.load"][:] = odd, big
     again = decode(encode(inputs), ADAPTIVE)
@@ -175,8 +184,8 @@ def test_what_cannot_be_read_is_said(damage: bytes) -> None:
     """Damaged bytes, those of another format and those of another preset are told as such."""
     engine = fleet(PUBLISHED, [3], 1)
     engine.recompute(START)
-    assert engine.ledger is not None
-    good = encode(engine.ledger.accounts[0].inputs())
+    assert engine.change_detector is not None
+    good = encode(engine.change_detector.changes[0].inputs())
     for data in (damage, good[:-9]):
         with pytest.raises(InputsError):
             decode(data, PUBLISHED)
@@ -195,7 +204,7 @@ def test_a_rule_of_another_version_is_not_guessed() -> None:
 def test_changes_and_hours_are_accounted_for() -> None:
     """A group is put on record first, then when a tier or reason changes or somebody comes or goes, and every hour."""
     engine = fleet(ADAPTIVE, [4, 3], 3)
-    ledger = engine.ledger = Ledger()
+    ledger = engine.change_detector = ChangeDetector()
     draw = np.random.default_rng(3)
     before: dict[str, object] = {}
     occasions = set()
@@ -204,7 +213,7 @@ def test_changes_and_hours_are_accounted_for() -> None:
         now = START + 300 * step
         serve(engine, draw, now)
         engine.recompute(now)
-        on_record = {account.model_group: account for account in ledger.accounts}
+        on_record = {account.model_group: account for account in ledger.changes}
         for group, snapshot in engine.snapshot.groups.items():
             for name, verdict in snapshot.verdicts.items():
                 codes = (verdict.tier, [(reason.signal, reason.code) for reason in verdict.reasons])
@@ -212,14 +221,14 @@ def test_changes_and_hours_are_accounted_for() -> None:
                 assert noted or before.get(f"{group}/{name}") == codes
                 before[f"{group}/{name}"] = codes
         for group, account in on_record.items():
-            occasions.add(account.occasion)
-            if account.occasion is Occasion.CHECKPOINT:
+            occasions.add(account.cause)
+            if account.cause is RecordCause.CHECKPOINT:
                 assert account.deployments == tuple(engine.snapshot.groups[group].verdicts)
                 checkpoints[group].append(now)
-    assert occasions == set(Occasion)
+    assert occasions == set(RecordCause)
     for times in checkpoints.values():
         assert max(later - earlier for earlier, later in pairwise(times[1:])) == 3600.0
     engine.observe_peers("g1", ["d0", "new"], now)
     engine.recompute(now + 300)
-    (account,) = (one for one in ledger.accounts if one.model_group == "g1")
+    (account,) = (one for one in ledger.changes if one.model_group == "g1")
     assert "new" in account.deployments

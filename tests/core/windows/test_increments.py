@@ -10,41 +10,66 @@ from hypothesis import given
 
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
-from exacto_plugin.core.windows.increments import CALLERS, FAULTS, Count, Kind, caller_number, tally
+from exacto_plugin.core.windows.increments import (
+    CALLERS,
+    FAULTS,
+    CounterKind,
+    HistogramKind,
+    caller_number,
+    increments_of,
+)
 from tests.support.samples import answer, samples
 
 
-def counted(sample: Sample) -> set[Count]:
+def counted(sample: Sample) -> set[CounterKind]:
     """The counters that a sample raises."""
-    return {Count(column) for column in tally(sample, 100).counts}
+    return {CounterKind(column) for column in increments_of(sample, 100).counts}
 
 
-def marked(sample: Sample) -> dict[Kind, int]:
+def marked(sample: Sample) -> dict[HistogramKind, int]:
     """The bin that a sample marks in each histogram."""
-    return {Kind(cell // BINS): cell % BINS for cell in tally(sample, 100).cells}
+    return {HistogramKind(cell // BINS): cell % BINS for cell in increments_of(sample, 100).cells}
 
 
 @pytest.mark.parametrize(
     ("sample", "counts"),
     [
-        (answer(), {Count.ANSWERED, Count.OFFERED, Count.CALLED}),
-        (answer(outcome=None), {Count.ANSWERED, Count.OFFERED}),
-        (answer(outcome=Outcome.UNSCORED), {Count.ANSWERED, Count.OFFERED, Count.UNSCORED}),
-        (answer(outcome=Outcome.INVALID_JSON), {Count.ANSWERED, Count.OFFERED, Count.CALLED, Count.INVALID_JSON}),
-        (answer(outcome=Outcome.UNKNOWN_NAME), {Count.ANSWERED, Count.OFFERED, Count.CALLED, Count.UNKNOWN_NAME}),
-        (answer(outcome=Outcome.SCHEMA_MISMATCH), {Count.ANSWERED, Count.OFFERED, Count.CALLED, Count.SCHEMA_MISMATCH}),
-        (answer(outcome=None, lost=True), {Count.ANSWERED, Count.OFFERED, Count.LOST}),
-        (answer(lost=True), {Count.ANSWERED, Count.OFFERED, Count.CALLED}),
-        (answer(routed=False), {Count.ANSWERED, Count.OFFERED, Count.CALLED, Count.PINNED_CALLED}),
+        (answer(), {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED}),
+        (answer(outcome=None), {CounterKind.ANSWERED, CounterKind.OFFERED}),
+        (answer(outcome=Outcome.UNSCORED), {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.UNSCORED}),
+        (
+            answer(outcome=Outcome.INVALID_JSON),
+            {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED, CounterKind.INVALID_JSON},
+        ),
+        (
+            answer(outcome=Outcome.UNKNOWN_NAME),
+            {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED, CounterKind.UNKNOWN_NAME},
+        ),
+        (
+            answer(outcome=Outcome.SCHEMA_MISMATCH),
+            {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED, CounterKind.SCHEMA_MISMATCH},
+        ),
+        (answer(outcome=None, lost=True), {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.LOST}),
+        (answer(lost=True), {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED}),
+        (
+            answer(routed=False),
+            {CounterKind.ANSWERED, CounterKind.OFFERED, CounterKind.CALLED, CounterKind.PINNED_CALLED},
+        ),
         (
             answer(outcome=None, lost=True, routed=False),
-            {Count.ANSWERED, Count.OFFERED, Count.LOST, Count.PINNED_CALLED, Count.PINNED_FAULTY},
+            {
+                CounterKind.ANSWERED,
+                CounterKind.OFFERED,
+                CounterKind.LOST,
+                CounterKind.PINNED_CALLED,
+                CounterKind.PINNED_FAULTY,
+            },
         ),
-        (Sample("g", "a", 0.0, outcome=Outcome.INVALID_JSON), {Count.ANSWERED}),
-        (answer(ok=False), {Count.FAILED}),
+        (Sample("g", "a", 0.0, outcome=Outcome.INVALID_JSON), {CounterKind.ANSWERED}),
+        (answer(ok=False), {CounterKind.FAILED}),
     ],
 )
-def test_counters(sample: Sample, counts: set[Count]) -> None:
+def test_counters(sample: Sample, counts: set[CounterKind]) -> None:
     """A judged tool call needs offered tools; unscored and lost ones are apart; a failed attempt is only that."""
     assert counted(sample) == counts
 
@@ -52,11 +77,11 @@ def test_counters(sample: Sample, counts: set[Count]) -> None:
 def test_speed_is_the_end_to_end_rate_by_mode() -> None:
     """200 tokens in 5 seconds are 40 tokens/s whatever the first token took, streamed and whole apart."""
     streamed = marked(answer(output_tokens=200, duration_s=5.0, first_token_s=2.0, streamed=True))
-    assert streamed[Kind.SPEED_STREAMED] == bin_of(40.0)
-    assert streamed[Kind.LATENCY_STREAMED] == bin_of(2.0)
+    assert streamed[HistogramKind.SPEED_STREAMED] == bin_of(40.0)
+    assert streamed[HistogramKind.LATENCY_STREAMED] == bin_of(2.0)
     whole = marked(answer(output_tokens=200, duration_s=5.0))
-    assert whole[Kind.SPEED_WHOLE] == bin_of(40.0)
-    assert whole[Kind.LATENCY_WHOLE] == bin_of(5.0)
+    assert whole[HistogramKind.SPEED_WHOLE] == bin_of(40.0)
+    assert whole[HistogramKind.LATENCY_WHOLE] == bin_of(5.0)
 
 
 @pytest.mark.parametrize(
@@ -71,24 +96,24 @@ def test_speed_is_the_end_to_end_rate_by_mode() -> None:
 )
 def test_no_speed_without_a_measurement(sample: Sample) -> None:
     """Short answers and unknown durations have no speed, and do not count as timed."""
-    assert not {Kind.SPEED_STREAMED, Kind.SPEED_WHOLE} & marked(sample).keys()
-    assert Count.TIMED not in counted(sample)
+    assert not {HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE} & marked(sample).keys()
+    assert CounterKind.TIMED not in counted(sample)
 
 
 def test_no_minimum_still_needs_a_token() -> None:
     """With a minimum of 0 an answer without output has no speed."""
-    assert Count.TIMED not in tally(answer(duration_s=1.0), 0).counts
-    assert Count.TIMED in tally(answer(output_tokens=1, duration_s=1.0), 0).counts
+    assert CounterKind.TIMED not in increments_of(answer(duration_s=1.0), 0).counts
+    assert CounterKind.TIMED in increments_of(answer(output_tokens=1, duration_s=1.0), 0).counts
 
 
 def test_case_mix_and_caller_of_a_routed_call() -> None:
     """A routed call marks its complexity and its caller; a pinned one only its complexity."""
     routed = marked(answer(outcome=Outcome.INVALID_JSON, complexity=2, caller="k"))
-    assert routed[Kind.CASE_MIX] == 2 * 4 + 1
-    assert routed[Kind.CALLERS] == caller_number("k") * 2 + 1
+    assert routed[HistogramKind.CASE_MIX] == 2 * 4 + 1
+    assert routed[HistogramKind.CALLERS] == caller_number("k") * 2 + 1
     pinned = marked(answer(complexity=9, caller="k", routed=False))
-    assert pinned[Kind.CASE_MIX] == 3 * 4 + 2
-    assert Kind.CALLERS not in pinned
+    assert pinned[HistogramKind.CASE_MIX] == 3 * 4 + 2
+    assert HistogramKind.CALLERS not in pinned
 
 
 def test_callers_have_the_same_number_everywhere() -> None:
@@ -99,11 +124,11 @@ def test_callers_have_the_same_number_everywhere() -> None:
 @given(samples())
 def test_every_tally_fits_the_windows(sample: Sample) -> None:
     """No sample marks a cell or counter that does not exist, twice, or faults without a denominator."""
-    counts, cells = tally(sample, 100)
+    counts, cells = increments_of(sample, 100)
     assert max(Counter([*counts]).values()) == 1
-    assert all(0 <= cell < len(Kind) * BINS for cell in cells)
+    assert all(0 <= cell < len(HistogramKind) * BINS for cell in cells)
     assert len({cell // BINS for cell in cells}) == len(cells)
-    assert all(cell % BINS < 2 * CALLERS for cell in cells if cell // BINS == Kind.CALLERS)
+    assert all(cell % BINS < 2 * CALLERS for cell in cells if cell // BINS == HistogramKind.CALLERS)
     if set(FAULTS) & set(counts):
-        assert Count.CALLED in counts
-    assert (Count.ANSWERED in counts) == sample.ok
+        assert CounterKind.CALLED in counts
+    assert (CounterKind.ANSWERED in counts) == sample.ok

@@ -9,25 +9,25 @@ import pytest
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset, AdaptiveRule
-from exacto_plugin.core.tiers.openrouter import PublishedRule
-from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, Observing
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
+from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, ObservedMetrics
 from tests.support.samples import START
 
 PEERS = ("a", "b", "c", "d", "e")
 ANSWER = Sample("g", "a", START, tools_offered=True, outcome=Outcome.VALID, input_tokens=500, output_tokens=200)
 
 
-def fed(*answers: tuple[Sample, int]) -> Observing:
+def fed(*answers: tuple[Sample, int]) -> ObservedMetrics:
     """Samples, each so many times."""
-    observing = Observing()
+    observing = ObservedMetrics()
     for sample, times in answers:
         for _ in range(times):
-            observing.note(sample)
+            observing.add(sample)
     return observing
 
 
-def seen(observing: Observing, now: float = START) -> dict[str, Observed]:
+def seen(observing: ObservedMetrics, now: float = START) -> dict[str, Observed]:
     """The numbers of everybody."""
     return observing.of("g", PEERS, now)
 
@@ -131,12 +131,12 @@ def test_the_spread_of_the_throughput() -> None:
 
 def test_what_is_forgotten() -> None:
     """A day is remembered, of older hours the shortest waits only; then deployments are forgotten whole."""
-    observing = Observing()
+    observing = ObservedMetrics()
     for hour in range(100):
-        observing.note(waiting(START + hour * HOUR_S, 0.5)[0])
+        observing.add(waiting(START + hour * HOUR_S, 0.5)[0])
     (hours,) = observing._hours.values()
     assert len(hours) == HOURS
-    assert [bool(one.waits) for one in hours] == [False] * (HOURS - 2) + [True] * 2
+    assert [bool(one.queue_times) for one in hours] == [False] * (HOURS - 2) + [True] * 2
     observing.forget(START + (98 + HOURS) * HOUR_S)
     assert observing.groups() == {"g": ["a"]}
     observing.forget(START + (99 + HOURS) * HOUR_S)
@@ -145,19 +145,21 @@ def test_what_is_forgotten() -> None:
 
 def test_no_more_deployments_than_there_is_room_for() -> None:
     """Names that callers invent cannot fill the memory; those that are known go on."""
-    observing = Observing(most=2)
+    observing = ObservedMetrics(most=2)
     for name in ("a", "b", "c", "a"):
-        observing.note(replace(ANSWER, deployment=name))
+        observing.add(replace(ANSWER, deployment=name))
     assert observing.groups() == {"g": ["a", "b"]}
 
 
 # --- never a reason ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", [PublishedRule(), AdaptivePreset(AdaptiveRule())], ids=["openrouter", "adaptive"])
-def test_never_a_reason(preset: PublishedRule | AdaptivePreset) -> None:
+@pytest.mark.parametrize(
+    "preset", [OpenRouterParameters(), AdaptivePreset(AdaptiveParameters())], ids=["openrouter", "adaptive"]
+)
+def test_never_a_reason(preset: OpenRouterParameters | AdaptivePreset) -> None:
     """One that burns ten times the tokens, queues and swings like nobody else keeps the tier of its equals."""
-    engine, observing, rng = Engine(preset), Observing(), random.Random(2)
+    engine, observing, rng = Engine(preset), ObservedMetrics(), random.Random(2)
     engine.observe_peers("g", PEERS, START)
     for name in PEERS:
         for number in range(400):
@@ -169,7 +171,7 @@ def test_never_a_reason(preset: PublishedRule | AdaptivePreset) -> None:
                 output_tokens=tokens, duration_s=tokens / 50 * swing,
             )  # fmt: skip
             engine.record(sample)
-            observing.note(sample)
+            observing.add(sample)
     found = seen(observing)["e"]
     assert found.burns
     assert found.queue_s is not None

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Sample
 from exacto_plugin.core.stats.log_bins import ALPHA, BINS, bin_of, quantiles
-from exacto_plugin.core.tiers.openrouter import PublishedRule
-from exacto_plugin.core.windows.percentiles import ASKED_FOR_S, Watched
+from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
+from exacto_plugin.core.windows.percentiles import KEPT_FOR_S, PercentileRequests
 from tests.support.samples import START
 
 
@@ -23,7 +23,7 @@ def sample(latency_s: float, at: float = START - 10, *, streamed: bool = True, g
 
 def engine_with(samples: list[Sample], *watched: str) -> Engine:
     """An engine after one recompute."""
-    engine = Engine(PublishedRule())
+    engine = Engine(OpenRouterParameters())
     for group in ("g", "h"):
         engine.observe_peers(group, ["a", "b"], START)
     for one in samples:
@@ -61,7 +61,7 @@ def test_only_who_asked_pays() -> None:
     engine = engine_with([sample(0.1, group=group) for group in "gh" for _ in range(9)], "h")
     assert not engine.snapshot.groups["g"].paces
     assert engine.snapshot.groups["h"].paces
-    engine.recompute(START + ASKED_FOR_S)
+    engine.recompute(START + KEPT_FOR_S)
     assert not engine.snapshot.groups["h"].paces
 
 
@@ -83,9 +83,9 @@ def test_windows(ago_s: float, known: bool) -> None:
 
 def test_what_is_watched_is_bounded() -> None:
     """Callers can make up model groups; the newest thousand are remembered."""
-    watched = Watched()
+    watched = PercentileRequests()
     for number in range(1500):
-        watched.ask(f"g{number}", START)
+        watched.request(f"g{number}", START)
     assert len(watched.current(START)) == 1000
     assert "g1499" in watched.current(START)
-    assert watched.current(START + ASKED_FOR_S + 1) == ()
+    assert watched.current(START + KEPT_FOR_S + 1) == ()

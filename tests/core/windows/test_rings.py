@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.windows.counter_ring import Cells, CounterRing
-from exacto_plugin.core.windows.histogram_ring import Chunk, HistogramRing
+from exacto_plugin.core.windows.counter_ring import CounterRing, SparseCounts
+from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram
 
 if TYPE_CHECKING:
     import random
@@ -63,11 +63,13 @@ class Histograms:
     def add(self, period: int, now_period: int, counts: Mapping[int, int]) -> None:
         """Add counts by key."""
         keys = np.array(sorted(counts), np.uint32)
-        self.ring.add(period, now_period, Chunk(keys, np.array([counts[key] for key in sorted(counts)]), SECTIONS))
+        self.ring.add(
+            period, now_period, SparseHistogram(keys, np.array([counts[key] for key in sorted(counts)]), SECTIONS)
+        )
 
-    def take(self) -> Cells:
+    def take(self) -> SparseCounts:
         """All that it holds."""
-        return self.ring.take(lambda keys: np.ones(len(keys), np.bool_))
+        return self.ring.read(lambda keys: np.ones(len(keys), np.bool_))
 
     def forget(self, rows: frozenset[int]) -> None:
         """Drop some rows."""
@@ -94,9 +96,9 @@ class Counters:
             table[key // ROWS, 0, key % ROWS] = count
         self.ring.add([period], now_period, table)
 
-    def take(self) -> Cells:
+    def take(self) -> SparseCounts:
         """All that it holds."""
-        return self.ring.take(np.arange(ROWS))
+        return self.ring.read(np.arange(ROWS))
 
     def forget(self, rows: frozenset[int]) -> None:
         """Drop some rows."""
@@ -219,7 +221,7 @@ def test_sums_are_those_of_a_fresh_ring_after_any_history(kind: type[Ring], bits
         if step.carried:
             held = ring.take()
             into = (ring, entries) if step.carried == "merged" else (kind(), Entries())
-            into[0].ring.put(held)
+            into[0].ring.add_counts(held)
             into[1].put(entries)
             ring, entries = into
     assert read(ring, now_period) == read(entries.fill(kind()), now_period)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from exacto_plugin.core.windows.slots import NOBODY, Slots
+from exacto_plugin.core.windows.slots import NO_SLOT, SlotAllocator
 
 
 class Timer:
@@ -18,60 +18,60 @@ class Timer:
         return self.now
 
 
-def sweep(slots: Slots) -> set[int]:
+def sweep(slots: SlotAllocator) -> set[int]:
     """Take back and erase, as a recompute does."""
-    erased = slots.sweep()
-    slots.reuse(erased)
+    erased = slots.expire()
+    slots.release(erased)
     return set(erased)
 
 
 def test_a_deployment_keeps_its_slot() -> None:
     """Two deployments have different slots, each the same for ever, and never the reserved one."""
-    slots = Slots(100, 640.0, Timer())
-    first, second = slots.claim(("g", "a")), slots.claim(("g", "b"))
-    assert len({first, second, NOBODY}) == 3
-    assert slots.claim(("g", "a")) == first
+    slots = SlotAllocator(100, 640.0, Timer())
+    first, second = slots.acquire(("g", "a")), slots.acquire(("g", "b"))
+    assert len({first, second, NO_SLOT}) == 3
+    assert slots.acquire(("g", "a")) == first
     assert list(slots) == [("g", "a"), ("g", "b")]
 
 
 def test_what_is_not_touched_expires() -> None:
     """After the retention time a slot is taken back; one that was claimed meanwhile stays."""
     timer = Timer()
-    slots = Slots(100, 640.0, timer)
-    kept, gone = slots.claim(("g", "kept")), slots.claim(("g", "gone"))
+    slots = SlotAllocator(100, 640.0, timer)
+    kept, gone = slots.acquire(("g", "kept")), slots.acquire(("g", "gone"))
     timer.now += 400
-    slots.claim(("g", "kept"))
+    slots.acquire(("g", "kept"))
     timer.now += 300
     assert sweep(slots) == {gone}
     assert list(slots) == [("g", "kept")]
-    assert slots.claim(("g", "kept")) == kept
+    assert slots.acquire(("g", "kept")) == kept
 
 
 def test_a_slot_is_given_out_again_only_after_it_was_erased() -> None:
     """Between sweep and erasure nobody gets the slot, afterwards the next deployment does."""
     timer = Timer()
-    slots = Slots(100, 640.0, timer)
-    gone = slots.claim(("g", "gone"))
+    slots = SlotAllocator(100, 640.0, timer)
+    gone = slots.acquire(("g", "gone"))
     timer.now += 1000
-    erased = slots.sweep()
+    erased = slots.expire()
     assert erased == (gone,)
-    assert slots.claim(("g", "b")) != gone
-    slots.reuse(erased)
-    assert slots.claim(("g", "c")) == gone
-    assert slots.sweep() == ()
+    assert slots.acquire(("g", "b")) != gone
+    slots.release(erased)
+    assert slots.acquire(("g", "c")) == gone
+    assert slots.expire() == ()
 
 
 def test_capacity_takes_from_who_was_touched_longest_ago() -> None:
     """A deployment beyond the capacity is taken in, at the cost of the least recently touched."""
     timer = Timer()
-    slots = Slots(2, 640.0, timer)
+    slots = SlotAllocator(2, 640.0, timer)
     for name in ("a", "b"):
         timer.now += 1
-        slots.claim(("g", name))
+        slots.acquire(("g", name))
     timer.now += 20
-    slots.claim(("g", "a"))
+    slots.acquire(("g", "a"))
     before = slots.generation
-    slots.claim(("g", "c"))
+    slots.acquire(("g", "c"))
     assert set(slots) == {("g", "a"), ("g", "c")}
     assert slots.generation != before
 
@@ -79,12 +79,12 @@ def test_capacity_takes_from_who_was_touched_longest_ago() -> None:
 def test_a_clock_that_goes_back_expires_nobody() -> None:
     """A lease that was touched in what is now the future is renewed, not lost."""
     timer = Timer(10_000.0)
-    slots = Slots(100, 640.0, timer)
-    slot = slots.claim(("g", "a"))
+    slots = SlotAllocator(100, 640.0, timer)
+    slot = slots.acquire(("g", "a"))
     timer.now = 1000.0
-    assert slots.claim(("g", "a")) == slot
+    assert slots.acquire(("g", "a")) == slot
     timer.now = 1600.0
-    assert slots.claim(("g", "a")) == slot
+    assert slots.acquire(("g", "a")) == slot
     assert sweep(slots) == set()
 
 
@@ -94,15 +94,15 @@ class Leases(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.timer = Timer()
-        self.slots = Slots(4, 640.0, self.timer)
+        self.slots = SlotAllocator(4, 640.0, self.timer)
         self.held: dict[tuple[str, str], int] = {}
 
     @rule(name=st.sampled_from("abcdefg"))
     def claim(self, name: str) -> None:
         """A claimed slot belongs to nobody else who is still known."""
-        slot = self.slots.claim(("g", name))
+        slot = self.slots.acquire(("g", name))
         self.held[("g", name)] = slot
-        assert slot != NOBODY
+        assert slot != NO_SLOT
         assert ("g", name) in self.alive()
         assert list(self.alive().values()).count(slot) == 1
 

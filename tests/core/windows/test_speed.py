@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.stats.log_bins import ALPHA
-from exacto_plugin.core.windows.speed import Pace, levelled, no_pace, recent_pace, wider
+from exacto_plugin.core.windows.speed import SpeedMedians, empty_medians, grow, merge_modes, recent_medians
 from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
 from tests.support.samples import START, answer
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 ROUGHLY = 2 * ALPHA
 
 
-def two_modes(streamed: list[tuple[int, float]], whole: list[tuple[int, float]]) -> Pace:
+def two_modes(streamed: list[tuple[int, float]], whole: list[tuple[int, float]]) -> SpeedMedians:
     """One group of deployments, each given as samples and median per mode."""
     modes = (streamed, whole)
-    return Pace(
+    return SpeedMedians(
         np.array([[[n for n, _ in mode]] for mode in modes], np.int32),
         np.array([[[median if n else np.nan for n, median in mode]] for mode in modes]),
     )
@@ -29,7 +29,7 @@ def two_modes(streamed: list[tuple[int, float]], whole: list[tuple[int, float]])
 
 def test_one_mode_is_taken_as_it_is() -> None:
     """Without whole answers the levelled speed is the streamed one, and no samples give NaN."""
-    level = levelled(two_modes([(50, 60.0), (0, 0.0)], [(0, 0.0), (0, 0.0)]), 1.0)
+    level = merge_modes(two_modes([(50, 60.0), (0, 0.0)], [(0, 0.0), (0, 0.0)]), 1.0)
     assert level.samples.tolist() == [[50, 0]]
     assert level.medians[0, 0] == pytest.approx(60.0)
     assert np.isnan(level.medians[0, 1])
@@ -37,34 +37,34 @@ def test_one_mode_is_taken_as_it_is() -> None:
 
 def test_modes_are_levelled_by_deployments_that_have_both() -> None:
     """Equal providers with different shares of whole answers, which look 0.8 times as fast, come out equal."""
-    level = levelled(two_modes([(80, 60.0), (20, 60.0), (100, 60.0)], [(20, 48.0), (80, 48.0), (0, 0.0)]), 1.0)
+    level = merge_modes(two_modes([(80, 60.0), (20, 60.0), (100, 60.0)], [(20, 48.0), (80, 48.0), (0, 0.0)]), 1.0)
     assert level.medians[0] == pytest.approx([60.0, 60.0, 60.0])
     assert level.samples.tolist() == [[100, 100, 100]]
 
 
 def test_the_prevailing_mode_sets_the_terms() -> None:
     """Where most answers are whole, speeds are in terms of whole answers."""
-    level = levelled(two_modes([(20, 60.0), (0, 0.0)], [(200, 48.0), (100, 24.0)]), 1.0)
+    level = merge_modes(two_modes([(20, 60.0), (0, 0.0)], [(200, 48.0), (100, 24.0)]), 1.0)
     assert level.medians[0] == pytest.approx([48.0, 24.0])
 
 
 def test_modes_that_cannot_be_levelled() -> None:
     """Nobody has both modes: with a ratio of 1 they are mixed as they are, with NaN the rarer one is left out."""
     apart = two_modes([(100, 60.0), (0, 0.0)], [(0, 0.0), (50, 30.0)])
-    assert levelled(apart, 1.0).medians[0] == pytest.approx([60.0, 30.0])
-    left_out = levelled(apart, np.nan)
+    assert merge_modes(apart, 1.0).medians[0] == pytest.approx([60.0, 30.0])
+    left_out = merge_modes(apart, np.nan)
     assert left_out.samples.tolist() == [[100, 0]]
     assert np.isnan(left_out.medians[0, 1])
 
 
-def recent(samples: list[Sample]) -> tuple[Pace, Pace]:
+def recent(samples: list[Sample]) -> tuple[SpeedMedians, SpeedMedians]:
     """Recent speed and latency of slot 1."""
     windows = Windows(Retention(), 100)
-    windows.reach(ROWS)
+    windows.resize(ROWS)
     for sample in samples:
         windows.record(1, sample)
-    windows.slabs[0].flush(START)
-    return recent_pace(windows.slabs[0], START)
+    windows.blocks[0].flush(START)
+    return recent_medians(windows.blocks[0], START)
 
 
 def test_recent_pace_prefers_the_last_minutes() -> None:
@@ -96,7 +96,7 @@ def test_latency_of_streamed_answers_is_to_the_first_token() -> None:
 
 def test_growing_keeps_what_is_there() -> None:
     """Room for more slots adds empty ones at the end."""
-    assert wider(no_pace(), 3).samples.tolist() == [[0, 0, 0], [0, 0, 0]]
-    grown = wider(Pace(np.array([[1], [2]], np.int32), np.array([[3.0], [4.0]])), 2)
+    assert grow(empty_medians(), 3).samples.tolist() == [[0, 0, 0], [0, 0, 0]]
+    grown = grow(SpeedMedians(np.array([[1], [2]], np.int32), np.array([[3.0], [4.0]])), 2)
     assert grown.samples.tolist() == [[1, 0], [2, 0]]
-    assert wider(grown, 1).medians.tolist() == [[3.0, 0.0], [4.0, 0.0]]
+    assert grow(grown, 1).medians.tolist() == [[3.0, 0.0], [4.0, 0.0]]

@@ -7,24 +7,24 @@ from dataclasses import replace
 import pytest
 
 from exacto_plugin.core.model import Sample
-from exacto_plugin.core.windows.token_usage import HALF_LIFE_S, KNOWN_FROM, TokenUse
+from exacto_plugin.core.windows.token_usage import HALF_LIFE_S, KNOWN_FROM, TokenUsage
 
 ANSWER = Sample("g", "a", 1000.0, input_tokens=300, output_tokens=100)
 
 
-def noted(*samples: Sample) -> TokenUse:
+def noted(*samples: Sample) -> TokenUsage:
     """The averages after these answers, each as often as an average needs."""
-    use = TokenUse()
+    use = TokenUsage()
     for sample in samples:
         for _ in range(int(KNOWN_FROM)):
-            use.note(sample)
+            use.add(sample)
     return use
 
 
 def test_an_average_is_known_from_a_few_answers() -> None:
     """Not from one, and by model group and deployment."""
-    use = TokenUse()
-    use.note(ANSWER)
+    use = TokenUsage()
+    use.add(ANSWER)
     assert use.average("g", "a") is None
     use = noted(ANSWER, replace(ANSWER, input_tokens=100))
     assert use.average("g", "a") == (200.0, 100.0)
@@ -49,6 +49,6 @@ def test_old_answers_fade() -> None:
 def test_who_is_gone_is_forgotten() -> None:
     """Only the named ones are kept."""
     use = noted(ANSWER, replace(ANSWER, deployment="b"), replace(ANSWER, model_group="h"))
-    use.keep({("g", "b"), ("g", "c")})
+    use.retain({("g", "b"), ("g", "c")})
     assert len(use) == 1
     assert use.average("g", "b") == (300.0, 100.0)

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveRule
-from exacto_plugin.core.windows.codec import VERSION, HeldError, pack, unpack
+from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.windows.codec import VERSION, WindowDumpError, decode, encode
 from exacto_plugin.core.windows.deltas import Delta, Deltas
-from exacto_plugin.core.windows.increments import Count, tally
-from exacto_plugin.core.windows.windows import PAGE_S, ROWS
+from exacto_plugin.core.windows.increments import CounterKind, increments_of
+from exacto_plugin.core.windows.windows import MINUTE_S, ROWS
 from tests.support.samples import START, answer, samples, tiers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exacto_plugin.core.model import Verdict
-    from exacto_plugin.core.tiers.openrouter import PublishedRule
+    from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 
 NAMES = ("a", "b", "c", "d", "e")
 WINDOWS_S = (900, 7200, 21_600, 259_200)
@@ -31,9 +31,9 @@ WIDE = samples(within_s=280_000, until_s=-90.0)
 """From before anything is retained until a page ahead of the recompute."""
 
 
-def engine_of(recorded: Iterable[Sample] = (), rule: AdaptiveRule | PublishedRule | None = None) -> Engine:
+def engine_of(recorded: Iterable[Sample] = (), rule: AdaptiveParameters | OpenRouterParameters | None = None) -> Engine:
     """An engine that knows the peers of group ``g`` and some samples."""
-    engine = Engine(rule or AdaptiveRule())
+    engine = Engine(rule or AdaptiveParameters())
     engine.observe_peers("g", NAMES, START - 8000)
     for sample in recorded:
         engine.record(sample)
@@ -43,13 +43,13 @@ def engine_of(recorded: Iterable[Sample] = (), rule: AdaptiveRule | PublishedRul
 def sums(engine: Engine, now: float) -> list[object]:
     """Every sum over every window and every cell of group ``g``, by deployment."""
     read: list[object] = []
-    for slab in engine._windows.slabs:
+    for slab in engine._windows.blocks:
         slab.flush(now)
     for name in NAMES:
         slot = engine._slot("g", name)
-        slab, row = engine._windows.slabs[slot // ROWS], slot % ROWS
-        read += [slab.sums(list(Count), now, window_s)[:, row].tolist() for window_s in WINDOWS_S]
-        read += [slab.series(list(Count), now, w, w * n)[..., row].tolist() for w, n in ((60, 120), (1800, 144))]
+        slab, row = engine._windows.blocks[slot // ROWS], slot % ROWS
+        read += [slab.sums(list(CounterKind), now, window_s)[:, row].tolist() for window_s in WINDOWS_S]
+        read += [slab.series(list(CounterKind), now, w, w * n)[..., row].tolist() for w, n in ((60, 120), (1800, 144))]
         for window_s in (3600, 86_400):
             read.append(slab.histograms(0, 5, now, window_s)[:, row].tolist())  # type: ignore[arg-type]
     return read
@@ -118,16 +118,16 @@ def test_deltas_taken_in_elsewhere_give_the_same_windows(
     assert one.deltas.take() == []
     assert one.deltas.dropped == 0
     assert sum(delta.samples for delta in taken) == len(recorded)
-    two.take_in(reversed(taken))
+    two.add_deltas(reversed(taken))
     assert sums(one, START) == sums(two, START)
 
 
 def test_deltas_of_a_newer_version_are_understood_as_far_as_possible() -> None:
     """A counter and a cell that this version does not have change nothing; the others count."""
     engine = engine_of()
-    engine.take_in([Delta("g", "a", int(START // PAGE_S), {Count.ANSWERED: 3, 4711: 8}, {7: 2, 10**6: 1})])
+    engine.add_deltas([Delta("g", "a", int(START // MINUTE_S), {CounterKind.ANSWERED: 3, 4711: 8}, {7: 2, 10**6: 1})])
     same = engine_of()
-    same.add("g", "a", {Count.ANSWERED: 3}, {7: 2}, START)
+    same.add("g", "a", {CounterKind.ANSWERED: 3}, {7: 2}, START)
     assert sums(engine, START) == sums(same, START)
 
 
@@ -136,11 +136,13 @@ def test_what_nobody_asks_for_is_dropped_and_counted() -> None:
     deltas = Deltas(capacity=2)
     for minute in range(4):
         for _ in range(minute + 1):
-            deltas.note("g", "a", START + 60 * minute, tally(answer(), 100))
+            deltas.add("g", "a", START + 60 * minute, increments_of(answer(), 100))
     assert [delta.minute - int(START // 60) for delta in deltas.take()] == [2, 3]
     assert deltas.dropped == 1 + 2
-    deltas.note("g", "b", START, tally(answer(), 100))
-    deltas.put_back([Delta("g", "a", 1, {Count.ANSWERED: 5}, {}), Delta("g", "a", 2, {Count.FAILED: 7}, {})])
+    deltas.add("g", "b", START, increments_of(answer(), 100))
+    deltas.put_back(
+        [Delta("g", "a", 1, {CounterKind.ANSWERED: 5}, {}), Delta("g", "a", 2, {CounterKind.FAILED: 7}, {})]
+    )
     assert [(delta.deployment, delta.minute) for delta in deltas.take()] == [("a", 2), ("b", int(START // 60))]
     assert deltas.dropped == 1 + 2 + 5
 
@@ -159,7 +161,7 @@ def test_old_windows_do_not_displace_new_ones() -> None:
 def test_counts_beyond_a_byte_come_back() -> None:
     """Counters that had to widen are exact after the way through bytes."""
     one, two = engine_of(), engine_of()
-    one.add("g", "a", {Count.ANSWERED: 5_000_000_000, Count.CALLED: 300}, {130: 70_000}, START - 4000)
+    one.add("g", "a", {CounterKind.ANSWERED: 5_000_000_000, CounterKind.CALLED: 300}, {130: 70_000}, START - 4000)
     one.recompute(START)
     two.load_windows("g", one.dump_windows("g"))
     assert sums(one, START) == sums(two, START)
@@ -185,8 +187,8 @@ def test_damaged_bytes_change_nothing(damaged: bytes) -> None:
     """One deployment's bytes that cannot be read: an error, and the windows stay as they are, everybody's."""
     engine = engine_of([answer()])
     expected = sums(engine, START)
-    with pytest.raises(HeldError):
-        engine.load_windows("g", {"b": pack(unpack(engine.dump_windows("g")["a"])), "a": damaged})
+    with pytest.raises(WindowDumpError):
+        engine.load_windows("g", {"b": encode(decode(engine.dump_windows("g")["a"])), "a": damaged})
     assert sums(engine, START) == expected
 
 

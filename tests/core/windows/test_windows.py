@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
-from exacto_plugin.core.windows.codec import pack, unpack
+from exacto_plugin.core.windows.codec import decode, encode
 from exacto_plugin.core.windows.counter_ring import MOST
-from exacto_plugin.core.windows.increments import Count, Kind, tally
+from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
 from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
 from tests.support.samples import START, answer, samples
 
@@ -32,7 +32,7 @@ WINDOWS_S = (300, 900, 1800, 3600, 7200, 21_600, 86_400, 259_200)
 def windows(recorded: Iterable[Sample] = (), retention: Retention | None = None) -> Windows:
     """Windows with room for every slot of ``SLOT``, in which some samples were recorded."""
     made = Windows(retention or Retention(), 100)
-    made.reach(3 * ROWS)
+    made.resize(3 * ROWS)
     for sample in recorded:
         made.record(SLOT[sample.deployment], sample)
     return made
@@ -41,28 +41,30 @@ def windows(recorded: Iterable[Sample] = (), retention: Retention | None = None)
 def contents(of: Windows, now: float = START) -> list[Any]:
     """All that can be read of windows, as plain lists."""
     read: list[Any] = []
-    for number, slab in enumerate(of.slabs):
+    for number, slab in enumerate(of.blocks):
         slab.flush(now)
         rows = [slot % ROWS for slot in SLOT.values() if slot // ROWS == number]
-        read += [slab.sums(list(Count), now, window_s)[:, rows].tolist() for window_s in WINDOWS_S]
-        read += [slab.series(list(Count), now, width_s, width_s * 30)[..., rows].tolist() for width_s in (60, 1800)]
+        read += [slab.sums(list(CounterKind), now, window_s)[:, rows].tolist() for window_s in WINDOWS_S]
+        read += [
+            slab.series(list(CounterKind), now, width_s, width_s * 30)[..., rows].tolist() for width_s in (60, 1800)
+        ]
         for window_s in (600, 3600, 86_400):
-            cells = slab.histograms(Kind.SPEED_STREAMED, Kind.CALLERS, now, window_s)[:, rows]
+            cells = slab.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s)[:, rows]
             read += [np.argwhere(cells).tolist(), cells[cells > 0].tolist()]
     return [*read, of.dropped]
 
 
-def count(of: Windows, column: Count, window_s: float, now: float = START, slot: int = 1) -> int:
+def count(of: Windows, column: CounterKind, window_s: float, now: float = START, slot: int = 1) -> int:
     """One counter of one slot."""
-    slab = of.slabs[slot // ROWS]
+    slab = of.blocks[slot // ROWS]
     slab.flush(now)
     return int(slab.sums([column], now, window_s)[0, slot % ROWS])
 
 
 def give(to: Windows, of: Windows, slots: dict[int, int]) -> None:
     """Add all that some slots hold to others, by way of bytes."""
-    held = dict(zip(slots.values(), of.take(list(slots)), strict=True))
-    to.put({slot: unpack(pack(one)) for slot, one in held.items()})
+    held = dict(zip(slots.values(), of.read(list(slots)), strict=True))
+    to.add_dumps({slot: decode(encode(one)) for slot, one in held.items()})
 
 
 @given(st.lists(samples(within_s=300_000), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
@@ -93,7 +95,7 @@ def test_order_of_arrival_does_not_matter(recorded: list[Sample], chance: random
     shuffled = list(recorded)
     chance.shuffle(shuffled)
     other = windows(shuffled[: len(shuffled) // 2])
-    for slab in other.slabs:
+    for slab in other.blocks:
         slab.flush(START)
     for sample in shuffled[len(shuffled) // 2 :]:
         other.record(SLOT[sample.deployment], sample)
@@ -105,8 +107,8 @@ def test_the_bulk_form_equals_recording_one_by_one(recorded: list[Sample]) -> No
     """Adding up tallies first and adding the sums gives the same windows."""
     bulk = windows()
     for name, slot in SLOT.items():
-        tallies = [tally(sample, 100) for sample in recorded if sample.deployment == name]
-        counts = Counter(Count(column) for tally in tallies for column in tally.counts)
+        tallies = [increments_of(sample, 100) for sample in recorded if sample.deployment == name]
+        counts = Counter(CounterKind(column) for tally in tallies for column in tally.counts)
         cells = Counter(cell for tally in tallies for cell in tally.cells)
         bulk.add(slot, counts, cells, START - 10)
     assert contents(bulk, START - 1) == contents(windows(recorded), START - 1)
@@ -115,15 +117,15 @@ def test_the_bulk_form_equals_recording_one_by_one(recorded: list[Sample]) -> No
 @pytest.mark.parametrize(
     ("counts", "cells"),
     [
-        ({Count.CALLED: -1}, {}),
+        ({CounterKind.CALLED: -1}, {}),
         ({}, {3: -1}),
         ({}, {-1: 1}),
-        ({Count.CALLED: 1}, {len(Kind) * BINS: 1}),
-        ({Count.CALLED: MOST + 1}, {}),
-        ({Count.CALLED: 1}, {3: 2**64}),
+        ({CounterKind.CALLED: 1}, {len(HistogramKind) * BINS: 1}),
+        ({CounterKind.CALLED: MOST + 1}, {}),
+        ({CounterKind.CALLED: 1}, {3: 2**64}),
     ],
 )
-def test_the_bulk_form_refuses_what_is_not_a_count(counts: dict[Count, int], cells: dict[int, int]) -> None:
+def test_the_bulk_form_refuses_what_is_not_a_count(counts: dict[CounterKind, int], cells: dict[int, int]) -> None:
     """Numbers that are negative or beyond reason, and cells that do not exist, are errors that leave nothing behind."""
     refusing = windows()
     with pytest.raises(ValueError, match=r"never negative|cells are"):
@@ -135,16 +137,16 @@ def test_the_bulk_form_refuses_what_is_not_a_count(counts: dict[Count, int], cel
 def test_a_window_holds_what_is_inside_and_nothing_older_than_a_bucket(window_s: int) -> None:
     """A sample counts until it is as old as the window, and no longer once it is a half-hour older."""
     held = windows([answer(at=START - window_s + 1)])
-    assert count(held, Count.CALLED, window_s) == 1
-    assert count(held, Count.CALLED, window_s, START + 1800) == 0
+    assert count(held, CounterKind.CALLED, window_s) == 1
+    assert count(held, CounterKind.CALLED, window_s, START + 1800) == 0
 
 
 def test_late_samples_count_while_their_bucket_is_retained() -> None:
     """A sample that comes 71 h late is in the 72 h window alone; one that comes 73 h late is dropped and counted."""
     late = windows([answer(at=START - 71 * 3600), answer(at=START - 73 * 3600), answer(at=START - 90, ok=False)])
-    assert count(late, Count.CALLED, 259_200) == 1
-    assert count(late, Count.CALLED, 86_400) == 0
-    assert count(late, Count.FAILED, 900) == 1
+    assert count(late, CounterKind.CALLED, 259_200) == 1
+    assert count(late, CounterKind.CALLED, 86_400) == 0
+    assert count(late, CounterKind.FAILED, 900) == 1
     assert late.dropped == 1
 
 
@@ -152,10 +154,10 @@ def test_a_forward_jump_only_empties() -> None:
     """After the clock jumped a week ahead nothing is left, and counting goes on."""
     week = START + 7 * 86_400
     jumped = windows([answer()])
-    assert count(jumped, Count.CALLED, 300) == 1
-    assert count(jumped, Count.CALLED, 259_200, week) == 0
+    assert count(jumped, CounterKind.CALLED, 300) == 1
+    assert count(jumped, CounterKind.CALLED, 259_200, week) == 0
     jumped.record(1, answer(at=week))
-    assert count(jumped, Count.CALLED, 300, week) == 1
+    assert count(jumped, CounterKind.CALLED, 300, week) == 1
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), samples(within_s=10_000)), max_size=25))
@@ -164,28 +166,28 @@ def test_no_clock_breaks_the_windows(steps: list[tuple[float, Sample]]) -> None:
     wild = windows()
     for offset, sample in steps:
         wild.record(SLOT[sample.deployment], sample)
-        for slab in wild.slabs:
+        for slab in wild.blocks:
             slab.flush(START + offset)
-            sums = [slab.sums(list(Count), START + offset, window_s) for window_s in WINDOWS_S[:5]]
+            sums = [slab.sums(list(CounterKind), START + offset, window_s) for window_s in WINDOWS_S[:5]]
             assert all((longer >= shorter).all() for shorter, longer in pairwise(sums))
-    total = sum(int(slab.sums([Count.ANSWERED, Count.FAILED], START, 7200).sum()) for slab in wild.slabs)
+    total = sum(int(slab.sums([CounterKind.ANSWERED, CounterKind.FAILED], START, 7200).sum()) for slab in wild.blocks)
     assert total + wild.dropped <= len(steps)
 
 
 def test_a_clock_that_went_back_finds_its_history() -> None:
     """After an hour's excursion into the future, what was measured before it still counts."""
     excursion = windows([answer(at=START - 600)] * 5)
-    assert count(excursion, Count.CALLED, 1800) == 5
+    assert count(excursion, CounterKind.CALLED, 1800) == 5
     excursion.record(1, answer(at=START + 3600))
-    assert count(excursion, Count.CALLED, 300, START + 3600) == 1
-    assert count(excursion, Count.CALLED, 1800) == 5
+    assert count(excursion, CounterKind.CALLED, 300, START + 3600) == 1
+    assert count(excursion, CounterKind.CALLED, 1800) == 5
 
 
 def test_samples_from_the_future_are_dropped_and_counted() -> None:
     """A sample from ten minutes ahead is dropped; one from the next minute waits for its time."""
     ahead = windows([answer(at=START + 600), answer(at=START + 61)])
-    assert count(ahead, Count.CALLED, 300) == 0
-    assert count(ahead, Count.CALLED, 300, START + 70) == 1
+    assert count(ahead, CounterKind.CALLED, 300) == 0
+    assert count(ahead, CounterKind.CALLED, 300, START + 70) == 1
     assert ahead.dropped == 1
 
 
@@ -193,11 +195,11 @@ def test_counters_widen_when_a_number_outgrows_them() -> None:
     """Counts above 8, 16 and 32 bits in one bucket are exact, and so are their neighbours'."""
     large = windows([answer("b")])
     for number in (200, 100, 70_000, 5_000_000_000):
-        large.add(1, {Count.CALLED: number}, {}, START)
-        large.slabs[0].flush(START)
-    assert count(large, Count.CALLED, 300) == 5_000_070_300
-    assert count(large, Count.CALLED, 259_200) == 5_000_070_300
-    assert count(large, Count.CALLED, 300, slot=2) == 1
+        large.add(1, {CounterKind.CALLED: number}, {}, START)
+        large.blocks[0].flush(START)
+    assert count(large, CounterKind.CALLED, 300) == 5_000_070_300
+    assert count(large, CounterKind.CALLED, 259_200) == 5_000_070_300
+    assert count(large, CounterKind.CALLED, 300, slot=2) == 1
 
 
 @settings(max_examples=25)
@@ -220,7 +222,7 @@ def test_sums_that_are_kept_up_to_date_equal_fresh_ones(steps: list[tuple[float,
         for each in (often, once):
             for sample in recorded:
                 each.record(SLOT[sample.deployment], replace(sample, at=sample.at + now - START))
-            for slab in each.slabs:
+            for slab in each.blocks:
                 slab.flush(now)
             each.forget([SLOT[name] for name in gone])
         contents(often, now)
@@ -230,15 +232,15 @@ def test_sums_that_are_kept_up_to_date_equal_fresh_ones(steps: list[tuple[float,
 
 def test_sums_widen_where_they_must() -> None:
     """Many samples of one kind are counted exactly, also while some of them age out."""
-    cell = Kind.SPEED_WHOLE * BINS + 7
+    cell = HistogramKind.SPEED_WHOLE * BINS + 7
     crowded = windows()
     found = []
     for step, number in enumerate((200, 100, 70_000, 5_000_000_000, 3, 0, 0, 0, 0)):
-        crowded.add(1, {Count.TIMED: number}, {cell: number} if number else {}, START + step * 300)
-        slab = crowded.slabs[0]
+        crowded.add(1, {CounterKind.TIMED: number}, {cell: number} if number else {}, START + step * 300)
+        slab = crowded.blocks[0]
         slab.flush(START + step * 300)
-        cells = slab.histograms(Kind.SPEED_STREAMED, Kind.SPEED_WHOLE, START + step * 300, 900)
-        found.append((int(cells[1, 1, 7]), count(crowded, Count.TIMED, 900, START + step * 300)))
+        cells = slab.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, START + step * 300, 900)
+        found.append((int(cells[1, 1, 7]), count(crowded, CounterKind.TIMED, 900, START + step * 300)))
     totals = [200, 300, 70_300, 5_000_070_300, 5_000_070_103, 5_000_070_003, 5_000_000_003, 3, 0]
     assert [cells for cells, _ in found] == totals
     assert found[3][1] == 5_000_070_300
@@ -247,19 +249,24 @@ def test_sums_widen_where_they_must() -> None:
 def test_a_series_is_ordered_by_time() -> None:
     """Half-hours come oldest first, the one in progress last, with zeros where nothing happened."""
     spread = windows([answer(at=START - 1800 * age + 5) for age in (0, 2, 2, 3)])
-    spread.slabs[0].flush(START + 10)
-    series = spread.slabs[0].series([Count.CALLED], START + 10, 1800, 4 * 1800)
+    spread.blocks[0].flush(START + 10)
+    series = spread.blocks[0].series([CounterKind.CALLED], START + 10, 1800, 4 * 1800)
     assert series[0, :, 1].tolist() == [0, 1, 2, 0, 1]
 
 
 def test_histograms_tell_kinds_and_rows_apart() -> None:
     """A speed is found under its kind, its row and its bin, and ages out."""
     fast = windows([answer(output_tokens=400, duration_s=4.0)] * 3)
-    fast.slabs[0].flush(START)
-    cells = fast.slabs[0].histograms(Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, START, 300)
-    assert np.argwhere(cells).tolist() == [[Kind.SPEED_WHOLE, 1, bin_of(100.0)], [Kind.LATENCY_WHOLE, 1, bin_of(4.0)]]
-    assert cells[Kind.SPEED_WHOLE, 1, bin_of(100.0)] == 3
-    assert not fast.slabs[0].histograms(Kind.SPEED_STREAMED, Kind.LATENCY_WHOLE, START + 601, 300).any()
+    fast.blocks[0].flush(START)
+    cells = fast.blocks[0].histograms(HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_WHOLE, START, 300)
+    assert np.argwhere(cells).tolist() == [
+        [HistogramKind.SPEED_WHOLE, 1, bin_of(100.0)],
+        [HistogramKind.LATENCY_WHOLE, 1, bin_of(4.0)],
+    ]
+    assert cells[HistogramKind.SPEED_WHOLE, 1, bin_of(100.0)] == 3
+    assert (
+        not fast.blocks[0].histograms(HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_WHOLE, START + 601, 300).any()
+    )
 
 
 @given(st.lists(samples(within_s=20_000), max_size=30), st.sets(st.sampled_from(sorted(SLOT)), max_size=4))
@@ -269,7 +276,7 @@ def test_forgetting_slots_leaves_the_others_as_they_were(recorded: list[Sample],
     forgetful.forget([SLOT[name] for name in gone])
     kept = windows([sample for sample in recorded if sample.deployment not in gone])
     assert contents(forgetful)[:-1] == contents(kept)[:-1]
-    assert all((ours.seen == theirs.seen).all() for ours, theirs in zip(forgetful.slabs, kept.slabs, strict=True))
+    assert all((ours.seen == theirs.seen).all() for ours, theirs in zip(forgetful.blocks, kept.blocks, strict=True))
 
 
 def test_many_flushes_of_one_period_are_one_sum() -> None:
@@ -277,8 +284,10 @@ def test_many_flushes_of_one_period_are_one_sum() -> None:
     often = windows()
     for minute in range(100):
         often.record(1, answer(at=START + minute * 60, duration_s=1.0 + minute % 3))
-        often.slabs[0].flush(START + minute * 60)
-    cells = often.slabs[0].histograms(Kind.LATENCY_WHOLE, Kind.LATENCY_WHOLE, START + 6000, 86_400)[0, 1]
+        often.blocks[0].flush(START + minute * 60)
+    cells = often.blocks[0].histograms(HistogramKind.LATENCY_WHOLE, HistogramKind.LATENCY_WHOLE, START + 6000, 86_400)[
+        0, 1
+    ]
     assert cells[[bin_of(1.0), bin_of(2.0), bin_of(3.0)]].tolist() == [34, 33, 33]
 
 

@@ -8,7 +8,12 @@ import pytest
 
 from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.filters import matches
-from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache, candidate_of, nature_of, provider_of
+from exacto_plugin.litellm_hooks.deployments.candidates import (
+    CandidateCache,
+    candidate_of,
+    model_fingerprint,
+    provider_of,
+)
 
 
 def deployment(model: str = "openai/m", model_id: str = "a" * 64, **params: Any) -> dict[str, Any]:
@@ -76,14 +81,18 @@ def test_what_a_deployment_really_is(params: dict[str, Any], info: dict[str, Any
     """Model, place, version and quantization tell; keys, prices, limits and names do not."""
     other = deployment(**params)
     other["model_info"] |= info
-    assert (nature_of(other) == nature_of(deployment(api_base=AT, api_key="k1"))) is same
+    assert (model_fingerprint(other) == model_fingerprint(deployment(api_base=AT, api_key="k1"))) is same
 
 
 def test_the_kind_of_quantization_tells_wherever_it_stands() -> None:
     """In LiteLLM's parameters or in the model's information."""
     beside = deployment()
     beside["model_info"]["quantization"] = "fp4"
-    assert nature_of(beside) == nature_of(deployment(quantization="fp4")) != nature_of(deployment(quantization="fp8"))
+    assert (
+        model_fingerprint(beside)
+        == model_fingerprint(deployment(quantization="fp4"))
+        != model_fingerprint(deployment(quantization="fp8"))
+    )
 
 
 def test_an_operators_id_is_the_key() -> None:

@@ -11,7 +11,12 @@ import pytest
 from litellm.router_strategy.simple_shuffle import simple_shuffle
 
 from exacto_plugin.core.windows.token_usage import Tokens
-from exacto_plugin.litellm_hooks.deployments.declared import Peer, capacity_rpm, declared, picks_by_weight
+from exacto_plugin.litellm_hooks.deployments.declared import (
+    DeclaredDeployment,
+    capacity_rpm,
+    declared_limits,
+    picks_by_weight,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +24,11 @@ if TYPE_CHECKING:
 DRAWS = 4000
 
 
-def peer(key: str, info: Mapping[str, Any] | None = None, **params: Any) -> Peer:
+def peer(key: str, info: Mapping[str, Any] | None = None, **params: Any) -> DeclaredDeployment:
     """A deployment whose key is ``key``."""
-    return Peer(key, {"litellm_params": {"model": "openai/m", **params}, "model_info": {"id": key, **(info or {})}})
+    return DeclaredDeployment(
+        key, {"litellm_params": {"model": "openai/m", **params}, "model_info": {"id": key, **(info or {})}}
+    )
 
 
 def nothing(_: str) -> None:
@@ -43,7 +50,7 @@ def nothing(_: str) -> None:
 def test_weights_are_what_litellm_picks_by(params: list[dict[str, Any]]) -> None:
     """Shares as declared here equal the shares of LiteLLM's own shuffle."""
     peers = [peer(name, **each) for name, each in zip("abc", params, strict=True)]
-    weights = declared(peers, shuffled=True, tokens=nothing).weights
+    weights = declared_limits(peers, shuffled=True, tokens=nothing).weights
     deployments = [one.deployment for one in peers]
     picks = Counter(simple_shuffle(lambda _: None, deployments, "g", {})["model_info"]["id"] for _ in range(DRAWS))
     for name in "abc":
@@ -55,7 +62,7 @@ def test_weights_are_what_litellm_picks_by(params: list[dict[str, Any]]) -> None
 def test_other_strategies_pick_evenly() -> None:
     """What they prefer is no weight; two deployments with one key get two shares."""
     peers = [peer("a", weight=9), peer("b"), peer("b")]
-    assert declared(peers, shuffled=False, tokens=nothing).weights == {"a": 1, "b": 2}
+    assert declared_limits(peers, shuffled=False, tokens=nothing).weights == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +112,6 @@ def test_limits_become_requests_a_minute(deployment: dict[str, Any], tokens: Tok
 def test_deployments_with_one_key_add_up() -> None:
     """Two accounts at one provider carry twice as much; one without a limit makes the whole unlimited."""
     peers = [peer("a", rpm=10), peer("a", rpm=30), peer("b", rpm=10), peer("b"), peer("c", tpm=800)]
-    said = declared(peers, shuffled=True, tokens=lambda key: TOKENS if key == "c" else None)
+    said = declared_limits(peers, shuffled=True, tokens=lambda key: TOKENS if key == "c" else None)
     assert said.capacities == {"a": 40.0, "c": 2.0}
     assert said.weights == {"a": 40.0, "b": 10.0, "c": 0.0}

@@ -129,7 +129,7 @@ async def test_accounts_of_one_provider_in_any_order_are_one_deployment() -> Non
     ]
     current = [litellm.Router(model_list=entries[:3])]
     runtime = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
-    runtime.follow(lambda: current[0])
+    runtime.set_router_source(lambda: current[0])
     keys = [candidate_of(one).key for one in current[0].model_list]
     for key, outcome in zip(keys, (Outcome.VALID, Outcome.VALID, Outcome.INVALID_JSON), strict=True):
         for _ in range(100):

@@ -9,8 +9,8 @@ import pytest
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
-from exacto_plugin.litellm_hooks.http.request_body import Body, Message, is_json, parsed, read_body, replay
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY, MOST_NAMES, batch_slugs, rewrite_body
+from exacto_plugin.litellm_hooks.http.request_body import Body, Message, is_json, parse_body, read_body, replay
+from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, SUFFIXES_KEY, batch_slugs, rewrite_body
 from tests.fuzz.asgi import read
 from tests.fuzz.bodies import Delivery
 
@@ -57,7 +57,7 @@ def test_forms_are_left_alone() -> None:
 @pytest.mark.parametrize("raw", [b"\xff", b"{", b'"\\ud800"', b"9" * 5_000, b"[" * 3_000, b"\xef\xbb\xbf{}"])
 def test_what_litellm_refuses_it_refuses_itself(raw: bytes) -> None:
     """Neither bytes that are no text, nor lone surrogates, nor what Python's parser cannot hold."""
-    assert parsed(raw, {"headers": []}) is None
+    assert parse_body(raw, {"headers": []}) is None
     with_us, without = (read(whole(raw), [], plugin=plugin, raw_first=False) for plugin in (True, False))
     assert (with_us.parsed, with_us.raw) == (without.parsed, without.raw)
 
@@ -114,7 +114,7 @@ def test_names_beyond_a_bound_are_left_as_they_are() -> None:
     most, more = "a" + ":floor" * MOST_SUFFIXES, "a" + ":floor" * (MOST_SUFFIXES + 1)
     assert split_slug(most, resolve) == Slug("a", ("floor",) * MOST_SUFFIXES)
     assert split_slug(more, resolve) == Slug(more)
-    forged = {"model": "a", HOP_KEY: "x"}
+    forged = {"model": "a", SUFFIXES_KEY: "x"}
     names = ["a:floor"] * (MOST_NAMES + 1)
     body: dict[str, Any] = {"model": "a", "models": names, "fallbacks": [*names, forged]}
     assert rewrite_body(body, resolve) is None

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.http.model_list import add_variants, listed_model
-from exacto_plugin.litellm_hooks.http.response_rewrite import Added, LastEvent, Named
+from exacto_plugin.litellm_hooks.http.response_rewrite import JsonBodyRewriter, LastEventRewriter, ModelNameRewriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def test_the_last_event_is_found(name: str, cuts: list[int]) -> None:
     before, last, after = STREAMS[name]
     stream = b"".join([*before, event(last), *after])
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    finder = LastEvent(added)
+    finder = LastEventRewriter(added)
     pieces = [stream[a:b] for a, b in pairwise(places)]
     out = b"".join(finder.feed(piece, ends=False) for piece in pieces) + finder.feed(b"", ends=True)
     assert out == b"".join([*before, event({**last, "more": 1}), *after])
@@ -67,25 +67,25 @@ def test_the_last_event_is_found(name: str, cuts: list[int]) -> None:
 @given(data=st.binary(max_size=300), cut=st.integers(0, 300))
 def test_any_bytes_pass(data: bytes, cut: int) -> None:
     """What is no stream of events goes out as it came."""
-    finder = LastEvent(lambda _data: None)
+    finder = LastEventRewriter(lambda _data: None)
     assert finder.feed(data[:cut], ends=False) + finder.feed(data[cut:], ends=True) == data
 
 
 def test_nothing_is_kept_back_before_the_end() -> None:
     """An event that is not the last goes out with the message that brought it."""
-    finder = LastEvent(added)
+    finder = LastEventRewriter(added)
     for data in (chunk(), {"type": "response.output_text.delta"}, {"type": "content_block_delta"}):
         assert finder.feed(event(data), ends=False) == event(data)
 
 
-async def sent(messages: Sequence[dict[str, Any]], add: Any, faults: Faults) -> list[Any]:
+async def sent(messages: Sequence[dict[str, Any]], add: Any, faults: FaultReporter) -> list[Any]:
     """What goes out of these messages."""
     out: list[Any] = []
 
     async def send(message: Any) -> None:
         out.append(message)
 
-    through = Added(send, add, faults)
+    through = JsonBodyRewriter(send, add, faults)
     for message in messages:
         await through(message)
     return out
@@ -108,7 +108,7 @@ def add(found: dict[str, Any]) -> bool:
 
 async def test_a_whole_answer() -> None:
     """The body has the addition, and its length is told."""
-    start, body = await sent(answer(b'{"a": 1}'), add, Faults(lambda _stage: None))
+    start, body = await sent(answer(b'{"a": 1}'), add, FaultReporter(lambda _stage: None))
     assert orjson.loads(body["body"]) == {"a": 1, "more": 1}
     assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
 
@@ -131,19 +131,19 @@ def _fail(_found: dict[str, Any]) -> bool:
 )
 async def test_what_stays_as_it_is(messages: list[dict[str, Any]], adding: Any, faults: int) -> None:
     """Other kinds of answers, broken ones, and any fault of ours: the client gets what LiteLLM sent."""
-    counted = Faults(lambda _stage: None)
+    counted = FaultReporter(lambda _stage: None)
     assert await sent(messages, adding, counted) == messages
     assert sum(counted.counts.values()) == faults
 
 
-async def named(messages: Sequence[dict[str, Any]], name: Any, faults: Faults) -> list[Any]:
+async def named(messages: Sequence[dict[str, Any]], name: Any, faults: FaultReporter) -> list[Any]:
     """What goes out of these messages under a name."""
     out: list[Any] = []
 
     async def send(message: Any) -> None:
         out.append(message)
 
-    through = Named(send, name, faults)
+    through = ModelNameRewriter(send, name, faults)
     for message in messages:
         await through(message)
     return out
@@ -171,7 +171,7 @@ async def test_every_event_carries_the_name(kind: str, cuts: list[int], ends: by
     text = {"delta": 'a "model":"theirs" in a text', "type": "response.output_text.delta"}
     before = [b": ping\n\n", event(NAMED[kind], "x"), event(text), event({"model": "x:floor", "n": 1.0}), DONE]
     mine = orjson.loads(orjson.dumps(NAMED[kind]).replace(b'"theirs"', b'"x:floor"'))
-    faults = Faults(lambda _stage: None)
+    faults = FaultReporter(lambda _stage: None)
     out = await named(_stream(b"".join([*before, ends]), cuts), lambda: "x:floor", faults)
     before[1] = event(mine, "x")
     assert b"".join(message.get("body", b"") for message in out) == b"".join([*before, ends])
@@ -185,13 +185,13 @@ async def test_a_name_may_come_late() -> None:
     first, second = (event({"model": "theirs", "n": number}) for number in (1, 2))
     messages = [{"type": "http.response.body", "body": body, "more_body": True} for body in (first, second, b"")]
     (start, _) = answer(b"", b"text/event-stream")
-    out = await named([start, *messages], lambda: next(names), Faults(lambda _stage: None))
+    out = await named([start, *messages], lambda: next(names), FaultReporter(lambda _stage: None))
     assert [message["body"] for message in out[1:]] == [first, event({"model": "y", "n": 2}), b""]
 
 
 async def test_a_whole_answer_carries_the_name() -> None:
     """It is written anew where it has another name, and only an answer with status 200 is."""
-    counted = Faults(lambda _stage: None)
+    counted = FaultReporter(lambda _stage: None)
     messages = answer(b'{"model": "theirs", "n": 1}')
     start, body = await named(messages, lambda: "x", counted)
     assert orjson.loads(body["body"]) == {"model": "x", "n": 1}
@@ -217,7 +217,7 @@ def _no_name() -> str:
 )
 async def test_a_fault_leaves_the_name(messages: list[dict[str, Any]], name: Any) -> None:
     """The client gets what LiteLLM sent."""
-    counted = Faults(lambda _stage: None)
+    counted = FaultReporter(lambda _stage: None)
     assert await named(messages, name, counted) == messages
     assert set(counted.counts) == {"names"}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import Resolution, Slug
 from exacto_plugin.litellm_hooks.request.body import (
-    HOP_KEY,
+    SUFFIXES_KEY,
     batch_slugs,
     needs_rewrite,
     rewrite_body,
@@ -26,7 +26,7 @@ def resolve(name: str) -> Resolution:
 
 def hop(model: str, suffixes: str = "") -> dict[str, str]:
     """A fallback entry as the routing hook reads it."""
-    return {"model": model, HOP_KEY: suffixes}
+    return {"model": model, SUFFIXES_KEY: suffixes}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def hop(model: str, suffixes: str = "") -> dict[str, str]:
     [
         ({"model": "a:exacto"}, {"model": "a"}, Slug("a", ("exacto",))),
         ({"model": "zzz:exacto"}, {"model": "zzz:exacto"}, None),
-        ({"model": "a", HOP_KEY: "floor"}, {"model": "a"}, None),
+        ({"model": "a", SUFFIXES_KEY: "floor"}, {"model": "a"}, None),
         (
             {"model": "a", "models": ["a", "b:exacto"]},
             {"model": "a", "fallbacks": [hop("b", "exacto")]},
@@ -62,7 +62,7 @@ def hop(model: str, suffixes: str = "") -> dict[str, str]:
             None,
         ),
         (
-            {"model": "a", "fallbacks": [{"model": "b", HOP_KEY: "floor"}]},
+            {"model": "a", "fallbacks": [{"model": "b", SUFFIXES_KEY: "floor"}]},
             {"model": "a", "fallbacks": [{"model": "b"}]},
             None,
         ),
@@ -124,7 +124,9 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["model", "models", "fallbacks", "messages", "tools", HOP_KEY]), json_values))
+@given(
+    st.dictionaries(st.sampled_from(["model", "models", "fallbacks", "messages", "tools", SUFFIXES_KEY]), json_values)
+)
 def test_any_json_is_survived(body: dict[str, Any]) -> None:
     """No JSON object makes the rewriting fail, and what it need not touch it does not touch."""
     before = copy.deepcopy(body)

@@ -10,10 +10,10 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
-from exacto_plugin.litellm_hooks.callback_order import put_ahead
+from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
-from exacto_plugin.litellm_hooks.request.provider_state import Bond, bond_of
+from exacto_plugin.litellm_hooks.request.provider_state import ProviderState, provider_state_of
 
 SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}
@@ -77,16 +77,16 @@ def test_a_name_comes_before_what_is_said() -> None:
         told({"extra_body": {"session_id": "a"}}),
     ]
     assert {one.key for one in named if one is not None} == {named[0].key if named[0] else b""}
-    assert not any(one is None or one.opening for one in named)
+    assert not any(one is None or one.is_new for one in named)
 
 
 def test_openings_and_requests_without() -> None:
     """Only a first turn opens; embeddings and empty bodies belong to no conversation."""
     opening, later = told({"messages": [SYSTEM, USER]}), told({"messages": [SYSTEM, USER, *LATER]})
     assert opening is not None
-    assert opening.opening
+    assert opening.is_new
     assert later is not None
-    assert not later.opening
+    assert not later.is_new
     assert told({"input": "embed this"}) is None
     assert told({"messages": [SYSTEM]}) is None
     assert told({}) is None
@@ -111,14 +111,23 @@ MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
 @pytest.mark.parametrize(
     ("kwargs", "bond"),
     [
-        ({"previous_response_id": STORED, "input": "x"}, Bond("d1")),
-        ({"previous_response_id": "resp_foreign", "input": "x"}, Bond()),
-        ({"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]}, Bond("d2", loosens=True)),
-        ({"input": [{"type": "reasoning", "encrypted_content": "gAAAA"}, USER]}, Bond()),
-        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, Bond()),
-        ({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]}, Bond()),
-        ({"messages": [{"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": "x"}]}]}, Bond()),
-        ({"messages": [{"role": "assistant", "reasoning_details": [{"type": "reasoning.encrypted"}]}]}, Bond()),
+        ({"previous_response_id": STORED, "input": "x"}, ProviderState("d1")),
+        ({"previous_response_id": "resp_foreign", "input": "x"}, ProviderState()),
+        ({"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]}, ProviderState("d2", releasable=True)),
+        ({"input": [{"type": "reasoning", "encrypted_content": "gAAAA"}, USER]}, ProviderState()),
+        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, ProviderState()),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]},
+            ProviderState(),
+        ),
+        (
+            {"messages": [{"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": "x"}]}]},
+            ProviderState(),
+        ),
+        (
+            {"messages": [{"role": "assistant", "reasoning_details": [{"type": "reasoning.encrypted"}]}]},
+            ProviderState(),
+        ),
         ({"messages": [{"role": "assistant", "thinking_blocks": [{"type": "thinking", "signature": ""}]}]}, None),
         ({"messages": [{"role": "user", "content": [{"type": "redacted_thinking"}]}, "odd", None]}, None),
         ({"input": [{"type": "reasoning", "encrypted_content": None}, "odd", USER]}, None),
@@ -126,9 +135,9 @@ MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
         ({}, None),
     ],
 )
-def test_what_binds(kwargs: dict[str, Any], bond: Bond | None) -> None:
+def test_what_binds(kwargs: dict[str, Any], bond: ProviderState | None) -> None:
     """Stored responses and sealed reasoning, on every surface; nothing else."""
-    assert bond_of(kwargs, None) == bond
+    assert provider_state_of(kwargs, None) == bond
 
 
 @pytest.mark.parametrize(
@@ -158,7 +167,7 @@ def test_ahead_of_litellms_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         given: list[Any] = list(before)
         monkeypatch.setattr(litellm, "callbacks", given)
-        put_ahead(ours)
+        move_before_affinity(ours)
         assert litellm.callbacks == after
         assert given == before
 
@@ -178,4 +187,4 @@ def test_strange_blocks_bind_nobody() -> None:
     """A client may send anything as the type of a block."""
     kinds: tuple[object, ...] = ([], {}, 1, None)
     for kind in kinds:
-        assert bond_of({"messages": [{"role": "assistant", "content": [{"type": kind}]}]}, None) is None
+        assert provider_state_of({"messages": [{"role": "assistant", "content": [{"type": kind}]}]}, None) is None

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
-from exacto_plugin.litellm_hooks.request.hops import Hop, HopReader
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FIRST, RETRY, ELSEWHERE = Hop(True, True), Hop(False, True), Hop(False, False)
+FIRST, RETRY, ELSEWHERE = AttemptPosition(True, True), AttemptPosition(False, True), AttemptPosition(False, False)
 
 
 @pytest.fixture
@@ -27,8 +27,10 @@ def state() -> Iterator[RequestState]:
     CURRENT.set(None)
 
 
-def _read(group: str, kwargs: dict[str, Any], configured: tuple[Any, ...] = ()) -> tuple[Hop, dict[str, Any]]:
-    hop, read = HopReader(lambda: configured, told=False).read(group, kwargs)
+def _read(
+    group: str, kwargs: dict[str, Any], configured: tuple[Any, ...] = ()
+) -> tuple[AttemptPosition, dict[str, Any]]:
+    hop, read = PositionReader(lambda: configured, told=False).read(group, kwargs)
     return hop, {name: value for name, value in read.items() if name not in kwargs}
 
 
@@ -36,14 +38,19 @@ def test_litellm_tells(state: RequestState) -> None:
     """Where the hook has the hop's own fields they count, whatever came before."""
     state.attempts[0].ended = True
     metadata = {"model_group": "b", "original_model_group": "a"}
-    told = {"fallback_depth": 1, HOP_KEY: "floor", "metadata": metadata, "fallbacks": [{"model": "b", HOP_KEY: "x"}]}
+    told = {
+        "fallback_depth": 1,
+        SUFFIXES_KEY: "floor",
+        "metadata": metadata,
+        "fallbacks": [{"model": "b", SUFFIXES_KEY: "x"}],
+    }
     assert _read("b", told) == (ELSEWHERE, {})
 
 
 def test_nothing_is_inferred_where_litellm_tells(state: RequestState) -> None:
     """A call without the fields of a hop is a new request there, whatever the one before it came to."""
     state.attempts[0].ended = True
-    assert HopReader(tuple, told=True).read("a", {}) == (FIRST, {})
+    assert PositionReader(tuple, told=True).read("a", {}) == (FIRST, {})
 
 
 def test_a_failed_attempt_is_followed_by_a_retry(state: RequestState) -> None:
@@ -55,22 +62,26 @@ def test_a_failed_attempt_is_followed_by_a_retry(state: RequestState) -> None:
 
 def test_entries_are_followed_in_order(state: RequestState) -> None:
     """A hop has the suffixes and the preferences of its own entry, and its retries have them too."""
-    entries = [{"model": "b", HOP_KEY: "floor"}, "c", {"model": "b", HOP_KEY: "exacto", "provider": {"only": ["x"]}}]
+    entries = [
+        {"model": "b", SUFFIXES_KEY: "floor"},
+        "c",
+        {"model": "b", SUFFIXES_KEY: "exacto", "provider": {"only": ["x"]}},
+    ]
     asked = {"fallbacks": entries, "provider": None}
     state.attempts[0].ended = True
-    assert _read("b", asked) == (ELSEWHERE, {HOP_KEY: "floor"})
+    assert _read("b", asked) == (ELSEWHERE, {SUFFIXES_KEY: "floor"})
     state.model_group = "b"
-    assert _read("b", asked) == (ELSEWHERE, {HOP_KEY: "floor"})
+    assert _read("b", asked) == (ELSEWHERE, {SUFFIXES_KEY: "floor"})
     assert _read("c", asked) == (ELSEWHERE, {})
     state.model_group = "c"
-    hop, kwargs = HopReader(tuple, told=False).read("b", asked)
-    assert (hop, kwargs[HOP_KEY], kwargs["provider"]) == (ELSEWHERE, "exacto", {"only": ["x"]})
+    hop, kwargs = PositionReader(tuple, told=False).read("b", asked)
+    assert (hop, kwargs[SUFFIXES_KEY], kwargs["provider"]) == (ELSEWHERE, "exacto", {"only": ["x"]})
 
 
 def test_configured_entries(state: RequestState) -> None:
     """An operator's fallback, also after a stream that broke without a word."""
-    configured = ({"a": [{"model": "b", HOP_KEY: "exacto"}]},)
-    assert _read("b", {}, configured) == (ELSEWHERE, {HOP_KEY: "exacto"})
+    configured = ({"a": [{"model": "b", SUFFIXES_KEY: "exacto"}]},)
+    assert _read("b", {}, configured) == (ELSEWHERE, {SUFFIXES_KEY: "exacto"})
     assert _read("d", {}, configured) == (FIRST, {})
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from exacto_plugin.core.routing.filters import BLOCK
 from exacto_plugin.core.routing.policy import Filter
-from exacto_plugin.litellm_hooks.faults import Faults
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults, read_block
+from exacto_plugin.litellm_hooks.faults import FaultReporter
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults, read_block
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 
 SOURCE = "set for this key"
@@ -26,8 +26,8 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize("strange", [10**400, nested(300), {"a": [2**64]}], ids=["number", "levels", "mapping"])
 def test_limits_hold_beside_what_cannot_be_written(strange: Any) -> None:
     """Integers beyond 64 bits and deep nesting are malformed too, and take nothing away from the others."""
-    faults = Faults(lambda _stage: None)
-    defaults = CallerDefaults(faults)
+    faults = FaultReporter(lambda _stage: None)
+    defaults = KeyDefaults(faults)
     metadata = {
         "user_api_key_metadata": {BLOCK: {"only": ["vetted"], "ignore": strange, "other": strange}},
         "user_api_key_team_metadata": {BLOCK: {"ignore": ["banned"]}},
@@ -76,7 +76,7 @@ def test_malformed_limits_are_closed(block: object, closed: dict[str, str]) -> N
 
 def test_a_caller_that_litellm_does_not_tell() -> None:
     """Where it routes without a request's metadata, what its authentication found counts; elsewhere it does not."""
-    defaults = CallerDefaults(Faults(lambda _stage: None))
+    defaults = KeyDefaults(FaultReporter(lambda _stage: None))
     state = RequestState(http=True)
     state.caller = {"user_api_key_metadata": {BLOCK: {"only": ["eu"]}}, "user_api_key_team_metadata": None}
     token = CURRENT.set(state)

@@ -131,11 +131,11 @@ def test_named_deployments(
     callback = callback_of(**settings)
     if named:
         with pytest.raises(ExactoRefusedError, match=f"No deployment of {litellm_id} is left by {named}"):
-            callback.remember(call(litellm_id, key=key))
+            callback.record_attempt(call(litellm_id, key=key))
         assert [(one.status, one.type, one.param) for one in state.refusals] == [(404, "exacto_no_endpoints", named)]
         assert not state.attempts
     else:
-        assert callback.remember(call(litellm_id, key=key)).tried == {litellm_id}
+        assert callback.record_attempt(call(litellm_id, key=key)).tried == {litellm_id}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_named_deployments(
 def test_a_clients_fields_are_not_the_operators(key: object, field: dict[str, Any]) -> None:
     """LiteLLM lets some of a client's fields take the place of the operator's: they say nothing of the deployment."""
     with pytest.raises(ExactoRefusedError):
-        callback_of().remember({**call("d2", key=key), **field})
+        callback_of().record_attempt({**call("d2", key=key), **field})
 
 
 def test_a_fallback_to_a_named_deployment(state: RequestState) -> None:
@@ -161,7 +161,7 @@ def test_a_fallback_to_a_named_deployment(state: RequestState) -> None:
     state.policy, state.model_group = Policy(), "other"
     state.candidates = {"d2": Candidate("d2", "d2", "eu")}
     with pytest.raises(ExactoRefusedError):
-        callback.remember({**call("d2"), "fallback_depth": 1})
+        callback.record_attempt({**call("d2"), "fallback_depth": 1})
 
 
 @pytest.mark.parametrize("promised", [True, False])
@@ -186,8 +186,8 @@ async def test_a_model_group_under_another_name() -> None:
     assert kept == [eu]
     with pytest.raises(ExactoRefusedError, match="ignore"):
         await callback.async_filter_deployments("any", [us], None, {})
-    assert callback.promised("any", {}, [us]) == "ignore"
-    assert callback.promised("any", {}, [entry("d1", "d", "eu")]) is None
+    assert callback.hard_filter_of("any", {}, [us]) == "ignore"
+    assert callback.hard_filter_of("any", {}, [entry("d1", "d", "eu")]) is None
 
 
 def test_a_refused_call_is_nobodys() -> None:
@@ -216,7 +216,7 @@ def test_a_refused_fallback_is_no_failure() -> None:
 
 def _refusal() -> ExactoRefusedError:
     with pytest.raises(ExactoRefusedError) as raised:
-        callback_of(only=["eu"]).remember(call("d2"))
+        callback_of(only=["eu"]).record_attempt(call("d2"))
     return raised.value
 
 
@@ -227,10 +227,10 @@ def test_a_hop_to_another_entry(state: RequestState) -> None:
     call = {"model_info": {"id": "d2"}, "exacto_suffixes": "exacto", "model": "openai/m"}
     metadata = {"model_group": "d", "deployment_model_name": "d"}
     last = callback.routing.last_check
-    state.walk = ("d", "exacto")
+    state.series = ("d", "exacto")
     last.keep(state, call, metadata)
     for assumed in ("floor", "", None):
-        state.walk = ("d", assumed)
+        state.series = ("d", assumed)
         with pytest.raises(ExactoRefusedError) as refused:
             last.keep(state, call, metadata)
         assert refused.value.refusal.param == "curated"

@@ -10,13 +10,13 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
 from exacto_plugin.litellm_hooks.deployments.parameters import sent_parameters, supported_parameters
-from exacto_plugin.litellm_hooks.faults import Faults
+from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request.key_defaults import CallerDefaults, caller_promise
+from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults, caller_hard_filter
 from exacto_plugin.litellm_hooks.request.policy import policy_of
 from exacto_plugin.litellm_hooks.request.provider_object import (
-    NOTHING_ASKED,
-    client_promise,
+    NO_PREFERENCES,
+    client_hard_filter,
     provider_in,
     read_provider,
 )
@@ -135,8 +135,8 @@ def test_everything_adds_up() -> None:
             "model_groups": {"g": {"ignore": ["c"], "default_sort": "latency"}},
         }
     )
-    faults = Faults(lambda _: None)
-    defaults = CallerDefaults(faults).of(caller({"only": ["b"], "default_sort": "price"}, {"only": ["c"], "zdr": True}))
+    faults = FaultReporter(lambda _: None)
+    defaults = KeyDefaults(faults).of(caller({"only": ["b"], "default_sort": "price"}, {"only": ["c"], "zdr": True}))
     policy = policy_of(settings, "g", Slug("g", ("exacto",)), read_provider({"only": ["d"]}, "g"), defaults)
     assert [(one.name, one.value, one.source) for one in policy.filters] == [
         ("curated", ("a",), ""),
@@ -163,16 +163,16 @@ def test_everything_adds_up() -> None:
 def test_default_sorts(key: Any, team: Any, sort: Sort) -> None:
     """Key, then team, then model group, then global; a sort that is asked for beats all of them."""
     settings = Settings.model_validate({"default_sort": "none", "model_groups": {"g": {"default_sort": "latency"}}})
-    defaults = CallerDefaults(Faults(lambda _: None)).of(caller(key, team))
-    policy = policy_of(settings, "g", SLUG, NOTHING_ASKED, defaults)
+    defaults = KeyDefaults(FaultReporter(lambda _: None)).of(caller(key, team))
+    policy = policy_of(settings, "g", SLUG, NO_PREFERENCES, defaults)
     assert (policy.sort, policy.explicit) == (sort, False)
-    assert policy_of(settings, "g", Slug("g", ("nitro",)), NOTHING_ASKED, defaults).sort is Sort.THROUGHPUT
+    assert policy_of(settings, "g", Slug("g", ("nitro",)), NO_PREFERENCES, defaults).sort is Sort.THROUGHPUT
 
 
 def test_deny_keeps_what_the_operator_set() -> None:
     """What the client wishes counts for nothing, what its key brings counts."""
     settings = Settings.model_validate({"client_preferences": "deny"})
-    defaults = CallerDefaults(Faults(lambda _: None)).of(caller({"ignore": ["x"]}))
+    defaults = KeyDefaults(FaultReporter(lambda _: None)).of(caller({"ignore": ["x"]}))
     asked = read_provider({"only": ["a"], "order": ["a"], "allow_fallbacks": False}, "g")
     policy = policy_of(settings, "g", SLUG, asked, defaults)
     assert policy == Policy(filters=(Filter("ignore", ("x",), "set for this key"),))
@@ -180,8 +180,8 @@ def test_deny_keeps_what_the_operator_set() -> None:
 
 def test_malformed_blocks() -> None:
     """A malformed limit lets nobody pass; all else that is malformed is left out; each block is counted once."""
-    faults = Faults(lambda _: None)
-    callers = CallerDefaults(faults)
+    faults = FaultReporter(lambda _: None)
+    callers = KeyDefaults(faults)
     for _ in range(3):
         found = callers.of(caller({"only": "a", "ignore": ["b"], "max_price": {"image": 1}, "what": 1}))
         assert [one.name for one in found.filters if one.expected] == ["only", "max_price"]
@@ -197,13 +197,13 @@ def test_malformed_blocks() -> None:
 
 def test_promises_that_were_not_checked() -> None:
     """While nothing can be evaluated it is still known that something was promised."""
-    assert client_promise({"sort": "price", "zdr": False, "data_collection": "allow", "only": []}) is None
-    assert client_promise({"max_price": {"prompt": 1}, "zdr": True}) == "max_price"
-    assert client_promise({"allow_fallbacks": False}) == "allow_fallbacks"
-    assert client_promise("x") is None
-    assert caller_promise(caller({"default_sort": "price"})) is None
-    assert caller_promise(caller({"zdr": 1}, {"only": 2})) == "only"
-    assert caller_promise(caller("zdr", {"only": 2})) == "exacto"
+    assert client_hard_filter({"sort": "price", "zdr": False, "data_collection": "allow", "only": []}) is None
+    assert client_hard_filter({"max_price": {"prompt": 1}, "zdr": True}) == "max_price"
+    assert client_hard_filter({"allow_fallbacks": False}) == "allow_fallbacks"
+    assert client_hard_filter("x") is None
+    assert caller_hard_filter(caller({"default_sort": "price"})) is None
+    assert caller_hard_filter(caller({"zdr": 1}, {"only": 2})) == "only"
+    assert caller_hard_filter(caller("zdr", {"only": 2})) == "exacto"
 
 
 # --- parameters --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.install import install_seams
+from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -36,7 +36,7 @@ def router() -> Iterator[litellm.Router]:
     """Two that fail, two that answer, and a configured fallback."""
     callback = ExactoCallback(Runtime(Settings()))
     before, litellm.callbacks = litellm.callbacks, [callback]
-    install_seams(callback)
+    install_patches(callback)
     assert callback.runtime.features.off == {}
     token = CURRENT.set(None)
     router = litellm.Router(

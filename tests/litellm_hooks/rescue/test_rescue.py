@@ -8,13 +8,13 @@ import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.routing.rescue import Judgement
+from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request.state import RequestState
-from exacto_plugin.litellm_hooks.rescue.chat import ChatHolding
-from exacto_plugin.litellm_hooks.rescue.rescue import Asked
-from exacto_plugin.litellm_hooks.rescue.retry_request import second_ask
-from exacto_plugin.litellm_hooks.rescue.streams import HeldStream
+from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
+from exacto_plugin.litellm_hooks.rescue.rescue import RescuableAttempt
+from exacto_plugin.litellm_hooks.rescue.retry_request import retry_request
+from exacto_plugin.litellm_hooks.rescue.streams import BufferedStream
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.response import has_text
 
@@ -33,7 +33,7 @@ def test_the_second_ask_is_its_own() -> None:
         "litellm_call_id": "c",
         "metadata": metadata,
     }
-    asked = second_ask(first, {"b", "a"})
+    asked = retry_request(first, {"b", "a"})
     assert asked == {
         "model": "m",
         "stream": False,
@@ -89,9 +89,9 @@ async def test_text_flows_while_a_call_is_held() -> None:
     )
     state = RequestState(attempts=[])
     callback = ExactoCallback(Runtime(Settings.model_validate({"rescue": {"enabled": True}})))
-    attempt: Any = type("Attempt", (), {"judged": Judgement()})()
-    asked: Any = Asked(None, {}, stream.logging_obj)  # type: ignore[arg-type]
-    held = HeldStream(stream, ChatHolding(stream), callback.rescue, state, attempt, asked)
+    attempt: Any = type("Attempt", (), {"judged": AnswerQuality()})()
+    asked: Any = RescuableAttempt(None, {}, stream.logging_obj)  # type: ignore[arg-type]
+    held = BufferedStream(stream, ChatBuffer(stream), callback.rescue, state, attempt, asked)
     seen = [
         (delta.content or "", bool(getattr(delta, "tool_calls", None)), chunk.choices[0].finish_reason)
         async for chunk in held

@@ -16,9 +16,9 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import (
     ExactoRefusedError,
     invalid_preference,
+    match_refusal,
     no_endpoints,
     refused_by,
-    told_by,
 )
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing.router import Routing
@@ -40,7 +40,7 @@ def state() -> Iterator[RequestState]:
 def _picked(litellm_id: str, asked_for: str = "g") -> RequestState:
     metadata = {"model_group": asked_for, "deployment_model_name": "g"}
     kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": litellm_id}, "metadata": metadata}
-    return Routing(Runtime(Settings.model_validate({"curated": {"g": ["vetted"]}}))).picked(kwargs)
+    return Routing(Runtime(Settings.model_validate({"curated": {"g": ["vetted"]}}))).record_attempt(kwargs)
 
 
 def test_a_pick_off_the_list_is_refused(state: RequestState) -> None:
@@ -78,10 +78,10 @@ def test_filters_hold_where_litellm_does_not_ask(provider: object, refused: str 
     routing = Routing(Runtime(Settings()))
     try:
         if refused is None:
-            assert routing.picked({**kwargs, "provider": provider}).tried == {"x"}
+            assert routing.record_attempt({**kwargs, "provider": provider}).tried == {"x"}
         else:
             with pytest.raises(ExactoRefusedError, match=refused):
-                routing.picked({**kwargs, "provider": provider})
+                routing.record_attempt({**kwargs, "provider": provider})
     finally:
         CURRENT.reset(token)
 
@@ -116,7 +116,7 @@ async def test_filters_fail_closed(
             await callback.async_filter_deployments("g", everybody, None, kwargs)
     assert callback.faults.counts == {"filter": 1}
     imposing = ExactoCallback(Runtime(Settings.model_validate({"model_groups": {"g": {"zdr": True}}})))
-    assert imposing.promised("g", {}) == "zdr"
+    assert imposing.hard_filter_of("g", {}) == "zdr"
 
 
 CAPS = Filter("max_price", (("prompt", 2.0),))
@@ -158,10 +158,10 @@ def test_only_the_error_itself_is_told() -> None:
     def body(message: object) -> bytes:
         return orjson.dumps({"error": {"message": message}})
 
-    assert told_by(body(f"{told}\nNo fallback was attempted."), [sort, curated]) is curated
-    assert told_by(body(f"litellm.BadRequestError: no. Fallback: {told}"), [curated]) is None
+    assert match_refusal(body(f"{told}\nNo fallback was attempted."), [sort, curated]) is curated
+    assert match_refusal(body(f"litellm.BadRequestError: no. Fallback: {told}"), [curated]) is None
     for other in (body(7), b"[]", b"{", b'{"error": "x"}'):
-        assert told_by(other, [curated]) is None
+        assert match_refusal(other, [curated]) is None
 
 
 def test_a_redacted_refusal_is_told() -> None:
@@ -169,4 +169,6 @@ def test_a_redacted_refusal_is_told() -> None:
     lists = [no_endpoints(group, "curated", ["a"], ("10.0.0.5:8000", "vllm.internal")) for group in ("g", "h")]
     redacted = redact_internal_details(f"litellm.BadRequestError: {lists[1].marked}")
     assert "10.0.0.5" not in redacted
-    assert told_by(orjson.dumps({"error": {"message": f"{redacted} No fallback was attempted."}}), lists) is lists[1]
+    assert (
+        match_refusal(orjson.dumps({"error": {"message": f"{redacted} No fallback was attempted."}}), lists) is lists[1]
+    )

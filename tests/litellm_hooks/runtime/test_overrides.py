@@ -16,7 +16,7 @@ from exacto_plugin.cli.command import main
 from exacto_plugin.cli.override import duration_s
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Tier
-from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.web.api import api_router
@@ -46,7 +46,7 @@ class Paper:
         self.words: dict[tuple[str, str], Override] = {}
         self.broken = False
 
-    async def post(self, words: Sequence[Override]) -> None:
+    async def write(self, words: Sequence[Override]) -> None:
         """Hang up."""
         if self.broken:
             raise StoreError("out of order")
@@ -63,9 +63,9 @@ def runtime_of(*groups: str, clock: Clock | None = None, board: Paper | None = N
     """A runtime whose proxy serves these groups, each by four deployments."""
     runtime = Runtime(Settings(), clock or Clock())
     router = _router(*groups)
-    runtime.follow(lambda: router)
+    runtime.set_router_source(lambda: router)
     if board is not None:
-        runtime.overriding.hang(board)
+        runtime.overrides.add_backend(board)
     return runtime
 
 
@@ -170,14 +170,14 @@ def test_a_word_reaches_others_and_survives_a_restart(caplog: pytest.LogCaptureF
     """Another worker, and the next process, read it off the board; each says so once."""
     board = Paper()
     first, second = runtime_of("g", board=board), runtime_of("g", board=board)
-    asyncio.run(first.overriding.say(Word.GOOD, "a", 60.0, "trusted", "me"))
+    asyncio.run(first.overrides.apply_override(OverrideAction.GOOD, "a", 60.0, "trusted", "me"))
     caplog.clear()
     for _ in range(3):
-        asyncio.run(second.overriding.poll())
+        asyncio.run(second.overrides.poll())
     assert tier(second) is Tier.VERIFIED_GOOD
     assert len([line for line in caplog.messages if "trusted" in line]) == 1
     restarted = runtime_of("g", board=board)
-    asyncio.run(restarted.overriding.poll())
+    asyncio.run(restarted.overrides.poll())
     assert tier(restarted) is Tier.VERIFIED_GOOD
 
 
@@ -186,14 +186,14 @@ def test_a_board_that_is_out_of_order_or_emptied() -> None:
     board = Paper()
     runtime = runtime_of("g", board=board)
     board.broken = True
-    assert not asyncio.run(runtime.overriding.say(Word.DERANKED, "a", 60.0, "broken", "me")).kept
-    asyncio.run(runtime.overriding.poll())
+    assert not asyncio.run(runtime.overrides.apply_override(OverrideAction.DERANKED, "a", 60.0, "broken", "me")).kept
+    asyncio.run(runtime.overrides.poll())
     assert (tier(runtime), runtime.faults.counts["overrides"]) == (Tier.DERANKED, 0)
     board.broken = False
-    asyncio.run(runtime.overriding.poll())
+    asyncio.run(runtime.overrides.poll())
     assert len(board.words) == 1
     board.words.clear()
-    asyncio.run(runtime.overriding.poll())
+    asyncio.run(runtime.overrides.poll())
     assert len(board.words) == 1
 
 
@@ -201,26 +201,26 @@ def test_a_word_expires_without_a_recompute() -> None:
     """A look after it every two seconds is enough."""
     clock = Clock()
     runtime = runtime_of("g", clock=clock)
-    asyncio.run(runtime.overriding.say(Word.GOOD, "a", 60.0, "trusted", "me"))
+    asyncio.run(runtime.overrides.apply_override(OverrideAction.GOOD, "a", 60.0, "trusted", "me"))
     clock.now += 59
-    asyncio.run(runtime.overriding.poll())
+    asyncio.run(runtime.overrides.poll())
     assert tier(runtime) is Tier.VERIFIED_GOOD
     clock.now += 1
-    asyncio.run(runtime.overriding.poll())
+    asyncio.run(runtime.overrides.poll())
     assert tier(runtime) is None
 
 
 async def test_the_timer_looks_after_words() -> None:
     """With the recompute timer begins the upkeep, and with it the polling of boards."""
     board = Paper()
-    board.words["g", "a"] = Override("g", "a", Word.GOOD, "trusted", "me", NOW, NOW + 60)
+    board.words["g", "a"] = Override("g", "a", OverrideAction.GOOD, "trusted", "me", NOW, NOW + 60)
     runtime = runtime_of("g", board=board)
     polled = asyncio.Event()
 
     async def told() -> None:
         polled.set()
 
-    runtime.upkeep.steps.append(told)
+    runtime.periodic_jobs.steps.append(told)
     runtime.ensure_started()
     async with asyncio.timeout(10):
         await polled.wait()

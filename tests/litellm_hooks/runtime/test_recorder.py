@@ -14,12 +14,12 @@ from exacto_plugin.audit.verify import Recompute, Verifier
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
-from exacto_plugin.core.routing.ordering import Ask
+from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.litellm_hooks.refusal import Refusal
-from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState, Rescuing
-from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog, Kind
+from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState, RescueProgress
+from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionKind, DecisionLog
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import (
     DecisionRecord,
@@ -81,14 +81,14 @@ class World:
         for number in range(calls):
             outcome = Outcome.SCHEMA_MISMATCH if number < bad else Outcome.VALID
             sample = Sample("g", name, self.now - number % 200, tools_offered=True, outcome=outcome, caller=str(number))
-            self.runtime.called_directly(sample)
+            self.runtime.record_direct_call(sample)
             self.runtime.record(sample, Candidate(name, name, f"provider-{name}"))
 
     async def recompute(self) -> None:
         """One recompute, five minutes later, and all of it written."""
         self.now += 300.0
         await self.runtime.recompute()
-        told = self.runtime.recorder._told
+        told = self.runtime.recorder._written_references
         assert told is not None
         await told
 
@@ -167,19 +167,19 @@ async def test_without_a_store_nothing_is_followed() -> None:
     """No record, no memory of requests, no ledger."""
     runtime = Runtime(Settings())
     state, ask, decision = asked("a")
-    runtime.recorder.decided(state, ask, decision)
-    runtime.recorder.ended(state)
+    runtime.recorder.record_decision(state, ask, decision)
+    runtime.recorder.record_end(state)
     await runtime.recompute()
     runtime.recorder.flush()
-    assert not runtime.recorder.decisions._followed
-    assert runtime.recorder._told is None
-    assert runtime.engine.ledger is None
+    assert not runtime.recorder.decisions._pending
+    assert runtime.recorder._written_references is None
+    assert runtime.engine.change_detector is None
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState, Ask, Decision]:
+def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState, RoutingRequest, Decision]:
     """A request with tools for ``g`` that tiers send to ``pool``."""
     candidates = [Candidate(name, name, f"provider-{name}") for name in NAMES]
     ranking = tuple(Ranked(name, name, int(name not in pool), Tier.VERIFIED_GOOD) for name in NAMES)
@@ -187,7 +187,7 @@ def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState
     decision = Decision(Sort.AUTO, ranking, pool, applied=True, reason="tiers", preferred=preferred, explored=explored)
     state = RequestState(model_group="g", policy=Policy(), decision=decision, tools=True, **more)
     state.candidates = {candidate.id: candidate for candidate in candidates}
-    return state, Ask("g", candidates, Policy(), tools=True), decision
+    return state, RoutingRequest("g", candidates, Policy(), tools=True), decision
 
 
 def attempt(name: str, **more: Any) -> Attempt:
@@ -200,12 +200,12 @@ def kinds(states: Sequence[RequestState], share: float = 0.0) -> list[DecisionRe
     written: list[DecisionRecord] = []
     log = DecisionLog(lambda: share, written.append, draw=lambda: 0.5)
     for state in states:
-        log.hear(state, START)
-        log.hear(state, START, ended=True)
-    log.settle(START + 1.0)
+        log.note(state, START)
+        log.note(state, START, ended=True)
+    log.flush(START + 1.0)
     assert written == [], "verdicts come after the last byte"
-    log.settle(START + 3.0)
-    assert not log._followed
+    log.flush(START + 3.0)
+    assert not log._pending
     return written
 
 
@@ -215,10 +215,10 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     refused.refusals.append(Refusal(404, "exacto_no_endpoints", "", param="curated"))
     rescued, _, _ = asked("a")
     rescued.attempts = [attempt("a", verdict="invalid_json", cost=0.5), attempt("b", rescue=True, verdict="valid")]
-    rescued.rescuing = Rescuing(rescued.attempts[0], asked=1, answered_by=rescued.attempts[1], extra_cost=0.5)
+    rescued.rescue = RescueProgress(rescued.attempts[0], attempts=1, answered_by=rescued.attempts[1], extra_cost=0.5)
     in_vain, _, _ = asked("a")
     in_vain.attempts = [attempt("a"), attempt("b", rescue=True, ended=True, failure="500")]
-    in_vain.rescuing = Rescuing(in_vain.attempts[0], asked=1, answered_by=in_vain.attempts[0])
+    in_vain.rescue = RescueProgress(in_vain.attempts[0], attempts=1, answered_by=in_vain.attempts[0])
     over, _, _ = asked("a")
     over.attempts = [attempt("a", ended=True, failure="500"), attempt("b")]
     probe, _, _ = asked("d", explored=True)
@@ -227,7 +227,7 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     plain.attempts = [attempt("a")]
     states = [refused, rescued, in_vain, over, probe, plain]
     written = kinds(states)
-    assert [Kind(record.kind) for record in written] == list(Kind)[:5]
+    assert [DecisionKind(record.kind) for record in written] == list(DecisionKind)[:5]
     assert written[0].refusals == ["curated"]
     malformed, _, _ = asked("a")
     malformed.refusals.append(Refusal(400, "invalid_request_error", "", param="provider.what the client wrote"))
@@ -235,7 +235,7 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     assert [(one["deployment"], one["status"]) for one in written[1].attempts] == [("a", "replaced"), ("b", "answered")]
     assert written[1].rescue_cost == 0.5
     assert [one["status"] for one in written[3].attempts] == ["500", "answered"]
-    assert [record.kind for record in kinds(states, share=0.6)][-1] == Kind.SAMPLED
+    assert [record.kind for record in kinds(states, share=0.6)][-1] == DecisionKind.SAMPLED
 
 
 def test_a_part_of_a_request_is_over_when_nothing_follows() -> None:
@@ -244,10 +244,10 @@ def test_a_part_of_a_request_is_over_when_nothing_follows() -> None:
     log = DecisionLog(lambda: 1.0, written.append)
     part = asked("a")[0]
     part.http, part.attempts = True, [attempt("a")]
-    log.hear(part, START, answered=True)
-    log.settle(START + 10)
+    log.note(part, START, answered=True)
+    log.flush(START + 10)
     assert written == []
-    log.settle(START + 100)
+    log.flush(START + 100)
     assert [record.id for record in written] == [part.decision_id]
 
 
@@ -269,14 +269,14 @@ def test_a_request_of_a_program_is_over_when_it_was_answered() -> None:
     log = DecisionLog(lambda: 1.0, written.append)
     answered, failed = asked("a")[0], asked("a")[0]
     answered.attempts, failed.attempts = [attempt("a")], [attempt("a", ended=True, failure="500")]
-    log.hear(answered, START)
-    log.hear(failed, START)
-    log.settle(START + 10)
+    log.note(answered, START)
+    log.note(failed, START)
+    log.flush(START + 10)
     assert written == []
-    log.hear(answered, START + 10, answered=True)
-    log.settle(START + 13)
+    log.note(answered, START + 10, answered=True)
+    log.flush(START + 13)
     assert [record.id for record in written] == [answered.decision_id]
-    log.settle(START + 100)
+    log.flush(START + 100)
     assert [record.id for record in written] == [answered.decision_id, failed.decision_id]
 
 
@@ -285,11 +285,11 @@ async def test_picks_are_counted_by_what_tiers_change() -> None:
     world = World()
     recorder = world.runtime.recorder
     for _ in range(10):
-        recorder.decided(*asked("a", "b"))
-    recorder.decided(*asked("d", explored=True))
+        recorder.record_decision(*asked("a", "b"))
+    recorder.record_decision(*asked("d", explored=True))
     state, _, _ = asked("a")
-    recorder.answered(state, attempt("a", cost=0.25), tools=True, bad=True)
-    recorder.answered(state, attempt("a"), tools=False, bad=False)
+    recorder.record_answer(state, attempt("a", cost=0.25), tools=True, bad=True)
+    recorder.record_answer(state, attempt("a"), tools=False, bad=False)
     recorder.flush()
     rows = {record.deployment: PickNumbers(**record.numbers) for record in world.kept.of(HourRecord)}
     assert rows[WHOLE_GROUP].picks == 11
@@ -302,7 +302,7 @@ async def test_the_end_of_a_process_loses_nothing() -> None:
     """Requests that have just ended, and the counts of the last seconds, are handed over."""
     world = World({"store": {"decision_share": 1.0}})
     recorder = world.runtime.recorder
-    recorder.decided(*asked("a"))
+    recorder.record_decision(*asked("a"))
     recorder.close()
     assert len(world.kept.of(DecisionRecord)) == 1
     assert world.kept.of(HourRecord)
@@ -314,8 +314,8 @@ def test_the_span_of_a_request_is_kept() -> None:
     recorder = world.runtime.recorder
     context = trace.SpanContext(0xABC, 0xDEF, is_remote=False)
     with trace.use_span(trace.NonRecordingSpan(context)):
-        recorder.decided(*asked("a"))
-    recorder.decided(*asked("a"))
+        recorder.record_decision(*asked("a"))
+    recorder.record_decision(*asked("a"))
     recorder.close()
     records = world.kept.of(DecisionRecord)
     assert [(int(one.trace_id or "0", 16), int(one.span_id or "0", 16)) for one in records] == [(0xABC, 0xDEF), (0, 0)]
@@ -329,7 +329,7 @@ async def test_two_recomputes_are_written_one_after_the_other() -> None:
     await world.runtime.recompute()
     world.now += CHECKPOINT_S
     await world.runtime.recompute()
-    told = world.runtime.recorder._told
+    told = world.runtime.recorder._written_references
     assert told is not None
     await asyncio.wait_for(told, 30)
     times = [record.at for record in world.kept.of(InputsRecord)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from litellm.caching.redis_cache import RedisCache
 
-from exacto_plugin.config.settings import Affinity, Settings
+from exacto_plugin.config.settings import AffinitySettings, Settings
 from exacto_plugin.core.model import Candidate, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
@@ -52,7 +52,7 @@ class Process:
     async def turn(self) -> None:
         """One turn, a tenth of a second after the last one."""
         self.clock += 0.1
-        await self.runtime.replication.turn()
+        await self.runtime.replication.run_step()
 
     @property
     def role(self) -> str:
@@ -165,9 +165,9 @@ async def test_a_redis_that_is_not_there_is_counted_and_changes_nothing(server: 
 def test_a_lease_that_went_to_another_worker_is_no_fault() -> None:
     """It happens whenever one is held up for longer than its lease; the other one leads."""
     runtime = Runtime(settings())
-    runtime.replication.away(LostLeaseError("another worker leads"))
+    runtime.replication.exchange_unavailable(LostLeaseError("another worker leads"))
     assert runtime.faults.counts == {}
-    runtime.replication.away(ExchangeError("no answer"))
+    runtime.replication.exchange_unavailable(ExchangeError("no answer"))
     assert runtime.faults.counts == {"sharing": 1}
 
 
@@ -176,13 +176,13 @@ async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServ
     process = Process(settings(url="redis://127.0.0.1:1/0"), router("g"))
     process.runtime.engine.share_probes(ProbeShare(-1, 10))
     await process.runtime.replication.judge_alone(process.clock)
-    assert process.runtime.engine._purse.share == ProbeShare()
+    assert process.runtime.engine._probe_budget.share == ProbeShare()
     await process.runtime.aclose()
 
 
 def request() -> RequestState:
     """A later turn of a conversation."""
-    return RequestState(model_group="g", conversation=Conversation(TALK, opening=False))
+    return RequestState(model_group="g", conversation=Conversation(TALK, is_new=False))
 
 
 def attempt(key: str) -> Attempt:
@@ -196,32 +196,32 @@ async def test_affinity_that_is_switched_on_later_is_shared(
     """Where a conversation is is told from then on, with the idle time of then, and no longer once it is off again."""
     monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.runtime.salt_is_shared", lambda: True)
     given = settings(url=server.url, namespace="later")
-    without = given.model_copy(update={"affinity": Affinity(enabled=False)})
+    without = given.model_copy(update={"affinity": AffinitySettings(enabled=False)})
     one, two = processes = [Process(without, router("g")) for _ in range(2)]
     await until(lambda: all(process.role in ("leader", "follower") for process in processes), *processes)
     for process in processes:
-        process.runtime.settings = given.model_copy(update={"affinity": Affinity(idle_s=60.0)})
+        process.runtime.settings = given.model_copy(update={"affinity": AffinitySettings(idle_s=60.0)})
 
     def reachable() -> bool:
         shared = [process.runtime.replication.conversations for process in processes]
         return all(one is not None and one.reachable for one in shared)
 
     await until(reachable, *processes)
-    ConversationAffinity(one.runtime).picked(request(), attempt("a"))
+    ConversationAffinity(one.runtime).note_attempt(request(), attempt("a"))
     with server.client() as client:
         await until(lambda: bool(client.keys("later:*talk*")), *processes)
         (key,) = cast("list[bytes]", client.keys("later:*talk*"))
         assert 0 < cast("int", client.pttl(key)) <= 60_000
         await ConversationAffinity(two.runtime).look_up(request())
-        assert two.runtime.conversations.recall(TALK) == "a"
+        assert two.runtime.conversations.last_known(TALK) == "a"
         one.runtime.settings = without
         under_way = attempt("a")
         under_way.conversation = bytes(16)
-        one.runtime.conversations.settle(under_way.conversation, "a", one.clock)
-        ConversationAffinity(one.runtime).answered(under_way)
+        one.runtime.conversations.assign(under_way.conversation, "a", one.clock)
+        ConversationAffinity(one.runtime).note_answer(under_way)
         shared = one.runtime.replication.conversations
         assert shared is not None
-        await shared.tell()
+        await shared.publish()
         assert client.keys("later:*talk*") == [key]
     for process in processes:
         await process.runtime.replication.aclose()

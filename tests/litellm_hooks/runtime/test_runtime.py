@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.engine.locked import SharedEngine
+from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.request.body import HOP_KEY
+from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.runtime.shutdown import leave
+from exacto_plugin.litellm_hooks.runtime.shutdown import shut_down
 from tests.support.runtimes import NOW, record, router, settings
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ async def test_closing_ends_a_timer_in_a_thread_too() -> None:
 def test_nothing_is_started_by_what_comes_after_the_end(tmp_path: Path) -> None:
     """Late events start no timer any more; what waited for the log of outcomes is written."""
     runtime = Runtime(Settings.model_validate({"store": {"outcomes": str(tmp_path)}}), clock=lambda: NOW)
-    runtime.log_outcomes()
+    runtime.open_sample_log()
 
     async def end() -> None:
         runtime.ensure_started()
         record(runtime, "a")
-        await leave(runtime)
+        await shut_down(runtime)
         runtime.ensure_ticking()
         runtime.ensure_started()
         assert timers() == 0
@@ -204,7 +204,7 @@ async def test_settings_that_cannot_be_used_change_nothing(caplog: pytest.LogCap
     await runtime.recompute()
     assert runtime.settings is before
     assert runtime.engine.snapshot is not snapshot
-    assert runtime.settings_upkeep.view()["problem"] == "exacto.yaml: mode: got 'x', expected apply, observe or off"
+    assert runtime.settings_reload.view()["problem"] == "exacto.yaml: mode: got 'x', expected apply, observe or off"
     assert "mode: got 'x'" in caplog.text
 
 
@@ -216,7 +216,7 @@ async def test_the_proxys_router_can_be_replaced() -> None:
     runtime = Runtime(settings(), clock=lambda: NOW)
     old, new = router("g", "gone"), router("g", "fresh", keys="bc")
     current = [old]
-    runtime.follow(lambda: current[0])
+    runtime.set_router_source(lambda: current[0])
     for key in "abc":
         record(runtime, key)
     await runtime.recompute()
@@ -252,15 +252,15 @@ def test_each_router_is_prepared_once() -> None:
     """Configured fallbacks get their suffixes' meaning on first sight; a router that LiteLLM replaced is seen anew."""
     runtime = Runtime(settings(), clock=lambda: NOW)
     current: list[Any] = [None]
-    runtime.follow(lambda: current[0])
+    runtime.set_router_source(lambda: current[0])
     for _ in range(2):
         current[0] = router("g", "h", fallbacks=[{"g": ["h:exacto"]}])
-        runtime.greet(current[0])
+        runtime.register_router(current[0])
         prepared = current[0].fallbacks
-        assert prepared == [{"g": [{"model": "h", HOP_KEY: "exacto"}]}]
-        runtime.greet(current[0])
+        assert prepared == [{"g": [{"model": "h", SUFFIXES_KEY: "exacto"}]}]
+        runtime.register_router(current[0])
         assert current[0].fallbacks is prepared
-    runtime.greet(None)
+    runtime.register_router(None)
 
 
 def test_a_router_that_cannot_be_prepared_is_not_tried_by_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +275,7 @@ def test_a_router_that_cannot_be_prepared_is_not_tried_by_every_request(monkeypa
     monkeypatch.setattr(runtime, "prepare_router", fail)
     one = router("g")
     for _ in range(5):
-        runtime.faults.guarded("router", lambda: runtime.greet(one), None)
+        runtime.faults.guard("router", lambda: runtime.register_router(one), None)
     assert tried == [one]
     asyncio.run(runtime.recompute())
     assert tried == [one, one]
@@ -332,11 +332,11 @@ async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> No
     runtime.add_router(live)
     record(runtime, "a")
     runtime.note_flaws(Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a"))
-    common = SharedEngine(runtime.settings.rule(), timer=lambda: NOW)
-    assert await runtime.rosters.recompute(common)
+    common = LockedEngine(runtime.settings.rule(), timer=lambda: NOW)
+    assert await runtime.roster_sync.recompute(common)
     assert runtime.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
     assert runtime.providers == {"a": "provider-a", "b": "provider-b"}
     assert set(common.measured.groups["g"].verdicts) == {"a", "b"}
     live.set_model_list([])
-    assert await runtime.rosters.recompute(common)
+    assert await runtime.roster_sync.recompute(common)
     assert runtime.flaws.of("g", "a") == {}

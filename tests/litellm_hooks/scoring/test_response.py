@@ -11,7 +11,13 @@ from litellm.types.llms.openai import ResponsesAPIResponse
 
 from exacto_plugin.core.scoring.attribution import Ending
 from exacto_plugin.core.scoring.evaluator import ToolCall
-from exacto_plugin.litellm_hooks.scoring.response import REDACTED, Answer, answer_of, is_health_check, texts_of
+from exacto_plugin.litellm_hooks.scoring.response import (
+    REDACTED,
+    ParsedResponse,
+    is_health_check,
+    parse_response,
+    texts_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,34 +57,37 @@ def test_the_sentinel_is_litellms() -> None:
 @pytest.mark.parametrize(
     ("response", "answer"),
     [
-        (chat(CALL), Answer((CALL,), ending=Ending.CALLS)),
-        (chat(CALL, ToolCall("g", "")), Answer((CALL, ToolCall("g", "")), ending=Ending.CALLS)),
-        (chat(finish="stop", content="hello"), Answer()),
-        (chat(finish="tool_calls"), Answer(ending=Ending.CALLS)),
-        (chat(CALL, finish="length"), Answer((CALL,), "cut_short", Ending.LENGTH)),
-        (chat(CALL, finish="content_filter"), Answer((CALL,), "cut_short", Ending.FILTER)),
-        (chat(CALL, ToolCall("g", REDACTED)), Answer((CALL, ToolCall("g", REDACTED)), "redacted", Ending.CALLS)),
-        (responses(CALL), Answer((CALL,))),
-        (responses(CALL, plain=True), Answer((CALL,))),
-        (responses(CALL, status="incomplete"), Answer((CALL,), "cut_short", Ending.LENGTH)),
-        (responses(status="failed"), Answer(skip="cut_short")),
-        (responses(), Answer()),
-        (None, Answer()),
-        ("text", Answer()),
-        ({"choices": "none of ours"}, Answer()),
+        (chat(CALL), ParsedResponse((CALL,), ending=Ending.CALLS)),
+        (chat(CALL, ToolCall("g", "")), ParsedResponse((CALL, ToolCall("g", "")), ending=Ending.CALLS)),
+        (chat(finish="stop", content="hello"), ParsedResponse()),
+        (chat(finish="tool_calls"), ParsedResponse(ending=Ending.CALLS)),
+        (chat(CALL, finish="length"), ParsedResponse((CALL,), "cut_short", Ending.LENGTH)),
+        (chat(CALL, finish="content_filter"), ParsedResponse((CALL,), "cut_short", Ending.FILTER)),
+        (
+            chat(CALL, ToolCall("g", REDACTED)),
+            ParsedResponse((CALL, ToolCall("g", REDACTED)), "redacted", Ending.CALLS),
+        ),
+        (responses(CALL), ParsedResponse((CALL,))),
+        (responses(CALL, plain=True), ParsedResponse((CALL,))),
+        (responses(CALL, status="incomplete"), ParsedResponse((CALL,), "cut_short", Ending.LENGTH)),
+        (responses(status="failed"), ParsedResponse(skip_reason="cut_short")),
+        (responses(), ParsedResponse()),
+        (None, ParsedResponse()),
+        ("text", ParsedResponse()),
+        ({"choices": "none of ours"}, ParsedResponse()),
     ],
-    ids=lambda value: (value.skip or "judged") if isinstance(value, Answer) else type(value).__name__,
+    ids=lambda value: (value.skip_reason or "judged") if isinstance(value, ParsedResponse) else type(value).__name__,
 )
-def test_answers(response: Any, answer: Answer) -> None:
+def test_answers(response: Any, answer: ParsedResponse) -> None:
     """Chat and Responses forms give the same calls, and say when they may not be judged."""
-    assert answer_of({}, response) == answer
+    assert parse_response({}, response) == answer
 
 
 def test_the_older_form_is_a_call() -> None:
     """``function_call`` of OpenAI's first form is a call like any other."""
     message = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}}
     response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "function_call"}])
-    assert answer_of({}, response) == Answer((CALL,), ending=Ending.CALLS)
+    assert parse_response({}, response) == ParsedResponse((CALL,), ending=Ending.CALLS)
 
 
 ANTHROPIC = {
@@ -95,43 +104,49 @@ PLAIN = ToolCall("f", {"a": 1})
 @pytest.mark.parametrize(
     ("response", "answer"),
     [
-        (ANTHROPIC, Answer((PLAIN,), ending=Ending.CALLS)),
-        ({**ANTHROPIC, "stop_reason": "max_tokens"}, Answer((PLAIN,), "cut_short", Ending.LENGTH)),
-        ({**ANTHROPIC, "content": [], "stop_reason": "refusal"}, Answer(ending=Ending.REFUSAL)),
-        ({**ANTHROPIC, "content": []}, Answer(ending=Ending.CALLS)),
-        ({**ANTHROPIC, "content": [*ANTHROPIC["content"]] * 2}, Answer((PLAIN,) * 2, "", Ending.CALLS, True)),
+        (ANTHROPIC, ParsedResponse((PLAIN,), ending=Ending.CALLS)),
+        ({**ANTHROPIC, "stop_reason": "max_tokens"}, ParsedResponse((PLAIN,), "cut_short", Ending.LENGTH)),
+        ({**ANTHROPIC, "content": [], "stop_reason": "refusal"}, ParsedResponse(ending=Ending.REFUSAL)),
+        ({**ANTHROPIC, "content": []}, ParsedResponse(ending=Ending.CALLS)),
+        ({**ANTHROPIC, "content": [*ANTHROPIC["content"]] * 2}, ParsedResponse((PLAIN,) * 2, "", Ending.CALLS, True)),
     ],
 )
-def test_answers_in_anthropics_form(response: Any, answer: Answer) -> None:
+def test_answers_in_anthropics_form(response: Any, answer: ParsedResponse) -> None:
     """Before LiteLLM rebuilds them for its log, they are dictionaries with blocks."""
-    assert answer_of({}, response) == answer
+    assert parse_response({}, response) == answer
 
 
 def test_calls_that_share_an_id_are_told() -> None:
     """In chat and in Responses, within one choice; calls of several choices may number from the start."""
     twice: Any = chat(CALL, CALL)
-    assert not answer_of({}, twice).duplicate_ids
+    assert not parse_response({}, twice).duplicate_ids
     for call in twice.choices[0].message.tool_calls:
         call.id = "same"
-    assert answer_of({}, twice).duplicate_ids
-    assert answer_of({}, responses(CALL, CALL)).duplicate_ids
+    assert parse_response({}, twice).duplicate_ids
+    assert parse_response({}, responses(CALL, CALL)).duplicate_ids
     apart = ModelResponse(choices=[chat(CALL).choices[0], chat(CALL).choices[0]])
-    assert not answer_of({}, apart).duplicate_ids
+    assert not parse_response({}, apart).duplicate_ids
 
 
 @pytest.mark.parametrize(
     ("output", "answer"),
     [
-        ([{"type": "web_search_call", "id": "w", "status": "completed"}], Answer(others=True)),
-        ([{"type": "mcp_approval_request", "id": "m"}], Answer(others=True)),
-        ([{"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "S"}], Answer((ToolCall("sql", "S"),))),
-        ([{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}], Answer(ending=Ending.REFUSAL)),
+        ([{"type": "web_search_call", "id": "w", "status": "completed"}], ParsedResponse(others=True)),
+        ([{"type": "mcp_approval_request", "id": "m"}], ParsedResponse(others=True)),
+        (
+            [{"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "S"}],
+            ParsedResponse((ToolCall("sql", "S"),)),
+        ),
+        (
+            [{"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}],
+            ParsedResponse(ending=Ending.REFUSAL),
+        ),
     ],
 )
-def test_items_of_responses(output: Any, answer: Answer) -> None:
+def test_items_of_responses(output: Any, answer: ParsedResponse) -> None:
     """What the provider runs itself is no call to be judged; free-text calls and refusals are told apart."""
     made = ResponsesAPIResponse.model_construct(id="r", created_at=1, output=output, status="completed")
-    assert answer_of({}, made) == answer
+    assert parse_response({}, made) == answer
 
 
 def test_what_is_said_beside_calls() -> None:
@@ -160,14 +175,14 @@ def test_what_is_said_beside_calls() -> None:
 def test_half_a_stream_of_messages(finish: str, stream: bool, call_type: str, skip: str) -> None:
     """A Messages stream that ended before its stop reason is not judged, and any other is."""
     half = ToolCall("f", '{"a')
-    assert answer_of({"stream": stream, "call_type": call_type}, chat(half, finish=finish)).skip == skip
+    assert parse_response({"stream": stream, "call_type": call_type}, chat(half, finish=finish)).skip_reason == skip
 
 
 def test_a_filter_is_told_from_a_length() -> None:
     """Responses name both as incomplete."""
     details: Any = {"reason": "content_filter"}
     made = ResponsesAPIResponse.model_construct(output=[], status="incomplete", incomplete_details=details)
-    assert answer_of({}, made) == Answer((), "cut_short", Ending.FILTER)
+    assert parse_response({}, made) == ParsedResponse((), "cut_short", Ending.FILTER)
 
 
 def test_a_free_text_call_in_chat_is_a_call() -> None:
@@ -175,7 +190,7 @@ def test_a_free_text_call_in_chat_is_a_call() -> None:
     call = {"id": "c", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
-    assert answer_of({}, response) == Answer((ToolCall("sql", "SELECT 1"),), ending=Ending.CALLS)
+    assert parse_response({}, response) == ParsedResponse((ToolCall("sql", "SELECT 1"),), ending=Ending.CALLS)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +209,7 @@ def test_a_free_text_call_in_chat_is_a_call() -> None:
 )
 def test_what_must_not_be_judged(kwargs: Mapping[str, Any], skip: str) -> None:
     """Cache hits, clients that left and LiteLLM's own checks are told by the event, whatever the answer is."""
-    assert answer_of(kwargs, chat(CALL)).skip == skip
+    assert parse_response(kwargs, chat(CALL)).skip_reason == skip
 
 
 @pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])

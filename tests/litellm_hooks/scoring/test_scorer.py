@@ -14,7 +14,7 @@ from exacto_plugin.core.scoring.evaluator import ToolCall
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, Scoring, attempt_of
+from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, ResponseScorer, attempt_of
 from tests.litellm_hooks.scoring.test_response import CALL, chat
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def event(*attempts: Attempt, at: str = "a", **more: Any) -> dict[str, Any]:
 
 def answered(runtime: Recorder, kwargs: Mapping[str, Any], *calls: ToolCall) -> Sample:
     """The one sample of an answer."""
-    Scoring(runtime).answered(kwargs, chat(*calls or (CALL,)), BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(kwargs, chat(*calls or (CALL,)), BEGAN, ENDED)
     (sample,) = runtime.samples
     return sample
 
@@ -95,10 +95,10 @@ def test_an_answer_is_a_sample(runtime: Recorder) -> None:
 
 def test_callers_are_told_apart_by_a_salted_hash(runtime: Recorder) -> None:
     """The same key is the same caller, in this installation only; no key is no caller."""
-    scoring = Scoring(runtime)
+    scoring = ResponseScorer(runtime)
     for key in ("k1", "k2", "k1", None):
         payload = {"metadata": {"user_api_key_hash": key}}
-        scoring.answered(event(attempt("a"), standard_logging_object=payload), chat(CALL), BEGAN, ENDED)
+        scoring.record_answer(event(attempt("a"), standard_logging_object=payload), chat(CALL), BEGAN, ENDED)
     one, two, again, nobody = (sample.caller for sample in runtime.samples)
     assert one == again != two
     assert nobody == ""
@@ -114,7 +114,7 @@ def test_a_stream_has_a_first_token(runtime: Recorder) -> None:
 def test_an_attempt_is_not_charged_for_those_before_it(runtime: Recorder) -> None:
     """LiteLLM's events of streams begin with the request; an attempt begins when it was sent."""
     first, sent = BEGAN + timedelta(seconds=3.5), BEGAN + timedelta(seconds=3)
-    failed, served = attempt("a", ended=True), attempt("b", began=sent)
+    failed, served = attempt("a", ended=True), attempt("b", started_at=sent)
     sample = answered(runtime, event(failed, served, at="b", stream=True, completion_start_time=first))
     assert (sample.deployment, sample.duration_s, sample.first_token_s) == ("b", 1.0, 0.5)
 
@@ -135,13 +135,13 @@ def test_usage_that_cannot_be_is_no_speed(runtime: Recorder, told: object) -> No
 @pytest.mark.parametrize(("kwargs", "kept"), [({"cache_hit": True}, 0), ({}, 1)])
 def test_cache_hits_are_no_samples(runtime: Recorder, kwargs: Mapping[str, Any], kept: int) -> None:
     """Not even of speed."""
-    Scoring(runtime).answered(event(attempt("a"), **kwargs), chat(CALL), BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(event(attempt("a"), **kwargs), chat(CALL), BEGAN, ENDED)
     assert len(runtime.samples) == kept
 
 
 def test_what_may_not_be_judged_still_has_a_speed(runtime: Recorder) -> None:
     """A truncated answer counts for throughput and as no tool request at all."""
-    Scoring(runtime).answered(event(attempt("a")), chat(CALL, finish="length"), BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(event(attempt("a")), chat(CALL, finish="length"), BEGAN, ENDED)
     (sample,) = runtime.samples
     assert (sample.output_tokens, sample.tools_offered, sample.outcome) == (120, False, None)
 
@@ -179,39 +179,39 @@ def test_without_a_state_the_event_itself_tells() -> None:
 )
 def test_failures(runtime: Recorder, error: Exception | None, samples: int) -> None:
     """A failed attempt counts once, however often it is told; what the client sent wrong is not the deployment's."""
-    scoring, failed = Scoring(runtime), attempt("a")
+    scoring, failed = ResponseScorer(runtime), attempt("a")
     for _ in range(3):
-        scoring.failed(failed, error)
+        scoring.record_failure(failed, error)
     assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)] * samples
 
 
 def test_a_failed_probe_is_one(runtime: Recorder) -> None:
     """Else nothing would end a burst of probes at a deployment that only fails."""
-    Scoring(runtime).failed(attempt("a", probe=True), None)
-    Scoring(runtime).failed(attempt("b"), None)
+    ResponseScorer(runtime).record_failure(attempt("a", probe=True), None)
+    ResponseScorer(runtime).record_failure(attempt("b"), None)
     assert [(sample.deployment, sample.probe) for sample in runtime.samples] == [("a", True), ("b", False)]
 
 
 def test_a_broken_stream_is_the_only_attempts(runtime: Recorder) -> None:
     """LiteLLM's one failure event of a request is about its only attempt."""
-    Scoring(runtime).broke(event(attempt("a")), OSError())
+    ResponseScorer(runtime).record_broken_stream(event(attempt("a")), OSError())
     assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)]
 
 
 def test_a_failure_that_was_told_already_is_not_put_on_the_next(runtime: Recorder) -> None:
     """When another attempt had failed before, the one event is about that one, and the attempt at work is spared."""
     working = attempt("b")
-    Scoring(runtime).broke(event(attempt("a", ended=True), working, at="b"), OSError())
+    ResponseScorer(runtime).record_broken_stream(event(attempt("a", ended=True), working, at="b"), OSError())
     assert runtime.samples == []
     assert not working.ended
 
 
 def test_a_request_that_failed_failed_in_its_last_attempt(runtime: Recorder) -> None:
     """The end of a streamed request tells of the stream that broke last, once."""
-    scoring, state = Scoring(runtime), RequestState(attempts=[attempt("a", ended=True), attempt("b")])
+    scoring, state = ResponseScorer(runtime), RequestState(attempts=[attempt("a", ended=True), attempt("b")])
     for _ in range(2):
-        scoring.broke_last(state, OSError())
-    scoring.broke_last(RequestState(), OSError())
+        scoring.record_last_failure(state, OSError())
+    scoring.record_last_failure(RequestState(), OSError())
     assert [sample.deployment for sample in runtime.samples] == ["b"]
 
 
@@ -262,7 +262,7 @@ def test_flaws_and_blame_are_in_the_sample(
 ) -> None:
     """What tiers count depends on the preset; what is seen, and whose fault it is, does not."""
     runtime = recorder(preset)
-    Scoring(runtime).answered(event(attempt("a"), **more), response, BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(event(attempt("a"), **more), response, BEGAN, ENDED)
     (sample,) = runtime.samples
     assert (sample.outcome, sample.lost) == counted
     assert (sample.flaws, sample.blame) == (flaws, blame)
@@ -272,7 +272,7 @@ def test_flaws_and_blame_are_in_the_sample(
 def test_a_client_that_leaves_is_counted_and_leaves_no_sample(runtime: Recorder) -> None:
     """It says nothing about the deployment, not even how fast it is; without tools it is no flaw of a call either."""
     left: dict[str, Any] = {"litellm_params": {"model_info": {"id": "a"}, "metadata": {"client_disconnected": True}}}
-    Scoring(runtime).answered(event(attempt("a"), **left), chat(BAD), BEGAN, ENDED)
-    Scoring(runtime).answered(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(event(attempt("a"), **left), chat(BAD), BEGAN, ENDED)
+    ResponseScorer(runtime).record_answer(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
     assert runtime.samples == []
     assert runtime.flaws.by_blame[Blame.CLIENT] == runtime.flaws.total[Flaw.DISCONNECTED] == 1

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
-from exacto_plugin.core.routing.overrides import LONGEST_S, Override, Word
-from exacto_plugin.sharing.redis.connection import RedisLink
-from exacto_plugin.sharing.redis.conversations import BUDGET_S, Found, SharedConversations
-from exacto_plugin.sharing.redis.overrides import RedisBoard
+from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
+from exacto_plugin.sharing.redis.connection import RedisConnection
+from exacto_plugin.sharing.redis.conversations import BUDGET_S, SharedConversations, SharedEntry
+from exacto_plugin.sharing.redis.overrides import RedisOverrides
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Process:
 
     def __init__(self, server: RedisServer, idle_s: float = 600.0) -> None:
         self.client: Any = redis.asyncio.Redis(port=server.port)
-        self.link = RedisLink(lambda: self.client, "{test}:1:", owned=True)
+        self.link = RedisConnection(lambda: self.client, "{test}:1:", owned=True)
         self.faults: list[ExchangeError] = []
         self.idle_s = idle_s
         self.shared = SharedConversations(self.link, lambda: self.idle_s, self.faults.append)
@@ -44,7 +44,7 @@ class Process:
         """Serve, and wait until Redis was reached."""
         self._task = asyncio.get_running_loop().create_task(self.shared.serve())
         await asyncio.sleep(0)
-        await self.shared.tell()
+        await self.shared.publish()
         assert self.shared.reachable
 
     async def end(self) -> None:
@@ -73,11 +73,11 @@ async def test_another_process_learns_where_a_conversation_is(pair: tuple[Proces
     one, two = pair
     assert await two.shared.find(TALK) is None
     for deployment, probed in (("a", True), ("b", False)):
-        one.shared.note(TALK, deployment, probed=probed)
-        await one.shared.tell()
-        assert await two.shared.find(TALK) == Found(deployment, probed)
-    one.shared.note(TALK, "")
-    await one.shared.tell()
+        one.shared.enqueue(TALK, deployment, probed=probed)
+        await one.shared.publish()
+        assert await two.shared.find(TALK) == SharedEntry(deployment, probed)
+    one.shared.enqueue(TALK, "")
+    await one.shared.publish()
     assert await two.shared.find(TALK) is None
 
 
@@ -85,8 +85,8 @@ async def test_nothing_but_hashes_and_ids_lies_there_and_it_expires(
     pair: tuple[Process, Process], server: RedisServer
 ) -> None:
     """One key for a conversation, of its hash, with the idle time; outside of the hash tag of the rest."""
-    pair[0].shared.note(TALK, "a")
-    await pair[0].shared.tell()
+    pair[0].shared.enqueue(TALK, "a")
+    await pair[0].shared.publish()
     with server.client() as client:
         keys: Any = client.keys("*")
         left_ms: Any = client.pttl(keys[0])
@@ -98,8 +98,8 @@ async def test_what_was_told_lately_is_not_told_again(pair: tuple[Process, Proce
     """A conversation that goes on where it is costs no write for each of its turns."""
     shared = pair[0].shared
     for _ in range(50):
-        shared.note(TALK, "a")
-        await shared.tell()
+        shared.enqueue(TALK, "a")
+        await shared.publish()
     with server.client() as client:
         found: Any = client.info("commandstats")
     assert found["cmdstat_set"]["calls"] < 10
@@ -111,8 +111,8 @@ async def test_a_changed_idle_time_holds_at_once(pair: tuple[Process, Process], 
     with server.client() as client:
         for idle_s in (600.0, 60.0, 6000.0):
             process.idle_s = idle_s
-            process.shared.note(TALK, "a")
-            await process.shared.tell()
+            process.shared.enqueue(TALK, "a")
+            await process.shared.publish()
             left_ms: Any = client.pttl(b"test:1:talk:" + TALK.hex().encode())
             assert 0.9 * idle_s < left_ms / 1000 <= idle_s
 
@@ -120,8 +120,8 @@ async def test_a_changed_idle_time_holds_at_once(pair: tuple[Process, Process], 
 async def test_a_redis_that_stopped_is_asked_once(pair: tuple[Process, Process], server: RedisServer) -> None:
     """The first request has its 50 ms; until Redis answers a call beside the requests again, nobody asks."""
     one = pair[0]
-    one.shared.note(TALK, "a")
-    await one.shared.tell()
+    one.shared.enqueue(TALK, "a")
+    await one.shared.publish()
     server.pause()
     try:
         assert await one.shared.find(TALK) is None
@@ -130,14 +130,14 @@ async def test_a_redis_that_stopped_is_asked_once(pair: tuple[Process, Process],
         assert not one.shared.reachable
         assert [await one.shared.find(TALK) for _ in range(100)] == [None] * 100
         assert len(one.faults) == 1
-        one.shared.note(TALK, "b")
-        await one.shared.tell()
+        one.shared.enqueue(TALK, "b")
+        await one.shared.publish()
         assert len(one.faults) == 2
     finally:
         server.resume()
-    await one.shared.tell()
-    await one.shared.tell()
-    assert await one.shared.find(TALK) == Found("b", probed=False)
+    await one.shared.publish()
+    await one.shared.publish()
+    assert await one.shared.find(TALK) == SharedEntry("b", from_probe=False)
 
 
 async def test_what_waits_for_redis_is_bounded(pair: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,25 +145,25 @@ async def test_what_waits_for_redis_is_bounded(pair: tuple[Process, Process], mo
     monkeypatch.setattr("exacto_plugin.sharing.redis.conversations._WAITING", 10)
     shared = pair[0].shared
     for number in range(100):
-        shared.note(number.to_bytes(16, "big"), "a")
+        shared.enqueue(number.to_bytes(16, "big"), "a")
     assert len(shared._waiting) == 10
 
 
 async def test_words_hang_where_everybody_reads_them(pair: tuple[Process, Process], server: RedisServer) -> None:
     """The newest word about a deployment, also when it has expired; nothing from long ago, nor what cannot be read."""
-    one, two = (RedisBoard(process.link, lambda: 100.0) for process in pair)
+    one, two = (RedisOverrides(process.link, lambda: 100.0) for process in pair)
 
-    def word(deployment: str, said: Word, ends: float) -> Override:
+    def word(deployment: str, said: OverrideAction, ends: float) -> Override:
         return Override("g", deployment, said, "because", "someone", 50.0, ends)
 
-    old = Override("g", "c", Word.GOOD, "because", "someone", 99.0 - LONGEST_S, 99.0)
-    await one.post([word("a", Word.DERANKED, 200.0), word("b", Word.GOOD, 99.0), old])
-    await two.post([word("a", Word.GOOD, 300.0)])
+    old = Override("g", "c", OverrideAction.GOOD, "because", "someone", 99.0 - LONGEST_S, 99.0)
+    await one.write([word("a", OverrideAction.DERANKED, 200.0), word("b", OverrideAction.GOOD, 99.0), old])
+    await two.write([word("a", OverrideAction.GOOD, 300.0)])
     with server.client() as client:
         client.hset("{test}:1:words", "x", "gibberish")
         left_s: Any = client.ttl("{test}:1:words")
     assert sorted(await one.read(), key=lambda word: word.deployment) == [
-        word("a", Word.GOOD, 300.0),
-        word("b", Word.GOOD, 99.0),
+        word("a", OverrideAction.GOOD, 300.0),
+        word("b", OverrideAction.GOOD, 99.0),
     ]
     assert left_s > 0

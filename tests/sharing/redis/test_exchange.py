@@ -15,11 +15,11 @@ from exacto_plugin.core.model import GroupSnapshot, Outcome, Snapshot, Tier, Ver
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, unpack, unpack_batch, unpack_publication
 from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, Lease, LostLeaseError, Publication, Push, State
-from exacto_plugin.sharing.redis.connection import RedisLink
+from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.conversations import SharedConversations
 from exacto_plugin.sharing.redis.exchange import KEEP_S, RedisExchange
 from exacto_plugin.sharing.redis.source import key_prefix
-from exacto_plugin.sharing.replica import Pace, Role
+from exacto_plugin.sharing.replica import ReplicaIntervals, Role
 from tests.support.redis_server import RedisServer
 from tests.support.replica_workers import Clock, Worker
 from tests.support.saved_states import save_across, save_within
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DELTA = Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2})
 LEASE_S = 1.0
 PREFIX = "test:{exacto}:1:"
-PACE = Pace(recompute_s=0.2, push_s=0.05, save_s=0.2)
+PACE = ReplicaIntervals(recompute_s=0.2, push_s=0.05, save_s=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ class Ways:
     def __call__(self, *, decodes: bool = False) -> RedisExchange:
         client: Any = redis.asyncio.Redis(port=self.server.port, decode_responses=decodes)
         self._clients.append(client)
-        return RedisExchange(RedisLink(lambda: client, PREFIX, owned=True), 0.05, LEASE_S)
+        return RedisExchange(RedisConnection(lambda: client, PREFIX, owned=True), 0.05, LEASE_S)
 
     def names(self) -> dict[str, int]:
         """Every key and the seconds until it ends."""
@@ -106,7 +106,7 @@ async def test_batches_come_back_as_they_were(exchanges: Ways, decodes: bool) ->
     pulled = await exchange.pull(0)
     assert list(pulled.batches) == [many]
     assert not pulled.more
-    assert pulled.position == receipt.place + 1
+    assert pulled.position == receipt.offset + 1
     assert (await exchange.pull(pulled.position)).batches == []
 
 
@@ -164,16 +164,16 @@ async def test_one_leads_at_a_time(exchanges: Ways) -> None:
     assert await one.claim(Claim("one")) is None
     first = await lead(one, "one")
     assert await two.claim(Claim("two")) is None
-    renewed = await one.claim(Claim("one", first.token, first.beat, prepared=True))
+    renewed = await one.claim(Claim("one", first.token, first.renewals, is_prepared=True))
     assert renewed is not None
-    assert (renewed.token, renewed.beat, renewed.lost) == (first.token, first.beat + 1, False)
+    assert (renewed.token, renewed.renewals, renewed.exchange_reset) == (first.token, first.renewals + 1, False)
     assert (await two.push(Push("two", 0))).leader == "one"
     await asyncio.sleep(LEASE_S + 0.1)
     assert (await two.push(Push("two", 0))).leader == ""
     second = await two.claim(Claim("two"))
     assert second is not None
     assert second.token > first.token
-    assert await one.claim(Claim("one", renewed.token, renewed.beat, prepared=True)) is None
+    assert await one.claim(Claim("one", renewed.token, renewed.renewals, is_prepared=True)) is None
 
 
 async def test_what_carries_an_old_token_is_refused(exchanges: Ways) -> None:
@@ -203,13 +203,13 @@ async def test_a_saved_state_comes_back_and_lets_go_of_its_batches(exchanges: Wa
     groups = [(f"g{number}", {"a": bytes([number]) * 3, "b": b""}) for number in range(45)]
     remembered = {"g1": {"a": {"tier": "deranked", "since": None, "rule.x": 0.1}}}
     for _ in range(2):  # the second replaces the first
-        await exchange.save(lease, State(second.place, {"w": 1}, remembered, iter(groups)))
+        await exchange.save(lease, State(second.offset, {"w": 1}, remembered, iter(groups)))
     found = await exchange.load()
     assert found is not None
-    assert (found.position, found.read, found.remembered) == (second.place, {"w": 1}, remembered)
+    assert (found.position, found.read, found.remembered) == (second.offset, {"w": 1}, remembered)
     assert sorted(found.windows) == sorted(groups)
-    assert [one.sequence for one in (await exchange.pull(first.place)).batches] == [2]
-    assert (await exchange.push(Push("w", 2))).saved == second.place
+    assert [one.sequence for one in (await exchange.pull(first.offset)).batches] == [2]
+    assert (await exchange.push(Push("w", 2))).saved == second.offset
 
 
 async def test_a_save_that_outlasts_its_lease_never_goes_live(exchanges: Ways) -> None:
@@ -243,9 +243,9 @@ async def test_an_emptied_server_is_noticed_by_worker_and_leader(exchanges: Ways
     assert await exchange.claim(Claim("other")) is None
     receipt = await exchange.push(Push("w", 1, batch(2)))
     assert (receipt.accepted, receipt.held) == (False, 0)
-    again = await exchange.claim(Claim("w", lease.token, lease.beat, prepared=True))
+    again = await exchange.claim(Claim("w", lease.token, lease.renewals, is_prepared=True))
     assert again is not None
-    assert again.lost
+    assert again.exchange_reset
     assert again.token > lease.token
 
 
@@ -253,17 +253,17 @@ async def test_a_claim_whose_answer_was_lost_gets_it_again(exchanges: Ways) -> N
     """Whether the exchange had forgotten everything is said until it was heard; and so is a new token."""
     exchange = exchanges()
     first = await lead(exchange)
-    assert await exchange.claim(Claim("w")) == first._replace(beat=first.beat + 1)
+    assert await exchange.claim(Claim("w")) == first._replace(renewals=first.renewals + 1)
     with exchanges.server.client() as client:
         client.flushall()
-    claim = Claim("w", first.token, first.beat, prepared=True)
+    claim = Claim("w", first.token, first.renewals, is_prepared=True)
     unheard = await exchange.claim(claim)
     heard = await exchange.claim(claim)
     assert unheard is not None
-    assert unheard.lost
-    assert heard == unheard._replace(beat=unheard.beat + 1)
-    renewed = await exchange.claim(Claim("w", heard.token, heard.beat, prepared=True))
-    assert renewed == heard._replace(beat=heard.beat + 1, lost=False)
+    assert unheard.exchange_reset
+    assert heard == unheard._replace(renewals=unheard.renewals + 1)
+    renewed = await exchange.claim(Claim("w", heard.token, heard.renewals, is_prepared=True))
+    assert renewed == heard._replace(renewals=heard.renewals + 1, exchange_reset=False)
 
 
 async def test_who_takes_part(exchanges: Ways) -> None:
@@ -271,7 +271,7 @@ async def test_who_takes_part(exchanges: Ways) -> None:
     exchange = exchanges()
     await exchange.push(Push("w", 0, None, ("g", "h")))
     await exchange.push(Push("v", 0, None, ("g",)))
-    assert await exchange.census() == (("v", "w"), ("g", "h"))
+    assert await exchange.membership() == (("v", "w"), ("g", "h"))
 
 
 async def test_every_key_ends_by_itself_and_tells_nothing(exchanges: Ways) -> None:
@@ -382,7 +382,7 @@ async def test_replicas_agree_through_redis(exchanges: Ways) -> None:
 async def test_a_cluster_takes_everything(cluster: RedisServer) -> None:
     """Scripts reach all their keys, since these share a slot; conversations, which do not, are told in one go."""
     client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster.port)
-    link = RedisLink(lambda: client, key_prefix("exacto"), owned=True)
+    link = RedisConnection(lambda: client, key_prefix("exacto"), owned=True)
     clock = Clock()
     worker = Worker("w", RedisExchange(link, 0.05, LEASE_S), clock, PACE)
     worker.answer("a", count=5)
@@ -396,8 +396,8 @@ async def test_a_cluster_takes_everything(cluster: RedisServer) -> None:
     assert worker.snapshot.groups
     shared = SharedConversations(link, lambda: 600.0, worker.faults.append)
     for number in range(20):
-        shared.note(bytes([number]) * 16, "a")
-    await shared.tell()
+        shared.enqueue(bytes([number]) * 16, "a")
+    await shared.publish()
     assert worker.faults == []
     with cluster.client() as plain:
         assert len(list(plain.scan_iter("exacto:1:talk:*"))) == 20

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
 from exacto_plugin.errors import StoreError
-from exacto_plugin.store.location import place_of_url
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import reading
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def verify_records(directory: Path, config: Mapping[str, Any]) -> None:
     urls += [own] if own else []
     for url in urls:
         try:
-            with reading(place_of_url(url)) as connection:
+            with reading(location_of_url(url)) as connection:
                 found = queries.verify(connection)
         except StoreError:  # a test that took the store away, or ended the proxy before there was one
             continue

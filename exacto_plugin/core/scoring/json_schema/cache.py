@@ -16,11 +16,11 @@ import orjson
 
 from exacto_plugin.core.scoring.json_schema.error_path import shown_path
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
 
 if TYPE_CHECKING:
     from exacto_plugin.core.scoring.arguments import Arguments
-    from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator
+    from exacto_plugin.core.scoring.json_schema.engine import ValidationEngine, Validator
 
 _BYTES_PER_KEY_BYTE: Final = 32
 """Memory of a compiled schema per byte of its text: 19 measured for an ordinary one of 3.2 kB, 23 for one of 29 kB."""
@@ -44,7 +44,7 @@ class CompiledSchema:
 
     __slots__ = ("_engine", "_free_chars", "_key", "_limits", "_traits", "_validator", "_without_patterns")
 
-    def __init__(self, key: bytes, prepared: PreparedSchema, engine: Engine, limits: Limits) -> None:
+    def __init__(self, key: bytes, prepared: PreparedSchema, engine: ValidationEngine, limits: ScoringLimits) -> None:
         self._key = key
         self._traits = prepared.traits
         self._engine = engine
@@ -103,13 +103,13 @@ class CompiledSchema:
         chars = len(arguments.text)
         deepest = engine.recursive_depth if traits.recursive else None
         if deepest is not None and arguments.is_deeper_than(deepest):
-            raise Unscorable("depth")
+            raise UnscorableError("depth")
         if traits.cost * chars > limits.evaluations:
-            raise Unscorable("evaluations")
+            raise UnscorableError("evaluations")
         if not engine.runs_patterns or len(traits.patterns) * chars <= limits.pattern_chars:
             return self._validator
         if not traits.separable:
-            raise Unscorable("patterns")
+            raise UnscorableError("patterns")
         if self._without_patterns is None:
             without = prepare(orjson.loads(self._key), limits, keep_patterns=False)
             self._without_patterns = engine.compile(without)
@@ -123,7 +123,7 @@ class SchemaCache:
     look-up changes too. Compiling happens outside of it; two threads may compile the same schema once each.
     """
 
-    def __init__(self, engine: Engine, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, engine: ValidationEngine, limits: ScoringLimits = DEFAULT_LIMITS) -> None:
         self._engine = engine
         self._limits = limits
         # An entry counts as its share of the bytes at least, and so there cannot be more than cache_entries of them.
@@ -151,9 +151,9 @@ class SchemaCache:
         try:
             key = orjson.dumps(parameters)
         except orjson.JSONEncodeError as error:
-            raise NotCompilable("not_json") from error
+            raise NotCompilableError("not_json") from error
         if len(key) > self._limits.schema_bytes:
-            raise NotCompilable("schema_bytes", limit=True)
+            raise NotCompilableError("schema_bytes", limit=True)
         with self._lock:
             entry = self._entries.get(key)
         if entry is None:
@@ -162,7 +162,7 @@ class SchemaCache:
                 if self._size(entry) <= self._entries.maxsize:
                     self._entries[key] = entry
         if isinstance(entry, _Refusal):
-            raise NotCompilable(entry.detail, limit=entry.limit)
+            raise NotCompilableError(entry.detail, limit=entry.limit)
         return entry
 
     def _compile(self, key: bytes) -> CompiledSchema | _Refusal:
@@ -170,7 +170,7 @@ class SchemaCache:
             # From the text and not from the client's objects, which may be anything that orjson can write down.
             prepared = prepare(orjson.loads(key), self._limits)
             return CompiledSchema(key, prepared, self._engine, self._limits)
-        except NotCompilable as refusal:
+        except NotCompilableError as refusal:
             # Kept as a record: an exception that is raised again and again collects tracebacks, and their frames.
             return _Refusal(refusal.detail, refusal.limit, len(key))
 

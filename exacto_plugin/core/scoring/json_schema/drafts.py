@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from exacto_plugin.core.scoring.limits import NotCompilable
+from exacto_plugin.core.scoring.limits import NotCompilableError
 
 JsonObject = dict[str, object]
 
-NEWER_WORDS: Final = frozenset(
+NEWER_KEYWORDS: Final = frozenset(
     {
         "prefixItems",
         "dependentRequired",
@@ -41,7 +41,7 @@ def in_draft7(schema: JsonObject) -> tuple[JsonObject, bool]:
     Raises:
         NotCompilable: a newer word has a value of the wrong kind.
     """
-    if NEWER_WORDS.isdisjoint(schema):
+    if NEWER_KEYWORDS.isdisjoint(schema):
         return schema, False
     plain = dict(schema)
     _rewrite_prefix_items(plain)
@@ -59,7 +59,7 @@ def _rewrite_prefix_items(schema: JsonObject) -> None:
         return
     prefix = schema.pop("prefixItems")
     if not isinstance(prefix, list) or isinstance(schema.get("items"), list):
-        raise NotCompilable("malformed")
+        raise NotCompilableError("malformed")
     if not prefix:
         return
     schema.pop("additionalItems", None)
@@ -75,11 +75,11 @@ def _rewrite_dependents(schema: JsonObject) -> None:
         return
     together = schema.get("dependencies", {})
     if not isinstance(together, dict):
-        raise NotCompilable("malformed")
+        raise NotCompilableError("malformed")
     together = dict(together)
     for half in halves:
         if not isinstance(half, dict):
-            raise NotCompilable("malformed")
+            raise NotCompilableError("malformed")
         for name, needed in half.items():
             together[name] = {"allOf": [_as_schema(together[name]), _as_schema(needed)]} if name in together else needed
     schema["dependencies"] = together

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, ScoringLimits
 
 if TYPE_CHECKING:
     from exacto_plugin.core.scoring.json_schema.error_path import Violation
@@ -24,7 +24,7 @@ class Validator(Protocol):
         ...
 
 
-class Engine(Protocol):
+class ValidationEngine(Protocol):
     """Something that compiles prepared schemas."""
 
     @property
@@ -47,7 +47,7 @@ class Engine(Protocol):
         ...
 
 
-class EngineChoice(StrEnum):
+class EngineSetting(StrEnum):
     """The setting ``scoring.engine``."""
 
     AUTO = "auto"
@@ -56,23 +56,23 @@ class EngineChoice(StrEnum):
     JSONSCHEMA = "jsonschema"
 
 
-def make_engine(choice: str = EngineChoice.AUTO, limits: Limits = DEFAULT_LIMITS) -> Engine:
+def make_engine(choice: str = EngineSetting.AUTO, limits: ScoringLimits = DEFAULT_LIMITS) -> ValidationEngine:
     """The engine of that name.
 
     Raises:
         ValueError: no engine has that name.
         ImportError: the engine's package is not installed (never with ``auto``).
     """
-    wanted = EngineChoice(choice)
+    wanted = EngineSetting(choice)
     # Imported here because either package may be missing, and jsonschema alone takes 0.3 s to import.
-    if wanted is not EngineChoice.JSONSCHEMA:
+    if wanted is not EngineSetting.JSONSCHEMA:
         try:
-            from exacto_plugin.core.scoring.json_schema.engine_rust import RsEngine
+            from exacto_plugin.core.scoring.json_schema.engine_rust import RustEngine
         except ImportError:
-            if wanted is EngineChoice.JSONSCHEMA_RS:
+            if wanted is EngineSetting.JSONSCHEMA_RS:
                 raise
         else:
-            return RsEngine(limits)
-    from exacto_plugin.core.scoring.json_schema.engine_python import LiteEngine
+            return RustEngine(limits)
+    from exacto_plugin.core.scoring.json_schema.engine_python import PythonEngine
 
-    return LiteEngine(limits)
+    return PythonEngine(limits)

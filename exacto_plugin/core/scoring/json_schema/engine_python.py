@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 
 from exacto_plugin.core.scoring.json_schema.error_path import Violation
 from exacto_plugin.core.scoring.json_schema.formats import ALL, FormatCheck
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable, Unscorable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
 
 if TYPE_CHECKING:
     from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
@@ -61,42 +61,45 @@ def _quiet(value: object) -> object:
     return value
 
 
-class _Budget(threading.local):
+class _StepBudget(threading.local):
     """Steps left for the validation that runs in this thread; the keyword functions have no other way to share it."""
 
     left = 0
 
 
-_budget = _Budget()
+_budget = _StepBudget()
 
 
-class LiteEngine:
+class PythonEngine:
     """Compiles prepared schemas with an extended ``jsonschema.Draft7Validator``."""
 
     name: Final = "jsonschema"
     runs_patterns: Final = False
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: ScoringLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self.recursive_depth = limits.lite_recursive_depth
         self._registry: referencing.Registry[Any] = referencing.Registry(retrieve=_deny)  # type: ignore[call-arg]
 
-    def compile(self, prepared: PreparedSchema) -> LiteValidator:
+    def compile(self, prepared: PreparedSchema) -> PythonValidator:
         """A validator for a prepared schema.
 
         Raises:
             NotCompilable: the schema is not draft 7, or its meaning turns on patterns.
         """
         if not prepared.traits.separable:
-            raise NotCompilable("patterns_needed")
+            raise NotCompilableError("patterns_needed")
         # No format checker here: the usual one compiles every pattern.
         metaschema = _CountingValidator(_METASCHEMA, registry=self._registry)
         try:
-            if LiteValidator(metaschema, self._limits.lite_compile_steps).first_violation(prepared.schema) is not None:
-                raise NotCompilable("not_draft7")
-        except Unscorable as declined:
-            raise NotCompilable("compile_steps", limit=True) from declined
-        return LiteValidator(counting_validator(prepared.schema, self._registry), self._limits.lite_steps)
+            if (
+                PythonValidator(metaschema, self._limits.lite_compile_steps).first_violation(prepared.schema)
+                is not None
+            ):
+                raise NotCompilableError("not_draft7")
+        except UnscorableError as declined:
+            raise NotCompilableError("compile_steps", limit=True) from declined
+        return PythonValidator(counting_validator(prepared.schema, self._registry), self._limits.lite_steps)
 
 
 def counting_validator(schema: Any, registry: referencing.Registry[Any]) -> Draft7Validator:
@@ -105,7 +108,7 @@ def counting_validator(schema: Any, registry: referencing.Registry[Any]) -> Draf
     return validator
 
 
-class LiteValidator:
+class PythonValidator:
     """One compiled schema."""
 
     __slots__ = ("_steps", "_validator")
@@ -141,7 +144,7 @@ class LiteValidator:
 def _spend(steps: int) -> None:
     _budget.left -= steps
     if _budget.left < 0:
-        raise Unscorable("steps")
+        raise UnscorableError("steps")
 
 
 def _counted(keyword: _Keyword) -> _Keyword:

@@ -11,7 +11,7 @@ import jsonschema_rs
 
 from exacto_plugin.core.scoring.json_schema.error_path import Violation
 from exacto_plugin.core.scoring.json_schema.formats import OVERRIDES
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema
 
 
-class RsEngine:
+class RustEngine:
     """Compiles prepared schemas with ``jsonschema_rs.Draft7Validator``."""
 
     name: Final = "jsonschema_rs"
     runs_patterns: Final = True
     recursive_depth: Final = None
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: ScoringLimits = DEFAULT_LIMITS) -> None:
         self._options = options(limits)
 
-    def compile(self, prepared: PreparedSchema) -> RsValidator:
+    def compile(self, prepared: PreparedSchema) -> RustValidator:
         """A validator for a prepared schema.
 
         Raises:
             NotCompilable: the schema is not draft 7, or a pattern is not a regular expression or too large.
         """
         try:
-            return RsValidator(jsonschema_rs.Draft7Validator(prepared.schema, **self._options))
+            return RustValidator(jsonschema_rs.Draft7Validator(prepared.schema, **self._options))
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-            raise NotCompilable("not_draft7") from error
+            raise NotCompilableError("not_draft7") from error
 
 
-class RsValidator:
+class RustValidator:
     """One compiled schema."""
 
     __slots__ = ("_validator", "is_valid")
@@ -59,7 +59,7 @@ class RsValidator:
         return Violation(tuple(error.instance_path), error.kind.name, missing)
 
 
-def options(limits: Limits = DEFAULT_LIMITS) -> Mapping[str, Any]:
+def options(limits: ScoringLimits = DEFAULT_LIMITS) -> Mapping[str, Any]:
     """The keyword arguments of every ``Draft7Validator`` that this package makes.
 
     The default retriever fetches any URL or file that a schema names, at compile time. The default regex engine

@@ -19,7 +19,7 @@ import orjson
 from exacto_plugin.core.scoring.json_schema.cost import containers_in, value_cost
 from exacto_plugin.core.scoring.json_schema.drafts import JsonObject, in_draft7
 from exacto_plugin.core.scoring.json_schema.schema_graph import SchemaGraph
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits
 
 _Connect = Callable[[int, int], None]
 """How a subschema becomes part of its parent's weight: a method of the graph."""
@@ -82,7 +82,7 @@ class PreparedSchema:
     traits: SchemaTraits
 
 
-def prepare(schema: object, limits: Limits = DEFAULT_LIMITS, *, keep_patterns: bool = True) -> PreparedSchema:
+def prepare(schema: object, limits: ScoringLimits = DEFAULT_LIMITS, *, keep_patterns: bool = True) -> PreparedSchema:
     """Check, bound and simplify a schema of plain JSON values.
 
     Raises:
@@ -94,7 +94,7 @@ def prepare(schema: object, limits: Limits = DEFAULT_LIMITS, *, keep_patterns: b
 class _Preparation:
     """One walk over one schema. References are walked in turn, not recursively, so that chains cost no stack."""
 
-    def __init__(self, root: object, limits: Limits, keep_patterns: bool) -> None:
+    def __init__(self, root: object, limits: ScoringLimits, keep_patterns: bool) -> None:
         self._root = root
         self._limits = limits
         self._keep_patterns = keep_patterns
@@ -125,9 +125,9 @@ class _Preparation:
             schema["definitions"] = definitions
             # Two pointers into one another's targets copy what they share.
             if len(orjson.dumps(schema)) > self._limits.schema_bytes:
-                raise NotCompilable("schema_bytes", limit=True)
+                raise NotCompilableError("schema_bytes", limit=True)
         if self._looser and self._turning:
-            raise NotCompilable("newer_words")
+            raise NotCompilableError("newer_words")
         cost, recursive = self._graph.measure(self._limits)
         separable = not self._patterns or not (self._turning or self._pattern_properties)
         traits = SchemaTraits(cost, len(self._graph), self._containers, tuple(self._patterns), recursive, separable)
@@ -138,9 +138,9 @@ class _Preparation:
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, dict):
-            raise NotCompilable("malformed")
+            raise NotCompilableError("malformed")
         if depth > self._limits.schema_depth:
-            raise NotCompilable("schema_depth", limit=True)
+            raise NotCompilableError("schema_depth", limit=True)
         rebased = rebased or (schema is not self._root and _is_base(schema.get("$id")))
         if "$ref" in schema:  # in draft 7 whatever stands beside it has no effect
             return {"$ref": self._reference(schema["$ref"], node, rebased)}
@@ -193,24 +193,24 @@ class _Preparation:
 
     def _new_node(self) -> int:
         if len(self._graph) >= self._limits.schema_nodes:
-            raise NotCompilable("schema_nodes", limit=True)
+            raise NotCompilableError("schema_nodes", limit=True)
         return self._graph.add_node()
 
     def _pattern(self, pattern: object) -> str:
         if not isinstance(pattern, str):
-            raise NotCompilable("malformed")
+            raise NotCompilableError("malformed")
         self._patterns.append(pattern)
         if len(self._patterns) > self._limits.patterns or len(pattern) > self._limits.pattern_length:
-            raise NotCompilable("patterns", limit=True)
+            raise NotCompilableError("patterns", limit=True)
         return pattern
 
     def _enum(self, values: object, node: int) -> list[object]:
         if not isinstance(values, list):
-            raise NotCompilable("malformed")
+            raise NotCompilableError("malformed")
         containers = sum(isinstance(value, dict | list) for value in values)
         self._enum_values += len(values) + containers * (self._limits.enum_object_weight - 1)
         if self._enum_values > self._limits.enum_values:
-            raise NotCompilable("enum_values", limit=True)
+            raise NotCompilableError("enum_values", limit=True)
         self._graph.add_cost(node, value_cost("enum", values))
         self._containers += containers_in(values)
         return values
@@ -218,12 +218,12 @@ class _Preparation:
     def _reference(self, reference: object, node: int, rebased: bool) -> str:
         """The place under ``definitions`` that ``reference`` leads to in the prepared schema."""
         if not isinstance(reference, str):
-            raise NotCompilable("malformed")
+            raise NotCompilableError("malformed")
         if not reference.startswith("#") or rebased:
-            raise NotCompilable("remote_reference")
+            raise NotCompilableError("remote_reference")
         path = unquote(reference[1:])
         if path and not path.startswith("/"):
-            raise NotCompilable("reference")  # a name given by $id or $anchor
+            raise NotCompilableError("reference")  # a name given by $id or $anchor
         pointer = tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
         if pointer not in self._targets:
             target, moved = self._resolve(pointer)
@@ -243,7 +243,7 @@ class _Preparation:
             elif isinstance(target, list) and part.isdecimal() and len(part) < 10 and int(part) < len(target):
                 target = target[int(part)]
             else:
-                raise NotCompilable("reference")
+                raise NotCompilableError("reference")
             rebased |= isinstance(target, dict) and _is_base(target.get("$id"))
         return target, rebased
 
@@ -255,11 +255,11 @@ def _is_base(identifier: object) -> bool:
 
 def _object(value: object) -> JsonObject:
     if not isinstance(value, dict):
-        raise NotCompilable("malformed")
+        raise NotCompilableError("malformed")
     return value
 
 
 def _nonempty_list(value: object) -> list[object]:
     if not isinstance(value, list) or not value:
-        raise NotCompilable("malformed")
+        raise NotCompilableError("malformed")
     return value

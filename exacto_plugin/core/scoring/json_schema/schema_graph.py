@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.scoring.limits import Limits, NotCompilable
+from exacto_plugin.core.scoring.limits import NotCompilableError, ScoringLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ class SchemaGraph:
         """``sub`` can apply to any child, beside the others (``patternProperties``, ``contains``)."""
         self._always[node].append(sub)
 
-    def measure(self, limits: Limits) -> tuple[int, bool]:
+    def measure(self, limits: ScoringLimits) -> tuple[int, bool]:
         """The cost of the root, and whether the schema is recursive.
 
         Raises:
@@ -70,21 +70,21 @@ class SchemaGraph:
         if not self._references:  # a tree, in which every node was added after the one above it
             return self._cost(range(len(self._own) - 1, -1, -1), limits), False
         if _postorder(self._in_place)[1]:
-            raise NotCompilable("cycle")
+            raise NotCompilableError("cycle")
         edges = [[*a, *b, *c] for a, b, c in zip(self._in_place, self._children, self._always, strict=True)]
         order, recursive = _postorder(edges)
         chain = [0] * len(edges)
         for node in order:
             chain[node] = max((chain[sub] for sub in edges[node]), default=0) + (node in self._references)
         if chain[0] > limits.reference_depth:
-            raise NotCompilable("reference_depth", limit=True)
+            raise NotCompilableError("reference_depth", limit=True)
         return self._cost(order, limits), recursive
 
-    def _cost(self, order: Iterable[int], limits: Limits) -> int:
+    def _cost(self, order: Iterable[int], limits: ScoringLimits) -> int:
         plain = [1] * len(self._own)
         weight = self._add_up(order, plain, limits.schema_weight)
         if weight > limits.schema_weight:
-            raise NotCompilable("schema_weight", limit=True)
+            raise NotCompilableError("schema_weight", limit=True)
         return weight if self._own == plain else self._add_up(order, self._own, limits.evaluations)
 
     def _add_up(self, order: Iterable[int], own: Sequence[int], limit: int) -> int:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.concentration import concentration
+from exacto_plugin.core.stats.concentration import caller_weight_cap
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.increments import CALLERS, FAULTS, Count, Kind
+from exacto_plugin.core.windows.increments import CALLERS, FAULTS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
-    from exacto_plugin.core.tiers.adaptive.state import Memory
-    from exacto_plugin.core.windows.windows import Slab
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
+    from exacto_plugin.core.windows.windows import WindowBlock
 
     Floats = NDArray[np.float64]
 
@@ -37,13 +37,20 @@ QUARTER, HOUR, DAY = 1, 2, 4
 BUCKETS = 4
 """Case-mix buckets by complexity."""
 
-COLUMNS = (Count.CALLED, *FAULTS, Count.LOST, Count.PINNED_CALLED, Count.PINNED_FAULTY)
+COLUMNS = (CounterKind.CALLED, *FAULTS, CounterKind.LOST, CounterKind.PINNED_CALLED, CounterKind.PINNED_FAULTY)
 
-_TRAFFIC = (Count.ANSWERED, Count.FAILED, Count.OFFERED, Count.CALLED, Count.UNSCORED, Count.LOST)
+_TRAFFIC = (
+    CounterKind.ANSWERED,
+    CounterKind.FAILED,
+    CounterKind.OFFERED,
+    CounterKind.CALLED,
+    CounterKind.UNSCORED,
+    CounterKind.LOST,
+)
 
 _MINUTE_S = 60.0
 
-_SURPRISE_MAX = 25.0
+_MAX_DISPERSION = 25.0
 """Largest share of a pair of half-hours in the dispersion, so that one step does not pass for clusters."""
 
 
@@ -53,7 +60,7 @@ def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray
     return called + lost - pinned, json + name + schema + lost - pinned_bad
 
 
-class Tiles(NamedTuple):
+class EvidenceSeries(NamedTuple):
     """A few rows' whole history, seamless: by minutes, then by 5 minutes, then by half-hours; oldest first."""
 
     start: NDArray[np.int64]
@@ -62,14 +69,14 @@ class Tiles(NamedTuple):
     """Of shape ``[tile, row]``, as is ``bad``."""
     bad: NDArray[np.int64]
 
-    def since(self, at: NDArray[np.float64]) -> Tiles:
+    def since(self, at: NDArray[np.float64]) -> EvidenceSeries:
         """Without the tiles that began before a row's time; the others stay where they are."""
         counted = self.start[:, np.newaxis] >= at
-        return Tiles(self.start, self.calls * counted, self.bad * counted)
+        return EvidenceSeries(self.start, self.calls * counted, self.bad * counted)
 
-    def of(self, rows: NDArray[np.bool_]) -> Tiles:
+    def of(self, rows: NDArray[np.bool_]) -> EvidenceSeries:
         """Of some rows."""
-        return Tiles(self.start, self.calls[:, rows], self.bad[:, rows])
+        return EvidenceSeries(self.start, self.calls[:, rows], self.bad[:, rows])
 
     def sums(self, at: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Calls and bad ones of each row in the tiles that began at a time or later."""
@@ -86,7 +93,7 @@ class Tiles(NamedTuple):
         return calls[place, rows], bad[place, rows], self.start[::-1][place]
 
 
-def tiles(slab: Slab, rows: NDArray[np.intp], now: float) -> Tiles:
+def evidence_series(slab: WindowBlock, rows: NDArray[np.intp], now: float) -> EvidenceSeries:
     """Read the tiles of some rows of a slab."""
     starts: list[NDArray[np.int64]] = []
     counts: list[NDArray[np.int64]] = []
@@ -102,7 +109,7 @@ def tiles(slab: Slab, rows: NDArray[np.intp], now: float) -> Tiles:
         counts.insert(0, series[:, own])
         end = begin
     calls, bad = calls_and_bad(np.concatenate(counts, axis=1))
-    return Tiles(np.concatenate(starts), calls, bad)
+    return EvidenceSeries(np.concatenate(starts), calls, bad)
 
 
 _SHAPES = {
@@ -135,7 +142,7 @@ _SHAPES = {
 class Evidence:
     """All measurements of one recompute, by slot along the last axis; in the order in which verification reads them."""
 
-    __slots__ = (*_SHAPES, "_surprised")
+    __slots__ = (*_SHAPES, "_dispersion_revisions")
 
     calls: Floats
     """Calls of the current evidence epoch in each of ``WINDOWS_S``, as is ``bad``."""
@@ -170,11 +177,11 @@ class Evidence:
     burst_bad: Floats
 
     def __init__(self) -> None:
-        self._surprised: dict[int, tuple[int, int]] = {}
+        self._dispersion_revisions: dict[int, tuple[int, int]] = {}
         for name, shape in _SHAPES.items():
             setattr(self, name, np.zeros((*shape, 0)))
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``."""
         if (more := slots - self.surprise.shape[-1]) > 0:
             for name, shape in _SHAPES.items():
@@ -185,7 +192,9 @@ class Evidence:
         for name in _SHAPES:
             getattr(self, name)[..., list(slots)] = 0
 
-    def measure(self, number: int, slab: Slab, now: float, memory: Memory, rule: AdaptiveRule) -> None:
+    def measure(
+        self, number: int, slab: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
+    ) -> None:
         """Read one slab."""
         here = slice(number * ROWS, (number + 1) * ROWS)
         epoch = np.minimum(memory.epoch[here], now)
@@ -195,28 +204,30 @@ class Evidence:
         deranked = memory.cause[here] > 0
         limited = np.flatnonzero(slab.seen & (deranked | (epoch > now - WINDOWS_S[-1])))
         if len(limited):
-            history = tiles(slab, limited, now).since(epoch[limited])
+            history = evidence_series(slab, limited, now).since(epoch[limited])
             self._measure_epochs(number * ROWS + limited, history, now)
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), memory, rule)
 
-    def _measure_windows(self, number: int, slab: Slab, now: float) -> None:
+    def _measure_windows(self, number: int, slab: WindowBlock, now: float) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, here], self.bad[place, here] = calls_and_bad(slab.sums(COLUMNS, now, window_s))
         width_s, _ = slab.counter_widths[-1]
         # What is over stays as it is but for late samples, so this is done anew every half-hour only.
-        if self._surprised.get(number) != (revision := slab.revision(now, width_s)):
-            self._surprised[number] = revision
+        if self._dispersion_revisions.get(number) != (revision := slab.revision(now, width_s)):
+            self._dispersion_revisions[number] = revision
             calls, bad = calls_and_bad(slab.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
-            self.surprise[here], self.pairs[here] = surprises(calls[:-1], bad[:-1])
+            self.surprise[here], self.pairs[here] = dispersion(calls[:-1], bad[:-1])
 
-    def _measure_epochs(self, slots: NDArray[np.intp], history: Tiles, now: float) -> None:
+    def _measure_epochs(self, slots: NDArray[np.intp], history: EvidenceSeries, now: float) -> None:
         """Evidence of those whose epoch began within a window."""
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, slots], self.bad[place, slots] = history.sums(now - window_s)
 
-    def _measure_deranked(self, slots: NDArray[np.intp], history: Tiles, memory: Memory, rule: AdaptiveRule) -> None:
+    def _measure_deranked(
+        self, slots: NDArray[np.intp], history: EvidenceSeries, memory: AdaptiveState, rule: AdaptiveParameters
+    ) -> None:
         wanted = rule.fresh_calls * memory.phi[slots]
         self.fresh_calls[slots], self.fresh_bad[slots], self.fresh_from[slots] = history.latest(wanted)
         # From the beginning of its minute on: nothing but probes reaches them anyway.
@@ -224,19 +235,21 @@ class Evidence:
         burst = history.since(begun)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 
-    def _measure_traffic(self, here: slice, slab: Slab, now: float) -> None:
+    def _measure_traffic(self, here: slice, slab: WindowBlock, now: float) -> None:
         quarter, hour, day = (slab.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
         self.load[here] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
         self.offered_hour[here] = hour[2]
         self.offered_day[here] = day[2]
         self.meant_day[here] = day[3:].sum(axis=0)
         (fine_s, reach_s), (coarse_s, _) = slab.counter_widths[0], slab.counter_widths[-1]
-        minutes = slab.occupied(Count.TIMED, now, fine_s, reach_s)
-        self.minutes[here] = minutes + slab.occupied(Count.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
+        minutes = slab.occupied(CounterKind.TIMED, now, fine_s, reach_s)
+        self.minutes[here] = minutes + slab.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
-    def _measure_callers(self, here: slice, slab: Slab, now: float, rule: AdaptiveRule) -> None:
+    def _measure_callers(self, here: slice, slab: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
         windows = [
-            slab.cells(Kind.CASE_MIX if place == DAY else Kind.CALLERS, Kind.CALLERS, now, window_s)
+            slab.cells(
+                HistogramKind.CASE_MIX if place == DAY else HistogramKind.CALLERS, HistogramKind.CALLERS, now, window_s
+            )
             for place, window_s in enumerate(WINDOWS_S[: DAY + 1])
         ]
         # Cells of 16 bits make up less than 2**23 over all callers; where there are wider ones, any number.
@@ -245,7 +258,7 @@ class Evidence:
         for place, cells in enumerate(windows):
             bad[place] = cells[-1, 1 : 2 * CALLERS : 2]
             np.add(cells[-1, : 2 * CALLERS : 2], bad[place], out=calls[place])
-        weights = concentration(calls, bad, rule.caller_share)
+        weights = caller_weight_cap(calls, bad, rule.caller_share)
         for column, factors in zip((self.weight_calls, self.weight_bad), weights, strict=True):
             column[: DAY + 1, here] = factors
             column[DAY + 1, here] = factors[DAY]
@@ -255,7 +268,7 @@ class Evidence:
         self.mix_bad[:, here] = mix[:, 1]
 
 
-def surprises(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """How much rates change from one period to the next, and over how many pairs; input ``[period, row]``.
 
     Each squared change is in units of the variance that independent calls would have, so the mean over many pairs is
@@ -267,6 +280,8 @@ def surprises(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats,
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = bad.sum(axis=0) / total
         rates = bad / calls
-        change = (rates[1:] - rates[:-1]) ** 2 / (rate * (1 - rate) * (1 / calls[1:] + 1 / calls[:-1]))
-    known = np.isfinite(change)
-    return np.minimum(np.where(known, change, 0.0), _SURPRISE_MAX).sum(axis=0), known.sum(axis=0).astype(np.float64)
+        squared_change = (rates[1:] - rates[:-1]) ** 2 / (rate * (1 - rate) * (1 / calls[1:] + 1 / calls[:-1]))
+    known = np.isfinite(squared_change)
+    return np.minimum(np.where(known, squared_change, 0.0), _MAX_DISPERSION).sum(axis=0), known.sum(axis=0).astype(
+        np.float64
+    )

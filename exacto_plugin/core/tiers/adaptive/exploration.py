@@ -11,13 +11,13 @@ import numpy as np
 
 from exacto_plugin.core.stats.binomial import beta_cdf
 from exacto_plugin.core.tiers.adaptive.state import MOST_FAILED
-from exacto_plugin.core.tiers.columns import INSUFFICIENT_DATA, VERIFIED_GOOD, Plan
+from exacto_plugin.core.tiers.columns import INSUFFICIENT_DATA, VERIFIED_GOOD, ProbePlan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
-    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.columns import Block
 
     Floats = NDArray[np.float64]
@@ -27,15 +27,17 @@ _LEAST_PROPENSITY = 0.02
 """A probe is assumed to yield a call at least this often."""
 
 
-class Spared(NamedTuple):
+class CapacityRelief(NamedTuple):
     """Deranked deployments that the traffic cannot do without."""
 
-    spared: Bools
-    carry: Floats
+    kept: Bools
+    share: Floats
     """Share of the group's traffic that each must take."""
 
 
-def spare(block: Block, deranked: Bools, rate: Floats, load: Floats, rule: AdaptiveRule) -> Spared:
+def keep_for_capacity(
+    block: Block, deranked: Bools, rate: Floats, load: Floats, rule: AdaptiveParameters
+) -> CapacityRelief:
     """Keep as many deranked deployments in the pool, the best first, as the declared capacity of the rest asks for.
 
     The rest must be able to take ``capacity_headroom`` times the requests a minute of the whole group; a deployment
@@ -54,23 +56,23 @@ def spare(block: Block, deranked: Bools, rate: Floats, load: Floats, rule: Adapt
     np.put_along_axis(missing, order, np.maximum(0.0, needed - rest - before), -1)
     spared = deranked & member & (missing > 0) & (offered > 0)
     carry = np.where(spared, np.minimum(missing, offered) / np.maximum(needed, 1e-9), 0.0)
-    return Spared(spared, carry)
+    return CapacityRelief(spared, carry)
 
 
-class Demand(NamedTuple):
+class ProbeDemand(NamedTuple):
     """What probing deranked deployments is about."""
 
-    burst: Bools
+    in_burst: Bools
     """In a burst now."""
-    burst_left: Floats
+    burst_calls_left: Floats
     """Calls left in the burst."""
     faults_left: Floats
     """Bad calls until the trial ends."""
-    steady: Bools
+    is_steady: Bools
     """The burst was good: probed as steadily as those with insufficient data."""
 
 
-class Traffic(NamedTuple):
+class GroupTraffic(NamedTuple):
     """What is known of a group's requests, shape ``[group, 1]``."""
 
     offered_per_s: Floats
@@ -81,51 +83,51 @@ class Traffic(NamedTuple):
     """Seconds until the next recompute."""
 
 
-def plan(
+def plan_probes(
     block: Block,
     tier: NDArray[np.int8],
     rates: FailureRates,
-    spared: Spared,
-    demand: Demand,
-    traffic: Traffic,
+    spared: CapacityRelief,
+    demand: ProbeDemand,
+    traffic: GroupTraffic,
     share: float,
-) -> Plan:
+) -> ProbePlan:
     """Who shares the pool, with which probability, and who is probed how often until the next recompute."""
     rule, member = rates.rule, block.member
     weight = np.where(member, block.weight, 0.0)
     weight = np.where(weight.sum(axis=-1, keepdims=True) > 0, weight, member)
     # Nobody is measured against the operator's will: a weight of 0 keeps requests away, and probes with them.
     wanted = weight > 0
-    demand = demand._replace(burst=demand.burst & wanted, steady=demand.steady & wanted)
+    demand = demand._replace(in_burst=demand.in_burst & wanted, is_steady=demand.is_steady & wanted)
     good = weight * (tier == VERIFIED_GOOD)
     unsure = member & (tier == INSUFFICIENT_DATA)
-    undecided = unsure & ~spared.spared
+    undecided = unsure & ~spared.kept
     total = (good + weight * undecided).sum(axis=-1, keepdims=True)
     merged = good.sum(axis=-1, keepdims=True) < rule.cover * total
-    keep = promise = _chance_of_good(rates, undecided)
+    keep = promise = _probability_good(rates, undecided)
     shared = (good + weight * np.where(undecided & merged, keep, 0.0)).sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        needed = spared.carry * (1 + shared / weight)
+        needed = spared.share * (1 + shared / weight)
     needed = np.where(np.isfinite(needed), np.minimum(needed, 1.0), 1.0)
-    keep = np.where(spared.spared, needed, np.where(undecided & ~merged, 0.0, keep))
+    keep = np.where(spared.kept, needed, np.where(undecided & ~merged, 0.0, keep))
     calls_per_hour = 3600 * traffic.offered_per_s * np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     with np.errstate(invalid="ignore", divide="ignore"):
         natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
     missing = np.where(undecided & wanted, rule.probe_calls_per_hour - np.nan_to_num(natural, posinf=np.inf), 0.0)
     missing = np.maximum(0.0, missing)
-    unknown = rates.living.calls < rule.settled_calls * rates.phi
+    unknown = rates.within_ttl.calls < rule.settled_calls * rates.phi
     shares = _probes(missing * promise, missing * unknown * (1 - promise), demand, traffic, (rule, share))
-    return Plan((merged | spared.spared.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
+    return ProbePlan((merged | spared.kept.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
 
 
-def _chance_of_good(rates: FailureRates, undecided: Bools) -> Floats:
+def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:
     """Probability that the rate is below the threshold: how much of its weight an unknown deployment gets.
 
     1 for those that are not undecided.
     """
     rule = rates.rule
-    limit = np.where(np.isnan(rates.limit), rule.good_ceiling, rates.limit)
-    calls, bad = rates.living.calls / rates.phi, rates.living.bad / rates.phi
+    limit = np.where(np.isnan(rates.threshold), rule.good_ceiling, rates.threshold)
+    calls, bad = rates.within_ttl.calls / rates.phi, rates.within_ttl.bad / rates.phi
     chance = np.ones(undecided.shape)
     failed, worked = rule.prior_failed + bad, rule.prior_worked + calls - bad
     chance[undecided] = beta_cdf(limit[undecided], failed[undecided], worked[undecided])
@@ -133,7 +135,11 @@ def _chance_of_good(rates: FailureRates, undecided: Bools) -> Floats:
 
 
 def _probes(
-    promising: Floats, other: Floats, demand: Demand, traffic: Traffic, allowed: tuple[AdaptiveRule, float]
+    promising: Floats,
+    other: Floats,
+    demand: ProbeDemand,
+    traffic: GroupTraffic,
+    limits: tuple[AdaptiveParameters, float],
 ) -> tuple[Floats, Floats, Floats]:
     """Shares, budgets and faults until the end.
 
@@ -148,37 +154,39 @@ def _probes(
         traffic: what is there to probe with.
         allowed: the rule and the share of the requests that may be probes.
     """
-    rule, share = allowed
+    rule, share = limits
     per_call = 1 / np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     requests = np.maximum(traffic.offered_per_s * traffic.interval_s, 1.0)
-    steady = np.where(demand.steady, rule.probe_calls_per_hour, promising)
-    burst = np.where(demand.burst, demand.burst_left * per_call, 0.0)
+    steady = np.where(demand.is_steady, rule.probe_calls_per_hour, promising)
+    burst = np.where(demand.in_burst, demand.burst_calls_left * per_call, 0.0)
     wanted = [calls / 3600 * traffic.interval_s * per_call for calls in (steady, other)]
     wanted.insert(1, burst)
     total = np.zeros(steady.shape)
     for probes in wanted:
         rest = np.maximum(0.0, share - total.sum(axis=-1, keepdims=True))
-        total = total + _within(probes / requests, rest)
+        total = total + _scale_to(probes / requests, rest)
     budget = np.ceil(burst) + np.ceil(2 * (wanted[0] + wanted[2]))
-    faults = np.where(demand.burst | demand.steady, demand.faults_left, np.inf)
+    faults = np.where(demand.in_burst | demand.is_steady, demand.faults_left, np.inf)
     return np.where(share > 0, total, 0.0), np.where(total > 0, budget, 0.0), faults
 
 
-def _within(wanted: Floats, limit: Floats) -> Floats:
+def _scale_to(wanted: Floats, limit: Floats) -> Floats:
     """Scale a group's shares so that their sum stays within a limit."""
     total = wanted.sum(axis=-1, keepdims=True)
     return np.asarray(wanted * np.minimum(1.0, limit / np.maximum(total, 1e-12)))
 
 
-class Pauses(NamedTuple):
-    """Columns of ``Memory`` about trials, of the deranked ones."""
+class ProbeBackoff(NamedTuple):
+    """Columns of ``AdaptiveState`` about trials, of the deranked ones."""
 
     level: NDArray[np.int8]
     burst_at: Floats
     burst_from: Floats
 
 
-def paused(now: float, before: Pauses, evidence: tuple[Floats, Floats], rule: AdaptiveRule) -> tuple[Pauses, Demand]:
+def schedule_trials(
+    now: float, before: ProbeBackoff, evidence: tuple[Floats, Floats], rule: AdaptiveParameters
+) -> tuple[ProbeBackoff, ProbeDemand]:
     """Begin and end trials: a burst, then steady probes until readmission; a failed trial doubles the pause.
 
     A trial fails by ``burst_faults`` bad calls early on, and by ``trial_faults`` later: whoever keeps failing near
@@ -208,4 +216,4 @@ def paused(now: float, before: Pauses, evidence: tuple[Floats, Floats], rule: Ad
     burst = running & (calls < rule.burst_calls)
     left = np.where(burst, rule.burst_calls - calls, 0.0)
     faults = np.where(running, np.where(burst, rule.burst_faults, tolerated) - bad, np.inf)
-    return Pauses(level, at, started), Demand(burst, left, faults, running & ~burst)
+    return ProbeBackoff(level, at, started), ProbeDemand(burst, left, faults, running & ~burst)

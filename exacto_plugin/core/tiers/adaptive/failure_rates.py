@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.binomial import exceeds, falls_short, wilson_lower, wilson_upper
-from exacto_plugin.core.stats.leave_one_out import best_of_others, median_of_others
+from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_lower, wilson_upper
+from exacto_plugin.core.stats.leave_one_out import leave_one_out_best, leave_one_out_median
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.tiers.adaptive.evidence import Evidence
-    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
-    from exacto_plugin.core.tiers.adaptive.state import Memory
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.tiers.columns import Block
 
     Floats = NDArray[np.float64]
@@ -46,10 +46,10 @@ class Counts(NamedTuple):
         return rate
 
 
-class Conviction(NamedTuple):
+class DerankTest(NamedTuple):
     """Who is convicted, and the evidence of the shortest window that does."""
 
-    guilty: Bools
+    rejected: Bools
     evidence: Counts
     window_s: Floats
 
@@ -58,80 +58,80 @@ class Conviction(NamedTuple):
 class FailureRates:
     """What is known of the failure rates of a block."""
 
-    rule: AdaptiveRule
+    rule: AdaptiveParameters
     phi: Floats
     """Design effect per group, shape ``[group, 1]``."""
     windows: tuple[Counts, ...]
     """Per window of ``WINDOWS_S``."""
-    living: Counts
+    within_ttl: Counts
     """Over the time to live."""
     ttl_s: Floats
     """The time to live per group, shape ``[group, 1]``."""
-    limit: Floats
+    threshold: Floats
     """The threshold; NaN where there is nobody to compare with."""
     peers: Peers
     """What all peers say, as failure rates."""
 
-    def convicted(self, deranked: Bools) -> Conviction:
+    def derank_test(self, deranked: Bools) -> DerankTest:
         """Too many failures for chance in any of the windows; those that are deranked already are not asked."""
         tails = self.rule.derank_tails
         calls = np.stack([counts.calls for counts in self.windows[: len(tails)]])
         bad = np.stack([counts.bad for counts in self.windows[: len(tails)]])
         asked = ~deranked & (calls >= self.rule.derank_calls)
-        limit = np.where(asked, self.limit, np.nan)
+        limit = np.where(asked, self.threshold, np.nan)
         level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
-        guilty = exceeds(bad / self.phi, calls / self.phi, limit, level)
-        first = guilty.argmax(axis=0)[np.newaxis]
+        rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
+        first = rejected.argmax(axis=0)[np.newaxis]
         evidence = Counts(np.take_along_axis(calls, first, 0)[0], np.take_along_axis(bad, first, 0)[0])
-        return Conviction(
-            np.asarray(guilty.any(axis=0)), evidence, np.array([window_s for window_s, _ in tails])[first[0]]
+        return DerankTest(
+            np.asarray(rejected.any(axis=0)), evidence, np.array([window_s for window_s, _ in tails])[first[0]]
         )
 
     def verified(self, counts: Counts) -> Bools:
         """So few failures that the rate is below the threshold, and below the absolute ceiling."""
         rule = self.rule
-        limit = np.minimum(self.limit, rule.good_ceiling)
+        limit = np.minimum(self.threshold, rule.good_ceiling)
         with np.errstate(invalid="ignore"):
             settled = (counts.calls >= rule.settled_calls * self.phi) & (counts.rate() <= limit)
         enough = ~settled & (counts.calls >= rule.good_calls * self.phi)
-        return settled | self._so_few(counts, np.where(enough, limit, np.nan), rule.good_tail)
+        return settled | self._rate_is_below(counts, np.where(enough, limit, np.nan), rule.good_tail)
 
-    def _so_few(self, counts: Counts, limit: Floats, level: float) -> Bools:
+    def _rate_is_below(self, counts: Counts, limit: Floats, level: float) -> Bools:
         """Whether so few failures are unlikely at a rate of ``limit``."""
-        return falls_short(counts.bad / self.phi, counts.calls / self.phi, limit, level)
+        return rate_below(counts.bad / self.phi, counts.calls / self.phi, limit, level)
 
     def recovered(self, fresh: Counts) -> Bools:
         """Whether a deranked deployment's freshest calls are too good for the threshold."""
-        limit = np.where(np.isnan(self.limit), self.rule.good_ceiling, self.limit)
-        return self._so_few(fresh, limit, self.rule.fresh_tail)
+        limit = np.where(np.isnan(self.threshold), self.rule.good_ceiling, self.threshold)
+        return self._rate_is_below(fresh, limit, self.rule.fresh_tail)
 
     def improved(self, unsure: Bools) -> tuple[Bools, Floats]:
         """Who suddenly became better, and within how many seconds: recent calls acquit, older ones contradict them.
 
         Only those with insufficient data are asked: a verified one has nothing to gain, a deranked one has an epoch.
         """
-        found = np.zeros(self.limit.shape, np.bool_)
-        within_s = np.zeros(self.limit.shape)
+        found = np.zeros(self.threshold.shape, np.bool_)
+        within_s = np.zeros(self.threshold.shape)
         for counts, window_s in zip(self.windows[HOUR:DAY], WINDOWS_S[HOUR:DAY], strict=True):
-            older = Counts(self.living.calls - counts.calls, self.living.bad - counts.bad)
+            older = Counts(self.within_ttl.calls - counts.calls, self.within_ttl.bad - counts.bad)
             with np.errstate(invalid="ignore"):
                 better = older.rate() > counts.rate()
             asked = unsure & ~found & better & (older.calls >= self.rule.derank_calls)
             if not asked.any():
                 continue
             floor = wilson_lower(older.bad / self.phi, older.calls / self.phi, self.rule.peer_z)
-            contradicted = self._so_few(counts, np.where(asked, floor, np.nan), self.rule.change_tail)
+            contradicted = self._rate_is_below(counts, np.where(asked, floor, np.nan), self.rule.change_tail)
             now = contradicted & self.verified(counts)
             within_s = np.where(now, window_s, within_s)
             found |= now
         return found, within_s
 
 
-def failure_rates(block: Block, memory: Memory, evidence: Evidence, rule: AdaptiveRule) -> FailureRates:
+def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule: AdaptiveParameters) -> FailureRates:
     """Put together what was measured of a block."""
     slots, member = block.slots, block.member
     phi = _design_effect(evidence.surprise[slots] * member, evidence.pairs[slots] * member, rule)
-    lone = _lone_caller(evidence.by_caller[:, slots] * member, rule)
+    lone = _single_caller_cap(evidence.by_caller[:, slots] * member, rule)
     windows = []
     for place in range(len(WINDOWS_S)):
         calls = evidence.calls[place][slots] * np.where(lone, 1.0, evidence.weight_calls[place][slots])
@@ -154,7 +154,7 @@ def failure_rates(block: Block, memory: Memory, evidence: Evidence, rule: Adapti
     )
 
 
-def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveRule) -> Floats:
+def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveParameters) -> Floats:
     """Over-dispersion of half-hours, pooled over a group and drawn towards the start value while there is little."""
     total = rule.phi_start * rule.phi_start_weight + surprise.sum(axis=-1, keepdims=True)
     return np.asarray(
@@ -162,20 +162,20 @@ def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveRule) -> Float
     )
 
 
-def _lone_caller(by_caller: Floats, rule: AdaptiveRule) -> Bools:
+def _single_caller_cap(by_caller: Floats, rule: AdaptiveParameters) -> Bools:
     """Groups whose calls practically all come from one caller, shape ``[group, 1]``."""
     calls = by_caller.sum(axis=-1)
     return np.asarray(calls.max(axis=0) >= rule.lone_caller_share * calls.sum(axis=0))[:, np.newaxis]
 
 
-def _limits(rates: Floats, telling: Bools, rule: AdaptiveRule) -> Floats:
+def _limits(rates: Floats, has_evidence: Bools, rule: AdaptiveParameters) -> Floats:
     """Each deployment's threshold from the others: their median and spread, capped by the best of them."""
-    others = median_of_others(rates, telling)
+    others = leave_one_out_median(rates, has_evidence)
     spread = others.median + np.maximum(rule.deviations * others.deviation, rule.rate_floor)
-    return np.minimum(spread, best_of_others(rates, telling, _FEW_PEERS) + rule.peer_cap)
+    return np.minimum(spread, leave_one_out_best(rates, has_evidence, _FEW_PEERS) + rule.peer_cap)
 
 
-def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveRule) -> Floats:
+def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveParameters) -> Floats:
     """How much more often than average a deployment's mix of requests fails elsewhere (the expectation of O/E).
 
     The expected rate of each complexity bucket comes from the other deployments and is drawn towards their overall

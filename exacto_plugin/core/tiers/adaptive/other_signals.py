@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal
-from exacto_plugin.core.stats.leave_one_out import median_of_others
+from exacto_plugin.core.stats.leave_one_out import leave_one_out_median
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.benchmark import score_columns
-from exacto_plugin.core.tiers.columns import CODES, SILENT, SignalColumns
-from exacto_plugin.core.windows.speed import levelled
+from exacto_plugin.core.tiers.columns import CODES, NO_REASON, SignalColumns
+from exacto_plugin.core.windows.speed import merge_modes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
-    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveRule
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.columns import Block
-    from exacto_plugin.core.windows.speed import Pace
+    from exacto_plugin.core.windows.speed import SpeedMedians
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
@@ -49,34 +49,34 @@ FRESH_MARGIN = 0.2
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 
 
-class Finding(NamedTuple):
+class SignalResult(NamedTuple):
     """What one signal says about a block."""
 
     columns: SignalColumns
-    abnormal: Bools
+    is_outlier: Bools
     """Derank if it is not deranked yet."""
-    normal: Bools
+    is_normal: Bools
     """No reason any more to keep it deranked for this signal."""
 
 
-class Paces(NamedTuple):
+class SpeedWindows(NamedTuple):
     """Speeds of an hour and of a day, and in how many distinct minutes of the day, all by slot."""
 
-    hour: Pace
-    day: Pace
+    hour: SpeedMedians
+    day: SpeedMedians
     minutes: Floats
 
 
-def throughput(block: Block, paces: Paces, epoch_age_s: Floats, rule: AdaptiveRule) -> Finding:
+def throughput(block: Block, paces: SpeedWindows, epoch_age_s: Floats, rule: AdaptiveParameters) -> SignalResult:
     """Speed on the log scale, per mode, slow side only; the last hour's where it has enough answers, else the day's."""
-    hour = levelled(paces.hour.at(block.slots), 1.0)
-    day = levelled(paces.day.at(block.slots), 1.0)
+    hour = merge_modes(paces.hour.at(block.slots), 1.0)
+    day = merge_modes(paces.day.at(block.slots), 1.0)
     recent = hour.samples >= 2 * rule.speed_minutes
     speed = np.where(recent, hour.medians, day.medians)
     samples = np.where(recent, hour.samples, day.samples).astype(np.int64)
     enough = block.member & (samples >= rule.speed_minutes) & (paces.minutes[block.slots] >= rule.speed_minutes)
     logs = np.log(np.where(samples > 0, speed, 1.0))
-    others = median_of_others(logs, enough)
+    others = leave_one_out_median(logs, enough)
     margin = np.maximum(rule.speed_deviations * others.deviation, math.log(max(1.0, rule.speed_ratio)))
     limit = np.where(others.members >= rule.speed_peers, others.median - margin, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -87,20 +87,20 @@ def throughput(block: Block, paces: Paces, epoch_age_s: Floats, rule: AdaptiveRu
     code = _codes(block, slow, enough, np.isnan(limit))
     window_s = np.where(recent, _HOUR_S, _DAY_S)
     needed = np.full(len(block.groups), rule.speed_minutes)
-    return Finding(
+    return SignalResult(
         _columns(Signal.THROUGHPUT, speed, samples, code, of, np.exp(limit), (needed, window_s), rule.speed_peers + 1),
         slow,
         normal,
     )
 
 
-def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: AdaptiveRule) -> Finding:
+def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: AdaptiveParameters) -> SignalResult:
     """Share of tool requests answered with tool calls, as log-odds, either side, less three standard errors."""
     other = np.maximum(offered - meant, 0.0)
     odds = np.log((meant + 0.5) / (other + 0.5))
     error = 3 * np.sqrt(phi * (1 / (meant + 0.5) + 1 / (other + 0.5)))
     enough = block.member & (offered >= rule.propensity_requests)
-    others = median_of_others(odds, enough)
+    others = leave_one_out_median(odds, enough)
     margin = np.maximum(rule.propensity_deviations * others.deviation, math.log(max(1.0, rule.propensity_ratio)))
     distance = odds - others.median
     known = others.members >= rule.speed_peers
@@ -114,10 +114,10 @@ def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: 
     needed = np.full(len(block.groups), rule.propensity_requests)
     asked = (needed, np.full(len(block.groups), _DAY_S))
     columns = _columns(Signal.PROPENSITY, share, offered.astype(np.int64), code, of, limit, asked, rule.speed_peers + 1)
-    return Finding(columns, unusual, ~unusual)
+    return SignalResult(columns, unusual, ~unusual)
 
 
-def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> Finding:
+def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalResult:
     """Scores against their own frozen baseline; silent in groups without scores."""
     values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
     enough = block.member & (samples >= needed[:, np.newaxis])
@@ -125,16 +125,18 @@ def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> Finding:
     with np.errstate(invalid="ignore"):
         poor = enough & (values < limit)
     code = _codes(block, poor, enough, np.isnan(limit))
-    code[np.isnan(baseline)] = SILENT
+    code[np.isnan(baseline)] = NO_REASON
     of = Peers(enough.sum(axis=-1), baseline, np.full(len(block.groups), np.nan))
-    return Finding(_columns(Signal.BENCHMARK, values, samples, code, of, limit, (needed, window_s), 1), poor, ~poor)
+    return SignalResult(
+        _columns(Signal.BENCHMARK, values, samples, code, of, limit, (needed, window_s), 1), poor, ~poor
+    )
 
 
 def _codes(block: Block, abnormal: Bools, enough: Bools, unknown: Bools) -> NDArray[np.int64]:
     code = np.where(abnormal, BELOW, WITHIN)
     code = np.where(unknown, FEW_PEERS, code)
     code = np.where(enough, code, FEW_SAMPLES)
-    return np.where(block.member, code, SILENT)
+    return np.where(block.member, code, NO_REASON)
 
 
 def _columns(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.tiers.adaptive.judge import AdaptiveJudge
+    from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
 
 EXPLORATION_SHARE = 0.02
 """Share of tool requests that probes may take. Measured: 2 % where it is needed brings repaired deployments back as
@@ -42,7 +42,7 @@ _SHARES = ("rate_floor", "peer_cap", "good_ceiling", "cover", "caller_share", "l
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptiveRule:
+class AdaptiveParameters:
     """The numbers of the adaptive rule. Rates are failures per router-chosen attempt to call a tool, 0 to 1."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -182,7 +182,7 @@ class AdaptiveRule:
             (86_400.0, self.derank_tail_24h),
         )
 
-    def judge(self) -> AdaptiveJudge:
+    def judge(self) -> AdaptiveTierRule:
         """A new judge that follows this rule with the default share of probes."""
         return AdaptivePreset(self).judge()
 
@@ -191,11 +191,11 @@ class AdaptiveRule:
 class AdaptivePreset:
     """The adaptive rule together with what it may spend on probes."""
 
-    rule: AdaptiveRule = AdaptiveRule()
+    rule: AdaptiveParameters = AdaptiveParameters()
     exploration_share: float = EXPLORATION_SHARE
 
-    def judge(self) -> AdaptiveJudge:
+    def judge(self) -> AdaptiveTierRule:
         """A new judge that follows this rule."""
-        from exacto_plugin.core.tiers.adaptive.judge import AdaptiveJudge
+        from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
 
-        return AdaptiveJudge(self.rule, self.exploration_share)
+        return AdaptiveTierRule(self.rule, self.exploration_share)

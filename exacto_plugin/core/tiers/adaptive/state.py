@@ -42,7 +42,7 @@ _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 
 @wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from")
-class Memory:
+class AdaptiveState:
     """The columns, by slot; in the order in which verification reads them."""
 
     __slots__ = tuple(_START)
@@ -73,7 +73,7 @@ class Memory:
     def __len__(self) -> int:
         return len(self.tier)
 
-    def reach(self, slots: int) -> None:
+    def resize(self, slots: int) -> None:
         """Make room for slots below ``slots``."""
         if (more := slots - len(self)) > 0:
             for name, (kind, start) in _START.items():
@@ -92,7 +92,7 @@ class Memory:
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """One deployment's columns as plain data; NaN is written as None."""
         plain: dict[str, float | int | str | None] = {}
-        for attribute, name in wire_names(Memory).items():
+        for attribute, name in wire_names(AdaptiveState).items():
             number = getattr(self, attribute)[slot].item()
             plain[name] = None if number != number else number
         return plain | {"tier": TIERS[self.tier[slot]].value}
@@ -104,7 +104,7 @@ class Memory:
         """
         self.forget([slot])
         tiers = [tier.value for tier in TIERS]
-        for attribute, name in wire_names(Memory).items():
+        for attribute, name in wire_names(AdaptiveState).items():
             value = plain.get(name)
             if name == "tier" and value in tiers:
                 self.tier[slot] = tiers.index(value)

@@ -18,7 +18,7 @@ from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, SchemaTraits
-from exacto_plugin.core.scoring.limits import NotCompilable
+from exacto_plugin.core.scoring.limits import NotCompilableError
 from tests.support.scoring_cases import ENGINES, judge, offered
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ def test_the_engine_itself_fetches_nothing(engine: str, listener: socket.socket)
         {"$schema": url, "$ref": url},
     ]
     for schema in schemas:
-        with pytest.raises((NotCompilable, Unresolvable)):
+        with pytest.raises((NotCompilableError, Unresolvable)):
             make_engine(engine).compile(PreparedSchema(schema, traits)).is_valid({"a": 1})
     with pytest.raises(BlockingIOError):
         listener.accept()

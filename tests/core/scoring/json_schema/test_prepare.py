@@ -10,7 +10,7 @@ import pytest
 from exacto_plugin.core.scoring.json_schema.cost import value_cost
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
-from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, Limits, NotCompilable
+from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits
 from tests.support.scoring_cases import ENGINES
 
 JsonSchema = dict[str, Any]
@@ -25,12 +25,12 @@ def words_of(prepared: object) -> set[str]:
 
 def prepared(schema: object, **limits: int) -> PreparedSchema:
     """The prepared schema under other limits."""
-    return prepare(schema, Limits(**limits))
+    return prepare(schema, ScoringLimits(**limits))
 
 
-def refusal(schema: object, **limits: int) -> NotCompilable:
+def refusal(schema: object, **limits: int) -> NotCompilableError:
     """Why a schema is refused."""
-    with pytest.raises(NotCompilable) as caught:
+    with pytest.raises(NotCompilableError) as caught:
         prepared(schema, **limits)
     return caught.value
 

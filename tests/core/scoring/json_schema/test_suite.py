@@ -13,10 +13,10 @@ import referencing
 from referencing.jsonschema import DRAFT7
 
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
-from exacto_plugin.core.scoring.json_schema.engine_python import LiteValidator, counting_validator
+from exacto_plugin.core.scoring.json_schema.engine_python import PythonValidator, counting_validator
 from exacto_plugin.core.scoring.json_schema.engine_rust import options
 from exacto_plugin.core.scoring.json_schema.prepare import prepare
-from exacto_plugin.core.scoring.limits import NotCompilable
+from exacto_plugin.core.scoring.limits import NotCompilableError
 from tests.support.scoring_cases import ENGINES
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def accepts_unprepared(engine: str, case: Case) -> bool:
 
         return jsonschema_rs.Draft7Validator(case.schema, **{**options(), "retriever": look_up}).is_valid(case.data)
     registry = referencing.Registry().with_resources((uri, DRAFT7.create_resource(it)) for uri, it in REMOTES.items())
-    return LiteValidator(counting_validator(case.schema, registry), STEPS).is_valid(case.data)
+    return PythonValidator(counting_validator(case.schema, registry), STEPS).is_valid(case.data)
 
 
 def accepts_prepared(engine: str, case: Case) -> bool | None:
     """The verdict as calls get it; None when the schema is refused."""
     try:
         return make_engine(engine).compile(prepare(case.schema)).is_valid(case.data)
-    except NotCompilable:
+    except NotCompilableError:
         return None
 
 

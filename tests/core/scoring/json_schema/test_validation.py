@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from exacto_plugin.core.scoring.arguments import Arguments, read_arguments
+from exacto_plugin.core.scoring.arguments import Arguments, parse_arguments
 from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
-from exacto_plugin.core.scoring.json_schema.engine import Engine, Validator, make_engine
-from exacto_plugin.core.scoring.limits import Limits, NotCompilable, Unscorable
+from exacto_plugin.core.scoring.json_schema.engine import ValidationEngine, Validator, make_engine
+from exacto_plugin.core.scoring.limits import NotCompilableError, ScoringLimits, UnscorableError
 from tests.support.scoring_cases import ENGINES
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class CountingEngine:
     def compile(self, prepared: PreparedSchema, /) -> Validator:
         self.compiled.append(prepared)
         if isinstance(prepared.schema, dict) and prepared.schema.get("type") == "never":
-            raise NotCompilable("not_draft7")
+            raise NotCompilableError("not_draft7")
         return FakeValidator()
 
 
 def arguments(text: str) -> Arguments:
     """Parsed arguments."""
-    return read_arguments(text, max_chars=1_000_000, max_depth=1_000)
+    return parse_arguments(text, max_chars=1_000_000, max_depth=1_000)
 
 
 def test_a_schema_is_compiled_once_whatever_object_it_comes_in() -> None:
@@ -67,10 +67,10 @@ def test_refusals_are_kept_too() -> None:
     engine = CountingEngine()
     cache = SchemaCache(engine)
     for _ in range(3):
-        with pytest.raises(NotCompilable, match="not_draft7") as caught:
+        with pytest.raises(NotCompilableError, match="not_draft7") as caught:
             cache.compiled({"type": "never"})
         assert not caught.value.limit
-        with pytest.raises(NotCompilable, match="cycle"):
+        with pytest.raises(NotCompilableError, match="cycle"):
             cache.compiled({"$ref": "#"})
     assert len(engine.compiled) == 1
     assert len(cache) == 2
@@ -79,7 +79,7 @@ def test_refusals_are_kept_too() -> None:
 def test_the_number_of_entries_is_bounded() -> None:
     """The least recently used goes first."""
     engine = CountingEngine()
-    cache = SchemaCache(engine, Limits(cache_entries=3))
+    cache = SchemaCache(engine, ScoringLimits(cache_entries=3))
     for number in (1, 2, 3, 1, 4):
         cache.compiled({"minimum": number})
     assert len(cache) == 3
@@ -91,7 +91,7 @@ def test_the_number_of_entries_is_bounded() -> None:
 
 def test_estimated_memory_is_bounded() -> None:
     """Long schemas and patterns that expand count more; one that exceeds the budget alone is used but not kept."""
-    limits = Limits(cache_bytes=1_000_000, cache_entries=1_000)
+    limits = ScoringLimits(cache_bytes=1_000_000, cache_entries=1_000)
     cache = SchemaCache(CountingEngine(), limits)
     cache.compiled({"maximum": 1})
     small = cache.estimated_bytes
@@ -111,9 +111,9 @@ def test_estimated_memory_is_bounded() -> None:
 
 def test_refusals_count_with_their_text() -> None:
     """Broken schemas are no way to fill the memory."""
-    cache = SchemaCache(CountingEngine(), Limits(cache_bytes=1_000_000, cache_entries=1_000))
+    cache = SchemaCache(CountingEngine(), ScoringLimits(cache_bytes=1_000_000, cache_entries=1_000))
     for number in range(50):
-        with pytest.raises(NotCompilable):
+        with pytest.raises(NotCompilableError):
             cache.compiled({"$ref": "#", "x": f"{number}" * 50_000})
     assert len(cache) <= 20
 
@@ -121,8 +121,8 @@ def test_refusals_count_with_their_text() -> None:
 def test_a_schema_that_is_too_long_is_not_even_looked_up() -> None:
     """It is neither compiled nor kept."""
     engine = CountingEngine()
-    cache = SchemaCache(engine, Limits(schema_bytes=100))
-    with pytest.raises(NotCompilable, match="schema_bytes") as caught:
+    cache = SchemaCache(engine, ScoringLimits(schema_bytes=100))
+    with pytest.raises(NotCompilableError, match="schema_bytes") as caught:
         cache.compiled({"description": "x" * 100})
     assert caught.value.limit
     assert (len(cache), engine.compiled) == (0, [])
@@ -131,13 +131,13 @@ def test_a_schema_that_is_too_long_is_not_even_looked_up() -> None:
 @pytest.mark.parametrize("parameters", [object(), {"a": object()}, {1: 2}, {"a": {1, 2}}, {"maximum": 2**70}])
 def test_parameters_that_are_not_json_are_refused(parameters: object) -> None:
     """From Python, tools can hold anything."""
-    with pytest.raises(NotCompilable, match="not_json"):
+    with pytest.raises(NotCompilableError, match="not_json"):
         SchemaCache(CountingEngine()).compiled(parameters)
 
 
 def test_threads_share_a_cache() -> None:
     """Look-ups from many threads lose no entry and exceed no bound."""
-    cache = SchemaCache(CountingEngine(), Limits(cache_entries=8))
+    cache = SchemaCache(CountingEngine(), ScoringLimits(cache_entries=8))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: cache.compiled({"minimum": number % 20}), range(4_000)))
     assert len(cache) == 8
@@ -149,18 +149,18 @@ def test_work_is_bounded_by_schema_times_arguments(engine: str) -> None:
     schema = {"allOf": [{"type": "object"}, {"minProperties": 1}]}
     text = '{"a":1}'
     for evaluations, affordable in ((3 * len(text), True), (3 * len(text) - 1, False)):
-        limits = Limits(evaluations=evaluations)
+        limits = ScoringLimits(evaluations=evaluations)
         compiled = SchemaCache(make_engine(engine, limits), limits).compiled(schema)
         if affordable:
             assert compiled.accepts(arguments(text))
         else:
-            with pytest.raises(Unscorable, match="evaluations"):
+            with pytest.raises(UnscorableError, match="evaluations"):
                 compiled.accepts(arguments(text))
 
 
 def test_patterns_are_left_out_of_long_arguments() -> None:
     """Their time grows with pattern and text; what does not need them is checked all the same."""
-    limits = Limits(pattern_chars=100)
+    limits = ScoringLimits(pattern_chars=100)
     cache = SchemaCache(make_engine("jsonschema_rs", limits), limits)
     compiled = cache.compiled({"properties": {"a": {"type": "string", "pattern": "^x+$"}}})
     for length, letter, accepted in ((50, "x", True), (50, "y", False), (100, "y", True)):
@@ -168,13 +168,13 @@ def test_patterns_are_left_out_of_long_arguments() -> None:
     assert not compiled.accepts(arguments(f'{{"a": [{"1," * 100}1]}}'))
     turning = cache.compiled({"not": {"pattern": "^x+$"}})
     assert turning.accepts(arguments('"y"'))
-    with pytest.raises(Unscorable, match="patterns"):
+    with pytest.raises(UnscorableError, match="patterns"):
         turning.accepts(arguments(f'"{"y" * 100}"'))
 
 
 def test_the_pure_engine_follows_recursion_to_a_depth() -> None:
     """Deeper arguments are left to the other engine; a schema that does not recurse has no such bound."""
-    limits = Limits(lite_recursive_depth=4)
+    limits = ScoringLimits(lite_recursive_depth=4)
     deep = '{"a":' * 5 + "1" + "}" * 5
     for engine, judged in (("jsonschema", False), ("jsonschema_rs", True)):
         cache = SchemaCache(make_engine(engine, limits), limits)
@@ -184,24 +184,24 @@ def test_the_pure_engine_follows_recursion_to_a_depth() -> None:
         if judged:
             assert recursive.accepts(arguments(deep))
         else:
-            with pytest.raises(Unscorable, match="depth"):
+            with pytest.raises(UnscorableError, match="depth"):
                 recursive.accepts(arguments(deep))
 
 
 def test_the_pure_engine_counts_steps() -> None:
     """In a validation, and while a schema is checked against draft 7."""
-    engine = make_engine("jsonschema", Limits(lite_steps=50))
+    engine = make_engine("jsonschema", ScoringLimits(lite_steps=50))
     compiled = SchemaCache(engine).compiled({"items": {"type": "integer"}})
     assert compiled.accepts(arguments("[1, 2, 3]"))
-    with pytest.raises(Unscorable, match="steps"):
+    with pytest.raises(UnscorableError, match="steps"):
         compiled.accepts(arguments(f"[{'1,' * 60}1]"))
     assert compiled.accepts(arguments("[1, 2, 3]"))
     objects = SchemaCache(engine).compiled({"enum": [{"a": number} for number in range(60)]})
     assert not objects.accepts(arguments("1"))
-    with pytest.raises(Unscorable, match="steps"):
+    with pytest.raises(UnscorableError, match="steps"):
         objects.accepts(arguments('{"a": 59}'))
-    with pytest.raises(NotCompilable, match="compile_steps") as caught:
-        SchemaCache(make_engine("jsonschema", Limits(lite_compile_steps=10))).compiled(
+    with pytest.raises(NotCompilableError, match="compile_steps") as caught:
+        SchemaCache(make_engine("jsonschema", ScoringLimits(lite_compile_steps=10))).compiled(
             {"properties": {"a": {}, "b": {}}}
         )
     assert caught.value.limit
@@ -209,7 +209,7 @@ def test_the_pure_engine_counts_steps() -> None:
 
 def test_engines_by_name() -> None:
     """Automatic is the fast one here; an unknown name is an error that names the choices' type."""
-    made: list[Engine] = [make_engine(name) for name in ("auto", *ENGINES)]
+    made: list[ValidationEngine] = [make_engine(name) for name in ("auto", *ENGINES)]
     assert [engine.name for engine in made] == ["jsonschema_rs", "jsonschema_rs", "jsonschema"]
     with pytest.raises(ValueError, match="fastjsonschema"):
         make_engine("fastjsonschema")
