@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ast
-from functools import cache
-from graphlib import TopologicalSorter
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-import exacto_plugin
+from tests.support.import_table import ALLOWED, KNOWN, package_of
+from tests.support.source_tree import imports, modules, own_imports, reached, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(exacto_plugin.__file__).parent
 CORE = "exacto_plugin.core"
 CHAIN = (
     {"wire"},
@@ -36,6 +33,9 @@ KNOWN_TO_CORE = {
 
 PROGRAMS = ("cli", "demo", "simulate", "bench", "tables")
 """What people start; nothing that serves requests knows of it."""
+
+CIRCLE: set[str] = set()
+"""The modules that still import one another, all through the type of the runtime; none may be added."""
 
 BOUNDARIES = {
     # Clients choose schemas and models choose arguments; a panic inside the Rust engine is a BaseException.
@@ -62,65 +62,6 @@ BOUNDARIES = {
 """The only places that catch everything without raising it again."""
 
 
-class Import(NamedTuple):
-    """One import of a module."""
-
-    name: str
-    at_start: bool
-    """True when it happens as the importing module is loaded, not in a function and not for types only."""
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """Every module of the package."""
-    found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-@cache
-def tree(name: str) -> ast.Module:
-    """A module's source."""
-    return ast.parse(modules()[name].read_text())
-
-
-@cache
-def imports(name: str) -> frozenset[Import]:
-    """Every import in a module; of our own modules those that exist under the imported name."""
-    return frozenset(_imports(name, tree(name), at_start=True))
-
-
-def _imports(name: str, node: ast.AST, *, at_start: bool) -> Iterator[Import]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (Import(alias.name, at_start) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            base = child.module or ""
-            if child.level:
-                package = name if modules()[name].name == "__init__.py" else name.rpartition(".")[0]
-                base = ".".join([*package.split(".")[: len(package.split(".")) - child.level + 1], *base.split(".")])
-            nested = {f"{base}.{alias.name}" for alias in child.names} & modules().keys()
-            yield from (Import(one, at_start) for one in nested or {base.rstrip(".")})
-        else:
-            deferred = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
-                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            )
-            yield from _imports(name, child, at_start=at_start and not deferred)
-
-
-def reached(name: str) -> set[str]:
-    """Our own modules that a module imports, directly or not, for whatever purpose."""
-    seen: set[str] = set()
-    waiting = [name]
-    while waiting:
-        ours = {found.name for found in imports(waiting.pop()) if found.name in modules()}
-        waiting += ours - seen
-        seen |= ours
-    return seen
-
-
 CORE_MODULES = [name for name in modules() if name.startswith(f"{CORE}.")]
 
 
@@ -142,13 +83,21 @@ def test_the_core_is_a_chain() -> None:
     assert reached(f"{CORE}.model") == {f"{CORE}.wire"}
 
 
-def test_nothing_imports_in_circles() -> None:
-    """While modules load, no two wait for each other."""
-    graph = {
-        name: {found.name for found in imports(name) if found.at_start and found.name in modules()} - {name}
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Imports of every kind, for typing and inside functions too; the circle that is left may only become smaller."""
+    circles = {name for name in modules() if name in reached(name)}
+    assert circles == CIRCLE
+
+
+def test_packages_import_what_the_table_allows() -> None:
+    """The direction of imports, package by package; what still runs against it may only become less."""
+    against = {
+        (name.removeprefix("exacto_plugin."), other.removeprefix("exacto_plugin."))
         for name in modules()
+        for other in own_imports(name)
+        if package_of(name) != package_of(other) and package_of(other) not in ALLOWED[package_of(name)]
     }
-    assert list(TopologicalSorter(graph).static_order())
+    assert against == KNOWN
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[1:2] not in ([p] for p in PROGRAMS)])

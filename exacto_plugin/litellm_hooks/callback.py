@@ -16,6 +16,13 @@ from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, n
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.request.call_details import (
+    CHOICE_KEY,
+    TOOLS_KEY,
+    attach_state,
+    choice_of,
+    is_pending_call,
+)
 from exacto_plugin.litellm_hooks.request.hops import metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
@@ -25,10 +32,8 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
-from exacto_plugin.litellm_hooks.routing.sync_selection import attach_state, is_pending_call
-from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, ResponseScorer, attempt_of
+from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -24,16 +24,11 @@ from importlib import import_module
 from types import CodeType
 from typing import Any, Final
 
-import litellm
-
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.first_chunks import restore_first_chunk
-
-ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
-"""What every method of a router calls up to 1.109 with all that it was given; the second calls the first."""
+from exacto_plugin.litellm_hooks.router_core import SelectPool, public_router, router_core
 
 _AUTH = "litellm.proxy.auth.user_api_key_auth"
-_CORE = "litellm.router_python_core"
 
 _LATE = "_filter_by_routing_plugin_candidates"
 _RETRY = "should_retry_this_error"
@@ -61,9 +56,6 @@ PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
 }
 """The parameters that the wrappers rely on, in LiteLLM's order; LiteLLM may have optional ones after them."""
 
-SelectPool = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
-"""``narrow(router, deployments, request_kwargs)``; raises only what the client is to be told."""
-
 ShouldRetry = Callable[[Exception], bool | None]
 """Whether LiteLLM retries after an error; None leaves it to LiteLLM."""
 
@@ -81,25 +73,6 @@ Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes the wrapper of an original."""
-
-
-def router_core() -> Any:
-    """The class whose methods serve requests: the core behind the facade of 1.109, else ``litellm.Router``."""
-    try:
-        return import_module(_CORE).PythonCore
-    except ImportError:
-        return litellm.Router
-
-
-def loops_in_python() -> bool:
-    """Whether LiteLLM retries and falls back in Python, as up to 1.109: every method of a router enters there."""
-    return all(hasattr(router_core(), name) for name in ENTRIES)
-
-
-def public_router(core: Any) -> Any:
-    """The router that the program or the proxy has, from the ``self`` of one of its methods."""
-    public = getattr(core, "_core_public", None)
-    return core if public is None else public()
 
 
 def fits(found: Any, expected: Sequence[str]) -> bool:

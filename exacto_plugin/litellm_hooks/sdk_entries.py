@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.router_patches import ENTRIES, loops_in_python
+from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,8 @@ import litellm
 
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.first_chunks import restore_first_chunk
-from exacto_plugin.litellm_hooks.router_patches import fits, names_in, public_router, router_core, unwrap, wrap
+from exacto_plugin.litellm_hooks.router_core import public_router, router_core
+from exacto_plugin.litellm_hooks.router_patches import fits, names_in, unwrap, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

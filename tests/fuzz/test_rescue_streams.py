@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.litellm_hooks.faults import FaultReporter
+from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
 from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
-from exacto_plugin.litellm_hooks.rescue.rescue import RescuableAttempt
 from exacto_plugin.litellm_hooks.rescue.streams import BufferedStream
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from tests.fuzz.asgi import run

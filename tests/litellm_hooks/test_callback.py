@@ -13,9 +13,9 @@ from exacto_plugin.core.routing.policy import Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

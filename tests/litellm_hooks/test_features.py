@@ -12,6 +12,7 @@ from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.features import Feature, Features, Gap
 from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
+from exacto_plugin.litellm_hooks.router_core import router_core
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def test_a_seam_costs_its_own_features_only(name: str, installed: Any, monkeypat
 
     def changed(self: Any, something: Any, else_: Any) -> None: ...
 
-    core = router_patches.router_core()
+    core = router_core()
     monkeypatch.setattr(core, name, changed)
     features = installed()
     assert {one.value for one in features.off} == LOST[name]

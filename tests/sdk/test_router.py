@@ -300,7 +300,7 @@ def test_a_fault_leaves_litellms_choice(
     """Whatever of ours breaks, the request goes on; but a curated list fails closed."""
     router = make_router(providers)
     exacto = make_exacto(curated={"kimi": ["dear"]}).attach(router)
-    for name in ("narrow", "filter", "picked"):
+    for name in ("select_pool", "filter", "record_attempt"):
         with monkeypatch.context() as broken:
             broken.setattr(exacto._callback.routing, name, None)
             assert either.ask(router, "kimi") in KIMI

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -33,11 +33,12 @@ from typing import TYPE_CHECKING, Any, Final
 from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TOOLS_KEY, RescuableAttempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, RescueProgress
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.run_in_thread import run_in_thread
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, quality_of
+from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -52,22 +53,6 @@ if TYPE_CHECKING:
 _NAME: Final = "exacto-rescue"
 _ABANDONED: Final[set[asyncio.Future[Any]]] = set()
 """Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
-
-
-@dataclass(slots=True)
-class RescuableAttempt:
-    """The attempt that LiteLLM is making: how to make another one like it."""
-
-    call: Ask
-    kwargs: Mapping[str, Any]
-    logging: Any = None
-    """LiteLLM's logging object of it, once it was sent; a synchronous call's only where it is a stream."""
-    details: Mapping[str, Any] | None = None
-    """LiteLLM's ``model_call_details`` of it, once it was sent."""
-
-
-CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
-"""Set around each attempt that may be rescued, for streams, which are judged long after it returned."""
 
 
 def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:

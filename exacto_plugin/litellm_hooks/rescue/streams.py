@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue.rescue import CURRENT_ATTEMPT, cost_of
+from exacto_plugin.litellm_hooks.rescue.rescue import cost_of
 from exacto_plugin.litellm_hooks.run_in_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue, RescuableAttempt
+    from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 
 
 class StreamBuffer(ABC):

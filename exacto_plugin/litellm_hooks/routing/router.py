@@ -33,7 +33,7 @@ from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import fallback_name
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
-from exacto_plugin.litellm_hooks.router_patches import loops_in_python
+from exacto_plugin.litellm_hooks.router_core import loops_in_python
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.failover import Failover
 from exacto_plugin.litellm_hooks.routing.final_check import LastCheck

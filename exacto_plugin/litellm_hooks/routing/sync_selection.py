@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, SYNC, RequestState
-from exacto_plugin.litellm_hooks.rescue.rescue import CURRENT_ATTEMPT
-from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY, choice_of
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY
+from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from exacto_plugin.litellm_hooks.callback import ExactoCallback
-    from exacto_plugin.litellm_hooks.router_patches import SelectPool
+    from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,21 @@ class _Selection:
 _CURRENT_SELECTION: ContextVar[_Selection | None] = ContextVar("exacto_selection", default=None)
 
 
+class AttemptHooks(Protocol):
+    """The hooks of the callback that a selection goes through."""
+
+    runtime: Any
+    rescue: Any
+
+    async def async_filter_deployments(
+        self, model: str, healthy_deployments: list[Any], messages: Any, request_kwargs: dict[str, Any] | None
+    ) -> list[Any]:
+        """Apply the hard filters to a model group."""
+
+    def record_attempt(self, kwargs: dict[str, Any]) -> RequestState:
+        """Record the attempt that LiteLLM is about to make."""
+
+
 class SyncSelection:
     """Stands in LiteLLM's synchronous selection. One per process, no state of its own.
 
@@ -49,7 +60,7 @@ class SyncSelection:
         narrow: tiers and sorts, as for asynchronous requests.
     """
 
-    def __init__(self, callback: ExactoCallback, select_pool: SelectPool) -> None:
+    def __init__(self, callback: AttemptHooks, select_pool: SelectPool) -> None:
         self._callback = callback
         self._select_pool = select_pool
 
@@ -137,37 +148,3 @@ def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return done.value
     coroutine.close()
     raise RuntimeError("a synchronous request cannot wait")
-
-
-def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
-    """Whether what is sent is the call that a synchronous selection of this request was made for.
-
-    Args:
-        state: of the request.
-        sent: what LiteLLM calls a deployment with.
-    """
-    info = sent.get("model_info") or {}
-    picked = state.served_by
-    return state.pending_tools is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
-
-
-def attach_state(details: dict[str, Any]) -> None:
-    """Give a call that begins what the synchronous selection left for it.
-
-    Args:
-        details: LiteLLM's ``model_call_details``, changed in place.
-    """
-    state = CURRENT.get()
-    if LOG_KEY in details or state is None or state.served_by is None:
-        return
-    if not is_pending_call(state, details.get("litellm_params") or {}):
-        return  # another call of the same thread
-    details[LOG_KEY] = state
-    details.setdefault(TOOLS_KEY, state.pending_tools)
-    if state.pending_tools and state.pending_choice is not None:
-        details.setdefault(CHOICE_KEY, state.pending_choice)
-    state.pending_tools = state.pending_choice = None
-    asked = CURRENT_ATTEMPT.get()
-    if asked is not None:
-        asked.details = details
-    state.served_by.started_at = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them

@@ -8,19 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.scoring.attribution import RequestExpectations
+from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, choice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-CHOICE_KEY = "exacto_tool_choice"
-"""The tool choice as the client sent it, kept on the logging object: providers' own forms of it come later."""
-
-_CHOICES = ("tool_choice", "function_call", "toolConfig", "tool_config")
-
-
-def choice_of(kwargs: Mapping[str, Any]) -> Any:
-    """The tool choice of a call that is about to be made, in whatever form; None when there is none."""
-    return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
 
 
 def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> RequestExpectations:

@@ -16,6 +16,7 @@ from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
 from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.scoring.caller_preferences import record_preferences
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.evaluator import Evaluation
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
-
-TOOLS_KEY = "exacto_tools"
-"""The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
 
 _SKIPPED_TYPES = ("cache_hit", "client_disconnect")
 """Events that say nothing about a deployment, not even how fast it is."""

@@ -10,9 +10,9 @@ from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
 from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
-from exacto_plugin.litellm_hooks.rescue.rescue import RescuableAttempt
 from exacto_plugin.litellm_hooks.rescue.retry_request import retry_request
 from exacto_plugin.litellm_hooks.rescue.streams import BufferedStream
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime

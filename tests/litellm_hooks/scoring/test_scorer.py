@@ -11,10 +11,10 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
 from exacto_plugin.core.scoring.evaluator import ToolCall
+from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.scoring.request_tools import CHOICE_KEY
-from exacto_plugin.litellm_hooks.scoring.scorer import TOOLS_KEY, ResponseScorer, attempt_of
+from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
 from tests.litellm_hooks.scoring.test_response import CALL, chat
 
 if TYPE_CHECKING:

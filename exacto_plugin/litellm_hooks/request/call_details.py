@@ -1,0 +1,80 @@
+"""What goes with a call from its selection to its log event, kept on LiteLLM's logging object or around the attempt."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from exacto_plugin.litellm_hooks.request.state import RequestState
+
+    Call = Callable[[dict[str, Any]], Awaitable[Any]]
+    """Makes one attempt with these arguments."""
+
+TOOLS_KEY = "exacto_tools"
+"""The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
+CHOICE_KEY = "exacto_tool_choice"
+"""The tool choice as the client sent it, kept on the logging object: providers' own forms of it come later."""
+
+_CHOICES = ("tool_choice", "function_call", "toolConfig", "tool_config")
+
+
+def choice_of(kwargs: Mapping[str, Any]) -> Any:
+    """The tool choice of a call that is about to be made, in whatever form; None when there is none."""
+    return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
+
+
+@dataclass(slots=True)
+class RescuableAttempt:
+    """The attempt that LiteLLM is making: how to make another one like it."""
+
+    call: Call
+    kwargs: Mapping[str, Any]
+    logging: Any = None
+    """LiteLLM's logging object of it, once it was sent; a synchronous call's only where it is a stream."""
+    details: Mapping[str, Any] | None = None
+    """LiteLLM's ``model_call_details`` of it, once it was sent."""
+
+
+CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
+"""Set around each attempt that may be rescued, for streams, which are judged long after it returned."""
+
+
+def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
+    """Whether what is sent is the call that a synchronous selection of this request was made for.
+
+    Args:
+        state: of the request.
+        sent: what LiteLLM calls a deployment with.
+    """
+    info = sent.get("model_info") or {}
+    picked = state.served_by
+    return state.pending_tools is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
+
+
+def attach_state(details: dict[str, Any]) -> None:
+    """Give a call that begins what the synchronous selection left for it.
+
+    Args:
+        details: LiteLLM's ``model_call_details``, changed in place.
+    """
+    state = CURRENT.get()
+    if LOG_KEY in details or state is None or state.served_by is None:
+        return
+    if not is_pending_call(state, details.get("litellm_params") or {}):
+        return  # another call of the same thread
+    details[LOG_KEY] = state
+    details.setdefault(TOOLS_KEY, state.pending_tools)
+    if state.pending_tools and state.pending_choice is not None:
+        details.setdefault(CHOICE_KEY, state.pending_choice)
+    state.pending_tools = state.pending_choice = None
+    asked = CURRENT_ATTEMPT.get()
+    if asked is not None:
+        asked.details = details
+    state.served_by.started_at = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them

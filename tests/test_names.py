@@ -1,0 +1,83 @@
+"""Names: unique classes, no retired words, docstrings of one short sentence, files and functions that fit a screen."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+
+import pytest
+
+from tests.support.source_tree import PACKAGE, ROOT, definitions, identifiers, modules
+
+MOST_FILES = 17
+MOST_LINES = 350
+MOST_LINES_OF_A_FUNCTION = 40
+LONGER_FUNCTIONS: dict[str, str] = {}
+"""Functions beyond the limit, each with its reason."""
+
+RETIRED = frozenset({
+    "acquit", "beat", "board", "bystander", "bystanders", "chore", "convicted", "conviction", "desk", "greet",
+    "guilty", "hang", "holdings", "ledger", "limbo", "narrow", "outsider", "outsiders", "portion", "portions",
+    "purse", "purses", "seam", "seams", "sheet", "sift", "slab", "spared", "staying", "surprise", "tiles",
+    "untold", "upkeep", "walk", "walks", "whom", "wishes",
+})  # fmt: skip
+"""Words that once named things and no longer do; docs/glossary.md has the words in use."""
+
+PUBLIC_WORDS = frozenset({"way_back", "word", "kept", "missing_seams"})
+"""Stored or public spellings that stand in data, not in identifiers."""
+
+
+def test_class_names_are_unique() -> None:
+    """A class name stands for one concept in the whole package."""
+    names = Counter(
+        one.node.name for name in modules() for one in definitions(name) if isinstance(one.node, ast.ClassDef)
+    )
+    assert {name for name, count in names.items() if count > 1} == set()
+
+
+def test_no_folder_is_a_drawer() -> None:
+    """At most 17 modules in a folder, `__init__.py` not counted."""
+    folders = Counter(path.parent for path in modules().values() if path.name != "__init__.py")
+    assert {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > MOST_FILES} == {}
+
+
+def test_files_are_short() -> None:
+    """At most 350 lines."""
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    """At most 40 lines, docstring included, but for the exceptions that are listed with their reason."""
+    long = {
+        f"{one.module.removeprefix(f'{PACKAGE}.')}:{one.name}"
+        for name in modules()
+        for one in definitions(name)
+        if not isinstance(one.node, ast.ClassDef)
+        and (one.node.end_lineno or 0) - one.node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+    }
+    assert long == set(LONGER_FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_retired_words_stay_away(name: str) -> None:
+    """No identifier contains a word that the glossary replaced."""
+    words = {one: set(_words(one)) for one in identifiers(name) if one not in PUBLIC_WORDS}
+    assert {one for one, parts in words.items() if parts & RETIRED} == set()
+
+
+def _words(identifier: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)]
+
+
+def test_docstrings_begin_with_the_subject() -> None:
+    """The first line of a docstring has at most 80 characters and does not begin with who, what or whether."""
+    docstrings = {
+        f"{one.module}:{one.name}": ast.get_docstring(one.node) or "" for name in modules() for one in definitions(name)
+    }
+    docstrings |= {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in modules().items()}
+    first = {place: text.partition("\n")[0] for place, text in docstrings.items()}
+    assert {place: line for place, line in first.items() if len(line) > 80} == {}
+    begins = re.compile(r"(who|what|whom|whose|whoever|whatever|whether|nobody)\b", re.IGNORECASE)
+    assert {place: line for place, line in first.items() if begins.match(line)} == {}
