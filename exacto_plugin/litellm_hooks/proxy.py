@@ -18,7 +18,7 @@ from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
-from exacto_plugin.litellm_hooks.http.auth_check import Door
+from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.litellm_version import litellm_version
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
@@ -65,7 +65,9 @@ def proxy_callback() -> ExactoCallback:
         callback.runtime.ensure_started()
         features.lose(shut_down_with(server, callback.runtime))
         names = KeyAliases(callback.faults, lambda: server)
-        features.lose(router_patches.install_names(Door(callback.runtime, callback.routing, names).take))
+        features.lose(
+            router_patches.install_names(AuthenticatedRequestCheck(callback.runtime, callback.routing, names).take)
+        )
         nothing: list[str] = []
         for problem in callback.faults.guard("caller_metadata", lambda: caller_problems(config or {}), nothing):
             logger.warning("exacto_plugin: %s", problem)

@@ -27,7 +27,7 @@ _HELD: Final = ("metadata", "team_metadata")
 """Where LiteLLM's key object has what it calls by ``SOURCES`` in requests."""
 
 
-class Door:
+class AuthenticatedRequestCheck:
     """Sees each request of the proxy with its key. One per process, no state of its own.
 
     Args:
@@ -73,7 +73,7 @@ class Door:
         model = in_path.model if in_path is not None else request_data.get("model")
         for router in self._runtime.routers:
             if isinstance(model, str) and model not in router.model_names and router.has_model_id(model):
-                self._routing.last_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
+                self._routing.final_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
 
 
 def _keep_caller(state: RequestState, key: Any) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     PolicyOf = Callable[[str, RequestState, Mapping[str, Any]], Policy]
 
 
-class LastCheck:
+class FinalCheck:
     """Refuses what may not be called. One per process, no state of its own.
 
     Args:

@@ -36,7 +36,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestS
 from exacto_plugin.litellm_hooks.router_core import loops_in_python
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.failover import Failover
-from exacto_plugin.litellm_hooks.routing.final_check import LastCheck
+from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
 
 if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter, Slug
@@ -61,7 +61,7 @@ class Routing:
         self.failover = Failover(runtime)
         self.hops = PositionReader(runtime.configured_fallbacks, told=loops_in_python())
         self._affinity = ConversationAffinity(runtime)
-        self.last_check = LastCheck(runtime, self._callers, self._unfiltered)
+        self.final_check = FinalCheck(runtime, self._callers, self._unfiltered)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Routing:
         last = state.served_by
         if last is not None and last.candidate.id == litellm_id and not last.ended:
             return state
-        self.last_check.keep(state, kwargs, metadata)
+        self.final_check.keep(state, kwargs, metadata)
         known = state.candidates.get(litellm_id)
         routed = known is not None
         # A deployment that the caller named belongs to its own model group, whatever the caller called it.

@@ -226,7 +226,7 @@ def test_a_hop_to_another_entry(state: RequestState) -> None:
     state.policy = Policy()
     call = {"model_info": {"id": "d2"}, "exacto_suffixes": "exacto", "model": "openai/m"}
     metadata = {"model_group": "d", "deployment_model_name": "d"}
-    last = callback.routing.last_check
+    last = callback.routing.final_check
     state.series = ("d", "exacto")
     last.keep(state, call, metadata)
     for assumed in ("floor", "", None):
