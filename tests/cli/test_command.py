@@ -118,8 +118,8 @@ def test_limits_of_keys_and_teams(tmp_path: Path, capsys: pytest.CaptureFixture[
         "litellm_settings.default_team_settings[1]",
     }
     assert told[f"{keys}.only"] == f"{keys}.only: got a text, expected a list"
-    assert "every request of whoever is made with it is refused" in told[keys]
-    assert "limits nobody there" in told["litellm_settings.default_team_settings[1]"]
+    assert "every request of a key or team created with it is refused" in told[keys]
+    assert "has no effect there" in told["litellm_settings.default_team_settings[1]"]
 
 
 def test_what_deployments_declare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

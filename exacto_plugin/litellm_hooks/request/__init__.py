@@ -1,4 +1,4 @@
-"""What one request asks for: its state, policy, conversation and caller.
+"""State, policy, conversation and caller of one request.
 
 Reads bodies, provider objects and the defaults of keys and teams. May import ``litellm_hooks.deployments`` and what
 that may import.

@@ -1,6 +1,7 @@
-"""Rewrites the parsed body of a request: suffixes off the slug, ``models`` into LiteLLM's ``fallbacks``.
+"""Rewriting of a parsed request body: suffixes, ``models`` and ``fallbacks``.
 
-Pure: dictionaries in, dictionaries changed in place; no HTTP and no router.
+Suffixes are stripped from the slug, and ``models`` becomes LiteLLM's ``fallbacks``. Dictionaries are changed in place.
+Does no I/O and reads no router.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from typing import Any
 from exacto_plugin.core.routing.policy import Resolution, Slug, split_slug
 
 SUFFIXES_KEY = "exacto_suffixes"
-"""Key of a fallback entry that carries the entry's own suffixes to the routing hook; stripped before any upstream."""
+"""Key of a fallback entry that carries the entry's own suffixes.
+
+The routing hook reads it; it is removed before the request is sent upstream.
+"""
 
 MOST_NAMES = 32
-"""Names in one list of a client; a longer one is left as it is. LiteLLM tries 5 fallbacks (``ROUTER_MAX_FALLBACKS``).
-Anybody may send a list, and measured with wildcards, looking up 10,000 names took 4 s."""
+"""Most names in one list of a client; a longer list is left unchanged.
+
+LiteLLM tries 5 fallbacks (``ROUTER_MAX_FALLBACKS``). Any client may send a list, and looking up 10,000 names took 4 s
+(measured with wildcards)."""
 
 Resolve = Callable[[str], Resolution]
 
@@ -35,18 +41,18 @@ def rewrite_body(
     reads_models: Callable[[str], bool] = _no_group,
     ranked: Callable[[list[Slug]], list[Slug]] = list,
 ) -> Slug | None:
-    """Strip what is ours from ``body`` in place.
+    """Strip the plugin's suffixes and keys from ``body`` in place.
 
     Args:
         body: the parsed JSON object.
-        resolve: how a name is known to the router.
-        preferences: whether clients may send ``provider`` and ``models``; where not, both are dropped.
-        reads_models: whether the upstream of a model reads a ``models`` list itself, so that it is left alone.
+        resolve: how the router knows a name.
+        preferences: whether clients may send ``provider`` and ``models``; both are dropped where they may not.
+        reads_models: whether the upstream of a model reads a ``models`` list itself, so the list is kept.
         ranked: puts the models of a ``models`` list into the order in which they are tried.
 
     Returns:
-        The slug of the request when it carried one of our suffixes, else None. Whether the body changed can be seen
-        by comparing: see :func:`needs_rewrite`.
+        The slug of the request when it carried one of the plugin's suffixes, else None. Compare ``body`` with a copy to
+        detect a change; see :func:`needs_rewrite`.
     """
     body.pop(SUFFIXES_KEY, None)
     forbidden = {SUFFIXES_KEY} if preferences else {SUFFIXES_KEY, "provider", "models"}
@@ -65,7 +71,10 @@ def rewrite_body(
 
 
 def _disable_fallbacks(body: dict[str, Any], reads_models: Callable[[str], bool]) -> None:
-    """Without fallbacks, fallbacks that somebody configured are off as well; those that the client listed stand."""
+    """Turn configured fallbacks off under ``allow_fallbacks: false``.
+
+    Fallbacks that the client listed remain in force.
+    """
     provider = body.get("provider")
     alone = isinstance(provider, dict) and provider.get("allow_fallbacks") is False and not body.get("fallbacks")
     if alone and isinstance(body.get("model"), str) and not reads_models(body["model"]):
@@ -73,7 +82,10 @@ def _disable_fallbacks(body: dict[str, Any], reads_models: Callable[[str], bool]
 
 
 def needs_rewrite(body: dict[str, Any]) -> bool:
-    """Whether :func:`rewrite_body` could change anything; cheap, so that most requests are left alone."""
+    """Return whether :func:`rewrite_body` could change the body.
+
+    The check is cheap, so most requests are not rewritten at all.
+    """
     model = body.get("model")
     return (isinstance(model, str) and (":" in model or "," in model)) or not _OUR_KEYS.isdisjoint(body)
 
@@ -94,11 +106,13 @@ def _strip_model(body: dict[str, Any], resolve: Resolve) -> Slug | None:
 
 
 def batch_slugs(model: object, resolve: Resolve, group_of: Callable[[str], str] = str) -> dict[str, list[Slug]] | None:
-    """The slugs of LiteLLM's comma-separated form by model group, in order; None for a single model, or too many.
+    """Return the slugs of LiteLLM's comma-separated form by model group, in order.
+
+    None for a single model and for more than ``MOST_NAMES`` models.
 
     Args:
         model: the body's ``model``.
-        resolve: how a name is known to the router.
+        resolve: how the router knows a name.
         group_of: the model group behind a name, which may be an alias.
     """
     if not isinstance(model, str) or not _is_batch(model):
@@ -125,7 +139,10 @@ def _take_models(
     reads_models: Callable[[str], bool],
     ranked: Callable[[list[Slug]], list[Slug]],
 ) -> Slug | None:
-    """OpenRouter's ``models``: the first is asked when ``model`` is missing, the others are fallbacks in order."""
+    """Apply OpenRouter's ``models``: a first model, then fallbacks in order.
+
+    The first entry is requested when ``model`` is missing.
+    """
     rest = list(listed)
     if not isinstance(body.get("model"), str):
         first = split_slug(rest.pop(0), resolve)
@@ -149,13 +166,14 @@ def _fallback_entry(slug: Slug) -> dict[str, Any]:
 
 
 def rewrite_fallbacks(fallbacks: list[Any], resolve: Resolve) -> list[Any]:
-    """Give each entry its own suffixes; a list without any of ours, or done already, comes back as it is.
+    """Give each fallback entry its own suffixes.
 
-    Understands LiteLLM's three forms: names, dictionaries with ``model``, and ``{group: [names]}``.
+    Accepts LiteLLM's three forms: names, dictionaries with ``model``, and ``{group: [names]}``. A list without the
+    plugin's suffixes, or with suffixes already assigned, is returned unchanged.
     """
     if not any(_carries_suffix(entry, resolve) for entry in fallbacks):
         return fallbacks
-    # Hops inherit the keys of the hop before them, so every entry says which suffixes it has, also none.
+    # A hop inherits the keys of the hop before it, so every entry carries its suffixes, also an empty list.
     if all(isinstance(entry, dict) and _is_mapping_form(entry) for entry in fallbacks):
         return [{group: [_entry(name, resolve) for name in names] for group, names in e.items()} for e in fallbacks]
     return [_entry(entry, resolve) for entry in fallbacks]
@@ -169,7 +187,10 @@ def _names_in(fallbacks: list[Any]) -> int:
 
 
 def fallback_entries(fallbacks: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """The entries of a list of fallbacks, in any of LiteLLM's forms, each as a mapping with ``model``."""
+    """Yield the entries of a fallback list, each as a mapping with ``model``.
+
+    All of LiteLLM's forms are accepted.
+    """
     for entry in fallbacks:
         mapped = isinstance(entry, dict) and _is_mapping_form(entry)
         for one in chain.from_iterable(entry.values()) if mapped else (entry,):
@@ -177,13 +198,14 @@ def fallback_entries(fallbacks: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def fallback_targets(fallbacks: Iterable[Any]) -> set[str]:
-    """The models that a list of fallbacks, in any of LiteLLM's forms, leads to."""
+    """Return the models of a fallback list, in any of LiteLLM's forms."""
     return {str(entry.get("model")) for entry in fallback_entries(fallbacks)}
 
 
 def _own_preferences(fallbacks: list[Any], provider: object) -> list[Any]:
-    """An entry may bring its own ``provider``; since LiteLLM hands an entry's fields on to the next one, each says its
-    own then: what it brings, else the request's.
+    """Give each entry a ``provider`` object: its own, else the request's.
+
+    LiteLLM passes an entry's fields on to the next entry, so each entry carries its own once any entry has one.
     """
     if not any(isinstance(entry, dict) and "provider" in entry for entry in fallbacks):
         return fallbacks
@@ -206,7 +228,10 @@ def _carries_suffix(entry: Any, resolve: Resolve) -> bool:
 
 
 def _without(entry: Any, keys: Collection[str]) -> Any:
-    """A client's entry without what it may not say; our own key is one that only this module writes."""
+    """Remove keys that a client may not send from a fallback entry.
+
+    ``SUFFIXES_KEY`` is among them: only this module writes it.
+    """
     return {key: value for key, value in entry.items() if key not in keys} if isinstance(entry, dict) else entry
 
 

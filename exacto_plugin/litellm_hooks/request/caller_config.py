@@ -1,7 +1,7 @@
-"""The blocks of keys and teams that stand in LiteLLM's own configuration, where a mistake can be told before requests.
+"""Checks of the key and team blocks in LiteLLM's own configuration.
 
-LiteLLM without a database knows no other: keys and teams, and so their metadata, are in its database, in tokens or in
-what its custom authentication answers, and are first seen in requests.
+Only these blocks can be checked before requests arrive. All other keys and teams, with their metadata, are in LiteLLM's
+database, in tokens or in the result of its custom authentication, and are first seen in requests.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 _SETTINGS: Final = "litellm_settings"
 _DEFAULTS: Final = ("default_key_generate_params", "default_team_params")
-"""Where LiteLLM takes the metadata of new keys and teams from."""
+"""Settings from which LiteLLM takes the metadata of new keys and teams."""
 _LOGGERS: Final = "default_team_settings"
-"""What LiteLLM gives to a team's loggers, and to nothing else."""
+"""Setting that LiteLLM passes to a team's loggers and to nothing else."""
 
 
 def caller_problems(config: Mapping[str, object]) -> list[str]:
-    """What is wrong with these blocks, a line for each mistake.
+    """Return the problems of these blocks, one line each.
 
     Args:
         config: LiteLLM's ``config.yaml``, parsed.
@@ -39,14 +39,14 @@ def _problems(settings: Mapping[str, object]) -> Iterator[str]:
         if read is not None and read.problem:
             yield from read.problem.splitlines()
         if read is not None and read.unreadable:
-            yield f"{where}: a limit cannot be read, so every request of whoever is made with it is refused"
+            yield f"{where}: a limit cannot be read, so every request of a key or team created with it is refused"
     teams = settings.get(_LOGGERS)
     for number, team in enumerate(teams if isinstance(teams, list) else ()):
         held = (_mapping(team), _mapping(_mapping(team).get("metadata")))
         if any(BLOCK in one for one in held):
             yield (
-                f"{_SETTINGS}.{_LOGGERS}[{number}]: {BLOCK} limits nobody there, since LiteLLM gives these settings to"
-                " loggers only; it belongs in the metadata of the team"
+                f"{_SETTINGS}.{_LOGGERS}[{number}]: {BLOCK} has no effect there, since LiteLLM passes these settings to"
+                " loggers only; move it to the metadata of the team"
             )
 
 

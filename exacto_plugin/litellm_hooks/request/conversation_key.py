@@ -1,7 +1,8 @@
-"""Which conversation a request belongs to: a salted hash, never the text.
+"""Key of the conversation that a request belongs to: a salted hash.
 
-Key, first match wins (OpenRouter's sticky sessions): body ``session_id``, header ``x-session-id``,
-``prompt_cache_key``, else the first system and the first other message. Scoped by API key and model group.
+The first match is used (as in OpenRouter's sticky sessions): body ``session_id``, header ``x-session-id``,
+``prompt_cache_key``, else the first system message and the first other message. Scoped by API key and model group. No
+message text is kept.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _UNSTABLE = frozenset({"cache_control", "id", "role", "status", "type"})
-"""Of a message: what clients add, drop or move from turn to turn, and what surfaces call differently."""
+"""Message fields left out of the hash.
+
+Clients add, drop or move them from turn to turn, or surfaces name them differently.
+"""
 
 
 class Conversation(NamedTuple):
     """The conversation of a request."""
 
     key: bytes
-    """16 bytes that stand for it."""
+    """Hash of the conversation, 16 bytes."""
     is_new: bool
-    """Told by its first messages, and there are no later ones: one of perhaps many that begin like this."""
+    """Identified by its first messages, and no later ones exist.
+
+    Several conversations may begin with the same messages.
+    """
 
 
 def conversation_of(
@@ -33,14 +40,16 @@ def conversation_of(
     salt: bytes,
     messages: Iterable[Any] | None = None,
 ) -> Conversation | None:
-    """The conversation that a request belongs to; None when nothing tells it (embeddings, an empty body).
+    """Return the conversation of a request.
+
+    None when nothing identifies it (embeddings, an empty body).
 
     Args:
         kwargs: the request as LiteLLM routes it.
         metadata: LiteLLM's metadata of the request.
         model_group: the public model name.
-        salt: per-installation secret, so that hashes tell nothing outside.
-        messages: of a chat request, where they are not among ``kwargs``.
+        salt: secret of the installation; without it, hashes cannot be matched to texts.
+        messages: messages of a chat request that are not in ``kwargs``.
     """
     digest = hashlib.blake2b(key=salt, digest_size=16)
     for part in (metadata.get("user_api_key_hash") or metadata.get("user_api_key") or "", model_group):
@@ -49,7 +58,7 @@ def conversation_of(
     if named:
         _feed(digest, named)
         return Conversation(digest.digest(), is_new=False)
-    # LiteLLM keeps the metadata of Responses under this name; the ``input`` of embeddings begins no conversation.
+    # LiteLLM keeps the metadata of Responses under this name; the ``input`` of embeddings starts no conversation.
     said = kwargs.get("input") if "litellm_metadata" in kwargs else None
     system, first, later = _first_messages(kwargs, messages or kwargs.get("messages") or said or ())
     if first is None:
@@ -63,7 +72,10 @@ def conversation_of(
 
 
 def share_of(conversation: Conversation | None) -> float:
-    """Where a conversation falls in [0, 1): always on the same place; 1 for a request without."""
+    """Return the fixed position of a conversation in [0, 1).
+
+    1 for a request without a conversation.
+    """
     return 1.0 if conversation is None else int.from_bytes(conversation.key[:8], "big") / 2**64
 
 
@@ -73,7 +85,7 @@ def _feed(digest: hashlib.blake2b, text: str) -> None:
 
 
 def _named(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """The name that the client gave the conversation; empty without one."""
+    """Return the client's own name of the conversation; empty without one."""
     extra = kwargs.get("extra_body")
     headers = metadata.get("headers")
     for value in (
@@ -88,7 +100,7 @@ def _named(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
 
 
 def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
-    """The first system and the first other message, and whether more follow."""
+    """Return the first system message, the first other one, and if more follow."""
     system: Any = kwargs.get("system") or kwargs.get("instructions")
     if isinstance(messages, str):
         return system, messages, False
@@ -106,7 +118,7 @@ def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any,
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a message, in order, whatever a surface wraps it in and however deeply."""
+    """Yield every text in a message, in order, at any depth of nesting."""
     waiting = [value]
     while waiting:
         each = waiting.pop()

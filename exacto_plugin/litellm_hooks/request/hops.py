@@ -1,8 +1,8 @@
-"""Where an attempt stands inside its request: first attempt, retry, or a hop to an entry of a fallback list.
+"""Position of an attempt in its request: first attempt, retry or hop.
 
-LiteLLM up to 1.109 gives the filter hook the fields of the fallback entry that a hop asks, and its depth. Since 1.110
-the hook gets the client's own request; there a hop is told by what this request was sent to before. The call of the
-deployment has the entry's fields on every version.
+A hop is an attempt at an entry of a fallback list. LiteLLM up to 1.109 passes the fields of that entry, and its depth,
+to the filter hook. Since 1.110 the hook gets the client's own request; a hop is then inferred from the attempts made so
+far. The call of the deployment has the entry's fields in every version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _DEPTH: Final = "fallback_depth"
 
 
 def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """LiteLLM keeps per-request metadata under one of two names, by surface."""
+    """Return LiteLLM's metadata of a request.
+
+    It is stored under one of two names, depending on the surface.
+    """
     for name in ("litellm_metadata", "metadata"):
         found = kwargs.get(name)
         if isinstance(found, dict) and ("model_group" in found or name == "metadata"):
@@ -33,16 +36,16 @@ def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class AttemptPosition:
-    """Where this attempt stands inside its request."""
+    """Position of an attempt in its request."""
 
     is_first: bool
-    """First attempt of a request: no retry and no fallback hop."""
+    """True for the first attempt: no retry and no fallback hop."""
     same_group: bool
-    """The attempt asks the model group that the client asked for."""
+    """True when the attempt is for the model group that the client requested."""
 
 
 def position_of(kwargs: Mapping[str, Any]) -> AttemptPosition:
-    """Tell a first attempt from a retry and from a fallback hop."""
+    """Distinguish a first attempt, a retry and a fallback hop."""
     metadata = metadata_of(kwargs)
     depth = bool(kwargs.get("fallback_depth"))
     fresh = not metadata.get("attempted_retries") and not depth
@@ -51,11 +54,11 @@ def position_of(kwargs: Mapping[str, Any]) -> AttemptPosition:
 
 
 class PositionReader:
-    """Reads an attempt's place where LiteLLM picks a deployment for it.
+    """Reader of an attempt's position while LiteLLM selects a deployment.
 
     Args:
         configured: the operator's own fallback lists, in LiteLLM's forms.
-        told: whether the filter hook gets the fields of a hop, so that nothing has to be inferred.
+        told: whether the filter hook gets the fields of a hop, so that nothing is inferred.
     """
 
     def __init__(self, configured: Callable[[], Iterable[Any]], *, told: bool) -> None:
@@ -63,10 +66,10 @@ class PositionReader:
         self._told = told
 
     def read(self, group: str, kwargs: dict[str, Any]) -> tuple[AttemptPosition, dict[str, Any]]:
-        """The attempt's place, and the request with the fields of the fallback entry that it asks.
+        """Return the attempt's position, and the request with its entry's fields.
 
         Args:
-            group: the model group that is asked now.
+            group: the model group of the attempt.
             kwargs: the request as the filter hook has it.
         """
         state = CURRENT.get()
@@ -78,20 +81,23 @@ class PositionReader:
         return AttemptPosition(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
 
     def _continues(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
-        """Whether the attempt belongs to the request that the newest attempt was made for."""
+        """Return whether the attempt continues the newest attempt's request."""
         newest = state.served_by
         if newest is None or state.is_rescue_attempt:
             return False
         return newest.ended or (group != state.model_group and any(True for _ in self._entries(group, kwargs)))
 
     def _entries(self, group: str, kwargs: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        """The fields of the entries that lead to a model group, the client's own first."""
+        """Yield the fallback entries for a model group, the client's own first."""
         own = kwargs.get("fallbacks")
         lists = chain(own if isinstance(own, list) else (), self._configured())
         return (entry for entry in fallback_entries(lists) if entry.get("model") == group)
 
     def _entry(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The fields of the first entry that this request has not followed yet; the last one when all are used up."""
+        """Return the fields of the first entry not followed yet.
+
+        The last entry when all have been followed.
+        """
         found = list(self._entries(group, kwargs))
         if not found:
             return {SUFFIXES_KEY: None}

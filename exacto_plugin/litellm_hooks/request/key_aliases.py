@@ -1,7 +1,7 @@
-"""Suffixes on names that only one caller has: aliases of a key, of its team, or in the settings of either.
+"""Suffixes on aliases of a key, of its team, or in the settings of either.
 
-The middleware cannot know them, for they come with the key. So they are resolved between authentication and
-authorization: a key restricted to ``x`` with an alias ``mine`` for it may call ``mine:exacto``.
+The middleware cannot resolve these names, since they are known only with the key. They are resolved between
+authentication and authorization: a key restricted to ``x`` with an alias ``mine`` for it may call ``mine:exacto``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def take_alias(data: dict[str, Any], key: Any, state: RequestState) -> None:
-    """Resolve a suffixed alias after authorization, for proxies whose own authentication leaves that out.
+    """Resolve a suffixed alias after authorization.
+
+    Needed on proxies whose own authentication does not resolve it.
 
     Args:
         data: the request, changed in place.
@@ -41,12 +43,12 @@ def take_alias(data: dict[str, Any], key: Any, state: RequestState) -> None:
 
 
 def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) -> None:
-    """Give fallbacks that a key's or team's own settings bring their suffixes' meaning.
+    """Resolve the suffixes of fallbacks in a key's or team's settings.
 
     Args:
-        data: the request, changed in place; the settings themselves are LiteLLM's and stay as they are.
+        data: the request, changed in place; LiteLLM's settings object itself is not changed.
         state: the request's state.
-        resolve: how a name is known to the router.
+        resolve: how the router knows a name.
     """
     settings = data.get("router_settings_override")
     if not isinstance(settings, dict):
@@ -58,11 +60,11 @@ def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) 
 
 
 class KeyAliases:
-    """Resolves the names of one caller.
+    """Resolver of the names that one caller has.
 
     Args:
-        faults: counts what goes wrong; the request then goes on under the name that was sent.
-        server: gives LiteLLM's proxy module.
+        faults: counts errors; after an error the request continues under the name that was sent.
+        server: returns LiteLLM's proxy module.
     """
 
     def __init__(self, faults: FaultReporter, server: Callable[[], Any]) -> None:
@@ -71,7 +73,9 @@ class KeyAliases:
 
     @fail_open("alias")
     async def take(self, request_data: dict[str, Any], key: Any, request: Any) -> None:
-        """Strip our suffixes off the request's model when what is left is an alias of this caller.
+        """Strip the plugin's suffixes from the model when the rest is an alias.
+
+        Only aliases of this caller are considered.
 
         Args:
             request_data: the parsed body, changed in place.
@@ -83,7 +87,7 @@ class KeyAliases:
         if state is None or state.slug is not None or not isinstance(model, str) or ":" not in model:
             return
         if split_slug(model, lambda _name: Resolution.PATTERN).suffixes == ():
-            return  # no suffix of ours, whatever exists
+            return  # none of the plugin's suffixes, whatever names exist
         aliases = await self._aliases(key)
         slug = split_slug(model, lambda name: Resolution.EXACT if name in aliases else Resolution.UNKNOWN)
         if not slug.suffixes:

@@ -1,7 +1,8 @@
-"""What a key or a team has as defaults and limits: ``exacto: {...}`` in their LiteLLM metadata.
+"""Defaults and limits of a key or a team.
 
-Metadata is written by whoever makes keys, so it is checked field by field, and what is malformed is counted and said
-once. A malformed limit is a promise that nobody can read, so it lets nobody pass; anything else is left out.
+They are in its LiteLLM metadata: ``exacto: {...}``. Any creator of keys writes this metadata, so it is checked field by
+field, and each malformed block is counted and logged once. A malformed limit blocks every request; other malformed
+fields are ignored.
 """
 
 from __future__ import annotations
@@ -27,37 +28,48 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.faults import FaultReporter
 
 _REMEMBERED = 4096
-"""Blocks that are kept checked; a key's or team's block rarely changes."""
+"""Number of checked blocks kept; the block of a key or team rarely changes."""
 
 _UNREADABLE = "..."
-"""Stands for a value that no field can hold: an integer beyond 64 bits, hundreds of levels. Malformed in any field."""
+"""Placeholder for a value that is malformed in any field.
+
+Examples are an integer beyond 64 bits and hundreds of nested levels.
+"""
 
 SOURCES = (("user_api_key_metadata", "set for this key"), ("user_api_key_team_metadata", "set for this team"))
-"""LiteLLM's names for the metadata of the caller, the closest first, and what clients are told of each."""
+"""LiteLLM's names for the caller's metadata, with a description for clients.
+
+The closest to the caller first.
+"""
 
 
 class KeyBlock(HardFilterSettings):
     """The block of one key or team."""
 
     default_sort: DefaultSort | None = None
-    """Order of its requests that ask for none."""
+    """Sort of its requests that request none."""
 
 
 class ReadBlock(NamedTuple):
-    """What a block says, and what is wrong with it."""
+    """Contents of a block and its problems."""
 
     block: KeyBlock
-    """What could be read."""
+    """The well-formed fields."""
     unreadable: Mapping[str, str] = {}
-    """The malformed limits, and what should stand there; ``exacto`` for a block that is no mapping."""
+    """Malformed limits, each with the expected value.
+
+    The name is ``exacto`` for a block that is no mapping.
+    """
     problem: str = ""
-    """What is wrong, a line for each field; empty when nothing is."""
+    """Problems, one line for each field; empty when there are none."""
 
     def filters(self, source: str) -> tuple[Filter, ...]:
-        """The hard filters that the block means; a malformed limit lets nobody pass.
+        """Return the hard filters of the block.
+
+        A malformed limit becomes a filter that no deployment passes.
 
         Args:
-            source: who set it, in words for the client.
+            source: origin of the block, as shown to the client.
         """
         closed = (Filter(name, (), source, expected) for name, expected in self.unreadable.items())
         return (*closed, *self.block.filters(source))
@@ -67,8 +79,8 @@ def read_block(block: object, where: str = BLOCK) -> ReadBlock:
     """Check a block field by field.
 
     Args:
-        block: as it stands under ``exacto`` in the metadata.
-        where: how it is called in messages.
+        block: the value under ``exacto`` in the metadata.
+        where: name of the block in messages.
     """
     try:
         return ReadBlock(KeyBlock.model_validate(block))
@@ -84,7 +96,7 @@ def read_block(block: object, where: str = BLOCK) -> ReadBlock:
 
 
 def _expected(fault: ErrorDetails) -> str:
-    """What should stand in a limit, in words that hold nothing of what does."""
+    """Describe the expected value of a limit without quoting the actual one."""
     loc, expected = fault["loc"], expectation(fault)
     if fault["type"] == "extra_forbidden":
         loc, expected = loc[:-1], f"one of {', '.join(keys_at(KeyBlock, loc[:-1]))}"
@@ -93,10 +105,10 @@ def _expected(fault: ErrorDetails) -> str:
 
 
 class Defaults(NamedTuple):
-    """What holds for a caller beside the settings."""
+    """Defaults and limits of a caller, beside the settings."""
 
     default_sort: DefaultSort | None = None
-    """The key's, else the team's."""
+    """Default sort of the key, else of the team."""
     filters: tuple[Filter, ...] = ()
 
 
@@ -104,18 +116,21 @@ NO_DEFAULTS = Defaults()
 
 
 def caller_hard_filter(kwargs: Mapping[str, Any]) -> str | None:
-    """The first hard filter of a caller's key or team, not checked; None without any."""
+    """Return the first hard filter of a caller's key or team, not checked.
+
+    None without any.
+    """
     written = {name for block, _ in _blocks(kwargs) for name in (block if isinstance(block, dict) else (BLOCK,))}
     return next((name for name in (BLOCK, *HardFilterSettings.model_fields) if name in written), None)
 
 
 def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
-    """The blocks of a request's key and team, each with who set it."""
+    """Return the blocks of a request's key and team, each with its origin."""
     buckets: list[Mapping[str, Any]]
     buckets = [one for one in (kwargs.get("metadata"), kwargs.get("litellm_metadata")) if isinstance(one, dict)]
     state = CURRENT.get()
     if state is not None and not any(name in bucket for bucket in buckets for name, _ in SOURCES):
-        buckets = [state.caller]  # LiteLLM routes it without telling for whom
+        buckets = [state.caller]  # LiteLLM routes it without the caller's metadata
     return [
         (block, source)
         for bucket in buckets
@@ -125,7 +140,7 @@ def _blocks(kwargs: Mapping[str, Any]) -> list[tuple[object, str]]:
 
 
 class KeyDefaults:
-    """Reads the blocks of callers.
+    """Reader of the callers' blocks, with a cache.
 
     Args:
         faults: counts malformed blocks, once for each.
@@ -136,11 +151,11 @@ class KeyDefaults:
         self._known: LRUCache[bytes, ReadBlock] = LRUCache(_REMEMBERED)
 
     def of(self, kwargs: Mapping[str, Any]) -> Defaults:
-        """The defaults and limits of the caller of a request.
+        """Return the defaults and limits of the caller of a request.
 
         Args:
-            kwargs: the request as LiteLLM routes it. LiteLLM itself writes the caller's metadata into it, and takes
-                out what clients put there under the same names.
+            kwargs: the request as LiteLLM routes it. LiteLLM itself writes the caller's metadata into it, and removes
+                what clients sent under the same names.
         """
         found = [(self._read(block), source) for block, source in _blocks(kwargs)]
         if not found:

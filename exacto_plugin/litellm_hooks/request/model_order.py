@@ -1,7 +1,7 @@
-"""``sort: {by, partition: none}``: several models are put in order by the best deployment of each.
+"""Order of several models by their best deployments (``partition: none``).
 
-LiteLLM goes from model to model, so the deployments of different models are not shuffled together: the model whose best
-deployment stands first is asked first, with all of its deployments, then the next. Reads configuration and snapshot.
+LiteLLM tries one model after the other, so deployments of different models are not mixed: the model whose best
+deployment ranks first is tried first, with all of its deployments, then the next. Reads configuration and snapshot.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 def order_models(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:
-    """The models of one request in the order in which they are tried.
+    """Return the models of one request in the order in which they are tried.
 
     Args:
         runtime: settings and snapshot.
         router: LiteLLM's router.
         provider: the body's ``provider`` object, not checked yet.
-        slugs: the models as the client listed them; they stay like this without ``partition: none``, and so do equals.
+        slugs: the models as the client listed them; this order is kept without ``partition: none``, and between equals.
     """
     try:
         wishes = read_provider(provider, slugs[0].base)
     except ExactoRefusedError:
-        return slugs  # whoever routes the request tells the client
+        return slugs  # the routing of the request reports it to the client
     if wishes.sort is None or wishes.sort.partition == "model" or wishes.order:
         return slugs
     return sorted(slugs, key=lambda slug: _place(runtime, router, wishes, slug))

@@ -1,8 +1,8 @@
-"""What the operator allows: the one place that says which limits hold for a deployment and a caller.
+"""Operator limits: hard filters of settings, model group, key and team.
 
-Limits are the hard filters of settings, model group, key and team. They hold whatever a deployment is called by: its
-model group, its own id, a wildcard, a routing group, the provider's name of its model. What the client itself asked
-for is no part of them.
+This module alone decides which limits apply to a deployment and a caller. They apply under every name that a deployment
+is requested by: its model group, its own id, a wildcard, a routing group, the provider's name of its model. The
+client's own filters are not among them.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ Deployment = Mapping[str, Any]
 
 
 def limits_of(settings: Settings, caller: Defaults, groups: Iterable[str]) -> tuple[Filter, ...]:
-    """Every limit on what a caller may be served by.
+    """Return every limit on the deployments that may serve a caller.
 
     Args:
         settings: the settings in force.
-        caller: what its key and its team bring.
-        groups: the model groups that the deployment belongs to, and the one that was asked for.
+        caller: defaults and limits of its key and its team.
+        groups: the model groups of the deployment, and the requested one.
     """
     imposed = chain.from_iterable(settings.filters_of(group) for group in groups)
     return tuple(dict.fromkeys((*caller.filters, *imposed)))
 
 
 def own_limits(settings: Settings, deployment: Deployment, asked: str) -> tuple[Filter, ...]:
-    """The limits of a deployment's own model group, where it was asked for under another name.
+    """Return the limits of a deployment's own model group.
+
+    They are added where the deployment was requested under another name.
 
     Args:
         settings: the settings in force.
         deployment: an entry of ``model_list``.
-        asked: the model group that was asked for, whose limits are known.
+        asked: the requested model group, whose limits are already applied.
     """
     if not settings.model_groups:
         return ()
@@ -48,14 +50,19 @@ def own_limits(settings: Settings, deployment: Deployment, asked: str) -> tuple[
 
 
 def groups_of(deployment: Deployment) -> tuple[str, ...]:
-    """The model groups of an entry of ``model_list``: its own name, and a team's public one."""
+    """Return the model groups of an entry of ``model_list``.
+
+    These are its own name and a team's public one.
+    """
     info: Mapping[str, Any] = deployment.get("model_info") or {}
     names = (deployment.get("model_name"), info.get("team_public_model_name"))
     return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def promised(settings: Settings, groups: Iterable[str], kwargs: Mapping[str, Any]) -> str | None:
-    """The first limit that somebody relies on, not checked; asked where what it rules out cannot be told.
+    """Return the name of the first limit, without checking it; None without any.
+
+    Used where the deployments that a limit removes cannot be determined.
 
     Args:
         settings: the settings in force.
@@ -67,40 +74,42 @@ def promised(settings: Settings, groups: Iterable[str], kwargs: Mapping[str, Any
 
 
 class Picked(NamedTuple):
-    """A deployment that LiteLLM is about to call."""
+    """Deployment that LiteLLM is about to call."""
 
     id: str
     """Its ``model_info.id``."""
     deployment: Deployment
     """Its entry of ``model_list``."""
     groups: tuple[str, ...]
-    """Every model group that it belongs to."""
+    """All its model groups."""
     named: bool
-    """The caller named the deployment itself, by its id."""
+    """True when the caller requested the deployment by its id."""
 
 
 def picked_of(runtime: Runtime, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> Picked | None:
-    """Who is about to be called, as the operator wrote it; None when it is no deployment of a router.
+    """Return the deployment about to be called, as the operator configured it.
+
+    None when it is no deployment of a router.
 
     Args:
         runtime: of this process.
-        kwargs: what LiteLLM calls it with. It is believed only where no router has the deployment: a client's fields
-            take the place of the operator's there.
-        metadata: of the request.
+        kwargs: arguments of LiteLLM's call. They are used only where no router has the deployment: there a client's
+            fields replace the operator's.
+        metadata: LiteLLM's metadata of the request.
     """
     found = kwargs.get("model_info")
     info: Mapping[str, Any] = found if isinstance(found, dict) else metadata.get("model_info") or {}
     litellm_id = str(info.get("id") or "")
     if not litellm_id:
         return None
-    # A client that brings a key of its own gets a deployment that no router has, under an id of its own.
+    # A client that sends its own provider key gets a deployment that no router has, with a new id.
     own_id = str(info.get("original_model_id") or litellm_id)
     called = metadata.get("deployment_model_name")
     sent = {"litellm_params": kwargs, "model_info": info, "model_name": called}
     deployment = _entry(runtime, own_id, kwargs.get("model")) or sent
     groups = groups_of(deployment)
     named = metadata.get("model_group") in (None, own_id, litellm_id)
-    if named:  # one id may stand in several model groups
+    if named:  # one id may be in several model groups
         groups = (*(group for group in runtime.settings.model_groups if _holds(runtime, group, own_id)), *groups)
     elif called not in groups and _holds(runtime, called, own_id):
         groups = (str(called),)
@@ -108,7 +117,10 @@ def picked_of(runtime: Runtime, kwargs: Mapping[str, Any], metadata: Mapping[str
 
 
 def _entry(runtime: Runtime, litellm_id: str, model: object) -> Deployment | None:
-    """The entry with an id; where a wildcard leaves its model open, with the one that is called."""
+    """Return the ``model_list`` entry with an id; None without one.
+
+    Where a wildcard leaves the model open, the entry gets the model that is called.
+    """
     for router in runtime.routers:
         at = router.model_id_to_deployment_index_map.get(litellm_id)
         if at is None:
@@ -121,7 +133,7 @@ def _entry(runtime: Runtime, litellm_id: str, model: object) -> Deployment | Non
 
 
 def _holds(runtime: Runtime, group: object, litellm_id: str) -> bool:
-    """Whether a model group has an entry with an id."""
+    """Return whether a model group has an entry with an id."""
     return any(
         (router.model_list[at].get("model_info") or {}).get("id") == litellm_id
         for router in runtime.routers

@@ -1,6 +1,6 @@
-"""What one attempt was asked to do: the suffixes of its name and the body's ``provider`` object become a Policy.
+"""Policy of one attempt, from its slug and the body's ``provider`` object.
 
-Reads only; which deployments that leaves is :mod:`exacto_plugin.litellm_hooks.routing.router`'s business.
+Reads only. :mod:`exacto_plugin.litellm_hooks.routing.router` applies the policy to deployments.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_group: bool) -> Slug:
-    """The slug of an attempt.
+    """Return the slug of an attempt.
 
     Args:
         group: the model group of the attempt.
-        kwargs: the request as LiteLLM routes it; an entry of a fallback list brings its own suffixes there.
-        asked: the slug that the client asked for.
-        same_group: whether the attempt asks the model group that the client asked for.
+        kwargs: the request as LiteLLM routes it; includes the suffixes of a fallback list's entry.
+        asked: the slug that the client requested.
+        same_group: whether the attempt is for the model group that the client requested.
     """
-    own = kwargs.get(SUFFIXES_KEY)  # taken out later: until then a fault can still tell what was promised
+    own = kwargs.get(SUFFIXES_KEY)  # removed later: until then an error handler can read the hard filters from it
     if isinstance(own, str):
         return Slug(group, tuple(part for part in own.split(":") if part))
     return asked if same_group and asked is not None else Slug(group)
@@ -47,18 +47,18 @@ def policy_of(
     caller: Defaults = NO_DEFAULTS,
     sent: Callable[[], tuple[str, ...]] = tuple,
 ) -> Policy:
-    """Put together what the client asks for, what its key and team bring, and what is configured.
+    """Combine the client's preferences, its key and team, and the settings.
 
-    Hard filters add up: whatever any of them rules out is out. Under ``client_preferences: deny`` all of the client's
-    wishes but ``:exacto`` count as if they had not been sent; what the operator set still holds.
+    Hard filters are cumulative: a deployment must pass all of them. Under ``client_preferences: deny`` all of the
+    client's preferences except ``:exacto`` are ignored; the operator's limits still apply.
 
     Args:
         settings: the settings in force.
         group: the model group.
-        slug: the attempt's slug.
-        wishes: the body's ``provider`` object.
+        slug: the slug of the attempt.
+        provider: the body's ``provider`` object.
         caller: defaults and limits of the key and the team.
-        sent: gives the parameters that the request sends; asked only when all of them must be supported.
+        sent: returns the parameters that the request sends; called only when all of them must be supported.
     """
     if settings.client_preferences == "deny":
         slug = Slug(slug.base, tuple(suffix for suffix in slug.suffixes if suffix == "exacto"))
@@ -83,7 +83,7 @@ def policy_of(
 
 
 def _in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
-    # What is malformed comes first: it is told whatever else leaves nobody.
+    # Malformed limits come first: they are reported before any other filter that leaves no deployment.
     return tuple(sorted(filters, key=lambda one: (not one.expected, NAMES.index(one.name))))
 
 
@@ -92,7 +92,10 @@ def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
 
 
 def without_our_keys(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """``kwargs`` without what is ours; ``provider`` and ``models`` go on to OpenRouter, which understands them."""
+    """Remove the plugin's keys from ``kwargs``.
+
+    ``provider`` and ``models`` are kept for OpenRouter, which supports them.
+    """
     kwargs.pop(SUFFIXES_KEY, None)
     if is_openrouter({"litellm_params": kwargs}):
         if kwargs.get("provider", kwargs) is None:
@@ -101,7 +104,7 @@ def without_our_keys(kwargs: dict[str, Any]) -> dict[str, Any]:
     for name in ("provider", "models"):
         kwargs.pop(name, None)
     state, extra = CURRENT.get(), kwargs.get("extra_body")
-    # Of what is in ``extra_body`` only the caller's own: an operator may have put something there for an upstream.
+    # In ``extra_body`` only the caller's own object is removed: an operator may have set one there for an upstream.
     asked = None if state is None else state.extra_provider
     if asked is not None and isinstance(extra, dict) and extra.get("provider") == asked:
         kwargs["extra_body"] = {key: value for key, value in extra.items() if key != "provider"}

@@ -1,6 +1,6 @@
-"""The request body's ``provider`` object: what a client may write in it, checked.
+"""Schema and validation of the request body's ``provider`` object.
 
-Understands and refuses; what becomes of the wishes is decided in :mod:`exacto_plugin.litellm_hooks.request.policy`.
+Parses and refuses; :mod:`exacto_plugin.litellm_hooks.request.policy` applies the preferences.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class _ProviderPart(BaseModel):
 
 
 class SortPreference(_ProviderPart):
-    """``sort``, written as a word or as an object."""
+    """``sort`` as an object; a plain word is accepted too."""
 
     by: Literal["price", "throughput", "latency", "exacto"]
     partition: Literal["model", "none"] = "model"
-    """``none``: several ``models`` are sorted together, by the best deployment of each."""
+    """``none``: several ``models`` are sorted by the best deployment of each."""
 
 
 class PercentileBounds(_ProviderPart):
@@ -42,7 +42,7 @@ class PercentileBounds(_ProviderPart):
     p99: Bound | None = None
 
     def to_preferences(self, of: Literal["throughput", "latency"]) -> tuple[Preference, ...]:
-        """The soft wishes that this means."""
+        """Convert the bounds to preferences."""
         bounds = ((int(name[1:]), bound) for name, bound in self if bound is not None)
         return tuple(Preference(of, percentile, bound) for percentile, bound in bounds)
 
@@ -59,7 +59,10 @@ Cutoffs = Annotated[PercentileBounds, BeforeValidator(_number_as_object)]
 
 
 class ProviderObject(HardFilterSettings):
-    """The whole object. Names and meaning are OpenRouter's; null and empty lists mean that nothing is asked."""
+    """Whole ``provider`` object, with OpenRouter's names and meanings.
+
+    Null and empty lists count as not set.
+    """
 
     order: Names | None = None
     allow_fallbacks: StrictBool | None = None
@@ -75,12 +78,12 @@ class ProviderObject(HardFilterSettings):
 
     @property
     def body_sort(self) -> Sort | None:
-        """The sort that was asked for."""
+        """Requested sort; None without one."""
         return BODY_SORTS[self.sort.by] if self.sort is not None else None
 
     @property
     def preferences(self) -> tuple[Preference, ...]:
-        """The soft wishes about speed and latency."""
+        """Preferences on throughput and latency."""
         speed, latency = self.preferred_min_throughput, self.preferred_max_latency
         return (speed.to_preferences("throughput") if speed else ()) + (
             latency.to_preferences("latency") if latency else ()
@@ -91,13 +94,16 @@ NO_PREFERENCES = ProviderObject()
 
 
 def provider_in(kwargs: Mapping[str, Any]) -> object:
-    """The ``provider`` object of a request, wherever it was put."""
+    """Return the ``provider`` object of a request, from the body or ``extra_body``."""
     found = kwargs.get("provider")
     return extra_provider(kwargs) if found is None else found
 
 
 def extra_provider(kwargs: Mapping[str, Any]) -> object:
-    """What a Python caller put into ``extra_body``; None without it."""
+    """Return the ``provider`` object in ``extra_body``; None without one.
+
+    Python callers send it there.
+    """
     extra = kwargs.get("extra_body")
     return extra.get("provider") if isinstance(extra, Mapping) else None
 
@@ -106,7 +112,10 @@ _HARD_FILTERS = ("only", "ignore", "max_price", "quantizations", "data_collectio
 
 
 def client_hard_filter(provider: object) -> str | None:
-    """The first hard filter in a ``provider`` object that was not checked, None without any."""
+    """Return the first hard filter of an unchecked ``provider`` object.
+
+    None without any.
+    """
     if not isinstance(provider, Mapping):
         return None
     asked = [name for name in _HARD_FILTERS if provider.get(name) and provider.get(name) != "allow"]
@@ -118,7 +127,7 @@ def read_provider(provider: object, model_group: str) -> ProviderObject:
 
     Args:
         provider: as the client sent it; None without one.
-        model_group: whom it is about.
+        model_group: the model group that the refusal names.
 
     Raises:
         ExactoRefusedError: it is malformed; the refusal (HTTP 400) names the field.
@@ -141,7 +150,10 @@ def read_provider(provider: object, model_group: str) -> ProviderObject:
 
 
 def _written_at(provider: Any, loc: tuple[int | str, ...]) -> tuple[str, object]:
-    """How the client would call a place, and what it wrote there; a word that means an object is one place."""
+    """Return the path of a field in the client's notation, and its value there.
+
+    A word in place of an object is one field.
+    """
     path, value = "provider", provider
     for step in loc:
         if isinstance(value, Mapping) and isinstance(step, str):

@@ -1,7 +1,8 @@
-"""Which requests carry state that only the deployment behind it can read: encrypted reasoning, stored responses.
+"""Provider-bound state of a request: encrypted reasoning, stored responses.
 
-LiteLLM writes the deployment into the ids of stored responses, and into encrypted items where its own check for them
-is on. Where it does not, the memory of conversations tells the deployment. Reads markers, never what is in them.
+Only the deployment that created such state can read it. LiteLLM writes the deployment into the ids of stored responses,
+and into encrypted items where its own check for them is on. Elsewhere the conversation's affinity entry gives the
+deployment. Reads markers, never the content.
 """
 
 from __future__ import annotations
@@ -14,31 +15,41 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ENCRYPTED_BLOCKS = ("redacted_thinking", "reasoning.encrypted", "thinking")
-"""Anthropic's block types, the last one only when it is signed, and that of OpenRouter's ``reasoning_details``. (A
-tuple: a client may send a list as a type, which no set can be asked for.)"""
+"""Block types of Anthropic and of OpenRouter's ``reasoning_details``.
+
+``thinking`` counts only with a signature. A tuple, since a client may send a list as a type, and a set cannot be
+searched for a list."""
 
 _STATE_FIELDS = ("content", "thinking_blocks", "reasoning_details")
-"""Where a chat or Anthropic message has such blocks."""
+"""Fields of a chat or Anthropic message that hold such blocks."""
 
 _LATEST = 32
-"""Messages that are looked at: who sends sealed reasoning back does so in the latest turns, whatever came before."""
+"""Number of newest messages that are searched.
+
+A client that returns encrypted reasoning sends it in the newest turns.
+"""
 
 
 class ProviderState(NamedTuple):
-    """What a request carries."""
+    """Provider-bound state of one request."""
 
     deployment: str = ""
     """LiteLLM's id of the deployment, where the state names it; else empty."""
     releasable: bool = False
-    """LiteLLM's own check sees to it, and takes the seal off when the deployment is not there."""
+    """True when LiteLLM's own check handles the state.
+
+    That check removes the encryption when the deployment is not available.
+    """
 
 
 def provider_state_of(kwargs: Mapping[str, Any], messages: Sequence[Any] | None) -> ProviderState | None:
-    """The provider-bound state of a request; None when it may go anywhere.
+    """Return the provider-bound state of a request.
+
+    None when any deployment may serve it.
 
     Args:
         kwargs: the request as LiteLLM routes it.
-        messages: of a chat or Anthropic request, where they are not among ``kwargs``.
+        messages: messages of a chat or Anthropic request that are not in ``kwargs``.
     """
     previous = kwargs.get("previous_response_id")
     if isinstance(previous, str) and previous:

@@ -1,9 +1,9 @@
-"""Which model name an answer carries: what the client wrote, also where LiteLLM writes another one.
+"""Model name in an answer: the client's own, also where LiteLLM differs.
 
-LiteLLM puts the requested name into answers, but not inside the events of a Responses stream, and not where a hop
-answered: there it shows the provider's own name, or the model group. A hop within the same model group (``order``
-levels, weighted failover) is none for the client, and a hop to an entry of its own list is told as the client wrote
-it. Where an operator's fallback answered, and where nothing of ours is in the request, LiteLLM's name stands.
+LiteLLM puts the requested name into answers, but not inside the events of a Responses stream, and not in the answer of
+a fallback: these carry the provider's own name or the model group. A move within one model group (``order`` levels,
+weighted failover) keeps the requested name, and the answer of an entry of the client's own list carries that entry as
+the client wrote it. LiteLLM's name is kept for an operator's fallback and for a request without the plugin's suffixes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 Listed = Mapping[tuple[str, str | None], str]
-"""Model and suffixes of an entry, to the entry as the client wrote it; suffixes are None where LiteLLM has the entry as
-it was written."""
+"""Maps model and suffixes of an entry to the entry as the client wrote it.
+
+The suffixes are None where LiteLLM has the entry unchanged."""
 
 
 def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[str], str]) -> Listed:
-    """The entries of the client's own lists.
+    """Return the entries of the client's own lists.
 
     Args:
         body: the request as the client sent it.
-        resolve: how a name is known to the router.
+        resolve: how the router knows a name.
         group_of: the model group behind a name, which may be an alias.
     """
     models, fallbacks = body.get("models"), body.get("fallbacks")
@@ -48,20 +49,22 @@ def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[
 
 
 def fallback_name(state: RequestState, model: str, suffixes: object, *, same_group: bool) -> str:
-    """The name that the answer of a fallback hop carries; empty where LiteLLM's name stands.
+    """Return the model name in the answer of a fallback hop.
+
+    Empty where LiteLLM's name is kept.
 
     Args:
         state: the request's state.
-        model: what the hop asks.
-        suffixes: those of the hop's entry; None when it has none of ours.
-        same_group: whether the hop asks the model group that the client asked for.
+        model: the model of the hop.
+        suffixes: those of the hop's entry; None when it has none of the plugin's.
+        same_group: whether the hop is for the model group that the client requested.
     """
     listed = state.listed.get((model, suffixes if isinstance(suffixes, str) else None))
     return listed or (state.requested if same_group else "")
 
 
 def rename(answer: dict[str, Any], name: str) -> bool:
-    """Give an answer, or an event of a stream, another model name, in place; tells whether that changed anything.
+    """Replace the model name of an answer or event in place; return if it changed.
 
     Args:
         answer: of any surface: a Responses event carries the name in its response, a Messages event in its message.

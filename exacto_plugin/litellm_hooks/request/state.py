@@ -1,8 +1,8 @@
-"""What the plugin remembers of one request while LiteLLM works on it.
+"""State of one request while LiteLLM processes it.
 
-The state travels in a context variable from the ASGI middleware to the routing hooks, and on LiteLLM's logging object
-to the scoring hooks, because a stream may be consumed long after its task started the next request. Nothing of it is
-put into LiteLLM's metadata or into the body, so nothing of it can leak upstream.
+A context variable carries the state from the ASGI middleware to the routing hooks. LiteLLM's logging object carries it
+to the scoring hooks, because a stream may be consumed long after its task started the next request. The state is never
+put into LiteLLM's metadata or into the body, so it cannot be sent upstream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Attempt:
-    """One deployment that the request was sent to."""
+    """Attempt: one deployment that the request was sent to."""
 
     candidate: Candidate
     model_group: str
@@ -37,75 +37,100 @@ class Attempt:
     """None when no tier was looked up (pinned deployment, plain SDK call)."""
     _: KW_ONLY
     routed: bool = True
-    """False when the caller named the deployment, so that the router did not choose."""
+    """False when the caller named the deployment, so the router did not choose."""
     direct: bool = False
-    """A call of a program without any router."""
+    """True for an SDK call without a router."""
     probe: bool = False
     started_at: datetime | None = None
-    """When it was sent, in the naive local time that LiteLLM's events are in; None when nobody saw it being sent."""
+    """Time of sending, in the naive local time of LiteLLM's events.
+
+    None when the sending was not observed.
+    """
     position: tuple[object, object] = (None, None)
-    """Which retry of which fallback hop it was."""
+    """Retry number and fallback depth."""
     ended: bool = False
     """True once a failure of this attempt was recorded."""
     failure: str = ""
-    """How it failed, in the words of ``error.type``; empty while it did not."""
+    """Failure as a value of ``error.type``; empty without one."""
     conversation: bytes = b""
-    """Hash of the conversation that goes on where this attempt goes; empty without one."""
+    """Hash of the conversation that follows this attempt; empty without one."""
     quality: AnswerQuality | None = None
-    """What its answer is worth; only known before the client has it where it may be replaced."""
+    """Quality of its answer.
+
+    Known before the client has the answer only where the answer may be replaced.
+    """
     is_scored_early: bool = False
-    """Its answer is judged before the client has it, though perhaps after LiteLLM's log event of it."""
+    """True when its answer is scored before the client has it.
+
+    LiteLLM's log event of the answer may still come first.
+    """
     cost: float | None = None
-    """USD of its answer, as LiteLLM counts; None without a price, and until the answer was judged or scored."""
+    """Cost of its answer in USD, as LiteLLM counts.
+
+    None without a price, and until the answer was assessed or scored.
+    """
     verdict: str = ""
-    """What its answer was worth, in the words of ``exacto.requests``; empty until it was scored."""
+    """Outcome of its answer as in ``exacto.requests``; empty until it is scored."""
     rescue: bool = False
-    """It was made because an earlier answer of this request was bad."""
+    """True when it was made because of an earlier bad answer of this request."""
     last_response_id: str = ""
-    """Id of the newest answer that LiteLLM told of."""
+    """Id of the newest answer that LiteLLM reported."""
     response_name: str | None = None
-    """The model name that a fallback hop's answer carries, empty for the one that LiteLLM gives it; None when it is
-    no hop."""
+    """Model name in a fallback hop's answer.
+
+    Empty for LiteLLM's own name; None when the attempt is no hop."""
 
 
 @dataclass(slots=True)
 class RescueProgress:
-    """What was done about a bad answer of one request."""
+    """Progress of the rescue of one bad answer."""
 
     replaced_attempt: Attempt
-    """Whose answer it was."""
+    """Attempt with the bad answer."""
     in_progress: bool = False
-    """True while another deployment is being asked for its sake."""
+    """True while an attempt at another deployment is running."""
     attempts: int = 0
-    """How many were asked."""
+    """Number of further attempts."""
     answered_by: Attempt | None = None
-    """Whose answer the client got in the end; None while that is open."""
+    """Attempt with the answer that the client gets; None until decided."""
     extra_cost: float | None = None
-    """USD of the answers that the client did not get, as far as prices are known; None when none of them is."""
+    """Cost in USD of the discarded answers, as far as prices are known.
+
+    None when no price is known.
+    """
 
 
 @dataclass(slots=True)
 class RequestState:
-    """Mutable on purpose: one object per request, written by one task at a time."""
+    """State of one request; mutable, and written by one task at a time."""
 
     http: bool = False
-    """True when the middleware made the state, so that it belongs to exactly one HTTP request."""
+    """True when the middleware created the state for exactly one HTTP request."""
     model_group: str = ""
     slug: Slug | None = None
-    """The client's slug when it carried one of our suffixes."""
+    """Client's slug when it carried one of the plugin's suffixes."""
     requested: str = ""
-    """The model as the client wrote it, when it carried one of our suffixes."""
+    """Model as the client wrote it, when it carried one of the suffixes."""
     listed: Listed = field(default_factory=dict)
-    """The entries of the client's own ``models`` and ``fallbacks``."""
+    """Entries of the client's own ``models`` and ``fallbacks``."""
     batch: Mapping[str, list[Slug]] | None = None
-    """With LiteLLM's comma-separated form: the slugs of each model, which get a state of their own."""
+    """Slugs of each model in LiteLLM's comma-separated form.
+
+    Each model gets a state of its own.
+    """
     decision_id: str = field(default_factory=lambda: secrets.token_hex(8))
     call_id: str = ""
-    """LiteLLM's own id of the request."""
+    """LiteLLM's id of the request."""
     caller: Mapping[str, Any] = field(default_factory=dict)
-    """Metadata of the key and the team, as LiteLLM calls them in requests; empty where no middleware is."""
+    """Metadata of the key and the team, under LiteLLM's request names.
+
+    Empty without the middleware.
+    """
     span: tuple[str, str] | None = None
-    """Trace and span that were current when it was decided about, empty without one; None while nobody looked."""
+    """Trace and span that were current at the decision.
+
+    Empty strings without a span; None before the decision.
+    """
     policy: Policy | None = None
     decision: Decision | None = None
     snapshot_id: str = ""
@@ -113,44 +138,59 @@ class RequestState:
     """LiteLLM id -> candidate, of the newest attempt."""
     attempts: list[Attempt] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    """What this request was refused; a refused model's fallbacks may still have served it."""
+    """Refusals of this request.
+
+    Fallbacks of a refused model may still have served it.
+    """
     fallbacks: bool = False
-    """The request carries fallbacks of its own."""
+    """True when the request carries fallbacks of its own."""
     may_move: bool = False
-    """True when LiteLLM could still move a stream to another deployment after its headers were sent."""
+    """True when a stream could change its deployment after its headers were sent."""
     extra_provider: object = None
-    """The ``provider`` object that a Python caller put into ``extra_body``, which is not the upstream's to see."""
+    """``provider`` object in a Python caller's ``extra_body``.
+
+    It is not sent upstream.
+    """
     tools: bool = False
     in_share: bool = True
-    """False when this conversation lies outside ``apply_share``."""
+    """False when this conversation is outside ``apply_share``."""
     conversation: Conversation | None = None
-    """Of this request, in the model group that is asked now."""
+    """Conversation of this request in the model group of the newest attempt."""
     provider_state: ProviderState | None = None
-    """What the request carries that only one deployment can read."""
+    """Provider-bound state of the request; None without any."""
     assigns_conversation: bool = True
-    """Whether the conversation moves to the deployment that is picked."""
+    """True when the conversation is assigned to the selected deployment."""
     entry: Mapping[str, Any] = field(default_factory=dict)
-    """The fields of the fallback entry that is asked now, where LiteLLM does not give them to the filter hook."""
+    """Fields of the current fallback entry.
+
+    Used where LiteLLM does not pass them to the filter hook.
+    """
     followed_entries: list[Mapping[str, Any]] = field(default_factory=list)
-    """The fallback entries that were asked so far, under the same condition."""
+    """Fallback entries followed so far, under the same condition."""
     series: tuple[str, object] | None = None
-    """Model group, and suffixes of the fallback entry, that the newest attempts belong to."""
+    """Model group, and suffixes of the fallback entry, of the newest attempts."""
     series_start: int = 0
-    """How many attempts had been made when that walk began."""
+    """Number of attempts before this series began."""
     series_ended: bool = False
-    """The walk ended early: what was asked is at fault, not who was asked."""
+    """True when the series ended early because the request itself is at fault."""
     rescue: RescueProgress | None = None
-    """Set once an answer of this request was bad and another one was sought."""
+    """Set once an answer of this request was bad and a replacement was attempted."""
     pending_tools: tuple[Any, ...] | None = None
-    """The tools, from the synchronous selection until the call begins: LiteLLM has no logging object before."""
+    """Tools, from the synchronous selection until the call begins.
+
+    LiteLLM has no logging object before the call.
+    """
     pending_choice: object = None
-    """The tool choice that goes with them."""
+    """Tool choice that belongs to the pending tools."""
     sync: bool = False
-    """The newest attempt was selected synchronously."""
+    """True when the newest attempt was selected synchronously."""
     in_sync_entry: bool = False
-    """True between a synchronous call of a program's router and the asynchronous one that it leads to."""
+    """True between a synchronous SDK router call and the async one that it makes."""
     last_error: Exception | None = None
-    """What the newest failed attempt failed with; kept only where ``failover.max_attempts`` is set."""
+    """Error of the newest failed attempt.
+
+    Kept only where ``failover.max_attempts`` is set.
+    """
 
     @property
     def tried(self) -> set[str]:
@@ -159,30 +199,39 @@ class RequestState:
 
     @property
     def served_by(self) -> Attempt | None:
-        """The newest attempt."""
+        """Newest attempt."""
         return self.attempts[-1] if self.attempts else None
 
     @property
     def answered_by(self) -> Attempt | None:
-        """The attempt whose answer the client gets: the newest, unless rescue decided otherwise."""
+        """Attempt whose answer the client gets.
+
+        It is the newest one unless the rescue chose another.
+        """
         decided = self.rescue.answered_by if self.rescue is not None else None
         return decided or self.served_by
 
     @property
     def reported_sort(self) -> Sort:
-        """The sort that clients are told: ``none`` where nothing was sorted; with a refusal, what was asked for."""
+        """Sort that is reported to clients.
+
+        ``none`` where nothing was sorted; with a refusal, the requested sort.
+        """
         decided = self.decision is not None or self.refusals
         return self.policy.sort if self.policy is not None and decided else Sort.NONE
 
     @property
     def is_rescue_attempt(self) -> bool:
-        """Whether the attempt at hand is made for the sake of rescue."""
+        """True while the current attempt is made by the rescue."""
         return self.rescue is not None and self.rescue.in_progress
 
 
 SYNC: ContextVar[bool] = ContextVar("exacto_sync", default=False)
-"""True while a deployment is picked by LiteLLM's synchronous selection, which can wait for nothing."""
+"""True while LiteLLM's synchronous selection runs, which cannot await."""
 
 CURRENT: ContextVar[RequestState | None] = ContextVar("exacto_request", default=None)
 LOG_KEY = "exacto_state"
-"""Where the state hangs on LiteLLM's logging object (``model_call_details``), and so in a log event's kwargs."""
+"""Key of the state in ``model_call_details`` of LiteLLM's logging object.
+
+The kwargs of a log event therefore contain it.
+"""
