@@ -1,4 +1,4 @@
-"""What LiteLLM's routers offer: candidates, names, parameters and declared limits.
+"""Deployments of LiteLLM's routers: candidates, names, declared limits.
 
 May import ``core``, ``config`` and the bottom of the adapter.
 """

@@ -1,7 +1,7 @@
-"""Who is who: LiteLLM's deployment dictionaries become :class:`Candidate`.
+"""Conversion of LiteLLM's deployment dictionaries to :class:`Candidate`.
 
-A deployment keeps its history under ``model_info.id`` when the operator set one, else under a fingerprint of provider,
-model and host, so that a rotated key does not start from nothing. Keys and credentials are never part of a name.
+The deployment key is ``model_info.id`` when the operator set one, else a fingerprint of provider, model and host, so
+that the history survives the rotation of an API key. No key or credential is part of a name.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.deployments.prices import TokenPrices
 
 _GENERATED_ID = re.compile(r"[0-9a-f]{64}")
-"""LiteLLM names a deployment without ``model_info.id`` by the SHA-256 of its parameters, key included."""
+"""Form of a generated ``model_info.id``.
+
+It is the SHA-256 of the deployment's parameters, API key included.
+"""
 
 _GENERIC_PROVIDERS = frozenset({"openai", "custom_openai", "openai_like", "hosted_vllm", "litellm_proxy", ""})
-"""LiteLLM providers that say which protocol is spoken, not who serves."""
+"""LiteLLM providers that name a protocol and not a company or server."""
 
 
 def host_of(api_base: object) -> str:
-    """``host[:port]`` of an API base; empty without one."""
+    """Return ``host[:port]`` of an API base; empty without one."""
     parts = _split(api_base)
     try:
         port = parts.port
@@ -39,7 +42,10 @@ def host_of(api_base: object) -> str:
 
 
 def _split(api_base: object) -> SplitResult:
-    """The parts of an API base; of what is none, empty ones: Python's error would quote it."""
+    """Split an API base; an invalid one has empty parts.
+
+    Python's error is suppressed, as it would quote the API base.
+    """
     try:
         return urlsplit(api_base if "//" in api_base else f"//{api_base}") if isinstance(api_base, str) else _NO_HOST
     except ValueError:
@@ -50,7 +56,10 @@ _NO_HOST = SplitResult("", "", "", "", "")
 
 
 def provider_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> str:
-    """Who serves a deployment: ``model_info.provider``, else LiteLLM's provider, else the API host's own name."""
+    """Return the provider of a deployment.
+
+    ``model_info.provider``, else LiteLLM's provider, else the name in the API host.
+    """
     named = model_info.get("provider")
     if isinstance(named, str) and named:
         return named
@@ -64,7 +73,10 @@ def provider_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]
 
 
 def _owner_of_host(host: str) -> str:
-    """``api.deepinfra.com`` -> ``deepinfra``; addresses and bare names stay as they are, with their port."""
+    """Map ``api.deepinfra.com`` to ``deepinfra``.
+
+    Addresses and bare names are kept, with their port.
+    """
     labels = host.split(":", 1)[0].split(".")
     if len(labels) < 2 or labels[-1].isdigit():
         return host
@@ -72,22 +84,22 @@ def _owner_of_host(host: str) -> str:
 
 
 def caches(prices: TokenPrices) -> bool:
-    """Whether a prompt that the provider has cached may be worth coming back for.
+    """Return whether prompt caching may make a return to the deployment cheaper.
 
-    As OpenRouter's sticky sessions: only where reading the cache costs less than sending the prompt. What is unknown,
-    or costs nothing either way, may be worth it.
+    As in OpenRouter's sticky sessions, it does when reading the cache costs less than sending the prompt. True also
+    when a price is unknown or the prompt is free.
     """
     return not prices.prompt or prices.cache_read is None or prices.cache_read < prices.prompt
 
 
 def _declared(model_info: Mapping[str, Any]) -> dict[str, Any]:
-    """What the operator says of a deployment's properties; what is not said is unknown."""
+    """Return a deployment's declared properties; undeclared ones are unknown."""
     quantization, data_collection = model_info.get("quantization"), model_info.get("data_collection")
     parameters = model_info.get("supported_parameters")
     zdr = model_info.get("zdr") is True
     return {
         "quantization": quantization.strip().lower() if isinstance(quantization, str) else "",
-        # What is not retained cannot be collected.
+        # Data that are not retained cannot be collected.
         "data_collection": "deny" if zdr else data_collection if data_collection in ("allow", "deny") else "",
         "zdr": zdr,
         "parameters": frozenset(map(str, parameters)) if isinstance(parameters, list | tuple) else None,
@@ -95,11 +107,13 @@ def _declared(model_info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candidate:
-    """Build the candidate of one entry of ``router.model_list`` (or of a filter's healthy deployments).
+    """Build the candidate of one deployment.
+
+    The deployment is an entry of ``router.model_list`` or of a filter's healthy deployments.
 
     Args:
         deployment: LiteLLM's dictionary with ``litellm_params`` and ``model_info``.
-        asked_model: the public model name that was asked for; part of the name of a wildcard's deployment.
+        asked_model: the requested public model name; part of the key of a wildcard's deployment.
     """
     params: Mapping[str, Any] = deployment.get("litellm_params") or {}
     info: Mapping[str, Any] = deployment.get("model_info") or {}
@@ -125,7 +139,10 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
 
 
 def fingerprint(provider: str, model: str, host: str) -> str:
-    """A short stable name for a deployment that the operator did not name; holds no key."""
+    """Return a short stable key for a deployment that the operator did not name.
+
+    It contains no credential.
+    """
     digest = hashlib.blake2b(f"{provider}\0{model}\0{host}".encode(), digest_size=5).hexdigest()
     return f"{plain_provider(provider).replace('/', '-').replace(':', '-')}-{digest}"
 
@@ -139,13 +156,17 @@ _FINGERPRINT_FIELDS = (
     "vertex_location",
 )
 _FINGERPRINT_FIELDS_ANYWHERE = ("base_model", "quantization", "revision")
-"""What LiteLLM's parameters tell of the thing that answers; the second kind may stand in ``model_info`` as well."""
+"""Parameters that identify the model and its server.
+
+The second group may be in ``model_info`` as well.
+"""
 
 
 def model_fingerprint(deployment: Mapping[str, Any]) -> str:
-    """What a deployment really is, whatever it is called: a hash of model, API base, version, region, quantization.
+    """Return a hash of model, API base, version, region and quantization.
 
-    Keys, prices and limits are no part of it, nor are the API base's user, password and query, which may hold a key.
+    It identifies the model and server regardless of names. API keys, prices and limits are not part of it, nor are the
+    API base's user, password and query, which may contain a key.
     """
     params: Mapping[str, Any] = deployment.get("litellm_params") or {}
     info: Mapping[str, Any] = deployment.get("model_info") or {}
@@ -155,7 +176,7 @@ def model_fingerprint(deployment: Mapping[str, Any]) -> str:
     }
     base = params.get("api_base")
     told["api_base"] = f"{host_of(base)}{_path_of(base)}"
-    # Sent along with every request: which upstream an aggregator may use, for instance.
+    # Sent with every request: for instance the upstreams that an aggregator may use.
     told["extra_body"] = params.get("extra_body")
     known = {name: value for name, value in told.items() if value}
     plain = json.dumps(known, sort_keys=True, default=lambda value: type(value).__name__)
@@ -163,19 +184,25 @@ def model_fingerprint(deployment: Mapping[str, Any]) -> str:
 
 
 def _path_of(api_base: object) -> str:
-    """Some vendors serve every deployment under a path of its own."""
+    """Return the path of an API base.
+
+    Some vendors serve every deployment under a path of its own.
+    """
     return _split(api_base).path.rstrip("/")
 
 
 class CandidateCache:
-    """Remembers candidates by LiteLLM id; an entry is rebuilt when LiteLLM replaced the deployment's parameters."""
+    """Cache of candidates by LiteLLM id.
+
+    An entry is rebuilt when LiteLLM replaced the deployment's parameters.
+    """
 
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
         self._known: dict[tuple[str, str], tuple[object, Candidate]] = {}
 
     def get(self, deployment: Mapping[str, Any], asked_model: str) -> Candidate:
-        """The candidate of ``deployment`` when ``asked_model`` was asked for."""
+        """Return the candidate of ``deployment`` for a requested model name."""
         params = deployment.get("litellm_params")
         info = deployment.get("model_info") or {}
         name = (str(info.get("id") or ""), asked_model)

@@ -1,7 +1,7 @@
-"""What operators declare about the deployments of a model group, in the words of the core.
+"""Operators' declarations about the deployments of a model group.
 
-Traffic that LiteLLM's own strategy would give each, requests a minute that each can take, and what each really is.
-Reads LiteLLM's dictionaries and its router; concludes nothing about tiers.
+Relative traffic under LiteLLM's own strategy, capacity in requests per minute, and fingerprints. Reads LiteLLM's
+dictionaries and its router; computes no tiers.
 """
 
 from __future__ import annotations
@@ -20,38 +20,41 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.token_usage import Tokens
 
 SHUFFLE = "simple-shuffle"
-"""LiteLLM's default strategy, the only one that picks by declared weights."""
+"""LiteLLM's default strategy, the only one that uses declared weights."""
 
 _METRICS = ("weight", "rpm", "tpm")
-"""What ``simple_shuffle`` looks for, in this order; the first that any deployment has is used for all of them."""
+"""Parameters that ``simple_shuffle`` reads as weights, in this order.
+
+The first one that any deployment has is used for all of them.
+"""
 
 
 class DeclaredDeployment(NamedTuple):
-    """One of LiteLLM's deployments and the key that its history is kept under, which several may share."""
+    """LiteLLM's deployment and its deployment key, which several may share."""
 
     key: str
     deployment: Mapping[str, Any]
 
 
 class DeclaredLimits(NamedTuple):
-    """By key; those that share one add up."""
+    """Declared values by deployment key; deployments that share one are summed."""
 
     weights: Mapping[str, float] = {}
     """Relative traffic."""
     capacities: Mapping[str, float] = {}
-    """Requests a minute; only of those with a known limit."""
+    """Requests per minute; only for deployments with a known limit."""
     fingerprints: Mapping[str, str] = {}
-    """What it really is."""
+    """Fingerprint of model and server."""
 
 
 def declared_limits(
     peers: Sequence[DeclaredDeployment], shuffled: bool, tokens: Callable[[str], Tokens | None]
 ) -> DeclaredLimits:
-    """All that is declared about the deployments of a model group.
+    """Return the declared values of a model group's deployments.
 
     Args:
-        peers: its deployments.
-        shuffled: whether LiteLLM picks by weights.
+        peers: deployments of the model group.
+        shuffled: whether LiteLLM selects by weights.
         tokens: average tokens of a request, by key.
     """
     capacities: dict[str, float] = defaultdict(float)
@@ -65,9 +68,9 @@ def declared_limits(
 
 
 def picks_by_weight(router: Any, model_group: str) -> bool:
-    """Whether LiteLLM's strategy for a model group is the weighted shuffle.
+    """Return whether LiteLLM's strategy for a model group is the weighted shuffle.
 
-    Routing groups have strategies of their own; what single keys and requests override is not known here.
+    Routing groups have strategies of their own. Strategies of single keys and requests are not considered.
     """
     context = getattr(router, "_get_routing_context", None)
     strategy = context(model_group)[0] if context is not None else getattr(router, "routing_strategy", None)
@@ -75,10 +78,11 @@ def picks_by_weight(router: Any, model_group: str) -> bool:
 
 
 def capacity_rpm(deployment: Mapping[str, Any], tokens: Tokens | None) -> float:
-    """Requests a minute that a deployment can take at most; infinite when no limit is known.
+    """Return a deployment's capacity in requests per minute; else infinite.
 
-    Limits in tokens a minute become requests by the average request, and bind nobody until that is known. They are
-    looked for where LiteLLM's own rate-limit check does: beside ``litellm_params``, in them, in ``model_info``.
+    Limits in tokens per minute are divided by the average tokens of a request, and are ignored until that average is
+    known. They are read where LiteLLM's own rate-limit check reads them: beside ``litellm_params``, in them, in
+    ``model_info``.
     """
 
     def limit(name: str) -> float:
@@ -107,7 +111,7 @@ def _weights(peers: Sequence[DeclaredDeployment], shuffled: bool) -> dict[str, f
 
 
 def _number(value: object) -> float | None:
-    """A number that can limit or weigh: finite and not negative."""
+    """Return a finite, non-negative number; None for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return None
     return float(value)

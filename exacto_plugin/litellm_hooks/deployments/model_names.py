@@ -1,4 +1,4 @@
-"""Which model names exist for LiteLLM: resolves slugs against a live ``litellm.Router``."""
+"""Resolution of model names against a live ``litellm.Router``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 CLIENT_MODEL_KEY = "litellm.client_requested_model"
-"""Where LiteLLM looks up, in the ASGI scope, which model name the answer should carry."""
+"""Key in the ASGI scope of the model name that LiteLLM puts into the answer."""
 
 
 def name_resolver(router: Any) -> Callable[[str], Resolution]:
-    """A function that tells how ``router`` knows a name: as a name, alias, id, team name, or through a wildcard."""
+    """Return a function that resolves a name against ``router``.
+
+    Exact names are model names, aliases, ids and team names; a wildcard matches as a pattern.
+    """
 
     def resolve(name: str) -> Resolution:
         if not name:
@@ -29,11 +32,12 @@ def name_resolver(router: Any) -> Callable[[str], Resolution]:
 
 
 def _pattern_matches(router: Any, name: str) -> bool:
-    """Whether a wildcard serves ``name`` with at least one deployment that does not read the suffix itself.
+    """Return whether a wildcard serves ``name`` and the suffix can be stripped.
 
-    OpenRouter knows ``:exacto``, ``:floor`` and ``:nitro``, so a wildcard that only leads there keeps the slug whole.
+    OpenRouter supports ``:exacto``, ``:floor`` and ``:nitro``, so the slug is kept where a wildcard has only OpenRouter
+    deployments.
     """
-    # Asked first because LiteLLM's look-up costs more than the rest of the middleware, also when there is no wildcard.
+    # Checked first, because LiteLLM's lookup costs more than the rest of the middleware, also without a wildcard.
     patterns = router.pattern_router.patterns
     deployments = (router.pattern_router.get_deployments_by_pattern(model=name) or []) if patterns else []
     if deployments:
@@ -42,14 +46,17 @@ def _pattern_matches(router: Any, name: str) -> bool:
 
 
 def leads_to_openrouter(router: Any, name: str) -> bool:
-    """Whether a name is served through OpenRouter alone, which reads the client's preferences itself."""
+    """Return whether a name is served only through OpenRouter.
+
+    OpenRouter applies the client's preferences itself.
+    """
     pinned = router.get_model_info(id=name)
     deployments = [pinned] if pinned else router.get_model_list(model_name=name) or ()
     return bool(deployments) and all(is_openrouter(deployment) for deployment in deployments)
 
 
 def is_openrouter(deployment: Mapping[str, Any]) -> bool:
-    """Whether a deployment is itself served through OpenRouter."""
+    """Return whether a deployment is served through OpenRouter."""
     params = deployment.get("litellm_params") or {}
     model = params.get("model")
     return params.get("custom_llm_provider") == "openrouter" or (

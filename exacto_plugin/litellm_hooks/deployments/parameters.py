@@ -1,7 +1,7 @@
-"""``require_parameters``: which parameters a request sends, and which ones a deployment is known to support.
+"""Parameters that a request sends and that a deployment supports.
 
-What the operator declares in ``model_info.supported_parameters`` counts, else what LiteLLM knows of the provider. One
-parameter has several names on several surfaces; here each has one.
+Used for ``require_parameters``. The operator's ``model_info.supported_parameters`` takes precedence over LiteLLM's
+knowledge of the provider. A parameter with several names on several surfaces has one canonical name here.
 """
 
 from __future__ import annotations
@@ -36,17 +36,19 @@ _NAMES: Mapping[str, str] = {
     "reasoning_effort": "reasoning",
     "thinking": "reasoning",
 }  # fmt: skip
-"""Parameters that change an answer, by each of their names: OpenAI's on every surface, Anthropic's, and those that
-OpenRouter lists under ``supported_parameters``. Everything else in a request is no parameter of the model."""
+"""Canonical name of each parameter that changes an answer.
+
+Names of OpenAI on every surface, of Anthropic, and those that OpenRouter lists under ``supported_parameters``. Other
+keys of a request are no parameters of the model."""
 
 
 def canonical(names: Iterable[object]) -> frozenset[str]:
-    """The parameters among some names, each under its one name."""
+    """Return the canonical names of the parameters among some names."""
     return frozenset(_NAMES[name] for name in names if isinstance(name, str) and name in _NAMES)
 
 
 def sent_parameters(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
-    """The parameters that a request sends, sorted.
+    """Return the parameters that a request sends, sorted.
 
     Args:
         kwargs: the request as LiteLLM routes it; null means not sent.
@@ -54,7 +56,7 @@ def sent_parameters(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
     extra = kwargs.get("extra_body")
     asked = {**(extra if isinstance(extra, Mapping) else {}), **kwargs}
     sent = set(canonical(name for name, value in asked.items() if value is not None))
-    text = asked.get("text")  # the Responses API's place for it
+    text = asked.get("text")  # its name in the Responses API
     form = asked.get("response_format") or (text.get("format") if isinstance(text, Mapping) else None)
     kind = form.get("type") if isinstance(form, Mapping) else None
     sent.discard("response_format")
@@ -66,12 +68,18 @@ def sent_parameters(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def supported_parameters(litellm_params: Mapping[str, Any]) -> frozenset[str]:
-    """The parameters that LiteLLM knows a deployment to support; none when it does not know the provider."""
+    """Return the parameters that LiteLLM lists as supported by a deployment.
+
+    Empty for an unknown provider.
+    """
     return _known(str(litellm_params.get("model") or ""), litellm_params.get("custom_llm_provider"))
 
 
 def informed(candidate: Candidate, litellm_params: Mapping[str, Any]) -> Candidate:
-    """A candidate that knows its parameters: those that the operator declared, else what LiteLLM knows."""
+    """Fill in a candidate's supported parameters.
+
+    Those that the operator declared, else those that LiteLLM lists.
+    """
     if candidate.parameters is not None:
         return candidate
     return replace(candidate, parameters=supported_parameters(litellm_params))

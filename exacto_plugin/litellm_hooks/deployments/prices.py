@@ -1,8 +1,8 @@
-"""What the tokens of a deployment cost: its own prices, else those of LiteLLM's list, found as LiteLLM finds them.
+"""Token prices of a deployment: its own, else those of LiteLLM's price list.
 
-Reads what is in memory: never the network, and a model that the list does not know raises nothing. A model has no
-price here when LiteLLM counts it in other units, seconds or characters, or not at all. Where a price depends on the
-length of the prompt, it is that of the shortest.
+The list is searched as LiteLLM searches it, in memory only and without errors for unknown models. A model has no price
+here when LiteLLM prices it in other units, such as seconds or characters, or not at all. Where a price depends on the
+length of the prompt, the price of the shortest prompt is used.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 
 class TokenPrices(NamedTuple):
-    """USD per token; None where unknown. An explicit 0, of the operator or of the list, means free."""
+    """Prices in USD per token; None where unknown.
+
+    An explicit 0, of the operator or of the list, means free.
+    """
 
     prompt: float | None
     completion: float | None
     cache_read: float | None
-    """Of a prompt token that the provider has cached."""
+    """Price of a prompt token that the provider has cached."""
 
 
 _FIELDS = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
-"""LiteLLM's names for them, in the same order."""
+"""LiteLLM's names of the prices, in the order of :class:`TokenPrices`."""
 
 _OTHER_UNITS = (
     "cost_per_second",
@@ -34,24 +37,28 @@ _OTHER_UNITS = (
     "input_cost_per_character",
     "output_cost_per_character",
 )
-"""Prices in other units. A deployment that has one of its own is not paid for by the list's price of a token.
+"""Prices in other units.
+
+For a deployment with one of its own, the list's token price does not apply.
 
 Source: ``litellm.types.utils.CustomPricingLiteLLMParams``.
 """
 
 _ASKED_OVER_THE_NETWORK = frozenset({"huggingface", "lemonade", "ollama", "ollama_chat"})
-"""Providers whose servers ``litellm.get_model_info`` asks; of their models the list's own names are known only.
+"""Providers whose servers ``litellm.get_model_info`` queries.
+
+For their models only exact names in the list are used.
 
 Source: ``litellm.utils.get_model_info_helper`` and the provider classes with a ``get_model_info``, 1.106.2 to 1.110.2.
 """
 
 
 def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> TokenPrices:
-    """What a deployment's tokens cost.
+    """Return the token prices of a deployment.
 
     Args:
-        litellm_params: LiteLLM's parameters of the deployment; its own prices may stand here,
-        model_info: or here.
+        litellm_params: LiteLLM's parameters of the deployment; may contain its own prices.
+        model_info: LiteLLM's information on the deployment; may contain its own prices.
     """
     own = (litellm_params, model_info)
     otherwise = any(part.get(unit) is not None for part in own for unit in _OTHER_UNITS)
@@ -61,7 +68,7 @@ def prices_of(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) 
 
 
 def _given(part: Mapping[str, Any], field: str) -> Any:
-    """A price as it is written: flat, else that of the first tier."""
+    """Return a price as configured: flat, else that of the first tier."""
     tiers = part.get("tiered_pricing")
     if part.get(field) is not None or not isinstance(tiers, list) or not tiers or not isinstance(tiers[0], dict):
         return part.get(field)
@@ -76,7 +83,10 @@ def _number(value: Any) -> float | None:
 
 
 def _listed(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The entry of LiteLLM's list that it counts a deployment's spend by; empty when there is none."""
+    """Return the entry of LiteLLM's list by which it counts a deployment's spend.
+
+    Empty when there is none.
+    """
     model, region = str(litellm_params.get("model") or ""), litellm_params.get("aws_region_name")
     base = litellm_params.get("base_model") or model_info.get("base_model")
     provider = _provider(litellm_params.get("custom_llm_provider"), model)
@@ -86,7 +96,7 @@ def _listed(litellm_params: Mapping[str, Any], model_info: Mapping[str, Any]) ->
 
 
 def _provider(custom: object, model: str) -> str:
-    """LiteLLM's provider of a deployment; empty for a model that is named without one."""
+    """Return LiteLLM's provider of a deployment; empty without one."""
     if isinstance(custom, str) and custom:
         return custom
     first, slash, _ = model.partition("/")
@@ -94,13 +104,14 @@ def _provider(custom: object, model: str) -> str:
 
 
 class _Keys:
-    """Under which key of LiteLLM's list a model stands, remembered while the list has the same entries.
+    """Cache of the keys under which LiteLLM's list has models.
 
-    Looking for one takes 0.04 to 1 ms, and responses ask for it too. Prices are not remembered: they may change.
+    It is valid while the list has the same entries. A search takes 0.04 to 1 ms and is needed for responses too. Prices
+    may change and are not cached.
     """
 
     _LIMIT = 4096
-    """Names; callers can make up new ones under a wildcard."""
+    """Number of cached names; callers can create new ones under a wildcard."""
 
     def __init__(self) -> None:
         self._list: object = None
@@ -108,12 +119,12 @@ class _Keys:
         self._known: dict[tuple[str, str, str], str | None] = {}
 
     def get(self, model: str, provider: str, region: str = "") -> str | None:
-        """The key of a model; None when the list does not have it.
+        """Return the key of a model; None when the list does not have it.
 
         Args:
-            model: as LiteLLM's parameters name it, with or without its provider.
-            provider: of LiteLLM; empty when none is named.
-            region: of Bedrock, some of which have prices of their own.
+            model: name in LiteLLM's parameters, with or without its provider.
+            provider: LiteLLM's provider; empty when none is named.
+            region: region of Bedrock; some regions have prices of their own.
         """
         listed = litellm.model_cost
         if self._list is not listed or self._entries != len(listed) or len(self._known) >= self._LIMIT:
@@ -128,7 +139,7 @@ _KEYS = _Keys()
 
 
 def _keys(model: str, provider: str, region: str) -> Iterator[str]:
-    """Keys that the list may have a model under, in the order in which LiteLLM tries them."""
+    """Yield possible keys of a model, in the order in which LiteLLM tries them."""
     if provider in ("bedrock", "bedrock_converse") and region:
         yield f"bedrock/{region}/{model.rpartition('/')[2]}"
     if provider in _ASKED_OVER_THE_NETWORK:
@@ -136,7 +147,7 @@ def _keys(model: str, provider: str, region: str) -> Iterator[str]:
         return
     if not provider:
         yield model
-        provider = "openai"  # fine-tuned and dated models, of whose names the list has the beginning
+        provider = "openai"  # fine-tuned and dated models: the list has the beginning of their names
     yield from _looked_up(model, provider)
     if rest := model.partition("/")[2]:  # the provider named twice, or another one by ``base_model``
         yield from _looked_up(rest, provider)
@@ -145,5 +156,5 @@ def _keys(model: str, provider: str, region: str) -> Iterator[str]:
 def _looked_up(model: str, provider: str) -> Iterator[str]:
     try:
         yield str(litellm.get_model_info(model=model, custom_llm_provider=provider)["key"])
-    except Exception:  # LiteLLM's way to say that its list does not know a model
+    except Exception:  # LiteLLM raises a plain Exception for a model that is not in its list
         return

@@ -1,6 +1,6 @@
-"""Recomputes of an engine for the deployments that LiteLLM's routers serve now.
+"""Recomputes of an engine for the deployments of LiteLLM's current routers.
 
-Which process recomputes which engine, and when, is decided elsewhere; what is concluded, in the core.
+Other modules decide on the process and the time of a recompute; ``core`` computes its result.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ if TYPE_CHECKING:
 
 
 class RosterSync:
-    """Tells engines who serves what. One per process."""
+    """Synchronizer of engines with the current deployments. One per process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     async def recompute(self, engine: Engine) -> bool:
-        """One recompute, in slices, so that the event loop is never held for long; False when it came to nothing."""
+        """Run one recompute in slices that yield to the event loop.
+
+        Returns False when there is no new result.
+        """
         self._runtime.recorder.watch_engine(engine)
         before, now = engine.measured, self._runtime.clock()
         for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
             await asyncio.sleep(0)
-        return engine.measured is not before  # else another recompute was started meanwhile
+        return engine.measured is not before  # else another recompute started in the meantime
 
     async def refresh(self, engine: Engine) -> None:
-        """Tell an engine that others judge for who serves what, and let its samples age, in slices."""
+        """Update the deployments of an engine that another process recomputes.
+
+        Its samples age as well. Runs in slices that yield to the event loop.
+        """
         now = self._runtime.clock()
         groups = dict.fromkeys([*engine.groups(), *engine.measured.groups])
         for _ in self._slices(engine, groups, now, engine.age(now)):
@@ -54,8 +60,8 @@ class RosterSync:
         weights: dict[str, Mapping[str, float]] = {}
         served: set[tuple[str, str]] = set()
         with runtime.engine.lock:
-            flawed = runtime.flaws.deployments()  # those that answer for the first time meanwhile are not gone
-            # An engine for everybody's samples hears later of what this process has heard of.
+            flawed = runtime.flaws.deployments()  # deployments that answer for the first time in the meantime are kept
+            # Model groups reach the engine for the samples of all processes later than this process's own engine.
             groups = dict.fromkeys([*groups, *runtime.engine.groups()])
         for group in groups:
             router, deployments = runtime.routing_for(group)
@@ -76,7 +82,7 @@ class RosterSync:
             engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
             yield
         yield from rest
-        # Deployments that are gone go from here as well; callers can make up new ones under a wildcard.
+        # Removed deployments are deleted here as well; callers can create new ones under a wildcard.
         runtime.providers = providers
         runtime.recorder.picks.weights = weights
         with runtime.engine.lock:

@@ -1,4 +1,4 @@
-"""Bytes of HTTP: the middleware, request bodies, and rewritten responses.
+"""HTTP layer: authenticated requests, request bodies and responses.
 
 May import ``litellm_hooks.rescue``, ``litellm_hooks.request``, what they may import, and ``core.views``.
 """

@@ -1,7 +1,8 @@
-"""What is done with a request once its key is known, and before LiteLLM checks what that may call.
+"""Check of a request after authentication and before LiteLLM's authorization.
 
-The limits of key and team are kept for where LiteLLM routes without them. That is token counting: LiteLLM picks a
-deployment for it, tells no hook which, and may send it the prompt. So a deployment that is named there is checked here.
+The limits of key and team are enforced here where LiteLLM routes without the filter hook. That is token counting:
+LiteLLM selects a deployment for it, calls no hook, and may send the prompt to it. A deployment that such a request
+names is therefore checked here.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 
 _COUNTS: Final = re.compile(r"(?:/messages/count_tokens|/responses/input_tokens|:countTokens)/?$")
 _HELD: Final = ("metadata", "team_metadata")
-"""Where LiteLLM's key object has what it calls by ``SOURCES`` in requests."""
+"""Attributes of LiteLLM's key object for the names in ``SOURCES``, in order."""
 
 
 class AuthenticatedRequestCheck:
-    """Sees each request of the proxy with its key. One per process, no state of its own.
+    """Check of each proxy request with its key. One per process, stateless.
 
     Args:
         runtime: of this process.
-        routing: checks what is named.
-        names: resolves what only this caller calls by a name.
+        routing: checks the named deployment.
+        names: resolves the aliases that only this caller has.
     """
 
     def __init__(self, runtime: Runtime, routing: Routing, names: KeyAliases) -> None:
@@ -42,7 +43,7 @@ class AuthenticatedRequestCheck:
         self._names = names
 
     async def take(self, request_data: dict[str, Any], key: Any, request: Any) -> None:
-        """Let a request in.
+        """Process one authenticated request.
 
         Args:
             request_data: the parsed body, changed in place.
@@ -50,7 +51,7 @@ class AuthenticatedRequestCheck:
             request: the HTTP request; None outside of one.
 
         Raises:
-            ProxyException: tokens are to be counted by a deployment that may not be asked; the middleware tells why.
+            ProxyException: the named deployment must not count tokens for this caller; the middleware sends the reason.
         """
         state, faults = CURRENT.get(), self._runtime.faults
         if state is not None:
@@ -66,7 +67,7 @@ class AuthenticatedRequestCheck:
             raise ProxyException(refusal.marked, refusal.type, refusal.param, error.status_code) from None
 
     def _check(self, state: RequestState, request_data: Mapping[str, Any], path: str) -> None:
-        """Refuse to have tokens counted by a deployment that is named and may not be asked."""
+        """Refuse token counting by a named deployment that the limits exclude."""
         if _COUNTS.search(path) is None:
             return
         in_path = path_model(path)

@@ -1,7 +1,7 @@
-"""``X-Exacto-Metadata: enabled``: what the client that asked for it is told about its own request.
+"""Metadata of a request in its own answer (``X-Exacto-Metadata: enabled``).
 
-Who could have answered, in which tier and why, and who was tried. Reads the request's state and the snapshot; names
-nobody where clients may not see providers. Changes nothing.
+Lists the candidates with their tiers and reasons, and all attempts. Reads the request's state and the snapshot, and
+changes neither. Deployments and providers are not named where clients may not see them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 HEADER = b"x-exacto-metadata"
 KEY = "exacto_metadata"
-"""Where it stands in an answer, and in the last event of a stream."""
+"""Key of the metadata in an answer and in the last event of a stream."""
 
 
 def take_header(scope: MutableMapping[str, Any]) -> bool:
-    """Whether the client asks for metadata; the header is taken out, so that LiteLLM cannot forward it upstream."""
+    """Remove the metadata header and return whether it enables metadata.
+
+    The header is removed so that LiteLLM cannot forward it upstream.
+    """
     asked = [value for name, value in scope["headers"] if name == HEADER]
     if asked:
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name != HEADER]
@@ -31,7 +34,7 @@ def take_header(scope: MutableMapping[str, Any]) -> bool:
 
 
 def add_metadata(answer: dict[str, Any], state: RequestState, runtime: Runtime) -> bool:
-    """Add the object to an answer; False when nothing is known of the request."""
+    """Add the metadata to an answer; return False when no data exist."""
     if state.policy is None and not state.attempts:
         return False
     answer[KEY] = metadata_of_request(state, runtime)
@@ -39,7 +42,7 @@ def add_metadata(answer: dict[str, Any], state: RequestState, runtime: Runtime) 
 
 
 def metadata_of_request(state: RequestState, runtime: Runtime) -> dict[str, Any]:
-    """The object: what was decided, the candidates of the newest attempt, and all attempts in order."""
+    """Return the decision, the newest candidates, and all attempts in order."""
     named = runtime.settings.expose.providers
     decision = state.decision
     slug = state.slug
@@ -73,7 +76,7 @@ def _candidates(decision: Decision, state: RequestState, runtime: Runtime, *, na
 
 
 def _attempt(attempt: Attempt, state: RequestState, *, named: bool) -> dict[str, Any]:
-    # An answer that rescue put aside was given, but not to the client.
+    # An answer that the rescue replaced was not sent to the client.
     answered = "answered" if attempt is state.answered_by else "replaced"
     one = {
         "model_group": attempt.model_group,

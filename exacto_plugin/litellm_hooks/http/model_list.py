@@ -1,5 +1,7 @@
-"""Suffixed names in LiteLLM's catalogue, for clients that look a name up before they ask: in the list of models with
-``expose.variants``, and one model by its name always."""
+"""Suffixed names in LiteLLM's model list.
+
+They serve clients that look a name up before a request: with ``expose.variants`` in the list of models, and always in
+the lookup of one model."""
 
 from __future__ import annotations
 
@@ -11,14 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LISTS = ("/v1/models", "/models")
-"""Ends of the paths under which LiteLLM lists models, whatever its root path is."""
+"""Path endings under which LiteLLM lists models, for any root path."""
 
 
 _ONE = "/models/"
 
 
 def listed_model(path: str, root_path: str) -> tuple[str, str] | None:
-    """The path before a model's name, and the name, where the path asks for one model of the catalogue."""
+    """Return the path before a model's name, and the name.
+
+    None where the path is not a lookup of one model.
+    """
     bare = path.removeprefix(root_path.rstrip("/"))
     head = next((head for head in (f"/v1{_ONE}", _ONE) if bare.startswith(head)), None)
     if head is None:
@@ -28,7 +33,7 @@ def listed_model(path: str, root_path: str) -> tuple[str, str] | None:
 
 
 def set_model_id(answer: dict[str, Any], name: str) -> bool:
-    """Give one model of the catalogue the name that was asked for, in place; False when it is no model."""
+    """Set the id of one listed model, in place; return False for other objects."""
     if "id" not in answer:
         return False
     answer["id"] = name
@@ -36,16 +41,17 @@ def set_model_id(answer: dict[str, Any], name: str) -> bool:
 
 
 def add_variants(answer: dict[str, Any], suffixes: Iterable[str] = SORTING_SUFFIXES) -> bool:
-    """Add ``x:exacto``, ``x:floor`` and ``x:nitro`` behind each ``x`` of OpenAI's list of models, in place.
+    """Add suffixed variants behind each model of OpenAI's list, in place.
 
-    Wildcards and names that carry one of the suffixes already get none.
+    The variants of ``x`` are ``x:exacto``, ``x:floor`` and ``x:nitro``. Wildcards and names with one of these suffixes
+    get none.
 
     Args:
         answer: the body of the list.
-        suffixes: those that clients may send.
+        suffixes: suffixes that clients may send.
 
     Returns:
-        Whether it was such a list.
+        True when the body is a list of models.
     """
     listed = answer.get("data")
     if not isinstance(listed, list):

@@ -1,7 +1,7 @@
-"""The body of an ASGI request: read to its end, parsed as LiteLLM parses it, and handed on as if nobody had read it.
+"""Reading, parsing and replaying the body of an ASGI request.
 
-Whatever comes out of here must be what LiteLLM's own reader (``http_parsing_utils.read_request_body``) would have made
-of the same messages. Knows nothing of what a body means.
+The result must equal that of LiteLLM's own reader (``http_parsing_utils.read_request_body``) for the same messages. The
+meaning of the body is not interpreted here.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ Receive = Callable[[], Awaitable[Message]]
 
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _BINARY = (b"application/x-protobuf", b"application/protobuf")
-"""Types under which LiteLLM reads JSON too, but gives no second try."""
+"""Content types under which LiteLLM reads JSON without a lenient second parse."""
 
 
 class Body(NamedTuple):
-    """A request's body as it came."""
+    """Unparsed body of a request."""
 
     raw: bytes | None
-    """None when the client left before its end; then nobody may take what came for the whole."""
+    """Whole body; None when the client disconnected before its end."""
     messages: tuple[Message, ...]
-    """What the connection said so far, with all of the body in the first message."""
+    """Messages received so far, with all of the body in the first one."""
 
 
 def is_json(scope: Scope) -> bool:
-    """Whether LiteLLM reads this body as JSON: whatever is not a form, also without a content type or under another."""
+    """Return whether LiteLLM reads this body as JSON.
+
+    It does so for every content type except forms, and without a content type.
+    """
     return _media_type(scope) not in _FORMS
 
 
@@ -40,12 +43,12 @@ def _media_type(scope: Scope) -> bytes:
     found = b""
     for name, value in scope["headers"]:
         if name == b"content-type":
-            found = value  # of several LiteLLM sees the last
+            found = value  # LiteLLM uses the last of several headers
     return found.split(b";", 1)[0].strip().lower()
 
 
 async def read_body(receive: Receive) -> Body:
-    """Read a body to its end, or to where its client left."""
+    """Read a body to its end, or until its client disconnects."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -59,13 +62,13 @@ async def read_body(receive: Receive) -> Body:
 
 
 def replay(body: Body, changed: dict[str, Any] | None, receive: Receive) -> Receive:
-    """A ``receive`` that gives the body once and then whatever the connection says.
+    """Return a ``receive`` that yields the body once, then further messages.
 
     Args:
-        body: what was read.
-        changed: the object to give instead. It is written as JSON only when somebody reads it: LiteLLM takes the
-            parsed one, and writing a long list of tools costs more than all the rest of the middleware.
-        receive: of the connection.
+        body: the body as read.
+        changed: the object to yield in its place. It is encoded as JSON only when the body is read: LiteLLM uses the
+            parsed object, and encoding a long list of tools takes longer than all the rest of the middleware.
+        receive: the connection's ``receive``.
     """
     waiting = list(reversed(body.messages))
     last = body.messages[-1] if body.raw is None else None
@@ -82,7 +85,10 @@ def replay(body: Body, changed: dict[str, Any] | None, receive: Receive) -> Rece
 
 
 def parse_body(raw: bytes, scope: Scope) -> object:
-    """The value of a JSON body; None for what LiteLLM refuses, so that it says so itself."""
+    """Return the value of a JSON body; None for a body that LiteLLM refuses.
+
+    LiteLLM then returns its own error.
+    """
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -91,19 +97,22 @@ def parse_body(raw: bytes, scope: Scope) -> object:
 
 
 def _parsed_leniently(raw: bytes) -> object:
-    """LiteLLM's second try: NaN, infinities and integers beyond 64 bits pass, which orjson refuses."""
+    """Parse as in LiteLLM's second try, which is more lenient than orjson.
+
+    NaN, infinities and integers beyond 64 bits are accepted.
+    """
     if 0 < MAX_REQUEST_BODY_SIZE_TO_REPAIR_MB * 1024 * 1024 < len(raw):
         return None
     try:
         value: object = json.loads(raw.decode())
-        json.dumps(value, ensure_ascii=False).encode()  # fails for lone surrogates, which nothing can carry
+        json.dumps(value, ensure_ascii=False).encode()  # fails for lone surrogates, which UTF-8 cannot encode
     except (ValueError, RecursionError):
         return None
     return value
 
 
 def _json_bytes(value: dict[str, Any], otherwise: bytes) -> bytes:
-    """``value`` as JSON; ``otherwise`` when it is nested too deeply to be written."""
+    """Encode ``value`` as JSON; ``otherwise`` when it is nested too deeply."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except RecursionError:

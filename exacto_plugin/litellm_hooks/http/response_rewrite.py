@@ -1,8 +1,8 @@
-"""Answers on their way out through the ASGI middleware: an object is added, a model name is put right, or nothing is.
+"""Rewriting of responses in the ASGI middleware.
 
-A whole JSON answer is one message and is written anew. A stream is passed on event by event; for an addition an event
-is kept back only while it may be the last one, which the next event or the end decides. Whatever goes wrong, the bytes
-go out as they came.
+An object is added, or the model name is replaced. A whole JSON answer is one message and is encoded again. A stream is
+passed on event by event; for an addition an event is delayed only while it may be the last one, until the next event or
+the end arrives. On any error the original bytes are sent.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 Add = Callable[[dict[str, Any]], bool]
-"""Changes an answer, or the last event of a stream, in place; tells whether it did."""
+"""Changes an answer, or a stream's last event, in place; True if it changed."""
 
 _LARGEST: Final = 32 * 1024 * 1024
-"""Bytes of one event of a stream beyond which nothing is added; a Responses stream ends with the whole answer."""
+"""Most bytes of one stream event to which anything is added.
+
+A Responses stream ends with the whole answer.
+"""
 
 _LAST_TYPES: Final = frozenset(
     {"message_stop", "response.completed", "response.incomplete", "response.failed", "error"}
 )
-"""Types of the events that end a stream of Anthropic's Messages and of OpenAI's Responses."""
+"""Types of the events that end a stream of Messages or Responses."""
 
 
 class JsonBodyRewriter:
-    """The ``send`` of one answer that something is added to.
+    """``send`` that adds an object to one answer.
 
     Args:
         send: where messages go on.
-        add: what is added.
-        faults: counts what goes wrong.
+        add: makes the addition.
+        faults: counts errors.
         streams: whether streams are changed too.
-        stage: under which name faults are counted.
+        stage: name under which errors are counted.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class JsonBodyRewriter:
 
     async def _send_whole(self, start: Message, message: Message) -> None:
         body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):  # else it is longer than a message, and nobody waits for its end
+        if not message.get("more_body", False):  # else it is longer than one message and is not buffered
             changed = self._rewrite(body)
             if changed is not None:
                 headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
@@ -87,7 +90,7 @@ class JsonBodyRewriter:
         await self._send(message)
 
     def _rewrite(self, body: bytes) -> bytes | None:
-        """``body``, a JSON object, with what is added; None when it stays as it is."""
+        """Return ``body``, a JSON object, with the addition; None if unchanged."""
         return self._faults.guard(self._stage, lambda: self._written(body), None)
 
     def _written(self, body: bytes) -> bytes | None:
@@ -98,12 +101,13 @@ class JsonBodyRewriter:
 
 
 class ModelNameRewriter:
-    """The ``send`` of one answer that may carry another model name than LiteLLM gave it.
+    """``send`` that replaces LiteLLM's model name in one answer.
 
     Args:
         send: where messages go on.
-        name: tells the name at hand, which a stream may change when it moves; empty where LiteLLM's is right.
-        faults: counts what goes wrong.
+        name: returns the current name, which changes when a stream changes its deployment; empty for LiteLLM's own
+            name.
+        faults: counts errors.
     """
 
     def __init__(self, send: Send, name: Callable[[], str], faults: FaultReporter) -> None:
@@ -133,7 +137,7 @@ class ModelNameRewriter:
             )
 
     def _rename(self, message: Message, name: str) -> bytes:
-        """What goes out now: whole events, under their name, and at the end whatever is left."""
+        """Return the whole events under the new name, and at the end the rest."""
         events, rest = split_events(self._rest + message.get("body", b""))
         self._rest = rest if message.get("more_body", False) and len(rest) <= _LARGEST else b""
         if name:
@@ -142,7 +146,10 @@ class ModelNameRewriter:
 
 
 def _renamed(event: bytes, name: str) -> bytes:
-    """``event`` under a name; what carries it already, or none at all, is not even parsed."""
+    """Replace the model name of an event.
+
+    An event with this name already, or without one, is not parsed.
+    """
     if event.count(_NAME) == event.count(_NAME + orjson.dumps(name)):
         return event
     data = event_data(event)
@@ -153,7 +160,10 @@ def _renamed(event: bytes, name: str) -> bytes:
 
 
 _NAME: Final = b'"model":'
-"""How an event of LiteLLM's names a model; inside of a text the quotes would have backslashes."""
+"""Key of the model name in LiteLLM's events.
+
+Inside a text the quotes would be preceded by backslashes.
+"""
 
 
 def _kind(start: Message) -> bytes:
@@ -165,10 +175,10 @@ def _kind(start: Message) -> bytes:
 
 
 class LastEventRewriter:
-    """Finds the last event of a stream of server-sent events, and changes it.
+    """Finder and rewriter of the last event in a stream of server-sent events.
 
     Args:
-        changed: the data of the last event as it shall be; None leaves it.
+        changed: returns the new data of the last event; None keeps it.
     """
 
     def __init__(self, changed: Callable[[bytes], bytes | None]) -> None:
@@ -178,7 +188,10 @@ class LastEventRewriter:
         self._over = False
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
-        """What may go out now that ``data`` has come; everything, changed or not, once the stream ``ends``."""
+        """Add ``data`` and return the bytes that can be sent now.
+
+        Once the stream ``ends``, that is everything that remains.
+        """
         if self._over:
             return data
         events, self._rest = split_events(self._rest + data)
@@ -193,7 +206,7 @@ class LastEventRewriter:
         return out
 
     def _passed(self, event: bytes) -> bytes:
-        """What goes out because of one whole event."""
+        """Return the bytes that one whole event releases."""
         data = event_data(event)
         if data is None:  # a comment that keeps the connection open
             if not self._held:
@@ -215,7 +228,10 @@ class LastEventRewriter:
 
 
 def _may_be_last(data: bytes) -> bool:
-    """Whether no further data need follow: the end of an answer, or of one of its choices, its usage, an error."""
+    """Return whether an event may be the last one with data.
+
+    These are the end of an answer or of one choice, its usage, and an error.
+    """
     try:
         event = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -58,7 +58,7 @@ class PositionReader:
 
     Args:
         configured: the operator's own fallback lists, in LiteLLM's forms.
-        told: whether the filter hook gets the fields of a hop, so that nothing is inferred.
+        told: whether the filter hook gets the fields of a hop, so that no inference is needed.
     """
 
     def __init__(self, configured: Callable[[], Iterable[Any]], *, told: bool) -> None:
