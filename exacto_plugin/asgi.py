@@ -1,9 +1,10 @@
-"""Pure ASGI middleware in front of LiteLLM's router: slugs, ``models``, response headers, refusals.
+"""Pure ASGI middleware in front of LiteLLM's router.
 
-It sits before LiteLLM's authentication, so a key restricted to ``x`` may call ``x:exacto`` and the budget of ``x``
-still counts. The body is parsed once and handed on in LiteLLM's own place for it. No state lives on the middleware.
+It handles slugs, ``models``, response headers and refusals. It runs before LiteLLM's authentication, so a key
+restricted to ``x`` may call ``x:exacto`` and the budget of ``x`` still counts. The body is parsed once and passed on in
+LiteLLM's own place for it. The middleware has no state of its own.
 
-``uvicorn exacto_plugin.asgi:app`` serves LiteLLM's proxy with the plugin, for people who start it that way.
+``uvicorn exacto_plugin.asgi:app`` serves LiteLLM's proxy with the plugin.
 """
 
 from __future__ import annotations
@@ -50,21 +51,30 @@ _MODEL_ROUTE = re.compile(
     r"|rerank|moderations|images/(generations|edits|variations)|audio/(speech|transcriptions)|utils/token_counter"
     r"|interactions|ocr|videos)/?$"
 )
-"""Routes whose JSON body carries a ``model``; administration (``/key/generate`` has ``models``) is not among them."""
+"""Routes whose JSON body has a ``model``.
+
+Administration routes are not among them (``/key/generate`` has ``models``).
+"""
 
 _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
-"""Characters that RFC 3986, section 3.3, allows in a path as they are, besides letters, digits and ``-._``."""
+"""Characters that RFC 3986, section 3.3, allows unescaped in a path.
+
+Besides letters, digits and ``-._``.
+"""
 
 _PATH_HEADS = ("/openai/deployments/", "/engines/", "/models/")
 _PATH_TAIL = re.compile(
     r"(?:/(?:chat/completions|completions|embeddings|images/generations|audio/speech)"
     r"|:(?:generateContent|streamGenerateContent|countTokens))$"
 )
-"""Routes that carry the model in the path: Azure's, OpenAI's old engines, Gemini's."""
+"""Routes with the model in the path.
+
+These are Azure's, OpenAI's old engines and Gemini's.
+"""
 
 
 class PathModel(NamedTuple):
-    """A path that carries a model, taken apart."""
+    """Path with a model, split into its parts."""
 
     head: str
     model: str
@@ -72,7 +82,10 @@ class PathModel(NamedTuple):
 
 
 def path_model(path: str) -> PathModel | None:
-    """Take a path that carries a model apart, in time linear in its length: anybody may send one of any length."""
+    """Split a path that contains a model; None for other paths.
+
+    Takes time linear in the length of the path, since any client may send one of any length.
+    """
     tail = _PATH_TAIL.search(path)
     if tail is None:
         return None
@@ -84,12 +97,12 @@ def path_model(path: str) -> PathModel | None:
 
 
 class ExactoMiddleware:
-    """Wraps LiteLLM's router.
+    """Middleware around LiteLLM's router.
 
     Args:
-        app: the ASGI application behind it.
+        app: the wrapped ASGI application.
         runtime: the plugin's parts.
-        router: gives LiteLLM's current router, or None before it exists.
+        router: returns LiteLLM's current router, or None before it exists.
     """
 
     def __init__(self, app: ASGIApp, runtime: Runtime, router: Callable[[], Any]) -> None:
@@ -125,7 +138,10 @@ class ExactoMiddleware:
             faults.guard("record", lambda: self._runtime.recorder.record_end(state), None)
 
     def _model_list_send(self, scope: Scope, send: Send) -> Send:
-        """The ``send`` of a list of models, which may be told the variants too, or of one suffixed model."""
+        """Return the ``send`` of a list of models, or of one suffixed model.
+
+        A list gets the suffixed variants where the settings enable them.
+        """
         settings, faults = self._runtime.settings, self._runtime.faults
         if scope["type"] != "http" or scope["method"] != "GET":
             return send
@@ -141,7 +157,10 @@ class ExactoMiddleware:
         return send if name is None else JsonBodyRewriter(send, partial(set_model_id, name=name), faults, streams=False)
 
     def _one_model(self, scope: Scope, suffixes: Collection[str]) -> str | None:
-        """The suffixed name that is looked up; LiteLLM is asked for the model, and so whether one may call it."""
+        """Return the suffixed name of a model lookup, and redirect the lookup.
+
+        LiteLLM looks the model up without suffixes, and checks whether the caller may call it. None for other requests.
+        """
         router = self._router()
         found = listed_model(scope["path"], scope.get("root_path", ""))
         if router is None or found is None or ":" not in found[1]:
@@ -163,7 +182,10 @@ class ExactoMiddleware:
             _redirect(scope, f"{found.head}{slug.base}{found.tail}")
 
     def _rewrite(self, scope: Scope, raw: bytes | None, state: RequestState) -> dict[str, Any] | None:
-        """Parse once, rewrite when needed, hand the parsed body on; returns the body when it changed."""
+        """Parse the body, rewrite it when needed and pass it on in the scope.
+
+        Returns the body when it changed, else None.
+        """
         body = None if raw is None else parse_body(raw, scope)
         if not isinstance(body, dict):
             return None
@@ -203,7 +225,10 @@ def _redirect(scope: Scope, path: str) -> None:
 
 
 def _response_name(state: RequestState, *, responses: bool) -> str:
-    """The model name that an answer carries; empty where LiteLLM's is right: but for hops and these streams."""
+    """Return the model name for an answer; empty where LiteLLM's name is right.
+
+    LiteLLM's name is right except for fallback hops and Responses streams.
+    """
     served = state.answered_by
     told = served.response_name if served is not None else None
     return told if told is not None else state.requested if responses else ""
@@ -214,7 +239,10 @@ def _group_of(router: Any) -> Callable[[str], str]:
 
 
 class _Responder:
-    """The ``send`` of one request: adds our headers, and turns a refusal into its own status and body."""
+    """``send`` of one request: adds headers and formats a refusal.
+
+    A refusal gets its own status and body.
+    """
 
     def __init__(self, send: Send, state: RequestState, runtime: Runtime, path: str) -> None:
         self._send = send
@@ -239,7 +267,7 @@ class _Responder:
         await self._send(message)
 
     async def _finish(self, start: Message) -> None:
-        """The whole error body is there: it is ours to replace only if it tells of the refusal."""
+        """Send the complete error body; replace it only if it contains the refusal."""
         body = bytes(self._body)
         start, body = self._runtime.faults.guard("refusal", lambda: self._refused(start, body), (start, body))
         await self._send(start)
@@ -262,7 +290,7 @@ class _Responder:
         if state.snapshot_id:
             pairs["x-exacto-snapshot"] = state.snapshot_id
         served = state.answered_by
-        # A header that may turn out wrong is left out: LiteLLM can move a stream after these headers are sent.
+        # A header that may become wrong is omitted: LiteLLM can move a stream after these headers are sent.
         if served is not None and not (state.may_move and message["status"] == 200):
             if served.tier is not None:
                 pairs["x-exacto-tier"] = served.tier.value
@@ -277,12 +305,17 @@ class _Responder:
 
 
 def _header(value: str) -> bytes:
-    """``value`` as a header may hold it; the name of a wildcard's deployment ends with what the client asked for."""
+    """Encode ``value`` for a header; other characters become ``?``.
+
+    The key of a wildcard's deployment ends with the model name that the client requested.
+    """
     return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
 
 
 def attach(app: Any, runtime: Runtime, router: Callable[[], Any]) -> str:
-    """Put the middleware in front of LiteLLM's router, before or after the application started.
+    """Put the middleware in front of LiteLLM's router.
+
+    This works before and after the start of the application.
 
     Returns:
         How it was attached: ``already``, ``added``, ``spliced`` or ``wrapped``.
@@ -296,7 +329,7 @@ def attach(app: Any, runtime: Runtime, router: Callable[[], Any]) -> str:
     node: Any = app.middleware_stack
     while (inner := getattr(node, "app", None)) is not None and inner is not app.router:
         node = inner
-    if inner is None:  # an unknown stack: outside of everything is the place that is always there
+    if inner is None:  # an unknown stack: the outermost position always exists
         app.middleware_stack = ExactoMiddleware(app.middleware_stack, runtime, router)
         return "wrapped"
     node.app = ExactoMiddleware(inner, runtime, router)

@@ -1,4 +1,7 @@
-"""Streams of chat completions, as rescue holds them: chunks with deltas. Text always flows, before and after a call."""
+"""Buffer for streams of chat completions: chunks with deltas.
+
+Text is passed on at once, before and after a call.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ _OF_CALL: Final = ("tool_calls", "function_call")
 
 
 class ChatBuffer(StreamBuffer):
-    """The chunks of one answer.
+    """Buffer for the chunks of one answer.
 
     Args:
-        stream: LiteLLM's, which keeps all chunks that it gave.
+        stream: LiteLLM's stream, which stores all of its chunks.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -28,7 +31,10 @@ class ChatBuffer(StreamBuffer):
         self._stream = stream
 
     def feed(self, chunk: Any) -> list[Any]:
-        """What is sent of a chunk now; a chunk with text and a call is cut in two."""
+        """Return the part of a chunk that is sent now.
+
+        A chunk with both text and a call is split.
+        """
         now, later = self._parted(chunk)
         if later is not None:
             self.kept.append(later)
@@ -36,7 +42,7 @@ class ChatBuffer(StreamBuffer):
         return [] if now is None else [now]
 
     def _parted(self, chunk: Any) -> tuple[Any, Any]:
-        """What of a chunk is sent now, and what waits."""
+        """Split a chunk into the part that is sent now and the part that is buffered."""
         deltas = [choice.delta for choice in chunk.choices]
         calls = any(getattr(delta, name, None) for delta in deltas for name in _OF_CALL)
         ends = not chunk.choices or any(choice.finish_reason for choice in chunk.choices)
@@ -50,15 +56,18 @@ class ChatBuffer(StreamBuffer):
         return _without(chunk, calls=True), _without(chunk, calls=False)
 
     def answer(self) -> Any:
-        """The call and the end; the text was sent."""
+        """Return the buffered call and the end; the text was sent."""
         return litellm.stream_chunk_builder(chunks=list(self.kept))
 
     def priced(self) -> Any:
-        """All of the answer."""
+        """Return the whole answer."""
         return litellm.stream_chunk_builder(chunks=list(self._stream.chunks), logging_obj=self._stream.logging_obj)
 
     def replacement(self, answer: Any) -> list[Any]:
-        """Further chunks of the same stream: what each choice says and calls, how it ended, the usage if it is due."""
+        """Return the replacement as further chunks of the same stream.
+
+        They contain the text and calls of each choice, its finish reason, and the usage if the stream reports it.
+        """
         like = self.kept[0]
         pieces = []
         for choice in answer.choices:
@@ -73,13 +82,13 @@ class ChatBuffer(StreamBuffer):
 
 
 def _counted(kept: Sequence[Any], answer: Any) -> list[Any]:
-    """The last chunk with nothing but the usage, if the stream has one, with that of ``answer``."""
+    """Return the stream's usage chunk with the usage of ``answer``; empty without one."""
     counted = [chunk for chunk in kept if getattr(chunk, "usage", None) is not None]
     return [chunk.model_copy(update={"usage": answer.usage}) for chunk in counted[-1:] if not chunk.choices]
 
 
 def _without(chunk: Any, *, calls: bool) -> Any:
-    """A copy of a chunk that carries both text and a call, without the call and the finish, or without the text."""
+    """Copy a chunk without its call and finish reason, or without its text."""
     copy = chunk.model_copy(deep=True)
     for choice in copy.choices:
         if calls:

@@ -1,7 +1,8 @@
-"""Streams of the Messages API, as rescue holds them: server-sent events in bytes, cut anywhere.
+"""Buffer for streams of the Messages API: server-sent events as raw bytes.
 
-Blocks are numbered. Those that the client knows of go on; from the first call on, new blocks and the end of the message
-wait, so that the numbers stay in order whatever takes the call's place.
+Chunks may end anywhere in an event. Blocks are numbered. Blocks that the client has already received continue; from the
+first call on, new blocks and the end of the message are buffered, so that the numbers stay in order after a
+replacement.
 """
 
 from __future__ import annotations
@@ -19,34 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _ANYWHERE: Final = frozenset({"ping", "message_start"})
-"""Events that say nothing of a call."""
+"""Types of events that are never buffered."""
 
 
 class MessagesBuffer(StreamBuffer):
-    """The events of one message."""
+    """Buffer for the events of one message."""
 
     def __init__(self, _stream: Any = None) -> None:
         super().__init__()
         self._rest = b""
         self._blocks: dict[int, dict[str, Any]] = {}
-        """Every block of the message by its number, put together as far as it came."""
+        """Blocks of the message by number, assembled from the events so far."""
         self._known: set[int] = set()
-        """Numbers of the blocks that the client knows of."""
+        """Numbers of the blocks that the client has received, at least in part."""
         self._calls = False
         self._ending: dict[str, Any] = {}
-        """Stop reason and sequence."""
+        """Stop reason and stop sequence."""
         self._usage: dict[str, Any] = {}
         self._broken = False
-        """An error came: nothing waits any more."""
+        """True after an error event: nothing more is buffered."""
 
     def feed(self, chunk: Any) -> list[Any]:
-        """What is sent because of some bytes: whole events only."""
+        """Return the whole events to send after some bytes."""
         events, rest = split_events(self._rest + chunk)
         now: list[Any] = []
         later: list[Any] = []
         for event in events:
             read = _read(event)
-            if read is not None and read.get("type") == "error":  # the answer broke off, and so does this
+            if read is not None and read.get("type") == "error":  # the answer ends with an error
                 now, later, self._broken = [*now, *self.kept, *later], [], True
                 self.kept = []
             waits = not self._broken and read is not None and self._waits(read)
@@ -56,11 +57,11 @@ class MessagesBuffer(StreamBuffer):
         return now
 
     def flush(self) -> list[Any]:
-        """What waits, and the beginning of an event that has no end."""
+        """Return the buffered events, and the beginning of an incomplete event."""
         return [*self.kept, self._rest] if self._rest else self.kept
 
     def _waits(self, event: Mapping[str, Any]) -> bool:
-        """Take note of an event, and tell whether it has to wait."""
+        """Record an event and return whether it is buffered."""
         kind, number = event.get("type"), event.get("index")
         if isinstance(number, int):
             return self._block_waits(kind, number, event)
@@ -85,7 +86,7 @@ class MessagesBuffer(StreamBuffer):
             if isinstance(text := delta.get(piece), str):
                 block[whole] = block.get(whole, "") + text
         if number not in self._known:
-            # Of the providers that LiteLLM translates, the log event may come before the end of the message does.
+            # With providers that LiteLLM translates, the log event may come before the end of the message.
             self.ended = self.ended or kind == "content_block_stop"
             return True
         self.has_sent_text = self.has_sent_text or bool(delta.get("text"))
@@ -95,7 +96,7 @@ class MessagesBuffer(StreamBuffer):
         return False
 
     def answer(self) -> Any:
-        """The message, its arguments as the text that they came in."""
+        """Return the message; the arguments of its calls are the received text."""
         blocks = [block for _, block in sorted(self._blocks.items())]
         content = [
             {**block, "input": block.get(_ARGUMENTS) or block.get("input")}
@@ -106,14 +107,17 @@ class MessagesBuffer(StreamBuffer):
         return {**self._ending, "content": content}
 
     def priced(self) -> Any:
-        """Its usage as that of a chat completion: LiteLLM tells no price of a message."""
+        """Return the usage as a chat completion, since LiteLLM prices no message."""
         counted = litellm.Usage(
             prompt_tokens=self._usage.get("input_tokens") or 0, completion_tokens=self._usage.get("output_tokens") or 0
         )
         return litellm.ModelResponse(usage=counted)
 
     def replacement(self, answer: Any) -> list[Any]:
-        """The blocks of the other message after those that the client knows of, and its end."""
+        """Return the other message's blocks and end as events.
+
+        The blocks are numbered after those that the client has received.
+        """
         blocks = [block for block in answer["content"] if not (self.has_sent_text and block.get("type") == "text")]
         ending = {name: answer.get(name) for name in ("stop_reason", "stop_sequence")}
         events = [
@@ -126,11 +130,14 @@ class MessagesBuffer(StreamBuffer):
 
 _ARGUMENTS: Final = "exacto_arguments"
 _PARTS: Final = (("text", "text"), ("thinking", "thinking"), ("partial_json", _ARGUMENTS))
-"""What pieces of a block bring, and what of the block they make up."""
+"""Maps a field of a delta to the field of the block that it extends."""
 
 
 def _block_events(number: int, block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A whole block as the events of a stream; a kind that has no pieces comes at once, as at Anthropic."""
+    """Yield a whole block as stream events.
+
+    A block of a type without deltas is one event, as in Anthropic's API.
+    """
     begun, deltas = dict(block), []
     kind = block.get("type")
     if kind == "tool_use":
@@ -151,7 +158,10 @@ def _block_events(number: int, block: Mapping[str, Any]) -> Iterator[dict[str, A
 
 
 def _read(event: bytes) -> Mapping[str, Any] | None:
-    """The data of an event; None of a comment, and nothing in it where it is no JSON object."""
+    """Return the data of an event.
+
+    None for a comment; empty where the data are no JSON object.
+    """
     data = event_data(event)
     if data is None:
         return None

@@ -1,24 +1,25 @@
-"""Rescue: when an answer's tool call is bad, ask another deployment of its model group before the client has it.
+"""Rescue: replacement of an answer with a bad tool call before delivery.
 
-Two seams, one for each half. The answer is judged in LiteLLM's public hook after each deployment's answer
-(``async_post_call_success_deployment_hook``), because only there it is as the provider gave it: on ``/v1/messages``
-broken arguments are an empty object once LiteLLM has translated them. The other deployment is asked around
-``Router.make_call``, which is one attempt inside LiteLLM's retry loop, on every surface, on the proxy and in the SDK.
+Another deployment of the same model group is called. The two halves use two hook points. The answer is assessed in
+LiteLLM's public hook after each deployment's answer (``async_post_call_success_deployment_hook``), because only there
+it is in the provider's own form: on ``/v1/messages`` broken arguments are an empty object once LiteLLM has translated
+them. The other deployment is called around ``Router.make_call``, which is one attempt inside LiteLLM's retry loop, on
+every surface, on the proxy and in the SDK.
 
 Why not one of LiteLLM's hooks alone (both tried on a real proxy):
 
-* A ``CustomGuardrail`` that raises in that hook sends the request back into LiteLLM's retries. The first answer is gone
-  then: when the others fail too, the client gets an error instead of it. The answer is logged as a failure, so that its
-  cost and tokens are not counted, and LiteLLM puts its deployment into cooldown after a few of them.
-* A hook that asks the router itself and returns the other answer is inside the first attempt: LiteLLM goes on to log
-  the other answer as the first deployment's, and the first answer not at all. The slot of the first deployment
-  (``max_parallel_requests``) is held all the while. ``async_post_call_success_hook`` comes late enough, but only exists
-  on the proxy, and there after the headers' cost and deployment have been read.
+* A ``CustomGuardrail`` that raises in that hook sends the request back into LiteLLM's retries. The first answer is lost
+  then: when the other attempts fail too, the client gets an error instead of it. The answer is logged as a failure, so
+  its cost and tokens are not counted, and LiteLLM puts its deployment into cooldown after a few of them.
+* A hook that calls the router itself and returns the other answer is inside the first attempt: LiteLLM then logs the
+  other answer as the first deployment's, and does not log the first answer. The slot of the first deployment
+  (``max_parallel_requests``) stays occupied for the whole time. ``async_post_call_success_hook`` runs late enough, but
+  exists only on the proxy, and there runs after the headers' cost and deployment have been read.
 
-Around ``make_call`` the first answer is complete and logged as what it is, the second ask is an ordinary attempt with
-a log event of its own, and whatever becomes of it, the first answer is still there.
+Around ``make_call`` the first answer is complete and correctly logged, the retry is an ordinary attempt with a log
+event of its own, and the first answer remains available whatever the result of the retry.
 
-Nothing here chooses a deployment: the routing hooks do, as for every attempt (:mod:`..routing`), without those tried.
+The routing hooks select the deployment, as for every attempt (:mod:`..routing`), and exclude those already tried.
 """
 
 from __future__ import annotations
@@ -52,7 +53,32 @@ if TYPE_CHECKING:
 
 _NAME: Final = "exacto-rescue"
 _ABANDONED: Final[set[asyncio.Future[Any]]] = set()
-"""Attempts that took too long; kept until they have ended, as asyncio keeps no task alive by itself."""
+"""Abandoned attempts that are still running.
+
+They are kept until they end, since asyncio keeps only weak references to tasks.
+"""
+
+
+@dataclass(slots=True)
+class RescuableAttempt:
+    """LiteLLM's current attempt, with the data that a further attempt needs."""
+
+    call: Ask
+    kwargs: Mapping[str, Any]
+    logging: Any = None
+    """LiteLLM's logging object of the attempt, set when it is sent.
+
+    For a synchronous call it is set only for a stream.
+    """
+    details: Mapping[str, Any] | None = None
+    """LiteLLM's ``model_call_details`` of the attempt, set when it is sent."""
+
+
+CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
+"""Attempt that may be rescued.
+
+Streams read it, since they are assessed long after the attempt returned.
+"""
 
 
 def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
@@ -60,7 +86,10 @@ def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
 
 
 class AnswerRescue:
-    """Judges answers before the client has them, and replaces bad ones. One per process, no state of its own."""
+    """Assessment and replacement of answers before delivery.
+
+    One per process, stateless.
+    """
 
     def __init__(self, runtime: Runtime, scoring: ResponseScorer, clock: Callable[[], float] = time.monotonic) -> None:
         self._runtime = runtime
@@ -68,13 +97,13 @@ class AnswerRescue:
         self._clock = clock
         self.faults = runtime.faults
 
-    # --- judging ---------------------------------------------------------------------------------------------------
+    # --- assessment ------------------------------------------------------------------------------------------------
 
     def assess(self, request_data: Mapping[str, Any], response: Any) -> None:
-        """Judge an answer as its deployment gave it, where it could be rescued.
+        """Assess an answer in its provider's form, where it could be rescued.
 
-        LiteLLM asks innermost first where it serves one surface through another; the first to be asked is the
-        provider's own form.
+        Where LiteLLM serves one surface through another, it calls the hook for the innermost call first; the first call
+        has the provider's own form.
         """
         if not self._runtime.settings.rescue.enabled:
             return
@@ -91,7 +120,7 @@ class AnswerRescue:
             attempt.cost = cost_of(logging, response, attempt)
 
     def quality(self, details: Mapping[str, Any], response: Any) -> AnswerQuality:
-        """What an answer is worth, by the verdicts and the blame that it is scored with.
+        """Return the quality of an answer, from its evaluations and attribution.
 
         Args:
             details: LiteLLM's ``model_call_details`` of the attempt, which carry the client's tools.
@@ -102,12 +131,12 @@ class AnswerRescue:
         return quality_of(answer, evaluations, attribution, response)
 
     def assess_sync(self, state: RequestState, asked: RescuableAttempt, response: Any) -> None:
-        """Judge a whole answer of a synchronous call, for which LiteLLM has no hook.
+        """Assess a whole answer of a synchronous call, for which LiteLLM has no hook.
 
         Args:
-            state: of the request; its newest attempt brought the answer.
-            asked: the attempt, as it was made.
-            response: the answer, or a stream, which is judged when it has ended.
+            state: state of the request; its newest attempt produced the answer.
+            asked: the attempt.
+            response: the answer, or a stream, which is assessed when it has ended.
         """
         attempt = state.served_by
         if attempt is None or attempt.quality is not None or asked.details is None or not self.may_rescue(state):
@@ -118,9 +147,10 @@ class AnswerRescue:
         attempt.cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
 
     def may_rescue(self, state: RequestState) -> bool:
-        """Whether answers to this request may be replaced: there are tools, the router chose, tiers are applied.
+        """Return whether answers to this request may be replaced.
 
-        What only one deployment can read (a stored response, say) is not asked of others.
+        The request must have tools, the router must have selected the deployment, and tiers must be applied. A request
+        with provider-bound state (a stored response, for instance) is not sent to other deployments.
         """
         attempt, policy = state.served_by, state.policy
         if not state.tools or policy is None or attempt is None or not attempt.routed:
@@ -129,33 +159,38 @@ class AnswerRescue:
         return applied and policy.allow_fallbacks and state.provider_state is None
 
     def scores_early(self, state: RequestState) -> bool:
-        """Whether the whole answer of a synchronous call is judged before the program has it."""
+        """Return whether a synchronous answer is assessed before its delivery."""
         return self._runtime.settings.rescue.enabled and self.may_rescue(state)
 
     def buffers_stream(self, state: RequestState) -> bool:
-        """Whether the tool calls of the stream at hand are held back."""
+        """Return whether the tool calls of the current stream are buffered."""
         settings = self._runtime.settings.rescue
         wanted = settings.enabled and settings.streams and state.rescue is None
         return wanted and self.may_rescue(state) and bool(self._untried(state))
 
     @staticmethod
     def note_logging(logging: Any) -> None:
-        """Remember LiteLLM's logging object of the attempt at hand; the first is the client's own surface's."""
+        """Store LiteLLM's logging object of the current attempt.
+
+        The first one is that of the client's own surface, and later ones are ignored.
+        """
         asked = CURRENT_ATTEMPT.get()
         if asked is not None and asked.logging is None:
             asked.logging, asked.details = logging, getattr(logging, "model_call_details", None)
 
-    # --- asking ----------------------------------------------------------------------------------------------------
+    # --- retry -----------------------------------------------------------------------------------------------------
 
     async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
-        """One attempt of LiteLLM's retry loop; its answer may come from another deployment.
+        """Make one attempt of LiteLLM's retry loop; return its or a better answer.
+
+        The answer may come from another deployment.
 
         Args:
             ask: makes the attempt.
-            kwargs: its arguments.
+            kwargs: arguments of the attempt.
 
         Raises:
-            Exception: what the attempt itself fails with; never anything from what was asked beyond it.
+            Exception: the error of the attempt itself; errors of rescue attempts are not raised.
         """
         state = CURRENT.get()
         if not self._runtime.settings.rescue.enabled or (state is not None and state.is_rescue_attempt):
@@ -187,14 +222,15 @@ class AnswerRescue:
         text_welcome: bool = True,
         bound: bool = False,
     ) -> Any:
-        """The first answer that serves of other deployments; ``answer``, a bad one, when there is none.
+        """Return another deployment's first usable answer; without one, ``answer``.
 
         Args:
-            answer: the bad answer, that of the state's newest attempt.
+            answer: the bad answer of the state's newest attempt.
             state: of the request.
-            asked: the attempt that brought it.
-            text_welcome: False when the client has text of it already.
-            bound: whether the client has something of it that no other deployment can read: then nobody is asked.
+            asked: the attempt that produced it.
+            text_welcome: False when the client already has text of the bad answer.
+            bound: whether the client already has a part of it that no other deployment can read: then no attempt is
+                made.
         """
         bad = state.served_by
         if bad is None or bad.quality is None:
@@ -210,7 +246,7 @@ class AnswerRescue:
                 task = await self._retry_elsewhere(asked, state, rescuing, left_s) if left_s else None
                 newest = state.served_by
                 if task is None or newest is None or newest is found[-1].attempt:
-                    break  # nobody is left to ask, or LiteLLM did not let us: a limit of the caller, say
+                    break  # none is left, or LiteLLM refused the call (a limit of the caller, for instance)
                 rescuing.attempts += 1
                 outcome = _outcome(task)
                 if outcome == "too_late" and not newest.failure:
@@ -222,7 +258,7 @@ class AnswerRescue:
                 judgements = [one.quality for one in found]
                 won = choose_answer(judgements, allow_text=text_welcome)
         finally:
-            # Also when the client has left meanwhile.
+            # Also when the client has disconnected in the meantime.
             rescuing.answered_by = found[won].attempt
             rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
         became, took_s = "rescued" if won else outcome, self._clock() - began
@@ -232,13 +268,19 @@ class AnswerRescue:
 
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
-        """Who could be asked: what LiteLLM's constraints and the hard filters left, without those tried."""
+        """Return the LiteLLM ids of the candidates that have not been tried.
+
+        Candidates passed LiteLLM's constraints and the hard filters.
+        """
         return set(state.candidates) - state.tried
 
     async def _retry_elsewhere(
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
     ) -> asyncio.Future[Any]:
-        """Ask another deployment, in a task of its own, so that nothing it does can make the client wait longer."""
+        """Call another deployment in a separate task.
+
+        The task is abandoned after ``left_s`` seconds, so that the client does not wait longer.
+        """
         again = RescuableAttempt(asked.call, retry_request(asked.kwargs, state.tried))
 
         async def ask() -> Any:
@@ -249,11 +291,11 @@ class AnswerRescue:
             return answer
 
         context = copy_context()
-        context.run(CURRENT.set, state)  # a stream may be read in another context than it was asked for in
+        context.run(CURRENT.set, state)  # a stream may be read in another context than that of its request
         context.run(CURRENT_ATTEMPT.set, again)
         rescuing.in_progress = True
         task: asyncio.Future[Any]
-        if state.sync:  # LiteLLM's synchronous call blocks the loop that it is made on
+        if state.sync:  # LiteLLM's synchronous call blocks the event loop that runs it
             task = asyncio.wrap_future(run_in_thread(ask, context, _NAME))
         else:
             task = asyncio.get_running_loop().create_task(ask(), name=_NAME, context=context)
@@ -268,7 +310,10 @@ class AnswerRescue:
         return task
 
     def _report(self, state: RequestState, rescuing: RescueProgress, outcome: str, seconds: float) -> None:
-        """Count what became of it; the request itself is counted here too, once, by the answer that was delivered."""
+        """Record the rescue's outcome, and the request by the answer delivered.
+
+        The request is counted once.
+        """
         telemetry = self._runtime.telemetry
         telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.attempts else None)
         judged = rescuing.answered_by.quality if rescuing.answered_by is not None else None
@@ -278,7 +323,7 @@ class AnswerRescue:
 
 @dataclass(frozen=True, slots=True)
 class _AttemptResult:
-    """One attempt and what it brought; no answer and no judgement when it failed."""
+    """Attempt with its answer and quality; both None when it failed."""
 
     attempt: Attempt
     answer: Any
@@ -286,26 +331,29 @@ class _AttemptResult:
 
 
 def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
-    """USD of an answer as LiteLLM counts it; None without a price.
+    """Return the cost of an answer in USD, as LiteLLM counts it.
+
+    None without a price.
 
     Args:
         logging: LiteLLM's logging object of the attempt.
-        answer: whole.
-        attempt: whose answer it is.
+        answer: the whole answer.
+        attempt: the attempt that produced the answer.
     """
     cost = logging.response_cost_calculator(result=answer, router_model_id=attempt.candidate.id)
     return float(cost) if isinstance(cost, (int, float)) else None
 
 
 def _cost(attempts: Iterable[Attempt]) -> float | None:
-    """USD of these attempts' answers, as far as known."""
+    """Return the known costs of these attempts' answers in USD, summed."""
     known = [attempt.cost for attempt in attempts if attempt.cost is not None]
     return sum(known) if known else None
 
 
 def is_rescue_attempt() -> bool:
-    """Whether the attempt at hand is made for the sake of rescue: our call, not the client's, so nobody pays for it
-    with a cooldown."""
+    """Return whether the current attempt is made by the rescue.
+
+    The client did not request it, so its failure causes no cooldown."""
     state = CURRENT.get()
     return state is not None and state.is_rescue_attempt
 
@@ -313,22 +361,24 @@ def is_rescue_attempt() -> bool:
 def _forget(task: asyncio.Future[Any]) -> None:
     _ABANDONED.discard(task)
     if not task.cancelled():
-        task.exception()  # perhaps nobody asks for it
+        task.exception()  # retrieved, so that asyncio logs no unretrieved exception
 
 
 def _outcome(task: asyncio.Future[Any]) -> str:
-    """What became of one more attempt, as far as it was not the rescue."""
+    """Return the outcome of a further attempt that did not replace the answer."""
     if not task.done() or task.cancelled():
         return "too_late"
     return "in_vain" if task.exception() is None else "failed"
 
 
 def header_value(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
-    """What response headers say of it: from whom, how many were asked beyond the first, what that cost.
+    """Return the response headers of a rescue.
+
+    They give the replaced deployment, the number of further attempts, and their cost in USD.
 
     Args:
-        rescuing: of the request.
-        names: whether clients may see who serves.
+        rescuing: the rescue of the request.
+        names: whether clients may see deployments.
     """
     pairs = {"x-exacto-rescue-attempts": str(rescuing.attempts)} if rescuing.attempts else {}
     if rescuing.answered_by not in (None, rescuing.replaced_attempt):

@@ -1,9 +1,10 @@
-"""Streams of the Responses API, as rescue holds them: numbered events about numbered items.
+"""Buffer for streams of the Responses API: numbered events on numbered items.
 
-Items that the client knows of go on; from the first call on, new items and the end of the response wait, so that the
-numbers stay in order whatever takes the call's place. What comes first and says nothing yet (``response.created``)
-waits for the first event that does: with nothing sent, all of the response is the other deployment's, its id included.
-Otherwise ``response.completed`` brings the other one's id, by which it can be continued where its call is known.
+Items that the client has already received continue; from the first call on, new items and the end of the response are
+buffered, so that the numbers stay in order after a replacement. The first events without content
+(``response.created``) are buffered until the first event with content: when nothing was sent, the whole response is the
+other deployment's, including its id. Otherwise ``response.completed`` carries the other response's id, so that the
+client can continue from it at the deployment that made the call.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ if TYPE_CHECKING:
 _BEGINS: Final = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
-"""Items that the client has to answer, and what of them comes in pieces."""
+"""Items that the client answers, with the field that is sent in pieces."""
 _SAID: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
 
 
 class ResponsesBuffer(StreamBuffer):
-    """The events of one response."""
+    """Buffer for the events of one response."""
 
     def __init__(self, _stream: Any = None) -> None:
         super().__init__()
         self._begun: list[Any] = []
-        """The first events, as long as nothing followed them."""
+        """First events of the response, until another event follows."""
         self._opened: list[Any] = []
-        """The same for good."""
+        """First events of the response, kept to its end."""
         self._known: dict[int, Any] = {}
-        """Items that the client knows of, by number, as they were told last."""
+        """Items that the client has received, by number, in their latest form."""
         self._calls = False
         self._end: Any = None
         self._sent = 0
 
     def feed(self, chunk: Any) -> list[Any]:
-        """What is sent because of one event, numbered as the client gets them."""
+        """Return the events to send after one event, numbered for the client."""
         kind = str(getattr(chunk.type, "value", chunk.type))
         if kind in _BEGINS and not self._sent:
             self._begun.append(chunk)
@@ -53,15 +54,15 @@ class ResponsesBuffer(StreamBuffer):
         return [self._numbered(event) for event in now]
 
     def flush(self) -> list[Any]:
-        """What waits, in its order."""
+        """Return the buffered events in their order."""
         return [self._numbered(event) for event in (*self._begun, *self.kept)]
 
     def preamble(self) -> list[Any]:
-        """The first events, as long as nothing followed them."""
+        """Return the first events while no other event has followed."""
         return self._begun
 
     def _waits(self, event: Any, kind: str) -> bool:
-        """Take note of an event, and tell whether it has to wait."""
+        """Record an event and return whether it is buffered."""
         number = getattr(event, "output_index", None)
         if isinstance(number, int):
             item = getattr(event, "item", None)
@@ -79,11 +80,14 @@ class ResponsesBuffer(StreamBuffer):
         return False
 
     def answer(self) -> Any:
-        """The response, as its last event tells it."""
+        """Return the response of the last event."""
         return self._end.response
 
     def replacement(self, answer: Any) -> list[Any]:
-        """The items of the other response after those that the client knows of, and its end."""
+        """Return the other response's items and end as events.
+
+        The items are numbered after those that the client has received.
+        """
         items = [_payload(item) for item in answer.output or ()]
         items = [item for item in items if not (self.has_sent_text and item.get("type") == "message")]
         known = [self._known[number] for number in sorted(self._known)]
@@ -94,14 +98,17 @@ class ResponsesBuffer(StreamBuffer):
         return [self._numbered(event) for event in (*opened, *told, self._end.model_copy(update={"response": whole}))]
 
     def _numbered(self, event: Any) -> Any:
-        """``event`` with the number at which the client gets it, where events are numbered."""
+        """Set the number at which the client gets ``event``, where events have one."""
         number, self._sent = self._sent, self._sent + 1
         told = getattr(event, "sequence_number", None)
         return event if told is None or told == number else event.model_copy(update={"sequence_number": number})
 
 
 def _item_events(number: int, item: Mapping[str, Any]) -> Iterator[Any]:
-    """A whole item as the events of a stream; a kind without pieces that anybody needs comes at once."""
+    """Yield a whole item as stream events.
+
+    An item of a type without pieces that clients need is sent at once.
+    """
     kind, name = item.get("type"), item.get("id")
     where = {"output_index": number, "item_id": name}
     begun, pieces = {**item, "status": "in_progress"} if "status" in item else dict(item), []
@@ -121,7 +128,7 @@ def _item_events(number: int, item: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _part_events(where: Mapping[str, Any], place: int, part: Mapping[str, Any]) -> Iterator[Any]:
-    """A part of a message; the pieces of text, and of a refusal, in one."""
+    """Yield a part of a message as events; its text or refusal is one delta."""
     there = {**where, "content_index": place}
     field = {"output_text": "text", "refusal": "refusal"}.get(str(part.get("type")), "")
     yield _event("response.content_part.added", **there, part=_item({**part, field: ""} if field else part))
@@ -141,7 +148,7 @@ def _item(payload: Mapping[str, Any]) -> BaseLiteLLMOpenAIResponseObject:
 
 
 def _payload(item: Any) -> dict[str, Any]:
-    """An item of a response as plain data."""
+    """Return an item of a response as plain data."""
     return dict(item) if isinstance(item, dict) else item.model_dump(exclude_none=True)
 
 

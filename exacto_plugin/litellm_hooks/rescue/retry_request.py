@@ -1,11 +1,11 @@
-"""The second ask of a request inside LiteLLM: what it shares with the first, and what must be its own.
+"""Retry request of the rescue, made inside LiteLLM.
 
-Both answers cost money, so LiteLLM must count both: the second gets a logging object and a call id of its own (each
-logging object writes one spend row and one usage event), and keeps the caller's metadata, by which spend, budgets and
-token limits are charged. What belongs to the first ask alone is taken off, as LiteLLM does it for calls of its own
-(``litellm_core_utils/internal_call_metadata.py``): its budget reservation, which the first answer settles.
+Both answers cost money, so LiteLLM must count both: the retry gets its own logging object and call id (each logging
+object writes one spend row and one usage event), and keeps the caller's metadata, by which spend, budgets and token
+limits are charged. The budget reservation belongs to the first attempt alone and is settled by the first answer; it is
+removed, as LiteLLM does for its own calls (``litellm_core_utils/internal_call_metadata.py``).
 
-Decides nothing about answers.
+Makes no decision about answers.
 """
 
 from __future__ import annotations
@@ -28,23 +28,25 @@ _PROXY_SERVER: Final = "litellm.proxy.proxy_server"
 
 
 def retry_request(kwargs: Mapping[str, Any], tried: Collection[str]) -> dict[str, Any]:
-    """The arguments of the first ask, made ready for another one; always whole, also where the first is a stream.
+    """Return the arguments of the first attempt, changed for another one.
+
+    The new attempt never streams.
 
     Args:
-        kwargs: what LiteLLM's retry loop called the first attempt with.
-        tried: LiteLLM ids that must not be asked again; LiteLLM itself leaves them out.
+        kwargs: arguments of the first attempt in LiteLLM's retry loop.
+        tried: LiteLLM ids of deployments to exclude; LiteLLM itself excludes them.
     """
     asked = {name: value for name, value in kwargs.items() if name not in _PER_ATTEMPT_KEYS}
     for name in _METADATA:
         found = asked.get(name)
         if isinstance(found, dict):
-            # Its own copy: LiteLLM writes the deployment there, and the first answer's log event may still read it.
+            # A copy: LiteLLM writes the deployment there, and the first answer's log event may still read it.
             asked[name] = _without_reservation(found)
     asked[_EXCLUDED] = sorted(tried)
     if asked.get("stream"):
         asked["stream"] = False
     if litellm.cache is not None:
-        # The bad answer is in the cache by now. The second one is not read from there and takes its place.
+        # The bad answer is in the cache by now. The second one is not read from there and replaces it.
         cache = asked.get("cache")
         asked["cache"] = {**(cache if isinstance(cache, dict) else {}), "no-cache": True}
     return asked
@@ -58,10 +60,11 @@ def _without_reservation(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_budget(kwargs: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
-    """What the caller's key must have left for one more request on LiteLLM's proxy: requests per minute, a free slot.
+    """Return a context that reserves one more request of the caller's key.
 
-    Entering it counts the request and holds the slot, and raises LiteLLM's 429 where a limit is reached. Tokens are
-    counted from the answer, as always. Elsewhere than on the proxy there are no such limits.
+    Entering it counts the request against the limit of requests per minute and occupies a parallel slot, and raises
+    LiteLLM's 429 where a limit is reached. Tokens are counted from the answer, as always. Outside the proxy these
+    limits do not exist, and the context does nothing.
     """
     server = sys.modules.get(_PROXY_SERVER)
     key = next((m[_KEY] for n in _METADATA if isinstance(m := kwargs.get(n), dict) and m.get(_KEY)), None)

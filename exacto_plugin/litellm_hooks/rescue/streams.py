@@ -1,12 +1,12 @@
-"""Rescue of streams (``rescue.streams``): tool calls are held back until they are judged, on every surface.
+"""Rescue of streams: tool calls are buffered until they are assessed.
 
-Text, reasoning and everything else flow on as they come. The first piece of a tool call and all that ends the answer
-after it wait for the end of the stream; then they are sent as they are, or, when the call is bad and another deployment
-has a better one, that one is sent in their place, as the end of the same stream. So nothing of a bad call has been sent
-when it is replaced, and a client cannot tell.
+Text, reasoning and everything else is passed on at once. The first piece of a tool call, and everything after it that
+ends the answer, is buffered until the end of the stream. Then it is sent unchanged, or, when the call is bad and
+another deployment has a better one, that one is sent instead, as the end of the same stream. No part of a bad call has
+been sent when it is replaced, so the replacement is not visible to the client.
 
-The other deployment is asked for a whole answer: nothing of it could be sent before its end anyway. What a surface's
-events look like is the business of its :class:`StreamBuffer`; nothing here knows one from the other.
+The other deployment is called without streaming, since nothing could be sent before the end of its answer anyway. The
+:class:`StreamBuffer` of each surface handles the form of its events; this module is independent of it.
 """
 
 from __future__ import annotations
@@ -33,52 +33,63 @@ if TYPE_CHECKING:
 
 
 class StreamBuffer(ABC):
-    """What of one stream the client has and what waits, in the events of one surface. No I/O."""
+    """Sent and buffered parts of one stream, in the events of one surface.
+
+    Does no I/O.
+    """
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
-        """What waits."""
+        """Buffered events."""
         self.has_sent_text = False
-        """Whether the client has text of this answer."""
+        """True when the client has text of this answer."""
         self.has_sent_signature = False
-        """Whether the client has something of this answer that only its deployment can read."""
+        """True when the client has a part that only this deployment can read."""
         self.ended = False
-        """Whether there is something new to judge since this was last set to False: a call, or the answer, ended."""
+        """True when a call, or the answer, has ended and is to be assessed.
+
+        The reader resets it to False.
+        """
 
     @abstractmethod
     def feed(self, chunk: Any) -> list[Any]:
-        """What is sent because of one chunk of the stream; the rest of it waits."""
+        """Return the events to send after one chunk; the rest is buffered."""
 
     @abstractmethod
     def answer(self) -> Any:
-        """The answer that has ended, in a form that can be judged."""
+        """Return the ended answer in a form that can be assessed."""
 
     @abstractmethod
     def replacement(self, answer: Any) -> list[Any]:
-        """A whole answer of another deployment as the end of this stream, in place of what waits."""
+        """Return another deployment's whole answer as the end of this stream.
+
+        It takes the place of the buffered events.
+        """
 
     def priced(self) -> Any:
-        """The answer in a form that LiteLLM can tell the price of."""
+        """Return the answer in a form that LiteLLM can price."""
         return self.answer()
 
     def flush(self) -> list[Any]:
-        """What is sent when nothing replaces what waits."""
+        """Return the events to send when the buffered part is not replaced."""
         return self.kept
 
     def preamble(self) -> list[Any]:
-        """What waits though it says nothing of a call; it is due before an error."""
+        """Return the buffered events without content, which are sent before an error."""
         return []
 
 
 def buffer_stream(
     rescue: AnswerRescue, stream: Any, make: Callable[[Any], StreamBuffer], *, synchronous: bool = False
 ) -> Any:
-    """``stream`` with its tool calls held back where they may be rescued, else ``stream`` itself.
+    """Return ``stream`` with its tool calls buffered where they may be rescued.
+
+    Elsewhere ``stream`` itself is returned.
 
     Args:
-        rescue: of this process.
-        stream: LiteLLM's stream of the attempt at hand.
-        make: makes the holding of its surface from it.
+        rescue: the rescue of this process.
+        stream: LiteLLM's stream of the current attempt.
+        make: creates the buffer of the stream's surface.
         synchronous: whether it is read by a program without an event loop.
     """
     state, asked = CURRENT.get(), CURRENT_ATTEMPT.get()
@@ -89,14 +100,14 @@ def buffer_stream(
         asked.logging = stream.logging_obj
     if asked.logging is None:
         return stream
-    # Its headers are sent before anybody knows whose call the client gets.
+    # Its headers are sent before the source of the delivered call is known.
     state.may_move = True
     kind = BufferedSyncStream if synchronous else BufferedStream
     return kind(stream, make(stream), rescue, state, attempt, asked)
 
 
 class _BufferedStream:
-    """What both kinds of stream share: what is sent because of a chunk, and what in the end."""
+    """Common part of the async and the sync buffered stream."""
 
     def __init__(
         self,
@@ -115,13 +126,16 @@ class _BufferedStream:
         self._attempt = attempt
         self._asked = asked
         self._given_up = False
-        """Something of ours went wrong: what comes is sent as it comes."""
+        """True after an error of the plugin: chunks are then passed on unchanged."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def _feed_or_flush(self, chunk: Any) -> list[Any]:
-        """What is sent because of a chunk; everything that waits too, once something of ours went wrong."""
+        """Return the chunks to send after a chunk.
+
+        After an error of the plugin, everything buffered is included.
+        """
         if self._given_up:
             return [chunk]
         pieces = self.faults.guard("rescue", partial(self._feed, chunk), None)
@@ -132,26 +146,26 @@ class _BufferedStream:
 
     def _feed(self, chunk: Any) -> list[Any]:
         pieces = self._buffer.feed(chunk)
-        if self._buffer.ended:  # LiteLLM's log event of the answer may follow any moment
+        if self._buffer.ended:  # LiteLLM's log event of the answer may follow at any moment
             self._buffer.ended = False
             details = self._asked.logging.model_call_details
             self._attempt.quality = self._rescue.quality(details, self._buffer.answer())
         return pieces
 
     def _flush_before_error(self, error: BaseException) -> list[Any]:
-        """What is sent before an error ends the stream."""
-        # Of this one another deployment may make good.
+        """Return the chunks to send before an error ends the stream."""
+        # After this error another deployment may continue the stream.
         return [] if isinstance(error, MidStreamFallbackError) else self._buffer.preamble()
 
     @property
     def _bad(self) -> bool:
-        """Whether what waits is a bad call that may be replaced."""
+        """True when the buffered part is a bad call that may be replaced."""
         judged = self._attempt.quality
         return judged is not None and judged.bad and self._state.served_by is self._attempt
 
     @fail_open("rescue", otherwise=lambda self: self._buffer.flush())
     async def _replacement(self) -> list[Any]:
-        """What is sent in the place of a bad call: a better one, or itself."""
+        """Return the chunks to send for a bad call: a better one, or the call itself."""
         holding = self._buffer
         self._attempt.cost = cost_of(self._asked.logging, holding.priced(), self._attempt)
         welcome = not holding.has_sent_text
@@ -162,7 +176,10 @@ class _BufferedStream:
 
 
 class BufferedStream(_BufferedStream):
-    """A stream whose tool calls come at its end, judged; everything else is the stream's own."""
+    """Stream whose tool calls are sent at its end, after their assessment.
+
+    All other attributes are those of the wrapped stream.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -175,7 +192,7 @@ class BufferedStream(_BufferedStream):
         return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """Close the stream; nobody is asked any more."""
+        """Close the stream; no rescue attempt is made after that."""
         await self._pieces.aclose()  # type: ignore[attr-defined]
         await self._stream.aclose()
 
@@ -194,7 +211,7 @@ class BufferedStream(_BufferedStream):
 
 
 class BufferedSyncStream(_BufferedStream):
-    """The same for a program without an event loop."""
+    """Buffered stream for a program without an event loop."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
