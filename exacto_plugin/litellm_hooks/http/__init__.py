@@ -1,4 +1,4 @@
 """HTTP layer: authenticated requests, request bodies and responses.
 
-May import ``litellm_hooks.rescue``, ``litellm_hooks.request``, what they may import, and ``core.views``.
+May import ``litellm_hooks.rescue``, ``litellm_hooks.request``, their own imports, and ``core.views``.
 """

@@ -34,7 +34,7 @@ def take_header(scope: MutableMapping[str, Any]) -> bool:
 
 
 def add_metadata(answer: dict[str, Any], state: RequestState, runtime: Runtime) -> bool:
-    """Add the metadata to an answer; return False when no data exist."""
+    """Add the metadata to an answer; return False when there are none."""
     if state.policy is None and not state.attempts:
         return False
     answer[KEY] = metadata_of_request(state, runtime)

@@ -45,7 +45,7 @@ def rewrite_body(
 
     Args:
         body: the parsed JSON object.
-        resolve: how the router knows a name.
+        resolve: resolves a name against the router.
         preferences: whether clients may send ``provider`` and ``models``; both are dropped where they may not.
         reads_models: whether the upstream of a model reads a ``models`` list itself, so the list is kept.
         ranked: puts the models of a ``models`` list into the order in which they are tried.
@@ -112,7 +112,7 @@ def batch_slugs(model: object, resolve: Resolve, group_of: Callable[[str], str] 
 
     Args:
         model: the body's ``model``.
-        resolve: how the router knows a name.
+        resolve: resolves a name against the router.
         group_of: the model group behind a name, which may be an alias.
     """
     if not isinstance(model, str) or not _is_batch(model):

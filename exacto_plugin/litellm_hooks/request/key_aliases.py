@@ -48,7 +48,7 @@ def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) 
     Args:
         data: the request, changed in place; LiteLLM's settings object itself is not changed.
         state: the request's state.
-        resolve: how the router knows a name.
+        resolve: resolves a name against the router.
     """
     settings = data.get("router_settings_override")
     if not isinstance(settings, dict):
@@ -87,7 +87,7 @@ class KeyAliases:
         if state is None or state.slug is not None or not isinstance(model, str) or ":" not in model:
             return
         if split_slug(model, lambda _name: Resolution.PATTERN).suffixes == ():
-            return  # none of the plugin's suffixes, whatever names exist
+            return  # none of the plugin's suffixes, for any set of names
         aliases = await self._aliases(key)
         slug = split_slug(model, lambda name: Resolution.EXACT if name in aliases else Resolution.UNKNOWN)
         if not slug.suffixes:

@@ -155,7 +155,7 @@ class KeyDefaults:
 
         Args:
             kwargs: the request as LiteLLM routes it. LiteLLM itself writes the caller's metadata into it, and removes
-                what clients sent under the same names.
+                values that clients sent under the same names.
         """
         found = [(self._read(block), source) for block, source in _blocks(kwargs)]
         if not found:

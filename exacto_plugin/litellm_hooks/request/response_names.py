@@ -31,7 +31,7 @@ def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[
 
     Args:
         body: the request as the client sent it.
-        resolve: how the router knows a name.
+        resolve: resolves a name against the router.
         group_of: the model group behind a name, which may be an alias.
     """
     models, fallbacks = body.get("models"), body.get("fallbacks")

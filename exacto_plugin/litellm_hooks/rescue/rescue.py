@@ -17,7 +17,7 @@ Why not one of LiteLLM's hooks alone (both tried on a real proxy):
   exists only on the proxy, and there runs after the headers' cost and deployment have been read.
 
 Around ``make_call`` the first answer is complete and correctly logged, the retry is an ordinary attempt with a log
-event of its own, and the first answer remains available whatever the result of the retry.
+event of its own, and the first answer remains available after any result of the retry.
 
 The routing hooks select the deployment, as for every attempt (:mod:`..routing`), and exclude those already tried.
 """
