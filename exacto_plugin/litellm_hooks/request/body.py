@@ -173,7 +173,7 @@ def rewrite_fallbacks(fallbacks: list[Any], resolve: Resolve) -> list[Any]:
     """
     if not any(_carries_suffix(entry, resolve) for entry in fallbacks):
         return fallbacks
-    # A hop inherits the keys of the hop before it, so every entry carries its suffixes, also an empty list.
+    # A hop inherits the keys of the hop before it, so every entry carries its own suffixes, also when it has none.
     if all(isinstance(entry, dict) and _is_mapping_form(entry) for entry in fallbacks):
         return [{group: [_entry(name, resolve) for name in names] for group, names in e.items()} for e in fallbacks]
     return [_entry(entry, resolve) for entry in fallbacks]

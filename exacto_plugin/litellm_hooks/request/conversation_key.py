@@ -100,7 +100,7 @@ def _named(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
 
 
 def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
-    """Return the first system message, the first other one, and if more follow."""
+    """Return the first system message, the first other one, and whether more follow."""
     system: Any = kwargs.get("system") or kwargs.get("instructions")
     if isinstance(messages, str):
         return system, messages, False

@@ -1,8 +1,8 @@
 """Defaults and limits of a key or a team.
 
 They are in its LiteLLM metadata: ``exacto: {...}``. Any creator of keys writes this metadata, so it is checked field by
-field, and each malformed block is counted and logged once. A malformed limit blocks every request; other malformed
-fields are ignored.
+field, and each malformed block is counted and logged once. A malformed limit blocks every request of the key or team;
+other malformed fields are ignored.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class KeyBlock(HardFilterSettings):
     """The block of one key or team."""
 
     default_sort: DefaultSort | None = None
-    """Sort of its requests that request none."""
+    """Sort of its requests that specify none."""
 
 
 class ReadBlock(NamedTuple):

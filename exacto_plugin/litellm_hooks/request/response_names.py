@@ -64,11 +64,14 @@ def fallback_name(state: RequestState, model: str, suffixes: object, *, same_gro
 
 
 def rename(answer: dict[str, Any], name: str) -> bool:
-    """Replace the model name of an answer or event in place; return if it changed.
+    """Replace the model name of an answer or event in place.
 
     Args:
         answer: of any surface: a Responses event carries the name in its response, a Messages event in its message.
         name: the model name.
+
+    Returns:
+        True when the name changed.
     """
     changed = False
     for holder in (answer, answer.get("response"), answer.get("message")):

@@ -11,15 +11,13 @@ Why not one of LiteLLM's hooks alone (both tried on a real proxy):
 * A ``CustomGuardrail`` that raises in that hook sends the request back into LiteLLM's retries. The first answer is lost
   then: when the other attempts fail too, the client gets an error instead of it. The answer is logged as a failure, so
   its cost and tokens are not counted, and LiteLLM puts its deployment into cooldown after a few of them.
-* A hook that calls the router itself and returns the other answer is inside the first attempt: LiteLLM then logs the
-  other answer as the first deployment's, and does not log the first answer. The slot of the first deployment
-  (``max_parallel_requests``) stays occupied for the whole time. ``async_post_call_success_hook`` runs late enough, but
-  exists only on the proxy, and there runs after the headers' cost and deployment have been read.
+* A hook that calls the router itself and returns the other answer is inside the first attempt: LiteLLM then logs only
+  the other answer, as the first deployment's, whose ``max_parallel_requests`` slot stays occupied. The later
+  ``async_post_call_success_hook`` exists only on the proxy, and runs after the headers' cost and deployment are read.
 
-Around ``make_call`` the first answer is complete and correctly logged, the retry is an ordinary attempt with a log
-event of its own, and the first answer remains available after any result of the retry.
-
-The routing hooks select the deployment, as for every attempt (:mod:`..routing`), and exclude those already tried.
+Around ``make_call`` the first answer is complete and correctly logged and stays available after any result of the
+retry, which is an ordinary attempt with a log event of its own. The routing hooks select its deployment, as for every
+attempt (:mod:`..routing`), and exclude those already tried.
 """
 
 from __future__ import annotations
@@ -53,10 +51,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = "exacto-rescue"
 _ABANDONED: Final[set[asyncio.Future[Any]]] = set()
-"""Abandoned attempts that are still running.
-
-They are kept until they end, since asyncio keeps only weak references to tasks.
-"""
+"""Abandoned attempts, kept until they end: asyncio holds tasks only weakly."""
 
 
 @dataclass(slots=True)
@@ -66,19 +61,13 @@ class RescuableAttempt:
     call: Ask
     kwargs: Mapping[str, Any]
     logging: Any = None
-    """LiteLLM's logging object of the attempt, set when it is sent.
-
-    For a synchronous call it is set only for a stream.
-    """
+    """LiteLLM's logging object, set at sending; a sync call has it only for a stream."""
     details: Mapping[str, Any] | None = None
     """LiteLLM's ``model_call_details`` of the attempt, set when it is sent."""
 
 
 CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
-"""Attempt that may be rescued.
-
-Streams read it, since they are assessed long after the attempt returned.
-"""
+"""Attempt that may be rescued; a stream is assessed long after its return."""
 
 
 def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
@@ -86,10 +75,7 @@ def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
 
 
 class AnswerRescue:
-    """Assessment and replacement of answers before delivery.
-
-    One per process, stateless.
-    """
+    """Assessment and replacement of answers. One per process, stateless."""
 
     def __init__(self, runtime: Runtime, scoring: ResponseScorer, clock: Callable[[], float] = time.monotonic) -> None:
         self._runtime = runtime
@@ -102,8 +88,7 @@ class AnswerRescue:
     def assess(self, request_data: Mapping[str, Any], response: Any) -> None:
         """Assess an answer in its provider's form, where it could be rescued.
 
-        Where LiteLLM serves one surface through another, it calls the hook for the innermost call first; the first call
-        has the provider's own form.
+        Where one surface is served through another, LiteLLM's first call of the hook has the provider's own form.
         """
         if not self._runtime.settings.rescue.enabled:
             return
@@ -149,8 +134,7 @@ class AnswerRescue:
     def may_rescue(self, state: RequestState) -> bool:
         """Return whether answers to this request may be replaced.
 
-        The request must have tools, the router must have selected the deployment, and tiers must be applied. A request
-        with provider-bound state (a stored response, for instance) is not sent to other deployments.
+        Requires tools, a deployment selected by the router, applied tiers, fallbacks and no provider-bound state.
         """
         attempt, policy = state.served_by, state.policy
         if not state.tools or policy is None or attempt is None or not attempt.routed:
@@ -170,10 +154,7 @@ class AnswerRescue:
 
     @staticmethod
     def note_logging(logging: Any) -> None:
-        """Store LiteLLM's logging object of the current attempt.
-
-        The first one is that of the client's own surface, and later ones are ignored.
-        """
+        """Store LiteLLM's first logging object of the attempt, that of its surface."""
         asked = CURRENT_ATTEMPT.get()
         if asked is not None and asked.logging is None:
             asked.logging, asked.details = logging, getattr(logging, "model_call_details", None)
@@ -181,9 +162,7 @@ class AnswerRescue:
     # --- retry -----------------------------------------------------------------------------------------------------
 
     async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
-        """Make one attempt of LiteLLM's retry loop; return its or a better answer.
-
-        The answer may come from another deployment.
+        """Make one attempt of LiteLLM's retry loop, with rescue of a bad answer.
 
         Args:
             ask: makes the attempt.
@@ -229,8 +208,7 @@ class AnswerRescue:
             state: of the request.
             asked: the attempt that produced it.
             text_welcome: False when the client already has text of the bad answer.
-            bound: whether the client already has a part of it that no other deployment can read: then no attempt is
-                made.
+            bound: whether the client already has a part that no other deployment can read: then no attempt is made.
         """
         bad = state.served_by
         if bad is None or bad.quality is None:
@@ -268,19 +246,13 @@ class AnswerRescue:
 
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
-        """Return the LiteLLM ids of the candidates that have not been tried.
-
-        Candidates passed LiteLLM's constraints and the hard filters.
-        """
+        """Return the ids of candidates that passed all filters and were not tried."""
         return set(state.candidates) - state.tried
 
     async def _retry_elsewhere(
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
     ) -> asyncio.Future[Any]:
-        """Call another deployment in a separate task.
-
-        The task is abandoned after ``left_s`` seconds, so that the client does not wait longer.
-        """
+        """Call another deployment in a separate task for at most ``left_s`` seconds."""
         again = RescuableAttempt(asked.call, retry_request(asked.kwargs, state.tried))
 
         async def ask() -> Any:
@@ -310,10 +282,7 @@ class AnswerRescue:
         return task
 
     def _report(self, state: RequestState, rescuing: RescueProgress, outcome: str, seconds: float) -> None:
-        """Record the rescue's outcome, and the request by the answer delivered.
-
-        The request is counted once.
-        """
+        """Count the rescue's outcome, and the request by the delivered answer."""
         telemetry = self._runtime.telemetry
         telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.attempts else None)
         judged = rescuing.answered_by.quality if rescuing.answered_by is not None else None
@@ -331,9 +300,7 @@ class _AttemptResult:
 
 
 def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
-    """Return the cost of an answer in USD, as LiteLLM counts it.
-
-    None without a price.
+    """Return the cost of an answer in USD by LiteLLM's count; None without a price.
 
     Args:
         logging: LiteLLM's logging object of the attempt.
@@ -351,9 +318,7 @@ def _cost(attempts: Iterable[Attempt]) -> float | None:
 
 
 def is_rescue_attempt() -> bool:
-    """Return whether the current attempt is made by the rescue.
-
-    The client did not request it, so its failure causes no cooldown."""
+    """Return whether the rescue makes this attempt; it then causes no cooldown."""
     state = CURRENT.get()
     return state is not None and state.is_rescue_attempt
 
@@ -372,9 +337,7 @@ def _outcome(task: asyncio.Future[Any]) -> str:
 
 
 def header_value(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
-    """Return the response headers of a rescue.
-
-    They give the replaced deployment, the number of further attempts, and their cost in USD.
+    """Return the headers: replaced deployment, further attempts, their cost in USD.
 
     Args:
         rescuing: the rescue of the request.
