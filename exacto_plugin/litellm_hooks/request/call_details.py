@@ -32,18 +32,18 @@ def choice_of(kwargs: Mapping[str, Any]) -> Any:
 
 @dataclass(slots=True)
 class RescuableAttempt:
-    """The attempt that LiteLLM is making: how to make another one like it."""
+    """LiteLLM's current attempt, with the data that a further attempt needs."""
 
     call: Call
     kwargs: Mapping[str, Any]
     logging: Any = None
-    """LiteLLM's logging object of it, once it was sent; a synchronous call's only where it is a stream."""
+    """LiteLLM's logging object, set at sending; a sync call has it only for a stream."""
     details: Mapping[str, Any] | None = None
-    """LiteLLM's ``model_call_details`` of it, once it was sent."""
+    """LiteLLM's ``model_call_details`` of the attempt, set when it is sent."""
 
 
 CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
-"""Set around each attempt that may be rescued, for streams, which are judged long after it returned."""
+"""Attempt that may be rescued; a stream is assessed long after its return."""
 
 
 def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:

@@ -54,22 +54,6 @@ _ABANDONED: Final[set[asyncio.Future[Any]]] = set()
 """Abandoned attempts, kept until they end: asyncio holds tasks only weakly."""
 
 
-@dataclass(slots=True)
-class RescuableAttempt:
-    """LiteLLM's current attempt, with the data that a further attempt needs."""
-
-    call: Ask
-    kwargs: Mapping[str, Any]
-    logging: Any = None
-    """LiteLLM's logging object, set at sending; a sync call has it only for a stream."""
-    details: Mapping[str, Any] | None = None
-    """LiteLLM's ``model_call_details`` of the attempt, set when it is sent."""
-
-
-CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)
-"""Attempt that may be rescued; a stream is assessed long after its return."""
-
-
 def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
     return answer
 
