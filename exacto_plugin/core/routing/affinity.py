@@ -1,8 +1,9 @@
-"""Where running conversations are, so that they stay there and providers' prompt caches survive.
+"""Maps running conversations to deployments, so that prompt caches stay useful.
 
-A bounded memory of hashes: conversation -> deployment, since when it is unused, and whether a probe began it. Whether
-a conversation may stay is decided in :mod:`exacto_plugin.core.routing.affinity_rule`. Knows no clock (time is an
-argument) and no text of a conversation.
+The map is bounded and holds hashes: conversation -> deployment, the time of last use, and a flag for conversations
+that a probe started. The rule for keeping a conversation at its deployment is in
+:mod:`exacto_plugin.core.routing.affinity_rule`. Reads no clock (time is an argument) and stores no text of a
+conversation.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 IDLE_S = 600.0
-"""Source: OpenRouter's sticky sessions end after 10 idle minutes, renewed by success."""
+"""Idle time after which a conversation is no longer kept at its deployment.
+Source: OpenRouter's sticky sessions end after 10 idle minutes; each success renews them."""
 
 CAPACITY = 100_000
-"""Conversations that are remembered at most, the longest unused ones go first (measured: 25 MB)."""
+"""Largest number of stored conversations (measured: 25 MB).
+The least recently used one is removed first."""
 
 
 class AffinityEntry(NamedTuple):
-    """Where a conversation is."""
+    """The deployment that a conversation is assigned to."""
 
     deployment: str
-    """LiteLLM's id: two accounts at one provider share a history, but not their prompt caches."""
+    """LiteLLM's id, not the deployment key.
+    Two accounts at one provider share a history, but not their prompt caches."""
     used_at: float
     from_probe: bool
-    """A probe of that deployment began the conversation, so that its turns cost what probes may cost."""
+    """True if a probe of this deployment started the conversation.
+    Its turns are then charged to the probe budget."""
 
 
 class ConversationMap:
-    """An LRU of conversations by hash; constant time throughout. May be used from any thread."""
+    """A thread-safe LRU map of conversations by hash, in constant time per operation."""
 
     __slots__ = ("_capacity", "_entries", "_lock")
 
@@ -42,25 +47,25 @@ class ConversationMap:
         return len(self._entries)
 
     def find(self, conversation: bytes, now: float, idle_s: float) -> AffinityEntry | None:
-        """Where a conversation is; None when it is unknown or was idle for too long.
+        """Return the entry of a conversation; None if it is unknown or was idle too long.
 
         Args:
             conversation: its hash.
             now: UTC seconds.
-            idle_s: seconds without success after which it may begin elsewhere.
+            idle_s: seconds without success after which the entry no longer holds.
         """
         place = self._entries.get(conversation)
         return place if place is not None and now - place.used_at <= idle_s else None
 
     def last_known(self, conversation: bytes) -> str:
-        """Where a conversation was last, however long ago that is; empty when nobody knows any more."""
+        """Return the last deployment of a conversation at any age; empty if unknown."""
         place = self._entries.get(conversation)
         return "" if place is None else place.deployment
 
     def assign(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
-        """A request of a conversation was sent to ``deployment``; from another place it moves there.
+        """Assign a conversation to the deployment that its request was sent to.
 
-        Sending alone does not prolong its time at the same place; only success does.
+        Sending to the same deployment again does not renew the entry; only success does.
         """
         with self._lock:
             place = self._entries.get(conversation)
@@ -68,14 +73,17 @@ class ConversationMap:
                 self._put(conversation, AffinityEntry(deployment, now, probed))
 
     def learn(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
-        """Another process says where a conversation goes on; whom it has just left here it does not return to."""
+        """Apply an assignment that another process published.
+
+        An assignment to the deployment that the conversation has just left here is ignored.
+        """
         with self._lock:
             place = self._entries.get(conversation)
             if place is None or place.deployment != deployment or place.used_at > float("-inf"):
                 self._put(conversation, AffinityEntry(deployment, now, probed))
 
     def touch(self, conversation: bytes, deployment: str, now: float) -> None:
-        """A request was answered: the conversation goes on where it is, unless it has moved on meanwhile."""
+        """Renew the entry after a success, unless the conversation has moved meanwhile."""
         with self._lock:
             place = self._entries.get(conversation)
             if place is None:
@@ -84,11 +92,11 @@ class ConversationMap:
                 self._put(conversation, place._replace(used_at=max(now, place.used_at)))
 
     def release(self, conversation: bytes, deployment: str) -> None:
-        """A deployment failed a conversation: it is free to begin elsewhere, unless it has moved on meanwhile."""
+        """End the assignment after a failure, unless the conversation has moved meanwhile."""
         with self._lock:
             place = self._entries.get(conversation)
             if place is not None and place.deployment == deployment:
-                # Still recalled: what only that deployment can read does not become readable elsewhere.
+                # The entry is kept: content that only that deployment can read stays unreadable elsewhere.
                 self._entries[conversation] = place._replace(used_at=float("-inf"))
 
     def _put(self, conversation: bytes, place: AffinityEntry) -> None:

@@ -1,8 +1,9 @@
-"""Keeps a running conversation at its deployment: the last step of an attempt's decision.
+"""Keeps a running conversation at its deployment: the last step of a decision.
 
-Pure. A soft verdict (insufficient data) moves new conversations only; a running one leaves a deployment that is
-deranked, not available any more, or was tried by this request in vain. The operator's levels stand, and so do the
-client's wishes about speed. What only one deployment can read (``AffinityTarget.pinned``) never leaves it.
+Pure. A deployment with insufficient data loses new conversations only. A running conversation leaves a deployment
+that is deranked, no longer available, or already tried by this request. Operator levels and the client's speed
+preferences take precedence. A conversation whose content only one deployment can read (``AffinityTarget.pinned``)
+never leaves it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.ordering import RoutingRequest
 
 _UNORDERED_SORTS = (Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED)
-"""What says who comes first and not in which order all stand; ``price`` and the like do, and so override a stay."""
+"""Sorts that give a best group and no full order.
+A sort with a full order, such as ``price``, takes precedence over affinity."""
 
 
 def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) -> Decision:
-    """``decision``, with the conversation's own deployment first when it may stay there.
+    """Return ``decision`` with the conversation's deployment first where it may stay.
 
     Args:
-        ask: the question, with ``home`` set for a running conversation.
+        ask: the request, with ``home`` set for a running conversation.
         snapshot: the verdicts in force.
-        decision: what the attempt would get without a conversation.
+        decision: the decision for this attempt without affinity.
     """
     home = ask.home
     if home is None or decision.explored or ask.mode is Mode.OFF:
@@ -41,14 +43,17 @@ def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) 
     ranking = (first, *(replace(r, rank=r.rank + 1) for r in decision.ranking if r.id != at.id))
     pool = (at.id,)
     if ask.mode is Mode.OBSERVE or not ask.in_share:
-        # Sorts hold in every mode; what tiers and conversations would have done is only written down.
+        # Sorts apply in every mode; the effect of tiers and affinity is only recorded.
         return decision if decision.applied else replace(decision, ranking=ranking, preferred=pool)
     reason = "bound" if home.pinned else "affinity"
     return replace(decision, ranking=ranking, pool=pool, applied=True, reason=reason, preferred=pool)
 
 
 def is_usable(ask: RoutingRequest, snapshot: Snapshot) -> bool:
-    """Whether the conversation's deployment is there and serves as well as any: neither deranked nor tried in vain."""
+    """Check that the conversation's deployment is available, untried and of best class.
+
+    The class consists of the preferences met, deranked or not, and the operator's level.
+    """
     home = ask.home
     at = next((c for c in ask.candidates if home is not None and c.id == home.id), None)
     return at is not None and _is_in_order(ask, snapshot, at)
@@ -60,8 +65,8 @@ def _is_allowed(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
         return False
     group = snapshot.groups.get(ask.model_group)
     if ask.home is not None and ask.home.is_new and group is not None and group.merge_tiers:
-        # One of many that begin alike, while the group is still being measured: all of them at one deployment would
-        # leave nothing to compare it with.
+        # New conversations that begin alike are spread while the group is still being measured; if all of them went
+        # to one deployment, there would be no measurements to compare it with.
         return False
     return _is_in_order(ask, snapshot, at)
 

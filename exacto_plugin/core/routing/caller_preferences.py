@@ -1,9 +1,9 @@
-"""Which providers callers of a model group avoid and insist on, as counts of distinct API keys.
+"""Counts the distinct API keys that ignore, pin or pass over each provider.
 
-A request with tools that ignores a provider, or pins others, says something about it that no measurement does: it is
-one of OpenRouter's three inputs for curated lists. Keys come in as salted hashes, and each count keeps the 256 smallest
-of their values only (k minimum values): exact up to 256 keys, 6 % standard error beyond, 3 kB at most. Two generations
-make what callers no longer say fade away. Knows no clock (time is an argument) and no key.
+A request with tools that ignores a provider, or pins others, is evidence about it that no measurement gives; it is
+one of OpenRouter's three inputs for curated lists. Keys are salted hashes, and each count stores only the 256
+smallest hash values (k minimum values): exact up to 256 keys, 6 % standard error beyond, at most 3 kB. Counts are
+kept in two generations, so that old preferences expire. Reads no clock (time is an argument) and stores no key.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GENERATION_S = 14 * 86_400.0
-"""Age at which a generation is closed. Counts reach back two of them at most."""
+"""Age at which a generation is closed, in seconds (14 days).
+Counts cover at most two generations."""
 
 _KEPT = 256
 _LARGEST = 2**64
 
 
 class KMinValues:
-    """How many different keys were seen, by the smallest of their hashes."""
+    """An estimate of the number of distinct keys, from the smallest of their hashes."""
 
     __slots__ = ("_smallest",)
 
@@ -30,7 +31,7 @@ class KMinValues:
         self._smallest: list[int] = []
 
     def add(self, key: int) -> None:
-        """See a key.
+        """Add a key.
 
         Args:
             key: its hash, uniform in [0, 2**64).
@@ -44,7 +45,7 @@ class KMinValues:
             del smallest[_KEPT:]
 
     def union(self, other: KMinValues) -> KMinValues:
-        """Both together, as if one had seen everything."""
+        """Return the estimate for the union of both sets of keys."""
         both = KMinValues()
         both._smallest = sorted({*self._smallest, *other._smallest})[:_KEPT]
         return both
@@ -59,14 +60,14 @@ class KMinValues:
 
 
 class PreferenceCounts(NamedTuple):
-    """How many keys say something about a provider."""
+    """The numbers of distinct keys with a preference about one provider."""
 
     ignored_by: int
-    """It is on their ``ignore``."""
+    """Keys that list the provider in ``ignore``."""
     pinned_by: int
-    """It is on their ``only`` or ``order``."""
+    """Keys that list the provider in ``only`` or ``order``."""
     passed_over_by: int
-    """They pin others."""
+    """Keys that pin other providers only."""
 
 
 class _Generation:
@@ -79,9 +80,10 @@ class _Generation:
 
 
 class CallerPreferences:
-    """What callers with tools choose, by model group and provider.
+    """Preferences of callers with tools, by model group and provider.
 
-    Bounded as long as only configured model groups and existing providers are named, which is the caller's business.
+    The size is bounded if only configured model groups and existing providers are passed in; the caller of this class
+    must ensure that.
     """
 
     def __init__(self) -> None:
@@ -89,7 +91,7 @@ class CallerPreferences:
         self._before = _Generation(float("-inf"))
 
     def record_call(self, model_group: str, key: int, at: float) -> None:
-        """A key asked a model group with tools.
+        """Record a request with tools from one key.
 
         Args:
             model_group: the public model name.
@@ -109,7 +111,7 @@ class CallerPreferences:
         pinned: Iterable[str] = (),
         passed_over: Iterable[str] = (),
     ) -> None:
-        """What that request said about the providers that exist."""
+        """Record that request's preferences about existing providers."""
         for place, providers in enumerate((ignored, pinned, passed_over)):
             for provider in providers:
                 counts = self._now.by_provider.get((model_group, provider))
@@ -119,13 +121,13 @@ class CallerPreferences:
                 counts[place].add(key)
 
     def callers(self, model_group: str) -> int:
-        """Keys that asked a model group with tools."""
+        """Return the number of keys that sent the model group requests with tools."""
         nobody = KMinValues()
         before = self._before.callers.get(model_group, nobody)
         return self._now.callers.get(model_group, nobody).union(before).count
 
     def of(self, model_group: str, provider: str) -> PreferenceCounts:
-        """What is said about a provider."""
+        """Return the preference counts of a provider."""
         nobody = (KMinValues(),) * 3
         pairs = zip(
             self._now.by_provider.get((model_group, provider), nobody),

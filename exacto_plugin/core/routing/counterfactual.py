@@ -1,8 +1,8 @@
-"""Counts of what tiers change: whom requests could have gone to, whom tiers left, and what answers were worth.
+"""Counts the effect of tiers: picks with and without tiers, and answer quality.
 
-Exact counts by the hour, not samples: a request adds one to the number of its kind, that is, of its candidates and its
-pool; what that comes to per deployment is worked out when the counts are read. Who is picked inside a pool is the
-operator's strategy's business: it is assumed to go by the declared weights. Must not know clocks or stores.
+The counts are exact and hourly, not sampled. A request adds one to the count of its class (its candidates and its
+pool); the shares per deployment are computed when the counts are read. The operator's strategy picks inside a pool;
+it is assumed to follow the declared weights. Uses no clock and no store.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 HOUR_S = 3600.0
 
 _KINDS = 2048
-"""Kinds of requests that are told apart before they are added up; merged tiers draw a new pool for each request."""
+"""Number of request classes kept apart before they are added up.
+Merged tiers draw a new pool for each request, so classes can be many."""
 
 WHOLE_GROUP = ""
-"""In place of a deployment: what is counted of the model group."""
+"""The deployment name under which numbers of the whole model group are stored."""
 
 
 @wire(
@@ -33,60 +34,64 @@ WHOLE_GROUP = ""
 )
 @dataclass(slots=True)
 class PickNumbers:
-    """The numbers of one deployment, or of a model group, in one hour. Requests are first attempts that tiers order."""
+    """The numbers of one deployment, or of a model group, in one hour.
+
+    Requests are first attempts that tiers order.
+    """
 
     picks: float = 0.0
-    """Of the group: requests that were not bound to a deployment by their conversation."""
+    """Model group: requests that affinity did not assign to a deployment."""
     changed: float = 0.0
-    """Of the group: those of them that tiers sent (or in ``observe`` would have sent) elsewhere, as expected values."""
+    """Model group: picks that tiers moved to another deployment, as expected values.
+    In ``observe``, the picks that tiers would have moved."""
     applied: float = 0.0
-    """Of the group: those of the picks to which tiers were applied; the rest was only observed."""
+    """Model group: picks to which tiers were applied; the others were only observed."""
     stays: float = 0.0
-    """Of the group: requests that went where their conversation is."""
+    """Model group: requests that stayed at their conversation's deployment."""
     with_tiers: float = 0.0
-    """Picks that the deployment gets with tiers, probes included, as an expected value."""
+    """Picks of the deployment with tiers, probes included, as an expected value."""
     without_tiers: float = 0.0
-    """Picks that it would get without."""
+    """Picks of the deployment without tiers, as an expected value."""
     probes: float = 0.0
-    """Picks that were probes of it."""
+    """Picks that were probes of the deployment."""
     instead: float = 0.0
-    """Picks that it would have had of the group's probes, had there been none."""
+    """Picks of the deployment if the model group's probes had not been probes."""
     answers: float = 0.0
     """Finished answers to requests with tools."""
     bad: float = 0.0
-    """Of those, the ones with a bad or lost call, as tiers count it."""
+    """Answers with a bad or lost call, as tiers count it."""
     priced: float = 0.0
-    """Of those, the ones with a known price."""
+    """Answers with a known price."""
     cost: float = 0.0
-    """USD of the priced ones."""
+    """Cost of the priced answers in USD."""
     cost_squares: float = 0.0
-    """Sum of the squares, from which follows how much they vary."""
+    """Sum of the squared costs in USD^2, for the variance."""
     rescues: float = 0.0
-    """Of the group: bad answers for which another deployment was asked."""
+    """Model group: bad answers for which another deployment was asked."""
     rescued: float = 0.0
-    """Of the group: those that were replaced by a good one."""
+    """Model group: bad answers that were replaced by a good one."""
     rescue_cost: float = 0.0
-    """Of the group: USD of answers that nobody got."""
+    """Model group: cost in USD of answers that were not delivered."""
 
     def add(self, other: PickNumbers) -> None:
-        """Add another hour's or another worker's."""
+        """Add the numbers of another hour or another worker."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 class HourCount(NamedTuple):
-    """One row: what was counted so far in an hour by this process."""
+    """One row: the counts of this process in one hour so far."""
 
     hour: float
-    """Its begin, UTC seconds."""
+    """Start of the hour, UTC seconds."""
     model_group: str
     deployment: str
-    """``WHOLE_GROUP`` for what is counted of the group."""
+    """The deployment; ``WHOLE_GROUP`` for the numbers of the model group."""
     numbers: PickNumbers
 
 
 class _PickClass(NamedTuple):
-    """Requests of one hour that had the same choice."""
+    """Requests of one hour with the same candidates and the same pool."""
 
     hour: float
     model_group: str
@@ -97,11 +102,12 @@ class _PickClass(NamedTuple):
 
 
 class CounterfactualCounts:
-    """What one process counted. May be used from any thread."""
+    """The counts of one process; thread-safe."""
 
     def __init__(self) -> None:
         self.weights: Mapping[str, Mapping[str, float]] = {}
-        """Declared weights by model group and deployment; who is missing has 1. Replaced, never changed in place."""
+        """Declared weights by model group and deployment; a missing one is 1.
+        The mapping is replaced, never changed in place."""
         self._lock = threading.Lock()
         self._kinds: dict[_PickClass, int] = {}
         self._rows: dict[tuple[float, str, str], PickNumbers] = defaultdict(PickNumbers)
@@ -120,12 +126,12 @@ class CounterfactualCounts:
         """Count one request.
 
         Args:
-            at: when, UTC seconds.
-            model_group: what was asked for.
-            everyone: deployments that could have served; naming one twice changes nothing.
-            preferred: those that tiers left.
+            at: time of the request, UTC seconds.
+            model_group: the requested model group.
+            everyone: deployments that could have served the request; duplicates change nothing.
+            preferred: those of them in the pool that tiers chose.
             probed: the deployment that was probed instead; empty for none.
-            applied: whether that held, or was only observed.
+            applied: True if tiers were applied, False if they were only observed.
         """
         kind = _PickClass(_hour(at), model_group, everyone, preferred, probed, applied)
         with self._lock:
@@ -135,12 +141,20 @@ class CounterfactualCounts:
             self._kinds[kind] = times + 1
 
     def add_stay(self, at: float, model_group: str) -> None:
-        """Count one request that went where its conversation is."""
+        """Count one request that stayed at its conversation's deployment."""
         with self._lock:
             self._row(at, model_group, WHOLE_GROUP).stays += 1
 
     def add_answer(self, at: float, model_group: str, deployment: str, *, bad: bool, cost: float | None) -> None:
-        """Count one answer to a request with tools; ``cost`` in USD, None without a price."""
+        """Count one answer to a request with tools.
+
+        Args:
+            at: UTC seconds.
+            model_group: the requested model group.
+            deployment: the deployment that answered.
+            bad: True for a bad or lost call.
+            cost: USD; None without a price.
+        """
         with self._lock:
             row = self._row(at, model_group, deployment)
             row.answers += 1
@@ -151,7 +165,7 @@ class CounterfactualCounts:
                 row.cost_squares += cost * cost
 
     def add_rescue(self, at: float, model_group: str, *, rescued: bool, cost: float | None) -> None:
-        """Count one attempt to rescue; ``cost`` is that of the answers that nobody got."""
+        """Count one rescue; ``cost`` is that of the answers that were not delivered."""
         with self._lock:
             row = self._row(at, model_group, WHOLE_GROUP)
             row.rescues += 1
@@ -159,7 +173,7 @@ class CounterfactualCounts:
             row.rescue_cost += cost or 0.0
 
     def take(self, now: float) -> list[HourCount]:
-        """The rows that changed since the last time, each with all that was counted in its hour so far."""
+        """Return the rows changed since the last call, each with its hour's full counts."""
         with self._lock:
             self._add_up()
             rows = [HourCount(*key, replace(self._rows[key])) for key in sorted(self._touched)]
@@ -175,7 +189,7 @@ class CounterfactualCounts:
         return self._rows[key]
 
     def _add_up(self) -> None:
-        """What the kinds counted so far come to per deployment."""
+        """Add the counted request classes to the rows of their deployments."""
         for kind, times in self._kinds.items():
             hour, group = kind.hour, kind.model_group
             weights = self.weights.get(group, {})
@@ -196,7 +210,7 @@ class CounterfactualCounts:
 
 
 def shares(names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
-    """How a strategy that goes by weights shares requests out; evenly when nobody has one."""
+    """Return each deployment's share of requests by weight; equal shares if all are 0."""
     given = {name: weights.get(name, 1.0) for name in names}
     total = math.fsum(given.values())
     return {name: weight / total if total > 0 else 1.0 / len(given) for name, weight in given.items()}

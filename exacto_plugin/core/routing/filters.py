@@ -1,7 +1,8 @@
-"""Hard filters: which deployments a request may go to at all, by name, price or declared property.
+"""Hard filters: remove deployments by name, price or declared property.
 
-Pure: candidates in, candidates out. Filters only take away, each for itself, so their order makes no difference to what
-is left. Who set a filter, and what an empty result means for the request, is not decided here.
+Pure: candidates in, candidates out. Each filter only removes candidates, independently of the others, so their order
+does not change the result. The source of a filter, and the effect of an empty result on the request, are not handled
+here.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Filter, Policy
 
 UNKNOWN_QUANTIZATION = "unknown"
-"""In ``quantizations``: deployments whose operator declared none. The word is OpenRouter's."""
+"""The value in ``quantizations`` for deployments that declare none.
+The word is OpenRouter's."""
 
 
 def same_provider(asked: str, provider: str) -> bool:
-    """Whether a provider slug means ``provider``; a base slug matches all of its endpoints.
+    """Check that a provider slug means ``provider``; a base slug includes endpoints.
 
     Case, spaces, underscores and LiteLLM's ``_ai`` ending make no difference: ``Fireworks`` means ``fireworks_ai``.
     """
@@ -31,28 +33,31 @@ def same_provider(asked: str, provider: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def plain_provider(provider: str) -> str:
-    """A provider's name without what makes no difference, for instance ``fireworks/turbo``."""
+    """Normalize a provider's name, for instance to ``fireworks/turbo``."""
     base, slash, endpoint = re.sub(r"[\s_]+", "-", provider.strip().lower()).partition("/")
     return f"{base.removesuffix('-ai')}{slash}{endpoint}"
 
 
 def matches(entry: str, candidate: Candidate) -> bool:
-    """Whether an entry of a list names this deployment, by deployment id or provider."""
+    """Check that a list entry names this deployment, by deployment id or provider."""
     return entry in (candidate.id, candidate.key) or same_provider(entry, candidate.provider)
 
 
 def named_by(entries: Sequence[str], candidate: Candidate) -> bool:
-    """Whether any entry of a list names this deployment."""
+    """Check that any entry of a list names this deployment."""
     return any(matches(entry, candidate) for entry in entries)
 
 
 def providers_of(candidates: Iterable[Candidate]) -> list[str]:
-    """The distinct providers, sorted."""
+    """Return the distinct providers, sorted."""
     return sorted({candidate.provider for candidate in candidates if candidate.provider})
 
 
 def _affordable(caps: Sequence[tuple[str, float]], candidate: Candidate, *, unknown: bool = False) -> bool:
-    """Prices per million tokens are at most the caps; an unknown price promises nothing, so it is too high."""
+    """Check that prices per million tokens are at most the caps.
+
+    An unknown price counts as too high unless ``unknown`` is True.
+    """
     prices = {"prompt": candidate.prompt_price, "completion": candidate.completion_price}
 
     def fits(price: float | None, cap: float) -> bool:
@@ -71,7 +76,8 @@ def _supports(parameters: Sequence[str], candidate: Candidate) -> bool:
 
 
 BLOCK = "exacto"
-"""As a filter: all limits of a key or team at once, where they stand in something that is no mapping."""
+"""The filter of a key's or team's limits that are not a mapping.
+It stands for all of these limits and removes every deployment."""
 
 _CHECKS: Mapping[str, Callable[..., bool]] = {
     BLOCK: lambda _value, _candidate: False,
@@ -85,36 +91,40 @@ _CHECKS: Mapping[str, Callable[..., bool]] = {
     "require_parameters": _supports,
     "order": named_by,
 }
-"""Every filter by name, in the order in which they are applied and told: what it keeps, given its value. ``order`` is
-one only for requests without fallbacks."""
+"""Every filter by name, in the order of application and of error messages.
+Each function returns True for a deployment to keep, given the filter's value. ``order`` is a hard filter only for
+requests without fallbacks."""
 
 NAMES: tuple[str, ...] = tuple(_CHECKS)
 """The names of the hard filters, in the order in which they are applied."""
 
 
 def reachable(policy: Policy, candidate: Candidate, asked: Collection[str]) -> bool:
-    """Whether a request may go on to a deployment: without fallbacks, to whom it was sent first, or whom it listed.
+    """Check that a request may go on to a deployment.
+
+    A first attempt may go to any. Without fallbacks and without its own ``order``, a later attempt may only go to a
+    deployment that the request was already sent to.
 
     Args:
-        policy: what the request asked for.
-        candidate: one that the hard filters let pass.
-        asked: LiteLLM ids that this walk through the model group was sent to already.
+        policy: the request's policy.
+        candidate: a deployment that passes the hard filters.
+        asked: LiteLLM ids that this series of attempts in the model group was already sent to.
     """
     return policy.allow_fallbacks or bool(policy.order) or not asked or candidate.id in asked
 
 
 def passes(filter_: Filter, candidate: Candidate) -> bool:
-    """Whether a filter lets a deployment pass; a malformed one lets nobody."""
+    """Check that a deployment passes a filter; no deployment passes a malformed one."""
     return not filter_.expected and _CHECKS[filter_.name](filter_.value, candidate)
 
 
 def apply_filters(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those whom every filter lets pass."""
+    """Return the candidates that pass every filter."""
     return [candidate for candidate in candidates if all(passes(one, candidate) for one in filters)]
 
 
 def unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those whom the filters rule out only because a price that ``max_price`` caps is not known."""
+    """Return the candidates removed only for an unknown price under ``max_price``."""
     others = [one for one in filters if one.name != "max_price"]
     caps: list[tuple[str, float]] = [cap for one in filters if one.name == "max_price" for cap in one.value]  # type: ignore[misc]
     return [
@@ -125,14 +135,16 @@ def unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> list
 
 
 def blocking_filters(filters: Sequence[Filter], candidates: Sequence[Candidate]) -> tuple[Filter, ...]:
-    """The filters because of which nobody is left: without any single one of them somebody would be.
+    """Find a minimal set of filters that together remove every candidate.
+
+    Without any one of the filters in the set, at least one candidate would pass.
 
     Args:
-        filters: in the order in which they are told; of several such sets the one with earlier filters is found.
-        candidates: who would be asked without them.
+        filters: in the order of error messages; of several such sets the one with earlier filters is found.
+        candidates: the deployments that would be asked without the filters.
 
     Returns:
-        At least one filter when nobody passes them though there are candidates; none when somebody does.
+        At least one filter if no candidate passes although there are candidates; none otherwise.
     """
     if not candidates or apply_filters(filters, candidates):
         return ()

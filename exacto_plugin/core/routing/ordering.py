@@ -1,7 +1,8 @@
-"""Orders the deployments of one attempt: candidates + snapshot + policy + what was tried -> Decision.
+"""Orders the deployments of one attempt and returns a Decision.
 
-Pure and total: every non-empty list of candidates gives a non-empty pool out of that list. The pool says who may be
-picked now; who is picked inside it is LiteLLM's own routing strategy's business.
+Input: candidates, snapshot, policy and the deployments already tried. Pure and total: every non-empty list of
+candidates gives a non-empty pool out of that list. The pool holds the deployments that may be picked now; LiteLLM's
+own routing strategy picks inside it.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.policy import Policy
 
 _LAST_LEVEL = math.inf
-"""LiteLLM ignores deployments without ``order`` while one with ``order`` is there, so they come last."""
+"""Level of deployments without ``order``: they come last.
+LiteLLM ignores them while a deployment with ``order`` is available."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingRequest:
-    """The question that one attempt puts to the engine."""
+    """The input of one attempt's decision."""
 
     model_group: str
     candidates: Sequence[Candidate]
@@ -45,17 +47,18 @@ class RoutingRequest:
     tools: bool
     mode: Mode = Mode.APPLY
     in_share: bool = True
-    """False when this conversation lies outside ``apply_share`` and tiers are only observed."""
+    """False when the conversation is outside ``apply_share``: tiers are only observed."""
     tried: Collection[str] = ()
-    """LiteLLM ids that this request has been sent to already."""
+    """LiteLLM ids that this request has already been sent to."""
     rescue: bool = False
-    """Asked because an earlier answer was bad: verified good first, whatever shares the traffic otherwise."""
+    """True for a rescue after a bad answer: tiers are then not merged.
+    Verified good deployments come first, even where traffic is otherwise shared."""
     home: AffinityTarget | None = None
-    """Where the conversation is; None for a new one, and for a request without."""
+    """The conversation's deployment; None for a new one or a request without one."""
 
     @property
     def in_conversation(self) -> bool:
-        """Whether a conversation goes on, which no probe may move."""
+        """True for a running conversation, which no probe may move."""
         return self.home is not None and not self.home.is_new
 
 
@@ -77,11 +80,12 @@ def decide(
     """Order the candidates of one attempt.
 
     Args:
-        ask: the question.
+        ask: the request.
         snapshot: the verdicts in force; nothing is computed from samples here.
-        draw: uniform random numbers in [0, 1); only lotteries, merged tiers and probes use them.
-        may_probe: whether a probe of a deployment (by key) is still within its budget.
-        passed: requests that could have been probes but went on with a conversation, since the last that was not one.
+        draw: uniform random numbers in [0, 1); used by lotteries, merged tiers and probes only.
+        may_probe: returns True if a probe of a deployment (by key) is within its budget.
+        passed: requests eligible for a probe that were skipped as part of a conversation, since the last one that was
+            not.
 
     Returns:
         A decision whose pool is a non-empty subset of the candidates whenever there are candidates.
@@ -104,7 +108,7 @@ def decide(
 def _preferred(
     ask: RoutingRequest, classes: Sequence[Sequence[Candidate]], snapshot: Snapshot, draw: Callable[[], float]
 ) -> Decision:
-    """Each class is ordered for itself; the first one with somebody untried serves, as it would alone."""
+    """Order each preference class separately; the first untried one is served."""
     policy = replace(ask.policy, preferences=())
     parts = [decide(replace(ask, candidates=one, policy=policy), snapshot, draw, _never) for one in classes]
     untried = [part for part, one in zip(parts, classes, strict=True) if any(c.id not in ask.tried for c in one)]
@@ -118,7 +122,7 @@ def _preferred(
 
 
 def _unordered(ask: RoutingRequest, group: GroupSnapshot | None, reason: str) -> Decision:
-    """Nobody comes before anybody; the tiers are told all the same."""
+    """Return a decision without an order; the ranking still has the tiers."""
     ranking = tuple(Ranked(c.id, c.key, 0, _tier(group, c.key)) for c in ask.candidates)
     return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
 
@@ -135,7 +139,7 @@ def _tier(group: GroupSnapshot | None, key: str) -> Tier:
 def _rank_by(
     ask: RoutingRequest, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]
 ) -> list[Ranked]:
-    """Dense ranks by ``key_of``, ascending; candidates keep their order inside a rank."""
+    """Return dense ranks by ``key_of``, ascending; ties keep the candidates' order."""
     keys = {c.id: key_of(c) for c in ask.candidates}
     rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
     ranked = [Ranked(c.id, c.key, rank_of[keys[c.id]], _tier(group, c.key)) for c in ask.candidates]
@@ -144,7 +148,7 @@ def _rank_by(
 
 
 def _best(ranked: Sequence[Ranked], tried: Collection[str]) -> tuple[tuple[str, ...], bool]:
-    """The ids of the best rank among the untried (of all, when everything was tried)."""
+    """Return the ids of the best untried rank (of all if everything was tried)."""
     left = [r for r in ranked if r.id not in tried] if tried else ranked
     fresh = bool(left)
     left = left or ranked
@@ -155,14 +159,16 @@ def _best(ranked: Sequence[Ranked], tried: Collection[str]) -> tuple[tuple[str, 
 
 
 def level_of(candidate: Candidate) -> float:
-    """The operator's level of a deployment; lower ones come first."""
+    """Return the operator's level of a deployment; lower levels come first."""
     return _LAST_LEVEL if candidate.level is None else float(candidate.level)
 
 
 def _tier_ranks(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> dict[str, int]:
-    """Place of each deployment by its tier; while tiers are merged, chance lets insufficient data into the best one.
+    """Return the rank of each deployment's tier, with merged tiers drawn at random.
 
-    Nobody goes empty-handed: where nobody of a level would be in the best tier, its most promising ones move up.
+    While tiers are merged, deployments with insufficient data join the best tier with their keep probability. If no
+    deployment at an ``order`` level would be in the best tier, the deployments with the highest keep probability are
+    promoted to it.
     """
     verdicts = {c.key: _verdict(group, c.key) for c in ask.candidates}
     places = {key: TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA] for key, verdict in verdicts.items()}
@@ -184,7 +190,10 @@ def _tier_ranks(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable
 
 
 def _may_explore(ask: RoutingRequest) -> bool:
-    """Probes are first attempts of requests with tools that asked for nothing else and that tiers apply to."""
+    """Check that an attempt may be a probe.
+
+    Probes are first attempts of requests with tools that state no preference of their own and that tiers apply to.
+    """
     policy = ask.policy
     asked = policy.explicit or policy.curated or policy.preferences or not policy.allow_fallbacks
     asked = asked or policy.sort not in (Sort.AUTO, Sort.EXACTO)
@@ -192,11 +201,11 @@ def _may_explore(ask: RoutingRequest) -> bool:
 
 
 def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[str, float]:
-    """Probability that this attempt probes each deployment (by key), as far as budgets allow; only positive ones.
+    """Return the probability of a probe by this attempt for each deployment key.
 
-    What a running conversation's attempt does not use, because probes do not move it, is due to a new one.
-
-    The operator's levels stand: what serves only when an earlier level cannot is not probed while that level can.
+    Only positive probabilities are returned; budgets are checked elsewhere. The share that running conversations
+    cannot use is added to new ones. A deployment at a later operator level is not probed while an earlier level can
+    serve.
     """
     group = snapshot.groups.get(ask.model_group)
     if group is None or not _may_explore(ask):
@@ -218,10 +227,10 @@ def _is_deranked(verdict: Verdict | None) -> bool:
 def _probed(
     ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
 ) -> tuple[str, ...]:
-    """The ids of the deployment that chance sends this attempt to in order to measure it; none for most attempts.
+    """Draw the deployment that this attempt probes; return its ids, or none.
 
-    Only new conversations are probed. One that is sent to a deranked deployment leaves it with its next turn, so a
-    new conversation there also takes the chances of the turns that passed; elsewhere it stays, turns and all.
+    Only new conversations are probed. A conversation sent to a deranked deployment leaves it at the next turn, so its
+    probability includes the turns that were skipped; at any other deployment the conversation stays.
     """
     shares = {} if ask.in_conversation else probe_shares(ask, snapshot)
     chance = draw() if shares else 1.0
@@ -238,7 +247,7 @@ def _probed(
 def _by_tier(
     ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
 ) -> Decision:
-    """Operator levels, tiers inside a level; only a deranked deployment falls behind later levels."""
+    """Order by operator level, then tier; deranked deployments come after all levels."""
     if ask.mode is Mode.OFF:
         return _unordered(ask, snapshot.groups.get(ask.model_group), "mode_off")
     group = snapshot.groups.get(ask.model_group)
@@ -262,7 +271,7 @@ def _by_tier(
 
 
 def _by_sort(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
-    """A full order by the client's list, price, speed or lottery; what is unknown comes last."""
+    """Order fully by the client's list, price, speed or lottery; unknown values last."""
     ranked = _rank_by(ask, group, _sort_key(ask.policy, group, draw))
     pool, fresh = _best(ranked, ask.tried)
     return Decision(
@@ -273,7 +282,7 @@ def _by_sort(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[]
 def _sort_key(
     policy: Policy, group: GroupSnapshot | None, draw: Callable[[], float]
 ) -> Callable[[Candidate], tuple[float, ...]]:
-    """What an explicit order puts first is the least by this."""
+    """Return the sort key of an explicit order; the smallest key comes first."""
 
     def listed(candidate: Candidate) -> tuple[float, ...]:
         order = policy.order
@@ -291,7 +300,7 @@ def _sort_key(
         return (math.inf if verdict is None or verdict.latency_s is None else verdict.latency_s,)
 
     def lottery(candidate: Candidate) -> tuple[float, ...]:
-        # Exponential clocks: the first to ring wins with probability proportional to its rate 1/price^2.
+        # The minimum of exponential variables: each is the smallest with a probability in proportion to its rate 1/price^2.
         if candidate.price is None:
             return (math.inf,)
         return (-math.log(1.0 - draw()) * candidate.price**2,)
@@ -310,9 +319,9 @@ def _sort_key(
 
 
 def best_rank(policy: Policy, candidates: Sequence[Candidate], group: GroupSnapshot | None) -> tuple[float, ...]:
-    """Where the best of these candidates stands, so that model groups can be put in order; the least is the best.
+    """Return the key of the best candidate, to order model groups; smaller is better.
 
-    Soft wishes count first, then the sort. No candidates stand behind everybody.
+    Preferences count first, then the sort. Without candidates the key is infinite.
     """
     if not candidates:
         return (math.inf,)

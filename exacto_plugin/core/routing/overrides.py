@@ -1,7 +1,7 @@
-"""What operators say about deployments: a tier for a while, with a reason, over what the measurements say.
+"""Operators' overrides: a tier for a limited time, with a reason.
 
-Words lie over a snapshot like a sheet: what a rule measured and remembers stays as it is underneath, and shows again
-when a word expires or is taken back. Must not judge anything, and knows no clock and no store.
+Overrides are applied on top of a snapshot. The measured verdicts are kept and reappear when the override expires or
+is removed. Computes no verdict and uses no clock and no store.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 LONGEST_S = 30 * 86_400.0
-"""Longest time that a word holds: what is true for longer belongs into the configuration. A choice of ours."""
+"""Longest duration of an override, in seconds (30 days); the plugin's own choice.
+A lasting decision belongs in the configuration."""
 
 
 class OverrideAction(StrEnum):
-    """What can be said."""
+    """The action of an override."""
 
     GOOD = "good"
     DERANKED = "deranked"
     RESET = "reset"
-    """Whatever was said before no longer holds."""
+    """Removes the previous override."""
 
 
 _TIERS = {OverrideAction.GOOD: Tier.VERIFIED_GOOD, OverrideAction.DERANKED: Tier.DERANKED}
@@ -37,7 +38,7 @@ _TIERS = {OverrideAction.GOOD: Tier.VERIFIED_GOOD, OverrideAction.DERANKED: Tier
 @wire("model_group deployment word reason author since expires")
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One word about one deployment of one model group. Times are UTC seconds."""
+    """One override of one deployment of one model group. Times are UTC seconds."""
 
     model_group: str
     deployment: str
@@ -45,25 +46,25 @@ class Override:
     reason: str
     """The operator's own words."""
     author: str
-    """Salted hash of who said it."""
+    """Salted hash of the author's identity."""
     since: float
     expires: float
 
     @property
     def tier(self) -> Tier | None:
-        """The tier that it gives; None when it takes a word back."""
+        """The tier that the override sets; None for ``reset``."""
         return _TIERS.get(self.word)
 
     def as_plain(self) -> dict[str, str | float]:
-        """The same as JSON can write it."""
+        """Return the override as values that JSON can represent."""
         return to_wire(self) | {"word": self.word.value}
 
 
 def override_of(plain: Mapping[str, object]) -> Override:
-    """What ``as_plain`` gave; further keys are left out.
+    """Rebuild an override from the output of ``as_plain``; further keys are ignored.
 
     Raises:
-        ValueError: something is missing or is no such thing.
+        ValueError: a value is missing or of the wrong type.
     """
     texts = [plain.get(name) for name in ("model_group", "deployment", "word", "reason", "author")]
     times = [plain.get(name) for name in ("since", "expires")]
@@ -78,38 +79,42 @@ def override_of(plain: Mapping[str, object]) -> Override:
 
 @dataclass(frozen=True, slots=True)
 class OverriddenVerdict(Verdict):
-    """A verdict whose tier an operator gave; ``reasons`` begin with ``override``, and what was measured follows."""
+    """A verdict with an operator's tier.
+
+    ``reasons`` begins with ``override``; the measured reasons follow.
+    """
 
     override: Override | None = None
     measured: Tier = Tier.INSUFFICIENT_DATA
-    """The tier that it would have."""
+    """The tier without the override."""
 
 
 _MEASURED = tuple(field.name for field in fields(Verdict))
 
 
 class Overrides:
-    """The words in force. Its mappings are replaced as a whole, so that any thread may read."""
+    """The overrides in force. Mappings are replaced as a whole, so reads need no lock."""
 
     __slots__ = ("_applied", "_in_force", "_newest")
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, str], Override] = {}
-        """The newest word about each deployment, by model group and deployment; see ``take``."""
+        """The newest override of each deployment, by model group and deployment.
+        See ``merge``."""
         self._in_force: Mapping[tuple[str, str], Override] = MappingProxyType({})
-        """Those of them that give a tier now."""
+        """Those of the newest overrides that set a tier now."""
         self._applied: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
-        """A snapshot, the words, and what they made of it."""
+        """A snapshot, the overrides, and the snapshot with the overrides applied."""
 
     def merge(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
-        """Learn words, from wherever they come, in any order and as often as they like.
+        """Merge overrides from any source, in any order and any number of times.
 
-        The newest word about a deployment holds until it expires, and then none does: an older one does not come
-        back, though it may still be heard from somebody who missed the newer. So words are remembered for longer than
+        The newest override of a deployment holds until it expires; an older one does not come back, even if it
+        arrives again from a process that missed the newer one. For that reason overrides are stored for longer than
         they hold.
 
         Returns:
-            Those of the words that are news, and have not expired yet.
+            The overrides that are new and have not expired.
         """
         heard = {key: word for key, word in self._newest.items() if now < word.since + LONGEST_S}
         news: dict[tuple[str, str], Override] = {}
@@ -124,33 +129,33 @@ class Overrides:
         return tuple(word for word in news.values() if now < word.expires)
 
     def expire(self, now: float) -> None:
-        """Let go of what holds no longer."""
+        """Remove the overrides that no longer hold."""
         self.merge((), now)
 
     @property
     def known(self) -> tuple[Override, ...]:
-        """The newest word about each deployment, whether or not it still holds."""
+        """The newest override of each deployment, expired or not."""
         return tuple(self._newest.values())
 
     @property
     def in_force(self) -> tuple[Override, ...]:
-        """The words that give a tier, by model group and deployment, in whichever order they came."""
+        """The overrides that set a tier, sorted by model group and deployment."""
         return tuple(word for _, word in sorted(self._in_force.items()))
 
     def apply(self, snapshot: Snapshot) -> Snapshot:
-        """What is in force: the measured snapshot, with the operators' words over it; made once for each."""
+        """Return the snapshot with the overrides applied; computed once per snapshot."""
         words = self._in_force
         if not words:
             return snapshot
         laid = self._applied
         if laid is None or laid[0] is not snapshot or laid[1] is not words:
-            # Two threads may both make it: they make equal ones.
+            # Two threads may both compute it; the results are equal.
             laid = self._applied = (snapshot, words, _apply_all(snapshot, words))
         return laid[2]
 
 
 def _sort_key(word: Override) -> tuple[float, str]:
-    """Words of one time are put in order too, so that everybody keeps the same one."""
+    """Return the sort key; overrides of equal time have one order in every process."""
     return word.since, word.word.value
 
 
@@ -163,7 +168,7 @@ def _apply_all(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) ->
 
 
 def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]) -> GroupSnapshot:
-    """A model group with words on some of its deployments, judged already or not."""
+    """Return a model group with overrides on some deployments, measured or not."""
     if group is None:
         group = GroupSnapshot(name, at=min(word.since for word in words.values()))
     measured = group.verdicts
@@ -176,9 +181,9 @@ def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]
 
 
 def apply_override(verdict: Verdict | None, word: Override) -> Verdict:
-    """What an operator makes of a verdict; None: of a deployment that was never judged.
+    """Return a verdict with an override applied; None stands for no verdict yet.
 
-    It is not probed: whoever gives it a tier does not ask for measurements.
+    The deployment is not probed while the override holds, since the operator has set its tier.
     """
     verdict = verdict or Verdict(word.deployment, Tier.INSUFFICIENT_DATA)
     if word.tier is None:

@@ -1,6 +1,6 @@
-"""What a request asks for: slug suffixes, the ``provider`` object and defaults become one :class:`Policy`.
+"""Builds a :class:`Policy` from slug suffixes, ``provider`` object and defaults.
 
-Pure text and precedence. Which names exist is the caller's knowledge, handed in as a function.
+Handles text and precedence only. The known model names are passed in as a function.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SORTING_SUFFIXES: Mapping[str, Sort] = {"exacto": Sort.EXACTO, "floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
-"""The suffixes that are ours (OpenRouter's virtual variants); ``:free``, ``:batch`` and the like are not."""
+"""The plugin's own suffixes (OpenRouter's virtual variants).
+Suffixes such as ``:free`` and ``:batch`` are part of the model name."""
 
 MOST_SUFFIXES = 6
-"""Suffixes of ours in one name; there are three. Measured: without a bound a name of 24 kB took 3 s to take apart."""
+"""Most of these suffixes accepted in one name; three exist.
+Measured: without a bound a name of 24 kB took 3 s to split."""
 
 BODY_SORTS: Mapping[str, Sort] = {
     "price": Sort.PRICE,
@@ -30,90 +32,95 @@ BODY_SORTS: Mapping[str, Sort] = {
 
 
 class Resolution(Enum):
-    """How a model name is known to the router."""
+    """The way in which the router resolves a model name."""
 
     EXACT = "exact"
     PATTERN = "pattern"
-    """Only a wildcard matches it; a wildcard would match a suffixed name just as well."""
+    """Only a wildcard matches the name; it would match a suffixed name as well."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Slug:
-    """A model name as the client wrote it, taken apart."""
+    """A model name as the client wrote it, split into base and suffixes."""
 
     base: str
     suffixes: tuple[str, ...] = ()
 
     @property
     def sort(self) -> Sort | None:
-        """The sort of the last sorting suffix, which wins; None without any."""
+        """The sort of the last sorting suffix, which takes precedence; None without any."""
         return SORTING_SUFFIXES[self.suffixes[-1]] if self.suffixes else None
 
     @property
     def curated(self) -> bool:
-        """Whether ``:exacto`` is among the suffixes, in whatever place."""
+        """True if ``:exacto`` is among the suffixes, at any position."""
         return "exacto" in self.suffixes
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A hard filter: what it rules out is not asked, even if nothing is left."""
+    """A hard filter: a removed deployment is not asked, even if none is left."""
 
     name: str
-    """One of those that :mod:`exacto_plugin.core.routing.filters` knows."""
+    """A name known to :mod:`exacto_plugin.core.routing.filters`."""
     value: tuple[str, ...] | tuple[tuple[str, float], ...]
-    """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and USD per million tokens."""
+    """Names; for ``max_price`` pairs of ``prompt`` or ``completion`` and a cap.
+    Caps are in USD per million tokens."""
     source: str = ""
-    """Who set it, in words for the client; empty when the client did."""
+    """The source of the filter, in words for the client; empty for the client's own."""
     expected: str = ""
-    """What should stand there, where what does is malformed: nobody knows what it rules out, so nobody passes."""
+    """The expected value where the given one is malformed; empty otherwise.
+    The effect of a malformed filter is unknown, so no deployment passes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A soft wish about a percentile of recent speed or latency; who misses it is tried later."""
+    """A preference for a percentile of recent throughput or latency.
+
+    Deployments that miss it are tried later.
+    """
 
     of: Literal["throughput", "latency"]
     percentile: int
-    """50, 75, 90 or 99: the share of answers that have to be as good as ``bound``."""
+    """50, 75, 90 or 99: the percentage of answers at least as good as ``bound``."""
     bound: float
-    """Tokens per second at least, or seconds to the first token at most."""
+    """Minimum tokens per second, or maximum seconds to the first token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the request asked for, after suffixes, body and defaults were put together."""
+    """The request's policy, merged from suffixes, body and defaults."""
 
     sort: Sort = Sort.AUTO
     explicit: bool = False
-    """True when the client asked for the sort (body or suffix); False for a configured default."""
+    """True if the client asked for the sort (body or suffix); False for a default."""
     curated: bool = False
-    """True when ``:exacto`` is among the suffixes, so that a configured curated list must hold."""
+    """True if ``:exacto`` is among the suffixes, so that a curated list is enforced."""
     order: tuple[str, ...] = ()
-    """Providers or deployment ids that the client wants tried first, in this order; the sort is ``order`` then."""
+    """Providers or deployment ids to try first, in this order; ``sort`` is ``order``."""
     only: tuple[str, ...] = ()
     """The client's own allow-list; empty without one."""
     ignore: tuple[str, ...] = ()
     """The client's own deny-list."""
     allow_fallbacks: bool = True
-    """False when nobody but the first (or those in ``order``) may be asked."""
+    """False if only the first deployment (or those in ``order``) may be asked."""
     preferences: tuple[Preference, ...] = ()
-    """The client's soft wishes about speed and latency."""
+    """The client's preferences about throughput and latency."""
     filters: tuple[Filter, ...] = ()
-    """All hard filters, the client's and the operator's, in the order in which they are told."""
+    """All hard filters, the client's and the operator's, in the order of messages."""
 
 
 def split_slug(slug: str, resolve: Callable[[str], Resolution]) -> Slug:
-    """Take our suffixes off ``slug`` when what is left is a known model.
+    """Split the plugin's suffixes off ``slug`` if the remaining name is a known model.
 
-    A name that is configured with its suffix stays whole; the longest configured name wins; a wildcard is asked
-    for the name without any of our suffixes. A name that resolves in no way, or has too many suffixes, comes back
-    unchanged, so that LiteLLM's own error names what the client sent.
+    A name that is configured with its suffix stays whole; the longest configured name takes precedence; a wildcard is
+    matched against the name without any of these suffixes. A name that does not resolve, or has too many suffixes, is
+    returned unchanged, so that LiteLLM's own error shows the name as the client sent it.
 
     Args:
         slug: the client's model name, for instance ``"moonshotai/kimi-k2:free:exacto"``.
-        resolve: tells how a name is known to the router.
+        resolve: returns how the router resolves a name.
     """
     parts = slug.split(":")
     ours = [index for index, part in enumerate(parts) if index and part in SORTING_SUFFIXES]
@@ -131,9 +138,10 @@ def split_slug(slug: str, resolve: Callable[[str], Resolution]) -> Slug:
 
 
 def resolve_policy(slug: Slug, body_sort: Sort | None, default_sort: Sort, order: tuple[str, ...] = ()) -> Policy:
-    """Put the wishes in order: ``order``, body sort, then the last sorting suffix, then the configured default.
+    """Choose the sort: ``order``, body sort, last sorting suffix, configured default.
 
-    ``curated`` holds whenever ``:exacto`` is among the suffixes, also when another sort wins.
+    The first that is present applies. ``curated`` is True whenever ``:exacto`` is among the suffixes, even under
+    another sort.
     """
     if order:
         return Policy(sort=Sort.ORDER, explicit=True, curated=slug.curated, order=order)

@@ -1,6 +1,7 @@
-"""Soft wishes about speed and latency: who meets them is tried first, who misses them last, and nobody is ruled out.
+"""Preferences for throughput and latency: order deployments, remove none.
 
-Reads the snapshot's percentiles; computes none.
+Deployments that meet every preference are tried first, those that miss one last. Reads the snapshot's percentiles;
+computes none.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ _MEETS, _UNKNOWN, _MISSES = range(3)
 def preference_classes(
     preferences: Sequence[Preference], candidates: Sequence[Candidate], group: GroupSnapshot | None
 ) -> list[list[Candidate]]:
-    """The candidates in classes, best first, none of them empty: those that meet every wish, those of which too little
-    is known, those that miss one. Inside a class they keep their order.
+    """Split the candidates into non-empty classes, best first.
+
+    The classes: every preference is met; too few measurements; a preference is missed. Candidates keep their order
+    inside a class.
     """
     classes: tuple[list[Candidate], ...] = ([], [], [])
     for candidate in candidates:
@@ -31,7 +34,7 @@ def preference_classes(
 
 
 def preference_class(preferences: Sequence[Preference], deployment: str, group: GroupSnapshot | None) -> int:
-    """The class of a deployment: 0 meets every wish, 1 is not known well enough, 2 misses one."""
+    """Return a deployment's class: 0 meets all preferences, 1 unknown, 2 misses one."""
     return max((_class_of(wish, deployment, group) for wish in preferences), default=_MEETS)
 
 
@@ -44,7 +47,10 @@ def _class_of(preference: Preference, deployment: str, group: GroupSnapshot | No
 
 
 def _measured(preference: Preference, deployment: str, group: GroupSnapshot | None) -> float | None:
-    """The percentile of a deployment that a wish is about; before percentiles were asked for, the median may do."""
+    """Return the percentile that a preference refers to.
+
+    Until percentiles have been requested and computed, the verdict's median stands in for the 50th.
+    """
     if group is None:
         return None
     pace = group.paces.get(deployment)

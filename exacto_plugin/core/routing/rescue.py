@@ -1,6 +1,6 @@
-"""Rescue, without the asking: which answer may be replaced, how long another is sought, and which one the client gets.
+"""Rules of rescue: replaceable answers, time limit, and the answer to return.
 
-Pure: judgements in, decisions out. What is asked and how is the seam's business.
+Pure: answer qualities in, decisions out. The requests themselves are made in ``litellm_hooks.rescue``.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ BAD: Final = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHE
 
 @dataclass(frozen=True, slots=True)
 class AnswerQuality:
-    """What one answer to a request with tools is worth, before anybody has it."""
+    """The quality of one answer to a request with tools, before it is delivered."""
 
     outcome: Outcome | None = None
-    """The worst verdict among its tool calls; None without any."""
+    """The worst outcome among its tool calls; None without any."""
     lost: bool = False
-    """A call that was meant or demanded did not arrive as one."""
+    """True if a call that was intended or required did not arrive as a call."""
     excused: bool = False
-    """Somebody else than the provider is to blame for its flaws: the caller, say."""
+    """True if a party other than the provider caused the flaws, such as the caller."""
     incomplete: bool = False
-    """It is no whole answer: cut short by a limit or a filter, refused, redacted."""
+    """True if the answer is cut short by a limit or a filter, refused, or redacted."""
     has_text: bool = False
-    """It says something beside its calls."""
+    """True if the answer has text beside its calls."""
 
     @property
     def bad(self) -> bool:
-        """Whether the client cannot use this answer's tool call, and its provider is to blame."""
+        """True if the tool call is unusable and its provider is to blame."""
         return not (self.incomplete or self.excused) and (self.lost or self.outcome in BAD)
 
     def is_usable(self, *, allow_text: bool = True) -> bool:
-        """Whether this answer may take the place of a bad one.
+        """Check that this answer may replace a bad one.
 
-        Without a call it may when it says something instead, as a model may: a call that one deployment ventured is
-        not owed by another, unless the request demanded it, and then it is lost. What nobody could check never may.
+        An answer without a call may replace it if it has text: another deployment need not make the same call, unless
+        the request required one, and then the call counts as lost. An answer that could not be checked never may.
 
         Args:
-            text_welcome: False when the client has text of the bad answer already, which other text would contradict.
+            allow_text: False if the client already has text of the bad answer, which other text would contradict.
         """
         if self.incomplete or self.lost:
             return False
@@ -54,18 +54,18 @@ class AnswerQuality:
 
 @dataclass(frozen=True, slots=True)
 class RescueBudget:
-    """How much may be spent on one request."""
+    """The limits of rescue for one request."""
 
     attempts: int
     seconds: float
-    """From the bad answer to the decision, whatever the attempts do."""
+    """Seconds from the bad answer to the decision, over all attempts."""
 
     def left_s(self, attempted: int, elapsed_s: float, untried: int) -> float:
-        """Seconds that another attempt may take; 0 when there must not be one.
+        """Return the seconds that another attempt may take; 0 if none is allowed.
 
         Args:
-            asked: attempts made for the sake of rescue so far.
-            elapsed_s: seconds since the bad answer was there.
+            attempted: rescue attempts made so far.
+            elapsed_s: seconds since the bad answer arrived.
             untried: deployments that this request was not sent to.
         """
         if attempted >= self.attempts or untried <= 0:
@@ -74,11 +74,11 @@ class RescueBudget:
 
 
 def choose_answer(qualities: Sequence[AnswerQuality | None], *, allow_text: bool = True) -> int:
-    """Which of a request's answers the client gets: the first that serves, else the first.
+    """Return the index of the answer to deliver: the first usable one, else 0.
 
     Args:
-        judgements: in the order in which they came, at least one; None for an attempt that brought no answer.
-        text_welcome: see :meth:`AnswerQuality.is_usable`.
+        qualities: in the order of arrival, at least one; None for an attempt without an answer.
+        allow_text: see :meth:`AnswerQuality.is_usable`.
     """
     for number, judgement in enumerate(qualities):
         if judgement is not None and judgement.is_usable(allow_text=allow_text):
