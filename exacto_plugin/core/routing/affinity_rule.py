@@ -50,7 +50,7 @@ def apply_affinity(ask: RoutingRequest, snapshot: Snapshot, decision: Decision) 
 
 
 def is_usable(ask: RoutingRequest, snapshot: Snapshot) -> bool:
-    """Check that the conversation's deployment is available, untried and of best class.
+    """Check that the assigned deployment is available, untried and in the best class.
 
     The class consists of the preferences met, deranked or not, and the operator's level.
     """

@@ -300,7 +300,7 @@ def _sort_key(
         return (math.inf if verdict is None or verdict.latency_s is None else verdict.latency_s,)
 
     def lottery(candidate: Candidate) -> tuple[float, ...]:
-        # The minimum of exponential variables: each is the smallest with a probability in proportion to its rate 1/price^2.
+        # Exponential variables: the smallest is this one with a probability in proportion to its rate, 1/price^2.
         if candidate.price is None:
             return (math.inf,)
         return (-math.log(1.0 - draw()) * candidate.price**2,)

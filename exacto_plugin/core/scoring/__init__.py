@@ -1,4 +1,4 @@
-"""Scores one answer: its outcome, its flaws, and which side caused them.
+"""Scores one answer: its outcome, its flaws, and the party that caused them.
 
 May import ``core.model`` and ``core.lazy``; not ``core.routing``, ``core.tiers`` or ``core.windows``.
 """

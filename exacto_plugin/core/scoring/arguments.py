@@ -1,8 +1,8 @@
-"""The arguments of a tool call: text to value, with the meaning of JavaScript's ``JSON.parse``.
+"""Parses the arguments of a tool call with the semantics of ``JSON.parse``.
 
-The published definition of "invalid JSON" is that ``JSON.parse`` throws, which neither Python parser reproduces alone:
-orjson refuses numbers beyond 64 bits and lone surrogates, ``json`` accepts NaN and Infinity and trips over long
-integers. So orjson decides what it accepts, and a strict ``json`` decides the rest. Knows nothing of schemas.
+The published definition of "invalid JSON" is that JavaScript's ``JSON.parse`` throws. Neither Python parser
+reproduces that alone: orjson refuses numbers beyond 64 bits and lone surrogates, ``json`` accepts NaN and Infinity
+and fails on long integers. Text that orjson accepts is valid; for the rest a strict ``json`` decides. Uses no schema.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import orjson
 from exacto_plugin.core.scoring.limits import UnscorableError
 
 JSON_WHITESPACE = " \t\n\r"
-"""RFC 8259, section 2. A no-break space is not whitespace to JSON."""
+"""RFC 8259, section 2. A no-break space is not JSON whitespace."""
 
 _LONGEST_INTEGER = 4_300
-"""Python refuses to convert longer digit strings (``sys.int_info.default_max_str_digits``); as a double, which is all
-that JavaScript has, every one of them is Infinity."""
+"""Digits from which an integer is parsed as a double.
+Python refuses to convert longer digit strings (``sys.int_info.default_max_str_digits``); as a double, JavaScript's
+only number type, every one of them is Infinity."""
 
 # A string, closed or cut off by the end of the text. Possessive, so it never backtracks.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -34,38 +35,50 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class InvalidJsonError(ValueError):
-    """``JSON.parse`` would throw on this text."""
+    """The text is not JSON: ``JSON.parse`` would throw."""
 
 
 class Arguments(NamedTuple):
-    """Parsed arguments and their text, whose size bounds what checking them costs. (A tuple: one for every call.)"""
+    """Parsed arguments and their text, whose size bounds the cost of validation.
+
+    A tuple, because one is created for every call.
+    """
 
     value: object
     text: str
 
     def is_deeper_than(self, depth: int) -> bool:
-        """Whether objects and arrays are nested more than ``depth`` levels deep; cheap for flat arguments."""
+        """Check for objects and arrays nested more than ``depth`` levels deep.
+
+        Cheap for flat arguments.
+        """
         return is_deeper_than(self.text, depth)
 
 
 def is_deeper_than(text: str, depth: int) -> bool:
-    """Whether a JSON text is nested deeper; looks closer only when it is long and has enough brackets at all."""
+    """Check for a JSON text nested more than ``depth`` levels deep.
+
+    The nesting is only computed if the text is long and has enough brackets.
+    """
     return len(text) > depth and text.count("{") + text.count("[") > depth and nesting(text) > depth
 
 
 def nesting(text: str) -> int:
-    """How deep objects and arrays are nested in a JSON text; 0 for a plain value. Text that is not JSON is no error."""
+    """Return the nesting depth of a JSON text; 0 for a plain value.
+
+    Text that is not JSON raises no error.
+    """
     brackets = _STRINGS.sub(b"", text.encode(errors="surrogatepass")).translate(None, _NO_BRACKETS)
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def parse_json(text: str) -> object:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        NotJson: ``JSON.parse`` would throw.
-        Unscorable: it would not, but a number is beyond the range of doubles (``number_range``), or the text is
-            nested deeper than Python parses (``depth``).
+        InvalidJsonError: ``JSON.parse`` would throw.
+        UnscorableError: ``JSON.parse`` would not throw, but a number is beyond the range of doubles
+            (``number_range``), or the text is nested deeper than Python parses (``depth``).
     """
     try:
         value: object = orjson.loads(text)
@@ -75,11 +88,12 @@ def parse_json(text: str) -> object:
 
 
 def parse_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Arguments:
-    """Parse the arguments of a call, given as JSON text or, by surfaces that parse already, as an object.
+    """Parse the arguments of a call, given as JSON text or as a parsed object.
 
     Raises:
-        NotJson: not JSON text, or neither text nor an object.
-        Unscorable: longer than ``max_chars`` (``too_large``), deeper than ``max_depth`` (``depth``), or out of range.
+        InvalidJsonError: not JSON text, or neither text nor an object.
+        UnscorableError: longer than ``max_chars`` (``too_large``), deeper than ``max_depth`` (``depth``), or out of
+            range.
     """
     text = arguments if isinstance(arguments, str) else _text_of(arguments)
     if len(text) > max_chars:
@@ -90,16 +104,16 @@ def parse_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Arg
 
 
 def json_text(value: object) -> str:
-    """A parsed value as JSON text again.
+    """Serialise a parsed value to JSON text.
 
     Raises:
-        NotJson: the value holds something that JSON has no word for.
-        Unscorable: it is nested too deeply to write down (``depth``).
+        InvalidJsonError: the value holds something that JSON cannot represent.
+        UnscorableError: it is nested too deeply to serialise (``depth``).
     """
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        # Beyond 64 bits, a lone surrogate, or deeper than orjson goes: the slow way accepts the first two.
+        # Beyond 64 bits, a lone surrogate, or deeper than orjson's limit: ``json`` accepts the first two.
         pass
     try:
         return json.dumps(value, allow_nan=False)
@@ -142,9 +156,10 @@ def _parse_strictly(text: str) -> object:
 
 
 def _join_surrogates(value: object) -> object:
-    """The same value with U+FFFD for every surrogate without its other half.
+    """Return the same value with U+FFFD for every lone surrogate.
 
-    JavaScript's strings may hold such halves and Rust's may not; no schema can ask for one, so nothing is lost.
+    JavaScript strings may hold lone surrogates and Rust strings may not; no schema can require one, so no verdict
+    changes.
     """
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,9 +1,9 @@
-"""What is whose fault: the flaws of one answer to a request with tools, and who has to answer for them.
+"""Attributes the flaws of an answer to a request with tools to a party.
 
-Four may be at fault. The **provider** breaks calls; the **caller** sends what no model could follow; a **limit** cuts
-an answer short; the **client** leaves. Somebody else's fault excuses the provider: an answer that a limit cut off, or
-that follows a contradictory request, is never a reason to derank. What of it a tier counts is decided here too
-(``LossPolicy``); texts, arguments and names are looked at elsewhere and kept nowhere.
+There are four parties. The **provider** returns bad calls; the **caller** sends requests that no model could follow;
+a **limit** cuts an answer short; the **client** disconnects. A flaw of another party excuses the provider: an answer
+that a limit cut off, or that follows a contradictory request, is never a reason to derank. The flaws that tiers count
+are also chosen here (``LossPolicy``). Texts, arguments and names are read by other modules and stored by none.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ BLAME: Final[Mapping[Flaw, Blame]] = {
     Flaw.FILTERED: Blame.LIMIT,
     Flaw.DISCONNECTED: Blame.CLIENT,
 }
-"""Whose fault each flaw is by itself."""
+"""The party that each flaw alone is attributed to."""
 
 HIDDEN: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE, Flaw.DUPLICATE_ID)
-"""The provider's flaws that the published error rate cannot see: it looks at calls that arrived, one by one."""
+"""The provider's flaws that the published error rate does not include.
+That rate covers the calls that arrived, one by one."""
 
 LOSSES: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE)
-"""Those with which a call that was meant or demanded did not arrive. Measured on the published K2 table of 2025-10-10:
-two vendors with 0.1 % and 0.2 % schema errors lose 9.7 % and 10.3 % of their answers in other finish reasons. Tiers by
-schema errors alone bring the combined failures from 20.4 % to 14.2 %, tiers by the combined rate to 2.74 %. A
-duplicate id loses no call, so it is counted and not charged."""
+"""Flaws with which an intended or required call did not arrive.
+Measured on the published K2 table of 2025-10-10: two vendors with 0.1 % and 0.2 % schema errors lose 9.7 % and 10.3 %
+of their answers in other finish reasons. Tiers by schema errors alone reduce the combined failures from 20.4 % to
+14.2 %, tiers by the combined rate to 2.74 %. A duplicate id loses no call, so it is counted but no loss."""
 
 _FLAW_OF: Final = {
     Outcome.INVALID_JSON: Flaw.INVALID_JSON,
@@ -54,19 +55,20 @@ _FLAW_OF: Final = {
     Outcome.SCHEMA_MISMATCH: Flaw.SCHEMA_MISMATCH,
 }
 _EXCUSING: Final = (Flaw.CONTRADICTORY_CHOICE, Flaw.BROKEN_HISTORY)
-"""The caller's flaws that excuse others; a schema that does not compile concerns its own call only."""
+"""The caller's flaws that excuse other flaws.
+A schema that does not compile concerns its own call only."""
 
 
 class Ending(StrEnum):
-    """How an answer ended."""
+    """The end of an answer."""
 
     STOP = "stop"
     CALLS = "calls"
-    """It says that it ends with tool calls."""
+    """The finish reason announces tool calls."""
     LENGTH = "length"
     FILTER = "filter"
     REFUSAL = "refusal"
-    """The model declined to answer, which is nobody's fault."""
+    """The model declined to answer, which is attributed to no party."""
     CLIENT_LEFT = "client_left"
 
 
@@ -79,7 +81,7 @@ _CUT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RequestExpectations:
-    """What a request asked for, as the client sent it."""
+    """The parts of a request that its answer is checked against, as sent."""
 
     tools: Sequence[object] = ()
     choice: object = None
@@ -87,25 +89,26 @@ class RequestExpectations:
     history: object = None
     """``messages``, ``input`` or ``contents``."""
     whole_history: bool = True
-    """False when earlier turns are kept by the provider."""
+    """False if the provider stores earlier turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedAnswer:
-    """What an answer looks like, without its text."""
+    """The properties of an answer that scoring needs, without its text."""
 
     calls: tuple[ToolCall, ...] = ()
     ending: Ending = Ending.STOP
     leaked: bool = False
-    """A tool call stands in its text (see ``markup``)."""
+    """True if the answer's text contains a tool call (see ``leaked_calls``)."""
     duplicate_ids: bool = False
     others: bool = False
-    """It holds calls that the provider runs itself (web search, MCP), which no verdict is about."""
+    """True if it has calls that the provider runs itself (web search, MCP).
+    These calls get no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The flaws of one answer and whose fault they are. Holds neither text nor names."""
+    """The flaws of one answer and their attribution. Holds neither text nor names."""
 
     flaws: tuple[Flaw, ...] = ()
     """In the order of ``Flaw``, each at most once."""
@@ -114,31 +117,31 @@ class Attribution:
 
     @property
     def lost(self) -> bool:
-        """Whether a call that was meant or demanded did not arrive as one."""
+        """True if an intended or required call did not arrive as a call."""
         return any(flaw in LOSSES for flaw in self.flaws)
 
     @property
     def provider_failed(self) -> bool:
-        """Whether the provider broke or lost a call and nobody else is to blame."""
+        """True if a call is bad or lost and the provider is to blame."""
         return self.blame is Blame.PROVIDER
 
 
 def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
-    """The flaw that one call's verdict stands for; None when nothing is wrong or nothing was judged."""
+    """Return the flaw of one call's outcome; None if it has none or was not scored."""
     if outcome is Outcome.VALID:
         return Flaw.BROKEN_SCHEMA if reason == "not_compilable" else None
     return _FLAW_OF.get(outcome)
 
 
 def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
-    """Find the flaws of an answer to a request with tools, and whose fault they are.
+    """Find the flaws of an answer to a request with tools and attribute them.
 
-    The request itself is only looked at when there is something to explain, because histories are long.
+    The request's history is only read if the provider would be blamed, because histories are long.
 
     Args:
         asked: the request.
         reply: its answer.
-        evaluations: the verdicts on its calls; none when the answer was cut off.
+        evaluations: the verdicts on its calls; empty if the answer was cut off.
     """
     cut = _CUT.get(reply.ending)
     if cut is not None:
@@ -175,12 +178,12 @@ def _blame(flaws: set[Flaw]) -> Blame | None:
 
 
 def _is_contradictory(choice: ToolChoice, tools: Sequence[object]) -> bool:
-    """Whether none of the tools that the choice names is offered."""
+    """Check that the choice names tools and the request offers none of them."""
     return bool(choice.names) and not is_open_set(tools) and not any(find_tool(tools, name) for name in choice.names)
 
 
 def _violates_choice(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[object]) -> bool:
-    """Whether there are calls that the choice rules out; what the provider brings and runs itself is none of them."""
+    """Check for calls that the choice rules out; built-in tools are not counted."""
     if choice.mode is not ChoiceMode.NONE and not choice.names:
         return False
     ruled_out = [call.name for call in calls if call.name not in choice.names]
@@ -190,19 +193,19 @@ def _violates_choice(choice: ToolChoice, calls: Sequence[ToolCall], tools: Seque
 
 @dataclass(frozen=True, slots=True)
 class LossPolicy:
-    """What of an answer's flaws a tier counts."""
+    """The flaws of an answer that a tier counts."""
 
     losses: frozenset[Flaw] = frozenset(LOSSES)
-    """The hidden flaws (``HIDDEN``) that count as a lost call. Bad calls always count."""
+    """The hidden flaws (``HIDDEN``) that count as a lost call; bad calls always count."""
     excuses_callers: bool = True
-    """Whether a bad call that is the caller's fault is left out."""
+    """True if bad calls that the caller caused are not counted."""
 
     def charged_outcome(self, outcome: Outcome | None, attribution: Attribution) -> tuple[Outcome | None, bool]:
-        """The outcome and whether a call was lost, as a ``Sample`` has them.
+        """Return the outcome and the lost flag of a ``Sample``.
 
         Args:
-            outcome: the worst verdict among the answer's calls.
-            attribution: whose fault the answer's flaws are.
+            outcome: the worst outcome among the answer's calls.
+            attribution: the attribution of the answer's flaws.
         """
         bad = outcome in _FLAW_OF
         if self.excuses_callers and attribution.blame is not None and attribution.blame is not Blame.PROVIDER:

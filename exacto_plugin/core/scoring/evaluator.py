@@ -1,9 +1,9 @@
-"""The verdict on a tool call: what the model sent against what the request offered.
+"""Evaluates a tool call against the tools that the request offers.
 
 The rule is the published one of OpenRouter's Auto Exacto: arguments that ``JSON.parse`` refuses are invalid JSON, a
-name that the request did not offer is unknown, a draft-7 "no" is a schema mismatch, and everything else is valid, also
-when the schema is absent or does not compile. What cannot be judged at a bounded cost is unscored, never charged. Keeps
-no arguments, and reads no clock.
+name that the request does not offer is unknown, a draft-7 violation is a schema mismatch, and everything else is
+valid, including calls whose schema is absent or does not compile. A call that cannot be validated at a bounded cost
+is unscored and never counted as bad. Stores no arguments and reads no clock.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class EmptyArguments(StrEnum):
-    """What ``""`` as arguments means: the setting ``scoring.empty_arguments``."""
+    """The reading of ``""`` as arguments: the setting ``scoring.empty_arguments``."""
 
     EMPTY_OBJECT = "empty_object"
-    """A call without arguments, as many providers write it for tools that take none."""
+    """No arguments: many providers write it so for tools without parameters."""
     INVALID_JSON = "invalid_json"
     """The published reading: ``JSON.parse("")`` throws."""
 
@@ -39,7 +39,7 @@ class ToolCall:
 
     name: str
     arguments: object
-    """JSON text, or an object on surfaces that parse already; None counts as empty text."""
+    """JSON text, or an object on surfaces that parse it; None counts as empty text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +48,25 @@ class Evaluation:
 
     outcome: Outcome
     reason: str = ""
-    """Machine-readable. Valid: ``no_schema``, ``not_compilable``, ``schema_limit`` (the schema was not applied).
-    Unscored: ``too_large``, ``depth``, ``number_range``, ``evaluations``, ``patterns``, ``steps`` (too costly),
-    ``open_tool_set`` (the request does not list all tools), ``engine_error``. Any: ``empty_arguments``. Else empty."""
+    """A machine-readable code; empty if none applies.
+    Valid: ``no_schema``, ``not_compilable``, ``schema_limit`` (the schema was not applied). Unscored: ``too_large``,
+    ``depth``, ``number_range``, ``evaluations``, ``patterns``, ``steps`` (too costly), ``open_tool_set`` (the request
+    does not list all tools), ``engine_error``. Any: ``empty_arguments``."""
     schema_path: str = ""
-    """Where a mismatch is, as ``/passengers/*/dob#format``; only filled when asked for. Keys that the schema does not
-    declare are ``*``."""
+    """The place of a mismatch, as ``/passengers/*/dob#format``; set only on request.
+    Keys that the schema does not declare are ``*``."""
 
     @property
     def flaw(self) -> Flaw | None:
-        """What is wrong with the call; None when nothing is, or nothing was judged."""
+        """The flaw of the call; None if it has none or was not scored."""
         return flaw_of(self.outcome, self.reason)
 
     @property
     def blame(self) -> Blame | None:
-        """Whose fault that is, as far as the call alone can tell; the whole answer may show another (``blame``)."""
+        """The party to blame as far as the call alone shows.
+
+        The attribution of the whole answer may differ (``attribution.attribute``).
+        """
         flaw = self.flaw
         return None if flaw is None else BLAME[flaw]
 
@@ -77,16 +81,16 @@ _ENGINE_ERROR: Final = Evaluation(Outcome.UNSCORED, "engine_error")
 _EMPTY_REFUSED: Final = Evaluation(Outcome.INVALID_JSON, "empty_arguments")
 
 _SEVERITY: Final = (Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH, Outcome.UNSCORED)
-"""Worst first: the earlier a call fails, the less of it a client can use."""
+"""Outcomes from worst to best: an earlier failure leaves the client less to use."""
 
 
 class Evaluator:
-    """Judges tool calls, with one engine and one cache of compiled schemas. May be shared between threads.
+    """Evaluates tool calls with one engine and one schema cache; thread-safe.
 
     Args:
         engine: ``auto``, ``jsonschema_rs`` or ``jsonschema`` (the setting ``scoring.engine``).
         empty_arguments: ``empty_object`` or ``invalid_json``.
-        limits: what a verdict may cost.
+        limits: bounds of the cost of an evaluation.
 
     Raises:
         ValueError: a setting has no such value.
@@ -107,18 +111,18 @@ class Evaluator:
         self._empty_is_object = EmptyArguments(empty_arguments) is EmptyArguments.EMPTY_OBJECT
 
     def evaluate(self, call: ToolCall, tools: Sequence[object], *, explain: bool = False) -> Evaluation:
-        """The verdict on one call, given the ``tools`` of its request in any of the supported forms. Never raises.
+        """Evaluate one call against the ``tools`` of its request; raises no error.
 
         Args:
-            call: what the model asked for.
-            tools: as the client sent them; entries of unknown kinds are allowed.
-            explain: also say where a mismatch is, at about the cost of a second validation.
+            call: the model's call.
+            tools: in any supported form, as the client sent them; entries of unknown kinds are allowed.
+            explain: also locate a mismatch, at about the cost of a second validation.
         """
         try:
             return self._evaluate(call, tools, explain)
         except BaseException as error:
-            # The one place that catches everything: clients choose schemas and models choose arguments, and whatever
-            # a parser or an engine makes of them, a deployment must not pay for it and neither may the request.
+            # Every error is caught here: schemas come from clients and arguments from models, and an error of a parser
+            # or an engine on them must neither count against the deployment nor fail the request.
             # PyO3 turns a Rust panic into a BaseException of its own, which has no importable name.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
@@ -127,7 +131,7 @@ class Evaluator:
     def evaluate_all(
         self, calls: Iterable[ToolCall], tools: Sequence[object], *, explain: bool = False
     ) -> tuple[Evaluation, ...]:
-        """The verdicts on all calls of one answer, in their order."""
+        """Evaluate all calls of one answer, in their order."""
         return tuple(self.evaluate(call, tools, explain=explain) for call in calls)
 
     def _evaluate(self, call: ToolCall, tools: Sequence[object], explain: bool) -> Evaluation:
@@ -164,10 +168,10 @@ class Evaluator:
 
 
 def worst(evaluations: Iterable[Evaluation]) -> Outcome | None:
-    """The verdict on a request: the worst of its calls, or None without calls.
+    """Return the outcome of a request: the worst of its calls; None without calls.
 
     One bad call makes the request errored, as published. Without a bad call, one unscored call makes the request
-    unscored: to count it valid would vouch for a call that nobody checked.
+    unscored, because a call that was not checked must not count as valid.
     """
     outcomes = {evaluation.outcome for evaluation in evaluations}
     if not outcomes:

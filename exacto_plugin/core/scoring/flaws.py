@@ -1,6 +1,6 @@
-"""How often each flaw was seen of each deployment since the process started: plain sums, which decide nothing.
+"""Counts each flaw per deployment since the process started.
 
-What tiers count is in the windows; this is what an operator reads beside them. Holds numbers only.
+The counts are for operators and no input to tiers, which use the windows. Holds numbers only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _COLUMN_OF: Final = {flaw: place for place, flaw in enumerate(Flaw)}
 
 
 class FlawCounts:
-    """Counts per model group and deployment; a deployment without a flaw takes no room, another about 300 bytes."""
+    """Counts per model group and deployment, about 300 bytes for each with a flaw.
+
+    A deployment without a flaw takes no memory.
+    """
 
     def __init__(self) -> None:
         self._total = _zeros()
@@ -34,26 +37,26 @@ class FlawCounts:
             self._total[_COLUMN_OF[flaw]] += 1
 
     def deployments(self) -> set[tuple[str, str]]:
-        """Model group and name of every deployment that a flaw was seen of."""
+        """Return model group and name of every deployment with a flaw."""
         return set(self._counts)
 
     def drop(self, gone: Iterable[tuple[str, str]]) -> None:
-        """Forget some deployments; the totals stay."""
+        """Remove some deployments; the totals stay."""
         for key in gone:
             self._counts.pop(key, None)
 
     def of(self, model_group: str, deployment: str) -> dict[Flaw, int]:
-        """What was seen of one deployment, without the flaws that never were."""
+        """Return the nonzero counts of one deployment."""
         return _named(self._counts.get((model_group, deployment), ()))
 
     @property
     def total(self) -> dict[Flaw, int]:
-        """Of all deployments together, every flaw."""
+        """The counts of every flaw over all deployments."""
         return dict(zip(Flaw, self._total, strict=True))
 
     @property
     def by_blame(self) -> dict[Blame, int]:
-        """The total by whose fault a flaw is by itself."""
+        """The totals by the party that each flaw alone is attributed to."""
         sums = dict.fromkeys(Blame, 0)
         for flaw, count in self.total.items():
             sums[BLAME[flaw]] += count

@@ -1,9 +1,10 @@
-"""Tool calls that leaked into an answer's text, in the model's own markup that a parser should have taken out.
+"""Detects tool calls in an answer's text, in markup that a parser should remove.
 
-Formats, from the chat templates that the models are published with: Kimi K2, Hermes and Qwen, Qwen3-Coder, GLM 4.5 on,
-DeepSeek V3 and V3.1, DeepSeek V3.2 and MiniMax (``invoke``), Mistral, gpt-oss (harmony), Llama 3. A marker alone is
-talk about markup: it leaks only where it is a call, so it must name an offered tool or be a whole call that ends the
-answer, and stand outside code. Looks at the last ``MOST_CHARS`` of a text, a few times each; keeps nothing of it.
+Formats, from the chat templates published with the models: Kimi K2, Hermes and Qwen, Qwen3-Coder, GLM 4.5 and later,
+DeepSeek V3 and V3.1, DeepSeek V3.2 and MiniMax (``invoke``), Mistral, gpt-oss (harmony), Llama 3. A marker alone may
+be text about markup. A call has leaked only if the marker is followed by the name of an offered tool, or by a
+complete call that ends the answer, and stands outside code. Scans the last ``MOST_CHARS`` of a text, a few times
+each; stores no text.
 """
 
 from __future__ import annotations
@@ -19,25 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MOST_CHARS: Final = 65_536
-"""A call is the last thing that a model writes before it waits for the result, so the end of a text is enough."""
+"""Characters at the end of a text that are scanned.
+A call is the last thing that a model writes before it waits for the result, so the end is enough."""
 MOST_MARKERS: Final = 8
-"""Places of one marker that are looked at; a model that goes on after a lost call repeats it within a few."""
+"""Occurrences of one marker that are checked.
+A model that continues after a lost call repeats it within a few."""
 _CALL_CHARS: Final = 16_384
-"""How far after its marker a call is read; longer arguments leave the name readable and are not parsed."""
+"""Characters after a marker in which a call is read.
+With longer arguments the name is still found, and they are not parsed."""
 
 _NAME: Final = r"[A-Za-z0-9_.:/\-]{1,128}+"
 _LEADS: Final = ("<", ">", "\uff5c", "commentary", "assistant", "analysis")
-"""Ends of what other markup leaves on the line before a marker (the words are harmony's)."""
+"""Ends of other markup on the line before a marker (the words are harmony's)."""
 _CLOSERS: Final = ("}", "]", ">")
-"""With one of these a text ends whose end is markup."""
+"""Last characters of a text that ends with markup."""
 
 
 class _Call(NamedTuple):
-    """What stands after a marker."""
+    """The call after a marker."""
 
     name: str
     whole: bool
-    """It reads as a complete call, arguments included."""
+    """True for a complete call, arguments included."""
 
 
 _NAMED_OBJECT: Final = re.compile(rf'\s*+\{{\s*+"name"\s*+:\s*+"({_NAME})"')
@@ -55,7 +59,10 @@ _NUMBERED: Final = re.compile(r":\d{1,6}+$")
 
 
 def _of_json(text: str) -> _Call | None:
-    """``{"name": ..., "arguments": {...}}`` at the start of a text, however it goes on; also broken off in between."""
+    """Read ``{"name": ..., "arguments": {...}}`` at the start of a text.
+
+    The object may be followed by other text or be incomplete.
+    """
     body = text.partition("</tool_call>")[0].strip()
     try:
         call = orjson.loads(body)
@@ -70,7 +77,10 @@ def _of_json(text: str) -> _Call | None:
 
 
 def _of_tag(text: str) -> _Call | None:
-    """After ``<tool_call>``: Hermes' JSON, Qwen3-Coder's ``<function=``, or GLM's name and ``<arg_key>``."""
+    """Read a call after ``<tool_call>``.
+
+    The forms: Hermes' JSON, Qwen3-Coder's ``<function=``, or GLM's name and ``<arg_key>``.
+    """
     if found := _FUNCTION.match(text):
         return _Call(found[1], whole="</function>" in text)
     if found := _GLM.match(text):
@@ -111,12 +121,13 @@ def _of_invoke(text: str) -> _Call | None:
 
 
 class _Format(NamedTuple):
-    """A marker after which a call stands."""
+    """A marker and the format of the call after it."""
 
     marker: str
     read: Callable[[str], _Call | None]
     token: bool
-    """It is a token of its own, which nobody writes by accident, unlike a tag or a bracket."""
+    """True if the marker is one token of the model's vocabulary.
+    Unlike a tag or a bracket, it does not occur in ordinary text."""
 
 
 _FORMATS: Final = (
@@ -132,11 +143,11 @@ _FORMATS: Final = (
 
 
 def has_leaked_call(text: str, tools: Sequence[object]) -> bool:
-    """Whether a text holds a tool call that should have been one.
+    """Check for a tool call in a text that should have been a structured call.
 
     Args:
-        text: what the answer says, of any length.
-        tools: what the request offers, in any form.
+        text: the answer's text, of any length.
+        tools: the request's tools, in any form.
     """
     end = text[-MOST_CHARS:]
     for form in _FORMATS:
@@ -159,13 +170,13 @@ def _places(text: str, marker: str) -> Iterator[int]:
 
 
 def _is_call(form: _Format, text: str, place: int, tools: Sequence[object]) -> bool:
-    """Whether a call follows the marker: of an offered tool, or a whole one that ends the text."""
+    """Check for a call after the marker: of an offered tool, or whole and at the end."""
     start = place + len(form.marker)
     call = form.read(text[start : start + _CALL_CHARS])
     if call is None:
         return False
     ends = text.rstrip().endswith(_CLOSERS)
-    # Tags and brackets in the middle of a sentence that goes on are part of it.
+    # Tags and brackets in the middle of a continued sentence are part of the text.
     if find_tool(tools, call.name) is not None:
         return form.token or ends or _begins_line(text, place)
     return call.whole and ends and (form.token or _begins_line(text, place))
@@ -177,7 +188,7 @@ def _begins_line(text: str, place: int) -> bool:
 
 
 def _is_code(text: str, place: int, inside: bool) -> bool:
-    """Whether a place lies in a Markdown fence, between backticks, or in an indented block."""
+    """Check for a Markdown fence, backticks, or an indented block around a place."""
     if (text.count("```", 0, place) % 2 == 1) != inside:
         return True
     line = text[text.rfind("\n", 0, place) + 1 : place]

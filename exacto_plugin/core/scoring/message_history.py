@@ -1,8 +1,9 @@
-"""Whether the messages of a request keep tool calls and their results together.
+"""Checks that the messages of a request pair tool calls with their results.
 
-A result without its call, or a call that was never answered, is the caller's doing: templates of open-weights models
-make nonsense of it, and other providers refuse it with a 400. Reads chat, Anthropic, Bedrock, Gemini and Responses
-forms; looks at ids and kinds only, never at text. Judges in the caller's disfavour only what no form allows.
+A result without its call, or a call that was never answered, is attributed to the caller: chat templates of
+open-weights models turn such a history into nonsense, and other providers refuse it with a 400. Reads chat,
+Anthropic, Bedrock, Gemini and Responses forms; reads ids and kinds only, never text. A history counts as broken only
+if no form allows it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 MOST_ITEMS: Final = 20_000
-"""Messages (or blocks of one message) looked at; histories beyond a model's context are cut off here."""
+"""Largest number of messages (or blocks of one message) that are read.
+Histories beyond a model's context are cut off here."""
 
 _CALLS: Final = {"tool_use": "id", "function_call": "call_id", "custom_tool_call": "call_id"}
 _RESULTS: Final = {
@@ -23,22 +25,25 @@ _RESULTS: Final = {
 
 _WRAPPED_CALLS: Final = {"toolUse": "toolUseId", "functionCall": "name", "function_call": "name"}
 _WRAPPED_RESULTS: Final = {"toolResult": "toolUseId", "functionResponse": "name", "function_response": "name"}
-"""Bedrock's and Gemini's blocks, told by their only key; Gemini joins by name."""
+"""Bedrock's and Gemini's blocks, identified by their only key.
+Gemini joins calls and results by name."""
 
 
 class _Links(NamedTuple):
-    """Ids of calls and of results in one message; None stands for an id that is missing."""
+    """Ids of calls and of results in one message; None stands for a missing id."""
 
     calls: list[object]
     results: list[object]
 
 
 def is_broken(history: object, *, complete: bool = True) -> bool:
-    """Whether a tool result lacks its call, or a call its result although the conversation went on.
+    """Check for a tool result without its call, or a call without its result.
+
+    A call without a result is an error only if the conversation went on after it.
 
     Args:
         history: the request's ``messages``, ``input`` or ``contents``; anything but a list is not broken.
-        complete: False when earlier turns are kept elsewhere (``previous_response_id``), so that calls may be there.
+        complete: False if earlier turns are stored elsewhere (``previous_response_id``) and may hold the calls.
     """
     if not isinstance(history, list | tuple):
         return False
@@ -57,12 +62,13 @@ def is_broken(history: object, *, complete: bool = True) -> bool:
         waiting.update(dict.fromkeys(calls, place))
         if not calls:
             calls_only_from = place + 1
-    # Calls at the very end wait for nothing yet: Responses writes parallel ones as items in a row.
+    # Calls at the very end need no result yet: Responses has parallel calls as consecutive items.
     return any(place < calls_only_from for place in waiting.values())
 
 
 _SERVERS_OWN: Final = "srvtoolu_"
-"""Ids of calls that Anthropic runs itself; LiteLLM shows them among the others, and no message answers them."""
+"""Prefix of the ids of calls that Anthropic runs itself.
+LiteLLM lists them among the others, and no message answers them."""
 
 
 def _links(item: object) -> _Links:
@@ -108,5 +114,5 @@ def _id(item: object, key: str) -> object:
 
 
 def _get(item: object, key: str) -> object:
-    """Of a dictionary, or of an object as programs pass LiteLLM's own messages back."""
+    """Read a field of a mapping, or of an object such as LiteLLM's own messages."""
     return item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)

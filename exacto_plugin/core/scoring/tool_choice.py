@@ -1,8 +1,8 @@
-"""What a request's ``tool_choice`` demands, in every form that clients send.
+"""Reads a request's ``tool_choice`` in every form that clients send.
 
-OpenAI chat and Responses (strings, named functions, ``allowed_tools``, hosted tools), OpenAI's older ``function_call``,
-Anthropic (``any``, ``tool``), Bedrock (``{"any": {}}``) and Gemini (``functionCallingConfig``). A form that is not
-known demands nothing. Knows no answer and no tool; must not raise on anything that a client can send.
+OpenAI chat and Responses (strings, named functions, ``allowed_tools``, hosted tools), OpenAI's older
+``function_call``, Anthropic (``any``, ``tool``), Bedrock (``{"any": {}}``) and Gemini (``functionCallingConfig``). An
+unknown form requires nothing. Reads no answer and no tool; raises no error on anything that a client can send.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 
 class ChoiceMode(StrEnum):
-    """Whether there must be a call."""
+    """The choice between an optional, a required and a forbidden call."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -23,7 +23,7 @@ class ChoiceMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """What a request demands of its answer's calls."""
+    """The requirements on the calls of an answer."""
 
     mode: ChoiceMode = ChoiceMode.AUTO
     names: frozenset[str] = frozenset()
@@ -31,13 +31,14 @@ class ToolChoice:
 
 
 FREE: Final = ToolChoice()
-"""Nothing is demanded."""
+"""No requirement."""
 
 _WORDS: Final = {
     "auto": FREE, "validated": FREE, "none": ToolChoice(ChoiceMode.NONE),
     "required": ToolChoice(ChoiceMode.REQUIRED), "any": ToolChoice(ChoiceMode.REQUIRED),
 }  # fmt: skip
-"""OpenAI: auto, none, required. Anthropic, Mistral, Bedrock: any. Gemini, in capitals: AUTO, ANY, NONE, VALIDATED."""
+"""Words of ``tool_choice`` by API.
+OpenAI: auto, none, required. Anthropic, Mistral, Bedrock: any. Gemini, in capitals: AUTO, ANY, NONE, VALIDATED."""
 
 _NAMED: Final = ("function", "tool", "custom")
 """Types, and keys, under which one tool is named."""
@@ -46,7 +47,7 @@ _GEMINI: Final = ("functionCallingConfig", "function_calling_config")
 
 
 def read_choice(choice: object) -> ToolChoice:
-    """What ``choice`` demands.
+    """Return the requirements of ``choice``.
 
     Args:
         choice: the request's ``tool_choice``, ``function_call`` or ``toolConfig``, as the client sent it.
@@ -64,14 +65,14 @@ def read_choice(choice: object) -> ToolChoice:
     if kind in _NAMED or kind is None:
         return _of_one(choice)
     if isinstance(kind, str):
-        # What is no word of a choice is the type of a tool that the provider brings: that tool must be used. Its calls
-        # go by other names than its type, so any call will do.
+        # Any other word is the type of a built-in tool, which must then be used. Its calls have other names than its
+        # type, so any call meets the requirement.
         return _WORDS.get(kind, ToolChoice(ChoiceMode.REQUIRED))
     return FREE
 
 
 def _of_one(choice: Mapping[object, object]) -> ToolChoice:
-    """One tool by its name, wrapped or not, or Bedrock's words as keys."""
+    """Read one tool by its name, wrapped or not, or Bedrock's words as keys."""
     for key in _NAMED:
         if isinstance(wrapped := choice.get(key), Mapping):
             choice = wrapped
@@ -84,13 +85,13 @@ def _of_one(choice: Mapping[object, object]) -> ToolChoice:
 
 
 def _of_allowed(choice: Mapping[object, object]) -> ToolChoice:
-    """OpenAI's ``allowed_tools``: flat in Responses, wrapped in chat."""
+    """Read OpenAI's ``allowed_tools``: flat in Responses, wrapped in chat."""
     wrapped = choice.get("allowed_tools")
     allowed = wrapped if isinstance(wrapped, Mapping) else choice
     tools = allowed.get("tools")
     entries = tools if isinstance(tools, list | tuple) else ()
     named = [_of_one(entry).names for entry in entries if isinstance(entry, Mapping)]
-    # A tool without a name is the provider's own, and its calls are not told by a name.
+    # A tool without a name is a built-in one, and its calls cannot be identified by a name.
     names = (
         frozenset[str]().union(*named) if entries and len(named) == len(entries) and all(named) else frozenset[str]()
     )
@@ -101,7 +102,7 @@ def _of_gemini(config: Mapping[object, object]) -> ToolChoice:
     mode = config.get("mode")
     word = _WORDS.get(mode.lower(), FREE) if isinstance(mode, str) else FREE
     allowed = config.get("allowedFunctionNames", config.get("allowed_function_names"))
-    # Names count where calls are forced or checked; with AUTO and NONE Gemini does not look at them.
+    # Names apply where calls are required or validated; with AUTO and NONE Gemini ignores them.
     limits = word.mode is ChoiceMode.REQUIRED or (isinstance(mode, str) and mode.lower() == "validated")
     if not limits or not isinstance(allowed, Iterable) or isinstance(allowed, str):
         return word

@@ -1,9 +1,9 @@
-"""The tools that a request offers, in the five forms that clients send.
+"""Finds the tools that a request offers, in the five forms that clients send.
 
 OpenAI chat ``{"type": "function", "function": {...}}``, Responses (the same, flat), Anthropic ``input_schema``,
-Bedrock ``toolSpec`` and Gemini ``function_declarations``; tools that the provider brings itself have a type or a key
-instead of a schema. Answers by a linear scan: requests carry up to hundreds of tools and call one or two of them. Must
-not copy, serialise or compile a schema.
+Bedrock ``toolSpec`` and Gemini ``function_declarations``. Built-in tools of the provider have a type or a key instead
+of a schema. The search is linear: requests carry up to hundreds of tools and call one or two of them. Copies,
+serialises and compiles no schema.
 """
 
 from __future__ import annotations
@@ -15,31 +15,35 @@ from typing import Final, NamedTuple
 from exacto_plugin.core.scoring.json_schema.openapi import draft7_of
 
 NO_SCHEMA: Final = None
-"""What ``OfferedTool.parameters`` is when the tool declares none."""
+"""The value of ``OfferedTool.parameters`` for a tool that declares none."""
 
 _OPEN_SETS: Final = ("mcp", "tool_search", "namespace", "toolset")
-"""Starts of the types of entries that bring in tools by names which the request does not list."""
+"""Type prefixes of entries that add tools which the request does not list."""
 
 _GEMINI: Final = ("function_declarations", "functionDeclarations")
 
 _COMPLEXITY_STEPS: Final = (8, 32, 128)
-"""Upper ends of buckets 0 to 2 of tools plus top-level properties, a factor of 4 apart. A BFCL request (1 to 4 tools)
-falls in 0 or 1, tau2-bench airline (14 tools) in 2, agents with several MCP servers in 3."""
+"""Upper bounds of buckets 0 to 2 of tools plus top-level properties.
+They are a factor of 4 apart. A BFCL request (1 to 4 tools) falls in 0 or 1, tau2-bench airline (14 tools) in 2,
+agents with several MCP servers in 3."""
 
 
 class ToolKind(StrEnum):
-    """What a call of the tool carries."""
+    """The content of a call of the tool."""
 
     FUNCTION = "function"
     """JSON arguments under the caller's schema."""
     BUILT_IN = "built_in"
-    """JSON arguments under a schema that the provider knows and the request does not show."""
+    """JSON arguments under a schema of the provider that the request does not contain."""
     FREE_TEXT = "free_text"
     """Plain text or a grammar of its own (OpenAI's custom tools); not JSON."""
 
 
 class OfferedTool(NamedTuple):
-    """One tool that a call may name. (A tuple, because one is made for every call.)"""
+    """One tool that a call may name.
+
+    A tuple, because one is created for every call.
+    """
 
     kind: ToolKind
     parameters: object = NO_SCHEMA
@@ -51,13 +55,13 @@ _FREE_TEXT = OfferedTool(ToolKind.FREE_TEXT)
 
 
 def find_tool(tools: Sequence[object], name: str) -> OfferedTool | None:
-    """The first offered tool of that name, built-in ones included; None when there is none."""
+    """Return the first offered tool of that name, built-in or not; None if absent."""
     if not name:
         return None
     try:
-        # The common form by itself: this loop is what a request with 200 tools pays.
+        # The common form has a loop of its own, which bounds the cost of a request with 200 tools.
         for tool in tools:
-            if tool["function"]["name"] == name:  # type: ignore[index]  # what is no such form raises
+            if tool["function"]["name"] == name:  # type: ignore[index]  # any other form raises
                 return OfferedTool(ToolKind.FUNCTION, _parameters(tool["function"]))  # type: ignore[index]
     except (KeyError, TypeError, AttributeError):
         return _find_in_any_form(tools, name)
@@ -65,7 +69,10 @@ def find_tool(tools: Sequence[object], name: str) -> OfferedTool | None:
 
 
 def is_open_set(tools: Sequence[object]) -> bool:
-    """Whether the request allows tools that it does not list: MCP servers, tool search, objects of unknown kind."""
+    """Check that the request allows tools that it does not list.
+
+    Examples are MCP servers, tool search, and objects of unknown kind.
+    """
     for tool in tools:
         if not isinstance(tool, Mapping):
             return True
@@ -76,9 +83,10 @@ def is_open_set(tools: Sequence[object]) -> bool:
 
 
 def complexity(tools: Sequence[object]) -> int:
-    """Case-mix bucket 0..3 from the number of tools and of their top-level properties; looks at no text.
+    """Return the case-mix bucket 0..3 from the numbers of tools and properties.
 
-    Costs at most as much as looking at 128 tools, because the last bucket is open.
+    Only top-level properties are counted, and no text is read. The cost is at most that of 128 tools, because the
+    last bucket is open.
     """
     size = 0
     for tool in tools:
@@ -104,13 +112,16 @@ def _find_in_any_form(tools: Sequence[object], name: str) -> OfferedTool | None:
             if offered == name:
                 return found._replace(parameters=draft7_of(found.parameters)) if _is_gemini(tool) else found
             if found.kind is ToolKind.BUILT_IN and (offered.startswith(f"{name}_") or name.endswith(f"_{offered}")):
-                # web_search_preview is called web_search, and code_execution as bash_code_execution, among others.
+                # Examples: web_search_preview is called as web_search, code_execution as bash_code_execution.
                 return found
     return None
 
 
 def _is_other_function(tool: dict[str, object], name: str) -> bool:
-    """Whether an entry is plainly one function of another name: saves most of the work on long lists."""
+    """Check that an entry is one function of another name.
+
+    This saves most of the work on long lists.
+    """
     function = tool.get("function")
     if isinstance(function, dict):
         return function.get("name") != name
@@ -119,7 +130,7 @@ def _is_other_function(tool: dict[str, object], name: str) -> bool:
 
 
 def _entries(tool: object) -> Iterator[tuple[str, OfferedTool]]:
-    """Name and tool of all that one entry of ``tools`` offers."""
+    """Yield name and tool of everything that one entry of ``tools`` offers."""
     if not isinstance(tool, Mapping):
         return
     for wrapper in ("function", "toolSpec"):
@@ -142,7 +153,7 @@ def _is_gemini(tool: object) -> bool:
 
 
 def _flat(tool: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:
-    """Entries that wrap nothing: Responses, Anthropic, and whatever the provider brings itself."""
+    """Yield the tools of flat entries: Responses, Anthropic, and built-in tools."""
     kind, name = tool.get("type"), _named(tool)
     has_schema = "input_schema" in tool or "parameters" in tool
     if kind == "custom" and not has_schema:
