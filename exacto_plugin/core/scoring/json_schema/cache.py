@@ -1,8 +1,8 @@
-"""Compiled schemas, kept: a tool's parameters in, something that judges arguments out.
+"""Compiles the schemas of tool parameters and caches the results.
 
-Keyed by the serialised parameters of the one tool that was called: every HTTP request decodes new objects, so their
-identity says nothing, and keying the whole list would cost in proportion to tools that nobody called. Bounded by an
-estimate of memory. Must not know of tools, calls or outcomes.
+The key is the serialised parameters of the one tool that was called: every HTTP request decodes new objects, so
+object identity is no key, and a key of the whole tool list would cost time for tools that were not called. The size
+is bounded by an estimate of memory. Independent of tools, calls and outcomes.
 """
 
 from __future__ import annotations
@@ -23,24 +23,28 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.json_schema.engine import ValidationEngine, Validator
 
 _BYTES_PER_KEY_BYTE: Final = 32
-"""Memory of a compiled schema per byte of its text: 19 measured for an ordinary one of 3.2 kB, 23 for one of 29 kB."""
+"""Memory of a compiled schema per byte of its text.
+Measured: 19 for an ordinary one of 3.2 kB, 23 for one of 29 kB."""
 
 _BYTES_PER_NODE: Final = 400
-"""Further memory of a subschema: a thousand times ``{"not": {"not": {}}}`` took 1.9 MB from 19 kB of schema."""
+"""Additional memory of a subschema, in bytes.
+Measured: a thousand times ``{"not": {"not": {}}}`` took 1.9 MB from 19 kB of schema."""
 
 _BYTES_PER_CONTAINER: Final = 1_200
-"""Further memory of an object in ``enum`` or ``const``: 490 small ones took 0.7 MB from 5 kB of schema."""
+"""Additional memory of an object in ``enum`` or ``const``, in bytes.
+Measured: 490 small ones took 0.7 MB from 5 kB of schema."""
 
 _BYTES_PER_UNICODE_PATTERN: Final = 320 * 1024
-"""A pattern with ``{`` or ``\\p`` can expand into Unicode tables: 64 of them took 20 MB from 3.6 kB of schema."""
+"""Memory of a pattern with ``{`` or ``\\p``, in bytes.
+It can expand into Unicode tables: 64 of them took 20 MB from 3.6 kB of schema."""
 
 _BYTES_PER_PATTERN: Final = 4 * 1024
 _BYTES_PER_PATTERN_CHAR: Final = 1_229
-"""Any other pattern: 64 short ones took 1.8 MB."""
+"""Memory per character of any other pattern, in bytes: 64 short ones took 1.8 MB."""
 
 
 class CompiledSchema:
-    """One schema that judges arguments. Its key is the schema's text, shared with the cache."""
+    """One compiled schema. Its key is the schema's text, shared with the cache."""
 
     __slots__ = ("_engine", "_free_chars", "_key", "_limits", "_traits", "_validator", "_without_patterns")
 
@@ -54,29 +58,29 @@ class CompiledSchema:
         self._free_chars = self._unconditional_chars()
 
     def accepts(self, arguments: Arguments) -> bool:
-        """Whether arguments satisfy the schema.
+        """Check that arguments satisfy the schema.
 
         Raises:
-            Unscorable: judging could take too long (``evaluations``, ``patterns``, ``steps``, ``depth``).
+            UnscorableError: validation could take too long (``evaluations``, ``patterns``, ``steps``, ``depth``).
         """
         if len(arguments.text) <= self._free_chars:
             return self._validator.is_valid(arguments.value)
         return self._affordable(arguments).is_valid(arguments.value)
 
     def violation(self, arguments: Arguments) -> str:
-        """Where the arguments break the schema, as ``pointer#keyword``; empty when they do not.
+        """Return the place of the first violation as ``pointer#keyword``; empty if none.
 
-        Names the properties that the schema declares; any other key, and every index, is ``*``.
+        The pointer contains the properties that the schema declares; any other key, and every index, is ``*``.
 
         Raises:
-            Unscorable: as ``accepts``.
+            UnscorableError: as ``accepts``.
         """
         found = self._affordable(arguments).first_violation(arguments.value)
-        # Prepared again, because keeping it would cost every schema memory for the sake of a rare question.
+        # Prepared again: a stored copy would cost memory for every schema and is rarely needed.
         return "" if found is None else shown_path(found, prepare(orjson.loads(self._key), self._limits).schema)
 
     def estimated_bytes(self) -> int:
-        """Memory that keeping this costs, roughly and never far too low."""
+        """Estimate the memory of this entry in bytes, roughly and never far too low."""
         patterns = sum(
             _BYTES_PER_UNICODE_PATTERN
             if "{" in pattern or "\\p" in pattern.lower()
@@ -88,7 +92,7 @@ class CompiledSchema:
         return len(self._key) * _BYTES_PER_KEY_BYTE + inside + patterns
 
     def _unconditional_chars(self) -> int:
-        """Arguments up to this length need no closer look at what they may cost."""
+        """Return the length up to which arguments need no estimate of their cost."""
         traits, limits, engine = self._traits, self._limits, self._engine
         if traits.recursive and engine.recursive_depth is not None:
             return 0
@@ -98,7 +102,7 @@ class CompiledSchema:
         return free
 
     def _affordable(self, arguments: Arguments) -> Validator:
-        """The validator that may be run on these arguments."""
+        """Return the validator that may be run on these arguments."""
         traits, limits, engine = self._traits, self._limits, self._engine
         chars = len(arguments.text)
         deepest = engine.recursive_depth if traits.recursive else None
@@ -117,16 +121,16 @@ class CompiledSchema:
 
 
 class SchemaCache:
-    """Compiles schemas on first use and keeps them, refusals included.
+    """Compiles schemas on first use and caches them, refusals included.
 
-    Thread-safe: LiteLLM's synchronous callbacks run in a thread pool, and the lock protects the order of use that a
-    look-up changes too. Compiling happens outside of it; two threads may compile the same schema once each.
+    Thread-safe: LiteLLM's synchronous callbacks run in a thread pool, and the lock protects the order of use, which a
+    look-up also changes. Compilation happens outside the lock; two threads may compile the same schema once each.
     """
 
     def __init__(self, engine: ValidationEngine, limits: ScoringLimits = DEFAULT_LIMITS) -> None:
         self._engine = engine
         self._limits = limits
-        # An entry counts as its share of the bytes at least, and so there cannot be more than cache_entries of them.
+        # The size of an entry is at least its share of the bytes, so that there are at most cache_entries of them.
         self._least_bytes = limits.cache_bytes // limits.cache_entries
         self._lock = threading.Lock()
         self._entries: cachetools.LRUCache[bytes, CompiledSchema | _Refusal] = cachetools.LRUCache(
@@ -134,19 +138,19 @@ class SchemaCache:
         )
 
     def __len__(self) -> int:
-        """Schemas and refusals that are kept."""
+        """Return the number of cached schemas and refusals."""
         return len(self._entries)
 
     @property
     def estimated_bytes(self) -> int:
-        """Estimated memory of all that is kept."""
+        """Estimated memory of all entries."""
         return int(self._entries.currsize)
 
     def compiled(self, parameters: object) -> CompiledSchema:
-        """The compiled form of a tool's parameters, as they came in the request.
+        """Return the compiled form of a tool's parameters, given as in the request.
 
         Raises:
-            NotCompilable: no verdict can be based on this schema.
+            NotCompilableError: this schema cannot be used.
         """
         try:
             key = orjson.dumps(parameters)
@@ -167,11 +171,11 @@ class SchemaCache:
 
     def _compile(self, key: bytes) -> CompiledSchema | _Refusal:
         try:
-            # From the text and not from the client's objects, which may be anything that orjson can write down.
+            # From the text, since the client's objects may be of any type that orjson serialises.
             prepared = prepare(orjson.loads(key), self._limits)
             return CompiledSchema(key, prepared, self._engine, self._limits)
         except NotCompilableError as refusal:
-            # Kept as a record: an exception that is raised again and again collects tracebacks, and their frames.
+            # Stored as a record: an exception that is raised repeatedly accumulates tracebacks and their frames.
             return _Refusal(refusal.detail, refusal.limit, len(key))
 
     def _size(self, entry: CompiledSchema | _Refusal) -> int:
@@ -180,7 +184,7 @@ class SchemaCache:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What is kept of a schema that does not compile."""
+    """The cache entry of a schema that does not compile."""
 
     detail: str
     limit: bool

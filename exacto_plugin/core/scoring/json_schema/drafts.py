@@ -1,8 +1,8 @@
-"""Newer JSON Schema words in draft-7 words, one schema object at a time.
+"""Rewrites newer JSON Schema keywords as draft-7 ones, one object at a time.
 
-Tool schemas are judged as draft 7, but generators emit 2019-09 and 2020-12, and the validator behind the published rule
-(@cfworker/json-schema) enforces their words under draft 7 too. A draft-7 engine ignores them, and that can turn a
-verdict round: ``prefixItems`` with ``items: false`` would refuse every array. Does not descend into subschemas.
+Tool schemas are validated as draft 7, but generators emit 2019-09 and 2020-12, and the validator behind the published
+rule (@cfworker/json-schema) enforces their keywords under draft 7 too. A draft-7 engine ignores them, which can
+reverse a verdict: ``prefixItems`` with ``items: false`` would refuse every array. Does not descend into subschemas.
 """
 
 from __future__ import annotations
@@ -30,16 +30,20 @@ NEWER_KEYWORDS: Final = frozenset(
 _APPLICATORS: Final = frozenset(
     {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependencies", "dependentSchemas"}
 )
-"""Words beside which ``unevaluatedProperties`` means more than ``additionalProperties``."""
+"""Keywords that change ``unevaluatedProperties``.
+Beside one of them it differs from ``additionalProperties``."""
 
 
 def in_draft7(schema: JsonObject) -> tuple[JsonObject, bool]:
-    """The same schema object in draft-7 words, and whether it accepts more than before.
+    """Rewrite a schema object in draft-7 keywords.
 
     The argument is not changed; subschemas are shared with it.
 
+    Returns:
+        The schema object, and True if it accepts more than before.
+
     Raises:
-        NotCompilable: a newer word has a value of the wrong kind.
+        NotCompilableError: a newer keyword has a value of the wrong type.
     """
     if NEWER_KEYWORDS.isdisjoint(schema):
         return schema, False
@@ -54,7 +58,10 @@ def in_draft7(schema: JsonObject) -> tuple[JsonObject, bool]:
 
 
 def _rewrite_prefix_items(schema: JsonObject) -> None:
-    """``prefixItems`` is draft 7's ``items`` array, and ``items`` beside it is ``additionalItems``."""
+    """Rewrite ``prefixItems`` as an ``items`` array.
+
+    ``items`` beside it becomes ``additionalItems``.
+    """
     if "prefixItems" not in schema:
         return
     prefix = schema.pop("prefixItems")
@@ -69,7 +76,7 @@ def _rewrite_prefix_items(schema: JsonObject) -> None:
 
 
 def _rewrite_dependents(schema: JsonObject) -> None:
-    """``dependentRequired`` and ``dependentSchemas`` are the two halves of draft 7's ``dependencies``."""
+    """Rewrite ``dependentRequired`` and ``dependentSchemas`` as ``dependencies``."""
     halves = [schema.pop(word) for word in ("dependentRequired", "dependentSchemas") if word in schema]
     if not halves:
         return
@@ -90,7 +97,10 @@ def _as_schema(dependency: object) -> object:
 
 
 def _rewrite_contains(schema: JsonObject) -> bool:
-    """Draft 7 can say "at least one" and nothing else; ``minContains: 0`` means that none is needed."""
+    """Remove ``minContains`` and ``maxContains``; return True if that accepts more.
+
+    Draft 7 can only express "at least one"; with ``minContains: 0`` none is required.
+    """
     least, most = schema.pop("minContains", 1), schema.pop("maxContains", None)
     if "contains" not in schema:
         return False
@@ -101,7 +111,10 @@ def _rewrite_contains(schema: JsonObject) -> bool:
 
 
 def _rewrite_unevaluated(schema: JsonObject, original: JsonObject) -> bool:
-    """Without an applicator beside it, ``unevaluatedProperties`` is ``additionalProperties``."""
+    """Rewrite ``unevaluatedProperties``; return True if the schema accepts more.
+
+    Without an applicator beside it, it equals ``additionalProperties``.
+    """
     rest = schema.pop("unevaluatedProperties", None)
     if rest is None or "additionalProperties" in schema:
         return False  # with additionalProperties beside it nothing is left unevaluated

@@ -1,4 +1,4 @@
-"""What a validation engine is to the rest of the core, and which one is used. Holds no schema."""
+"""The interface of a validation engine, and the choice of one. Holds no schema."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ class Validator(Protocol):
     """One compiled schema."""
 
     def is_valid(self, instance: object, /) -> bool:
-        """Whether the instance satisfies the schema; raises Unscorable where that would cost too much."""
+        """Check an instance against the schema.
+
+        Raises:
+            UnscorableError: validation would cost too much.
+        """
         ...
 
     def first_violation(self, instance: object, /) -> Violation | None:
-        """Where it does not, or None."""
+        """Return the first violation, or None."""
         ...
 
 
 class ValidationEngine(Protocol):
-    """Something that compiles prepared schemas."""
+    """An engine that compiles prepared schemas."""
 
     @property
     def name(self) -> str:
@@ -34,16 +38,26 @@ class ValidationEngine(Protocol):
 
     @property
     def runs_patterns(self) -> bool:
-        """False when ``pattern`` is never looked at, so that schemas whose meaning turns on it do not compile."""
+        """False if the engine never evaluates ``pattern``.
+
+        Schemas whose meaning depends on it then do not compile.
+        """
         ...
 
     @property
     def recursive_depth(self) -> int | None:
-        """Nesting of arguments that a recursive schema may be applied to; None when only the general limit holds."""
+        """Nesting of arguments that a recursive schema may be applied to.
+
+        None if only the general limit holds.
+        """
         ...
 
     def compile(self, prepared: PreparedSchema, /) -> Validator:
-        """A validator for a prepared schema; raises NotCompilable."""
+        """Compile a prepared schema.
+
+        Raises:
+            NotCompilableError: the engine does not accept the schema.
+        """
         ...
 
 
@@ -57,7 +71,7 @@ class EngineSetting(StrEnum):
 
 
 def make_engine(choice: str = EngineSetting.AUTO, limits: ScoringLimits = DEFAULT_LIMITS) -> ValidationEngine:
-    """The engine of that name.
+    """Return the engine of a setting.
 
     Raises:
         ValueError: no engine has that name.

@@ -1,8 +1,8 @@
-"""The pure engine: jsonschema, bounded, for machines without a jsonschema-rs wheel.
+"""The Python engine: jsonschema with a step limit, where jsonschema-rs is missing.
 
-Python's regular expressions backtrack and cannot be interrupted, so it never runs one of a caller: ``pattern`` passes,
-and a schema whose meaning turns on patterns does not compile. Work is counted in steps, since a time-out cannot stop
-it. The only module that imports jsonschema and referencing. Takes prepared schemas only.
+Python's regular expressions backtrack and cannot be interrupted, so a caller's pattern is never run: ``pattern``
+passes, and a schema whose meaning depends on patterns does not compile. Work is counted in steps, since a time-out
+cannot stop it. The only module that imports jsonschema and referencing. Takes prepared schemas only.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 _ENTRIES_PER_STEP: Final = 16
-"""Entries of a keyword's value (``properties``, ``enum``, ...) that count as one step: each costs about 1 µs or less,
-one keyword evaluation about 18 µs."""
+"""Entries of a keyword's value (``properties``, ``enum``, ...) per step.
+Each costs about 1 µs or less, one keyword evaluation about 18 µs."""
 
 _ITEMS_PER_STEP: Final = 1_024
-"""Items or characters of an instance that count as one step: errors quote strings in full."""
+"""Items or characters of an instance per step: errors quote strings in full."""
 
 
 class _Object(dict[str, object]):
-    """An object that is not spelled out in an error's message."""
+    """An object that error messages abbreviate."""
 
     def __repr__(self) -> str:
         return "{…}"
 
 
 class _Array(list[object]):
-    """An array that is not spelled out in an error's message."""
+    """An array that error messages abbreviate."""
 
     def __repr__(self) -> str:
         return "[…]"
 
 
 def _quiet(value: object) -> object:
-    """The same value with containers that are cheap to format.
+    """Return the same value with containers that are cheap to format.
 
-    jsonschema quotes the instance in every error, also in those that a passing ``anyOf`` throws away: 38 branches on
-    250 kB of arguments would spend a second on text that nobody reads.
+    jsonschema quotes the instance in every error, also in those that a passing ``anyOf`` discards: 38 branches on 250
+    kB of arguments would spend a second on text that is never read.
     """
     if isinstance(value, dict):
         return _Object((key, _quiet(item)) for key, item in value.items())
@@ -62,7 +62,10 @@ def _quiet(value: object) -> object:
 
 
 class _StepBudget(threading.local):
-    """Steps left for the validation that runs in this thread; the keyword functions have no other way to share it."""
+    """Steps left for the validation in this thread.
+
+    The keyword functions have no other way to share the number.
+    """
 
     left = 0
 
@@ -82,10 +85,10 @@ class PythonEngine:
         self._registry: referencing.Registry[Any] = referencing.Registry(retrieve=_deny)  # type: ignore[call-arg]
 
     def compile(self, prepared: PreparedSchema) -> PythonValidator:
-        """A validator for a prepared schema.
+        """Compile a prepared schema.
 
         Raises:
-            NotCompilable: the schema is not draft 7, or its meaning turns on patterns.
+            NotCompilableError: the schema is not draft 7, or its meaning depends on patterns.
         """
         if not prepared.traits.separable:
             raise NotCompilableError("patterns_needed")
@@ -103,7 +106,7 @@ class PythonEngine:
 
 
 def counting_validator(schema: Any, registry: referencing.Registry[Any]) -> Draft7Validator:
-    """A ``Draft7Validator`` that spends the budget of the running validation and checks formats leniently."""
+    """Return a validator that spends the step budget and checks formats leniently."""
     validator: Draft7Validator = _CountingValidator(schema, registry=registry, format_checker=_FORMATS)
     return validator
 
@@ -118,15 +121,15 @@ class PythonValidator:
         self._steps = steps
 
     def is_valid(self, instance: object) -> bool:
-        """Whether the instance satisfies the schema.
+        """Check an instance against the schema.
 
         Raises:
-            Unscorable: it would take too many steps (``steps``).
+            UnscorableError: it would take too many steps (``steps``).
         """
         return self._first_error(instance) is None
 
     def first_violation(self, instance: object) -> Violation | None:
-        """Where the first error is, or None when there is none."""
+        """Return the first violation, or None."""
         error = self._first_error(instance)
         if error is None:
             return None
@@ -161,28 +164,34 @@ def _counted(keyword: _Keyword) -> _Keyword:
 
 
 def _enum(validator: Any, values: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """As jsonschema has it, but a container counts a step for every value that it is compared with."""
+    """Check ``enum`` as jsonschema does; a container costs a step per compared value."""
     if isinstance(instance, list | dict):
         _spend(len(values))
     yield from Draft7Validator.VALIDATORS["enum"](validator, values, instance, schema) or ()
 
 
 def _multiple_of(validator: Any, divisor: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """Exact in decimals: with floats 19.99 is no multiple of 0.01, and huge integers raise OverflowError."""
+    """Check ``multipleOf`` exactly, in decimals.
+
+    With floats 19.99 is no multiple of 0.01, and huge integers raise OverflowError.
+    """
     if validator.is_type(instance, "number") and Fraction(repr(instance)) % Fraction(repr(divisor)):
         yield ValidationError("not a multiple")
 
 
 def _unique_items(validator: Any, wanted: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """By hashing: jsonschema compares every pair, 3.8 s for 2,000 objects."""
+    """Check ``uniqueItems`` by hashing.
+
+    jsonschema compares every pair, 3.8 s for 2,000 objects.
+    """
     if wanted and validator.is_type(instance, "array") and len({_frozen(item) for item in instance}) < len(instance):
         yield ValidationError("not unique")
 
 
 def _frozen(value: object) -> object:
-    """A hashable stand-in that is equal where JSON values are equal: 1 is 1.0 and is not true.
+    """Return a hashable key, equal where JSON values are equal: 1 is 1.0, not true.
 
-    Numbers become text, since whoever chooses the numbers can make Python's hashes of them collide.
+    Numbers become text, since numbers can be chosen so that Python's hashes of them collide.
     """
     if isinstance(value, dict):
         return ("object", frozenset((key, _frozen(item)) for key, item in value.items()))
@@ -194,7 +203,7 @@ def _frozen(value: object) -> object:
 
 
 def _pass(_validator: Any, _value: Any, _instance: Any, _schema: Any) -> None:
-    """``pattern`` is never run here."""
+    """Accept any instance: ``pattern`` is never run by this engine."""
 
 
 def _deny(_uri: str) -> NoReturn:
@@ -214,7 +223,7 @@ def _strings_only(check: FormatCheck) -> Callable[[object], bool]:
 
 _FORMATS: Final = _format_checker()
 
-# With these two words jsonschema would go on with its own class, which counts nothing.
+# With these two keywords jsonschema would continue with its own class, which counts no steps.
 _METASCHEMA: Final = {
     word: value for word, value in Draft7Validator.META_SCHEMA.items() if word not in ("$schema", "$id")
 }

@@ -1,4 +1,4 @@
-"""The fast engine: jsonschema-rs, with everything off that could fetch or backtrack.
+"""The fast engine: jsonschema-rs, without fetching and without backtracking.
 
 The only module that imports jsonschema_rs; importing it fails where there is no wheel. Takes prepared schemas only.
 """
@@ -30,10 +30,10 @@ class RustEngine:
         self._options = options(limits)
 
     def compile(self, prepared: PreparedSchema) -> RustValidator:
-        """A validator for a prepared schema.
+        """Compile a prepared schema.
 
         Raises:
-            NotCompilable: the schema is not draft 7, or a pattern is not a regular expression or too large.
+            NotCompilableError: the schema is not draft 7, or a pattern is not a regular expression or too large.
         """
         try:
             return RustValidator(jsonschema_rs.Draft7Validator(prepared.schema, **self._options))
@@ -51,7 +51,7 @@ class RustValidator:
         self.is_valid = validator.is_valid
 
     def first_violation(self, instance: object) -> Violation | None:
-        """Where the first error is, or None when there is none."""
+        """Return the first violation, or None."""
         error = next(iter(self._validator.iter_errors(instance)), None)
         if error is None:
             return None
@@ -60,10 +60,10 @@ class RustValidator:
 
 
 def options(limits: ScoringLimits = DEFAULT_LIMITS) -> Mapping[str, Any]:
-    """The keyword arguments of every ``Draft7Validator`` that this package makes.
+    """Return the keyword arguments of every ``Draft7Validator`` of this package.
 
     The default retriever fetches any URL or file that a schema names, at compile time. The default regex engine
-    backtracks, and at its limit calls a matching text a mismatch; ``RegexOptions`` selects the linear one.
+    backtracks, and at its limit it reports a matching text as a mismatch; ``RegexOptions`` selects the linear one.
     """
     return {
         "retriever": _deny,

@@ -1,4 +1,4 @@
-"""Where arguments break their schema, in words that may leave the core.
+"""Formats the place of a schema violation without the caller's data.
 
 Models put user data into keys as well as into values, so only keys that the schema declares are shown.
 """
@@ -16,41 +16,46 @@ _LONGEST_SHOWN: Final = 256
 
 
 _MAPS: Final = frozenset({"properties", "patternProperties", "definitions", "dependencies"})
-"""Words whose keys are not words."""
+"""Keywords whose value is a map of names to subschemas."""
 
 _VALUES: Final = frozenset({"const", "enum"})
-"""Words that hold no schemas."""
+"""Keywords that hold no schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """The first error that an engine found. Holds keys of the arguments: show ``shown_path`` instead."""
+    """The first error of an engine.
+
+    It holds keys of the arguments, so ``shown_path`` is to be displayed instead.
+    """
 
     path: tuple[str | int, ...]
     """Keys and indices from the root of the arguments."""
     keyword: str
-    """The JSON Schema word that was broken."""
+    """The JSON Schema keyword that was violated."""
     missing: str | None = None
-    """The property that ``required`` asks for."""
+    """The missing property of a ``required`` violation."""
 
 
 def shown_path(violation: Violation, schema: object) -> str:
-    """``pointer#keyword``, as ``/passengers/*/dob#format``; a missing property ends the pointer.
+    """Return ``pointer#keyword``, such as ``/passengers/*/dob#format``.
+
+    A missing property ends the pointer.
 
     Args:
-        violation: what an engine found.
-        schema: the prepared schema that was broken, which decides what may be shown.
+        violation: the engine's error.
+        schema: the prepared schema, which determines the keys that may be shown.
     """
     declared = _declared_names(schema)
     parts = [part if isinstance(part, str) and part in declared else HIDDEN for part in violation.path]
     if violation.missing is not None:
-        parts.append(violation.missing)  # named by the schema, else nothing could miss it
+        parts.append(violation.missing)  # declared by the schema, which requires it
     pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
     return f"{pointer[:_LONGEST_SHOWN]}#{violation.keyword}"
 
 
 def _declared_names(schema: object) -> set[str]:
-    """The names under every ``properties``."""
+    """Return the names under every ``properties``."""
     names: set[str] = set()
     stack = [schema]
     while stack:

@@ -1,8 +1,8 @@
 """Checks of ``format`` that both engines share.
 
-A tool call is blamed for a format only when every known reading blames it: RFC 3339 and the two published versions of
+A value violates a format only if it does under every known reading: RFC 3339 and the two published versions of
 @cfworker/json-schema differ about a space between date and time, a missing offset of ``time`` and leading zeros in
-IPv4, so all of these pass here. Expressions are linear. Values that are not strings are never passed in.
+IPv4, so all of these pass here. The regular expressions are linear. Values that are not strings are never passed in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LONGEST_HOST = 253
 
 
 def is_date(text: str) -> bool:
-    """RFC 3339 ``full-date``."""
+    """Check an RFC 3339 ``full-date``."""
     match = _DATE.fullmatch(text)
     if match is None:
         return False
@@ -50,13 +50,13 @@ def is_date(text: str) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """RFC 3339 ``full-time``, where the offset may be missing."""
+    """Check an RFC 3339 ``full-time``; the offset may be missing."""
     match = _TIME.fullmatch(text)
     return match is not None and int(match[1]) < 24 and int(match[2]) < 60 and int(match[3]) <= 60
 
 
 def is_date_time(text: str) -> bool:
-    """RFC 3339 ``date-time`` with "T" or a space, offset required."""
+    """Check an RFC 3339 ``date-time`` with "T" or a space; the offset is required."""
     return (
         len(text) > 10
         and (text[10] in "tT" or text[10].isspace())
@@ -67,22 +67,22 @@ def is_date_time(text: str) -> bool:
 
 
 def is_duration(text: str) -> bool:
-    """ISO 8601 duration, as loosely as @cfworker/json-schema 4.1.1 reads it."""
+    """Check an ISO 8601 duration as leniently as @cfworker/json-schema 4.1.1."""
     return len(text) < _LONGEST_DURATION and _DURATION.fullmatch(text) is not None
 
 
 def is_uuid(text: str) -> bool:
-    """RFC 4122 UUID, with or without ``urn:uuid:``."""
+    """Check an RFC 4122 UUID, with or without ``urn:uuid:``."""
     return _UUID.fullmatch(text) is not None
 
 
 def is_ipv4(text: str) -> bool:
-    """Four decimal octets; leading zeros pass."""
+    """Check four decimal octets; leading zeros pass."""
     return _IPV4.fullmatch(text) is not None
 
 
 def is_ipv6(text: str) -> bool:
-    """RFC 4291 text form, without a zone."""
+    """Check the RFC 4291 text form, without a zone."""
     try:
         return "%" not in text and bool(ipaddress.IPv6Address(text))
     except ValueError:
@@ -90,13 +90,16 @@ def is_ipv6(text: str) -> bool:
 
 
 def is_hostname(text: str) -> bool:
-    """Dot-separated LDH labels; a final dot passes."""
+    """Check dot-separated LDH labels; a final dot passes."""
     host = text.removesuffix(".")
     return len(host) <= _LONGEST_HOST and all(_HOST_LABEL.fullmatch(label) for label in host.split("."))
 
 
 def is_email(text: str) -> bool:
-    """``mailbox@host``; quoted mailboxes and address literals (RFC 5321) pass without a closer look."""
+    """Check ``mailbox@host``.
+
+    Quoted mailboxes and address literals (RFC 5321) pass without a further check.
+    """
     mailbox, at, host = text.rpartition("@")
     if not at or not mailbox or not host or host.endswith("."):
         return False
@@ -107,32 +110,32 @@ def is_email(text: str) -> bool:
 
 
 def is_uri(text: str) -> bool:
-    """A scheme and no character that RFC 3986 excludes."""
+    """Check for a scheme and no character that RFC 3986 excludes."""
     return _URI_SCHEME.match(text) is not None and is_uri_reference(text)
 
 
 def is_uri_reference(text: str) -> bool:
-    """No character that RFC 3986 excludes."""
+    """Check that no character is excluded by RFC 3986."""
     return _URI_REFERENCE.fullmatch(text) is not None
 
 
 def is_uri_template(text: str) -> bool:
-    """Literals and balanced, unnested ``{…}`` expressions."""
+    """Check for literals and balanced, unnested ``{…}`` expressions."""
     return _URI_TEMPLATE.fullmatch(text) is not None
 
 
 def is_json_pointer(text: str) -> bool:
-    """RFC 6901."""
+    """Check an RFC 6901 JSON pointer."""
     return _JSON_POINTER.fullmatch(text) is not None
 
 
 def is_relative_json_pointer(text: str) -> bool:
-    """The Internet-Draft that draft 7 cites."""
+    """Check a relative JSON pointer of the Internet-Draft that draft 7 cites."""
     return _RELATIVE_JSON_POINTER.fullmatch(text) is not None
 
 
 def accept(_text: str) -> bool:
-    """For formats that @cfworker/json-schema does not check."""
+    """Accept any text: for formats that @cfworker/json-schema does not check."""
     return True
 
 
@@ -147,7 +150,8 @@ OVERRIDES: Final[Mapping[str, FormatCheck]] = {
     "idn-email": accept,
     "idn-hostname": accept,
 }
-"""Where jsonschema-rs is stricter than the published reading, or (uuid, duration) draft 7 has no such format."""
+"""Checks that replace those of jsonschema-rs.
+Its own are stricter than the published reading, or (uuid, duration) draft 7 has no such format."""
 
 ALL: Final[Mapping[str, FormatCheck]] = {
     **OVERRIDES,
@@ -161,4 +165,5 @@ ALL: Final[Mapping[str, FormatCheck]] = {
     "json-pointer": is_json_pointer,
     "relative-json-pointer": is_relative_json_pointer,
 }
-"""For an engine that has none of its own. ``regex`` is missing: nothing here compiles an expression of a stranger."""
+"""All checks, for an engine that has none of its own.
+``regex`` is missing: a caller's regular expression is never compiled here."""

@@ -1,8 +1,8 @@
-"""Gemini's schemas in the words of JSON Schema.
+"""Translates Gemini's schemas to JSON Schema.
 
 ``functionDeclarations[].parameters`` is a subset of OpenAPI 3.0 with types in capitals and ``nullable``
-(https://ai.google.dev/api/caching#Schema), which no draft-7 engine compiles. Translates the one schema that is called;
-must not change what the caller sent.
+(https://ai.google.dev/api/caching#Schema), which no draft-7 engine compiles. Translates only the schema of the called
+tool; the caller's object is not changed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import Final
 
 _TYPES: Final = frozenset({"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"})
 _MOST_LEVELS: Final = 64
-"""As deep as schemas are compiled; what lies deeper stays as it is, and the schema is refused for its depth."""
+"""Levels that are translated, as many as are compiled.
+Deeper levels stay unchanged, and the schema is refused for its depth."""
 
 
 def draft7_of(schema: object) -> object:
-    """The schema with its types in small letters and ``nullable`` as a type; itself where it has no type in capitals.
+    """Translate capitalised types to lower case and ``nullable`` to a type.
+
+    A schema without a capitalised type is returned unchanged.
 
     Args:
-        schema: of a function's parameters, as the client sent it.
+        schema: a function's parameters, as the client sent them.
     """
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     if isinstance(kind, str) and kind in _TYPES:

@@ -1,9 +1,10 @@
-"""From the schema that a client sent to the draft-7 schema that an engine may compile.
+"""Converts a client's schema to a draft-7 schema that an engine may compile.
 
-Keeps the words that decide, drops annotations, identifiers and unknown words (a broken ``title`` must not cost the
-check, and ``$schema`` or ``$id`` make engines fetch things), puts newer words into draft-7 words, gathers what ``$ref``
-leads to under ``definitions``, and refuses what could not be compiled or validated at a bounded cost. What is left for
-the engine to refuse is a wrong value of a plain word. Does not compile and never changes its argument.
+Retains the keywords that affect validation and removes annotations, identifiers and unknown keywords (a malformed
+``title`` must not prevent validation, and ``$schema`` or ``$id`` make engines fetch documents). Rewrites newer
+keywords as draft-7 ones, collects the targets of ``$ref`` under ``definitions``, and refuses schemas that cannot be
+compiled or validated at a bounded cost. The engine then refuses only wrong values of plain keywords. Does not compile
+and never changes its argument.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from exacto_plugin.core.scoring.json_schema.schema_graph import SchemaGraph
 from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits
 
 _Connect = Callable[[int, int], None]
-"""How a subschema becomes part of its parent's weight: a method of the graph."""
+"""Adds a subschema to its parent's weight: a method of the graph."""
 
 _PLAIN_WORDS: Final = frozenset(
     {
@@ -44,39 +45,39 @@ _PLAIN_WORDS: Final = frozenset(
         "required",
     }
 )
-"""Words without subschemas."""
+"""Keywords without subschemas."""
 
 _LISTS: Final = frozenset({"allOf", "anyOf", "oneOf"})
-"""Words with a list of subschemas; ``items`` has one or a list."""
+"""Keywords with a list of subschemas; ``items`` has one or a list."""
 
 _MAPS: Final = frozenset({"properties", "patternProperties"})
-"""Words with named subschemas."""
+"""Keywords with named subschemas."""
 
 _TURNING_WORDS: Final = frozenset({"not", "oneOf", "if"})
-"""Under these, a schema that accepts more can make the whole accept less. Not so under draft 7's ``contains``, which
-asks for one item or more."""
+"""Keywords under which a looser subschema can make the whole schema stricter.
+``contains`` is none of them: in draft 7 it requires one item or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaTraits:
-    """What is known of a schema before it is compiled."""
+    """The properties of a schema that are known before it is compiled."""
 
     cost: int
-    """Work along one path of the arguments, at most, in units of a plain schema node."""
+    """Largest work along one path of the arguments, in units of a plain schema node."""
     nodes: int
-    """Subschemas, those under ``definitions`` included."""
+    """Number of subschemas, those under ``definitions`` included."""
     containers: int
-    """Objects and arrays in the values of ``enum`` and ``const``."""
+    """Number of objects and arrays in the values of ``enum`` and ``const``."""
     patterns: tuple[str, ...]
-    """Every regular expression in it."""
+    """Every regular expression in the schema."""
     recursive: bool
     separable: bool
-    """Whether leaving the patterns out can only make it accept more."""
+    """True if a schema without its patterns accepts the same arguments or more."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSchema:
-    """A draft-7 schema without surprises."""
+    """A draft-7 schema within all limits, and its traits."""
 
     schema: JsonObject | bool
     traits: SchemaTraits
@@ -86,13 +87,16 @@ def prepare(schema: object, limits: ScoringLimits = DEFAULT_LIMITS, *, keep_patt
     """Check, bound and simplify a schema of plain JSON values.
 
     Raises:
-        NotCompilable: it is malformed, refers outside itself, loops, or exceeds a limit.
+        NotCompilableError: it is malformed, refers outside itself, loops, or exceeds a limit.
     """
     return _Preparation(schema, limits, keep_patterns).run()
 
 
 class _Preparation:
-    """One walk over one schema. References are walked in turn, not recursively, so that chains cost no stack."""
+    """One traversal of one schema.
+
+    References are queued instead of followed recursively, so that chains use no stack.
+    """
 
     def __init__(self, root: object, limits: ScoringLimits, keep_patterns: bool) -> None:
         self._root = root
@@ -123,7 +127,7 @@ class _Preparation:
             definitions[name] = self._subschema(target, node, 0, rebased)
         if definitions and isinstance(schema, dict):
             schema["definitions"] = definitions
-            # Two pointers into one another's targets copy what they share.
+            # Two pointers into each other's targets copy the shared part.
             if len(orjson.dumps(schema)) > self._limits.schema_bytes:
                 raise NotCompilableError("schema_bytes", limit=True)
         if self._looser and self._turning:
@@ -134,7 +138,10 @@ class _Preparation:
         return PreparedSchema(schema, traits)
 
     def _subschema(self, schema: object, node: int, depth: int, rebased: bool) -> JsonObject | bool:
-        """Walk one subschema as ``node``. ``rebased``: an ``$id`` above it gives its references another base."""
+        """Prepare one subschema as ``node``.
+
+        ``rebased``: an ``$id`` above it gives its references another base.
+        """
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, dict):
@@ -142,14 +149,14 @@ class _Preparation:
         if depth > self._limits.schema_depth:
             raise NotCompilableError("schema_depth", limit=True)
         rebased = rebased or (schema is not self._root and _is_base(schema.get("$id")))
-        if "$ref" in schema:  # in draft 7 whatever stands beside it has no effect
+        if "$ref" in schema:  # in draft 7 keywords beside it have no effect
             return {"$ref": self._reference(schema["$ref"], node, rebased)}
         plain, looser = in_draft7(schema)
         self._looser |= looser
         prepared: JsonObject = {}
         for word, value in plain.items():
             if word == "additionalItems" and not isinstance(plain.get("items"), list):
-                continue  # has no effect, and jsonschema trips over it when ``items`` is a boolean
+                continue  # has no effect, and jsonschema fails on it when ``items`` is a boolean
             if word in _PLAIN_WORDS:
                 prepared[word] = value
                 self._graph.add_cost(node, value_cost(word, value))
@@ -160,7 +167,7 @@ class _Preparation:
         return prepared
 
     def _applicator(self, word: str, value: object, node: int, depth: int, rebased: bool, out: JsonObject) -> None:
-        """One word that needs more than copying; unknown words are left out."""
+        """Prepare one keyword that is not copied unchanged; unknown keywords are left out."""
         connect = self._connections.get(word)
         if connect is not None:
             self._turning |= word in _TURNING_WORDS
@@ -177,7 +184,7 @@ class _Preparation:
             elif word == "dependencies":
                 entries = _object(value)
                 out[word] = {name: each if isinstance(each, list) else sub(each) for name, each in entries.items()}
-                self._graph.add_cost(node, len(entries))  # engines look at each of them, whatever the arguments hold
+                self._graph.add_cost(node, len(entries))  # engines check each of them for any arguments
             else:
                 out[word] = sub(value)
         if word == "pattern":
@@ -216,7 +223,7 @@ class _Preparation:
         return values
 
     def _reference(self, reference: object, node: int, rebased: bool) -> str:
-        """The place under ``definitions`` that ``reference`` leads to in the prepared schema."""
+        """Return the path under ``definitions`` that replaces ``reference``."""
         if not isinstance(reference, str):
             raise NotCompilableError("malformed")
         if not reference.startswith("#") or rebased:
@@ -235,7 +242,10 @@ class _Preparation:
         return place
 
     def _resolve(self, pointer: tuple[str, ...]) -> tuple[object, bool]:
-        """What a JSON pointer leads to, and whether it passes an ``$id`` that gives references another base."""
+        """Return the target of a JSON pointer, and True if its references are rebased.
+
+        An ``$id`` along the pointer gives references another base.
+        """
         target, rebased = self._root, False
         for part in pointer:
             if isinstance(target, dict) and part in target:
@@ -249,7 +259,7 @@ class _Preparation:
 
 
 def _is_base(identifier: object) -> bool:
-    """Whether an ``$id`` changes what relative references mean; ``#name`` only names a place."""
+    """Check that an ``$id`` changes the base of references; ``#name`` does not."""
     return isinstance(identifier, str) and not identifier.startswith("#")
 
 

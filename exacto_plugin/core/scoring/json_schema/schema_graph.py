@@ -1,9 +1,9 @@
-"""What a schema may cost: its subschemas as a graph, their weight, and the loops among them.
+"""Bounds the cost of a schema: a graph of subschemas with weights and loops.
 
-The weight is the number of schema nodes that one path through the arguments can cause to be evaluated: the subschemas
-that apply to the same value add up, of those that apply to different children the worst counts. The cost is the same
-sum with what each node itself costs. Both are upper bounds, computed once per schema. Knows nothing of keywords and of
-JSON.
+The weight is the number of schema nodes that one path through the arguments can cause to be evaluated: subschemas
+that apply to the same value are added; of those that apply to different children the largest counts. The cost is the
+same sum weighted by the cost of each node. Both are upper bounds, computed once per schema. Independent of keywords
+and of JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class SchemaGraph:
-    """Subschemas as numbered nodes; node 0 is the root. Filled by ``prepare``, then measured once."""
+    """Subschemas as numbered nodes; node 0 is the root.
+
+    ``prepare`` fills the graph, which is then measured once.
+    """
 
     __slots__ = ("_always", "_children", "_in_place", "_own", "_references")
 
@@ -32,7 +35,7 @@ class SchemaGraph:
         return len(self._own)
 
     def add_node(self) -> int:
-        """A new node of cost 1."""
+        """Add a node of cost 1 and return its number."""
         self._own.append(1)
         self._in_place.append([])
         self._children.append([])
@@ -40,34 +43,37 @@ class SchemaGraph:
         return len(self._own) - 1
 
     def add_cost(self, node: int, cost: int) -> None:
-        """Make a node itself more expensive, in units of plain nodes; its weight stays 1."""
+        """Add to a node's own cost, in units of plain nodes; its weight stays 1."""
         self._own[node] += cost
 
     def add_in_place(self, node: int, sub: int) -> None:
-        """``sub`` applies to the same value as ``node`` (``allOf``, ``if``, ...)."""
+        """Add ``sub`` on the same value as ``node`` (``allOf``, ``if``, ...)."""
         self._in_place[node].append(sub)
 
     def add_reference(self, node: int, target: int) -> None:
-        """``node`` is a ``$ref`` to ``target``."""
+        """Mark ``node`` as a ``$ref`` to ``target``."""
         self._in_place[node].append(target)
         self._references.add(node)
 
     def add_child(self, node: int, sub: int) -> None:
-        """``sub`` applies to one of the children; only one of these applies to any child (``properties``)."""
+        """Add ``sub``, which applies to one of the children (``properties``).
+
+        At most one of these applies to any child.
+        """
         self._children[node].append(sub)
 
     def add_to_every_child(self, node: int, sub: int) -> None:
-        """``sub`` can apply to any child, beside the others (``patternProperties``, ``contains``)."""
+        """Add ``sub``, which can apply to any child (``patternProperties``, ``contains``)."""
         self._always[node].append(sub)
 
     def measure(self, limits: ScoringLimits) -> tuple[int, bool]:
-        """The cost of the root, and whether the schema is recursive.
+        """Return the cost of the root, and True for a recursive schema.
 
         Raises:
-            NotCompilable: a loop of subschemas on the same value (``cycle``), or a limit (``reference_depth``,
+            NotCompilableError: a loop of subschemas on the same value (``cycle``), or a limit (``reference_depth``,
                 ``schema_weight``).
         """
-        if not self._references:  # a tree, in which every node was added after the one above it
+        if not self._references:  # a tree: every node was added after its parent
             return self._cost(range(len(self._own) - 1, -1, -1), limits), False
         if _postorder(self._in_place)[1]:
             raise NotCompilableError("cycle")
@@ -88,9 +94,9 @@ class SchemaGraph:
         return weight if self._own == plain else self._add_up(order, self._own, limits.evaluations)
 
     def _add_up(self, order: Iterable[int], own: Sequence[int], limit: int) -> int:
-        """The root's sum of ``own``, or a little more than ``limit`` when it exceeds that."""
-        # Nodes that a back edge leads to are not summed up yet and count 1: how often a recursion goes round depends
-        # on the arguments, whose size is bounded separately.
+        """Return the root's sum of ``own``, or ``limit + 1`` if it exceeds ``limit``."""
+        # Targets of a back edge have no sum yet and count 1: the depth of a recursion depends on the arguments, whose
+        # size is bounded separately.
         total = [1] * len(own)
         for node in order:
             here = own[node]
@@ -105,7 +111,10 @@ class SchemaGraph:
 
 
 def _postorder(edges: Sequence[Sequence[int]]) -> tuple[list[int], bool]:
-    """All nodes, each after those it leads to, and whether an edge closes a loop. Iterative: chains are long."""
+    """Return all nodes, each after its successors, and True if an edge closes a loop.
+
+    Iterative, because chains are long.
+    """
     unseen, open_, done = 0, 1, 2
     state = [unseen] * len(edges)
     order: list[int] = []
