@@ -1,4 +1,4 @@
-"""The block ``exacto_settings``: its model, sources, differences and messages.
+"""The settings block ``exacto_settings``: its model, sources, diff and messages.
 
 May import ``core``, ``records`` and ``errors``.
 """

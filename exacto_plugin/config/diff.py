@@ -1,6 +1,6 @@
-"""What is different between two settings, and what may be told of them: no passwords, no keys.
+"""Compares two settings and formats them without passwords and keys.
 
-Pure. Must not know where settings come from or who is told.
+Pure. Independent of the settings' sources and of the recipients of the output.
 """
 
 from __future__ import annotations
@@ -21,31 +21,35 @@ if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
 
 HIDDEN = "***"
-"""In place of what nobody may read."""
+"""Replaces a secret value."""
 
 AT_THE_START = frozenset(
     {"store.url", "store.outcomes", "store.outcomes_mb", "redis.enabled", "redis.url", "redis.namespace"}
 )
-"""The settings that are read once, as a process starts, since what they name is opened then; all others are live."""
+"""Settings that are read once, at the start of a process.
+What they name is opened then; all other settings are live."""
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """Every setting under its dotted path, as it may be shown and written down."""
+    """Return every setting under its dotted path, without secrets."""
     return {_dotted(path): _plain(value) for path, value in _flatten(settings.model_dump())}
 
 
 def digest(settings: Settings) -> str:
-    """A short name of settings that say the same, but for what nobody may read."""
+    """Return a short hash of the settings; secrets do not affect it."""
     return hashlib.blake2b(json.dumps(redacted(settings), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def diff(before: Settings, after: Settings) -> dict[str, tuple[Any, Any]]:
-    """What was and what is, as it may be shown, under the path of each setting that differs."""
+    """Return the old and new value of each changed setting by path, without secrets."""
     return {_dotted(path): (_plain(old), _plain(new)) for path, (old, new) in _different(before, after).items()}
 
 
 def sentence(before: Settings, after: Settings) -> str:
-    """The same for a log: values of enums, numbers and booleans; of any other setting that it changed."""
+    """Format the changes for a log.
+
+    Values are included for enums, numbers and booleans; of any other setting only the change.
+    """
     parts = []
     for path, (old, new) in _different(before, after).items():
         how = f"{_plain(old)!r} -> {_plain(new)!r}" if _scalar(old) and _scalar(new) else "changed"
@@ -67,7 +71,7 @@ def _dotted(path: Iterable[str]) -> str:
 
 
 def _scalar(value: object) -> bool:
-    """Whether it is an enum, a number or a boolean, a list of them, or not set."""
+    """Check for an enum, number, boolean or None, or a list of these."""
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(_scalar, value))
     return value is None or isinstance(value, Enum | bool | int | float)
@@ -83,7 +87,7 @@ def _flatten(block: Mapping[str, Any], above: _Path = ()) -> Iterator[tuple[_Pat
 
 
 def _plain(value: object) -> Any:
-    """A value as JSON can write it, without what is secret in it."""
+    """Convert a value to JSON types, without secrets."""
     if isinstance(value, SecretStr):
         return _redact_text(value.get_secret_value())
     if isinstance(value, str):
@@ -96,7 +100,7 @@ def _plain(value: object) -> Any:
 
 
 def _redact_text(text: str) -> str:
-    """The scheme, host and path of a URL; of any other secret nothing."""
+    """Return scheme, host and path of a URL; ``HIDDEN`` for any other secret."""
     if "://" not in text:
         return HIDDEN
     try:

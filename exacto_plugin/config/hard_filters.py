@@ -1,6 +1,6 @@
-"""Hard filters as operators and clients write them, with the same names everywhere: settings, metadata, request.
+"""The form of hard filters: the same names in settings, metadata and requests.
 
-Only what is written; what it keeps is :mod:`exacto_plugin.core.routing.filters`' business.
+Only the form; the filters are applied by :mod:`exacto_plugin.core.routing.filters`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from exacto_plugin.core.routing.policy import Filter
 
 
 def no_bool(value: object) -> object:
-    """Keep ``yes``/``no`` from being read as 1 and 0."""
+    """Refuse booleans, so that ``yes``/``no`` are not read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("expected a number")
     return value
 
 
 def _as_text(value: object) -> object:
-    """OpenRouter's list of quantizations is open, but all of them are words."""
+    """Refuse text that is not one word.
+
+    OpenRouter's list of quantizations is open, but all of them are words.
+    """
     if isinstance(value, str) and not re.fullmatch(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*", value):
         raise ValueError("expected a word such as fp8, int4 or unknown")
     return value
@@ -35,7 +38,7 @@ Price = Annotated[float, BeforeValidator(no_bool), Field(ge=0.0, allow_inf_nan=F
 
 
 DefaultSort = Literal[Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED, Sort.PRICE, Sort.THROUGHPUT, Sort.LATENCY, Sort.NONE]
-"""The sorts that can be a default: every policy but a client's own ``order``."""
+"""Sorts that can be a default: every one but a client's own ``order``."""
 
 
 class _FilterBlock(BaseModel):
@@ -43,7 +46,7 @@ class _FilterBlock(BaseModel):
 
 
 class MaxPrice(_FilterBlock):
-    """The highest prices that may be paid, in USD per million tokens; None: any."""
+    """The highest accepted prices, in USD per million tokens; None: any."""
 
     prompt: Price | None = None
     """USD per million prompt tokens."""
@@ -52,26 +55,33 @@ class MaxPrice(_FilterBlock):
 
 
 class HardFilterSettings(_FilterBlock):
-    """Hard filters of one source; None where it says nothing. Names and meaning are OpenRouter's."""
+    """Hard filters of one source; None where it sets none.
+
+    Names and meaning are OpenRouter's.
+    """
 
     only: Names | None = None
-    """Providers or deployment ids that may be asked at all."""
+    """The only providers or deployment ids that may be asked."""
     ignore: Names | None = None
     """Providers or deployment ids that may not be asked."""
     max_price: MaxPrice | None = None
-    """Hard caps in USD per million tokens, ``prompt`` and ``completion``; unknown prices count as too high."""
+    """Hard caps in USD per million tokens, ``prompt`` and ``completion``.
+    Unknown prices count as too high."""
     quantizations: Annotated[tuple[Quantization, ...], Field(min_length=1)] | None = None
-    """Allowed quantizations, as deployments declare them in ``model_info.quantization``; ``unknown``: undeclared."""
+    """Allowed quantizations, as declared in ``model_info.quantization``.
+    ``unknown``: undeclared."""
     data_collection: Literal["allow", "deny"] | None = None
-    """``deny``: only deployments that declare ``model_info.data_collection: deny`` (or ``zdr``)."""
+    """``deny``: only deployments that declare the same in ``model_info``.
+    The declaration is ``model_info.data_collection: deny`` (or ``zdr``)."""
     zdr: StrictBool | None = None
-    """true: only deployments that declare ``model_info.zdr: true``, zero data retention."""
+    """true: only deployments that declare ``model_info.zdr: true``.
+    ZDR is zero data retention."""
 
     def filters(self, source: str = "") -> tuple[Filter, ...]:
-        """The filters that this means.
+        """Return the filters that this block sets.
 
         Args:
-            source: who set them, in words for the client; empty when the client did.
+            source: the source in words for the client; empty for the client's own.
         """
         caps = self.max_price
         prices = (("prompt", caps.prompt), ("completion", caps.completion)) if caps else ()

@@ -1,7 +1,7 @@
-"""Tells what is wrong with a configuration: pydantic's errors become lines that name key, place and expectation.
+"""Formats validation errors: one line each with key, place and expected value.
 
-A value is told only where an enum, a number or a boolean belongs, since any other may be a secret. Only words; nothing
-is validated here.
+A value is repeated only where an enum, a number or a boolean is expected, since any other value may be a secret.
+Formats text only; validates nothing.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SHOWN_CHARACTERS = 80
-"""Longest piece of a client's bad value that the answer to it repeats."""
+"""Longest part of a client's bad value that the answer repeats."""
 
 _TOLD_CHARACTERS = 40
-"""The same for a value of the configuration: more than any enum, number or boolean has."""
+"""Longest part of a configuration value that a message repeats.
+More characters than any enum, number or boolean has."""
 
 _KEY_CHARACTERS = 60
-"""Longest piece of a key that a message repeats: more than any key of ours and most models' names have."""
+"""Longest part of a key that a message repeats.
+More characters than any key of the plugin and most model names have."""
 
 _SECRET = re.compile(r"\s*(sk-|bearer\s)|.*://", re.IGNORECASE | re.DOTALL)
-"""API keys and addresses; never told, wherever they stand."""
+"""API keys and addresses, which no message repeats."""
 
 _SCALARS: Mapping[str, str] = {
     "bool_parsing": "true or false",
@@ -43,7 +45,7 @@ _SCALARS: Mapping[str, str] = {
     "float_type": "a number",
     "finite_number": "a finite number",
 }
-"""Pydantic's error types of numbers and booleans in an operator's words."""
+"""Pydantic's error types of numbers and booleans, in an operator's words."""
 
 _OTHERS: Mapping[str, str] = {
     "string_type": "a text",
@@ -59,7 +61,7 @@ _OTHERS: Mapping[str, str] = {
     "model_attributes_type": "a mapping",
     "missing": "a value",
 }
-"""The same of everything else but enums and bounds."""
+"""The other error types except enums and bounds, in an operator's words."""
 
 _ENUMS = ("enum", "literal_error")
 
@@ -71,14 +73,14 @@ _BOUNDS: Mapping[str, tuple[str, str]] = {
 }
 
 _OF_A_PART = re.compile(r"(?P<key>\w+): expected (?P<expected>.*), got (?P<value>.*)")
-"""How a record that checks its own fields tells which of them is wrong."""
+"""The error message of a dataclass that names the field at fault."""
 
 
 def format_validation_error(error: ValidationError, model: type[BaseModel], path: str) -> str:
-    """One line for each fault, each naming the key's path and what was expected, some also the value."""
+    """Format one line per error: the key's path, the expectation, sometimes the value."""
     faults = error.errors(include_url=False)
     deeper = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
-    # A list whose entries were all refused is reported as too short as well; the entries say it better.
+    # A list with only refused entries is also reported as too short; the lines of the entries suffice.
     return "\n".join(_line(fault, model, path) for fault in faults if fault["loc"] not in deeper)
 
 
@@ -95,7 +97,7 @@ def _line(fault: ErrorDetails, model: type[BaseModel], path: str) -> str:
 
 
 def _got(fault: ErrorDetails) -> str:
-    """What was written instead; of a text in place of another text nothing."""
+    """Describe the given value; empty for a text in place of another text."""
     kind, given = fault["type"], fault["input"]
     if kind in _SCALARS or kind in _ENUMS or kind in _BOUNDS or (kind == "value_error" and isinstance(given, bool)):
         return f"got {safe_value(given)}, "
@@ -104,7 +106,7 @@ def _got(fault: ErrorDetails) -> str:
 
 
 def expectation(fault: ErrorDetails) -> str:
-    """What was expected where a value was refused."""
+    """Describe the value that was expected."""
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in _ENUMS:
         names = re.findall(r"'([^']*)'", str(context["expected"]))
@@ -120,7 +122,7 @@ def expectation(fault: ErrorDetails) -> str:
 
 
 def step_of(step: int | str) -> str:
-    """One step of a path, as it is put behind the others."""
+    """Format one step of a path, to be appended to the others."""
     if isinstance(step, int):
         return f"[{step}]"
     name = safe_key(step)
@@ -128,31 +130,37 @@ def step_of(step: int | str) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Whether a text looks like an API key, or like an address, which may have a password in it."""
+    """Check that a text looks like an API key or an address.
+
+    An address may contain a password.
+    """
     return _SECRET.match(text) is not None
 
 
 def safe_key(key: object) -> str:
-    """A key as a message repeats it: cut where it is long, and nothing of one that looks like a secret."""
+    """Return a key as a message may repeat it: shortened, or ``***`` for a secret."""
     text = str(key)
     return "***" if is_secret(text) else _cut(text, _KEY_CHARACTERS)
 
 
 def safe_value(value: object) -> str:
-    """What a message repeats of a value that stands where an enum, a number or a boolean belongs."""
+    """Return a value as a message may repeat it.
+
+    Only for a place where an enum, a number or a boolean is expected.
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return kind_of(value) if is_secret(value) else _cut(repr(value), _TOLD_CHARACTERS)
-    # Python writes no integer of thousands of digits.
+    # Python does not format integers of thousands of digits.
     written = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_TOLD_CHARACTERS)
     return repr(value) if written else kind_of(value)
 
 
 def kind_of(value: object) -> str:
-    """What kind of value it is, in an operator's words."""
+    """Return the kind of a value, in an operator's words."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (type(None), "null"),
         (bool, "a boolean"),
@@ -166,7 +174,7 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """What the answer to a client repeats of a value that it sent."""
+    """Return a client's value as the answer to that client may repeat it."""
     return safe_value(value) if value is None or isinstance(value, bool) else _cut(repr(value), _SHOWN_CHARACTERS)
 
 
@@ -175,14 +183,14 @@ def _cut(text: str, characters: int) -> str:
 
 
 def nearest(given: object, known: Sequence[str]) -> str:
-    """The suggestion ", did you mean X?", when something known is near."""
+    """Return the suggestion "(did you mean X?)" if a known name is similar."""
     words = given.lower() if isinstance(given, str) else ""
     close = get_close_matches(words[:_KEY_CHARACTERS], known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
-    """The keys that are known at a path: walks models and the values of mappings."""
+    """Return the known keys at a path through models and mapping values."""
     annotation: Any = model
     for step in loc:
         annotation = _bare(annotation)
@@ -198,7 +206,7 @@ def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
 
 
 def _bare(annotation: Any) -> Any:
-    """An annotation without ``Annotated`` and without ``| None``."""
+    """Return an annotation without ``Annotated`` and without ``| None``."""
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) in (Union, types.UnionType):

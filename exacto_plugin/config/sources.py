@@ -1,6 +1,6 @@
-"""Where the settings come from: LiteLLM's parsed configuration, or a YAML file named by the environment.
+"""Reads the settings from LiteLLM's configuration or a YAML file.
 
-Reads files and the environment; what a block means is :mod:`exacto_plugin.config.settings`.
+The environment may name the file. The block itself is read by :mod:`exacto_plugin.config.settings`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.errors import SettingsError
 
 CONFIG_VARIABLE = "EXACTO_CONFIG"
-"""Environment variable that names a YAML file with the block; it wins over the block in the proxy's configuration."""
+"""Environment variable with the path of a YAML file that has the block.
+It takes precedence over the block in the proxy's configuration."""
 
 _ENVIRONMENT_PREFIX = "os.environ/"
-"""LiteLLM's way to write "the value of this environment variable" in a configuration."""
+"""LiteLLM's prefix for the value of an environment variable in a configuration."""
 
 
 def find_settings(proxy_config: Mapping[str, object] | None, environment: Mapping[str, str]) -> Settings:
-    """The settings of this process: the file that ``EXACTO_CONFIG`` names, else the proxy's block, else defaults.
+    """Return the settings of this process.
+
+    They come from the file that ``EXACTO_CONFIG`` names, else from the proxy's block, else they are the defaults.
 
     Args:
         proxy_config: ``config.yaml`` as LiteLLM parsed it or as it was written; None outside a proxy.
@@ -38,14 +41,15 @@ def find_settings(proxy_config: Mapping[str, object] | None, environment: Mappin
 
 
 _SETTLED_S = 0.5
-"""How long a file must have been left alone before it is read: a program may still be writing it."""
+"""Seconds since the last change of a file before it is read.
+A program may still be writing it."""
 
 
 class FileWatcher:
-    """Tells once of each change of some files.
+    """Reports each change of some files once.
 
     Args:
-        paths: the files as of now; a later list counts from the next question on.
+        paths: the files to watch; a later list takes effect at the next check.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -53,7 +57,7 @@ class FileWatcher:
         self._seen = self._stamps()
 
     def changed(self) -> bool:
-        """Whether a file changed, came or went since the last change that was told."""
+        """Check for a file that changed, appeared or vanished since the last report."""
         stamps = self._stamps()
         young = any(stamp is not None and 0 <= time.time() - stamp[0] / 1e9 < _SETTLED_S for stamp in stamps.values())
         if young or stamps == self._seen:
@@ -74,9 +78,10 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def settings_watcher(environment: Mapping[str, str]) -> Callable[[], Settings | None]:
-    """A function that gives the settings of the ``EXACTO_CONFIG`` file whenever the file changed, else None.
+    """Return a function that rereads the ``EXACTO_CONFIG`` file after each change.
 
-    Raises (the function): SettingsError for a file that cannot be used; the settings in force then stay.
+    It returns the settings, or None if the file is unchanged. It raises SettingsError for a file that cannot be used;
+    the settings in force then stay.
     """
     named = environment.get(CONFIG_VARIABLE)
     if not named:
@@ -87,7 +92,9 @@ def settings_watcher(environment: Mapping[str, str]) -> Callable[[], Settings | 
 
 
 def settings_of_file(path: Path, environment: Mapping[str, str]) -> Settings:
-    """The settings in a YAML file with an ``exacto_settings:`` block at its top level; other keys are left alone.
+    """Return the settings in a YAML file.
+
+    The block ``exacto_settings:`` is at the top level; other keys are ignored.
 
     Raises:
         SettingsError: the file cannot be read or has no block, or the block has unknown keys or bad values.
@@ -99,12 +106,12 @@ def settings_of_file(path: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def settings_of_block(block: object, environment: Mapping[str, str], where: str = BLOCK) -> Settings:
-    """The settings that stand under ``exacto_settings:``, written as in a file.
+    """Return the settings of a block that is written as in a file.
 
     Args:
-        block: what stands there; None means defaults.
-        environment: where values written as ``os.environ/NAME`` are looked up.
-        where: how the block is called in messages.
+        block: the value of ``exacto_settings:``; None means defaults.
+        environment: the source of values written as ``os.environ/NAME``.
+        where: the name of the block in messages.
 
     Raises:
         SettingsError: it is no mapping, or has unknown keys or bad values.
@@ -114,7 +121,7 @@ def settings_of_block(block: object, environment: Mapping[str, str], where: str 
 
 
 def read_config(path: Path) -> Mapping[str, object]:
-    """The top level of a YAML file.
+    """Read the top level of a YAML file.
 
     Raises:
         SettingsError: the file cannot be read, is not valid YAML, or is no mapping.
@@ -126,7 +133,7 @@ def read_config(path: Path) -> Mapping[str, object]:
 
 
 def read_yaml(path: Path) -> object:
-    """What a YAML file says.
+    """Read a YAML file.
 
     Raises:
         SettingsError: the file cannot be read or is not valid YAML.
@@ -135,10 +142,10 @@ def read_yaml(path: Path) -> object:
 
 
 def read_text(path: Path) -> str:
-    """What a file says.
+    """Read a text file.
 
     Raises:
-        SettingsError: it cannot be read, or is no text.
+        SettingsError: it cannot be read, or is not UTF-8 text.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -158,13 +165,14 @@ def _mapping(block: object, path: str) -> Mapping[str, object] | None:
 
 
 _LEVELS = 20
-"""More than any setting is deep; a block that contains itself has no end."""
+"""Largest nesting of a block, which no valid block reaches.
+A block that contains itself is endless."""
 
 
 def _resolve(
     block: Mapping[str, object], environment: Mapping[str, str], path: str, levels: int = _LEVELS
 ) -> Mapping[str, object]:
-    """Values written as ``os.environ/NAME`` replaced as LiteLLM does it in its own file."""
+    """Replace values written as ``os.environ/NAME``, as LiteLLM does in its own file."""
     return {key: _value(value, environment, f"{path}{step_of(str(key))}", levels) for key, value in block.items()}
 
 

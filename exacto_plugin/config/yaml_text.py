@@ -1,6 +1,6 @@
-"""Reads YAML and tells what is wrong with it, without a word of what it says: a configuration holds keys and passwords.
+"""Parses YAML with error messages that quote nothing of the text.
 
-Must not know where a text comes from.
+A configuration holds keys and passwords. Independent of the source of the text.
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ import yaml
 from exacto_plugin.errors import SettingsError
 
 _OF_THE_GRAMMAR = re.compile(r"""[^'"]*('(<[a-z -]+>|\\?.)'[^'"]*)*""")
-"""A fault in PyYAML's words that quotes a kind of token or a single character; others quote names, tags or values."""
+"""Messages of PyYAML that quote only a kind of token or a single character.
+Others quote names, tags or values."""
 
 _CONTINUED = {
     "but found another document": "more than one document",
     "second occurrence": "an anchor that stands twice",
 }
-"""Faults that PyYAML tells in two pieces, the first of which may quote a name."""
+"""Messages that PyYAML gives in two parts, the first of which may quote a name."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows which value it is about to make, for faults that PyYAML gives no place."""
+    """A loader that records the position of the value under construction.
+
+    The position is used for errors to which PyYAML gives none.
+    """
 
     at: yaml.Mark | None = None
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
-        """As the base class."""
+        """Construct an object as the base class does, and record its position."""
         self.at = node.start_mark
         return super().construct_object(node, deep)
 
 
 def parse_yaml(text: str, where: str) -> object:
-    """What a YAML text says.
+    """Parse a YAML text.
 
     Args:
         text: one document.
-        where: how the text is called in messages.
+        where: the name of the text in messages.
 
     Raises:
-        SettingsError: it is not valid; the message has the kind of fault, the line and the column.
+        SettingsError: it is not valid; the message has the kind of error, the line and the column.
     """
     try:
         loader = _Loader(text)
@@ -53,16 +57,16 @@ def parse_yaml(text: str, where: str) -> object:
             fault = _placed(_plain(error.problem or ""), error.problem_mark)
         except RecursionError:
             fault = "it is nested too deeply"
-        except Exception:  # whatever a value made PyYAML raise, mostly with the value in it
+        except Exception:  # any error of PyYAML for a value, which most of them quote
             fault = _placed("a value that cannot be read", loader.at or loader.get_mark())
         finally:
             loader.dispose()
-    # Outside of what caught the error: a traceback that shows what an error came from would show the text.
+    # Raised outside the handler: a traceback with the original error would show the text.
     raise SettingsError(f"{where}: not valid YAML: {fault}")
 
 
 def _plain(problem: str) -> str:
-    """PyYAML's words up to where they quote more than the grammar."""
+    """Return PyYAML's message up to a quotation of more than the grammar."""
     told = problem if _OF_THE_GRAMMAR.fullmatch(problem) else re.split("['\"]", problem)[0]
     return _CONTINUED.get(told, told.strip()) or "something is wrong"
 
