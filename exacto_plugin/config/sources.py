@@ -152,7 +152,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         fault = error.strerror or type(error).__name__
     except UnicodeDecodeError as error:
-        fault = f"no UTF-8 at byte {error.start}"
+        fault = f"not UTF-8 at byte {error.start}"
     raise SettingsError(f"{path}: cannot be read: {fault}")
 
 

@@ -17,7 +17,7 @@ Others quote names, tags or values."""
 
 _CONTINUED = {
     "but found another document": "more than one document",
-    "second occurrence": "an anchor that stands twice",
+    "second occurrence": "an anchor that is defined twice",
 }
 """Messages that PyYAML gives in two parts, the first of which may quote a name."""
 
@@ -49,7 +49,7 @@ def parse_yaml(text: str, where: str) -> object:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        fault = f"a character that must not stand in YAML, line {text.count(chr(10), 0, error.position) + 1}"
+        fault = f"a character that YAML does not allow, line {text.count(chr(10), 0, error.position) + 1}"
     else:
         try:
             return loader.get_single_data()
@@ -68,7 +68,7 @@ def parse_yaml(text: str, where: str) -> object:
 def _plain(problem: str) -> str:
     """Return PyYAML's message up to a quotation of more than the grammar."""
     told = problem if _OF_THE_GRAMMAR.fullmatch(problem) else re.split("['\"]", problem)[0]
-    return _CONTINUED.get(told, told.strip()) or "something is wrong"
+    return _CONTINUED.get(told, told.strip()) or "a syntax error"
 
 
 def _placed(fault: str, mark: yaml.Mark | None) -> str:

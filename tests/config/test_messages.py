@@ -262,7 +262,7 @@ def test_the_place_of_a_fault() -> None:
         ("a:\n  b: 'c' d", "expected <block end>, but found '<scalar>', line 2, column 10"),
         ("a: *bc", "found undefined alias, line 1, column 4"),
         ("\na: !!int b", "a value that cannot be read, line 2, column 4"),
-        ("a: 1\nb: 2\nc: \x01", "a character that must not stand in YAML, line 3"),
+        ("a: 1\nb: 2\nc: \x01", "a character that YAML does not allow, line 3"),
     ):
         with pytest.raises(SettingsError) as raised:
             parse_yaml(text, "f")

@@ -122,7 +122,7 @@ class Attribution:
 
     @property
     def provider_failed(self) -> bool:
-        """True if a call is bad or lost and the provider is to blame."""
+        """True if the provider is to blame for the flaws."""
         return self.blame is Blame.PROVIDER
 
 
