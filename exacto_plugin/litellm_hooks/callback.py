@@ -1,4 +1,4 @@
-"""The LiteLLM callback: each hook hands over to routing or scoring and fails open."""
+"""The LiteLLM callback: each hook calls routing or scoring and fails open."""
 
 from __future__ import annotations
 
@@ -55,18 +55,21 @@ def _fail_open_or_refuse(
     *_a: Any,
     **_k: Any,
 ) -> list[Any]:
-    """A fault while filtering leaves LiteLLM's list as it is, but for hard filters, which fail closed."""
+    """Return LiteLLM's list unchanged after a fault while filtering.
+
+    Hard filters fail closed: under one, the request is refused.
+    """
     kwargs = request_kwargs if isinstance(request_kwargs, dict) else {}
     promise = self.faults.guard("filter", lambda: self.hard_filter_of(model, kwargs, healthy_deployments), None)
     if promise is not None:
-        # From None: LiteLLM writes down what it is raised from, and nobody knows what that quotes.
+        # From None: LiteLLM logs the cause of an exception, and that cause may quote the request.
         error = ExactoRefusedError(no_endpoints(model, promise, "could not be evaluated", ()), model)
         raise self.refused(error) from None
     return healthy_deployments
 
 
 class ExactoCallback(CustomLogger):
-    """What ``litellm_settings.callbacks: ["exacto_plugin.callback"]`` loads.
+    """The object for ``litellm_settings.callbacks: ["exacto_plugin.callback"]``.
 
     LiteLLM calls the hooks of concurrent requests interleaved on one event loop; the callback itself holds no
     per-request state.
@@ -74,8 +77,8 @@ class ExactoCallback(CustomLogger):
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
-        # LiteLLM takes loggers of one class for one and the same, unless a plain public attribute tells them apart: it
-        # would call none that comes after one that was closed while a call was under way.
+        # LiteLLM treats loggers of one class as equal unless a plain public attribute differs: without this one, a
+        # callback created after another one was closed during a call would not be called.
         self.instance = secrets.token_hex(4)
         self.runtime = runtime
         self.faults = runtime.faults
@@ -92,7 +95,10 @@ class ExactoCallback(CustomLogger):
         request_kwargs: dict[str, Any] | None = None,
         parent_otel_span: Any = None,
     ) -> list[Any]:
-        """Hard filters, before LiteLLM sorts, falls back or balances. A curated list is a promise: it fails closed."""
+        """Apply the hard filters before LiteLLM sorts, falls back or balances.
+
+        A curated list must not be bypassed: it fails closed.
+        """
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
         self.faults.guard("timer", self.runtime.ensure_ticking, None)
@@ -108,7 +114,10 @@ class ExactoCallback(CustomLogger):
             raise self.refused(error) from None
 
     def hard_filter_of(self, model: str, kwargs: Mapping[str, Any], healthy: Sequence[Any] = ()) -> str | None:
-        """A hard filter that this attempt is under, if there is any; asked when the routing itself cannot tell."""
+        """Return a hard filter that applies to this attempt, or None.
+
+        Used where the routing itself failed or was not reached.
+        """
         settings = self.runtime.settings
         if self._requires_curated(model, kwargs):
             return "curated"
@@ -125,7 +134,10 @@ class ExactoCallback(CustomLogger):
         return curated and self.runtime.settings.curated_list(model) is not None
 
     def _slug_unresolved(self, model: str, deployments: list[Any]) -> bool:
-        """Whether a slug with ``:exacto`` came here whole, through a wildcard, and would lead past its curated list."""
+        """Return whether an unresolved ``:exacto`` slug would bypass its curated list.
+
+        A slug reaches the router unresolved when a wildcard model group matches it.
+        """
         base, *suffixes = model.split(":")
         if "exacto" not in suffixes or self.runtime.knows_group(model):
             return False
@@ -134,7 +146,7 @@ class ExactoCallback(CustomLogger):
         return listed and not all(is_openrouter(deployment) for deployment in deployments)
 
     def refused(self, error: ExactoRefusedError) -> ExactoRefusedError:
-        """``error``, kept for the middleware, which tells the client."""
+        """Store ``error`` for the middleware, which sends it to the client, and return it."""
         state = CURRENT.get()
         if state is not None:
             state.refusals.append(error.refusal)
@@ -145,7 +157,7 @@ class ExactoCallback(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> dict[str, Any] | None:
-        """What only this key or team has: aliases with suffixes, and fallbacks of its own."""
+        """Apply the key's or team's own aliases with suffixes and fallbacks."""
         state = CURRENT.get()
         if state is None:
             return None
@@ -156,7 +168,7 @@ class ExactoCallback(CustomLogger):
 
     @fail_open("pre_call", otherwise=_sent_as_is)
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
-        """Remember which deployment is called, keep the original tools, and take our keys out of the request."""
+        """Record the attempt, keep the original tools, remove the plugin's keys."""
         if is_health_check(kwargs):
             return without_our_keys(kwargs)
         details = _details(kwargs)
@@ -167,7 +179,7 @@ class ExactoCallback(CustomLogger):
             raise
         details[LOG_KEY] = state
         self.rescue.note_logging(kwargs.get("litellm_logging_obj"))
-        # Set once: LiteLLM may serve one surface through another and come back with translated tools.
+        # Set once: LiteLLM may serve one surface through another and call this hook again with translated tools.
         if TOOLS_KEY not in details and offers_tools(kwargs):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
             if (choice := choice_of(kwargs)) is not None:
@@ -175,15 +187,18 @@ class ExactoCallback(CustomLogger):
         return without_our_keys(kwargs)
 
     def record_attempt(self, kwargs: dict[str, Any]) -> RequestState:
-        """Note the attempt that LiteLLM is about to make; what came before it in this request has failed."""
+        """Record the attempt that LiteLLM is about to make.
+
+        A previous attempt of the request has failed by then.
+        """
         place = (metadata_of(kwargs).get("attempted_retries"), kwargs.get("fallback_depth"))
         before = CURRENT.get()
         previous = before.served_by if before is not None else None
         fresh = position_of(kwargs).is_first
         if before is not None and before.is_rescue_attempt:
-            pass  # the same request asks another deployment, though nothing failed
+            pass  # the same request calls another deployment, though nothing failed
         elif before is not None and is_pending_call(before, kwargs):
-            before.pending_tools = None  # LiteLLM makes some synchronous calls on a loop of its own: this is such a one
+            before.pending_tools = None  # a synchronous call that LiteLLM runs on a loop of its own
         elif (
             before is not None
             and previous is not None
@@ -191,10 +206,10 @@ class ExactoCallback(CustomLogger):
             and not before.http
             and LOG_KEY not in _details(kwargs)
         ):
-            # A program that asks LiteLLM directly, one request after the other in one task: this is the next one.
+            # A program that calls LiteLLM directly, one request after the other in one task: this is the next request.
             CURRENT.set(None)
         elif previous is not None and previous.position != place and not fresh:
-            # LiteLLM tries again after a failure only, and does not tell of every one: of streams only the first.
+            # LiteLLM retries after a failure only, and does not report every failure: of streams only the first.
             self.scoring.record_failure(previous, None, "broken_stream")
         state = self.routing.record_attempt(kwargs)
         state.call_id = state.call_id or call_id_of(kwargs)
@@ -208,7 +223,10 @@ class ExactoCallback(CustomLogger):
     async def async_post_call_success_deployment_hook(
         self, request_data: dict[str, Any], response: Any, call_type: Any
     ) -> None:
-        """Judge an answer before the client has it, where a bad one may be replaced; changes nothing."""
+        """Score an answer before the client gets it, where it may be replaced.
+
+        Changes nothing.
+        """
         self.rescue.assess(request_data, response)
 
     @fail_open("score")
@@ -220,7 +238,7 @@ class ExactoCallback(CustomLogger):
         self.scoring.record_answer(kwargs, response_obj, start_time, end_time)
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: dict[str, Any]) -> None:
-        """Hang the state on LiteLLM's logging object where the synchronous selection could not."""
+        """Attach the state to LiteLLM's logging object if synchronous selection did not."""
         self.faults.guard("pre_call", lambda: attach_state(kwargs), None)
 
     def log_success_event(
@@ -233,7 +251,10 @@ class ExactoCallback(CustomLogger):
         )
 
     def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """Record a failed synchronous attempt; what was refused before it was sent is nobody's failure."""
+        """Record a failed synchronous attempt.
+
+        A call that was refused before it was sent counts for no deployment.
+        """
         if "api_call_start_time" in kwargs:
             self.faults.guard("score", lambda: self.scoring.record_failure_sync(kwargs), None)
 
@@ -245,13 +266,16 @@ class ExactoCallback(CustomLogger):
         call_type: Any,
         fallback_depth: int | None = None,
     ) -> None:
-        """Record a failed attempt; called once per attempt, but not for failures inside a stream."""
+        """Record a failed attempt.
+
+        Called once per attempt, but not for failures inside a stream.
+        """
         if is_health_check(request_data) or isinstance(exception, ExactoRefusedError):
             return
         details = _details(request_data)
         attempt = attempt_of(details or request_data, request_data.get("model_info") or {})
         if attempt.direct and details and "api_call_start_time" not in details:
-            return  # refused by LiteLLM before anybody was asked
+            return  # refused by LiteLLM before any deployment was called
         self.scoring.record_failure(attempt, exception)
         if not attempt.rescue:
             self.routing.failover.failed(exception)
@@ -260,7 +284,10 @@ class ExactoCallback(CustomLogger):
     async def async_log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
-        """Record a stream that broke; LiteLLM calls this once per request, for its first failure."""
+        """Record a stream that broke.
+
+        LiteLLM calls this once per request, for its first failure.
+        """
         error = kwargs.get("exception")
         if isinstance(error, BaseException) and kwargs.get("stream") and not is_health_check(kwargs):
             self.scoring.record_broken_stream(kwargs, error)
@@ -273,19 +300,25 @@ class ExactoCallback(CustomLogger):
         user_api_key_dict: Any,
         traceback_str: str | None = None,
     ) -> None:
-        """Record a stream that broke after another attempt had failed, of which no log event tells."""
+        """Record a stream that broke after another attempt had failed.
+
+        LiteLLM has no log event for it.
+        """
         state = CURRENT.get()
-        # Errors of the client's key, of a budget or of a guardrail say nothing about the deployment.
+        # Errors of the client's key, of a budget or of a guardrail are no evidence about the deployment.
         if state is not None and request_data.get("stream") and isinstance(original_exception, openai.APIError):
             self.scoring.record_last_failure(state, original_exception)
 
 
 def call_id_of(kwargs: Mapping[str, Any]) -> str:
-    """LiteLLM's id of the request, which its responses carry as ``x-litellm-call-id``; empty when it has none yet."""
+    """Return LiteLLM's id of the request, or an empty string.
+
+    Its responses carry the id as ``x-litellm-call-id``.
+    """
     return str(kwargs.get("litellm_call_id") or _details(kwargs).get("litellm_call_id") or "")
 
 
 def _details(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What LiteLLM keeps of a request and gives to log events; an empty dictionary of nobody where it keeps nothing."""
+    """Return LiteLLM's ``model_call_details``, or an empty dictionary without them."""
     found = getattr(kwargs.get("litellm_logging_obj"), "model_call_details", None)
     return found if isinstance(found, dict) else {}

@@ -1,8 +1,8 @@
 """Keeps the plugin's callback ahead of LiteLLM's own affinity checks.
 
 Those narrow a model group to the one deployment that a key or session used last. A curated list has to be applied
-before, or that one deployment may be all that is left, and not be on the list. Which of them LiteLLM has first depends
-on how the proxy was started.
+before them, or the one deployment that is left may not be on the list. The order of LiteLLM's callbacks depends on how
+the proxy was started.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ _CHECKS = (
 
 
 def move_before_affinity(callback: CustomLogger) -> None:
-    """Move ``callback`` in front of the first of LiteLLM's affinity checks; does nothing where it is there already."""
+    """Move ``callback`` in front of the first of LiteLLM's affinity checks.
+
+    Does nothing if it is in front already.
+    """
     callbacks: list[Any] = litellm.callbacks
     ahead = next((place for place, one in enumerate(callbacks) if one is callback or isinstance(one, _CHECKS)), None)
     if ahead is None or callbacks[ahead] is callback or not any(one is callback for one in callbacks):
         return
-    # A new list: requests under way may be walking through the old one.
+    # A new list: concurrent requests may be iterating over the old one.
     rest = [one for one in callbacks if one is not callback]
     litellm.callbacks = [*rest[:ahead], callback, *rest[ahead:]]

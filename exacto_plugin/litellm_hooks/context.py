@@ -1,6 +1,6 @@
 """The secret behind all hashes of an installation.
 
-Must not be written down anywhere.
+Is never stored or logged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ _SECRETS = ("LITELLM_SALT_KEY", "LITELLM_MASTER_KEY")
 
 
 def installation_salt() -> bytes:
-    """The per-installation secret behind all hashes: the same in every worker that shares LiteLLM's own secrets."""
+    """Return the installation's secret behind all hashes.
+
+    It is the same in every worker that shares LiteLLM's own secrets.
+    """
     for name in _SECRETS:
         value = os.environ.get(name)
         if value:
@@ -22,5 +25,5 @@ def installation_salt() -> bytes:
 
 
 def salt_is_shared() -> bool:
-    """Whether other processes have the same salt, so that a hash means the same to them."""
+    """Return whether other processes have the same salt and so the same hashes."""
     return any(os.environ.get(name) for name in _SECRETS)

@@ -1,7 +1,8 @@
-"""Our own faults: counted, logged once a minute per cause, never shown to a client.
+"""The plugin's own faults: counted, logged, never shown to a client.
 
-This is the one place of the LiteLLM seam that catches everything. What a fault says is never written down, because it
-may quote a prompt or an argument; its type and where it happened are.
+Each cause is logged at most once a minute. This is the one module of the LiteLLM adapter that catches every exception.
+The message of a foreign exception is never logged, because it may quote a prompt or an argument; its type and location
+are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ logger = logging.getLogger("exacto_plugin")
 
 _LOG_EVERY_S = 60.0
 _CAUSES = 256
-"""Causes that are remembered; with more of them within a minute the oldest may be said again."""
+"""Causes that are remembered; beyond it the oldest may be logged again early."""
 
 
 class FaultReporter:
@@ -49,11 +50,11 @@ class FaultReporter:
         self._lock = threading.Lock()
 
     def report(self, stage: str, error: BaseException) -> None:
-        """Count ``error`` and say it at most once a minute per cause; never raises."""
+        """Count ``error`` and log it at most once a minute per cause; never raises."""
         self._note(stage, error)
         try:
             self._count(stage)
-        except Exception as broken:  # a fault must not make another one
+        except Exception as broken:  # a fault while reporting must not raise
             self._note("telemetry", broken)
 
     def _note(self, stage: str, error: BaseException) -> None:
@@ -64,21 +65,27 @@ class FaultReporter:
             if not said:
                 self._logged_at[cause] = True
         if not said:
-            logger.warning("exacto_plugin left out a step: %s failed with %s", stage, describe(error))
+            logger.warning("exacto_plugin skipped a step: %s failed with %s", stage, describe(error))
 
     def guard(self, stage: str, action: Callable[[], R], otherwise: R) -> R:
-        """``action()``, or ``otherwise`` when it fails; a refusal passes, because it is meant for the client."""
+        """Return ``action()``, or ``otherwise`` when it fails.
+
+        A refusal is raised, because it is meant for the client.
+        """
         try:
             return action()
         except ExactoRefusedError:
             raise
-        except Exception as error:  # the boundary to the host: nothing of ours may break a request
+        except Exception as error:  # the boundary to LiteLLM: no fault of the plugin may break a request
             self.report(stage, error)
             return otherwise
 
 
 def describe(error: BaseException) -> str:
-    """What may be written of an error: its type and where it happened, for our own kinds also their message."""
+    """Return the loggable part of an error: its type and location.
+
+    The plugin's own exceptions are described with their message too.
+    """
     parts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(parts) < 3:
@@ -92,9 +99,9 @@ def describe(error: BaseException) -> str:
 def fail_open(
     stage: str, otherwise: Callable[..., Any] = lambda *_a, **_k: None
 ) -> Callable[[Callable[P, Coroutine[Any, Any, Any]]], Callable[P, Coroutine[Any, Any, Any]]]:
-    """Make an async hook method return ``otherwise(...)`` instead of raising; only a refusal passes.
+    """Make an async hook method return ``otherwise(...)`` instead of raising.
 
-    The method's object must have ``faults: Faults``.
+    Only a refusal is raised. The method's object must have ``faults: FaultReporter``.
     """
 
     def decorate(hook: Callable[P, Coroutine[Any, Any, Any]]) -> Callable[P, Coroutine[Any, Any, Any]]:
@@ -105,7 +112,7 @@ def fail_open(
                 return await hook(*args, **kwargs)
             except ExactoRefusedError:
                 raise
-            except Exception as error:  # the boundary to the host: nothing of ours may break a request
+            except Exception as error:  # the boundary to LiteLLM: no fault of the plugin may break a request
                 faults.report(stage, error)
                 return faults.guard(stage, lambda: otherwise(*args, **kwargs), None)
 

@@ -1,6 +1,6 @@
-"""Which of the plugin's features work with the LiteLLM that is installed, and why the others do not.
+"""The plugin's features: on or off with the installed LiteLLM, and the reason.
 
-A feature is off when something of LiteLLM's that it needs is not there. Each gap is said in the start line, in
+A feature is off when a part of LiteLLM that it needs is missing. Each gap is reported in the start line, in
 ``/exacto/api/status``, and to programs by ``Exacto.features``.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Feature(StrEnum):
-    """What users know the plugin's parts by."""
+    """The parts of the plugin, under the names that users see."""
 
     TIERS = "tiers"
     SORTS = "sorts"
@@ -31,22 +31,22 @@ class Feature(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something of LiteLLM's that is not there, and what is off because of it."""
+    """A missing part of LiteLLM, and the features that are off without it."""
 
     missing: str
     """LiteLLM's name of it."""
     features: tuple[Feature, ...]
-    """Off without it; empty when only a detail of one is lost."""
+    """The features that are off without it; empty if only a detail of one is lost."""
     effect: str
-    """What happens instead, as a clause."""
+    """The behaviour without it, as a clause."""
 
 
 class Features:
     """The state of every feature in this process.
 
     Args:
-        litellm_version: as installed.
-        remedy: what a user can do about a feature that is off.
+        litellm_version: of the installed LiteLLM.
+        remedy: the advice to a user about a feature that is off.
     """
 
     def __init__(self, litellm_version: str, remedy: str) -> None:
@@ -55,12 +55,12 @@ class Features:
         self._gaps: list[Gap] = []
 
     def lose(self, gaps: Iterable[Gap]) -> None:
-        """Note what this LiteLLM lacks."""
+        """Add parts that this LiteLLM lacks."""
         self._gaps += gaps
 
     @property
     def missing(self) -> list[str]:
-        """LiteLLM's names of everything that is not there."""
+        """LiteLLM's names of every missing part."""
         return [gap.missing for gap in self._gaps]
 
     @property
@@ -73,11 +73,14 @@ class Features:
         return {feature: reasons[feature] for feature in Feature if feature in reasons}
 
     def has(self, feature: Feature) -> bool:
-        """Whether a feature works."""
+        """Return whether a feature is on."""
         return not any(feature in gap.features for gap in self._gaps)
 
     def view(self) -> dict[str, dict[str, Any]]:
-        """Feature -> ``{on, reason, remedy}``; the last two are None for a feature that is on."""
+        """Return feature -> ``{on, reason, remedy}``.
+
+        The last two are None for a feature that is on.
+        """
         off = self.off
         return {
             feature.value: {
@@ -89,12 +92,12 @@ class Features:
         }
 
     def line(self) -> str:
-        """The features that are off in one clause; ``all features on`` when there are none."""
+        """Return the features that are off as one clause, or ``all features on``."""
         off = self.off
-        return f"OFF: {', '.join(off)} (/exacto/api/status tells why)" if off else "all features on"
+        return f"OFF: {', '.join(off)} (reasons: /exacto/api/status)" if off else "all features on"
 
     def warnings(self) -> list[str]:
-        """One line for each gap, for the log."""
+        """Return one line for each gap, for the log."""
         return [
             f"LiteLLM {self._version} lacks {gap.missing}: {gap.effect}"
             + (f"; off: {', '.join(gap.features)}" if gap.features else "")

@@ -1,4 +1,7 @@
-"""Streams whose first chunk was read already: the chunk is put back in front, everything else is the stream's own."""
+"""Streams whose first chunk was already read, with that chunk put back in front.
+
+Every other attribute is the stream's own.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ if TYPE_CHECKING:
     from inspect import BoundArguments
 
 NO_CHUNK: Final = object()
-"""In place of a first chunk: the stream ended without any."""
+"""Stands for the first chunk of a stream that ended without any."""
 
 _READ: Final = object()
 
 
 class _Resumed:
-    """The stream, its first chunk, and the iterator that goes on after it."""
+    """A stream, its first chunk, and the iterator over the rest."""
 
     def __init__(self, stream: Any, first: object, rest: Any) -> None:
         self._stream = stream
@@ -26,7 +29,7 @@ class _Resumed:
         return getattr(self._stream, name)
 
     def _taken(self) -> object:
-        """The first chunk, once; then a mark that it was read."""
+        """Return the first chunk once, then a marker that it was read."""
         first = self._first
         if first is not NO_CHUNK:
             self._first = _READ
@@ -60,10 +63,12 @@ class ResumedSyncStream(_Resumed):
 
 
 def restore_first_chunk(given: BoundArguments, *, synchronous: bool = False) -> bool:
-    """Put the chunk that LiteLLM read from a stream in front of it again, and tell LiteLLM that it read none.
+    """Put the chunk that LiteLLM read from a stream in front of it again.
+
+    LiteLLM's arguments then say that no chunk was read.
 
     Args:
-        given: what LiteLLM hands a stream out with, changed in place: ``model_response``, and since 1.107
+        given: the arguments with which LiteLLM returns a stream, changed in place: ``model_response``, and since 1.107
             ``first_chunk`` with ``chunk`` (None when there was none) and ``rest``.
         synchronous: whether the stream is read without an event loop.
 

@@ -1,4 +1,4 @@
-"""Joins the hooks to the seams inside LiteLLM; the same on the proxy and in a program. Decides nothing."""
+"""Connects the hooks to the patches of LiteLLM, on the proxy and in a program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
 
 
 def install_patches(callback: ExactoCallback) -> None:
-    """Join the callback to LiteLLM's seams, and note in the runtime's features which of them are missing.
+    """Install the patches, and record in the runtime's features the missing ones.
 
     See :mod:`exacto_plugin.litellm_hooks.router_patches`.
     """
@@ -74,6 +74,6 @@ def install_patches(callback: ExactoCallback) -> None:
 
 
 def uninstall_patches() -> None:
-    """Put LiteLLM's own functions back."""
+    """Restore LiteLLM's own functions."""
     router_patches.uninstall()
     sync_router_patches.uninstall()

@@ -1,4 +1,4 @@
-"""The version of the LiteLLM that is installed."""
+"""The version of the installed LiteLLM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def litellm_version() -> str:
-    """LiteLLM's version, or ``unknown``."""
+    """Return LiteLLM's version, or ``unknown``."""
     try:
         return version("litellm")
     except PackageNotFoundError:

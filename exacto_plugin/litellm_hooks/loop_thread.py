@@ -1,6 +1,7 @@
-"""An event loop in a thread of its own, for programs that have none that lasts: the recompute timer runs there.
+"""An event loop in its own thread, for programs without a lasting loop.
 
-Synchronous programs have no loop, and some asynchronous ones make one per request. Must not touch a request.
+The recompute timer runs there: synchronous programs have no loop, and some asynchronous ones create one per request.
+Requests are not served there.
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ R = TypeVar("R")
 
 _START_S = 10.0
 _STOP_S = 2.0
-"""How long to wait for the thread at the end; it is a daemon, so that a program may end without it."""
+"""Seconds to wait for the thread at the end.
+
+It is a daemon thread, so that a program may end without it.
+"""
 
 
 class LoopThread:
-    """Serves one coroutine in a daemon thread from first use until it is stopped; may be used from any thread.
+    """Runs one coroutine in a daemon thread from first use until it is stopped.
+
+    Thread-safe.
 
     Args:
-        serve: what runs there for as long as the loop does.
+        serve: returns the coroutine that runs for as long as the loop does.
     """
 
     def __init__(self, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -39,7 +45,7 @@ class LoopThread:
         self._ready = threading.Event()
 
     def ensure_started(self) -> None:
-        """Start the thread unless it runs already, which is a cheap question; also in a process that was forked."""
+        """Start the thread unless it is running, also in a forked process; cheap."""
         if self._thread is not None and self._thread.is_alive():
             return
         with self._lock:
@@ -51,7 +57,10 @@ class LoopThread:
             at_exit(self.stop)
 
     def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """Run ``coroutine`` there and wait for what it returns; never from the loop itself."""
+        """Run ``coroutine`` on the loop and return its result.
+
+        Must not be called on the loop itself.
+        """
         self.ensure_started()
         if not self._ready.wait(_START_S) or self._loop is None:
             coroutine.close()
@@ -59,16 +68,16 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def stop(self) -> None:
-        """End the loop and its thread; more than once does no harm."""
+        """Stop the loop and its thread; safe to call more than once."""
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
         if thread is not threading.current_thread():
-            self._ready.wait(_STOP_S)  # it may only just have been started
+            self._ready.wait(_STOP_S)  # the thread may have been started just now
         loop = self._loop
         if loop is None:
             return
-        with suppress(RuntimeError):  # it ended by itself meanwhile
+        with suppress(RuntimeError):  # the loop may have ended meanwhile
             loop.call_soon_threadsafe(self._cancel)
         if thread is not threading.current_thread():
             thread.join(_STOP_S)

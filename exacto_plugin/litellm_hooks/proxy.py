@@ -1,4 +1,7 @@
-"""Joins the plugin to LiteLLM's proxy: the one callback of a process, made when LiteLLM imports it."""
+"""Connects the plugin to LiteLLM's proxy when LiteLLM imports its callback.
+
+A process has one callback.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,12 @@ _PROXY_MODULE = "litellm.proxy.proxy_server"
 
 @cache
 def proxy_callback() -> ExactoCallback:
-    """The callback of this process, attached to LiteLLM's proxy when one is being started.
+    """Return the callback of this process.
+
+    When LiteLLM's proxy is being started, the callback is attached to it.
 
     Raises:
-        SettingsError: the configuration cannot be used; LiteLLM's start stops with the message.
+        SettingsError: the configuration is invalid; LiteLLM's start stops with the message.
     """
     server = sys.modules.get(_PROXY_MODULE)
     config = _proxy_config(server)
@@ -71,7 +76,7 @@ def proxy_callback() -> ExactoCallback:
         nothing: list[str] = []
         for problem in callback.faults.guard("caller_metadata", lambda: caller_problems(config or {}), nothing):
             logger.warning("exacto_plugin: %s", problem)
-        # LiteLLM shows no INFO lines of other loggers, and this one line is what an operator looks for.
+        # LiteLLM shows no INFO lines of other loggers, and operators need this one line.
         sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
     for warning in features.warnings():
         logger.warning(warning)
@@ -88,21 +93,24 @@ def _start_line(runtime: Runtime, how: str) -> str:
 
 
 def _place(settings: Settings, server: ModuleType) -> StoreLocation:
-    """Where this proxy keeps its records."""
+    """Return the location of this proxy's store."""
     if settings.store.url is not None:
         return location_of_url(settings.store.url.get_secret_value())
     config = server.user_config_file_path or os.environ.get("CONFIG_FILE_PATH")
     place = default_location(config, os.environ)
     if not place.is_persistent:
         logger.warning(
-            "exacto_plugin found no directory that it can write to: records are kept in memory and end with the"
-            " process; set store.url, or XDG_STATE_HOME to a directory that lasts"
+            "exacto_plugin found no writable directory: records are kept in memory and are lost at the end of the"
+            " process; set store.url, or XDG_STATE_HOME to a persistent directory"
         )
     return place
 
 
 def _proxy_config(server: ModuleType | None) -> Mapping[str, object] | None:
-    """LiteLLM's parsed configuration; before LiteLLM read it (own ASGI entry) the file that it is going to read."""
+    """Return LiteLLM's parsed configuration.
+
+    Before LiteLLM has read it (own ASGI entry) the file is read that LiteLLM is going to read.
+    """
     config: Mapping[str, object] = server.proxy_config.get_config_state() if server is not None else {}
     path = os.environ.get("CONFIG_FILE_PATH")
     if not config and server is not None and path:
@@ -111,9 +119,9 @@ def _proxy_config(server: ModuleType | None) -> Mapping[str, object] | None:
 
 
 def proxy_app() -> Any:
-    """LiteLLM's ASGI application with the middleware added before it starts (``CONFIG_FILE_PATH`` names the config).
+    """Return LiteLLM's ASGI application with the middleware added before its start.
 
-    Works with and without the line under ``litellm_settings.callbacks``.
+    ``CONFIG_FILE_PATH`` names the configuration. Works with and without the entry under ``litellm_settings.callbacks``.
     """
     from litellm.proxy import proxy_server
 

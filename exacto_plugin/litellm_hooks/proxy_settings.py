@@ -1,9 +1,9 @@
-"""The ``exacto_settings:`` block of a running proxy: where LiteLLM has it from, and when it changes there.
+"""The ``exacto_settings:`` block of a running proxy, and changes of it.
 
-LiteLLM reads its ``config.yaml`` when it starts, and again, in the worker that is asked, for some of its administration
-endpoints; of what it then finds it takes up what those are about. Its database holds four sections of the
-configuration, and no others. So the file itself is looked at. A configuration in a bucket is taken from LiteLLM
-whenever it reads it.
+LiteLLM reads its ``config.yaml`` at its start, and again, in the worker that serves the request, for some of its
+administration endpoints, of which each applies its own part only. Its database stores four sections of the
+configuration, and no others. Therefore the file itself is watched. A configuration in a bucket is taken from LiteLLM
+each time LiteLLM has read it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _FILE = "CONFIG_FILE_PATH"
 
 
 def proxy_settings(server: ModuleType | None, environment: Mapping[str, str]) -> Callable[[], Settings | None]:
-    """A function that gives the settings whenever they changed since it was last asked, else None.
+    """Return a function that returns the settings if they changed since its last call.
 
-    The function raises SettingsError when the new ones cannot be used.
+    The function returns None otherwise, and raises SettingsError when the new settings are invalid.
 
     Args:
         server: LiteLLM's proxy; None outside of one.
@@ -51,7 +51,7 @@ def proxy_settings(server: ModuleType | None, environment: Mapping[str, str]) ->
 
 
 class _FromLiteLLM:
-    """What LiteLLM read last, from wherever."""
+    """The configuration that LiteLLM read last, from any source."""
 
     def __init__(self, server: ModuleType, environment: Mapping[str, str]) -> None:
         self._config: Any = server.proxy_config
@@ -59,14 +59,14 @@ class _FromLiteLLM:
         self._seen = self._config.config
 
     def changed(self) -> Settings | None:
-        if self._config.config is self._seen:  # replaced as a whole whenever it is read
+        if self._config.config is self._seen:  # replaced as a whole each time it is read
             return None
         self._seen = self._config.config
         return settings_of_block(self._config.get_config_state().get(BLOCK), self._environment)
 
 
 class _FromFile:
-    """The file that LiteLLM was started with, and those that it includes."""
+    """The file that LiteLLM was started with, and the files that it includes."""
 
     def __init__(self, server: ModuleType, path: Path, environment: Mapping[str, str]) -> None:
         self._server = server
@@ -86,9 +86,9 @@ class _FromFile:
         return settings_of_block(config.get(BLOCK), self._environment, f"{self._path}: {BLOCK}")
 
     def _included(self) -> Mapping[str, object]:
-        """The configuration with its parts, put together by LiteLLM itself."""
+        """Return the configuration with its included parts, merged by LiteLLM itself."""
         for part in self._named()[1:]:
-            read_yaml(part)  # whose faults quote nothing of it, as LiteLLM's do
+            read_yaml(part)  # its errors quote nothing of the file; LiteLLM's do
         try:
             found: Mapping[str, object] = run_sync(self._server.proxy_config._get_config_from_file())
         except (OSError, ValueError, TypeError) as error:

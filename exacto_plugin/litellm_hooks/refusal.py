@@ -1,8 +1,8 @@
-"""Requests that the plugin refuses on purpose: an empty curated list, a malformed ``provider`` object.
+"""Requests that the plugin refuses on purpose.
 
-Inside LiteLLM a refusal is always a ``BadRequestError``: it is not retried, fallbacks are still walked, and, unlike a
-404 or 429, it never puts the next hop's deployment into cooldown. The ASGI middleware turns it into the status and
-body that the client sees.
+Causes are, for instance, an empty curated list or a malformed ``provider`` object. Inside LiteLLM a refusal is always a
+``BadRequestError``: it is not retried, fallbacks are still tried, and, unlike a 404 or 429, it never puts the next
+entry's deployment into cooldown. The ASGI middleware turns it into the status and body that the client gets.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 NO_ENDPOINTS = "exacto_no_endpoints"
 
 MARKER = "exacto refused"
-"""Begins the message of a refusal inside LiteLLM, so that its error body can be recognised at the edge."""
+"""Prefix of a refusal's message inside LiteLLM, by which the middleware finds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the client is told."""
+    """The parts of the error that the client gets."""
 
     status: int
     type: str
@@ -46,24 +46,24 @@ class Refusal:
         return f"{MARKER} ({self.type}): {self.message}"
 
     def body(self, *, anthropic: bool = False) -> bytes:
-        """The JSON body, in OpenAI's error shape or in Anthropic's."""
+        """Return the JSON body, in OpenAI's error shape or in Anthropic's."""
         if anthropic:
             return orjson.dumps({"type": "error", "error": {"type": self.type, "message": self.message}})
         error = {"message": self.message, "type": self.type, "param": self.param, "code": str(self.status)}
         return orjson.dumps({"error": error})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """``Retry-After`` when it is known."""
+        """Return ``Retry-After`` when it is known."""
         if self.retry_after_s is None:
             return []
         return [(b"retry-after", str(max(1, math.ceil(self.retry_after_s))).encode())]
 
 
 def match_refusal(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
-    """The refusal that LiteLLM's error body is about; None when it tells of something else.
+    """Return the refusal that LiteLLM's error body contains, or None.
 
-    LiteLLM adds what became of fallbacks to the end of a message and redacts what looks internal in it, addresses of
-    providers say, so the mark at its beginning counts, and of several refusals the one that is most like it.
+    LiteLLM appends the results of fallbacks to a message and redacts internal data in it, such as addresses of
+    providers. Therefore the prefix decides, and of several refusals the one with the longest common prefix is returned.
     """
     try:
         message = orjson.loads(body)["error"]["message"].removeprefix("litellm.BadRequestError: ")
@@ -74,18 +74,21 @@ def match_refusal(body: bytes, refusals: Sequence[Refusal]) -> Refusal | None:
 
 
 def _common_prefix(one: str, other: str) -> int:
-    """How many characters two texts have in common before they differ."""
+    """Return the length of the longest common prefix of two texts."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 class ExactoRefusedError(litellm.BadRequestError):
-    """Raised inside LiteLLM (and to SDK users) when a request is refused on purpose."""
+    """Raised inside LiteLLM (and to SDK users) for a request refused on purpose."""
 
     _litellm_advisor_orchestration_failure = True
-    """LiteLLM's mark of errors that say nothing about the deployment they came up at, so that none cools down."""
+    """LiteLLM's mark of errors that are no evidence about the deployment.
+
+    A deployment is not put into cooldown for such an error.
+    """
 
     def __init__(self, refusal: Refusal, model: str) -> None:
-        # Without a provider, since none was asked: LiteLLM then logs it in a line, as it does its own refusals.
+        # Without a provider, since none was called: LiteLLM then logs one line, as for its own refusals.
         super().__init__(message=refusal.marked, model=model, llm_provider="")
         self.refusal = refusal
 
@@ -93,12 +96,12 @@ class ExactoRefusedError(litellm.BadRequestError):
 def no_endpoints(
     model_group: str, constraint: str, value: object, providers: Sequence[str], cooling_s: float | None = None
 ) -> Refusal:
-    """A hard filter left nothing.
+    """Build the refusal for hard filters that leave no deployment.
 
     Args:
         model_group: the public model name.
-        constraint: the filter's name, for instance ``curated``, maybe with who set it.
-        value: what the filter asked for; None when clients may not see it.
+        constraint: the filter's name, for instance ``curated``, maybe with its origin.
+        value: the filter's value; None when clients may not see it.
         providers: the providers that exist, or an empty sequence when clients may not see them.
         cooling_s: seconds until the first match leaves its cooldown; None when nothing matches at all.
     """
@@ -120,14 +123,14 @@ def refused_by(
     expose: bool,
     picked: Candidate | None = None,
 ) -> ExactoRefusedError:
-    """What a request ends with that hard filters left nobody for.
+    """Build the refusal from the filters that together leave no deployment.
 
     Args:
-        filters: those that leave nobody together, at least one.
+        filters: those that together leave no deployment, at least one.
         model_group: the public model name.
-        candidates: everybody configured for it; empty where only the one that was ``picked`` is known.
+        candidates: every configured deployment of it; empty where only the one that was ``picked`` is known.
         cooling_s: as for ``no_endpoints``.
-        expose: whether clients may see providers, and so what the operator's own filters say.
+        expose: whether clients may see providers, and so the values of the operator's own filters.
         picked: the deployment that is ruled out, when not all of them are.
     """
     exist = providers_of(candidates) if expose else []
@@ -135,7 +138,7 @@ def refused_by(
     if cooling_s is None:
         constraint += _unpriced(filters, [picked] if picked else candidates, expose=expose)
     refusal = no_endpoints(model_group, constraint, None, exist, cooling_s)
-    # Whichever of them took the last ones away.
+    # The filter that removed the last deployments.
     return ExactoRefusedError(replace(refusal, param=filters[-1].name), model_group)
 
 
@@ -148,7 +151,7 @@ def _shown_filter(filter_: Filter, *, expose: bool) -> str:
 
 
 def _unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate], *, expose: bool) -> str:
-    """What a client is told of prices that are not known, where ``max_price`` rules them out for that."""
+    """Return the text about unknown prices, where ``max_price`` rules them out."""
     unknown = unpriced(filters, candidates)
     if not unknown:
         return ""
@@ -156,7 +159,9 @@ def _unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate], *, exp
 
 
 def pinned_unavailable(model_group: str, deployment: str, cooling_s: float) -> Refusal:
-    """The request carries state that only a deployment which is cooling down can read.
+    """Build the refusal of a request with state that only one deployment can read.
+
+    That deployment is cooling down.
 
     Args:
         model_group: the public model name.
@@ -169,6 +174,6 @@ def pinned_unavailable(model_group: str, deployment: str, cooling_s: float) -> R
 
 
 def invalid_preference(field: str, value: object, expected: str) -> Refusal:
-    """A malformed field of the ``provider`` object."""
+    """Build the refusal for a malformed field of the ``provider`` object."""
     message = f"Invalid value for {field}: got {shown(value)}, expected {expected}."
     return Refusal(400, "invalid_request_error", message, field)

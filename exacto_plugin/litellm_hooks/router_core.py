@@ -1,4 +1,4 @@
-"""The class behind LiteLLM's router that serves requests, and the router that a program or the proxy holds."""
+"""The class that serves a router's requests, and the router in public use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ import litellm
 _CORE = "litellm.router_python_core"
 
 ENTRIES = ("async_function_with_fallbacks", "function_with_fallbacks")
-"""What every method of a router calls up to 1.109 with all that it was given; the second calls the first."""
+"""The methods that every method of a router calls up to 1.109, with all arguments.
+
+The second calls the first.
+"""
 
 SelectPool = Callable[[Any, list[Any], dict[str, Any]], list[Any]]
-"""``narrow(router, deployments, request_kwargs)``; raises only what the client is to be told."""
+"""``select_pool(router, deployments, request_kwargs)``.
+
+Raises only errors that are meant for the client.
+"""
 
 
 def router_core() -> Any:
-    """The class whose methods serve requests: the core behind the facade of 1.109, else ``litellm.Router``."""
+    """Return the class whose methods serve requests.
+
+    It is the core behind the facade of 1.109, else ``litellm.Router``.
+    """
     try:
         return import_module(_CORE).PythonCore
     except ImportError:
@@ -26,11 +35,14 @@ def router_core() -> Any:
 
 
 def loops_in_python() -> bool:
-    """Whether LiteLLM retries and falls back in Python, as up to 1.109: every method of a router enters there."""
+    """Return whether LiteLLM retries and falls back in Python, as up to 1.109.
+
+    Every method of a router then calls ``ENTRIES``.
+    """
     return all(hasattr(router_core(), name) for name in ENTRIES)
 
 
 def public_router(core: Any) -> Any:
-    """The router that the program or the proxy has, from the ``self`` of one of its methods."""
+    """Return the public router for the ``self`` of one of its methods."""
     public = getattr(core, "_core_public", None)
     return core if public is None else public()

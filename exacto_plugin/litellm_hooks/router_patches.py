@@ -1,16 +1,18 @@
-"""The places inside LiteLLM that are not public hooks, each checked and wrapped for itself.
+"""The patches of LiteLLM's router and authentication, each checked for itself.
+
+These functions are not public hooks:
 
 * ``Router._filter_by_routing_plugin_candidates`` runs once per attempt, after team, health, cooldown, pre-call checks
-  and tags and right before the operator's ``order`` levels: the one place where narrowing can never empty the pool
-  that LiteLLM's constraints left.
-* ``Router.should_retry_this_error`` says after each failed attempt whether LiteLLM's retry loop goes on.
+  and tags and right before the operator's ``order`` levels: the one point where narrowing can never empty the pool that
+  LiteLLM's constraints left.
+* ``Router.should_retry_this_error`` returns after each failed attempt whether LiteLLM's retry loop continues.
 * ``Router.make_call`` is one attempt inside LiteLLM's retry loop, on every surface.
-* ``set_cooldown_deployments`` and ``increment_deployment_failures_for_current_minute``, as the router's module knows
-  them, are what LiteLLM does about a failed attempt, in the attempt's own task.
-* ``Router._acompletion_streaming_iterator`` is given every chat stream before it leaves its attempt, and
+* ``set_cooldown_deployments`` and ``increment_deployment_failures_for_current_minute``, as names of the router's
+  module, process a failed attempt, in the attempt's own task.
+* ``Router._acompletion_streaming_iterator`` gets every chat stream before it leaves its attempt, and
   ``_aresponses_streaming_iterator`` and ``_aanthropic_messages_streaming_iterator`` those of the other two surfaces.
 * ``_resolve_router_settings_model_group_alias`` of the proxy's authentication is called with the key that was found,
-  before LiteLLM checks what that key may call.
+  before LiteLLM checks the models that the key may call.
 
 Since 1.109 ``litellm.Router`` is a facade, and these methods are those of the core behind it.
 """
@@ -54,29 +56,44 @@ PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
     _ATTEMPT: ["self", "original_function", "args", "kwargs"],
     _NAMES: ["request_data", "valid_token", "request", "route"],
 }
-"""The parameters that the wrappers rely on, in LiteLLM's order; LiteLLM may have optional ones after them."""
+"""The parameters that the patches rely on, in LiteLLM's order.
+
+LiteLLM may have optional ones after them.
+"""
 
 ShouldRetry = Callable[[Exception], bool | None]
-"""Whether LiteLLM retries after an error; None leaves it to LiteLLM."""
+"""Returns whether LiteLLM retries after an error; None leaves it to LiteLLM."""
 
 OnStream = Callable[[Any, Any], Awaitable[Any]]
-"""``opened(stream, slot)``: the stream to go on with; raises what an attempt may fail with."""
+"""``on_stream(stream, slot)``: returns the stream to use from then on.
+
+Raises the errors that an attempt may fail with.
+"""
 
 Surface = Callable[[Any, str], Any]
-"""``surface(stream, name)``: the stream to go on with, of the surface ``responses`` or ``messages``."""
+"""``on_stream(stream, name)``: returns the stream to use from then on.
+
+The name of the surface is ``responses`` or ``messages``.
+"""
 
 Attempt = Callable[[Callable[[dict[str, Any]], Awaitable[Any]], dict[str, Any]], Awaitable[Any]]
-"""``attempt(ask, kwargs)``: makes an attempt by ``ask(kwargs)``, and may make more of them with other arguments."""
+"""``attempt(call, kwargs)``: makes an attempt by ``call(kwargs)``.
+
+It may make more attempts with other arguments.
+"""
 
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
-"""``names(request_data, key, request)``: called once a key is known and before it is asked what it may call."""
+"""``names(request_data, key, request)``: called between key lookup and its limits."""
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Makes the wrapper of an original."""
+"""Builds the patch from the original function."""
 
 
 def fits(found: Any, expected: Sequence[str]) -> bool:
-    """Whether a function has the expected parameters, in order, and beyond them only such as need not be given."""
+    """Return whether a function has the expected parameters, in order.
+
+    Further parameters must be optional.
+    """
     if found is None:
         return False
     parameters = list(inspect.signature(inspect.unwrap(found)).parameters.values())
@@ -88,19 +105,22 @@ def fits(found: Any, expected: Sequence[str]) -> bool:
 
 @functools.cache
 def _used(owner: Any) -> frozenset[str]:
-    """Every name that the methods of a class use. From their code: to parse the source takes half a second."""
+    """Return every name that the methods of a class use.
+
+    The names are read from the code objects: parsing the source takes half a second.
+    """
     found = [inspect.unwrap(value) for value in vars(owner).values() if inspect.isfunction(value)]
     return frozenset().union(*(names_in(method.__code__) for method in found))
 
 
 def names_in(code: CodeType) -> set[str]:
-    """The names of attributes and globals that some code uses, the functions inside it included."""
+    """Return the attributes and globals that some code and its inner functions use."""
     inner = (names_in(const) for const in code.co_consts if isinstance(const, CodeType))
     return set(code.co_names).union(*inner)
 
 
 def _has_method(name: str) -> bool:
-    """Whether the router has a method of this form, and calls it."""
+    """Return whether the router has a method of this form, and calls it."""
     owner = router_core()
     return fits(getattr(owner, name, None), PARAMETERS[name]) and name in _used(owner)
 
@@ -113,10 +133,12 @@ def _install_method(name: str, make: Make, features: tuple[Feature, ...], effect
 
 
 def install_order(select_pool: SelectPool) -> list[Gap]:
-    """Let ``narrow`` see what LiteLLM's constraints left of a model group; on the class, for routers made later too.
+    """Call ``select_pool`` with the deployments that LiteLLM's constraints left.
+
+    The class is patched, so that routers created later are included.
 
     Returns:
-        The seam, when it is missing; then nothing is wrapped.
+        The patch's gap, when its target is missing; then nothing is patched.
     """
     features = (Feature.TIERS, Feature.SORTS, Feature.AFFINITY, Feature.FAILOVER)
     effect = "LiteLLM chooses among all deployments that the filters leave"
@@ -124,30 +146,30 @@ def install_order(select_pool: SelectPool) -> list[Gap]:
 
 
 def install_retries(should_retry: ShouldRetry) -> list[Gap]:
-    """Let ``goes_on`` judge the error of each attempt.
+    """Call ``should_retry`` with the error of each attempt.
 
     Returns:
-        The seam, when it is missing; then nothing is wrapped.
+        The patch's gap, when its target is missing; then nothing is patched.
     """
     effect = "the number of attempts, and the errors that end them, are LiteLLM's"
     return _install_method(_RETRY, lambda original: _patch_retry(original, should_retry), (Feature.FAILOVER,), effect)
 
 
 def install_streams(on_stream: OnStream) -> list[Gap]:
-    """Let ``opened`` see each chat stream before it is handed out.
+    """Pass each chat stream to ``on_stream`` before LiteLLM returns it.
 
     Returns:
-        The seam, when it is missing; then nothing is wrapped.
+        The patch's gap, when its target is missing; then nothing is patched.
     """
     features, effect = (Feature.RESCUE_STREAMS, Feature.FAILOVER), "chat streams go to the client as they come"
     return _install_method(_STREAM, lambda original: _patch_stream(original, on_stream), features, effect)
 
 
 def install_events(on_stream: Surface) -> list[Gap]:
-    """Let ``opened`` see each stream of events before it leaves its attempt.
+    """Pass each stream of events to ``on_stream`` before it leaves its attempt.
 
     Returns:
-        The seams that are missing, of which streams come as they are.
+        The gaps of missing targets, whose streams stay unchanged.
     """
     gaps = []
     for surface, name in _EVENTS.items():
@@ -159,14 +181,14 @@ def install_events(on_stream: Surface) -> list[Gap]:
 
 
 def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
-    """Let ``attempt`` make each attempt of LiteLLM's async retry loop.
+    """Make each attempt of LiteLLM's async retry loop through ``attempt``.
 
     Args:
         attempt: makes one attempt or more.
-        spared: whether a failure of the attempt at hand shall not count towards a cooldown.
+        spared: returns whether a failure of the current attempt is left out of cooldowns.
 
     Returns:
-        The seams that are missing.
+        The gaps of missing targets.
     """
     features = (Feature.RESCUE, Feature.RESCUE_STREAMS)
     gaps = _install_method(
@@ -188,10 +210,10 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
 
 
 def install_names(names: Names) -> list[Gap]:
-    """Let ``names`` see each request of the proxy between authentication and authorization.
+    """Call ``names`` for each proxy request between authentication and authorization.
 
     Returns:
-        The seam, when it is missing.
+        The patch's gap, when its target is missing.
     """
     auth = import_module(_AUTH)
     if not fits(getattr(auth, _NAMES, None), PARAMETERS[_NAMES]):
@@ -210,7 +232,10 @@ def install_names(names: Names) -> list[Gap]:
 
 
 def wrap(owner: Any, name: str, make: Make) -> None:
-    """Replace ``owner.name`` by what ``make`` makes of the original; a wrapper of ours is replaced, not wrapped."""
+    """Replace ``owner.name`` by ``make(original)``.
+
+    An earlier patch of the plugin is replaced, not wrapped.
+    """
     found = getattr(owner, name)
     original = getattr(found, "exacto_wraps", found)
     wrapper = functools.wraps(original)(make(original))
@@ -219,7 +244,7 @@ def wrap(owner: Any, name: str, make: Make) -> None:
 
 
 def unwrap(owner: Any, name: str) -> None:
-    """Put LiteLLM's own function back."""
+    """Restore LiteLLM's own function."""
     original = getattr(getattr(owner, name, None), "exacto_wraps", None)
     if original is not None:
         setattr(owner, name, original)
@@ -274,7 +299,7 @@ def _patch_events(on_stream: Surface, surface: str, original: Callable[..., Any]
 
 
 def uninstall() -> None:
-    """Put LiteLLM's own functions back."""
+    """Restore LiteLLM's own functions."""
     owner, module = router_core(), import_module(router_core().__module__)
     for name in (_LATE, _RETRY, _STREAM, _ATTEMPT, *_EVENTS.values()):
         unwrap(owner, name)

@@ -1,5 +1,7 @@
-"""One coroutine in a thread of its own, for what blocks: synchronous calls inside LiteLLM's event loops, and programs
-without a loop. The thread is a daemon, so that what never ends keeps no program alive. Must not touch a request.
+"""Runs one coroutine in its own thread, for blocking work.
+
+Used for synchronous calls inside LiteLLM's event loops, and for programs without a loop. The thread is a daemon, so
+that a coroutine that never ends does not keep the program alive. Does not change a request.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ def run_in_thread(make: Callable[[], Coroutine[Any, Any, R]], context: Context, 
     """Run a coroutine in a new thread, on a loop of its own.
 
     Args:
-        make: makes it.
-        context: what it runs in; used by nobody else.
+        make: creates the coroutine.
+        context: the context that it runs in; must not be used elsewhere.
         name: of the thread.
 
     Returns:
-        What it returns or raises. Whoever gives it up waits no longer; the thread goes on.
+        A future of its result or exception. The thread continues even if the future is abandoned.
     """
     future: Future[R] = Future()
     future.set_running_or_notify_cancel()
@@ -33,7 +35,7 @@ def run_in_thread(make: Callable[[], Coroutine[Any, Any, R]], context: Context, 
     def run() -> None:
         try:
             result = context.run(asyncio.run, make())
-        except BaseException as error:  # whatever it is, it is raised where somebody waits for it
+        except BaseException as error:  # any error is raised where the future's result is read
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -1,7 +1,7 @@
-"""The plugin in a program of one's own: ``Exacto(settings).attach(router)`` for ``litellm.Router``, async and sync.
+"""The plugin in a program: ``Exacto(settings).attach(router)``, async and sync.
 
-A request enters through :mod:`exacto_plugin.litellm_hooks.sdk_entries`; from there on it goes through the same hooks as
-on the proxy.
+Works with ``litellm.Router``. A request enters through :mod:`exacto_plugin.litellm_hooks.sdk_entries`; from there on it
+goes through the same hooks as on the proxy.
 """
 
 from __future__ import annotations
@@ -33,15 +33,14 @@ logger = logging.getLogger("exacto_plugin")
 class Exacto:
     """The plugin for one program.
 
-    LiteLLM's callbacks belong to the whole process, and so does this: there is one at a time.
+    LiteLLM's callbacks belong to the whole process, and so does this object: there is one at a time.
 
     Args:
-        settings: what would stand under ``exacto_settings:``; without it the file that ``EXACTO_CONFIG`` names, else
-            defaults.
+        settings: the content of ``exacto_settings:``; without it the file that ``EXACTO_CONFIG`` names, else defaults.
 
     Raises:
-        SettingsError: unknown keys or bad values.
-        ExactoError: the process has one already.
+        SettingsError: unknown keys or invalid values.
+        ExactoError: the process has an active one.
     """
 
     _active: ClassVar[Exacto | None] = None
@@ -56,7 +55,7 @@ class Exacto:
         else:
             runtime = Runtime(load_settings(settings))
         url = runtime.settings.store.url
-        if url is not None:  # a library writes no files unasked
+        if url is not None:  # a library writes no files unless it is configured to
             runtime.open_store(location_of_url(url.get_secret_value()))
         runtime.open_sample_log()
         self._runtime = runtime
@@ -70,9 +69,10 @@ class Exacto:
         Exacto._active = self
 
     def attach(self, router: Any) -> Self:
-        """Serve a ``litellm.Router``: slugs, tiers, sorts and scoring of what it is asked from now on.
+        """Route and score the requests of a ``litellm.Router`` from now on.
 
-        Only attached routers are routed; answers of other routers and of direct calls are scored.
+        Slugs, tiers and sorts apply. Only attached routers are routed; answers of other routers and of direct calls are
+        scored.
 
         Returns:
             This object, so that ``Exacto(...).attach(router)`` can be kept or used as a context manager.
@@ -83,25 +83,28 @@ class Exacto:
         return self
 
     def detach(self, router: Any) -> None:
-        """Leave a router to LiteLLM again."""
+        """Detach from a router; its methods are LiteLLM's own again."""
         self._entries.unwrap(router)
         self._runtime.detach(router)
 
     @property
     def features(self) -> dict[str, dict[str, Any]]:
-        """Feature -> ``{on, reason, remedy}``: what works with the LiteLLM that is installed, and why the rest not."""
+        """Feature -> ``{on, reason, remedy}`` with the installed LiteLLM."""
         return self._runtime.features.view()
 
     def tiers(self) -> dict[str, Any]:
-        """The verdicts in force, as ``GET /exacto/api/models`` gives them on the proxy."""
+        """Return the verdicts in force, as ``GET /exacto/api/models`` on the proxy."""
         return models_view(self._runtime)
 
     def recompute(self) -> None:
-        """Judge now instead of at the next turn of the timer; waits for it, so never call it on an event loop."""
+        """Recompute now instead of at the timer's next interval.
+
+        Blocks until it is done, so it must not be called on an event loop.
+        """
         self._runtime.loop_thread.call(self._runtime.recompute())
 
     def close(self) -> None:
-        """Take the plugin out of the process; more than once does no harm."""
+        """Remove the plugin from the process; safe to call more than once."""
         for router in self._runtime.routers:
             self.detach(router)
         self._runtime.closed = True

@@ -1,7 +1,8 @@
-"""Where requests of programs enter a router: keywords are read as a body is on the proxy (slugs, ``models``, lists).
+"""The entry of programs' requests into a router.
 
-Up to 1.109 every method of a router calls two methods with all that it was given, and those are wrapped. Newer routers
-have none of that kind; there the public methods that ask models are wrapped.
+Keywords are read as a body is on the proxy (slugs, ``models``, lists). Up to 1.109 every method of a router calls two
+methods with all its arguments, and those are wrapped. Newer routers have no such methods; there the public methods that
+call models are wrapped.
 """
 
 from __future__ import annotations
@@ -50,14 +51,17 @@ _METHODS: Final = (
     "aspeech",
     "speech",
 )
-"""The public methods that take a model name first, of every surface."""
+"""The public methods with a model name as first argument, of every surface."""
 
 _INSIDE: ContextVar[bool] = ContextVar("exacto_inside", default=False)
-"""True while a public method of a router runs: what it calls of the same kind belongs to the same request."""
+"""True while a public method of a router runs.
+
+Calls that it makes to other public methods belong to the same request.
+"""
 
 
 class RouterEntries:
-    """Reads what attached routers are asked. One per process."""
+    """Reads the arguments of requests to attached routers. One per process."""
 
     def __init__(self, callback: ExactoCallback) -> None:
         self._callback = callback
@@ -65,14 +69,14 @@ class RouterEntries:
         self._shared = loops_in_python()
 
     def gaps(self) -> list[Gap]:
-        """What this LiteLLM lacks of a router's entry."""
+        """Return the missing parts of this LiteLLM for a router's entry."""
         if self._shared or hasattr(litellm.Router, "acompletion"):
             return []
         effect = "names with suffixes are not read in programs"
         return [Gap(f"Router.{ENTRIES[0]}", (Feature.SORTS, Feature.FILTERS), effect)]
 
     def wrap(self, router: Any) -> None:
-        """Read what a router is asked from now on; does nothing to one that is read already."""
+        """Read a router's requests from now on; does nothing if it is wrapped already."""
         names = ENTRIES if self._shared else _METHODS
         for name in names:
             method = getattr(router, name, None)
@@ -90,7 +94,7 @@ class RouterEntries:
             setattr(router, name, wrapper)
 
     def unwrap(self, router: Any) -> None:
-        """Leave a router's methods to LiteLLM again."""
+        """Restore a router's own methods."""
         for name in (*ENTRIES, *_METHODS):
             if hasattr(vars(router).get(name), "exacto_wraps"):
                 delattr(router, name)
@@ -135,7 +139,10 @@ class RouterEntries:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def _read(self, router: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-        """Positional and keyword arguments of a public method, its model name first, as they go on to LiteLLM."""
+        """Return the arguments of a public method as they are passed on to LiteLLM.
+
+        The model name is the first positional argument or a keyword.
+        """
         if not args:
             self._begin(router, kwargs)
             return args, kwargs
@@ -148,7 +155,8 @@ class RouterEntries:
         """Read a request's keywords, in place.
 
         Raises:
-            ExactoRefusedError: it is synchronous, under a hard filter, and this LiteLLM gives no way to apply it.
+            ExactoRefusedError: the request is synchronous, under a hard filter, and this LiteLLM has no way to apply
+                it.
         """
         begun = CURRENT.get()
         synchronous = begun is not None and begun.in_sync_entry

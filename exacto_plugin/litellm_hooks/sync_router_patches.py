@@ -1,10 +1,12 @@
-"""The places inside LiteLLM's synchronous selection that are not public hooks, checked before they are used.
+"""The patches of LiteLLM's synchronous selection, checked before they are used.
+
+These functions are not public hooks:
 
 * ``Router.get_available_deployment`` selects for synchronous calls, and for asynchronous ones under strategies that
   have no asynchronous form.
 * ``Router._filter_blocked_deployments`` is its last step before pre-call checks, after teams, health and cooldowns.
 * ``litellm.utils.get_order_filtered_deployments`` is the step after those checks: the operator's ``order`` levels.
-* ``Router._completion_streaming_iterator`` is given every synchronous chat stream before it leaves its attempt.
+* ``Router._completion_streaming_iterator`` gets every synchronous chat stream before it leaves its attempt.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ def _fits(name: str) -> bool:
 
 
 def _missing_selection() -> list[str]:
-    """What this LiteLLM lacks of its synchronous selection as it is known here; empty on a known version."""
+    """Return the missing parts of this LiteLLM's synchronous selection.
+
+    Empty on a known version.
+    """
     missing = [f"{_owners()[name].__name__}.{name}" for name in (_SELECT, _HEALTHY, _LEVELS) if not _fits(name)]
     if missing:
         return missing
@@ -61,14 +66,14 @@ def _missing_selection() -> list[str]:
 
 
 def install(selection: SyncSelection, on_stream: Callable[[Any], Any]) -> list[Gap]:
-    """Wrap the seams.
+    """Install the patches.
 
     Args:
-        selection: stands in LiteLLM's selection.
-        opened: is given each chat stream and returns the one to go on with.
+        selection: called within LiteLLM's selection.
+        on_stream: gets each chat stream and returns the one to use from then on.
 
     Returns:
-        Those that are missing. The selection is wrapped whole or not at all.
+        The gaps of missing targets. The selection is patched as a whole or not at all.
     """
     gaps = [Gap(name, (Feature.SYNC,), _EFFECT) for name in _missing_selection()]
     if not gaps:
@@ -119,6 +124,6 @@ def _patch_stream(on_stream: Callable[[Any], Any], original: Callable[..., Any])
 
 
 def uninstall() -> None:
-    """Put LiteLLM's own functions back."""
+    """Restore LiteLLM's own functions."""
     for name, owner in _owners().items():
         unwrap(owner, name)

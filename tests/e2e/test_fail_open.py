@@ -258,8 +258,8 @@ def test_faults_are_said_once_and_quote_nothing(proxy: Proxy, probe: Probe) -> N
     log, counts = probe.log(), api(proxy, "status").json()["faults"]
     assert set(counts) == {fault.stage for fault in EXPECTED.values()}
     for stage, count in counts.items():
-        said = log.count(f"left out a step: {stage} failed with InjectedError")
+        said = log.count(f"skipped a step: {stage} failed with InjectedError")
         assert 1 <= said <= count, stage
-    assert log.count("left out a step: score") < counts["score"]
+    assert log.count("skipped a step: score") < counts["score"]
     assert CANARY not in log
     assert CANARY not in proxy.log()

@@ -111,9 +111,9 @@ def test_each_cause_is_said_once_a_minute(
     assert sorted(said) == sorted(
         3
         * [
-            "exacto_plugin left out a step: a failed with ValueError",
-            "exacto_plugin left out a step: a failed with KeyError",
-            "exacto_plugin left out a step: b failed with ValueError",
+            "exacto_plugin skipped a step: a failed with ValueError",
+            "exacto_plugin skipped a step: a failed with KeyError",
+            "exacto_plugin skipped a step: b failed with ValueError",
         ]
     )
     assert {(record.name, record.levelno) for record in caplog.records} == {("exacto_plugin", logging.WARNING)}

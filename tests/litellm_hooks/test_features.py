@@ -93,7 +93,7 @@ def test_what_is_off_is_told() -> None:
     """The line, the reasons and the log name the features; a gap without features is in the log only."""
     features = Features("9.9.9", "use 1.106")
     features.lose([Gap("Router.a", (Feature.TIERS, Feature.SORTS), "nothing is sorted"), Gap("b", (), "a detail")])
-    assert features.line() == "OFF: tiers, sorts (/exacto/api/status tells why)"
+    assert features.line() == "OFF: tiers, sorts (reasons: /exacto/api/status)"
     reason = "LiteLLM 9.9.9 lacks Router.a: nothing is sorted"
     assert features.view()["tiers"] == {"on": False, "reason": reason, "remedy": "use 1.106"}
     assert features.view()["filters"] == {"on": True, "reason": None, "remedy": None}
