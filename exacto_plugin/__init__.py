@@ -1,7 +1,8 @@
-"""Makes tool calls work: orders a model's deployments by measured quality, for LiteLLM's proxy and Python SDK.
+"""Routing of tool calls to deployments by measured quality.
 
-On the proxy, ``litellm_settings: {callbacks: ["exacto_plugin.callback"]}`` is all there is to configure. In a program,
-``Exacto(settings).attach(router)``, or ``litellm.callbacks = [exacto_plugin.callback]`` to score direct calls only.
+For LiteLLM's proxy and Python SDK. On the proxy, ``litellm_settings: {callbacks: ["exacto_plugin.callback"]}`` is the
+whole configuration. In a program, ``Exacto(settings).attach(router)``, or ``litellm.callbacks =
+[exacto_plugin.callback]`` to score direct calls only.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def __getattr__(name: str) -> Any:
         from exacto_plugin.litellm_hooks.proxy import proxy_callback
 
         return proxy_callback()
-    # Loaded on first use: LiteLLM takes seconds, and tools and settings do without it.
+    # Loaded on first use: importing LiteLLM takes seconds, and tools and settings work without it.
     if name == "Exacto":
         from exacto_plugin.litellm_hooks.sdk import Exacto
 

@@ -1,4 +1,7 @@
-"""What is done when a process ends by itself; a process that is ended by a signal does none of it."""
+"""Functions that run when a process ends by itself.
+
+None of them runs when a signal ends the process.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def at_exit(method: Callable[[], Any]) -> None:
-    """Call a bound method when the process ends, unless its object is gone by then. The last one is called first."""
+    """Call a bound method when the process ends, unless its object is gone by then.
+
+    The last one that was registered is called first.
+    """
     atexit.register(_call, weakref.WeakMethod(method))
 
 

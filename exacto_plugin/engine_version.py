@@ -1,4 +1,4 @@
-"""The name of what makes verdicts here, as records carry it."""
+"""The name of the engine that produces verdicts, as stored in records."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ import numpy as np
 from exacto_plugin import __version__
 
 ENGINE_VERSION = f"{__version__}, numpy {np.__version__}, {platform.machine()}"
-"""What must be the same for verdicts to follow bit for bit again."""
+"""The versions that must be equal to reproduce verdicts bit for bit."""

@@ -1,4 +1,7 @@
-"""What is kept for a time of its own: the names under ``store.retention`` and of ``exacto.audit.kind``."""
+"""The kinds of records, each with a retention of its own.
+
+Their names are keys of ``store.retention`` and values of ``exacto.audit.kind``.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ class RecordKind(StrEnum):
     """A kind of records."""
 
     REFERENCES = "references"
-    """What peers said, and the rules in force."""
+    """References of peers, and the rules in force."""
     DEPLOYMENTS = "deployments"
-    """Tiers, reasons and numbers, and what they were concluded from."""
+    """Tiers, reasons and numbers, and the inputs that they were computed from."""
     TRANSITIONS = "transitions"
     DECISIONS = "decisions"
     HOURS = "hours"
@@ -27,4 +30,4 @@ class RecordKind(StrEnum):
 
 
 LEAST_DAYS: Mapping[RecordKind, float] = {RecordKind.BENCHMARK_SCORES: 90.0}
-"""Kinds that are kept longer than asked for."""
+"""Kinds that are kept longer than configured."""

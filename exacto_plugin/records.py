@@ -1,7 +1,8 @@
-"""The records: one frozen dataclass for each kind of thing that is kept. Times are UTC seconds, ids text.
+"""The records: one frozen dataclass for each kind.
 
-Plain data only; a record's wire names are the columns of its table and its keys in the API. Must not know where it is
-kept.
+Times are UTC seconds, ids text.
+Plain data only; a record's wire names are the columns of its table and its keys in the API. Does not depend on the
+store.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 @wire("digest at rule engine_version")
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
-    """A rule with all its numbers, under the digest that other records name it by."""
+    """A rule with all its numbers, under the digest by which other records name it."""
 
     digest: str
     at: float
-    """When it was last in force in some process, to the hour."""
+    """The last time when it was in force in any process, to the hour."""
     rule: Mapping[str, Any]
     engine_version: str
 
@@ -30,7 +31,10 @@ class RuleRecord:
 @wire("snapshot at model_group kind rule engine_version inputs")
 @dataclass(frozen=True, slots=True)
 class InputsRecord:
-    """What the judge read of a model group at one recompute; see ``core.judge_inputs``."""
+    """The inputs of a model group's verdicts at one recompute.
+
+    See ``core.judge_inputs``.
+    """
 
     snapshot: str
     at: float
@@ -46,7 +50,10 @@ class InputsRecord:
 @wire("snapshot at model_group signal median mad threshold peers settings_digest engine_version")
 @dataclass(frozen=True, slots=True)
 class ReferenceRecord:
-    """What the peers of a model group said about a signal; written when it changed and with every ``InputsRecord``."""
+    """The reference of a model group for one signal.
+
+    Written when it changed and with every ``InputsRecord``.
+    """
 
     snapshot: str
     at: float
@@ -63,7 +70,10 @@ class ReferenceRecord:
 @wire("snapshot at model_group deployment provider tier since reasons signals kind")
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
-    """A deployment's tier, reasons and numbers: on every change of tier or reasons, and at every checkpoint."""
+    """A deployment's tier, reasons and numbers.
+
+    Written on every change of tier or reasons, and at every checkpoint.
+    """
 
     snapshot: str
     at: float
@@ -99,7 +109,10 @@ class TransitionRecord:
 )
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """One request: who could have served it, who did, what came of it. A later one of the same id replaces it."""
+    """One request: its candidates, attempts and result.
+
+    A later record of the same id replaces it.
+    """
 
     id: str
     call_id: str
@@ -116,7 +129,7 @@ class DecisionRecord:
     refusals: Sequence[str]
     """Names of the hard filters, or kinds of errors, that refused it."""
     rescue_cost: float | None
-    """USD of the answers that nobody got."""
+    """USD of the answers that no client got."""
     snapshot: str
     trace_id: str
     span_id: str
@@ -125,53 +138,62 @@ class DecisionRecord:
 @wire("at model_group deployment worker numbers")
 @dataclass(frozen=True, slots=True)
 class HourRecord:
-    """What a worker counted of a deployment (of a whole model group: empty) in an hour; replaces its earlier ones."""
+    """A worker's counts of a deployment in an hour; replaces its earlier ones.
+
+    An empty deployment stands for the whole model group.
+    """
 
     at: float
-    """When the hour began."""
+    """The beginning of the hour."""
     model_group: str
     deployment: str
     worker: str
     numbers: Mapping[str, float]
-    """As ``core.pick_counts.PickNumbers`` has them."""
+    """The fields of ``core.pick_counts.PickNumbers``."""
 
 
 @wire("at model_group deployment word reason author expires")
 @dataclass(frozen=True, slots=True)
 class OverrideRecord:
-    """What an operator said about a deployment's tier."""
+    """An operator's override of a deployment's tier."""
 
     at: float
-    """When it was said, which is when it began."""
+    """The time of the override, which is its beginning."""
     model_group: str
     deployment: str
     word: str
     """``good``, ``deranked`` or ``reset``."""
     reason: str
     author: str
-    """Salted hash of who said it."""
+    """Salted hash of its author."""
     expires: float
 
 
 @wire("at worker source digest changes")
 @dataclass(frozen=True, slots=True)
 class SettingsRecord:
-    """A change of settings that a process took up."""
+    """A change of settings that a process applied."""
 
     at: float
     worker: str
     source: str
-    """``start``: what a process began with; ``change``: what it took up since."""
+    """``start``: the settings at a process's start; ``change``: a later change."""
     digest: str
-    """Of all settings in force from then on."""
+    """Digest of all settings in force from then on."""
     changes: Mapping[str, Any]
-    """By setting: what it was (at the start: its default) and what it is now, without what is secret in it."""
+    """By setting: the value before (at the start: its default) and after.
+
+    Secret values are redacted.
+    """
 
 
 @wire("at model_group deployment worker numbers")
 @dataclass(frozen=True, slots=True)
 class ObservedRecord:
-    """Numbers about a deployment that tiers do not follow: token burn, queue time, variance of the throughput."""
+    """Numbers about a deployment that do not affect tiers.
+
+    Token burn, queue time, variance of the throughput.
+    """
 
     at: float
     model_group: str
@@ -183,7 +205,7 @@ class ObservedRecord:
 @wire("at model_group deployment benchmark score questions run")
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
-    """What a benchmark run found about a deployment."""
+    """The result of a benchmark run for a deployment."""
 
     at: float
     model_group: str

@@ -1,4 +1,7 @@
-"""How tables become text. Cells and titles are data: nothing in them is markup, an emoji or a number to colour."""
+"""Rendering of tables as text.
+
+Cells and titles are data: nothing in them is interpreted as markup, an emoji or a number to colour.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render_tables(*shown: RenderableType, width: int | None = None) -> str:
-    """Tables and lines as text, as they are.
+    """Return tables and lines as plain text.
 
     Args:
         shown: one below the other.

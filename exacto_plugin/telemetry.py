@@ -1,6 +1,6 @@
-"""OpenTelemetry instruments: names, units, buckets and the closed set of attributes, all in one place.
+"""OpenTelemetry instruments: names, units, buckets, the closed set of attributes.
 
-Uses the API only and never sets a global provider; with no provider everything is a no-op. Attributes hold model
+Uses the API only and never sets a global provider; with no provider every instrument is a no-op. Attributes hold model
 groups, deployments and providers that the operator configured, never a tool name, a key or a user.
 """
 
@@ -46,12 +46,18 @@ ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
     | {FLAW, BLAMED_SIDE, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, AUDIT_KIND, ERROR_TYPE}
 )
-"""Every attribute there is. Never a key, user, tool name, model string of a request, schema path or trace id."""
+"""Every attribute.
+
+Never a key, user, tool name, model string of a request, schema path or trace id.
+"""
 
 OTHER = "_other"
-"""A model group that no operator configured (a name under a wildcard): callers must not be able to grow series."""
+"""Stands for a model group that no operator configured.
+
+Under a wildcard callers choose the name, and they must not be able to grow the number of series.
+"""
 OTHER_ERROR = "_OTHER"
-"""OpenTelemetry's own value of ``error.type`` for what the list does not name."""
+"""OpenTelemetry's own value of ``error.type`` for any other error."""
 
 ROUTING_BUCKETS_S = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1)
 RESCUE_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
@@ -72,15 +78,15 @@ _ERROR_CLASSES = {
     408: "timeout", 413: "bad_request", 422: "bad_request", 429: "rate_limit",
 }  # fmt: skip
 ERROR_TYPES = frozenset({*_ERROR_CLASSES.values(), "server_error", "broken_stream", OTHER_ERROR})
-"""How a failed attempt can be called."""
+"""The names of a failed attempt's error."""
 
 
 def error_type(error: BaseException | None, otherwise: str = OTHER_ERROR) -> str:
-    """The low-cardinality name of a failure, one of ``ERROR_TYPES``.
+    """Return the low-cardinality name of a failure, one of ``ERROR_TYPES``.
 
     Args:
         error: None stands for a failure of unknown reason.
-        otherwise: the name of what has no status.
+        otherwise: the name of an error without a status.
     """
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
@@ -92,7 +98,7 @@ class Telemetry:
     """All instruments of one runtime.
 
     Args:
-        runtime: where observable instruments read the snapshot from.
+        runtime: source of the snapshot that observable instruments read.
         meter_provider: the provider to use; the global one when omitted, bound late.
     """
 
@@ -111,8 +117,8 @@ class Telemetry:
         self._transitions = meter.create_counter("exacto.tier.transitions", "{transition}", "Changes of tier.")
         self._errors = meter.create_counter("exacto.plugin.errors", "{error}", "Faults of the plugin itself.")
         self._records = meter.create_counter("exacto.audit.records", "{record}", "Records kept, or lost.")
-        self._rescues = meter.create_counter("exacto.rescues", "{rescue}", "Bad answers, by what became of them.")
-        self._rescue_cost = meter.create_counter("exacto.rescue.cost", "USD", "Cost of answers that nobody got.")
+        self._rescues = meter.create_counter("exacto.rescues", "{rescue}", "Bad answers, by outcome of the rescue.")
+        self._rescue_cost = meter.create_counter("exacto.rescue.cost", "USD", "Cost of answers that no client got.")
         self._rescue_duration = meter.create_histogram(
             "exacto.rescue.duration",
             "s",
@@ -136,13 +142,16 @@ class Telemetry:
     # --- counted as it happens -------------------------------------------------------------------------------------
 
     def evaluations(self, model_group: str, candidate: Candidate, evaluations: Sequence[Evaluation]) -> None:
-        """Count each tool call's verdict."""
+        """Count each tool call's outcome."""
         attributes = self._deployment(model_group, candidate.key, candidate.provider)
         for evaluation in evaluations:
             self._evaluations.add(1, {**attributes, TOOL_CALL_OUTCOME: evaluation.outcome.value})
 
     def flaws(self, model_group: str, candidate: Candidate, flaws: Iterable[Flaw]) -> None:
-        """Count each flaw of an answer, under who is to blame for such a flaw; at most 13 series a deployment."""
+        """Count each flaw of an answer by the party that such a flaw is attributed to.
+
+        At most 13 series a deployment.
+        """
         attributes = self._deployment(model_group, candidate.key, candidate.provider)
         for flaw in flaws:
             self._flaws.add(1, {**attributes, FLAW: flaw.value, BLAMED_SIDE: BLAME[flaw].value})
@@ -162,9 +171,10 @@ class Telemetry:
         """Count a bad answer that might be replaced.
 
         Args:
-            model_group: whose deployment gave it.
-            outcome: rescued, in_vain (no other answer served), failed, too_late, or not_asked (nobody was left).
-            seconds: that the client waited for it.
+            model_group: of the deployment that gave it.
+            outcome: rescued, in_vain (no other answer was usable), failed, too_late, or not_asked (no deployment was
+                left).
+            seconds: the time that the client waited for it.
             cost: USD of the answers that the client did not get; None when unknown or there is none.
         """
         attributes = {GROUP: self._group(model_group), RESCUE_OUTCOME: outcome}
@@ -174,7 +184,7 @@ class Telemetry:
             self._rescue_cost.add(cost, {GROUP: attributes[GROUP]})
 
     def decision(self, model_group: str, decision: Decision, seconds: float) -> None:
-        """Count a decision and the time it took."""
+        """Count a decision and record its duration."""
         if not decision.applied:
             outcome = "bypassed"
         else:
@@ -184,7 +194,7 @@ class Telemetry:
         self._routing_duration.record(seconds, {ROUTING_OUTCOME: outcome})
 
     def fallback_decision(self, model_group: str) -> None:
-        """Count a decision that a fault of ours prevented, so that LiteLLM's own choice stood."""
+        """Count a decision that failed by a fault of the plugin: LiteLLM's choice applied."""
         attributes = {GROUP: self._group(model_group), ROUTING_OUTCOME: "error", ROUTING_REASON: "fault"}
         self._decisions.add(1, attributes)
 
@@ -200,7 +210,7 @@ class Telemetry:
         self._recompute_duration.record(seconds, {} if error is None else {ERROR_TYPE: type(error).__name__})
 
     def fault(self, stage: str) -> None:
-        """Count a fault of ours."""
+        """Count a fault of the plugin."""
         self._errors.add(1, {STAGE: stage})
 
     def records(self, kind: RecordKind, number: int, error: str | None) -> None:
@@ -232,10 +242,10 @@ class Telemetry:
                 )
 
     def _safe(self, observe: Callable[[], Iterator[Observation]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        """``observe`` as a callback that never raises.
+        """Return ``observe`` as a callback that never raises.
 
-        Metrics are read in threads of their own, while the event loop goes on: what is read here is the snapshot, which
-        is immutable, and mappings and tuples that are replaced as a whole.
+        Metrics are read in threads of their own, while the event loop continues: the data read here are the snapshot,
+        which is immutable, and mappings and tuples that are replaced as a whole.
         """
 
         def observed(_: CallbackOptions) -> Iterable[Observation]:
@@ -251,7 +261,7 @@ class Telemetry:
     def _verdicts(self) -> Iterator[tuple[Mapping[str, str], Verdict]]:
         for name, group in self._groups():
             for key, verdict in group.verdicts.items():
-                # Not asked again whether the group is known: the router may change meanwhile.
+                # Whether the group is known is not checked again: the router may change meanwhile.
                 yield _labels(name, key, self._runtime.providers.get(key, "")), verdict
 
     def _tiers(self) -> Iterator[Observation]:

@@ -1,4 +1,4 @@
-"""Keeps the plugin's callback ahead of LiteLLM's own affinity checks.
+"""The position of the plugin's callback: ahead of LiteLLM's own affinity checks.
 
 Those narrow a model group to the one deployment that a key or session used last. A curated list has to be applied
 before them, or the one deployment that is left may not be on the list. The order of LiteLLM's callbacks depends on how

@@ -34,7 +34,7 @@ _CAUSES = 256
 
 
 class FaultReporter:
-    """Counts and logs faults by stage. May be used from any thread.
+    """The counter and log of faults by stage. Thread-safe.
 
     Args:
         count: called with the stage of every fault; may fail itself.

@@ -1,4 +1,4 @@
-"""Connects the hooks to the patches of LiteLLM, on the proxy and in a program."""
+"""Installation of the patches of LiteLLM, on the proxy and in a program."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ It is a daemon thread, so that a program may end without it.
 
 
 class LoopThread:
-    """Runs one coroutine in a daemon thread from first use until it is stopped.
+    """A daemon thread that runs one coroutine from first use until it is stopped.
 
     Thread-safe.
 

@@ -1,4 +1,4 @@
-"""Connects the plugin to LiteLLM's proxy when LiteLLM imports its callback.
+"""Connection of the plugin to LiteLLM's proxy, made at the callback's import.
 
 A process has one callback.
 """

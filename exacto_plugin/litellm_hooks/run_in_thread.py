@@ -1,4 +1,4 @@
-"""Runs one coroutine in its own thread, for blocking work.
+"""A thread for one coroutine, for blocking work.
 
 Used for synchronous calls inside LiteLLM's event loops, and for programs without a loop. The thread is a daemon, so
 that a coroutine that never ends does not keep the program alive. Does not change a request.

@@ -61,7 +61,7 @@ Calls that it makes to other public methods belong to the same request.
 
 
 class RouterEntries:
-    """Reads the arguments of requests to attached routers. One per process."""
+    """The reader of requests to attached routers. One per process."""
 
     def __init__(self, callback: ExactoCallback) -> None:
         self._callback = callback

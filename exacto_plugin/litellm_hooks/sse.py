@@ -1,4 +1,4 @@
-"""Server-sent events in bytes: splits a stream into events, and reads their data."""
+"""Server-sent events in bytes: splitting a stream, and reading events' data."""
 
 from __future__ import annotations
 

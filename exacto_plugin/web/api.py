@@ -1,4 +1,7 @@
-"""The JSON API under ``/exacto/api``: LiteLLM's own key check, administrators and their viewers only."""
+"""The JSON API under ``/exacto/api``, for administrators and admin viewers only.
+
+LiteLLM's own key check applies.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ _ALLOWED = frozenset({LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN
 
 
 async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> UserAPIKeyAuth:  # noqa: B008
-    """Let administrators and admin viewers in.
+    """Return the user if the role is administrator or admin viewer, else raise 403.
 
-    LiteLLM gives everybody the role of an internal user when no master key is set, so the role is checked here.
+    LiteLLM gives every user the role of an internal user when no master key is set, so the role is checked here.
     """
     if user.user_role not in _ALLOWED:
         raise HTTPException(403, "administrators only")
@@ -30,12 +33,12 @@ async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> Us
 
 
 def api_router(runtime: Runtime) -> APIRouter:
-    """The routes, reading the runtime's snapshot."""
+    """Build the routes, which read the runtime's snapshot."""
     router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
-        """Whether the plugin works, with which settings."""
+        """Return the plugin's state and its settings."""
         snapshot = runtime.engine.snapshot
         settings = runtime.settings
         return {
@@ -59,12 +62,12 @@ def api_router(runtime: Runtime) -> APIRouter:
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        """Every model group with its references and verdicts."""
+        """Return every model group with its references and verdicts."""
         return models_view(runtime)
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
-        """One model group."""
+        """Return one model group."""
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, _not_judged(model_group, runtime))
@@ -76,10 +79,10 @@ def api_router(runtime: Runtime) -> APIRouter:
 
 
 def _not_judged(model_group: str, runtime: Runtime) -> str:
-    """Why there are no verdicts on a model group."""
+    """Return the reason why a model group has no verdicts."""
     if model_group in runtime.engine.groups():
         within_s = runtime.settings.tiers.recompute_interval_s
-        return f"{model_group!r} has not been judged yet; it will be at the next recompute, within {within_s:g} s"
+        return f"{model_group!r} has no verdicts yet; the next recompute is within {within_s:g} s"
     if runtime.deployments_of(model_group):
-        return f"nobody has asked for {model_group!r} lately, so it was not judged"
+        return f"{model_group!r} has had no requests lately, so it has no verdicts"
     return f"there is no model group {model_group!r}"

@@ -1,4 +1,7 @@
-"""What is recorded, over HTTP: why, the audit, single requests, the report; administrators and their viewers only."""
+"""Records over HTTP: why, audit, decisions and report.
+
+For administrators and admin viewers only.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ _WEEK_S = 7 * 86_400.0
 
 
 def store_view(runtime: Runtime) -> dict[str, Any]:
-    """How the store does."""
+    """Return the health of the store."""
     return asdict(runtime.store.health)
 
 
 async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
-    """What the store answers; 503 when it cannot."""
+    """Return the result of a query of the store; raise 503 when it fails."""
     try:
         return await runtime.store.read(query)
     except StoreError as error:
@@ -45,7 +48,10 @@ async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
 
 
 async def why_now(runtime: Runtime, snapshot: Snapshot, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
-    """Why a deployment has its tier now; how far it is on the way back is from when it was last put on record."""
+    """Return why a deployment has its tier now.
+
+    The progress of its readmission is that of the last record.
+    """
     verdict, now = group.verdicts[deployment], runtime.clock()
     try:
         _, inputs = await runtime.store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
@@ -61,7 +67,10 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
 
     @router.get("/why")
     async def why(deployment: str, model_group: str | None = None, at: Moment | None = None) -> dict[str, Any]:
-        """Why a deployment has its tier, or had it at a time (UTC seconds), in each of its model groups."""
+        """Return why a deployment has its tier, or had it at a time (UTC seconds).
+
+        There is one answer for each of its model groups.
+        """
         if at is not None and at > runtime.clock():
             raise HTTPException(422, "at is in the future")
         if at is not None:
@@ -85,7 +94,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         until: Moment | None = None,
         limit: Annotated[int, Query(ge=1, le=queries.MOST_ENTRIES)] = 100,
     ) -> dict[str, Any]:
-        """What changed, newest first; times are UTC seconds."""
+        """Return the changes, newest first; times are UTC seconds."""
         try:
             queries.reject_filters(kinds, deployment)
         except ExactoError as error:
@@ -96,7 +105,7 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
 
     @router.get("/decisions/{name}")
     async def decision(name: str) -> dict[str, Any]:
-        """One request, by its decision id or LiteLLM's call id."""
+        """Return one request, by its decision id or LiteLLM's call id."""
         found = await _found(runtime, lambda connection: views.decision(connection, name))
         if found is None:
             raise HTTPException(404, views.NOT_KEPT.format(name=name))
@@ -108,7 +117,10 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         until: Moment | None = None,
         model_groups: Annotated[list[str] | None, Query()] = None,
     ) -> dict[str, Any]:
-        """What tiers changed, or would have; see ``exacto report``. Default: a week."""
+        """Return what tiers changed, or would have changed; see ``exacto report``.
+
+        The default period is a week.
+        """
         ends = runtime.clock() if until is None else until
         begins = ends - _WEEK_S if since is None else since
         if begins >= ends:

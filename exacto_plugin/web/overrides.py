@@ -1,4 +1,7 @@
-"""Operators' words over HTTP: everybody who may look reads them, administrators alone say them."""
+"""Overrides over HTTP.
+
+Administrators and admin viewers read them; administrators alone set them.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ class OverrideRequest(BaseModel):
     deployment: str
     word: OverrideAction
     for_s: Annotated[float, Field(gt=0.0, le=LONGEST_S, allow_inf_nan=False)] | None = None
-    """Seconds that it holds; not with ``reset``."""
+    """Seconds for which it is in force; not with ``reset``."""
     reason: Reason = ""
     model_group: str | None = None
-    """Only there; without it wherever a deployment of this name serves."""
+    """Limits it to one model group; default: every group that the deployment serves."""
 
     @model_validator(mode="after")
     def _whole(self) -> OverrideRequest:
@@ -39,7 +42,7 @@ class OverrideRequest(BaseModel):
 
 
 async def require_writer(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> UserAPIKeyAuth:  # noqa: B008
-    """Let administrators in, and not those who may only look."""
+    """Return the user if the role is administrator, else raise 403."""
     if user.user_role != LitellmUserRoles.PROXY_ADMIN:
         raise HTTPException(403, "administrators only")
     return user
@@ -55,12 +58,12 @@ def add_overrides(router: APIRouter, runtime: Runtime) -> None:
 
     @router.get("/overrides")
     async def overrides() -> dict[str, Any]:
-        """The words in force."""
+        """Return the overrides in force."""
         return {"overrides": [shown(word) for word in runtime.engine.overrides.in_force]}
 
     @router.post("/overrides")
     async def override(said: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
-        """Say a word about a deployment, or take one back."""
+        """Set an override of a deployment, or remove it."""
         author = runtime.overrides.author(str(user.user_id or user.api_key or ""))
         try:
             done = await runtime.overrides.apply_override(

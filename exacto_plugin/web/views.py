@@ -1,4 +1,4 @@
-"""Turns a snapshot into plain data for the API and the command line. Pure."""
+"""Conversion of a snapshot into plain data for API and command line. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def models_view(runtime: Runtime) -> dict[str, Any]:
-    """Every model group as the API and programs see it."""
+    """Return every model group as the API and programs see it."""
     snapshot = runtime.engine.snapshot
     groups = [model_view(group, runtime) for _, group in sorted(snapshot.groups.items())]
     return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
 
 def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
-    """One of them, with what callers pin and ignore, and with its curated list."""
+    """Return one model group with callers' preferences and its curated list."""
     view = group_view(group, runtime.providers, runtime.flaws, runtime.observed.latest)
     return with_choices(view, runtime.caller_preferences, runtime.settings.curated_list(group.model_group))
 
@@ -36,13 +36,13 @@ def group_view(
     flaws: FlawCounts,
     observed: Mapping[tuple[str, str], Observed],
 ) -> dict[str, Any]:
-    """One model group: references of each signal, and of each deployment the verdict and what else was seen.
+    """Return one model group's references, and its deployments with their verdicts.
 
     Args:
         group: the verdicts in force.
         providers: deployment key -> provider.
-        flaws: what was wrong with answers since the process started.
-        observed: what tiers do not follow, by model group and deployment.
+        flaws: the counts of flaws since the process started.
+        observed: the numbers that do not affect tiers, by model group and deployment.
     """
     return {
         "model_group": group.model_group,
@@ -60,10 +60,10 @@ def group_view(
 
 
 def with_choices(view: Mapping[str, Any], choices: CallerPreferences, curated: Sequence[str] | None) -> dict[str, Any]:
-    """The view of a model group, with what callers pin and ignore and with its curated list.
+    """Return a model group's view with callers' preferences and its curated list.
 
     Args:
-        view: what ``group_view`` gave.
+        view: the result of ``group_view``.
         choices: of this process.
         curated: the configured list; None without one.
     """
@@ -74,7 +74,7 @@ def with_choices(view: Mapping[str, Any], choices: CallerPreferences, curated: S
 
 
 def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
-    """One deployment: tier, since when, the numbers and the reasons."""
+    """Return one deployment: its tier, since when, the numbers and the reasons."""
     return {
         "deployment": verdict.deployment,
         "provider": provider,
@@ -89,12 +89,15 @@ def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
 
 
 def signal_view(value: float | None, samples: int) -> dict[str, Any]:
-    """What was measured of a deployment, and the samples behind it."""
+    """Return a measured value of a deployment, with its number of samples."""
     return {"value": value, "samples": samples}
 
 
 def reference_view(reference: Reference | ReferenceRecord) -> dict[str, Any]:
-    """What all deployments with enough data said together; ``peers`` is how many they are."""
+    """Return the statistics of all deployments with enough samples.
+
+    ``peers`` is their number.
+    """
     return {
         "median": reference.median,
         "mad": reference.mad,
@@ -104,7 +107,7 @@ def reference_view(reference: Reference | ReferenceRecord) -> dict[str, Any]:
 
 
 def observed_view(numbers: Observed) -> dict[str, Any]:
-    """What is observed of a deployment, and no tier follows from."""
+    """Return the numbers of a deployment that do not affect its tier."""
     return {
         "token_burn": {"value": numbers.token_burn, "samples": numbers.burn_answers, "flagged": numbers.burns},
         "queue_time": {"value": numbers.queue_s, "p90": numbers.queue_p90_s, "samples": numbers.queue_answers},
@@ -113,14 +116,14 @@ def observed_view(numbers: Observed) -> dict[str, Any]:
 
 
 def override_view(verdict: Verdict) -> dict[str, Any] | None:
-    """What an operator said of a deployment, and the tier that it would have; None where nobody said anything."""
+    """Return a deployment's override and its measured tier; None without an override."""
     if not isinstance(verdict, OverriddenVerdict) or verdict.override is None:
         return None
     return {**verdict.override.as_plain(), "measured_tier": verdict.measured.value}
 
 
 def reason_view(reason: Reason) -> dict[str, Any]:
-    """One reason: a number against a threshold."""
+    """Return one reason: a number against a threshold."""
     return {
         "code": reason.code.value,
         "signal": reason.signal.value if reason.signal is not None else None,

@@ -108,11 +108,11 @@ def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -
     router = _router(GROUP, "quiet", "new")
     runtime.set_router_source(lambda: router)
     told = {name: client.get(f"/exacto/api/models/{name}").json()["detail"] for name in ("quiet", "new")}
-    assert told == {name: f"nobody has asked for {name!r} lately, so it was not judged" for name in told}
+    assert told == {name: f"{name!r} has had no requests lately, so it has no verdicts" for name in told}
     runtime.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
     answer = client.get("/exacto/api/models/new")
     assert answer.status_code == 404
-    assert answer.json()["detail"] == "'new' has not been judged yet; it will be at the next recompute, within 300 s"
+    assert answer.json()["detail"] == "'new' has no verdicts yet; the next recompute is within 300 s"
 
 
 def test_programs_see_what_the_api_shows(client: TestClient, runtime: Runtime) -> None:

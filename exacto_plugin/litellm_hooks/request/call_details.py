@@ -1,4 +1,4 @@
-"""What goes with a call from its selection to its log event, kept on LiteLLM's logging object or around the attempt."""
+"""The data of a call on LiteLLM's logging object, and of the attempt around it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     """Makes one attempt with these arguments."""
 
 TOOLS_KEY = "exacto_tools"
-"""The tools as the client sent them, kept on the logging object: providers' own forms of them come later."""
+"""Key of the client's tools on the logging object.
+
+LiteLLM converts them into the provider's own form later.
+"""
+
 CHOICE_KEY = "exacto_tool_choice"
-"""The tool choice as the client sent it, kept on the logging object: providers' own forms of it come later."""
+"""Key of the client's tool choice on the logging object.
+
+LiteLLM converts the choice into the provider's own form later.
+"""
 
 _CHOICES = ("tool_choice", "function_call", "toolConfig", "tool_config")
 
 
 def choice_of(kwargs: Mapping[str, Any]) -> Any:
-    """The tool choice of a call that is about to be made, in whatever form; None when there is none."""
+    """Return the tool choice of a call, in any form; None without one."""
     return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
 
 
@@ -47,11 +54,11 @@ CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked"
 
 
 def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
-    """Whether what is sent is the call that a synchronous selection of this request was made for.
+    """Return whether a call is the one that this request\'s selection was made for.
 
     Args:
         state: of the request.
-        sent: what LiteLLM calls a deployment with.
+        sent: LiteLLM's arguments for the deployment's call.
     """
     info = sent.get("model_info") or {}
     picked = state.served_by
@@ -59,7 +66,7 @@ def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
 
 
 def attach_state(details: dict[str, Any]) -> None:
-    """Give a call that begins what the synchronous selection left for it.
+    """Attach the synchronous selection\'s data to the call that begins.
 
     Args:
         details: LiteLLM's ``model_call_details``, changed in place.

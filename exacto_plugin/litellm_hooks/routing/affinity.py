@@ -1,7 +1,7 @@
-"""Conversations at the LiteLLM seam: which one a request belongs to, where it is, where it goes and what becomes of it.
+"""Session affinity of requests: finds, assigns and releases conversations.
 
-Where a conversation is kept lives in :mod:`exacto_plugin.core.routing.affinity`, whether it stays is decided in
-:mod:`exacto_plugin.core.routing.affinity_rule`. Holds no text: a request's conversation is a salted hash.
+The entries are kept in :mod:`exacto_plugin.core.routing.affinity`, and :mod:`exacto_plugin.core.routing.affinity_rule`
+decides whether a conversation stays at its deployment. Holds no text: a request's conversation is a salted hash.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class ConversationAffinity:
-    """Joins requests to conversations. One per process; the memory is the runtime's."""
+    """The assignment of requests to conversations.
+
+    One per process; the map is the runtime's.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -35,7 +38,7 @@ class ConversationAffinity:
     def identify(
         self, state: RequestState, group: str, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], messages: Any
     ) -> None:
-        """Put the request's conversation into ``state``, where the settings ask for it."""
+        """Put the request's conversation into ``state`` if the settings require it."""
         settings = self._runtime.settings
         state.conversation = state.provider_state = None
         state.assigns_conversation = True
@@ -48,9 +51,9 @@ class ConversationAffinity:
 
     @fail_open("affinity")
     async def look_up(self, state: RequestState) -> None:
-        """Learn where another process left the request's conversation, if this one does not know it.
+        """Look up the request's conversation in other processes, if it is unknown here.
 
-        The first request of a conversation has nothing to look for unless the client named it.
+        The first request of a conversation has no entry to look up unless the client named the conversation.
         """
         runtime, conversation = self._runtime, state.conversation
         shared = runtime.replication.conversations
@@ -63,7 +66,10 @@ class ConversationAffinity:
             runtime.conversations.learn(conversation.key, found.deployment, runtime.clock(), probed=found.from_probe)
 
     def _is_known(self, state: RequestState, key: bytes) -> bool:
-        """Whether the conversation goes on here; what only one deployment can read does wherever it was last."""
+        """Return whether this process has a usable entry of the conversation.
+
+        For state that only one deployment can read, the last known deployment is enough.
+        """
         conversations, now = self._runtime.conversations, self._runtime.clock()
         if state.provider_state is not None and conversations.last_known(key):
             return True
@@ -71,7 +77,7 @@ class ConversationAffinity:
 
     @fail_open("affinity")
     async def require_available(self, state: RequestState, group: str, healthy: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse to move what only one deployment can read while that one is cooling down.
+        """Refuse to move provider state while its deployment is cooling down.
 
         Raises:
             ExactoRefusedError: 429 until the deployment is back.
@@ -95,10 +101,10 @@ class ConversationAffinity:
             raise ExactoRefusedError(pinned_unavailable(group, name, cooling_s), group)
 
     def locate(self, state: RequestState, kwargs: Mapping[str, Any]) -> AffinityTarget | None:
-        """Where the request's conversation is; None for a new one."""
+        """Return the deployment of the request's conversation; None for a new one."""
         runtime = self._runtime
         if state.provider_state is not None and isinstance(kwargs.get("input"), list):
-            # LiteLLM's own check may have taken the seal off meanwhile.
+            # LiteLLM's own check may have removed the encrypted content meanwhile.
             state.provider_state = provider_state_of(kwargs, None)
         bound = self._pinned_deployment(state)
         if bound:
@@ -116,15 +122,15 @@ class ConversationAffinity:
 
     @staticmethod
     def note_decision(state: RequestState, ask: RoutingRequest, snapshot: Snapshot) -> None:
-        """Note whether the deployment that is picked becomes the conversation's own.
+        """Record whether the picked deployment is assigned to the conversation.
 
-        Where many conversations begin alike, one that is sent elsewhere (a probe, measuring) does not take the others
-        with it, as long as they can stay where they are.
+        Where many conversations have the same first messages, one that is sent elsewhere (a probe, measuring) does not
+        move the others, as long as their deployment stays usable.
         """
         state.assigns_conversation = ask.home is None or not ask.home.is_new or not is_usable(ask, snapshot)
 
     def note_attempt(self, state: RequestState, attempt: Attempt) -> None:
-        """The conversation is at this attempt's deployment now."""
+        """Assign the conversation to this attempt's deployment."""
         runtime = self._runtime
         if (
             state.conversation is None
@@ -138,10 +144,11 @@ class ConversationAffinity:
         self._share(attempt.conversation)
 
     def note_answer(self, attempt: Attempt, *, bad: bool = False) -> None:
-        """The attempt was answered: its conversation goes on there.
+        """Keep the conversation at the deployment of an answered attempt.
 
-        Unless the answer's tool call was bad and its deployment is not verified: that one has failed it too. Measured
-        (benchmarks/affinity_seeds.py): staying there costs a tenth more bad calls while a model is being learned.
+        It is released if the answer's tool call was bad and its deployment is not verified: the deployment has failed
+        it too. Measured (benchmarks/affinity_seeds.py): staying there costs a tenth more bad calls while a model group
+        is being measured.
         """
         if bad and attempt.tier is not Tier.VERIFIED_GOOD:
             self.note_failure(attempt)
@@ -150,13 +157,13 @@ class ConversationAffinity:
             self._share(attempt.conversation)
 
     def note_failure(self, attempt: Attempt) -> None:
-        """The deployment failed the attempt: its conversation may leave."""
+        """Release the conversation from a deployment that failed the attempt."""
         if attempt.conversation:
             self._runtime.conversations.release(attempt.conversation, attempt.candidate.id)
             self._share(attempt.conversation)
 
     def _share(self, conversation: bytes) -> None:
-        """Let other processes know where a conversation is now, if they share that."""
+        """Send a conversation's deployment to other processes, if it is shared."""
         runtime = self._runtime
         shared = runtime.replication.conversations
         if shared is not None and runtime.settings.affinity.enabled:

@@ -1,10 +1,10 @@
-"""How many deployments of a model group one request may try, and after which errors it goes on to the next.
+"""The attempts of one request in a model group, and the errors that continue it.
 
-By itself LiteLLM's own number of attempts holds and everything here stands aside. A request without fallbacks
-(``provider.allow_fallbacks: false``) ends once everybody it may be sent to was asked. With ``failover.max_attempts``
-LiteLLM's own retry loop is told how long to be and when to go on: also after 402, 404 and errors before the first chunk
-of a stream, which LiteLLM never takes to another deployment by itself; never after 400, which is the caller's. Nothing
-is retried here.
+By default LiteLLM's own number of attempts applies and this module changes nothing. A request without fallbacks
+(``provider.allow_fallbacks: false``) ends once every allowed deployment was tried. With ``failover.max_attempts`` the
+length of LiteLLM's own retry loop is set here, and it also continues after 402, 404 and errors before the first chunk
+of a stream, which LiteLLM by itself never retries at another deployment; never after 400, which is the caller's error.
+This module makes no attempts itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _PROVIDER_ERRORS: Final = frozenset({402, 404})
 
 
 class Failover:
-    """Counts attempts and judges errors. One per process; what it knows of a request is in the request's state."""
+    """The count of attempts and the classification of errors.
+
+    One per process; the data of a request are in the request's state.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -47,7 +50,10 @@ class Failover:
 
     @staticmethod
     def start_series(state: RequestState, group: str, suffixes: object) -> None:
-        """Note which walk an attempt belongs to; another group, or an entry with suffixes of its own, counts anew."""
+        """Record the series that an attempt belongs to.
+
+        Another model group, or a fallback entry with suffixes of its own, begins a new series.
+        """
         walk = (group, suffixes)
         if state.series != walk:
             state.series = walk
@@ -55,7 +61,10 @@ class Failover:
             state.series_ended = False
 
     def is_exhausted(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
-        """Whether a walk has no attempt left: enough were made, nobody is left to try, or the request is at fault."""
+        """Return whether a series of attempts has no attempt left.
+
+        It has none when the limit is reached, no deployment is left, or the request itself caused the error.
+        """
         limit, policy = self.limit, state.policy or Policy()
         if limit is None and policy.allow_fallbacks:
             return False
@@ -66,7 +75,7 @@ class Failover:
         return all(one.id in tried for one in candidates if reachable(policy, one, asked))
 
     def with_retry_wait(self, kept: Sequence[Mapping[str, Any]], state: RequestState) -> list[Mapping[str, Any]]:
-        """The untried of ``kept`` (all, when all were tried), each told how long LiteLLM's retry loop shall be.
+        """Return the untried of ``kept`` (all, if all were tried) with their retry limit.
 
         LiteLLM reads ``num_retries`` of the chosen deployment, unless the request has its own. Shallow copies carry it.
         """
@@ -78,10 +87,10 @@ class Failover:
         return [{**one, "litellm_params": {**one["litellm_params"], "num_retries": limit - 1}} for one in left]
 
     def failed(self, error: BaseException) -> None:
-        """Remember what an attempt failed with, for the end of the walk.
+        """Store the error of an attempt for the end of the series.
 
-        LiteLLM's own walks (over ``order`` levels, by weight, under a retry policy) do not ask ``goes_on``, and go on
-        after a 400 too. They end where the next attempt would be picked.
+        LiteLLM's own series (over ``order`` levels, by weight, under a retry policy) do not call ``should_retry``, and
+        continue after a 400 too. They end at the selection of the next attempt.
         """
         state = self._current_series()
         if state is not None and isinstance(error, openai.APIError) and not isinstance(error, ExactoRefusedError):
@@ -89,7 +98,7 @@ class Failover:
             state.series_ended = state.series_ended or getattr(error, "status_code", None) == _CALLER_ERRORS
 
     def should_retry(self, error: Exception) -> bool | None:
-        """Whether LiteLLM shall retry after ``error``; None leaves the judgement to LiteLLM."""
+        """Return whether LiteLLM shall retry after ``error``; None leaves it to LiteLLM."""
         state = self._current_series()
         if state is None:
             return None
@@ -99,7 +108,7 @@ class Failover:
         return True if self.limit is not None and getattr(error, "status_code", None) in _PROVIDER_ERRORS else None
 
     def _current_series(self) -> RequestState | None:
-        """The state of a request whose attempts are counted here: they are limited, and the router picks for it."""
+        """Return the state of a request with limited attempts in a routed group, or None."""
         state = CURRENT.get()
         if state is None or state.policy is None:
             return None
@@ -107,10 +116,10 @@ class Failover:
 
     @staticmethod
     def raise_last_error() -> NoReturn:
-        """End a walk that has no attempt left with what its last attempt failed with.
+        """End a series that has no attempt left with the error of its last attempt.
 
         Raises:
-            Exception: that error, which tells more than "no deployments available" would.
+            Exception: that error, which is more specific than "no deployments available".
         """
         state = CURRENT.get()
         if state is None or state.last_error is None:
@@ -118,11 +127,13 @@ class Failover:
         raise state.last_error
 
     async def on_stream(self, stream: Any, slot: AsyncExitStack | None) -> Any:
-        """``stream`` with its first chunk read, so that an error before it can still go to another deployment.
+        """Return ``stream`` with its first chunk read.
+
+        An error before that chunk can still be retried at another deployment.
 
         Args:
             stream: LiteLLM's stream of an attempt.
-            slot: what is held while the stream is open.
+            slot: the resources that are held while the stream is open.
 
         Raises:
             Exception: the provider's error, as LiteLLM translates it.
@@ -146,5 +157,5 @@ class Failover:
 async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:
     if slot is not None:
         await slot.aclose()
-    with suppress(Exception):  # a stream that broke may not close in good order either
+    with suppress(Exception):  # closing a broken stream may fail too
         await stream.aclose()

@@ -1,7 +1,7 @@
-"""The last moment before a deployment is called: what the operator rules out is not called, whatever led there.
+"""The last check before a deployment is called: applies the operator's limits.
 
-Most requests had their filters applied to their model group before. A deployment that is named by its id had none, and
-under LiteLLM's older strategies no group has.
+Most requests had their filters applied to their model group before. A deployment that is named by its id was not
+filtered, nor is any model group under LiteLLM's older strategies.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class FinalCheck:
-    """Refuses what may not be called. One per process, no state of its own.
+    """The refusal of forbidden deployments. One per process, without state.
 
     Args:
         runtime: of this process.
-        callers: reads what keys and teams bring.
-        policy: what an attempt at a model group was asked to do; raises ExactoRefusedError for malformed wishes.
+        callers: reads the metadata of keys and teams.
+        policy: returns the policy of an attempt at a model group; raises ExactoRefusedError for malformed preferences.
     """
 
     def __init__(self, runtime: Runtime, callers: KeyDefaults, policy: PolicyOf) -> None:
@@ -41,15 +41,15 @@ class FinalCheck:
         self._policy = policy
 
     def keep(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        """Let a call pass, or refuse it.
+        """Return if the call is allowed; refuse it otherwise.
 
         Args:
             state: of the request.
-            kwargs: what LiteLLM is about to call a deployment with.
+            kwargs: the arguments of LiteLLM's call to a deployment.
             metadata: of the request.
 
         Raises:
-            ExactoRefusedError: the deployment may not be called, or there are limits and nobody can tell.
+            ExactoRefusedError: the deployment is forbidden, or there are limits that could not be evaluated.
         """
         runtime, asked = self._runtime, str(metadata.get("model_group") or "")
         try:
@@ -66,7 +66,7 @@ class FinalCheck:
             raise
 
     def _passes(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], asked: str) -> bool:
-        """True; what does not pass is refused."""
+        """Return True for an allowed call; refuse any other."""
         settings = self._runtime.settings
         picked = picked_of(self._runtime, kwargs, metadata)
         if picked is None:
@@ -78,7 +78,7 @@ class FinalCheck:
             filters = (*wished, *(one for one in filters if one not in wished))
         if not filters:
             return True
-        # What the filters of this attempt were applied to is known.
+        # The deployments that this attempt's filters were applied to are known.
         known = None if picked.named else state.candidates.get(picked.id)
         candidate = known or candidate_of(picked.deployment, asked)
         ruled_out_by = blocking_filters(filters, [informed(candidate, kwargs) if unasked else candidate])
@@ -88,19 +88,19 @@ class FinalCheck:
 
 
 def _is_another_hop(state: RequestState, kwargs: Mapping[str, Any]) -> bool:
-    """Whether the call is made for another fallback entry than the one that the filters were applied for.
+    """Return whether the call is for another fallback entry than its filters.
 
-    Since LiteLLM 1.110 only the call tells for certain which entry a hop asks.
+    Since LiteLLM 1.110 only the call contains the fallback entry for certain.
     """
     suffixes = kwargs.get(SUFFIXES_KEY)
     return isinstance(suffixes, str) and state.series is not None and suffixes != (state.series[1] or "")
 
 
 def nobody_was_called(details: MutableMapping[str, Any]) -> None:
-    """Take the deployment out of what LiteLLM tells of a call that was refused.
+    """Remove the deployment from LiteLLM's details of a refused call.
 
-    LiteLLM would count the refusal as its failure, and as a request of its limits: a key that may not call a deployment
-    could keep others from it.
+    LiteLLM would count the refusal as the deployment's failure, and as a request of its limits: a key that may not call
+    a deployment could block it for others.
 
     Args:
         details: LiteLLM's ``model_call_details``, changed in place.

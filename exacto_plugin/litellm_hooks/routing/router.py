@@ -1,9 +1,10 @@
-"""The request side inside LiteLLM's router: hard filters first, tiers and sorts last.
+"""The request side in LiteLLM's router: hard filters first, tiers and sorts last.
 
-LiteLLM asks twice per attempt. Its public hook ``async_filter_deployments`` comes before pre-call checks and tags:
-there the hard filters stand (a curated list), so that everything later chooses among what they leave. Tiers and sorts
-are applied after those constraints (see :mod:`exacto_plugin.litellm_hooks.router_patches`), so that a tier never leads
-to an empty pool or a refused request. The operator's own strategy then picks inside the pool.
+LiteLLM calls the plugin twice per attempt. Its public hook ``async_filter_deployments`` runs before pre-call checks and
+tags: there the hard filters are applied (a curated list, for instance), so that every later step chooses among the
+deployments that they leave. Tiers and sorts are applied after those constraints (see
+:mod:`exacto_plugin.litellm_hooks.router_patches`), so that a tier never leads to an empty pool or a refused request.
+The operator's own strategy then picks inside the pool.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ R = TypeVar("R")
 
 
 def offers_tools(kwargs: Mapping[str, Any]) -> bool:
-    """Whether the request offers tools, in today's form or in OpenAI's older ``functions``."""
+    """Return whether the request offers tools, also as OpenAI's older ``functions``."""
     return bool(kwargs.get("tools") or kwargs.get("functions"))
 
 
 class Routing:
-    """Turns what LiteLLM's router asks into questions to the engine. One per process, no state of its own."""
+    """The adapter from LiteLLM's router to the engine.
+
+    One per process, without state of its own.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -66,15 +70,18 @@ class Routing:
     # --- state -----------------------------------------------------------------------------------------------------
 
     def state_for(self, group: str, hop: AttemptPosition) -> RequestState:
-        """The state of the request at hand; SDK callers have no middleware, so it may have to be made here."""
+        """Return the state of the current request, created if there is none.
+
+        Requests of programs have no middleware.
+        """
         state = CURRENT.get()
         if state is not None and state.batch is not None:
-            # LiteLLM's comma-separated form asks several models in tasks of their own inside one HTTP request.
+            # LiteLLM's comma-separated form calls several models in tasks of their own inside one HTTP request.
             slugs = state.batch.get(group)
             state = RequestState(http=True, slug=slugs.pop(0) if slugs else None)
             CURRENT.set(state)
         elif state is None or (hop.is_first and state.attempts and not state.is_rescue_attempt):
-            # SDK tasks ask one after the other.
+            # SDK tasks make requests one after the other.
             http = state is not None and state.http
             state = RequestState(http=http, slug=state.slug if state is not None and http else None)
             CURRENT.set(state)
@@ -85,7 +92,7 @@ class Routing:
     async def filter(
         self, group: str, healthy: list[Deployment], kwargs: dict[str, Any], messages: Sequence[Any] | None = None
     ) -> list[Deployment]:
-        """Apply the hard filters to what LiteLLM found healthy.
+        """Apply the hard filters to the deployments that LiteLLM found healthy.
 
         Args:
             group: the model group, aliases resolved.
@@ -98,14 +105,14 @@ class Routing:
         """
         hop, kwargs = self.hops.read(group, kwargs)
         state = self.state_for(group, hop)
-        # OpenRouter reads ``provider`` itself, so it is passed on without our checks.
+        # OpenRouter reads ``provider`` itself, so it is passed on without the plugin's checks.
         state.extra_provider = extra_provider(kwargs)
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
         slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
         try:
             state.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
         except ExactoRefusedError:
-            # What the rest of the request asks for is known, and told with the refusal.
+            # The rest of the request's policy is known, and part of the refusal.
             state.policy = self.policy(group, slug, kwargs, openrouter=True)
             raise
         state.tools = offers_tools(kwargs)
@@ -122,13 +129,15 @@ class Routing:
         return kept if state.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
 
     def policy(self, group: str, slug: Slug, kwargs: Mapping[str, Any], *, openrouter: bool) -> Policy:
-        """What an attempt was asked to do, by the client, its key, its team and the settings.
+        """Return the policy of an attempt.
+
+        It combines the preferences of the client, its key and its team with the settings.
 
         Args:
             group: the model group.
             slug: the attempt's slug.
             kwargs: the request as LiteLLM routes it.
-            openrouter: whether OpenRouter reads the ``provider`` object itself, so that it is not ours to check.
+            openrouter: whether OpenRouter reads the ``provider`` object itself, so that it is not checked here.
 
         Raises:
             ExactoRefusedError: the ``provider`` object is malformed.
@@ -139,15 +148,15 @@ class Routing:
         return policy_of(settings, group, slug, wishes, self._callers.of(kwargs), partial(sent_parameters, kwargs))
 
     def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
-        """The policy of an attempt that LiteLLM did not ask ``filter`` about."""
+        """Return the policy of an attempt for which LiteLLM did not call ``filter``."""
         slug = slug_of(group, kwargs, state.slug, same_group=position_of(kwargs).same_group)
         return self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
 
     def _without_fallbacks(self, state: RequestState, kept: list[Deployment], hop: AttemptPosition) -> list[Deployment]:
-        """``allow_fallbacks: false``: whoever was asked first (or the listed), and nobody else.
+        """Apply ``allow_fallbacks: false``: the first deployment (or the listed) only.
 
         Raises:
-            ExactoRefusedError: nobody is left, and no attempt's error tells why.
+            ExactoRefusedError: no deployment is left, and no attempt has failed with an error of its own.
         """
         policy, group = state.policy or Policy(), state.model_group
         asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
@@ -158,23 +167,23 @@ class Routing:
             return left
         if state.last_error is None or not self._runtime.features.has(Feature.FAILOVER):
             raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
-        state.series_ended = True  # ends with the last attempt's own error where the next deployment would be picked
+        state.series_ended = True  # ends with the last attempt's own error when the next deployment would be selected
         return kept
 
     def _note_candidates(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
-        """Note whom the router may choose; nothing has been decided about them yet."""
+        """Record the deployments that the router may choose; nothing is decided yet."""
         state.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
         state.decision, state.snapshot_id = None, ""
 
     def _candidates(self, deployments: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> list[Candidate]:
-        """The candidates, with all that the filters have to know of them."""
+        """Return the candidates with all fields that the filters read."""
         found = [self._cache.get(deployment, group) for deployment in deployments]
         if all(one.name != "require_parameters" for one in filters):
             return found
         return [informed(candidate, one["litellm_params"]) for candidate, one in zip(found, deployments, strict=True)]
 
     async def _apply_filters(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
-        """What the hard filters leave."""
+        """Return the candidates that the hard filters leave."""
         own = [own_limits(self._runtime.settings, one, group) for one in healthy]
         if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
@@ -186,18 +195,18 @@ class Routing:
         return left
 
     def _in_share(self, group: str, state: RequestState) -> bool:
-        """Whether tiers are applied to this conversation; the same conversation always gets the same answer."""
+        """Return whether tiers apply to this conversation; constant per conversation."""
         share = self._runtime.settings.apply_share_of(group)
         return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
     def _guard(self, action: Callable[[], R]) -> R | None:
-        """``action()``; a request whose conversation cannot be told is one without."""
+        """Return ``action()``; after a fault the request is treated as a new conversation."""
         return self._runtime.faults.guard("affinity", action, None)
 
     async def _refuse_empty(
         self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str
     ) -> ExactoRefusedError:
-        """404 when nothing configured passes; 429 when what passes is only cooling down."""
+        """Raise 404 if no configured deployment passes, 429 if one is cooling down."""
         candidates = self._candidates(self._runtime.deployments_of(group), group, filters)
         left = apply_filters(filters, candidates)
         cooling_s = await self._runtime.cooldown_s([one.id for one in left]) if left else None
@@ -207,11 +216,11 @@ class Routing:
     # --- second question: tiers and sorts --------------------------------------------------------------------------
 
     def select_pool(self, router: Any, deployments: list[Deployment], kwargs: Mapping[str, Any]) -> list[Deployment]:
-        """Narrow what survived LiteLLM's constraints to the pool of this attempt.
+        """Reduce the deployments that LiteLLM's constraints left to the attempt's pool.
 
         Returns:
             A sublist of ``deployments`` (the list itself when nothing is to be changed). It is empty only when the
-            request has used up its attempts; the error that it then ends with is in the state.
+                request has used up its attempts; the error that it then ends with is in the state.
         """
         state = CURRENT.get()
         if state is None or state.policy is None or not deployments:
@@ -238,7 +247,7 @@ class Routing:
         if decision.applied and decision.pool:
             pool = set(decision.pool)
             kept = [d for d, candidate in zip(deployments, candidates, strict=True) if candidate.id in pool]
-        if state.is_rescue_attempt:  # whom the operator's strategy would pick again is no rescue
+        if state.is_rescue_attempt:  # a deployment that the operator's strategy would pick again is no rescue
             tried = state.tried
             kept = [d for d in kept if d["model_info"]["id"] not in tried] or kept
         return kept if self.failover.limit is None else self.failover.with_retry_wait(kept, state)
@@ -254,7 +263,7 @@ class Routing:
     # --- what was picked -------------------------------------------------------------------------------------------
 
     def record_attempt(self, kwargs: Mapping[str, Any]) -> RequestState:
-        """Remember the deployment that LiteLLM is about to call.
+        """Record the deployment that LiteLLM is about to call.
 
         Called once per attempt, twice where LiteLLM serves one surface through another.
         """
@@ -272,7 +281,7 @@ class Routing:
         self.final_check.keep(state, kwargs, metadata)
         known = state.candidates.get(litellm_id)
         routed = known is not None
-        # A deployment that the caller named belongs to its own model group, whatever the caller called it.
+        # A deployment named by its id belongs to its own model group, whatever name the caller used.
         own = info.get("team_public_model_name") or metadata.get("deployment_model_name")
         group = state.model_group if routed else str(own or "")
         group = group or state.model_group or str(metadata.get("model_group") or "")
@@ -295,11 +304,14 @@ class Routing:
 def _can_fall_back(
     router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]
 ) -> bool:
-    """Whether LiteLLM may move a stream to another deployment after its first chunk (and so after the headers)."""
+    """Return whether LiteLLM may move a stream to another deployment midway.
+
+    That is after its first chunk, and so after the headers.
+    """
     if state.fallbacks or router.enable_weighted_failover or len({candidate.level for candidate in candidates}) > 1:
         return True
     names = {"*", state.model_group, str(metadata_of(kwargs).get("model_group"))}
-    names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM looks without the provider too
+    names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM also tries the bare model name
     return any(not isinstance(entry, dict) or not names.isdisjoint(entry) for entry in router.fallbacks or ())
 
 

@@ -1,8 +1,9 @@
-"""Synchronous calls: the same filters, tiers and sorts where LiteLLM's router selects without waiting for anything.
+"""The same filters, tiers and sorts for LiteLLM's synchronous selection.
 
-That is ``Router.completion`` and its like, and asynchronous calls under routing strategies that LiteLLM has in a
-synchronous form only. LiteLLM asks no callback there, so its selection is wrapped: hard filters stand where the
-asynchronous one has its hook, tiers and sorts right before the operator's ``order`` levels. No selection of our own.
+It serves ``Router.completion`` and the other synchronous methods, and asynchronous calls under routing strategies that
+LiteLLM has in a synchronous form only. LiteLLM calls no callback there, so its selection is patched: hard filters apply
+at the point of the asynchronous hook, tiers and sorts right before the operator's ``order`` levels. This module does
+not select by itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """What LiteLLM's synchronous selection was asked."""
+    """The arguments of one call of LiteLLM's synchronous selection."""
 
     router: Any
     group: str
@@ -53,11 +54,13 @@ class AttemptHooks(Protocol):
 
 
 class SyncSelection:
-    """Stands in LiteLLM's synchronous selection. One per process, no state of its own.
+    """The plugin's steps within LiteLLM's synchronous selection.
+
+    One per process, without state of its own.
 
     Args:
         callback: the hooks that asynchronous requests go through.
-        narrow: tiers and sorts, as for asynchronous requests.
+        select_pool: applies tiers and sorts, as for asynchronous requests.
     """
 
     def __init__(self, callback: AttemptHooks, select_pool: SelectPool) -> None:
@@ -65,12 +68,12 @@ class SyncSelection:
         self._select_pool = select_pool
 
     def select(self, original: Callable[..., Any], router: Any, model: str, **given: Any) -> Any:
-        """``Router.get_available_deployment``: LiteLLM's own choice among what the request may have.
+        """Run ``Router.get_available_deployment`` on the deployments that are allowed.
 
         Args:
             original: LiteLLM's own selection.
             router: the router that selects.
-            model: what was asked for.
+            model: the requested model name.
             given: the selection's other arguments.
 
         Raises:
@@ -91,7 +94,7 @@ class SyncSelection:
         return chosen
 
     def filter_pool(self, router: Any, healthy: list[Any]) -> list[Any]:
-        """What the hard filters leave of deployments that neither cool down nor are blocked."""
+        """Apply the hard filters to deployments that neither cool down nor are blocked."""
         asked = _CURRENT_SELECTION.get()
         if asked is None or asked.router is not router:
             return healthy
@@ -104,14 +107,14 @@ class SyncSelection:
         return kept
 
     def select_pool(self, deployments: list[Any], target_order: Any) -> list[Any]:
-        """The pool of this attempt among what LiteLLM's constraints left."""
+        """Return the pool of this attempt among the deployments that LiteLLM left."""
         asked = _CURRENT_SELECTION.get()
         if asked is None or not isinstance(deployments, list):
             return deployments
         return self._select_pool(asked.router, deployments, {**asked.kwargs, "_target_order": target_order})
 
     def _resolved(self, router: Any, model: str, kwargs: Mapping[str, Any]) -> str:
-        """``model`` without suffixes, for calls that did not come through the router's entry."""
+        """Return ``model`` without suffixes, for calls that bypassed the router's entry."""
         if ":" not in model or kwargs.get("fallback_depth"):
             return model
         slug = split_slug(model, name_resolver(router))
@@ -121,7 +124,7 @@ class SyncSelection:
         return slug.base
 
     def _chosen(self, chosen: Mapping[str, Any], kwargs: dict[str, Any]) -> None:
-        """Remember the attempt, and take what is ours out of the request."""
+        """Record the attempt, and remove the plugin's keys from the request."""
         params = chosen.get("litellm_params") or {}
         metadata = {**metadata_of(kwargs), "deployment_model_name": chosen.get("model_name")}
         sent = {**kwargs, **params, "model_info": chosen.get("model_info") or {}, "metadata": metadata}
@@ -137,10 +140,10 @@ class SyncSelection:
 
 
 def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine returns that has nothing to wait for.
+    """Return the result of a coroutine that never suspends.
 
     Raises:
-        RuntimeError: it would wait.
+        RuntimeError: it would suspend.
     """
     try:
         coroutine.send(None)

@@ -1,4 +1,4 @@
-"""Parses LiteLLM's responses and scores them.
+"""Parsing and scoring of LiteLLM's responses.
 
 May import ``litellm_hooks.routing``, ``telemetry`` and what they may import.
 """

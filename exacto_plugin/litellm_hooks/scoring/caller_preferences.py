@@ -1,4 +1,7 @@
-"""Counts what callers choose: on the response path, from the policy of a request that was answered."""
+"""Counting of callers' preferred and ignored providers on the response path.
+
+The counts come from the policy of an answered request.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record_preferences(runtime: Runtime, state: object, caller: str) -> None:
-    """Count what one answered request with tools says about the providers of its model group.
+    """Count the provider preferences of one answered request with tools.
 
     Args:
         runtime: of this process; only model groups that an operator configured are counted.

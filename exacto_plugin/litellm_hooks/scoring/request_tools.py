@@ -1,6 +1,7 @@
-"""What a request asked of its tool calls, read from LiteLLM's log events for the attribution of blame.
+"""The request's expectations of tool calls, read for the attribution of flaws.
 
-Choice and history are read as the client sent them, on every surface. Keeps references, never copies.
+Source are LiteLLM's log events. Choice and history are read as the client sent them, on every surface. Keeps
+references, never copies.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> RequestExpectations:
-    """What an answer's flaws are held against.
+    """Return the expectations that an answer's flaws are measured by.
 
     Args:
         details: LiteLLM's ``model_call_details``.

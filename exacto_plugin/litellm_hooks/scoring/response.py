@@ -1,6 +1,6 @@
-"""Reads LiteLLM's log events: which tool calls an answer carries and whether it may be judged at all.
+"""Parser of LiteLLM's log events: an answer's tool calls, and reasons to skip it.
 
-One place for every surface, so that the scoring does not know which one was used.
+All surfaces are handled here, so that scoring does not depend on the surface.
 """
 
 from __future__ import annotations
@@ -19,50 +19,55 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 REDACTED = "redacted-by-litellm"
-"""What LiteLLM puts in place of arguments under ``turn_off_message_logging``."""
+"""LiteLLM's substitute for arguments under ``turn_off_message_logging``."""
 
 _LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
 _FILTER = frozenset({"content_filter"})
 _CALLED = frozenset({"tool_calls", "function_call", "tool_use"})
 
 _MESSAGES = "anthropic_messages"
-"""LiteLLM's name for calls of the Messages API. Of a stream that ends without its stop reason, for instance because a
-program does not read on, it tells as of one that stopped; a finished one with calls has the reason ``tool_use``."""
+"""LiteLLM's name for calls of the Messages API.
+
+A stream that ends without its stop reason, for instance because a program stops reading, is logged as stopped; a
+finished one with calls has the reason ``tool_use``.
+"""
 
 _CALL_ITEMS = ("function_call", "custom_tool_call")
 _PROVIDERS_OWN = ("_call", "_approval_request")
-"""Ends of the types of Responses' items that stand for calls which the provider runs or wants to run itself."""
+"""Suffixes of Responses item types for calls that the provider runs itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedResponse:
-    """What an answer says about the deployment that gave it."""
+    """The parts of an answer that are evidence about its deployment."""
 
     calls: tuple[ToolCall, ...] = ()
     skip_reason: str = ""
-    """Why the answer must not be judged: health_check, cache_hit, client_disconnect, redacted, cut_short; empty when
-    it may."""
+    """Why the answer is not scored; empty if it is.
+
+    One of health_check, cache_hit, client_disconnect, redacted, cut_short.
+    """
     ending: Ending = Ending.STOP
     duplicate_ids: bool = False
     others: bool = False
-    """It holds calls of tools that the provider runs itself."""
+    """True if it holds calls of tools that the provider runs itself."""
 
     @property
     def lost(self) -> bool:
-        """It ended as if it had called a tool, but carries no call."""
+        """True if it ended as after a tool call, but carries no call."""
         return not self.skip_reason and not self.calls and not self.others and self.ending is Ending.CALLS
 
     def observed(self, *, leaked: bool = False) -> ObservedAnswer:
-        """What blame depends on.
+        """Return the parts that the attribution depends on.
 
         Args:
-            leaked: whether a call stands in the answer's text.
+            leaked: whether a call is in the answer's text.
         """
         return ObservedAnswer(self.calls, self.ending, leaked, self.duplicate_ids, self.others)
 
 
 def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
-    """Translate an answer.
+    """Parse an answer.
 
     Args:
         kwargs: LiteLLM's ``model_call_details``.
@@ -76,10 +81,10 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
 
 
 def texts_of(response: Any) -> Iterator[str]:
-    """Everything that an answer says beside its calls, piece by piece.
+    """Return every text of an answer beside its calls, piece by piece.
 
-    What it thought counts only when it neither said nor called anything else: a call that is rehearsed there and then
-    made is none that leaked, but parsers also lose calls behind an unclosed thought.
+    Reasoning counts only when the answer has neither text nor a call: a call that is drafted in reasoning and then made
+    is not leaked, but parsers also lose calls after unclosed reasoning.
     """
     spoken = [text for text in _message_texts(response) if text.strip()]
     yield from spoken
@@ -105,7 +110,7 @@ def _message_texts(response: Any) -> Iterator[str]:
 
 
 def has_text(response: Any) -> bool:
-    """Whether an answer says something beside its tool calls."""
+    """Return whether an answer has text beside its tool calls."""
     return any(text.strip() for text in _message_texts(response))
 
 
@@ -146,9 +151,9 @@ def _skip_reason(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolC
 
 
 def is_health_check(kwargs: Mapping[str, Any]) -> bool:
-    """Whether LiteLLM itself asks a deployment whether it is alive.
+    """Return whether a call is LiteLLM's own health check.
 
-    Clients can send the tag that tells it, but not without being a request that we have seen coming.
+    A client can send the tag of health checks too, but its request then has a state of the plugin.
 
     Args:
         kwargs: of a call, or LiteLLM's ``model_call_details``.
@@ -160,7 +165,7 @@ def is_health_check(kwargs: Mapping[str, Any]) -> bool:
 
 
 def _metadata(kwargs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """LiteLLM keeps metadata under two names, in the call or in its parameters."""
+    """Return metadata under either of LiteLLM's two names, in call or parameters."""
     for holder in (kwargs, kwargs.get("litellm_params")):
         for name in ("metadata", "litellm_metadata"):
             found = holder.get(name) if isinstance(holder, Mapping) else None
@@ -195,7 +200,10 @@ def _is_providers_own(item: Any) -> bool:
 
 
 def _has_duplicate_ids(response: Any) -> bool:
-    """Whether two calls of one choice carry one id; several choices are several answers."""
+    """Return whether two calls of one choice have the same id.
+
+    Several choices are several answers.
+    """
     choices = [getattr(choice, "message", None) for choice in getattr(response, "choices", None) or ()]
     groups = [[_get(call, "id") for call in getattr(message, "tool_calls", None) or ()] for message in choices]
     items = [item for item in _get(response, "output") or () if _get(item, "type") in _CALL_ITEMS]
@@ -206,13 +214,13 @@ def _has_duplicate_ids(response: Any) -> bool:
 
 
 def _blocks(response: Any) -> Sequence[Any]:
-    """The content of an answer in Anthropic's form."""
+    """Return the content of an answer in Anthropic's form."""
     content = response.get("content") if isinstance(response, Mapping) else None
     return content if isinstance(content, list) else ()
 
 
 def _parts(item: Any) -> Sequence[Any]:
-    """The content of one item of a Responses answer."""
+    """Return the content of one item of a Responses answer."""
     content = _get(item, "content")
     return content if isinstance(content, list) else ()
 

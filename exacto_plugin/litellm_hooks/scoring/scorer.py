@@ -1,4 +1,4 @@
-"""The response side: log events become samples and evaluations.
+"""The response side: samples and evaluations from log events.
 
 Appends only; never reads or changes a snapshot, never changes an answer.
 """
@@ -33,27 +33,36 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
 
 _SKIPPED_TYPES = ("cache_hit", "client_disconnect")
-"""Events that say nothing about a deployment, not even how fast it is."""
+"""Events that are no evidence about a deployment, not even about its speed."""
 
 _ATTRIBUTED = ("", "client_disconnect", "cut_short")
-"""Answers that have flaws: those that are judged, and those that somebody else than the provider ended."""
+"""Skip reasons of answers whose flaws are counted.
+
+These are scored answers, and answers that a party other than the provider ended.
+"""
 
 _MOST_TOKENS = 10**9
-"""A hundred times the largest context; who tells of more cannot count, and a number without end is no float."""
+"""A hundred times the largest context.
+
+A larger number is an error of its source, and an infinite one is no integer.
+"""
 
 _CALLERS_FAULT = (400, 413, 422)
-"""Statuses by which a deployment refuses what the client sent; the others are its own or its operator's business."""
+"""Statuses by which a deployment rejects the client's request.
+
+All others are the deployment's own or its operator's responsibility.
+"""
 
 
 class ResponseScorer:
-    """Scores answers and failures of deployments. One per process, no state of its own."""
+    """The scoring of answers and failures. One per process, without state."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._affinity = ConversationAffinity(runtime)
 
     def record_answer(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
-        """Record one finished answer: verdict, tokens, timing."""
+        """Record one finished answer: outcome, tokens, timing."""
         answer = parse_response(kwargs, response)
         if self._runtime.closed or answer.skip_reason == "health_check":
             return
@@ -106,12 +115,15 @@ class ResponseScorer:
             quality_of(answer, evaluations, attribution, response) if attempt.is_scored_early else None
         )
         if not (attempt.rescue or (judged is not None and judged.bad)):
-            # Rescue counts what it touches: a request is one, however many answers it took.
+            # A rescued request is counted by the rescue: once, however many answers it took.
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
     def _is_duplicate(self, attempt: Attempt, response: Any) -> bool:
-        """Whether this very answer was told before: of synchronous Responses streams LiteLLM tells in two threads."""
+        """Return whether this very answer was logged before.
+
+        LiteLLM logs synchronous Responses streams in two threads.
+        """
         identity = getattr(response, "id", None)
         with self._runtime.engine.lock:
             told, attempt.last_response_id = attempt.last_response_id, identity if isinstance(identity, str) else ""
@@ -120,7 +132,7 @@ class ResponseScorer:
     def evaluate(
         self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
-        """The verdicts on an answer's calls and whose fault its flaws are; nothing without tools."""
+        """Evaluate an answer's calls and attribute its flaws; empty without tools."""
         if not tools or answer.skip_reason not in _ATTRIBUTED:
             return (), Attribution()
         evaluations: tuple[Evaluation, ...] = ()
@@ -131,7 +143,10 @@ class ResponseScorer:
         return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(leaked=leaked), evaluations)
 
     def record_answer_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
-        """Record one finished answer of a synchronous call; of a direct one LiteLLM kept the tools in its own form."""
+        """Record one finished answer of a synchronous call.
+
+        Of a direct call LiteLLM keeps the tools in its own form.
+        """
         if TOOLS_KEY not in kwargs:
             optional: Mapping[str, Any] = kwargs.get("optional_params") or {}
             kwargs = {**kwargs, TOOLS_KEY: optional.get("tools") or optional.get("functions")}
@@ -141,9 +156,9 @@ class ResponseScorer:
         """Record one failed attempt; a failure that LiteLLM reports twice counts once.
 
         Args:
-            attempt: what failed.
-            error: why; None when LiteLLM did not say.
-            otherwise: how to call an error without a status.
+            attempt: the failed attempt.
+            error: its cause; None when LiteLLM gave none.
+            otherwise: the name of an error without a status.
         """
         if attempt.ended:
             return
@@ -159,7 +174,7 @@ class ResponseScorer:
         self._record(sample, attempt)
 
     def record_failure_sync(self, details: Mapping[str, Any]) -> None:
-        """Record a failed attempt of a synchronous call, of which LiteLLM's log event is the only word.
+        """Record a failed attempt of a synchronous call from its only log event.
 
         Args:
             details: LiteLLM's ``model_call_details``.
@@ -171,8 +186,10 @@ class ResponseScorer:
         self.record_failure(attempt_of(details, _model_info(details)), error, otherwise)
 
     def record_sync_failure(self, error: BaseException) -> None:
-        """Record a synchronous attempt's failure as its request learns of it: LiteLLM logs it in a thread, perhaps
-        when the next attempt is on its way already."""
+        """Record a synchronous attempt's failure as soon as its request gets the error.
+
+        LiteLLM logs it in a thread, perhaps when the next attempt has already begun.
+        """
         state = CURRENT.get()
         if state is not None and state.sync and state.attempts:
             self.record_failure(state.attempts[-1], error)
@@ -180,12 +197,12 @@ class ResponseScorer:
     def record_broken_stream(self, details: Mapping[str, Any], error: BaseException) -> None:
         """Record a stream that failed after it had begun.
 
-        LiteLLM logs only the first failure of a request, and perhaps when the next attempt is on its way already, so
-        the event itself does not say which attempt it is about: the only one, unless another had failed before.
+        LiteLLM logs only the first failure of a request, and perhaps when the next attempt has already begun, so the
+        event itself does not identify its attempt: it is the only one, unless another had failed before.
 
         Args:
             details: LiteLLM's ``model_call_details``.
-            error: why.
+            error: its cause.
         """
         state = details.get(LOG_KEY)
         if not isinstance(state, RequestState) or not state.attempts:
@@ -194,7 +211,10 @@ class ResponseScorer:
             self.record_failure(state.attempts[-1], error, "broken_stream")
 
     def record_last_failure(self, state: RequestState, error: BaseException) -> None:
-        """Record that a whole streamed request failed, and so its last attempt, whatever was logged before."""
+        """Record the failure of a whole streamed request as that of its last attempt.
+
+        Earlier log events do not matter.
+        """
         if state.attempts:
             self.record_failure(state.attempts[-1], error, "broken_stream")
 
@@ -219,12 +239,12 @@ class ResponseScorer:
 def quality_of(
     answer: ParsedResponse, evaluations: Sequence[Evaluation], attribution: Attribution, response: Any
 ) -> AnswerQuality:
-    """What an answer is worth to rescue.
+    """Return the quality of an answer for the rescue.
 
     Args:
-        answer: translated.
-        evaluations: the verdicts on its calls.
-        attribution: whose fault its flaws are.
+        answer: the parsed response.
+        evaluations: of its calls.
+        attribution: of its flaws.
         response: the answer itself, in any surface's form.
     """
     excused = attribution.blame not in (None, Blame.PROVIDER)
@@ -233,7 +253,7 @@ def quality_of(
 
 
 def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:
-    """The attempt that an event is about: the newest on that deployment.
+    """Return the attempt that an event is about: the newest on that deployment.
 
     Args:
         details: LiteLLM's ``model_call_details``.
@@ -244,16 +264,19 @@ def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Att
     if isinstance(state, RequestState):
         for attempt in reversed(state.attempts):
             if not litellm_id or attempt.candidate.id == litellm_id:
-                if not attempt.model_group:  # a direct call, of which LiteLLM's events know more than its hooks
+                if not attempt.model_group:  # a direct call, of which LiteLLM's events have more data than its hooks
                     attempt.candidate, attempt.model_group = _named(details, model_info)
                     attempt.routed = attempt.direct = True
                 return attempt
-    # Who calls a provider directly pins nothing: there is no router that could have chosen otherwise.
+    # A direct call pins no deployment: there is no router that could have chosen another one.
     return Attempt(*_named(details, model_info), routed=not litellm_id, direct=not litellm_id)
 
 
 def _named(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[Candidate, str]:
-    """Who was called, and for which model group (of a direct call: the model), by LiteLLM's own account."""
+    """Return the called deployment and its model group from LiteLLM's log event.
+
+    Of a direct call the model takes the place of the model group.
+    """
     params = {**(details.get("litellm_params") or {}), "model": details.get("model")}
     params["custom_llm_provider"] = details.get("custom_llm_provider") or params.get("custom_llm_provider")
     payload: Mapping[str, Any] = details.get("standard_logging_object") or {}
@@ -278,7 +301,7 @@ def _request_outcome(
 
 
 def _cost(kwargs: Mapping[str, Any]) -> float | None:
-    """USD of an answer, as LiteLLM counts; None without a price."""
+    """Return the USD of an answer as LiteLLM counts them; None without a price."""
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
     cost = payload.get("response_cost")
     return float(cost) if isinstance(cost, int | float) and cost > 0 else None
