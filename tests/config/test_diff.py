@@ -179,8 +179,8 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
         await runtime.take_new_settings()
     assert runtime.settings is taken
     assert runtime.engine.rule is judge
-    assert [line for line in caplog.messages if "took up" in line] == [
-        "exacto_plugin took up changed settings: mode 'apply' -> 'observe', exploration.share 0.02 -> 0.0"
+    assert [line for line in caplog.messages if "applied changed" in line] == [
+        "exacto_plugin applied changed settings: mode 'apply' -> 'observe', exploration.share 0.02 -> 0.0"
     ]
     assert len([line for line in caplog.messages if "cannot be used" in line]) == 1
 
@@ -195,7 +195,7 @@ async def test_only_what_waits_for_a_restart_is_said_to(caplog: pytest.LogCaptur
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=lambda: given.pop(0))
     for _ in range(2):
         await runtime.take_new_settings()
-    lines = [line for line in caplog.messages if "took up" in line]
+    lines = [line for line in caplog.messages if "applied changed" in line]
     assert "store.retention_days 30.0 -> 7.0" in lines[0]
     assert [line.partition("; after a restart only: ")[2] for line in lines] == [
         "",

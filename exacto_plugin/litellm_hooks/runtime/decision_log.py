@@ -1,7 +1,7 @@
-"""Which requests are put on record, and what of them: chance takes some, and whatever went out of the ordinary is kept.
+"""Selection of requests for the record: a random share, and unusual ones.
 
-A request is written once everything about it is known, some time after its end, and never on its path. Holds no text of
-a request: deployments, tiers, verdicts, counts and times.
+A request is written once all its data are known, some time after its end, and never on its path. Holds no text of a
+request: deployments, tiers, verdicts, counts and times.
 """
 
 from __future__ import annotations
@@ -23,31 +23,37 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 
 _CAPACITY = 20_000
-"""Requests that are followed at once; more are not put on record."""
+"""Most pending requests; further ones are not recorded."""
 
 _SETTLED_S = 2.0
-"""After the last that was heard of a request that has ended: its verdicts come a moment after its last byte."""
+"""Seconds after the last event of a finished request.
+
+Its evaluations follow shortly after its last byte.
+"""
 
 _SILENT_S = 90.0
-"""After what seems to be the last of a request that nobody saw end: LiteLLM waits no longer between two attempts."""
+"""Seconds after the last event of a request without a known end.
+
+LiteLLM waits no longer between two attempts.
+"""
 
 _LONGEST_S = 3600.0
-"""A request of which nothing was heard for so long is written as it is."""
+"""Seconds without an event after which a request is written as it is."""
 
 
 class DecisionKind(StrEnum):
-    """Why a request is on record."""
+    """The reason why a request is on record."""
 
     REFUSED = "refused"
-    """A hard filter left nobody: a curated list, ``only``, ``max_price``."""
+    """A hard filter left no deployment: a curated list, ``only``, ``max_price``."""
     RESCUED = "rescued"
     RESCUE_FAILED = "rescue_failed"
-    """Other deployments were asked after a bad answer, and none gave a better one."""
+    """Other deployments were called after a bad answer, and none gave a better one."""
     FAILED_OVER = "failed_over"
     EXPLORATION = "exploration"
     """A probe."""
     SAMPLED = "sampled"
-    """Nothing special; chance took it."""
+    """An ordinary request of the random share."""
 
 
 @dataclass(slots=True)
@@ -63,11 +69,11 @@ class _PendingDecision:
 
 
 class DecisionLog:
-    """The requests of one process. May be used from any thread.
+    """The pending requests of one process. Thread-safe.
 
     Args:
-        share: of ordinary requests, how many are put on record.
-        write: keeps a record.
+        share: returns the share of ordinary requests that are recorded.
+        write: stores a record.
         draw: uniform random numbers in [0, 1).
     """
 
@@ -84,7 +90,7 @@ class DecisionLog:
         self._pending: dict[str, _PendingDecision] = {}
 
     def note(self, state: RequestState, now: float, *, ended: bool = False, answered: bool = False) -> None:
-        """Something happened to a request: it was decided about, answered, refused, it ended."""
+        """Note an event of a request: a decision, an answer, a refusal or its end."""
         with self._lock:
             known = self._pending.get(state.decision_id)
             if known is None:
@@ -98,7 +104,7 @@ class DecisionLog:
             known.answered |= answered
 
     def flush(self, now: float) -> None:
-        """Write and forget the requests that are over."""
+        """Write and drop the requests that are over."""
         with self._lock:
             over = [one for one in self._pending.values() if _is_over(one, now)]
             for one in over:
@@ -117,13 +123,13 @@ def _is_over(one: _PendingDecision, now: float) -> bool:
         return True
     if state.rescue is not None and state.rescue.answered_by is None:
         return False
-    # Requests of programs, and the parts of LiteLLM's comma-separated form: nobody tells when they end.
+    # For requests of programs, and the parts of LiteLLM's comma-separated form, no end is reported.
     failed = all(attempt.ended for attempt in state.attempts)
     return (one.answered and not state.http) or ((one.answered or failed) and quiet_s > _SILENT_S)
 
 
 def kind_of(state: RequestState) -> DecisionKind:
-    """Why a request would be on record."""
+    """Return the reason for which a request would be recorded."""
     served = state.answered_by
     answered = served is not None and not served.ended
     if state.refusals and not answered:
@@ -139,7 +145,7 @@ def kind_of(state: RequestState) -> DecisionKind:
 
 
 def record_of(state: RequestState, kind: DecisionKind, at: float) -> DecisionRecord:
-    """What is kept of a request."""
+    """Return the record of a request."""
     decision, policy, slug = state.decision, state.policy, state.slug
     trace_id, span_id = state.span or ("", "")
     rescuing = state.rescue
@@ -164,7 +170,10 @@ def record_of(state: RequestState, kind: DecisionKind, at: float) -> DecisionRec
 
 
 def _refused_by(refusal: Refusal) -> str:
-    """The filter that left nobody; of malformed wishes only that they are, since a field may be the client's own."""
+    """Return the name of the filter that left no deployment, or the error's type.
+
+    A malformed field is not named, since it may be the client's own.
+    """
     return refusal.param if refusal.type == NO_ENDPOINTS and refusal.param else refusal.type
 
 

@@ -1,5 +1,6 @@
-"""What a program calls without a router: ``litellm.completion`` and the like, compared by model as a router's
-deployments are. Nothing is routed there; on the proxy there is no such thing.
+"""Direct calls of a program without a router, such as ``litellm.completion``.
+
+They are compared by model as a router's deployments are. They are not routed, and the proxy has none.
 """
 
 from __future__ import annotations
@@ -7,14 +8,17 @@ from __future__ import annotations
 import threading
 
 CAPACITY = 1_000
-"""Deployments that are remembered; a program that names more of them than that is not choosing among providers."""
+"""Most deployments that are remembered.
+
+A program that calls more of them is not choosing among providers.
+"""
 
 
 class DirectCalls:
-    """Deployments of direct calls by model, each until nobody has called it for a while. May be used from any thread.
+    """Deployments of direct calls by model, for their retention time. Thread-safe.
 
     Args:
-        keep_s: how long one that is not called is remembered.
+        keep_s: seconds after its last call for which a deployment is remembered.
     """
 
     def __init__(self, keep_s: float) -> None:
@@ -23,18 +27,18 @@ class DirectCalls:
         self._called: dict[tuple[str, str], float] = {}
 
     def add(self, model: str, deployment: str, at: float) -> None:
-        """One answer; beyond ``CAPACITY`` new deployments are left out."""
+        """Add one answer; beyond ``CAPACITY`` new deployments are ignored."""
         called = (model, deployment)
         with self._lock:
             if called in self._called or len(self._called) < CAPACITY:
                 self._called[called] = at
 
     def of(self, model: str) -> tuple[str, ...]:
-        """The deployments of a model."""
+        """Return the deployments of a model."""
         with self._lock:
             return tuple(deployment for named, deployment in self._called if named == model)
 
     def drop_expired(self, now: float) -> None:
-        """Leave out what was not called for too long."""
+        """Remove deployments that were not called within the retention time."""
         with self._lock:
             self._called = {called: at for called, at in self._called.items() if now - at < self._keep_s}

@@ -1,6 +1,7 @@
-"""Operators' words at run time: whom a name means, where words hang for all workers to read, and that they expire.
+"""Runtime side of overrides: resolve names, publish, read and expire them.
 
-What a word does to a tier is :mod:`exacto_plugin.core.routing.overrides`' business. Must not be on a request's path.
+The effect of an override on a tier is defined in :mod:`exacto_plugin.core.routing.overrides`. Is not on a request's
+path.
 """
 
 from __future__ import annotations
@@ -25,38 +26,43 @@ logger = logging.getLogger("exacto_plugin")
 
 
 class UnknownDeploymentError(ExactoError):
-    """Nobody configured a deployment of that name; the message names those that there are."""
+    """No such deployment is configured; the message lists the known names."""
 
 
 class OverrideBackend(Protocol):
-    """Where words hang, so that other workers read them and a restart finds them."""
+    """Storage of overrides that other workers and later processes read."""
 
     async def write(self, words: Sequence[Override]) -> None:
-        """Hang up words.
+        """Store overrides.
 
         Raises:
-            ExactoError: not now.
+            ExactoError: the storage is unavailable.
         """
 
     async def read(self) -> Sequence[Override]:
-        """The newest word about each deployment, whether or not it still holds; very old ones may be missing.
+        """Return the newest override of each deployment, expired ones included.
+
+        Very old ones may be missing.
 
         Raises:
-            ExactoError: not now.
+            ExactoError: the storage is unavailable.
         """
 
 
 class OverrideResult(NamedTuple):
-    """What became of a word."""
+    """The result of setting an override."""
 
     words: list[Override]
-    """One for each model group that it is about."""
+    """One for each model group that it applies to."""
     kept: bool
-    """Others hear of it and a restart finds it; otherwise it holds in this process only, for now."""
+    """True if it was stored for other workers and a restart.
+
+    Otherwise it is in force in this process only, for now.
+    """
 
 
 class OverrideService:
-    """The words of one process, and its way to everybody else's."""
+    """The overrides of one process, and their exchange with other processes."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -64,15 +70,18 @@ class OverrideService:
         self._backends: list[OverrideBackend] = []
 
     def add_backend(self, board: OverrideBackend) -> None:
-        """Read and post words on a board from the next ``poll`` on."""
+        """Read and write overrides through a backend from the next ``poll`` on."""
         self._backends.append(board)
 
     def author(self, identity: str) -> str:
-        """How somebody is called in a word: a salted hash."""
+        """Return the author's name in an override: a salted hash."""
         return hashlib.blake2b(identity.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
 
     def known(self) -> dict[str, tuple[Candidate, ...]]:
-        """The deployments that are configured, and those behind wildcards that were asked lately, by model group."""
+        """Return the known deployments by model group.
+
+        These are the configured ones, and those behind wildcards that had requests lately.
+        """
         runtime = self._runtime
         names = dict.fromkeys(name for router in runtime.routers for name in _names(router))
         groups = dict.fromkeys([*names, *runtime.engine.groups()])
@@ -88,15 +97,17 @@ class OverrideService:
         author: str,
         model_group: str | None = None,
     ) -> OverrideResult:
-        """Say a word about a deployment; it holds here at once, elsewhere as soon as others look.
+        """Set an override of a deployment.
+
+        It is in force here at once, and in other processes as soon as they poll.
 
         Args:
-            word: what is said.
-            deployment: its name, or LiteLLM's id of it.
-            for_s: seconds for which the word holds, at most ``LONGEST_S``; a reset is remembered for that long.
+            word: the action.
+            deployment: its key, or LiteLLM's id of it.
+            for_s: seconds for which it is in force, at most ``LONGEST_S``; a reset is remembered for that long.
             reason: in the operator's own words.
-            author: as ``author`` gives it.
-            model_group: only there; None: wherever a deployment of this name serves.
+            author: as returned by ``author``.
+            model_group: limits it to one model group; None: every group that the deployment serves.
 
         Raises:
             UnknownDeploymentError: there is no such deployment.
@@ -125,13 +136,13 @@ class OverrideService:
 
     @fail_open("overrides")
     async def poll(self) -> None:
-        """Hear what others said, hang up again what a board lost, and forget what has expired."""
+        """Read other processes' overrides, rewrite lost ones, and remove expired ones."""
         overrides = self._runtime.engine.overrides
         overrides.expire(self._runtime.clock())
         for board in tuple(self._backends):
             try:
                 words = await board.read()
-            except ExactoError:  # whoever's board it is says what is wrong with it
+            except ExactoError:  # the backend reports its own failures
                 continue
             self._take(words)
             there = {(word.model_group, word.deployment): word for word in words}
@@ -152,7 +163,7 @@ class OverrideService:
             until = datetime.fromtimestamp(word.expires, UTC).isoformat(sep=" ", timespec="seconds")
             held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
             why = f": {word.reason!r}" if word.reason else ""
-            logger.warning("%s: %s is %s, an operator says%s", word.model_group, word.deployment, held, why)
+            logger.warning("%s: %s is %s by an override%s", word.model_group, word.deployment, held, why)
 
 
 def _names(router: object) -> list[str]:
@@ -165,7 +176,7 @@ def _candidates(deployments: Iterable[Mapping[str, object]], group: str) -> tupl
 
 
 _NAMED = 50
-"""Names that an error tells at most."""
+"""Most names in an error message."""
 
 
 def _unknown_deployment(deployment: str, model_group: str | None, known: Mapping[str, Sequence[Candidate]]) -> str:
@@ -174,7 +185,7 @@ def _unknown_deployment(deployment: str, model_group: str | None, known: Mapping
     where = "" if model_group is None else f" of {model_group}"
     groups = [candidates for group, candidates in known.items() if model_group in (None, group)]
     names = {one.key for candidates in groups for one in candidates}
-    return f"there is no deployment {deployment!r}{where}; {_list_names(names) if names else 'no model has any'}"
+    return f"there is no deployment {deployment!r}{where}; {_list_names(names) if names else 'no model group has any'}"
 
 
 def _list_names(names: Iterable[str]) -> str:

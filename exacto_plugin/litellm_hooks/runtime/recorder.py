@@ -1,7 +1,7 @@
-"""Puts on record what requests, recomputes and rescues come to. One per process; nothing here waits or raises upwards.
+"""The recorder of requests, recomputes and rescues. Never waits or raises.
 
-The hooks tell it what happened, thinly; the store keeps the records and may be missing, full or broken. Must not decide
-anything about tiers or requests.
+The hooks call it at each event; the store keeps the records and may be missing, full or broken. Decides nothing about
+tiers or requests.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ if TYPE_CHECKING:
     from exacto_plugin.records import Record
 
 _PAUSE_S = 0.002
-"""Between two model groups that are written down, so that the thread that does it leaves the processor to requests."""
+"""Seconds of pause after each written model group, for requests to run."""
 
 _GROUPS_PER_SLICE = 20
-"""Model groups of which only references are looked at between two rests."""
+"""Model groups between two pauses when only references are compared."""
 
 _BY_TIERS = (Sort.AUTO, Sort.EXACTO)
 _UNORDERED = ("no_tools", "mode_off", "no_sort", "preferred")
 
 
 def digest(preset: Mapping[str, Any]) -> str:
-    """A short name of the rule in force with all its numbers."""
+    """Return a short name of the rule in force with all its numbers."""
     return hashlib.blake2b(json.dumps(preset, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 class Recorder:
-    """What one process puts on record.
+    """The writer of one process's records.
 
     Args:
         runtime: the plugin's parts; its ``store`` keeps the records.
@@ -72,25 +72,25 @@ class Recorder:
         self._runtime = runtime
         self._keep: Callable[[Record], None] | None = None
         self.worker = secrets.token_hex(4)
-        """A name of this process, among the records."""
+        """A name of this process in the records."""
         self.picks = CounterfactualCounts()
         self.decisions = DecisionLog(lambda: runtime.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
         self._rule: tuple[str, int] | None = None
-        """The rule that was written last, and in which hour."""
+        """The rule that was written last, and the hour."""
         self._written_references: asyncio.Task[None] | None = None
 
     def begin(self, keep: Callable[[Record], None]) -> None:
-        """Put everything on record from now on.
+        """Record everything from now on.
 
         Args:
-            keep: takes a record from whatever thread, at once, without ever failing.
+            keep: stores a record; thread-safe, returns at once and never fails.
         """
         self._keep = keep
         at_exit(self.close)
 
     def watch_engine(self, engine: Engine) -> None:
-        """An engine is about to be recomputed: let it note what is worth a record."""
+        """Attach a change detector to an engine before its recompute."""
         if self._on and engine.change_detector is None:
             engine.change_detector = ChangeDetector()
 
@@ -105,7 +105,7 @@ class Recorder:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def record_decision(self, state: RequestState, ask: RoutingRequest, decision: Decision) -> None:
-        """An attempt was decided about."""
+        """Record the decision about an attempt."""
         if not self._on:
             return
         now = self._runtime.clock()
@@ -126,14 +126,14 @@ class Recorder:
         self.picks.add_pick(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
 
     def record_refusal(self, state: RequestState) -> None:
-        """A request, or one of its fallbacks, was refused."""
+        """Record the refusal of a request or of one of its fallbacks."""
         if self._on:
             if state.span is None:
                 state.span = _current_span()
             self.decisions.note(state, self._runtime.clock())
 
     def record_answer(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
-        """An answer was scored; its verdict and cost are with the attempt."""
+        """Record a scored answer; its outcome and cost are in the attempt."""
         if not self._on:
             return
         now = self._runtime.clock()
@@ -143,21 +143,24 @@ class Recorder:
             self.decisions.note(state, now, answered=True)
 
     def record_rescue(self, state: RequestState, cost: float | None) -> None:
-        """Other deployments were asked after a bad answer."""
+        """Record that other deployments were called after a bad answer."""
         rescuing = state.rescue
         if self._on and rescuing is not None and rescuing.attempts:
             rescued = rescuing.answered_by is not rescuing.replaced_attempt
             self.picks.add_rescue(self._runtime.clock(), state.model_group, rescued=rescued, cost=cost)
 
     def record_end(self, state: RequestState) -> None:
-        """The client has its answer, or is gone."""
+        """Record the end of a request: the client has its answer, or is gone."""
         if self._on and (state.decision is not None or state.refusals):
             self.decisions.note(state, self._runtime.clock(), ended=True)
 
     # --- recomputes --------------------------------------------------------------------------------------------------
 
     def record_recompute(self, engine: Engine) -> None:
-        """A recompute of this process came into force: write it down in a thread, one after the other."""
+        """Record a recompute of this process that is in force, in a thread.
+
+        One recompute is written after the other.
+        """
         if not self._on or engine.change_detector is None:
             return
         snapshot, transitions, preset = engine.measured, engine.transitions, engine.rule
@@ -191,11 +194,11 @@ class Recorder:
         preset: Preset,
         providers: Mapping[str, str],
     ) -> Iterator[Record | None]:
-        """All that is kept of one recompute; None where the writer may rest."""
+        """Yield all records of one recompute; None at a pause."""
         rule = preset_as_plain(preset)
         name = digest(rule)
         hour = int(snapshot.at // CHECKPOINT_S)
-        # Every hour, so that its row outlives what names it, and with all inputs: the file may be a new one by now.
+        # Every hour, so that its row outlives its references, and with all inputs: the file may be a new one by now.
         if accounts or (name, hour) != self._rule:
             self._rule = (name, hour)
             yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
@@ -222,7 +225,10 @@ class Recorder:
     def _new_references(
         self, snapshot: str, group: GroupSnapshot, rule: str, *, whole: bool
     ) -> Iterator[ReferenceRecord]:
-        """References that are not what they were when they were last written; what is missing has not changed."""
+        """Return the references that changed since they were last written.
+
+        A missing reference has not changed.
+        """
         for signal, reference in group.references.items():
             key = (group.model_group, signal)
             if whole or self._references.get(key) != reference:
@@ -243,15 +249,15 @@ class Recorder:
     # --- now and then ------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Hand over all there is, requests that are not over too: nothing comes later."""
+        """Flush everything, unfinished requests included: no later flush follows."""
         self._runtime.faults.guard("record", lambda: self.flush(math.inf), None)
 
     async def flush_due(self) -> None:
-        """A turn of the upkeep: hand over what is due."""
+        """Flush pending data; a periodic job."""
         self._runtime.faults.guard("record", self.flush, None)
 
     def flush(self, later_s: float = 0.0) -> None:
-        """Hand over the requests that are over, or would be ``later_s`` from now, and the counts."""
+        """Flush the requests that are over, or will be in ``later_s``, and the counts."""
         if not self._on:
             return
         now = self._runtime.clock()
@@ -261,7 +267,7 @@ class Recorder:
 
 
 def _current_span() -> tuple[str, str]:
-    """Trace and span id as they are written; empty without a span."""
+    """Return trace and span id as they are written; empty without a span."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return "", ""

@@ -1,6 +1,6 @@
-"""This process among others: finds the place that they share, and does for the replica what only the process can.
+"""One process among its replicas: finds the exchange and serves the replica.
 
-Without such a place the process judges from what it saw itself, on a timer. When what happens is decided in
+Without an exchange the process recomputes from its own samples, on a timer. The timing is decided in
 :mod:`exacto_plugin.sharing.replica`; nothing here is on a request's path.
 """
 
@@ -40,12 +40,14 @@ SINGLE_PROCESS = "alone"
 """The role of a process that shares nothing."""
 
 _EARLY_S = 60.0
-"""Seconds for which samples are kept for a place that may yet be found: LiteLLM's connection is there when its start
-is over."""
+"""Seconds for which samples are kept for an exchange that may still be found.
+
+LiteLLM's connection exists only after its start.
+"""
 
 
 class Replication:
-    """One process's part. One per process; belongs to the loop of the recompute timer."""
+    """The replication of one process; belongs to the loop of the recompute timer."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -53,12 +55,18 @@ class Replication:
         self.replica: Replica | None = None
         """None while nothing is shared."""
         self.sources: list[Callable[[], Exchange | None]] = [self._redis, self._store]
-        """Asked in this order for a place to share; a better one that comes later is moved to."""
+        """Sources of an exchange in their order of preference.
+
+        A better one that becomes available later replaces the current one.
+        """
         self._source = len(self.sources)
         self.conversations: SharedConversations | None = None
-        """None while there is no Redis to share conversations through, or their names are this process's own."""
+        """None without a Redis for conversations, or if their names are process-local."""
         self._redis_settings = runtime.settings.redis
-        """As they were at the start: processes that share must agree, so they move together, with a restart."""
+        """The settings at the start.
+
+        Processes that share must agree, so they change together, with a restart.
+        """
         self.worker = secrets.token_hex(8)
         self._publish_task: asyncio.Task[None] | None = None
         self._early_until = math.inf
@@ -66,35 +74,38 @@ class Replication:
         self._rule: Preset | None = None
         self._remembered: Remembered = {}
         self._deltas = Deltas()
-        # From the first answer on, since LiteLLM's connection, or a store, is only there later.
+        # From the first answer on, since LiteLLM's connection, or a store, exists only later.
         runtime.engine.deltas = self._deltas
 
     @property
     def pause_s(self) -> float:
-        """Seconds between two turns."""
+        """Seconds between two steps."""
         return min(PUSH_S, self._runtime.settings.tiers.recompute_interval_s)
 
     async def begin(self) -> None:
-        """The timer starts: the first recompute comes an interval from now."""
+        """Start the timer: the first recompute follows after one interval."""
         now = time.monotonic()
         self._due = now + self._runtime.settings.tiers.recompute_interval_s
         self._early_until = min(self._early_until, now + _EARLY_S)
 
     async def serve(self, keeps_running: Callable[[], bool]) -> None:
-        """One turn after the other, as long as this is wanted; when it is cancelled, others are told the rest."""
+        """Run one step after the other while ``keeps_running()``.
+
+        When the task is cancelled, the remaining samples are sent to other processes.
+        """
         await self.begin()
         try:
             while keeps_running():
                 await asyncio.sleep(self.pause_s)
                 await self.run_step()
         except asyncio.CancelledError:
-            if keeps_running():  # else another loop does it now
+            if keeps_running():  # else another loop runs the timer now
                 await self.aclose()
             raise
 
     @fail_open("sharing")
     async def run_step(self) -> None:
-        """Do what is due."""
+        """Run the steps that are due."""
         runtime = self._runtime
         await self._find()
         if self.replica is not None:
@@ -106,7 +117,7 @@ class Replication:
             await runtime.recompute_timed()
 
     def status(self) -> dict[str, Any]:
-        """Role, exchange and lag, for people."""
+        """Return role, exchange and lag, for people."""
         replica = self.replica
         if replica is None:
             return {"role": SINGLE_PROCESS, "exchange": None, "worker": self.worker}
@@ -139,19 +150,22 @@ class Replication:
             self._runtime.engine.deltas = None
 
     async def aclose(self) -> None:
-        """Send what was recorded since the last turn and give up the lease, as far as that is quickly done."""
+        """Send pending deltas and give up the lease, within a short time limit."""
         if self._publish_task is not None:
             self._publish_task.cancel()
         replica, self.replica, self._source = self.replica, None, len(self.sources)
         if replica is not None:
-            self.worker = secrets.token_hex(8)  # batches are numbered by worker, and the next replica begins anew
+            self.worker = secrets.token_hex(8)  # batches are numbered by worker, and the next replica starts anew
             try:
                 await replica.aclose()
             except ExchangeError as error:
                 self.exchange_unavailable(error)
 
     def _store(self) -> Exchange | None:
-        """The store: so that workers of one machine share, and the next start goes on from here."""
+        """Return the store's exchange.
+
+        Workers of one machine share it, and the next start continues from it.
+        """
         store = self._runtime.store
         if store.location is None or not store.location.is_persistent:
             return None
@@ -174,7 +188,7 @@ class Replication:
         return RedisExchange(link, self.pause_s)
 
     def _start_publishing(self) -> None:
-        """Conversations are told by a task, on the loop that is running now."""
+        """Start publishing conversations in a task on the running loop."""
         if self.conversations is None or not self._runtime.settings.affinity.enabled:
             return
         if self._publish_task is None or self._publish_task.done():
@@ -191,7 +205,7 @@ class Replication:
         return litellm_connection(self._litellm_cache, settings.namespace)
 
     def _litellm_cache(self) -> Any:
-        """LiteLLM's Redis: what the proxy coordinates itself with, else a router's; None without."""
+        """Return LiteLLM's Redis: the proxy's own, else a router's; None without."""
         server = sys.modules.get("litellm.proxy.proxy_server")
         found = getattr(server, "redis_usage_cache", None)
         if found is not None:
@@ -202,15 +216,15 @@ class Replication:
     # --- what a replica asks of its process ------------------------------------------------------------------------
 
     def take_deltas(self) -> Sequence[Delta]:
-        """What was recorded since it was last asked."""
+        """Return the deltas that were recorded since the last call."""
         return self._deltas.take()
 
     def watched(self) -> tuple[str, ...]:
-        """Model groups whose percentiles were asked for lately."""
+        """Return model groups whose percentiles were requested lately."""
         return self._runtime.engine.watched(self._runtime.clock())
 
     def new_common_engine(self) -> Engine:
-        """A new engine for everybody's samples, under the rule in force."""
+        """Return a new engine for all replicas' samples, under the rule in force."""
         self._rule = self._runtime.settings.rule()
         return LockedEngine(self._rule, timer=time.monotonic, instance=self.worker[:4])
 
@@ -224,7 +238,7 @@ class Replication:
         return await runtime.recompute_timed(lambda: runtime.roster_sync.recompute(common))
 
     async def judge_alone(self, now: float) -> None:
-        """Recompute from what this process saw, going on from what was published last."""
+        """Recompute from this process's own samples, after the last published result."""
         engine = self._runtime.engine
         engine.share_probes(ProbeShare())  # its snapshots' budgets come from its own traffic
         remembered, self._remembered = self._remembered, {}
@@ -234,7 +248,7 @@ class Replication:
         await self._runtime.recompute_timed()
 
     async def adopt(self, publication: Publication) -> None:
-        """Put a published result in force here, with this process's part of its budgets."""
+        """Put a published result in force here, with this process's share of its budgets."""
         runtime, workers = self._runtime, publication.workers
         await runtime.take_new_settings()
         self._remembered = publication.remembered
@@ -244,13 +258,14 @@ class Replication:
         await runtime.roster_sync.refresh(runtime.engine)
 
     async def announce(self, common: Engine) -> None:
-        """Tell and record what changed, once for everybody."""
+        """Log and record the changes, once for all replicas."""
         self._runtime.announce(common)
 
     def exchange_unavailable(self, error: ExchangeError) -> None:
-        """The exchange could not be asked: counted, and said once a minute; a store says so itself, once.
+        """Count an unavailable exchange, and log it once a minute.
 
-        That another worker took over from one that was held up is how it is meant to go.
+        A store logs its own failure, once. A lost lease is no fault: another worker took over from one that was
+        delayed.
         """
         if isinstance(error, LostLeaseError):
             logger.info("%s: the shared verdicts are left to it", error)

@@ -1,4 +1,4 @@
-"""One process's plugin: settings, engine, evaluator and telemetry put together, and the recompute timer."""
+"""One process's plugin: settings, engine, evaluator, telemetry, recompute timer."""
 
 from __future__ import annotations
 
@@ -66,14 +66,16 @@ def _id(deployment: Mapping[str, Any]) -> object:
 
 
 class Runtime:
-    """Everything the hooks share. On the proxy all methods run on the event loop that serves requests; in programs the
-    timer has a loop and a thread of its own, and requests come from whichever threads the program has.
+    """The objects that all hooks share.
+
+    On the proxy all methods run on the event loop that serves requests; in programs the timer has a loop and a thread
+    of its own, and requests come from any of the program's threads.
 
     Args:
         settings: the validated settings.
         clock: UTC seconds; injected by tests.
-        reload_settings: asked every two seconds and before each recompute; gives new settings when they changed.
-        meter_provider: where metrics go; OpenTelemetry's global provider when omitted.
+        reload_settings: called every two seconds and before each recompute; returns new settings when they changed.
+        meter_provider: of the instruments; OpenTelemetry's global provider when omitted.
     """
 
     def __init__(
@@ -105,11 +107,11 @@ class Runtime:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.loop_thread = LoopThread(self._serve_timer)
-        """Where the timer runs outside of a proxy."""
+        """The loop of the timer outside of a proxy."""
         self.closed = False
-        """Set at the end: events of calls that were under way may still come."""
+        """True at the end: events of calls that were in progress may still follow."""
         self.shutting_down = False
-        """Set when the process begins to end: nothing is started any more, and what still comes is counted."""
+        """True when the process begins to end: nothing is started any more."""
         self._attached_only = False
         self.direct_calls = DirectCalls(Retention().span_s)
         self.roster_sync = RosterSync(self)
@@ -122,11 +124,11 @@ class Runtime:
         self.periodic_jobs.steps.append(self.recorder.flush_due)
         self.store = Store(None)
         self.sample_log: SampleLog | None = None
-        # Last: from here on metrics may be read, by whichever thread does that.
+        # Last: from here on metrics may be read, in any thread.
         self.telemetry = Telemetry(self, meter_provider)
 
     def open_store(self, place: StoreLocation) -> None:
-        """Keep records, and what the next start needs, from now on."""
+        """Store records, and the state for the next start, from now on."""
         guarded, telemetry = self.faults.guard, self.telemetry
 
         def count(kind: RecordKind, number: int, error: str | None) -> None:
@@ -140,34 +142,34 @@ class Runtime:
         self.settings_reload.begin()
 
     def open_sample_log(self) -> None:
-        """Write every sample down from now on, where the settings say so."""
+        """Log every sample from now on, if the settings require it."""
         self.sample_log = sample_log(self.settings.store, lambda error: self.faults.report("store", error))
 
     # --- routers ---------------------------------------------------------------------------------------------------
 
     def set_router_source(self, current: Callable[[], Any]) -> None:
-        """Take the router from LiteLLM's proxy, which has one at a time and may replace it whenever it likes.
+        """Use the router of LiteLLM's proxy, which has one at a time and may replace it.
 
         No other router of the process counts then: callers can make LiteLLM build one for a single request.
         """
         self._proxy_router = current
 
     def attach(self, router: Any) -> None:
-        """Serve this router, and from now on only routers that were attached."""
+        """Serve this router, and from now on attached routers only."""
         self._attached_only = True
         if router not in self.routers:
             self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
 
     def detach(self, router: Any) -> None:
-        """Serve this router no longer."""
+        """Stop serving this router."""
         self._attached = tuple(known for known in self._attached if known() not in (None, router))
 
     def serves(self, router: Any) -> bool:
-        """Whether tiers apply to a router: on the proxy and by default to all, else to those that were attached."""
+        """Return whether tiers apply to a router: to all unless some are attached."""
         return not self._attached_only or any(known() is router for known in self._attached)
 
     def add_router(self, router: Any) -> None:
-        """Make a router known: its deployments are the peers of their model groups."""
+        """Register a router: its deployments are the peers of their model groups."""
         if self._attached_only:
             return
         if router is None or self._proxy_router is not None or router in self.routers:
@@ -175,7 +177,7 @@ class Runtime:
         self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
 
     def register_router(self, router: Any) -> None:
-        """Prepare a router that has not been seen before; cheap for the one that was seen last."""
+        """Prepare a new router; cheap for the one that was used last."""
         if router is None or (self._registered is not None and self._registered() is router):
             return
         self._registered = weakref.ref(router)
@@ -191,7 +193,7 @@ class Runtime:
         return tuple(router for known in self._attached if (router := known()) is not None)
 
     def prepare_router(self, router: Any) -> None:
-        """Give configured fallbacks with suffixes their meaning; does nothing to lists that have it already."""
+        """Resolve configured fallbacks with suffixes; lists that are resolved stay as is."""
         for name in _FALLBACK_LISTS:
             configured = getattr(router, name, None)
             if isinstance(configured, list) and configured:
@@ -200,15 +202,15 @@ class Runtime:
                     setattr(router, name, rewritten)
 
     def deployments_of(self, model_group: str) -> list[Any]:
-        """Every configured deployment of a model group, healthy or not; teams' own under their public name too."""
+        """Return all configured deployments of a model group, teams' own included."""
         return self.routing_for(model_group)[1]
 
     def routing_for(self, model_group: str) -> tuple[Any, list[Any]]:
-        """The router that serves a model group and the deployments there; None and nothing when nobody does."""
+        """Return the router and the deployments of a model group, or None and none."""
         for router in self.routers:
             found = list(router.get_model_list(model_name=model_group) or ())
             if found and model_group not in router.model_names:
-                # A wildcard's come under the name that was asked for here, and under the pattern in requests.
+                # Wildcard deployments have the requested name here, and the pattern's name in requests.
                 wild = {_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)}
                 found = [wild.get(_id(one), one) for one in found]
             if model_group in router.team_public_model_names:
@@ -218,25 +220,25 @@ class Runtime:
         return None, []
 
     def falls_back_to(self, model_group: str) -> bool:
-        """Whether a configured fallback of any model leads to this one."""
+        """Return whether a configured fallback of any model leads to this one."""
         return model_group in fallback_targets(self.configured_fallbacks())
 
     def configured_fallbacks(self) -> Iterator[Any]:
-        """The entries of all fallback lists that operators configured, in LiteLLM's forms."""
+        """Yield the entries of all configured fallback lists, in LiteLLM's forms."""
         for router in self.routers:
             for name in _FALLBACK_LISTS:
                 yield from getattr(router, name, None) or ()
 
     def knows_group(self, model_group: str) -> bool:
-        """Whether an operator configured this name (callers may invent names under a wildcard)."""
+        """Return whether the name is configured (wildcards match invented names too)."""
         return any(model_group in router.model_names for router in self.routers) or bool(
             self.direct_calls.of(model_group)
         )
 
     async def cooldown_s(self, litellm_ids: list[str]) -> float | None:
-        """Seconds until the first of these deployments leaves its cooldown; None when none of them is in one."""
+        """Return seconds until the first of these leaves its cooldown; None without any."""
         for router in self.routers:
-            if SYNC.get():  # whoever drives this cannot wait for it
+            if SYNC.get():  # a synchronous caller cannot wait for it
                 cooling = router.cooldown_cache.get_active_cooldowns(litellm_ids, parent_otel_span=None)
             else:
                 cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
@@ -250,27 +252,27 @@ class Runtime:
     def record(self, sample: Sample, candidate: Candidate) -> None:
         """Append one sample."""
         self.providers[candidate.key] = candidate.provider
-        with self.engine.lock:  # answers of synchronous calls come in threads
+        with self.engine.lock:  # answers of synchronous calls arrive in threads
             self.token_use.add(sample)
             if self.sample_log is not None:
                 self.sample_log.sample(sample)
             self.engine.record(sample)
-            self.observed.add(sample)  # last: nothing follows from it
+            self.observed.add(sample)  # last: it affects nothing
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
-        """Count what is wrong with one answer, whether or not it counts for tiers."""
+        """Count the flaws of one answer, whether or not it counts for tiers."""
         if attribution.flaws:
             with self.engine.lock:
                 self.flaws.add(model_group, candidate.key, attribution.flaws)
             self.telemetry.flaws(model_group, candidate, attribution.flaws)
 
     def record_direct_call(self, sample: Sample) -> None:
-        """Compare a deployment that a program called without a router, unless routers serve a model of that name."""
+        """Register a direct call's deployment unless routers serve a model of that name."""
         if self._proxy_router is None and not self.deployments_of(sample.model_group):
             self.direct_calls.add(sample.model_group, sample.deployment, sample.at)
 
     def ensure_ticking(self) -> None:
-        """Start the recompute timer where it belongs; cheap when it runs already, and nothing once this is closed."""
+        """Start the recompute timer unless it is running or this is closed; cheap."""
         if self.closed or self.shutting_down:
             return
         if self._proxy_router is not None:
@@ -285,9 +287,9 @@ class Runtime:
         await self._recompute_forever()
 
     def ensure_started(self) -> None:
-        """Start the recompute timer on the running loop; cheap when it runs already.
+        """Start the recompute timer on the running loop; cheap when it is running.
 
-        A loop that was closed or stands still takes its timer with it; the next loop gets its own.
+        A timer ends with a loop that is closed or stopped; the next loop starts its own.
         """
         try:
             loop = asyncio.get_running_loop()
@@ -305,13 +307,13 @@ class Runtime:
         await self.replication.serve(lambda: self._task is asyncio.current_task())
 
     async def recompute_timed(self, recompute: Callable[[], Awaitable[bool]] | None = None) -> bool:
-        """One recompute, by default of what this process saw; its failure and duration are counted; never raises."""
+        """Run a recompute, by default of own samples; failures are counted, not raised."""
         started = time.perf_counter()
         error: Exception | None = None
         done = False
         try:
             done = await (recompute or self.recompute)()
-        except Exception as caught:  # the timer must outlive whatever one recompute meets
+        except Exception as caught:  # the timer must survive any error of a recompute
             error = caught
             self.faults.report("recompute", caught)
         took_s = time.perf_counter() - started
@@ -319,7 +321,7 @@ class Runtime:
         return done
 
     async def recompute(self) -> bool:
-        """One recompute from what this process saw, in slices, so that the event loop is never held for long."""
+        """Recompute from this process's samples, in slices that never block the loop long."""
         await self.take_new_settings()
         done = await self.roster_sync.recompute(self.engine)
         if done:
@@ -327,7 +329,7 @@ class Runtime:
         return done
 
     def announce(self, engine: Engine) -> None:
-        """Tell people what the last recompute of an engine changed."""
+        """Log and count the changes of an engine's last recompute."""
         for transition in engine.transitions:
             logger.info(
                 "%s: %s is now %s (was %s)",
@@ -340,14 +342,14 @@ class Runtime:
         self.faults.guard("record", lambda: self.recorder.record_recompute(engine), None)
 
     async def take_new_settings(self) -> None:
-        """Take up settings that were changed while the process runs; a large file is read in a thread."""
+        """Apply settings that changed while the process runs; reads files in a thread."""
         await asyncio.to_thread(self.faults.guard, "settings", self._take_new_settings, None)
 
     def _take_new_settings(self) -> None:
         self.settings_reload.apply_changes()
 
     async def aclose(self) -> None:
-        """Stop the timer, wherever it runs."""
+        """Stop the timer on any loop."""
         await asyncio.to_thread(self.loop_thread.stop)
         await self.periodic_jobs.aclose()
         if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():

@@ -1,7 +1,7 @@
-"""Keeps the observed numbers of one process: counts answers, works the numbers out once a minute, writes them hourly.
+"""Observed metrics of one process: counted, computed and written.
 
-Nothing follows from them; see :mod:`exacto_plugin.core.windows.observed`. Must not be on a request's path but for
-counting.
+Answers are counted, numbers are computed once a minute and written hourly. They affect nothing, see
+:mod:`exacto_plugin.core.windows.observed`. Only the counting is on a request's path.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 EVERY_S = 60.0
-"""Seconds between two times that the numbers are worked out: they are about hours."""
+"""Seconds between two computations; the numbers are about hours."""
 
 _WRITTEN_AT_ONCE = 200
-"""Records that are made before others get their turn."""
+"""Records that are created before other tasks run."""
 
 
 class ObservedMetricsJob:
-    """What was observed of the deployments that this process asked."""
+    """The observed metrics of the deployments that this process called."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -42,12 +42,12 @@ class ObservedMetricsJob:
         """By model group and deployment."""
 
     def add(self, sample: Sample) -> None:
-        """Count one answer; whoever calls this holds the engine's lock."""
+        """Count one answer; the caller must hold the engine's lock."""
         self._observing.add(sample)
 
     @fail_open("observed")
     async def run_due(self) -> None:
-        """Work the numbers out when it is time, one model group after the other."""
+        """Compute the numbers when they are due, one model group after the other."""
         now, before = self._runtime.clock(), self._at
         if abs(now - before) < EVERY_S:
             return
@@ -57,7 +57,7 @@ class ObservedMetricsJob:
             await self._put_on_record(before // HOUR_S * HOUR_S)
 
     async def _put_on_record(self, hour: float) -> None:
-        """Write down what is known as an hour ends."""
+        """Write the current numbers at the end of an hour."""
         runtime = self._runtime
         for number, ((group, deployment), observed) in enumerate(self.latest.items()):
             numbers = {name: value for name, value in to_wire(observed).items() if value}
@@ -67,7 +67,7 @@ class ObservedMetricsJob:
                 await asyncio.sleep(0)
 
     async def compute(self) -> None:
-        """Work the numbers out now."""
+        """Compute the numbers now."""
         now, lock = self._runtime.clock(), self._runtime.engine.lock
         with lock:
             self._observing.forget(now)

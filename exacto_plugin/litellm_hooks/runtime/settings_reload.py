@@ -1,6 +1,6 @@
-"""Settings that change while a process runs: taken up whole or not at all, told, and put on record.
+"""Settings that change while a process runs: applied as a whole, logged, recorded.
 
-What a block means and where it stands is the settings' own business. Must not be on a request's path.
+Parsing and locating the block belong to the settings modules. Is not on a request's path.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class SettingsReload:
     """The settings of one process over time.
 
     Args:
-        runtime: whose settings they are.
-        reload: gives new settings when there are some, since it was last asked.
+        runtime: the settings' owner.
+        reload: returns new settings if there are any since its last call.
     """
 
     def __init__(self, runtime: Runtime, reload: Callable[[], Settings | None]) -> None:
@@ -36,14 +36,14 @@ class SettingsReload:
         self._reload = reload
         self._lock = threading.Lock()
         self.since = runtime.clock()
-        """When the settings in force were taken up."""
+        """The time when the settings in force were applied."""
         self.problem: str | None = None
-        """Why the newest settings are not in force; None when they are."""
+        """The reason why the newest settings are not in force; None when they are."""
 
     def apply_changes(self) -> None:
-        """Take up what has changed; settings that cannot be used are told, and those in force stay.
+        """Apply changed settings; invalid ones are logged, and those in force stay.
 
-        May be called in any thread, since reading a large configuration takes seconds.
+        Thread-safe, since reading a large configuration takes seconds and is done in a thread.
         """
         with self._lock:
             self._apply_changes()
@@ -53,7 +53,7 @@ class SettingsReload:
             changed = self._reload()
         except SettingsError as error:
             self.problem = str(error)
-            logger.error("exacto_plugin keeps its settings, because the new ones cannot be used: %s", error)
+            logger.error("exacto_plugin keeps its settings, because the new ones are invalid: %s", error)
             return
         except Exception as error:
             self.problem = f"the configuration cannot be read ({type(error).__name__})"
@@ -75,11 +75,11 @@ class SettingsReload:
         self._put_on_record("change", different)
 
     def begin(self) -> None:
-        """Put on record what the process begins with, now that it keeps records."""
+        """Record the settings at the start, once there is a store."""
         self._put_on_record("start", diff(Settings(), self._runtime.settings))
 
     def view(self) -> dict[str, Any]:
-        """What the API tells of the settings."""
+        """Return the API's view of the settings."""
         return {"digest": digest(self._runtime.settings), "since": self.since, "problem": self.problem}
 
     def _put_on_record(self, source: str, different: Mapping[str, tuple[Any, Any]]) -> None:
@@ -91,4 +91,4 @@ class SettingsReload:
         waiting = [path for path in different if path in AT_THE_START]
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
         told = sentence(before, self._runtime.settings)
-        logger.warning("exacto_plugin took up changed settings: %s%s", told, later)
+        logger.warning("exacto_plugin applied changed settings: %s%s", told, later)

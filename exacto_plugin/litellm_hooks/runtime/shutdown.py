@@ -1,4 +1,6 @@
-"""The end of a proxy or a program: what is not on record yet goes there, and nothing of ours is started any more."""
+"""The end of a proxy or a program: pending records are written.
+
+Nothing of the plugin is started any more."""
 
 from __future__ import annotations
 
@@ -15,12 +17,15 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _LEAVE_S = 5.0
-"""Longest that the end of a process waits for us; supervisors kill after 10 seconds or more."""
+"""Most seconds by which the plugin delays the end of a process.
+
+Supervisors kill after 10 seconds or more.
+"""
 
 
 @fail_open("shutdown")
 async def shut_down(runtime: Runtime) -> None:
-    """Tell others and put on record what is not there yet, as far as that is quickly done."""
+    """Send and write pending data, within ``_LEAVE_S``."""
     runtime.shutting_down = True
     async with asyncio.timeout(_LEAVE_S):
         await runtime.aclose()
@@ -28,7 +33,7 @@ async def shut_down(runtime: Runtime) -> None:
 
 
 def flush_and_close(runtime: Runtime) -> None:
-    """Put on record what is not there yet, and end what writes it."""
+    """Write pending records, and close their writers."""
     runtime.recorder.close()
     runtime.store.close()
     if runtime.sample_log is not None:
@@ -36,10 +41,12 @@ def flush_and_close(runtime: Runtime) -> None:
 
 
 def shut_down_with(server: ModuleType, runtime: Runtime) -> list[Gap]:
-    """Let the plugin leave when LiteLLM shuts down: uvicorn ends a process that got SIGTERM before ``atexit`` runs.
+    """Shut the plugin down when LiteLLM shuts down.
+
+    For SIGTERM uvicorn ends the process before ``atexit`` runs.
 
     Returns:
-        What this LiteLLM lacks for that.
+        The parts that this LiteLLM lacks for it.
     """
     shutdown = getattr(server, "proxy_shutdown_event", None)
     if shutdown is None:
