@@ -139,7 +139,7 @@ class Telemetry:
         )
         self._observe(meter)
 
-    # --- counted as it happens -------------------------------------------------------------------------------------
+    # --- counted at each event -------------------------------------------------------------------------------------
 
     def evaluations(self, model_group: str, candidate: Candidate, evaluations: Sequence[Evaluation]) -> None:
         """Count each tool call's outcome."""

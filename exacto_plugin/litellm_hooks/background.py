@@ -23,7 +23,7 @@ class PeriodicJobs:
     """A task that runs the jobs one after the other until it is stopped.
 
     Args:
-        every_s: seconds between two turns.
+        every_s: seconds between two passes.
     """
 
     def __init__(self, every_s: float = EVERY_S) -> None:

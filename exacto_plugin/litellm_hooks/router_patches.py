@@ -83,7 +83,7 @@ It may make more attempts with other arguments.
 """
 
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
-"""``names(request_data, key, request)``: called between key lookup and its limits."""
+"""``names(request_data, key, request)``: called after key lookup, before key limits."""
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Builds the patch from the original function."""

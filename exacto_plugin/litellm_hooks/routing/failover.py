@@ -108,7 +108,7 @@ class Failover:
         return True if self.limit is not None and getattr(error, "status_code", None) in _PROVIDER_ERRORS else None
 
     def _current_series(self) -> RequestState | None:
-        """Return the state of a request with limited attempts in a routed group, or None."""
+        """Return the state of a routed request with limited attempts, or None."""
         state = CURRENT.get()
         if state is None or state.policy is None:
             return None

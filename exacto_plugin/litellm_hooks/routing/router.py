@@ -87,7 +87,7 @@ class Routing:
             CURRENT.set(state)
         return state
 
-    # --- first question: hard filters ------------------------------------------------------------------------------
+    # --- first call: hard filters ----------------------------------------------------------------------------------
 
     async def filter(
         self, group: str, healthy: list[Deployment], kwargs: dict[str, Any], messages: Sequence[Any] | None = None
@@ -200,7 +200,7 @@ class Routing:
         return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
     def _guard(self, action: Callable[[], R]) -> R | None:
-        """Return ``action()``; after a fault the request is treated as a new conversation."""
+        """Return ``action()``; after a fault the request has no conversation."""
         return self._runtime.faults.guard("affinity", action, None)
 
     async def _refuse_empty(
@@ -213,7 +213,7 @@ class Routing:
         told = blocking_filters(filters, candidates) or blocking_filters(filters, healthy) or filters[:1]
         return refused_by(told, group, candidates, cooling_s, expose=self._runtime.settings.expose.providers)
 
-    # --- second question: tiers and sorts --------------------------------------------------------------------------
+    # --- second call: tiers and sorts ------------------------------------------------------------------------------
 
     def select_pool(self, router: Any, deployments: list[Deployment], kwargs: Mapping[str, Any]) -> list[Deployment]:
         """Reduce the deployments that LiteLLM's constraints left to the attempt's pool.
@@ -260,7 +260,7 @@ class Routing:
         again = state.is_rescue_attempt
         return RoutingRequest(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)
 
-    # --- what was picked -------------------------------------------------------------------------------------------
+    # --- the selected deployment -----------------------------------------------------------------------------------
 
     def record_attempt(self, kwargs: Mapping[str, Any]) -> RequestState:
         """Record the deployment that LiteLLM is about to call.

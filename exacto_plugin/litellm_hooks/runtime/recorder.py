@@ -246,7 +246,7 @@ class Recorder:
                     engine_version=ENGINE_VERSION,
                 )
 
-    # --- now and then ------------------------------------------------------------------------------------------------
+    # --- periodic ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Flush everything, unfinished requests included: no later flush follows."""

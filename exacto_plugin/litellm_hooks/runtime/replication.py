@@ -132,7 +132,7 @@ class Replication:
             "dropped": self._deltas.dropped,
         }
 
-    # --- the place that is shared ----------------------------------------------------------------------------------
+    # --- the exchange ----------------------------------------------------------------------------------------------
 
     async def _find(self) -> None:
         for place, source in enumerate(self.sources[: self._source]):
@@ -213,7 +213,7 @@ class Replication:
         caches = (getattr(getattr(router, "cache", None), "redis_cache", None) for router in self._runtime.routers)
         return next((cache for cache in caches if cache is not None), None)
 
-    # --- what a replica asks of its process ------------------------------------------------------------------------
+    # --- called by the replica -------------------------------------------------------------------------------------
 
     def take_deltas(self) -> Sequence[Delta]:
         """Return the deltas that were recorded since the last call."""

@@ -44,7 +44,7 @@ These are scored answers, and answers that a party other than the provider ended
 _MOST_TOKENS = 10**9
 """A hundred times the largest context.
 
-A larger number is an error of its source, and an infinite one is no integer.
+A larger number is an error of its source, and an unbounded integer does not fit a float.
 """
 
 _CALLERS_FAULT = (400, 413, 422)
