@@ -83,7 +83,9 @@ It may make more attempts with other arguments.
 """
 
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
-"""``names(request_data, key, request)``: called after key lookup, before key limits."""
+"""``names(request_data, key, request)``: called before the key limits are checked.
+
+The key is known by then."""
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Builds the patch from the original function."""

@@ -41,7 +41,7 @@ class FinalCheck:
         self._policy = policy
 
     def keep(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
-        """Return if the call is allowed; refuse it otherwise.
+        """Refuse the call if the deployment is forbidden.
 
         Args:
             state: of the request.

@@ -1,6 +1,6 @@
 """The request's expectations of tool calls, read for the attribution of flaws.
 
-Source are LiteLLM's log events. Choice and history are read as the client sent them, on every surface. Keeps
+They are read from LiteLLM's log events. Choice and history are read as the client sent them, on every surface. Keeps
 references, never copies.
 """
 
