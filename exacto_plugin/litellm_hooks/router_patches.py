@@ -85,7 +85,8 @@ It may make more attempts with other arguments.
 Names = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 """``names(request_data, key, request)``: called before the key limits are checked.
 
-The key is known by then."""
+The key is known by then.
+"""
 
 Make = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Builds the patch from the original function."""

@@ -182,7 +182,7 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     assert [line for line in caplog.messages if "applied changed" in line] == [
         "exacto_plugin applied changed settings: mode 'apply' -> 'observe', exploration.share 0.02 -> 0.0"
     ]
-    assert len([line for line in caplog.messages if "cannot be used" in line]) == 1
+    assert len([line for line in caplog.messages if "new ones are invalid" in line]) == 1
 
 
 async def test_only_what_waits_for_a_restart_is_said_to(caplog: pytest.LogCaptureFixture) -> None:
