@@ -1,4 +1,4 @@
-"""Statistics of samples and peers: arrays in, arrays out.
+"""Statistics of samples and peers, computed on arrays.
 
 Imports nothing else of this package.
 """

@@ -1,7 +1,7 @@
-"""Exact tails of the binomial distribution, for whole arrays and for effective (non-integer) counts.
+"""Exact tails of the binomial distribution for arrays of effective counts.
 
 ``P(X >= x)`` among ``n`` calls that each fail with probability ``p`` is the regularised incomplete beta function
-``I_p(x, n - x + 1)``, which also holds between integers, as counts divided by a design effect are. No rule here.
+``I_p(x, n - x + 1)``. It also holds for counts that are no integers, such as counts divided by a design effect.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 """Stirling's series of the logarithm of the gamma function."""
 
 _SHIFT = 8
-"""Arguments are raised by this much before the series, which is then exact to 1e-13."""
+"""Arguments are raised by this much; the series is then exact to 1e-13."""
 
 _ROUNDS = 3000
-"""Steps of the continued fraction at most; it needs about the square root of the larger argument."""
+"""Largest number of steps of the continued fraction; about the square root of
+the larger argument is needed."""
 
 _TINY = 1e-300
 _PRECISION = 1e-13
@@ -33,7 +34,7 @@ UNREACHABLE = 1e-12
 
 
 def log_gamma(of: Floats) -> Floats:
-    """Natural logarithm of the gamma function of positive numbers."""
+    """Compute the natural logarithm of the gamma function of positive numbers."""
     product = np.ones_like(of)
     for step in range(_SHIFT):
         product = product * (of + step)
@@ -47,7 +48,13 @@ def log_gamma(of: Floats) -> Floats:
 
 
 def beta_cdf(at: Floats, alpha: Floats, beta: Floats) -> Floats:
-    """The regularised incomplete beta function ``I_at(alpha, beta)``, elementwise; parameters are positive."""
+    """Compute the regularised incomplete beta function ``I_at(alpha, beta)``.
+
+    Elementwise; ``alpha`` and ``beta`` are positive.
+
+    >>> np.round(beta_cdf(np.array([0.1]), np.array([0.5]), np.array([4.5])), 3).tolist()
+    [0.657]
+    """
     at, alpha, beta = (np.asarray(each, np.float64) for each in np.broadcast_arrays(at, alpha, beta))
     result = np.where(at >= 1, 1.0, 0.0)
     inner = (at > 0) & (at < 1)
@@ -57,7 +64,10 @@ def beta_cdf(at: Floats, alpha: Floats, beta: Floats) -> Floats:
 
 
 def _inner(at: Floats, alpha: Floats, beta: Floats) -> Floats:
-    """The fraction converges on one side of the mean only; the other side is the mirror image."""
+    """Evaluate the fraction on the side of the mean where it converges.
+
+    The other side is the mirror image.
+    """
     mirrored = at > (alpha + 1) / (alpha + beta + 2)
     x = np.where(mirrored, 1 - at, at)
     a, b = np.where(mirrored, beta, alpha), np.where(mirrored, alpha, beta)
@@ -67,9 +77,10 @@ def _inner(at: Floats, alpha: Floats, beta: Floats) -> Floats:
 
 
 def _fraction(x: Floats, a: Floats, b: Floats) -> Floats:
-    """Lentz's evaluation of the continued fraction of the incomplete beta function (Press et al., section 6.4).
+    """Evaluate the continued fraction of the incomplete beta function (Lentz).
 
-    Each number is finished by itself, so that it does not depend on which others are computed along with it.
+    Source: Press et al., section 6.4. Each number is iterated to convergence independently, so that a result does not
+    depend on the other elements of the array.
     """
     c = np.ones_like(x)
     d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
@@ -95,12 +106,18 @@ def _away_from_zero(of: Floats) -> Floats:
 
 
 def upper_tail(failed: Floats, calls: Floats, rate: Floats) -> Floats:
-    """``P(X >= failed)`` where that is less than about a half, else 1: nobody is convicted below the expectation."""
+    """Compute ``P(X >= failed)`` where it is less than about one half, else 1.
+
+    With at most the expected number of failures the result is 1, so no test rejects there.
+    """
     return _tail(failed, calls, rate, above=True)
 
 
 def lower_tail(failed: Floats, calls: Floats, rate: Floats) -> Floats:
-    """``P(X <= failed)`` where that is less than about a half, else 1: nobody is acquitted above the expectation."""
+    """Compute ``P(X <= failed)`` where it is less than about one half, else 1.
+
+    With at least the expected number of failures the result is 1, so no test rejects there.
+    """
     return _tail(failed, calls, rate, above=False)
 
 
@@ -115,7 +132,7 @@ def _tail(failed: Floats, calls: Floats, rate: Floats, *, above: bool) -> Floats
     share = np.clip(x / n, 1e-15, 1 - 1e-15)
     bound = -n * (share * np.log(share / p) + (1 - share) * np.log((1 - share) / (1 - p)))
     tail = np.zeros(x.shape)
-    # Between integers Chernoff's bound may be off by the whole call that separates both tails.
+    # For counts that are no integers Chernoff's bound may be off by up to one call, the distance between both tails.
     close = bound > np.log(UNREACHABLE) + np.log(p) if above else bound > np.log(UNREACHABLE) + np.log1p(-p)
     x, n, p = x[close], n[close], p[close]
     if above:
@@ -127,12 +144,22 @@ def _tail(failed: Floats, calls: Floats, rate: Floats, *, above: bool) -> Floats
 
 
 def rate_exceeds(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
-    """Whether ``upper_tail`` is below ``level`` (at most 1 %), without computing it where bounds decide."""
+    """Test elementwise if ``upper_tail`` is below ``level`` (at most 1 %).
+
+    The tail is computed only where bounds do not decide. In the example 8 and 3 of 20 calls failed against a rate of 5
+    %: ``P(X >= 8)`` is 0.00003 and ``P(X >= 3)`` is 0.075.
+
+    >>> rate_exceeds(np.array([8.0, 3.0]), np.array([20.0, 20.0]), np.array([0.05, 0.05]), 0.001).tolist()
+    [True, False]
+    """
     return _below(upper_tail, (failed, calls, rate, level), above=True, undecided_from=2.0)
 
 
 def rate_below(failed: Floats, calls: Floats, rate: Floats, level: Floats | float) -> NDArray[np.bool_]:
-    """Whether ``lower_tail`` is below ``level`` (at most 20 %), without computing it where bounds decide."""
+    """Test elementwise if ``lower_tail`` is below ``level`` (at most 20 %).
+
+    The tail is computed only where bounds do not decide.
+    """
     return _below(lower_tail, (failed, calls, rate, level), above=False, undecided_from=0.25)
 
 
@@ -143,9 +170,11 @@ def _below(
     above: bool,
     undecided_from: float,
 ) -> NDArray[np.bool_]:
-    """Nearer than ``undecided_from`` standard deviations no tail is so small; far off, Chernoff's bound is already.
+    """Compare a tail with a level, using bounds before exact tails.
 
-    The bound is taken one call nearer to the expectation, because it is proved for whole calls only.
+    Within ``undecided_from`` standard deviations of the expectation no tail is below the level; far from it,
+    Chernoff's bound already is. The bound is taken one call nearer to the expectation, because it is proved for whole
+    calls only.
     """
     x, n, p, at_most = (np.asarray(each, np.float64) for each in np.broadcast_arrays(*counts))
     sign = 1.0 if above else -1.0
@@ -163,7 +192,7 @@ def _below(
 
 
 def wilson_upper(failed: Floats, calls: Floats, z: float) -> Floats:
-    """Upper end of Wilson's interval for a rate; NaN without calls."""
+    """Compute the upper end of Wilson's interval for a rate; NaN without calls."""
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = failed / calls
         spread = z * np.sqrt(rate * (1 - rate) / calls + z * z / (4 * calls * calls))
@@ -171,5 +200,5 @@ def wilson_upper(failed: Floats, calls: Floats, z: float) -> Floats:
 
 
 def wilson_lower(failed: Floats, calls: Floats, z: float) -> Floats:
-    """Lower end of Wilson's interval for a rate; NaN without calls."""
+    """Compute the lower end of Wilson's interval for a rate; NaN without calls."""
     return 1 - wilson_upper(calls - failed, calls, z)

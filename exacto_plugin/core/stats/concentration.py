@@ -1,7 +1,7 @@
-"""One caller cannot decide a verdict: how much of a deployment's evidence the largest caller may be.
+"""Limit on the share of the largest caller in a deployment's evidence.
 
-Callers are counted under 32 numbers (a hash of the key's hash), so the memory is bounded however many there are; two
-callers that share a number are limited together. Time, tiers and thresholds are not known here.
+Callers are counted under 32 numbers (a hash of the key's hash), so memory is bounded for any number of callers; two
+callers that share a number are limited together.
 """
 
 from __future__ import annotations
@@ -15,26 +15,30 @@ if TYPE_CHECKING:
 
 
 TOLERATED = 3.0
-"""Failures of one caller that always count. So few convict nobody: 3 of 20 calls, the fewest that derank, are no proof
-against the least threshold (2 %, at the shortest window's tail of 0.0001)."""
+"""Failures of one caller that always count. Source: 3 of 20 calls, the fewest
+that derank, are not significant against the least threshold (2 %, at the shortest window's tail of 0.0001)."""
 
 
 def caller_weight_cap(
     calls: NDArray[np.integer], bad: NDArray[np.integer], largest_share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Factors on calls and bad calls after which no caller has more than ``largest_share`` of either.
+    """Compute factors that cap the largest caller at ``largest_share``.
 
-    The calls alone would not do: half of the evidence, all of it bad, convicts anybody. Where a deployment fails for
-    everybody, nobody has half of the failures, and nothing changes.
+    The cap holds for the calls and for the bad calls. A cap on calls alone is not sufficient: a caller with half of
+    the calls, all bad, is enough to derank. Where a deployment fails for all callers, no caller has half of the
+    failures and the factors are 1.
 
     Args:
         calls: of shape ``[window, caller number, row]``, as is ``bad``.
-        bad: those of the calls that were bad, of a type that holds the sum over all callers.
+        bad: the bad ones of the calls, of a type that holds the sum over all callers.
         largest_share: 0.5: the largest caller counts as much as all others together.
 
     Returns:
-        Two factors per window and row, 1 where nobody is too large or nothing was counted. With a single caller they
-        are 0.
+        Two factors per window and row; 1 where no caller is too large or there are no calls, 0 with a single caller.
+
+    >>> calls, bad = np.array([[[90], [10]]]), np.array([[[18], [0]]])
+    >>> [np.round(factor, 3).tolist() for factor in caller_weight_cap(calls, bad, 0.5)]
+    [[[0.2]], [[0.111]]]
     """
     factor, factor_bad = np.ones(calls[:, 0].shape), np.ones(calls[:, 0].shape)
     if largest_share >= 1:
@@ -53,7 +57,10 @@ def caller_weight_cap(
 def _limited(
     calls: NDArray[np.integer], bad: NDArray[np.float64], ratio: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The factors where somebody is too large; input ``[case, caller number]``."""
+    """Compute the factors of cases in which one caller is too large.
+
+    Input is of shape ``[case, caller number]``.
+    """
     cases, top = np.arange(len(calls)), calls.argmax(axis=-1)
     total, largest, total_bad = calls.sum(axis=-1), calls[cases, top], bad.sum(axis=-1)
     counted = np.minimum(largest, (total - largest) * ratio)

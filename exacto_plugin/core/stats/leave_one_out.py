@@ -1,7 +1,7 @@
-"""Leave-one-out statistics: what the *other* deployments of a group say about each one.
+"""Leave-one-out statistics of the deployments of a model group.
 
-Everything works on arrays whose last axis runs over the deployments of a group, with a mask of those that have enough
-data to be peers. Sorting once and stepping over one rank keeps it at n log n. Rates and tiers are not known here.
+The last axis of every array runs over the deployments of a group; a mask marks the peers, that is the deployments with
+enough data. One sort and a shift by one rank keep the cost at n log n.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LeaveOneOut(NamedTuple):
-    """What the others say, per deployment."""
+    """Statistics of the other deployments, per deployment."""
 
     members: NDArray[np.int64]
     median: NDArray[np.float64]
@@ -27,7 +27,7 @@ class LeaveOneOut(NamedTuple):
 
 
 class _Ranks:
-    """Values in order, from which one at a time can be left out."""
+    """Sorted values, one of which can be left out at a time."""
 
     def __init__(self, values: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
         filled = np.where(mask, values, np.inf)
@@ -39,22 +39,30 @@ class _Ranks:
         self.count = members - mask
 
     def at(self, place: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The value with rank ``place`` among the others; NaN where there are not so many."""
+        """Return the value with rank ``place`` among the others.
+
+        NaN where there are fewer others.
+        """
         shifted = place + (place >= self.rank)
         found = np.take_along_axis(self._sorted, np.minimum(shifted, self.rank.shape[-1] - 1), -1)
         return np.where((place < self.count) & (place >= 0), found, np.nan)
 
     def median(self) -> NDArray[np.float64]:
-        """The median of the others."""
+        """Return the median of the others."""
         return (self.at((self.count - 1) // 2) + self.at(self.count // 2)) / 2
 
 
 def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> LeaveOneOut:
-    """Count, median and spread of the values inside the mask, for each deployment without its own."""
+    """Compute count, median and deviation of the others, for each deployment.
+
+    >>> others = leave_one_out_median(np.array([1.0, 2.0, 3.0, 10.0]), np.ones(4, np.bool_))
+    >>> others.median.tolist(), np.round(others.deviation, 2).tolist()
+    ([3.0, 3.0, 2.0, 2.0], [1.48, 2.97, 1.48, 1.48])
+    """
     ranks = _Ranks(values, mask)
     median = ranks.median()
     spread = np.full(values.shape, np.nan)
-    # Leaving one out moves the median to one of few places, so the spread needs few sorts: one per distinct median.
+    # Without one value the median has one of few values, so the spread needs few sorts: one per distinct median.
     todo = ~np.isnan(median)
     while todo.any():
         pivot = np.where(
@@ -68,6 +76,9 @@ def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -
 
 
 def leave_one_out_best(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
-    """The second-lowest value of the others, the lowest if they are at most ``few``; NaN without others."""
+    """Return the second-lowest value of the others.
+
+    The lowest if there are at most ``few`` others; NaN without others.
+    """
     ranks = _Ranks(values, mask)
     return ranks.at(np.where(ranks.count <= few, 0, 1))

@@ -1,7 +1,7 @@
-"""What peers say about a signal: median, median absolute deviation and the threshold of an outlier.
+"""Median, MAD and outlier threshold of a signal among peers.
 
-Works on arrays whose last axis runs over the deployments of one model group, many groups at once, with a mask of
-those that have enough data to take part. Which signal, window or tier is at stake is not known here.
+The last axis of every array runs over the deployments of one model group, for many groups at once; a mask marks the
+deployments with enough data.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAD_TO_SD = 1.4826
-"""Makes the MAD of a normal distribution its standard deviation, 1 / (quantile 0.75 of the standard normal)."""
+"""Factor from MAD to standard deviation of a normal distribution, 1 / (quantile
+0.75 of the standard normal)."""
 
 ROUNDING = 1e-9
-"""A MAD below this share of the median is a rounding error of equal values, that is 0."""
+"""A MAD below this share of the median is a rounding error of equal values and
+counts as 0."""
 
 
 class Peers(NamedTuple):
     """The reference of one signal, per model group."""
 
     members: NDArray[np.int64]
-    """How many took part."""
+    """Number of deployments with enough data."""
     median: NDArray[np.float64]
     """NaN without peers."""
     mad: NDArray[np.float64]
@@ -32,7 +34,10 @@ class Peers(NamedTuple):
 
 
 def masked_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The median along the last axis of the values inside the mask; NaN where there are none."""
+    """Compute the median of the values in the mask along the last axis.
+
+    NaN where the mask is empty.
+    """
     count = mask.sum(axis=-1)
     ordered = np.sort(np.where(mask, values, np.inf), axis=-1)
     low = np.maximum(count - 1, 0) // 2
@@ -42,7 +47,12 @@ def masked_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArr
 
 
 def peers(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peers:
-    """Count, median and MAD of the values inside the mask."""
+    """Compute count, median and MAD of the values in the mask.
+
+    >>> found = peers(np.array([60.0, 55.0, 50.0, 10.0]), np.array([True, True, True, True]))
+    >>> int(found.members), float(found.median), float(found.mad)
+    (4, 52.5, 5.0)
+    """
     median = masked_median(values, mask)
     mad = masked_median(np.abs(values - median[..., np.newaxis]), mask)
     return Peers(mask.sum(axis=-1), median, np.where(mad <= ROUNDING * np.abs(median), 0.0, mad))
@@ -51,10 +61,11 @@ def peers(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> Peers:
 def lower_threshold(
     of: Peers, deviations: float, zero_mad_margin: NDArray[np.float64] | float, min_peers: int
 ) -> NDArray[np.float64]:
-    """Median minus ``deviations`` standard deviations (``MAD_TO_SD`` times MAD); NaN with fewer than ``min_peers``.
+    """Compute the median minus ``deviations`` standard deviations.
 
-    With MAD = 0, that is when more than half of the peers are equal, every difference however small would be an
-    infinite number of deviations; there the threshold is the median minus ``zero_mad_margin`` (same unit).
+    NaN with fewer than ``min_peers`` peers; the standard deviation is ``MAD_TO_SD`` times the MAD. With MAD = 0 (more
+    than half of the peers are equal) any difference is an infinite number of deviations; the threshold is then the
+    median minus ``zero_mad_margin`` (same unit).
     """
     margin = np.where(of.mad > 0, deviations * MAD_TO_SD * of.mad, zero_mad_margin)
     return np.where(of.members >= min_peers, of.median - margin, np.nan)
