@@ -1,7 +1,7 @@
-"""What the windows hold of one deployment, taken out of them whole, and the bytes that it is kept as.
+"""Dump of the windows of one deployment, and its encoding as bytes.
 
-The bytes can be read by versions that know more, or fewer, counters, cells and rings: each has its number or width
-beside it, and what is not known is left out. No window arithmetic here.
+The bytes can be read by versions with more or fewer counters, cells and rings: each is stored with its number or
+width, and unknown ones are ignored. Does no window arithmetic.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 1
-"""First byte of what is kept; rises when older versions could misread it."""
+"""First byte of an encoded dump; raised when older versions could misread it."""
 
 _LEVEL = 1
-"""zlib's: a higher one takes three times as long for a tenth of the size."""
+"""Compression level of zlib; a higher one takes three times as long and saves a
+tenth of the size."""
 
 
 class WindowDumpError(ValueError):
-    """Bytes that are not what ``encode`` gave."""
+    """Error for bytes that ``encode`` did not write."""
 
 
 class WindowDump(NamedTuple):
     """The windows of one deployment."""
 
     seen: bool
-    """Whether anything was ever recorded that the rings took."""
+    """True when the rings have held at least one sample."""
     counters: Mapping[int, SparseCounts]
     """By seconds per bucket; the keys are numbers of ``CounterKind``."""
     cells: Mapping[int, SparseCounts]
     """By seconds per bucket; the keys are ``kind * BINS + bin``."""
     minutes: Mapping[int, tuple[Mapping[int, int], Mapping[int, int]]]
-    """Counts and cells that are not in the rings yet, by minute."""
+    """Counts and cells that are not yet in the rings, by minute."""
 
 
 def encode(held: WindowDump) -> bytes:
-    """Bytes that ``decode`` reads; equal for equal contents."""
+    """Encode a dump; equal dumps have equal bytes."""
     plain = {
         "seen": held.seen,
         "counters": [[width_s, *_sorted_lists(cells)] for width_s, cells in held.counters.items()],
@@ -57,10 +58,12 @@ def encode(held: WindowDump) -> bytes:
 
 
 def decode(packed: bytes) -> WindowDump:
-    """What ``encode`` was given, without the counters and cells that this version does not know.
+    """Decode the dump that ``encode`` wrote.
+
+    Counters and cells that this version does not know are left out.
 
     Raises:
-        HeldError: these bytes are damaged, or of a version whose bytes mean something else.
+        WindowDumpError: the bytes are damaged, or of an incompatible version.
     """
     if packed[:1] != bytes([VERSION]):
         raise WindowDumpError(f"of version {packed[:1].hex() or 'none'}, expected {VERSION:02x}")

@@ -1,11 +1,10 @@
-"""Rings of time buckets: integer counts that age out, for a fixed number of rows; here the dense ones.
+"""Ring buffers of dense counters in time buckets, for a fixed number of rows.
 
-A ring keeps the newest ``buckets`` periods of ``width_s`` seconds, each under its absolute number (time / width),
-so that it does not matter in which order samples arrive or what the clock did in between: a period that is no
-longer retained is refused, a position that holds another period is cleared first, and a jump only empties.
-Sums over the newest periods are kept up to date by adding what enters and subtracting what leaves, because summing
-a day anew at every recompute costs several times as much. Everything here is integer arithmetic, so both agree
-exactly. What a column, a row or a cell means is decided in ``window``.
+A ring retains the newest ``buckets`` periods of ``width_s`` seconds, each under its absolute number (time / width).
+The result is therefore independent of the order of samples and of changes of the clock: a period that is no longer
+retained is rejected, and a position with another period is cleared before use. Sums over the newest periods are
+updated by adding the counts that enter and subtracting those that leave, because summing a day at every recompute
+costs several times as much. All arithmetic is on integers, so both ways give equal sums.
 """
 
 from __future__ import annotations
@@ -21,32 +20,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST: np.dtype[np.integer] = np.dtype(np.uint8)
-"""Counts start this narrow and widen when one outgrows it; most buckets of most deployments never do."""
+"""Initial type of counts. It is widened when a count exceeds it, which is rare."""
 
 _LARGEST: np.dtype[np.integer] = np.dtype(np.int64)
 
 MOST = 2**44
-"""The largest count of a period that is taken in at once, from ``Windows.add``, a saved state or a shared batch. Larger
-is damaged: it takes 2,000 million answers a second for two hours. Half a million of it fit into int64."""
+"""Largest count of one addition.
+Applies to ``Windows.add``, a saved state and a shared batch; a larger number is damaged data: it takes 2,000 million
+answers a second for two hours. Half a million such counts fit into int64."""
 
 EMPTY = np.iinfo(np.int64).min
-"""The stamp of a position that holds no period."""
+"""Period number of a position that holds no period."""
 
 MOST_SUMS = 8
-"""Windows of a ring whose sums are kept; a rule asks for up to five."""
+"""Largest number of windows of a ring with running sums; a rule reads up to five."""
 
 
 def narrowest(most: int) -> np.dtype[np.integer]:
-    """The narrowest type for counts up to ``most``: 8, 16 or 32 bits without a sign, else int64.
+    """Return the narrowest type for counts up to ``most``.
 
-    Never uint64, which numpy turns into floats as soon as it meets int64.
+    8, 16 or 32 bits unsigned, else int64; never uint64, because NumPy converts uint64 with int64 to floats.
     """
     found = np.min_scalar_type(most)
     return found if found.itemsize < _LARGEST.itemsize else _LARGEST
 
 
 class RunningSum:
-    """Sums over the newest ``span`` periods of a ring and the one in progress."""
+    """Sums over the newest ``span`` ended periods of a ring and the current one."""
 
     __slots__ = ("current", "span", "total")
 
@@ -54,14 +54,14 @@ class RunningSum:
         self.span = span
         self.total = total
         self.current = EMPTY
-        """The period in progress as of the last reading; ``EMPTY`` before the first."""
+        """The current period at the last reading; ``EMPTY`` before the first."""
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset the sums to 0."""
         self.total[...] = 0
 
     def covers(self, period: int) -> bool:
-        """Whether a period is part of the sums."""
+        """Return True if a period is part of the sums."""
         return self.current - self.span <= period <= self.current
 
 
@@ -69,7 +69,10 @@ _Run = TypeVar("_Run", bound=RunningSum)
 
 
 class SparseCounts(NamedTuple):
-    """What a ring holds of some rows: sparse counts, three arrays of one length; each key occurs once in a period."""
+    """Sparse counts of some rows of a ring.
+
+    Three arrays of one length; each key occurs once in a period.
+    """
 
     periods: NDArray[np.int64]
     keys: NDArray[np.int64]
@@ -77,23 +80,26 @@ class SparseCounts(NamedTuple):
 
 
 class RingBuffer(Generic[_Run]):
-    """Which period each position of a ring holds, and running sums; the base of both kinds of ring."""
+    """Base of both kinds of rings: the period of each position, and running sums."""
 
     __slots__ = ("_sums", "buckets", "periods", "width_s")
 
     def __init__(self, width_s: int, buckets: int) -> None:
         self.width_s = width_s
         self.buckets = buckets
-        # One position more for the period in progress and one for a sample that is ahead of the recompute.
+        # One more position for the current period and one for a sample that is ahead of the recompute.
         self.periods: NDArray[np.int64] = np.full(buckets + 2, EMPTY, np.int64)
         self._sums: list[_Run] = []
 
     def period(self, at: float) -> int:
-        """The absolute number of the period that holds the time ``at``."""
+        """Return the absolute number of the period of the time ``at``."""
         return int(at // self.width_s)
 
     def position_for(self, period: int, now_period: int) -> int | None:
-        """The position for a period, cleared if it held another one; None when the period is not retained."""
+        """Return the position for a period; None when it is not retained.
+
+        A position that holds another period is cleared first.
+        """
         if not now_period - self.buckets <= period <= now_period + 1:
             return None
         position = period % len(self.periods)
@@ -106,9 +112,10 @@ class RingBuffer(Generic[_Run]):
         return position
 
     def positions_for(self, periods: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The positions of the periods of another ring; ``kept`` becomes False where this one holds newer ones.
+        """Return the positions for the periods of another ring.
 
-        Nobody says what time it is: it is that of the newest period, here or there.
+        ``kept`` becomes False for periods that are too old for this ring. The current time is taken from the newest
+        period of both rings.
         """
         newest = int(max(self.periods.max(), periods[kept].max(initial=EMPTY)))
         found = {period: self.position_for(period, newest - 1) for period in np.unique(periods[kept]).tolist()}
@@ -116,20 +123,20 @@ class RingBuffer(Generic[_Run]):
         return np.array([found[period] for period in periods[kept].tolist()], np.int64)
 
     def live(self, now: float, window_s: float) -> NDArray[np.intp]:
-        """Positions of the last ``window_s`` seconds, in no order.
+        """Return the positions of the last ``window_s`` seconds, in no order.
 
-        The period in progress comes on top of the window's, so that nothing inside the window is left out: it
-        reaches back between ``window_s`` and ``window_s + width_s`` seconds.
+        The current period is added to those of the window, so that the window is complete: the result covers between
+        ``window_s`` and ``window_s + width_s`` seconds.
         """
         current = self.period(now)
         return np.flatnonzero((self.periods >= current - self.span(window_s)) & (self.periods <= current))
 
     def span(self, window_s: float) -> int:
-        """Whole periods in a window."""
+        """Return the number of whole periods in a window."""
         return min(self.buckets, math.ceil(window_s / self.width_s))
 
     def advance(self, run: _Run, now: float) -> None:
-        """Bring a run to the time ``now``, which may lie before its last one."""
+        """Advance running sums to the time ``now``, which may be before the last one."""
         current, before = self.period(now), run.current
         if current == before:
             return
@@ -149,22 +156,29 @@ class RingBuffer(Generic[_Run]):
         return [position for period, position in positions if self.periods[position] == period]
 
     def _start_run(self, run: _Run, now: float) -> _Run:
-        """A new run, as of ``now``; the oldest one is given up when there are too many."""
+        """Add running sums as of ``now``, and drop the oldest if there are too many."""
         self._sums = [*self._sums[-MOST_SUMS + 1 :], run]
         self.advance(run, now)
         return run
 
     def count(self, run: _Run, positions: Sequence[int], *, entering: bool) -> None:
-        """Add some positions to a run's sums, or subtract them."""
+        """Add some positions to running sums, or subtract them."""
         raise NotImplementedError
 
     def clear(self, position: int) -> None:
-        """Empty one position."""
+        """Clear one position."""
         raise NotImplementedError
 
 
 class CounterRing(RingBuffer[RunningSum]):
-    """Dense counters: ``columns`` numbers per row and period, stored as ``[column, position, row]``."""
+    """Ring of dense counters, stored as ``[column, position, row]``.
+
+    >>> ring = CounterRing(width_s=60, buckets=3, columns=1, rows=2)
+    >>> ring.add([10, 11], 11, np.array([[[1, 0], [2, 5]]]))
+    [True, True]
+    >>> ring.sums([0], now=11 * 60.0, window_s=60.0).tolist(), ring.sums([0], now=13 * 60.0, window_s=60.0).tolist()
+    ([[3, 5]], [[0, 0]])
+    """
 
     __slots__ = ("_data", "revision")
 
@@ -172,27 +186,30 @@ class CounterRing(RingBuffer[RunningSum]):
         super().__init__(width_s, buckets)
         self._data: NDArray[np.integer] = np.zeros((columns, buckets + 2, rows), SMALLEST)
         self.revision = 0
-        """Rises whenever something is added to a period that is over, or forgotten."""
+        """Raised when counts of an ended period change, or rows are erased."""
 
     def clear(self, position: int) -> None:
         """Set all counters of one position to 0."""
         self._data[:, position] = 0
 
     def count(self, run: RunningSum, positions: Sequence[int], *, entering: bool) -> None:
-        """Add some positions to a run's sums, or subtract them."""
+        """Add some positions to running sums, or subtract them."""
         if positions:
             counts = self._data[:, positions].sum(axis=1, dtype=np.int64)
             (np.add if entering else np.subtract)(run.total, counts, out=run.total)
 
     def add(self, periods: Sequence[int], now_period: int, counts: NDArray[np.int64]) -> list[bool]:
-        """Add counts of shape ``[column, period, row]`` to some periods; tells which of them are retained."""
+        """Add counts of shape ``[column, period, row]`` to some periods.
+
+        Returns which of the periods are retained.
+        """
         positions = [self.position_for(period, now_period) for period in periods]
         retained = [position is not None for position in positions]
         if not all(retained):
             kept = [place for place, found in enumerate(positions) if found is not None]
             periods, counts = [periods[place] for place in kept], counts[:, kept]
         at = np.array([position for position in positions if position is not None], np.intp)
-        # Counters that nothing was added to are left alone: memory that was never written to costs nothing.
+        # Columns without counts are not written: memory that was never written to is not allocated.
         columns = np.flatnonzero(counts.any(axis=(1, 2)))
         if not len(columns):
             return retained
@@ -206,23 +223,24 @@ class CounterRing(RingBuffer[RunningSum]):
         return retained
 
     def _write(self, where: tuple[NDArray[np.integer], ...], counts: NDArray[np.int64]) -> None:
-        """Set counters, which widen if they must."""
+        """Set counters, in a wider type if necessary."""
         fitting = narrowest(int(counts.max()))
         if fitting.itemsize > self._data.itemsize:
             self._data = self._data.astype(fitting)
         self._data[where] = counts
 
     def read(self, rows: NDArray[np.intp]) -> SparseCounts:
-        """What is held of some rows; the keys are ``column * all rows + row``."""
+        """Return the counts of some rows; the keys are ``column * all rows + row``."""
         held = np.flatnonzero(self.periods != EMPTY)
         columns, places, at = np.nonzero(self._data[:, held[:, np.newaxis], rows])
         counts = self._data[columns, held[places], rows[at]].astype(np.int64)
         return SparseCounts(self.periods[held[places]], columns * self._data.shape[2] + rows[at], counts)
 
     def add_counts(self, cells: SparseCounts) -> None:
-        """Add what another ring of this width held; periods too old for this one, and columns it lacks, are left out.
+        """Add the counts of another ring of equal width.
 
-        No key may come twice in a period.
+        Periods that are too old for this ring and columns that it lacks are left out. Each key occurs at most once in
+        a period.
         """
         columns, rows = np.divmod(cells.keys, self._data.shape[2])
         kept = columns < len(self._data)
@@ -240,9 +258,9 @@ class CounterRing(RingBuffer[RunningSum]):
     def series(
         self, columns: Sequence[int], now: float, window_s: float, rows: NDArray[np.intp] | None = None
     ) -> NDArray[np.int64]:
-        """Counts per period, shape ``[column, period, row]``, oldest first, zeros for periods without samples.
+        """Return counts per period, ``[column, period, row]``, oldest first.
 
-        ``rows`` limits it to some rows, in their order; None means all.
+        Zeros for periods without samples. ``rows`` limits the result to some rows, in their order (None: all).
         """
         positions = self.live(now, window_s)
         length = self.span(window_s) + 1
@@ -254,14 +272,17 @@ class CounterRing(RingBuffer[RunningSum]):
         return result
 
     def occupied(self, column: int, now: float, window_s: float, but_s: float = 0.0) -> NDArray[np.int64]:
-        """In how many periods of the window something was counted, by row; without the newest ``but_s`` seconds."""
+        """Count the periods of the window with a count above 0, by row.
+
+        The newest ``but_s`` seconds are left out.
+        """
         current = self.period(now)
         newest = current - (self.span(but_s) + 1 if but_s else 0)
         positions = np.flatnonzero((self.periods >= current - self.span(window_s)) & (self.periods <= newest))
         return np.asarray((self._data[column, positions] > 0).sum(axis=0, dtype=np.int64))
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
-        """Counts over the window, shape ``[column, row]``."""
+        """Return counts over the window, shape ``[column, row]``."""
         span = self.span(window_s)
         run = next((run for run in self._sums if run.span == span), None)
         if run is None:
@@ -271,7 +292,7 @@ class CounterRing(RingBuffer[RunningSum]):
         return np.asarray(run.total[list(columns)], np.int64)
 
     def forget(self, rows: Sequence[int]) -> None:
-        """Set everything that is known of some rows to 0."""
+        """Set the counters of some rows to 0."""
         self.revision += 1
         self._data[:, :, rows] = 0
         for run in self._sums:

@@ -1,7 +1,7 @@
-"""Deltas: what a process recorded since somebody last asked, added up, so that it can be kept or shared.
+"""Increments recorded since the last take, for storing or sharing.
 
-A delta is an addition to the windows of one deployment at one minute; additions commute, so the order in which others
-take them in does not matter. Bounded: who never asks loses the oldest. May be used from any thread.
+A delta is an increment to the windows of one deployment for one minute. Increments commute, so they can be applied in
+any order. The number of deltas is bounded: the oldest are dropped unless they are taken in time. Thread-safe.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.increments import Increments
 
 CAPACITY = 100_000
-"""Deltas that are kept at most: an hour of 1,600 busy deployments, about 100 MB."""
+"""Largest number of deltas: an hour of 1,600 busy deployments, about 100 MB."""
 
 Key = tuple[str, str, int]
 """Model group, deployment, minute."""
 
 
 class Delta(NamedTuple):
-    """What was recorded of one deployment in one minute."""
+    """Increments of one deployment in one minute."""
 
     model_group: str
     deployment: str
     minute: int
     """Minutes since the epoch."""
     counts: Mapping[int, int]
-    """By how much each counter ``CounterKind`` rises."""
+    """Increment by counter ``CounterKind``."""
     cells: Mapping[int, int]
-    """By how much each cell ``kind * BINS + bin`` rises."""
+    """Increment by cell ``kind * BINS + bin``."""
 
     @property
     def samples(self) -> int:
-        """Answers and failed attempts."""
+        """Number of answers and failed attempts."""
         return self.counts.get(CounterKind.ANSWERED, 0) + self.counts.get(CounterKind.FAILED, 0)
 
     def known(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Counts and cells without those that only another version knows."""
+        """Return the counts and cells that this version knows."""
         counts = {column: count for column, count in self.counts.items() if column < len(CounterKind)}
         return counts, {cell: count for cell, count in self.cells.items() if cell < CELLS}
 
 
 class Deltas:
-    """What was recorded and not asked for yet.
+    """Deltas that were recorded and not taken yet.
 
     Args:
-        capacity: deltas that are kept at most.
+        capacity: largest number of deltas.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -59,14 +59,14 @@ class Deltas:
         self._lock = threading.Lock()
         self._pending: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
         self.dropped = 0
-        """Samples that were lost because nobody asked in time."""
+        """Samples that were dropped because they were not taken in time."""
 
     def __len__(self) -> int:
-        """Deltas that wait."""
+        """Return the number of pending deltas."""
         return len(self._pending)
 
     def add(self, model_group: str, deployment: str, at: float, tally: Increments) -> None:
-        """One sample was recorded at a time in UTC seconds."""
+        """Add the increments of one sample at a time in UTC seconds."""
         key = (model_group, deployment, int(at // MINUTE_S))
         with self._lock:
             found = self._pending.get(key)
@@ -80,13 +80,13 @@ class Deltas:
                 cells[cell] = cells.get(cell, 0) + 1
 
     def take(self) -> list[Delta]:
-        """Everything since the last time, oldest first; the caller has it from now on."""
+        """Remove and return all pending deltas, oldest first."""
         with self._lock:
             held, self._pending = self._pending, {}
         return [Delta(*key, counts, cells) for key, (counts, cells) in held.items()]
 
     def put_back(self, deltas: Iterable[Delta]) -> None:
-        """Give back what could not be delivered; it comes first when it is asked for again."""
+        """Put back deltas that were not delivered, as the oldest ones."""
         with self._lock:
             newer, self._pending = self._pending, {}
             for delta in deltas:

@@ -1,7 +1,7 @@
-"""Rings of sparse histograms: per period only the cells that occurred, for a fixed number of rows.
+"""Ring buffers of sparse histograms, for a fixed number of rows.
 
-A cell is a number here, its key; what it means is decided in ``window``. Sums over the newest periods are dense, so
-that reading them costs nothing.
+Each period holds only the cells that occurred, under a number, the key of the cell; ``minute_buffer`` defines the
+keys. Sums over the newest periods are dense arrays, so reading them has no cost.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DENSE_FROM = 64
-"""With more than one key per this many possible ones, counting into an array beats sorting the keys."""
+"""With more than one key per this many possible keys, counting into a dense
+array is faster than sorting the keys."""
 
 
 class SparseHistogram:
-    """Sparse counts: sorted unique cell keys and how often each occurred."""
+    """Sorted unique cell keys with their counts."""
 
     __slots__ = ("bounds", "counts", "keys", "largest")
 
     def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
-        """``sections`` are the first keys of the ranges that are read apart, and the end of the last one."""
+        """Set the keys and counts.
+
+        ``sections`` has the first key of each range that is read separately, and the end of the last one.
+        """
         self.keys = keys
         self.largest = int(counts.max(initial=0))
         """The largest count."""
@@ -36,9 +40,15 @@ class SparseHistogram:
 
 
 def merge(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> SparseHistogram:
-    """Sum the counts of equal keys."""
+    """Merge histograms by adding the counts of equal keys.
+
+    >>> sections = np.array([0, 8], np.uint32)
+    >>> one = merge(np.array([5, 2, 5], np.uint32), np.array([1, 4, 2]), sections)
+    >>> one.keys.tolist(), one.counts.tolist()
+    ([2, 5], [4, 3])
+    """
     end = int(sections[-1])
-    # Of one type, without which adding takes twenty times as long; ``numpy.bincount`` would add floats.
+    # Both of one type: adding is 20 times slower otherwise; ``numpy.bincount`` would add floats.
     added = counts.astype(np.int64, copy=False)
     if len(keys) > end // _DENSE_FROM:
         dense = np.zeros(end, np.int64)
@@ -52,7 +62,7 @@ def merge(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArr
 
 
 class RunningHistogram(RunningSum):
-    """Sums of the cells in the sections from ``first`` to before ``end``."""
+    """Running sums of the cells in the sections from ``first`` to before ``end``."""
 
     __slots__ = ("bound", "end", "first")
 
@@ -61,36 +71,37 @@ class RunningHistogram(RunningSum):
         self.first = first
         self.end = end
         self.bound = 0
-        """No sum is larger. Only what enters raises it, and only looking at the sums lowers it: the largest count of a
-        chunk that leaves need not be part of the largest sum, so nothing may be subtracted then."""
+        """Upper bound of the sums.
+        Counts that enter raise it; only a new maximum of the sums lowers it. The largest count of a histogram that
+        leaves need not be part of the largest sum, so it is never subtracted from the bound."""
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset the sums to 0."""
         super().reset()
         self.bound = 0
 
     def widen(self, more: int) -> None:
-        """Widen the sums if ``more`` could be too much for them."""
+        """Widen the type of the sums if ``more`` could overflow it."""
         self.bound += more
         if self.bound > np.iinfo(self.total.dtype).max:
             self.bound = int(self.total.max(initial=0)) + more
             self.total = self.total.astype(np.promote_types(self.total.dtype, narrowest(self.bound)))
 
     def count(self, chunk: SparseHistogram, start: int, *, entering: bool) -> None:
-        """Add a chunk, or subtract it; ``start`` is the first section's first key."""
+        """Add or subtract a histogram; ``start`` is the first key of the sums."""
         begin, end = chunk.bounds[self.first], chunk.bounds[self.end]
         if entering:
             self.widen(chunk.largest)
         places = chunk.keys[begin:end].astype(np.intp) - start
-        # Of one type, without which it takes thirty times as long.
+        # Both of one type: adding is 30 times slower otherwise.
         counts = chunk.counts[begin:end].astype(self.total.dtype, copy=False)
         (np.add if entering else np.subtract).at(self.total, places, counts)
 
 
 class HistogramRing(RingBuffer[RunningHistogram]):
-    """Sparse counters: per period only the cells that occurred, so that idle rows cost nothing.
+    """Ring of sparse histograms; idle rows take no memory.
 
-    A period keeps up to ``patience`` additions unmerged, which bounds memory while keeping an addition cheap.
+    A period keeps up to ``patience`` additions unmerged, which bounds memory and makes an addition cheap.
     """
 
     __slots__ = ("_chunks", "_most_unmerged", "_sections")
@@ -106,7 +117,7 @@ class HistogramRing(RingBuffer[RunningHistogram]):
         self._chunks[position] = []
 
     def count(self, run: RunningHistogram, positions: Sequence[int], *, entering: bool) -> None:
-        """Add some positions to a run's sums, or subtract them."""
+        """Add some positions to running sums, or subtract them."""
         for position in positions:
             for chunk in self._chunks[position]:
                 run.count(chunk, int(self._sections[run.first]), entering=entering)
@@ -125,9 +136,9 @@ class HistogramRing(RingBuffer[RunningHistogram]):
         return True
 
     def cells(self, first: int, end: int, now: float, window_s: float) -> NDArray[np.integer]:
-        """Counts over the window of the keys in the sections from ``first`` to before ``end``.
+        """Return counts over the window for the sections ``first`` to before ``end``.
 
-        A view that is only to be read, and that is overtaken by what comes next.
+        A read-only view that is valid until the next change.
         """
         span = self.span(window_s)
         fitting = (run for run in self._sums if run.span == span and run.first <= first and end <= run.end)
@@ -155,7 +166,7 @@ class HistogramRing(RingBuffer[RunningHistogram]):
             ]
 
     def read(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> SparseCounts:
-        """The cells whose keys are ``wanted``."""
+        """Return the cells whose keys are ``wanted``."""
         periods, keys, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for position, chunks in enumerate(self._chunks):
             kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
@@ -170,7 +181,10 @@ class HistogramRing(RingBuffer[RunningHistogram]):
         return SparseCounts(np.concatenate(periods), np.concatenate(keys), np.concatenate(counts))
 
     def add_counts(self, cells: SparseCounts) -> None:
-        """Add what another ring of this width held; periods too old for this one are left out."""
+        """Add the counts of another ring of equal width.
+
+        Periods that this ring no longer retains are left out.
+        """
         kept = np.ones(len(cells.periods), np.bool_)
         self.positions_for(cells.periods, kept)
         for period in np.unique(cells.periods[kept]).tolist():

@@ -1,7 +1,7 @@
-"""What one sample adds to the windows: which counters it raises and which histogram cells it marks.
+"""Increments of counters and histogram cells for one sample.
 
-A pure function of the sample, so that a replica can add up before it shares and every replica adds up alike. Which
-answers count towards which denominator is decided here and nowhere else; no window, threshold or clock is known.
+The increments are a pure function of the sample, so a replica can add them up before it shares them and all replicas
+get equal sums. This module alone defines which answers belong to which denominator.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
 
 CALLERS = 32
-"""Callers are counted under one of this many numbers, so that no list of callers is ever kept."""
+"""Number of caller numbers. Callers are hashed to one of these, so that no list
+of callers is kept."""
 
 
 class CounterKind(IntEnum):
-    """The counters of a slot; each answer raises at most one of the last verdicts (``CALLED`` to ``LOST``)."""
+    """Counters of a slot.
+
+    Each answer raises at most one of the outcomes (``CALLED`` to ``LOST``).
+    """
 
     ANSWERED = 0
     FAILED = 1
@@ -32,16 +36,18 @@ class CounterKind(IntEnum):
     OFFERED = 2
     """Answers to requests that offered a tool."""
     CALLED = 3
-    """Of those, the ones that ended with tool calls which could be judged: the denominator of tool-call success."""
+    """Those of ``OFFERED`` that ended with tool calls which could be evaluated; the
+    denominator of tool-call success."""
     INVALID_JSON = 4
     UNKNOWN_NAME = 5
     SCHEMA_MISMATCH = 6
     UNSCORED = 7
-    """Ended with tool calls that could not be judged; not in ``CALLED``."""
+    """Answers with tool calls that could not be evaluated; not in ``CALLED``."""
     LOST = 8
-    """Meant a tool call that arrived in another form; not in ``CALLED``."""
+    """Answers whose tool call arrived in another form; not in ``CALLED``."""
     PINNED_CALLED = 9
-    """The part of ``CALLED`` and ``LOST`` where the caller, not the router, chose the deployment."""
+    """The part of ``CALLED`` and ``LOST`` for which the caller, not the router,
+    chose the deployment."""
     PINNED_FAULTY = 10
     """The part of ``PINNED_CALLED`` that was faulty (a bad call or a lost one)."""
     TIMED = 11
@@ -49,26 +55,27 @@ class CounterKind(IntEnum):
 
 
 FAULTS = (CounterKind.INVALID_JSON, CounterKind.UNKNOWN_NAME, CounterKind.SCHEMA_MISMATCH)
-"""The counters of tool calls that were judged bad."""
+"""The counters of bad tool calls."""
 
 
 class HistogramKind(IntEnum):
-    """The histograms of a slot, each of ``BINS`` cells."""
+    """Histograms of a slot, each of ``BINS`` cells."""
 
     SPEED_STREAMED = 0
     SPEED_WHOLE = 1
-    """Output tokens per second from sending to the last byte, apart for streamed and whole answers."""
+    """Output tokens per second from sending to the last byte, separately for
+    streamed and whole answers."""
     LATENCY_STREAMED = 2
     """Seconds to the first token."""
     LATENCY_WHOLE = 3
     """Seconds to the end."""
     CASE_MIX = 4
-    """Judged or lost tool calls by ``complexity * 4 + pinned * 2 + faulty``."""
+    """Evaluated or lost tool calls by ``complexity * 4 + pinned * 2 + faulty``."""
     CALLERS = 5
-    """Router-chosen judged or lost tool calls by ``caller number * 2 + faulty``."""
+    """Router-chosen evaluated or lost tool calls by ``caller number * 2 + faulty``."""
 
 
-# Plain integers: arithmetic with the enums' members would cost as much as the rest of a tally.
+# Plain integers: arithmetic with enum members would cost as much as the rest of ``increments_of``.
 _SPEED = (int(HistogramKind.SPEED_WHOLE) * BINS, int(HistogramKind.SPEED_STREAMED) * BINS)
 _LATENCY = (int(HistogramKind.LATENCY_WHOLE) * BINS, int(HistogramKind.LATENCY_STREAMED) * BINS)
 _CASE_MIX, _CALLERS = int(HistogramKind.CASE_MIX) * BINS, int(HistogramKind.CALLERS) * BINS
@@ -89,14 +96,14 @@ _PINNED_CALLED, _PINNED_FAULTY = int(CounterKind.PINNED_CALLED), int(CounterKind
 
 
 class Increments(NamedTuple):
-    """One sample as additions: the counters it raises by one and the cells ``kind * BINS + bin`` it marks."""
+    """Counters raised by one and histogram cells ``kind * BINS + bin`` of a sample."""
 
     counts: Sequence[int]
     cells: Sequence[int]
 
 
 def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
-    """What one sample adds to its slot; a pure function, so that replicas can add up before they share.
+    """Return the increments of one sample.
 
     An answer with fewer than ``min_output_tokens`` has no speed: its end-to-end rate measures the first token.
     """
@@ -121,7 +128,7 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
 
 
 def _add_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
-    """An answer whose tool calls were judged, or that has none because it lost them."""
+    """Add the increments of an answer with evaluated or lost tool calls."""
     fault = _FAULT_OF.get(sample.outcome)
     faulty = fault is not None
     if sample.outcome is not None:
@@ -140,5 +147,5 @@ def _add_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
 
 
 def caller_number(caller: str) -> int:
-    """A number below ``CALLERS`` that every replica gives the same caller."""
+    """Return the number of a caller, below ``CALLERS`` and equal in all replicas."""
     return zlib.crc32(caller.encode()) % CALLERS

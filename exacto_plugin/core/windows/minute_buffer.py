@@ -1,6 +1,7 @@
-"""Pages: the samples of one minute that are not in the rings yet, for the rows of one slab.
+"""Buffers of the samples of one minute, before they enter the rings.
 
-Plain arrays, because they grow one by one; everything is added and nothing is ever summed here over time.
+A buffer holds the rows of one window block in plain arrays, because they grow one element at a time. Counts are only
+added here, never summed over time.
 """
 
 from __future__ import annotations
@@ -22,21 +23,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Additions = Mapping[CounterKind, int] | Mapping[int, int]
-"""By how much counters rise."""
+"""Increment by counter."""
 
 _COLUMNS = len(CounterKind)
 
 ROWS = 256
-"""Slots of a slab: few enough that one slab is measured in about a millisecond."""
+"""Slots of a window block: few enough that one block is measured in about a
+millisecond."""
 
 MINUTE_S = 60
-"""Seconds of a page of samples that are not yet in the rings."""
+"""Seconds of a minute buffer."""
 
 CELLS = len(HistogramKind) * BINS
 """Cells of a slot."""
 
 SECTIONS = np.arange(len(HistogramKind) + 1, dtype=np.uint32) * np.uint32(ROWS * BINS)
-"""The first cell key of each kind of histogram; a key counts kinds, then bins, then rows."""
+"""The first cell key of each kind of histogram. A key runs over kinds, then
+bins, then rows."""
 
 
 class MinuteBuffer:
@@ -50,11 +53,11 @@ class MinuteBuffer:
         self.histograms: list[SparseHistogram] = []
 
     def table(self) -> NDArray[np.int64]:
-        """All counters of the page, shape ``[column, row]``."""
+        """Return all counters of the minute, shape ``[column, row]``."""
         return np.frombuffer(self.counts, np.int64).reshape(ROWS, len(CounterKind)).T
 
     def add(self, row: int, counts: Additions, cells: Mapping[int, int]) -> None:
-        """Raise the counters and cells of a row."""
+        """Increment the counters and cells of a row."""
         for column, count in counts.items():
             self.counts[row * _COLUMNS + column] += count
         if cells:
@@ -63,7 +66,7 @@ class MinuteBuffer:
             self.histograms.append(SparseHistogram((marked * ROWS + row).astype(np.uint32), times, SECTIONS))
 
     def read(self, row: int) -> tuple[dict[int, int], dict[int, int]]:
-        """The counters and cells of a row that are not 0."""
+        """Return the counters and cells of a row that are not 0."""
         counts = self.counts[row * _COLUMNS : (row + 1) * _COLUMNS]
         marks = np.frombuffer(self.cell_hits, np.uint32)
         cells = Counter((marks[marks % ROWS == row] // ROWS).tolist())
@@ -84,7 +87,7 @@ class MinuteBuffer:
 
 
 def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
-    """All cells of some pages."""
+    """Return the histogram of some minute buffers together."""
     marks = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
     keys, counts = np.unique(marks, return_counts=True)
     added = [chunk for page in pages for chunk in page.histograms]

@@ -1,7 +1,7 @@
-"""What is observed of deployments and never routed on: token burn, queue time, spread of the throughput.
+"""Metrics that are observed only: token burn, queue time, throughput spread.
 
-Plain sums by the hour, in memory. Nothing here reaches a rule: no tier, reason or order may follow from it, because
-none of these numbers says by itself that a deployment is at fault.
+Sums by the hour, in memory. No tier, reason or order depends on them, because none of these metrics is sufficient
+evidence of a fault of the deployment.
 """
 
 from __future__ import annotations
@@ -21,57 +21,68 @@ if TYPE_CHECKING:
 
 HOUR_S = 3600.0
 HOURS = 24
-"""Hours that are remembered: a day, so that a deployment's quiet hours are among them."""
+"""Hours that are retained: a day, so that it includes a deployment's quiet hours."""
 RECENT = 2
-"""Of those, the hours that queue time and spread are about: the one that runs and the one before."""
+"""Newest hours that queue time and spread are computed from: the current and
+the previous one."""
 
 BURN_FLAG = 0.3
-"""Token burn from which a deployment is flagged. Source: OpenRouter, 30 % over the median on the same tasks."""
+"""Token burn from which a deployment is flagged.
+Source: OpenRouter, 30 % over the median on the same tasks."""
 BURN_ANSWERS = 200
-"""Answers on which token burn is known. Measured with log-normal lengths (sigma 1): of equal deployments 1.5 % are
-flagged at 200 answers each, 5 % at 100 and 0.4 % at 400; one of five that burns 50 % more is flagged in 93 %."""
+"""Answers from which token burn is reported.
+Measured with log-normal lengths (sigma 1): of equal deployments 1.5 % are flagged at 200 answers each, 5 % at 100
+and 0.4 % at 400; one of five that burns 50 % more is flagged in 93 %."""
 STRATUM_ANSWERS = 20
-"""Answers of another deployment to a kind of request, from which they are compared with."""
+"""Answers of another deployment to a kind of request from which its mean is
+used for comparison."""
 ANSWERS = 20
-"""Answers on which queue time and spread are known."""
+"""Answers from which queue time and spread are reported."""
 QUIET_ANSWERS = 10
-"""Answers within an hour that tell the shortest waits of that hour."""
+"""Answers within an hour from which its shortest times to the first token are
+used."""
 QUIET_SHARE = 0.1
-"""The share of an hour's answers that are taken for unqueued: what a lucky few get, and not one outlier."""
+"""Share of an hour's answers that are taken as unqueued; a quantile, so that
+one outlier has no effect."""
 DEPLOYMENTS = 20_000
-"""Deployments that are observed at most; more can only come from names that callers invent under a wildcard."""
+"""Largest number of observed deployments; more can occur only with names that
+callers choose under a wildcard."""
 MIN_OUTPUT_TOKENS = 100
-"""Output tokens from which an answer has a speed; the same as for the signal."""
+"""Output tokens from which an answer has a speed; equal to the signal's."""
 
 _PROMPT_EDGES = (1_000, 4_000, 16_000, 64_000)
-"""Prompts are comparable within a class of size; ends of all classes but the last, in tokens."""
+"""Ends, in tokens, of all size classes of prompts but the last.
+Prompts of one class are comparable."""
 
 
 @wire("token_burn burn_answers queue_s queue_p90_s queue_answers throughput_spread throughput_answers")
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The numbers of one deployment; None: too few answers."""
+    """Metrics of one deployment; None: too few answers."""
 
     token_burn: float | None = None
-    """Output tokens beyond the median of the other deployments on comparable requests, as a share: 0.3 is 30 % more."""
+    """Excess of output tokens over the median of the other deployments on
+    comparable requests, as a share: 0.3 is 30 % more."""
     burn_answers: int = 0
     queue_s: float | None = None
-    """Seconds to the first token beyond what the same deployment needs in its quiet hours; the median."""
+    """Median excess of seconds to the first token over the same deployment's quiet
+    hours."""
     queue_p90_s: float | None = None
-    """The same, that a tenth of the answers exceed."""
+    """The same excess, exceeded by a tenth of the answers."""
     queue_answers: int = 0
     throughput_spread: float | None = None
-    """Standard deviation of the logarithm of output tokens per second: 0.1 is about 10 %."""
+    """Standard deviation of the logarithm of output tokens per second.
+    0.1 is about 10 %."""
     throughput_answers: int = 0
 
     @property
     def burns(self) -> bool:
-        """Whether token burn is flagged."""
+        """True if token burn is flagged."""
         return self.token_burn is not None and self.token_burn >= BURN_FLAG
 
 
 class QueueTimes(NamedTuple):
-    """The shortest waits of one hour for one class of prompts."""
+    """Shortest times to the first token of one hour, for one class of prompts."""
 
     answers: int
     quick_s: float
@@ -79,26 +90,29 @@ class QueueTimes(NamedTuple):
 
 @dataclass(slots=True)
 class Hour:
-    """What one deployment did in one hour."""
+    """Sums of one deployment in one hour."""
 
     number: int
     burnt: dict[int, list[int]] = field(default_factory=dict)
-    """By kind of request: answers and output tokens."""
+    """Answers and output tokens, by kind of request."""
     queue_times: dict[int, int] = field(default_factory=dict)
-    """Seconds to the first token, as ``class * BINS + bin``; emptied when the hour is no longer recent."""
+    """Histogram of seconds to the first token, by ``class * BINS + bin``.
+    Cleared when the hour is no longer recent."""
     quick: dict[int, QueueTimes] = field(default_factory=dict)
-    """What is left of ``waits`` then, by class of prompts."""
+    """Shortest times to the first token, by class of prompts; set when
+    ``queue_times`` is cleared."""
     speeds: list[list[float]] = field(default_factory=lambda: [[0, 0.0, 0.0], [0, 0.0, 0.0]])
-    """Whole answers, streamed answers: their number, and sum and sum of squares of the logarithm of their speed."""
+    """Sums for whole and for streamed answers.
+    Each has the number of answers, then sum and sum of squares of the logarithm of their speed."""
 
     def close(self) -> None:
-        """Keep the shortest waits of each class of prompts, and forget the others."""
+        """Reduce ``queue_times`` to the shortest times of each class of prompts."""
         self.quick = dict(_quick(self.queue_times))
         self.queue_times = {}
 
 
 class ObservedMetrics:
-    """Counts answers of every deployment, by the hour."""
+    """Counters of every deployment's answers, by the hour."""
 
     __slots__ = ("_hours", "_most")
 
@@ -110,7 +124,10 @@ class ObservedMetrics:
         return len(self._hours)
 
     def add(self, sample: Sample) -> None:
-        """Count one answer. Of pinned deployments only the pace is comparable with anything."""
+        """Count one answer.
+
+        Of pinned deployments only speed and latency are comparable.
+        """
         if not sample.ok or sample.output_tokens <= 0:
             return
         key = (sample.model_group, sample.deployment)
@@ -138,7 +155,7 @@ class ObservedMetrics:
         hours = self._hours.get(key)
         if hours is None:
             hours = self._hours[key] = []
-        # Answers come in nearly in order: one that is a little late counts with the hour that runs.
+        # Answers arrive nearly in order: a slightly late one is counted in the current hour.
         if not hours or hours[-1].number < number:
             hours.append(Hour(number))
             for old in hours[:-RECENT]:
@@ -148,7 +165,10 @@ class ObservedMetrics:
         return hours[-1]
 
     def of(self, model_group: str, deployments: Iterable[str], now: float) -> dict[str, Observed]:
-        """The numbers of some deployments of a model group, which are compared with each other."""
+        """Compute the metrics of deployments of a model group.
+
+        The deployments are compared with each other.
+        """
         number = int(now // HOUR_S)
         hours = {
             name: [hour for hour in self._hours.get((model_group, name), ()) if hour.number > number - HOURS]
@@ -158,14 +178,14 @@ class ObservedMetrics:
         return {name: _observed(name, some, burnt, number) for name, some in hours.items()}
 
     def groups(self) -> dict[str, list[str]]:
-        """The deployments that answered within the hours that are remembered, by model group."""
+        """Return the deployments with answers in the retained hours, by model group."""
         found: dict[str, list[str]] = {}
         for group, deployment in self._hours:
             found.setdefault(group, []).append(deployment)
         return found
 
     def forget(self, now: float) -> None:
-        """Forget deployments that gave no answer within the hours that are remembered."""
+        """Drop deployments without answers in the retained hours."""
         first = int(now // HOUR_S) - HOURS
         self._hours = {key: hours for key, hours in self._hours.items() if hours[-1].number > first}
 
@@ -196,7 +216,10 @@ def _observed(
 def _burn(
     own: Mapping[int, tuple[int, int]], others: Sequence[Mapping[int, tuple[int, int]]]
 ) -> tuple[float | None, int]:
-    """Tokens against those that the median of the others would have taken for the same kinds of requests."""
+    """Compute token burn against the median of the others, and its answers.
+
+    The expected tokens are those of the median of the others for the same kinds of requests.
+    """
     answers = tokens = 0
     expected = 0.0
     for kind, (count, total) in own.items():
@@ -222,7 +245,10 @@ def _quick(waits: Mapping[int, int]) -> Iterator[tuple[int, QueueTimes]]:
 
 
 def _queue(hours: Sequence[Hour], recent: Sequence[Hour]) -> tuple[float | None, float | None, int]:
-    """What answers waited beyond the shortest waits of the quietest hour, for prompts of their class."""
+    """Compute queue time: median, 90th percentile, and the number of answers.
+
+    Queue time is the excess over the shortest times of the quietest hour, for prompts of the same class.
+    """
     own: dict[int, float] = {}
     for hour in hours:
         for prompt, waits in (dict(_quick(hour.queue_times)) if hour.queue_times else hour.quick).items():
@@ -240,13 +266,16 @@ def _queue(hours: Sequence[Hour], recent: Sequence[Hour]) -> tuple[float | None,
 
 
 def _bin_middle(place: int) -> float:
-    """The geometric middle of a bin."""
+    """Return the geometric middle of a bin."""
     low, high = edges(place)
     return math.sqrt(low * high)
 
 
 def _exceeded_by(counted: Iterable[tuple[float, int]], share: float) -> float:
-    """The least value that at most a share of the samples exceed; samples are in ascending order."""
+    """Return the least value that at most a share of the samples exceed.
+
+    The samples are in ascending order.
+    """
     values = list(counted)
     left = sum(count for _, count in values)
     most = left * share
@@ -258,7 +287,7 @@ def _exceeded_by(counted: Iterable[tuple[float, int]], share: float) -> float:
 
 
 def _spread(recent: Sequence[Hour]) -> tuple[float | None, int]:
-    """The standard deviation within each way of answering, both together."""
+    """Compute the pooled standard deviation within streamed and whole answers."""
     squares, freedom, answers = 0.0, 0, 0
     for mode in (0, 1):
         count, total, squared = (sum(hour.speeds[mode][part] for hour in recent) for part in range(3))

@@ -1,7 +1,7 @@
-"""Percentiles of recent speed and latency, for the model groups that somebody asked about.
+"""Percentiles of recent speed and latency, for requested model groups.
 
-A recompute takes them from the windows; requests read them from the snapshot. Groups that nobody asked about for a
-while cost nothing. What a percentile has to be is the client's wish and not known here.
+A recompute reads them from the windows; requests read them from the snapshot. Groups without a recent request for
+percentiles cost nothing. The thresholds that clients set for percentiles are not part of this module.
 """
 
 from __future__ import annotations
@@ -24,40 +24,45 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.windows import WindowBlock
 
 WINDOWS_S = (300.0, 1800.0)
-"""OpenRouter's percentiles cover 5 minutes. Where that holds fewer than ``RECENT_SAMPLES`` answers, half an hour does:
-a deployment with an answer a minute would be unknown half of the time."""
+"""Windows of percentiles: 5 minutes, as OpenRouter's.
+A window with fewer than ``RECENT_SAMPLES`` answers is replaced by half an hour: with 5 minutes alone a deployment
+with an answer a minute would be unknown half of the time."""
 
 KEPT_FOR_S = 3600.0
-"""A group is looked at for this long after it was last asked about."""
+"""Seconds for which a group's percentiles are computed after the last request
+for them."""
 
 _GROUPS = 1000
-"""Groups that are looked at, at most; under a wildcard callers make up names."""
+"""Largest number of groups with percentiles; under a wildcard callers choose
+names freely."""
 
 
 class PercentileRequests:
-    """Which model groups somebody asked about lately."""
+    """Model groups whose percentiles were requested recently."""
 
     def __init__(self) -> None:
         self._requested_at: dict[str, float] = {}
 
     def request(self, model_group: str, now: float) -> None:
-        """Somebody wants to know about a group, as of ``now`` (UTC seconds)."""
+        """Request the percentiles of a group, as of ``now`` (UTC seconds)."""
         self._requested_at.pop(model_group, None)
         self._requested_at[model_group] = now
         if len(self._requested_at) > _GROUPS:
             del self._requested_at[next(iter(self._requested_at))]
 
     def current(self, now: float) -> tuple[str, ...]:
-        """The groups that were asked about within ``KEPT_FOR_S``; the others are forgotten."""
+        """Return the groups requested within ``KEPT_FOR_S``; forget the others."""
         self._requested_at = {group: at for group, at in self._requested_at.items() if now - at <= KEPT_FOR_S}
         return tuple(self._requested_at)
 
 
 class PercentileReader:
-    """Percentiles of one recompute; the histograms of a slab are read once for all that ask.
+    """Percentiles of one recompute.
+
+    The histograms of a window block are read once for all groups.
 
     Args:
-        slabs: the windows.
+        slabs: the window blocks.
         now: UTC seconds of the recompute.
     """
 
@@ -67,7 +72,7 @@ class PercentileReader:
         self._cells: dict[tuple[int, float], NDArray[Any]] = {}
 
     def of(self, deployments: Iterable[str], slot: Callable[[str], int]) -> dict[str, RecentPace]:
-        """The percentiles of those deployments that have enough recent answers."""
+        """Return the percentiles of deployments with enough recent answers."""
         by_slab: dict[int, dict[str, int]] = {}
         for name in deployments:
             number, row = divmod(slot(name), ROWS)
@@ -82,7 +87,7 @@ class PercentileReader:
     def _speeds(self, number: int, rows: Sequence[int]) -> list[RecentPace]:
         windows = [self._histograms(number, rows, window_s) for window_s in WINDOWS_S]
         speed = [cells[HistogramKind.SPEED_STREAMED] + cells[HistogramKind.SPEED_WHOLE] for cells in windows]
-        # How long a whole answer takes says little about the wait for the first token.
+        # The duration of a whole answer is no measure of the time to the first token.
         latency = [
             cells[kind] for cells in windows for kind in (HistogramKind.LATENCY_STREAMED, HistogramKind.LATENCY_WHOLE)
         ]
@@ -94,7 +99,7 @@ class PercentileReader:
         return [RecentPace(*pair) for pair in zip(*told, strict=True)]
 
     def _histograms(self, number: int, rows: Sequence[int], window_s: float) -> NDArray[np.float64]:
-        """The histograms of some rows of a slab over a window, shape ``[kind, bin, row]``."""
+        """Return histograms of some rows over a window, ``[kind, bin, row]``."""
         if (number, window_s) not in self._cells:
             cells = self._slabs[number].cells(
                 HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_WHOLE, self._now, window_s
@@ -104,7 +109,10 @@ class PercentileReader:
 
 
 def _first_enough(histograms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """For each row the first histogram that is not too thin, shape ``[bin, row]``; an empty one where all are."""
+    """Select for each row the first histogram with enough samples.
+
+    Shape ``[bin, row]``; an empty histogram where none has enough.
+    """
     chosen = np.zeros_like(histograms[0])
     for histogram in histograms:
         missing = chosen.sum(axis=0) == 0

@@ -1,7 +1,8 @@
-"""Who is alive: which slot of the windows belongs to which deployment of which model group.
+"""Allocation of window slots to deployments.
 
-A slot is kept while its deployment is served or sampled, and for the retention time after that, so that a
-deployment that goes and comes back finds its history. No statistics here.
+Maps each (model group, deployment) to an index into the window arrays, the slot. A slot is kept while its deployment
+is served or sampled, and for the retention time after that, so that a deployment that returns within this time still
+has its history.
 """
 
 from __future__ import annotations
@@ -17,34 +18,38 @@ Key = tuple[str, str]
 """Model group and deployment."""
 
 NO_SLOT = 0
-"""A slot that is never given out; its windows stay empty."""
+"""A slot that is never allocated; its windows stay empty."""
 
 _TOUCHES_PER_LIFE = 64
-"""A slot's life is extended at most this often per retention time, which keeps a sample's cost down."""
+"""The lease of a slot is renewed at most this often per retention time, which
+limits the cost of a sample."""
 
 
 class _Leases(TTLCache[Key, int]):
-    """A TTL cache that reports what it drops, whatever the occasion."""
+    """TTL cache that records every entry it drops."""
 
     def __init__(self, capacity: int, ttl_s: float, timer: Callable[[], float], dropped: list[tuple[Key, int]]) -> None:
         super().__init__(capacity, ttl_s, timer)
         self._dropped = dropped
 
     def expire(self, time: float | None = None) -> list[tuple[Key, int]]:
-        """Drop what has not been touched for the retention time."""
+        """Drop the leases that were not renewed within the retention time."""
         expired = list(super().expire(time))
         self._dropped.extend(expired)
         return expired
 
     def popitem(self) -> tuple[Key, int]:
-        """Drop the least recently touched slot to make room."""
+        """Drop the slot that was used least recently."""
         item = super().popitem()
         self._dropped.append(item)
         return item
 
 
 class SlotAllocator:
-    """Gives every (model group, deployment) a small number and takes it back when nothing is heard of it."""
+    """Allocator of a slot for each (model group, deployment).
+
+    A slot is freed after the retention time without use.
+    """
 
     def __init__(self, capacity: int, ttl_s: float, timer: Callable[[], float]) -> None:
         self._timer = timer
@@ -60,35 +65,39 @@ class SlotAllocator:
         self._expired = 0
 
     def __len__(self) -> int:
-        """Deployments that have a slot."""
+        """Iterate over the deployments that have a slot."""
         return len(self._slots)
 
     def __iter__(self) -> Iterator[Key]:
-        """Deployments that have a slot."""
+        """Iterate over the deployments that have a slot."""
         return iter(tuple(self._slots))
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Model groups that a deployment has a slot in."""
+        """Model groups with at least one slot."""
         return tuple(self._groups)
 
     def of(self, model_group: str) -> tuple[str, ...]:
-        """The deployments of a model group that have a slot."""
+        """Return the deployments of a model group that have a slot."""
         return tuple(self._groups.get(model_group, ()))
 
     @property
     def generation(self) -> tuple[int, float]:
-        """Changes whenever slots must be claimed anew: when one was lost, and often enough to keep all alive."""
+        """A value that changes whenever slots must be acquired again.
+
+        It changes when a slot was lost, and often enough that acquiring again renews all leases in time.
+        """
         return self._expired, self._timer() // self._touch_after_s
 
     def acquire(self, key: Key) -> int:
-        """The slot of a deployment, a new one if it has none; keeps it alive from now on.
+        """Return the slot of a deployment, a new one if it has none.
 
-        When the capacity is used up, the slot that was touched longest ago loses its deployment.
+        Renews the lease of the slot. When the capacity is used up, the slot that was used least recently is taken from
+        its deployment.
         """
         slot = self._slots.get(key)
         now = self._timer()
-        # abs: after the clock went back, a touch "in the future" must not keep the lease from being renewed.
+        # abs: after the clock went back, a renewal "in the future" must not stop further renewals.
         if slot is not None and abs(now - self._touched[key]) < self._touch_after_s:
             return slot
         if slot is None:
@@ -101,15 +110,18 @@ class SlotAllocator:
         return slot
 
     def expire(self) -> tuple[int, ...]:
-        """Take back what was not touched in time; returns the slots to erase wherever they index."""
+        """Expire leases that were not renewed, and return the slots to erase.
+
+        All arrays indexed by slot must erase these slots before ``release``.
+        """
         self._leases.expire()
         self._release()
         return tuple(self._pending_erase)
 
     def release(self, erased: Collection[int]) -> None:
-        """Let erased slots be given out again.
+        """Return erased slots to the free list.
 
-        Until then nobody has them, so that no deployment inherits numbers that are being read.
+        Until then the slots are not allocated, so that no deployment gets the counts of another one.
         """
         self._pending_erase = [slot for slot in self._pending_erase if slot not in set(erased)]
         self._free.extend(erased)
@@ -121,7 +133,7 @@ class SlotAllocator:
     def _release(self) -> None:
         for key, slot in self._dropped:
             if self._slots.get(key) == slot:
-                if key in self._leases:  # expired and renewed in the same breath
+                if key in self._leases:  # expired and renewed in the same call
                     continue
                 del self._slots[key], self._touched[key], self._groups[key[0]][key[1]]
                 if not self._groups[key[0]]:

@@ -1,8 +1,8 @@
-"""How fast deployments are: median speeds and latencies from the windows, compared like with like.
+"""Median speeds and latencies from the windows.
 
-Streamed and whole answers are measured apart, because their end-to-end rates are not comparable: mixed, a provider
-with 80 % whole answers looks 0.83 times as fast as an equal one with 20 % (measured). ``merge_modes`` brings both
-to one number. What is slow enough to matter is not decided here.
+Streamed and whole answers are measured separately, because their end-to-end rates are not comparable: mixed, a
+provider with 80 % whole answers has 0.83 times the rate of an equal one with 20 % (measured). ``merge_modes`` converts
+both to one number.
 """
 
 from __future__ import annotations
@@ -24,35 +24,38 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.windows import WindowBlock
 
 RECENT_S = (300.0, 1800.0, 86_400.0)
-"""Windows that a sort looks at, in this order, until one has ``RECENT_SAMPLES``; the last one serves as it is.
-OpenRouter's percentiles for preferences cover 5 minutes."""
+"""Windows for sorting: the first with ``RECENT_SAMPLES`` samples is used, else
+the last. OpenRouter's percentiles for preferences cover 5 minutes."""
 
 RECENT_SAMPLES = 5
-"""Fewer samples than this make a window too thin to sort by."""
+"""Samples that a window needs to be used for sorting."""
 
 PAIRED_SAMPLES = 10
-"""A deployment tells how modes differ when it has this many samples in each."""
+"""Samples in each mode from which a deployment counts for the ratio of the modes."""
 
 
 @wire("samples medians")
 class SpeedMedians(NamedTuple):
-    """Medians in two modes, streamed and whole, and the samples behind them; both of shape ``[mode, ...]``."""
+    """Medians of two modes, streamed and whole, and their sample counts.
+
+    Both arrays are of shape ``[mode, ...]``.
+    """
 
     samples: NDArray[np.int64]
     medians: NDArray[np.float64]
 
     def at(self, slots: NDArray[np.intp]) -> SpeedMedians:
-        """The same for some slots, in their shape."""
+        """Return the medians of some slots, in the shape of ``slots``."""
         return SpeedMedians(self.samples[:, slots], self.medians[:, slots])
 
 
 def empty_medians() -> SpeedMedians:
-    """The pace of no slots in two modes."""
+    """Return the medians of no slots, in two modes."""
     return SpeedMedians(np.zeros((2, 0), np.int64), np.zeros((2, 0)))
 
 
 def grow(of: SpeedMedians, slots: int) -> SpeedMedians:
-    """The same with room for slots below ``slots``, which have no samples."""
+    """Pad to slots below ``slots``; new slots have no samples."""
     more = max(0, slots - of.samples.shape[-1])
     return SpeedMedians(np.pad(of.samples, ((0, 0), (0, more))), np.pad(of.medians, ((0, 0), (0, more))))
 
@@ -65,7 +68,10 @@ def speed_medians(
     window_s: float,
     rows: NDArray[np.intp] | None = None,
 ) -> SpeedMedians:
-    """The pace of a slab's rows (None: all) over a window in the modes from ``first`` to ``last``."""
+    """Compute medians over a window, for the modes ``first`` to ``last``.
+
+    ``rows`` limits the rows of the window block that are computed (None: all).
+    """
     samples = np.zeros((last - first + 1, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
     cells = slab.cells(first, last, now, window_s)
@@ -75,7 +81,10 @@ def speed_medians(
 
 
 def recent_medians(slab: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:
-    """Speed and latency of a slab's rows for sorting, each from the shortest window that is not too thin."""
+    """Compute speed and latency of a window block's rows for sorting.
+
+    Each is taken from the shortest window of ``RECENT_S`` with ``RECENT_SAMPLES`` samples.
+    """
     samples = np.zeros((4, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
     rows: NDArray[np.intp] | None = None
@@ -87,7 +96,7 @@ def recent_medians(slab: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMe
             found = speed_medians(slab, first, HistogramKind(first + 1), now, window_s, rows)
             np.copyto(samples[2 * place : 2 * place + 2], found.samples, where=thin[2 * place : 2 * place + 2])
             np.copyto(values[2 * place : 2 * place + 2], found.medians, where=thin[2 * place : 2 * place + 2])
-        # Either mode will do: callers decide about streaming, so one of them is often unused.
+        # One mode is enough: callers choose streaming, so one of them is often without samples.
         speeds, latencies = samples[:2].max(axis=0), samples[2:].max(axis=0)
         rows = np.flatnonzero(slab.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
         if not len(rows):
@@ -96,11 +105,12 @@ def recent_medians(slab: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMe
 
 
 def merge_modes(of: SpeedMedians, unknown_ratio: float) -> SpeedMedians:
-    """One number per deployment out of two modes; input ``[mode, group, deployment]``, output without the mode.
+    """Merge two modes into one number per deployment.
 
-    Values are in terms of the group's prevailing mode. Those of the other mode are multiplied by the median ratio
-    between the modes among deployments that have ``PAIRED_SAMPLES`` in both, or by ``unknown_ratio`` if there is no
-    such deployment (NaN: the other mode is left out); then both are averaged on the log scale by their samples.
+    Input is of shape ``[mode, group, deployment]``, output without the mode. Values are in terms of the mode with more
+    samples in the group. Those of the other mode are multiplied by the median ratio between the modes among
+    deployments that have ``PAIRED_SAMPLES`` in both, or by ``unknown_ratio`` if there is no such deployment (NaN: the
+    other mode is left out); then both are averaged on the log scale, weighted by their samples.
     """
     whole_is_usual = (of.samples[1].sum(axis=-1) > of.samples[0].sum(axis=-1))[..., np.newaxis]
     samples = np.where(whole_is_usual, of.samples[::-1], of.samples)

@@ -1,6 +1,7 @@
-"""How many tokens a request takes at each deployment: running averages, by which token limits become request limits.
+"""Running averages of tokens per request, by deployment.
 
-Averages of the latest hours, in memory only. What a limit is and what follows from it is not known here.
+Averages of the latest hours, in memory only. They convert limits of tokens into limits of requests; the limits
+themselves are not part of this module.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
 
 HALF_LIFE_S = 3600.0
-"""Time after which an answer counts half: limits are per minute and demand is measured over an hour."""
+"""Half-life of an answer's weight: limits are per minute, and demand is
+measured over an hour."""
 
 KNOWN_FROM = 5.0
-"""Answers, by their weight, from which an average is known; fewer limit nobody."""
+"""Sum of the answers' weights from which an average is known; below it, no
+limit applies."""
 
 
 class Tokens(NamedTuple):
@@ -33,13 +36,14 @@ class TokenUsage:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str], tuple[float, float, float, float]] = {}
-        """Time of the latest answer, then the decayed sums: answers, input tokens, output tokens."""
+        """Time of the latest answer, then decayed sums of answers, input and output
+        tokens."""
 
     def __len__(self) -> int:
         return len(self._sums)
 
     def add(self, sample: Sample) -> None:
-        """Count an answer; one that says nothing about tokens is left out."""
+        """Count an answer; answers without token counts are left out."""
         if not sample.ok or sample.input_tokens + sample.output_tokens <= 0:
             return
         key = (sample.model_group, sample.deployment)
@@ -53,10 +57,10 @@ class TokenUsage:
         )
 
     def average(self, model_group: str, deployment: str) -> Tokens | None:
-        """Tokens of a request to a deployment; None while too few answers told."""
+        """Return the mean tokens of a request; None while there are too few answers."""
         _, answers, given, got = self._sums.get((model_group, deployment), (0.0, 0.0, 0.0, 0.0))
         return Tokens(given / answers, got / answers) if answers >= KNOWN_FROM else None
 
     def retain(self, served: Collection[tuple[str, str]]) -> None:
-        """Forget all but these model groups' deployments."""
+        """Drop all deployments except the ``served`` ones."""
         self._sums = {key: sums for key, sums in self._sums.items() if key in served}

@@ -1,9 +1,8 @@
-"""Windows: what was measured of every deployment, kept as time-bucketed integers.
+"""Windows: counts of each deployment's samples in time buckets.
 
-A deployment is a *slot* here, a small number that ``slots`` gives out; 256 slots share a ``WindowBlock``, whose rows
-they are. A sample is added to the page of its minute; ``flush`` moves pages into the rings, where they age out. All of
-it is integer addition, so the windows of replicas merge by adding them and the order of arrival does not matter. No
-rule, threshold or clock lives here.
+A deployment has a *slot* here, an index that ``slots`` allocates; 256 slots are the rows of a ``WindowBlock``. A
+sample is added to the buffer of its minute; ``flush`` moves the minute buffers into the rings, where samples age out.
+Everything is integer addition, so the windows of replicas are merged by addition in any order.
 """
 
 from __future__ import annotations
@@ -35,12 +34,13 @@ _COLUMNS = len(CounterKind)
 _Ring = TypeVar("_Ring", CounterRing, HistogramRing)
 
 MOST_UNMERGED = 8
-"""Flushes whose histograms are kept unmerged, at least; twice as many at most."""
+"""Smallest number of flushes whose histograms are kept unmerged; the largest is
+twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long samples are kept and how finely, as ``(seconds per bucket, buckets)``, finest first.
+    """Retention of samples as ``(seconds per bucket, buckets)``, finest first.
 
     Counters reach 2 h by the minute, 6 h by 5 minutes and 72 h by half-hours, histograms 1 h by 5 minutes and 24 h by
     two hours. One-minute buckets keep the edge error of a 15-minute window below 1 percentage point while a rate
@@ -51,7 +51,11 @@ class Retention:
     histograms: tuple[tuple[int, int], ...] = ((300, 12), (7200, 12))
 
     def __post_init__(self) -> None:
-        """Each width must be a multiple of a page and of the histograms' finest, finest first; else a ValueError."""
+        """Check the widths of the rings.
+
+        Raises:
+            ValueError: rings that are not finest first, or a width that is no multiple of a minute and the finest one.
+        """
         for rings, unit_s in ((self.counters, MINUTE_S), (self.histograms, self.histograms[0][0])):
             widths = [width_s for width_s, _ in rings]
             if widths != sorted(widths) or any(width_s % MINUTE_S or width_s % unit_s for width_s in widths):
@@ -59,7 +63,7 @@ class Retention:
 
     @property
     def span_s(self) -> float:
-        """Seconds after which nothing of a sample is left."""
+        """Seconds after which all counts of a sample are gone."""
         return max(width_s * buckets for width_s, buckets in self.counters + self.histograms)
 
 
@@ -73,17 +77,17 @@ class WindowBlock:
         self._histograms = [HistogramRing(width_s, n, SECTIONS, patience) for width_s, n in retention.histograms]
         self._pages: dict[int, MinuteBuffer] = {}
         self.dropped = 0
-        """Samples that came too late (or from too far ahead) for every ring."""
+        """Samples outside the periods of every ring: too late or too far ahead."""
         self.seen = np.zeros(ROWS, np.bool_)
-        """Rows that anything was ever recorded for."""
+        """Rows with at least one sample so far."""
 
     @property
     def counter_widths(self) -> tuple[tuple[int, int], ...]:
-        """Seconds per bucket and seconds in all of each counter ring, finest first."""
+        """Seconds per bucket and total seconds of each counter ring, finest first."""
         return tuple((ring.width_s, ring.width_s * ring.buckets) for ring in self._counters)
 
     def page(self, at: float) -> MinuteBuffer:
-        """The page that takes samples of the time ``at``."""
+        """Return the minute buffer for samples of the time ``at``."""
         minute = int(at // MINUTE_S)
         page = self._pages.get(minute)
         if page is None:
@@ -91,10 +95,10 @@ class WindowBlock:
         return page
 
     def flush(self, now: float) -> None:
-        """Move all pages into the rings; samples that no counter ring retains are dropped and counted.
+        """Move all minute buffers into the rings.
 
-        So are samples from more than a page ahead of ``now``: after the clock went back they would come into force
-        at an arbitrary time.
+        Samples that no counter ring retains are dropped and counted, and so are samples from more than a minute after
+        ``now``: after the clock went back they would take effect at an arbitrary time.
         """
         pages, self._pages = self._pages, {}
         ahead = [minute for minute in pages if minute > now // MINUTE_S + 1]
@@ -118,7 +122,10 @@ class WindowBlock:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
-        """Counts over the last ``window_s`` seconds, ``[column, row]``, from the finest ring that reaches back."""
+        """Return counts over the last ``window_s`` seconds, ``[column, row]``.
+
+        The finest ring that covers the window is read.
+        """
         return _ring_covering(self._counters, window_s).sums(columns, now, window_s)
 
     def series(
@@ -129,31 +136,38 @@ class WindowBlock:
         window_s: float,
         rows: NDArray[np.intp] | None = None,
     ) -> NDArray[np.int64]:
-        """Counts per ``width_s`` seconds, shape ``[column, period, row]``, oldest first; ``width_s`` names the ring.
+        """Return counts per period, ``[column, period, row]``, oldest first.
 
-        ``rows`` limits it to some rows; None means all.
+        ``width_s`` selects the ring by the seconds of a period; ``rows`` limits the result to some rows (None: all).
         """
         return self._ring(width_s).series(columns, now, window_s, rows)
 
     def revision(self, now: float, width_s: int) -> tuple[int, int]:
-        """Changes whenever the counts of a period of ``width_s`` seconds that is over do, or there is one more."""
+        """Return a value that changes with the counts of the ended periods.
+
+        It changes when the counts of an ended period of ``width_s`` seconds change, or another period ends.
+        """
         ring = self._ring(width_s)
         return ring.period(now), ring.revision
 
     def occupied(self, column: int, now: float, width_s: int, window_s: float, but_s: float = 0.0) -> NDArray[np.int64]:
-        """In how many periods of ``width_s`` seconds something was counted; without the newest ``but_s`` seconds."""
+        """Count the periods of ``width_s`` seconds with a count above 0, by row.
+
+        The newest ``but_s`` seconds are left out.
+        """
         return self._ring(width_s).occupied(column, now, window_s, but_s)
 
     def cells(self, first: HistogramKind, last: HistogramKind, now: float, window_s: float) -> NDArray[np.integer]:
-        """Cells of the kinds from ``first`` to ``last`` over the window, shape ``[kind, bin, row]``.
+        """Return cells of the kinds ``first`` to ``last``, ``[kind, bin, row]``.
 
-        A view that is only to be read, and only until the next flush; of a narrow type, to be widened before adding.
+        A read-only view that is valid until the next flush; of a narrow type, so convert it to a wider one before
+        adding.
         """
         cells = _ring_covering(self._histograms, window_s).cells(first, last + 1, now, window_s)
         return cells.reshape(last - first + 1, BINS, ROWS)
 
     def histograms(self, first: HistogramKind, last: HistogramKind, now: float, window_s: float) -> NDArray[np.float64]:
-        """A copy of ``cells`` of shape ``[kind, row, bin]``."""
+        """Return a copy of ``cells``, shape ``[kind, row, bin]``."""
         return self.cells(first, last, now, window_s).swapaxes(1, 2).astype(np.float64)
 
     def _ring(self, width_s: int) -> CounterRing:
@@ -170,7 +184,7 @@ class WindowBlock:
             histogram.keep(lambda keys: ~np.isin(keys % ROWS, rows))
 
     def read(self, rows: Sequence[int]) -> list[WindowDump]:
-        """Everything that is held of some rows, in their order."""
+        """Return the dumps of some rows, in their order."""
         wanted = np.array(rows, np.intp)
         counters = {ring.width_s: ring.read(wanted) for ring in self._counters}
         cells = {ring.width_s: ring.read(lambda keys: np.isin(keys % ROWS, wanted)) for ring in self._histograms}
@@ -185,7 +199,7 @@ class WindowBlock:
         ]
 
     def add_dump(self, held: Mapping[int, WindowDump]) -> None:
-        """Add what was held of other rows, each to the row that it is given under; only rings of equal widths count."""
+        """Add dumps to rows; only rings of equal widths are added."""
         for row, one in held.items():
             self.seen[row] |= one.seen
             for minute, (counts, cells) in one.minutes.items():
@@ -197,13 +211,13 @@ class WindowBlock:
 
 
 def _cells_of_row(cells: SparseCounts, row: int) -> SparseCounts:
-    """The cells of one row, under their keys without it."""
+    """Select the cells of one row; the keys are without the row."""
     here = cells.keys % ROWS == row
     return SparseCounts(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
 
 
 def _cells_for_row(cells: Mapping[int, SparseCounts | None]) -> SparseCounts:
-    """The cells of some rows together."""
+    """Join the cells of some rows; the keys are with the row."""
     found = [(row, one) for row, one in cells.items() if one is not None]
     keys = [one.keys * ROWS + row for row, one in found]
     nothing = np.zeros(0, np.int64)
@@ -219,7 +233,10 @@ def _samples(table: NDArray[np.int64]) -> int:
 
 
 def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]]:
-    """The periods of ``width_s`` seconds that some minutes are part of, in order, and the place of each one's first."""
+    """Return the periods of some minutes and the index of each one's first.
+
+    Periods are of ``width_s`` seconds and in the order of the minutes.
+    """
     first: dict[int, int] = {}
     for place, minute in enumerate(minutes):
         first.setdefault(minute * MINUTE_S // width_s, place)
@@ -227,18 +244,18 @@ def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]
 
 
 def _ring_covering(rings: Sequence[_Ring], window_s: float) -> _Ring:
-    """The finest ring that reaches back ``window_s`` seconds, else the coarsest."""
+    """Return the finest ring that covers ``window_s`` seconds, else the coarsest."""
     return next((ring for ring in rings if ring.width_s * ring.buckets >= window_s), rings[-1])
 
 
 class Windows:
-    """The windows of all slots."""
+    """Windows of all slots."""
 
     def __init__(self, retention: Retention, min_output_tokens: int) -> None:
         self.blocks: list[WindowBlock] = []
         self._retention = retention
         self.min_output_tokens = min_output_tokens
-        """Answers shorter than this have no speed; holds for samples from now on."""
+        """Answers with fewer tokens have no speed; applies to later samples."""
 
     @property
     def dropped(self) -> int:
@@ -246,13 +263,13 @@ class Windows:
         return sum(slab.dropped for slab in self.blocks)
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Allocate window blocks for slots below ``slots``."""
         while len(self.blocks) * ROWS < slots:
-            # Not all at once: merging costs more than the rest of a flush.
+            # The blocks merge at different flushes: merging costs more than the rest of a flush.
             self.blocks.append(WindowBlock(self._retention, MOST_UNMERGED + len(self.blocks) % MOST_UNMERGED))
 
     def record(self, slot: int, sample: Sample) -> Increments:
-        """Count one sample; returns what that added."""
+        """Count one sample and return its increments."""
         page = self.blocks[slot // ROWS].page(sample.at)
         row = slot % ROWS
         first = row * _COLUMNS
@@ -268,13 +285,13 @@ class Windows:
         """Count many samples of one time at once.
 
         Args:
-            slot: whose they are.
-            counts: by how much each counter rises.
-            cells: by how much each cell ``kind * BINS + bin`` rises.
-            at: when, in seconds since the epoch.
+            slot: the slot of their deployment.
+            counts: increment by counter.
+            cells: increment by cell ``kind * BINS + bin``.
+            at: time in seconds since the epoch.
 
         Raises:
-            ValueError: a number is negative or beyond ``rings.MOST``, or a cell does not exist.
+            ValueError: a number is negative or above ``counter_ring.MOST``, or a cell does not exist.
         """
         numbers = (*counts.values(), *cells.values())
         if not 0 <= min(numbers, default=0) <= max(numbers, default=0) <= MOST:
@@ -284,28 +301,28 @@ class Windows:
         self.blocks[slot // ROWS].page(at).add(slot % ROWS, counts, cells)
 
     def read(self, slots: Sequence[int]) -> list[WindowDump]:
-        """Everything that is held of some slots, in their order."""
+        """Return the dumps of some slots, in their order."""
         found: dict[int, WindowDump] = {}
         for number, rows in _by_block(slots).items():
             found.update(zip((number * ROWS + row for row in rows), self.blocks[number].read(rows), strict=True))
         return [found[slot] for slot in slots]
 
     def add_dumps(self, held: Mapping[int, WindowDump]) -> None:
-        """Add what was held of other slots, each to the slot that it is given under.
+        """Add dumps to slots.
 
-        Exact between windows of equal retention; a replica's, or one's own from before a restart.
+        Exact between windows of equal retention; a dump is a replica's, or this process's own from before a restart.
         """
         for number, rows in _by_block(held).items():
             self.blocks[number].add_dump({row: held[number * ROWS + row] for row in rows})
 
     def forget(self, slots: Iterable[int]) -> None:
-        """Erase what is known of some slots, so that others can have them."""
+        """Erase the counts of some slots, so that they can be allocated again."""
         for number, rows in _by_block(slots).items():
             self.blocks[number].forget(rows)
 
 
 def _by_block(slots: Iterable[int]) -> dict[int, list[int]]:
-    """The rows of some slots, by the number of their slab."""
+    """Group the rows of some slots by the number of their window block."""
     rows: dict[int, list[int]] = {}
     for slot in slots:
         rows.setdefault(slot // ROWS, []).append(slot % ROWS)
