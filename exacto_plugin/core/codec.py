@@ -1,9 +1,9 @@
-"""Plain data: the records of the domain as what JSON can hold, and back, exactly.
+"""Exact conversion of records to JSON-compatible data and back.
 
 Records are written under their wire names, floats as they are (those that JSON lacks as text), enums by their value.
-Versions may differ: a field that is not known is left out, one that is missing has its default, and what cannot be
-understood without a name that is not known (a tier, a reason's code) is left out as a whole. Must not know any record
-by name but a snapshot.
+Versions may differ: an unknown field is left out, a missing field has its default, and an item with an unknown
+required value (a tier, a reason's code) is left out as a whole. The only record type with a function of its own is the
+snapshot.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ _NOT_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 class UnknownFormatError(ValueError):
-    """Plain data that this version does not understand."""
+    """Error for plain data that this version does not support."""
 
 
 def to_plain(record: object) -> Any:
-    """Mappings, lists, text, numbers, booleans and None that stand for a record, an enum, or containers of them."""
+    """Convert a record, an enum or a container of them to plain data.
+
+    Plain data are mappings, lists, text, numbers, booleans and None.
+    """
     if isinstance(record, Enum):
         return record.value
     if isinstance(record, float) and not math.isfinite(record):
@@ -50,10 +53,10 @@ def to_plain(record: object) -> Any:
 
 
 def from_plain(kind: type[R], given: object) -> R:
-    """The record of a kind that ``to_plain`` made ``given`` from.
+    """Restore the record of a kind from the data that ``to_plain`` returned.
 
     Raises:
-        UnknownError: a needed field is missing or has no value that is known.
+        UnknownFormatError: a required field is missing or has an unknown value.
     """
     wanted: Any = kind
     found: R = _reader(wanted)(given)
@@ -61,16 +64,21 @@ def from_plain(kind: type[R], given: object) -> R:
 
 
 def snapshot_to_plain(snapshot: Snapshot) -> dict[str, Any]:
-    """A snapshot; takes about 20 microseconds a deployment, so large ones are written group by group."""
+    """Convert a snapshot to plain data.
+
+    Takes about 20 microseconds a deployment, so large ones are written group by group.
+    """
     groups = {name: to_plain(group) for name, group in snapshot.groups.items()}
     return {"id": snapshot.id, "at": to_plain(snapshot.at), "groups": groups}
 
 
 def snapshot_from_plain(given: Mapping[str, Any]) -> Snapshot:
-    """The snapshot that ``snapshot_to_plain`` wrote; equal to it where both versions are.
+    """Restore the snapshot that ``snapshot_to_plain`` wrote.
+
+    Equal to the original when both versions are equal.
 
     Raises:
-        UnknownError: this is no snapshot.
+        UnknownFormatError: the data are no snapshot.
     """
     try:
         identifier, at = from_plain(str, given["id"]), from_plain(float, given["at"])
@@ -82,7 +90,7 @@ def snapshot_from_plain(given: Mapping[str, Any]) -> Snapshot:
 
 @cache
 def _reader(kind: Any) -> Callable[[object], Any]:
-    """What reads plain data of a kind; raises UnknownError."""
+    """Return the reader of plain data of a kind; it raises UnknownFormatError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         (inner,) = (one for one in arguments if one is not type(None))
@@ -122,7 +130,10 @@ def _enum_reader(members: Mapping[object, Enum]) -> Callable[[object], Any]:
 
 
 def _each(read: Callable[[object], Any], given: object) -> Any:
-    """What was understood; UnknownError's own class stands for the rest, so that None stays None."""
+    """Read one item, or return the class UnknownFormatError in place of it.
+
+    The class marks an unknown item, so that None stays a value.
+    """
     try:
         return read(given)
     except UnknownFormatError:

@@ -1,6 +1,6 @@
-"""The words of the domain: enums and frozen records that flow between the parts.
+"""Domain records: enums and frozen dataclasses shared by all layers.
 
-Nothing here computes. Times are seconds since the Unix epoch (UTC) unless a name says otherwise.
+Computes nothing. Times are seconds since the Unix epoch (UTC) unless a name states otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIER_RANK: Mapping[Tier, int] = {tier: rank for rank, tier in enumerate(Tier)}
 
 
 class Outcome(StrEnum):
-    """Verdict on one tool call; ``unscored`` is kept but never counted."""
+    """Evaluation of one tool call; ``unscored`` is stored but never counted."""
 
     VALID = "valid"
     INVALID_JSON = "invalid_json"
@@ -39,45 +39,51 @@ class Outcome(StrEnum):
 
 
 class Blame(StrEnum):
-    """Whose fault a failed answer is."""
+    """Side that a flaw is attributed to."""
 
     PROVIDER = "provider"
-    """Who serves the model: its parser, its template, its sampling."""
+    """The provider of the model: its parser, its template, its sampling."""
     CALLER = "caller"
-    """Who asked: a schema, a choice or a history that no model could follow."""
+    """The caller: a schema, a choice or a history that no model can satisfy."""
     LIMIT = "limit"
-    """A limit that was set on the answer: its length, or a content filter."""
+    """A limit on the answer: its length, or a content filter."""
     CLIENT = "client"
-    """Who asked left before the answer ended."""
+    """The client disconnected before the answer ended."""
 
 
 class Flaw(StrEnum):
-    """What is wrong with an answer to a request with tools; whose fault each is stands in ``blame``."""
+    """A flaw of an answer to a request with tools; ``Blame`` is its attribution."""
 
     INVALID_JSON = "invalid_json"
     UNKNOWN_NAME = "unknown_name"
     SCHEMA_MISMATCH = "schema_mismatch"
     MISSING_CALL = "missing_call"
-    """It says that it ends with tool calls, and there is none."""
+    """The finish reason is tool calls, and there is none."""
     LEAKED_MARKUP = "leaked_markup"
-    """A call stands in the text, in the model's own markup, which the provider's parser should have taken out."""
+    """Text in the model's own call markup, which the provider's parser should have
+    converted to a call."""
     IGNORED_CHOICE = "ignored_choice"
-    """``tool_choice`` demanded a call, or named tools, or forbade them, and the answer does otherwise."""
+    """The answer violates ``tool_choice``, which requires a call, names tools, or
+    forbids calls."""
     DUPLICATE_ID = "duplicate_id"
-    """Two calls carry one id, so that a client cannot tell their results apart."""
+    """Two calls have the same id, so that a client cannot match their results."""
     BROKEN_SCHEMA = "broken_schema"
-    """The called tool's schema does not compile, so the call counts as valid unseen."""
+    """The called tool's schema does not compile, so the call counts as valid."""
     CONTRADICTORY_CHOICE = "contradictory_choice"
     """``tool_choice`` names a tool that the request does not offer."""
     BROKEN_HISTORY = "broken_history"
-    """A tool result without its call, or a call that was never answered, among the messages of the request."""
+    """The request's messages have a tool result without its call, or a call without
+    its result."""
     TRUNCATED = "truncated"
     FILTERED = "filtered"
     DISCONNECTED = "disconnected"
 
 
 class Signal(StrEnum):
-    """A measured quantity. Propensity and token burn are observed, not routed on, by default."""
+    """A measured quantity.
+
+    By default, propensity and token burn are observed but not used for routing.
+    """
 
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
@@ -87,14 +93,14 @@ class Signal(StrEnum):
 
 
 class Sort(StrEnum):
-    """How a request wants its deployments ordered; the values of the ``x-exacto-policy`` header."""
+    """Sort order of a request; the values of the ``x-exacto-policy`` header."""
 
     AUTO = "auto"
     """Tiers for requests that offer tools; otherwise the operator's own strategy."""
     EXACTO = "exacto"
     """Tiers for every request."""
     PRICE_WEIGHTED = "price_weighted"
-    """A lottery with weight 1/price^2."""
+    """Random order with weight 1/price^2."""
     PRICE = "price"
     THROUGHPUT = "throughput"
     LATENCY = "latency"
@@ -105,7 +111,7 @@ class Sort(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether tiers are applied, only decided and recorded, or neither."""
+    """Mode of the tiers: applied, only decided and recorded, or off."""
 
     APPLY = "apply"
     OBSERVE = "observe"
@@ -113,7 +119,7 @@ class Mode(StrEnum):
 
 
 class ReasonCode(StrEnum):
-    """Why a deployment has its tier."""
+    """Reason for a deployment's tier."""
 
     WITHIN_THRESHOLD = "within_threshold"
     BELOW_THRESHOLD = "below_threshold"
@@ -121,15 +127,15 @@ class ReasonCode(StrEnum):
     TOO_FEW_SAMPLES = "too_few_samples"
     TOO_FEW_PEERS = "too_few_peers"
     UNDECIDED = "undecided"
-    """Enough samples, but they neither convict nor acquit; the previous tier is kept."""
+    """Enough samples, but no test rejects or verifies; the previous tier is kept."""
     READMITTED = "readmitted"
-    """Fresh calls showed that a deranked deployment works again."""
+    """A deranked deployment is readmitted after fresh calls without enough failures."""
     EVIDENCE_RESTARTED = "evidence_restarted"
-    """A sudden change of the deployment; what was measured before it no longer counts."""
+    """A sudden change of the deployment; the samples from before it no longer count."""
     CAPACITY = "capacity"
-    """Would be deranked, but the rest could not carry the traffic."""
+    """Would be deranked, but the capacity of the other deployments is too low."""
     OVERRIDE = "override"
-    """An operator said so."""
+    """Set by an operator's override."""
 
 
 @wire(
@@ -138,30 +144,35 @@ class ReasonCode(StrEnum):
 )
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One finished answer (or failed attempt) of one deployment. Holds no text and no key."""
+    """One finished answer or failed attempt of one deployment.
+
+    Contains no text and no key.
+    """
 
     model_group: str
     deployment: str
     at: float
-    """When the answer ended."""
+    """Time at which the answer ended."""
     ok: bool = True
     """False for an attempt that failed with an error instead of an answer."""
     tools_offered: bool = False
     outcome: Outcome | None = None
-    """The worst verdict among the answer's tool calls, as tiers count it: a bad call that is the caller's fault can be
-    unscored. None when the answer ended without any, or lost one."""
+    """Worst evaluation among the answer's tool calls, as counted for tiers.
+    A bad call attributed to the caller can be unscored. None when the answer ended without a tool call, or lost one."""
     lost: bool = False
-    """A tool call was meant but arrived in another form (leaked markup, a finish reason without a call)."""
+    """A tool call arrived in another form (leaked markup, a finish reason without a
+    call)."""
     flaws: tuple[Flaw, ...] = ()
-    """All that is wrong with the answer, whether or not it counts for tiers; each at most once."""
+    """All flaws of the answer, counted for tiers or not; each at most once."""
     blame: Blame | None = None
-    """Whose fault the flaws are; None without any."""
+    """Attribution of the flaws; None without any."""
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
-    """From sending the request to the last byte; 0 when unknown."""
+    """Seconds from sending the request to the last byte; 0 when unknown."""
     first_token_s: float | None = None
-    """From sending the request to the first chunk; None when the answer was not streamed."""
+    """Seconds from sending the request to the first chunk.
+    None when the answer was not streamed."""
     streamed: bool = False
     routed: bool = True
     """False when the caller pinned the deployment, so that the router did not choose."""
@@ -175,7 +186,7 @@ class Sample:
 @wire("code signal value threshold samples needed window_s peers")
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One machine-readable reason behind a tier: a number against a threshold."""
+    """One machine-readable reason for a tier: a number against a threshold."""
 
     code: ReasonCode
     signal: Signal | None = None
@@ -183,16 +194,17 @@ class Reason:
     threshold: float | None = None
     samples: int = 0
     needed: int = 0
-    """Samples (for ``too_few_peers`` deployments, itself included) that the rule asks for."""
+    """Samples that the rule requires; with ``too_few_peers``, deployments including
+    this one."""
     window_s: float = 0.0
     peers: int = 0
-    """Deployments with enough data, the one itself included; told where they were too few."""
+    """Deployments with enough data, this one included; set with ``too_few_peers``."""
 
 
 @wire("value samples")
 @dataclass(frozen=True, slots=True)
 class SignalValue:
-    """What was measured of one deployment: ``value`` in the unit of the signal, ``samples`` behind it."""
+    """Measured value of a signal: in its unit, with the number of samples."""
 
     value: float | None
     samples: int
@@ -201,16 +213,17 @@ class SignalValue:
 @wire("signal median mad threshold peers")
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the peers of a model group say about a signal at one recompute."""
+    """Statistics of a model group's peers for a signal at one recompute."""
 
     signal: Signal
     median: float | None
     mad: float | None
     """Median absolute deviation, unscaled."""
     threshold: float | None
-    """None when the signal cannot derank anybody (too few peers)."""
+    """None when the signal cannot derank (too few peers)."""
     peers: int
-    """Deployments that had enough data to take part; a rule may compare each with the others among them only."""
+    """Deployments with enough data.
+    A rule may compare each with the others among them only."""
 
 
 @wire(
@@ -225,19 +238,21 @@ class Verdict:
     reasons: tuple[Reason, ...] = ()
     signals: Mapping[Signal, SignalValue] = field(default_factory=dict)
     since: float = 0.0
-    """When this tier began."""
+    """Time at which this tier began."""
     throughput: float | None = None
-    """Median tokens per second of recent answers; what ``throughput`` sorts by."""
+    """Median tokens per second of recent answers; the key of the ``throughput`` sort."""
     latency_s: float | None = None
-    """Median seconds to the first token (whole answers: to the end); what ``latency`` sorts by."""
+    """Median seconds to the first token (whole answers: to the end).
+    The key of the ``latency`` sort."""
     keep_probability: float = 1.0
-    """With ``insufficient_data``: probability that a request's pool includes this deployment."""
+    """Probability that a request's pool includes the deployment, with
+    ``insufficient_data``."""
     probe_share: float = 0.0
-    """Share of tool requests that is spent on probing this deployment while it is not verified good."""
+    """Share of tool requests that probe the deployment while it is not verified good."""
     probe_budget: float = 0.0
-    """Probes until the next recompute, at most."""
+    """Largest number of probes until the next recompute."""
     probe_faults: float = math.inf
-    """Bad calls of probes that end them until the next recompute."""
+    """Number of bad calls after which probes stop until the next recompute."""
 
 
 PERCENTILES = (50, 75, 90, 99)
@@ -247,12 +262,15 @@ PERCENTILES = (50, 75, 90, 99)
 @wire("throughput latency_s")
 @dataclass(frozen=True, slots=True)
 class RecentPace:
-    """Percentiles of one deployment over the last minutes, in the order of ``PERCENTILES``; None: too few answers."""
+    """Percentiles of one deployment's latest minutes, in order of ``PERCENTILES``.
+
+    None: too few answers.
+    """
 
     throughput: tuple[float, ...] | None = None
     """Tokens per second that 50, 75, 90 and 99 % of the answers reach."""
     latency_s: tuple[float, ...] | None = None
-    """Seconds to the first token that 50, 75, 90 and 99 % of the answers do not exceed."""
+    """Seconds to the first token that 50, 75, 90 and 99 % of answers do not exceed."""
 
 
 @wire("model_group verdicts references at merge_tiers paces")
@@ -264,35 +282,37 @@ class GroupSnapshot:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     references: Mapping[Signal, Reference] = field(default_factory=dict)
     at: float = 0.0
-    """When this group was recomputed."""
+    """Time at which this group was recomputed."""
     merge_tiers: bool = False
-    """True while verified good and insufficient data share the traffic, so that early verdicts do not draw it all."""
+    """True while verified good and insufficient data share the traffic.
+    It prevents early verdicts from attracting all traffic."""
     paces: Mapping[str, RecentPace] = field(default_factory=dict)
-    """Percentiles by deployment; only of groups that somebody asked about lately."""
+    """Percentiles by deployment; only of recently requested groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One recompute's immutable result. The request path reads it and nothing else."""
+    """Immutable result of one recompute; all that the request path reads."""
 
     id: str
     at: float
     groups: Mapping[str, GroupSnapshot] = field(default_factory=dict)
 
     def verdict(self, model_group: str, deployment: str) -> Verdict | None:
-        """The verdict on a deployment, or None when nothing is known of it."""
+        """Return the verdict on a deployment, or None when there is none."""
         group = self.groups.get(model_group)
         return group.verdicts.get(deployment) if group is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A deployment that LiteLLM would accept for the request at hand."""
+    """A deployment that LiteLLM accepts for the current request."""
 
     id: str
     """LiteLLM's ``model_info.id``."""
     key: str
-    """The name its history is kept under: the operator's id, else a fingerprint of provider, model and host."""
+    """Deployment key of its history: the operator's id, else a fingerprint of
+    provider, model and host."""
     provider: str = ""
     price: float | None = None
     """USD per token, prompt plus completion; None when unknown."""
@@ -303,34 +323,37 @@ class Candidate:
     completion_price: float | None = None
     """USD per completion token; None when unknown."""
     quantization: str = ""
-    """As the operator declared it, in lower case; empty when nobody did."""
+    """As declared by the operator, in lower case; empty without a declaration."""
     data_collection: str = ""
-    """``allow`` or ``deny`` as the operator declared it; empty when nobody did."""
+    """``allow`` or ``deny`` as declared by the operator; empty without it."""
     zdr: bool = False
-    """The operator declared zero data retention."""
+    """Zero data retention, as declared by the operator."""
     parameters: frozenset[str] | None = None
-    """Request parameters that it supports; None when nobody said."""
+    """Supported request parameters; None when unknown."""
     caches: bool = True
-    """False where reading a prompt from the provider's cache is known to cost as much as sending it."""
+    """False if a prompt read from the provider's cache is known to cost as much as
+    sending it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AffinityTarget:
-    """Where the conversation that a request belongs to is."""
+    """Deployment of the conversation that a request belongs to."""
 
     id: str
     """LiteLLM's ``model_info.id`` of the deployment."""
     is_new: bool = False
-    """The request has no earlier turn: it opens a conversation that begins as a known one does."""
+    """The request has no earlier turn: it starts a conversation with the same
+    beginning as a known one."""
     from_probe: bool = False
-    """A probe of the deployment began the conversation."""
+    """The conversation began with a probe of the deployment."""
     pinned: bool = False
-    """The request carries what only this deployment can read (encrypted reasoning, a stored response)."""
+    """The request has content that only this deployment can decode (encrypted
+    reasoning, a stored response)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One candidate with its place in the decision. Equal ranks share a pool."""
+    """One candidate with its rank in the decision; equal ranks share a pool."""
 
     id: str
     key: str
@@ -340,26 +363,28 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One attempt's ordering: who may be picked now and in which order the rest would follow."""
+    """Ordering of the deployments for one attempt."""
 
     policy: Sort
     ranking: tuple[Ranked, ...]
     """Every candidate, best rank first; stable inside a rank."""
     pool: tuple[str, ...]
-    """LiteLLM ids that this attempt may go to; never empty when there were candidates."""
+    """LiteLLM ids that this attempt may use; never empty if there were candidates."""
     applied: bool
-    """False when the ordering was only observed (or nothing was asked) and LiteLLM chooses freely."""
+    """False when the ordering was only observed or not requested, and LiteLLM
+    chooses freely."""
     reason: str
-    """Machine-readable: tiers, one_tier, sort, no_tools, mode_off, observe, share, tried_all, ..."""
+    """Machine-readable code: tiers, one_tier, sort, no_tools, mode_off, observe,
+    share, tried_all, ..."""
     preferred: tuple[str, ...] = ()
-    """The pool that would have been used; differs from ``pool`` when the ordering is only observed."""
+    """Pool that the ordering gives; differs from ``pool`` when it is only observed."""
     explored: bool = False
-    """True when chance sent this attempt to a deployment that needs measuring."""
+    """True when exploration sent this attempt to a deployment that needs measuring."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A deployment's change from one tier to another at a recompute."""
+    """Change of a deployment's tier at a recompute."""
 
     model_group: str
     deployment: str
@@ -372,15 +397,15 @@ class Transition:
 @wire("scores baseline threshold needed window_s")
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
-    """What a benchmark said about the deployments of one model group; measured outside, judged with the rest."""
+    """Benchmark scores of a model group, measured outside the plugin."""
 
     scores: Mapping[str, SignalValue]
-    """Accuracy 0..1 per deployment and the questions behind it."""
+    """Accuracy 0..1 and number of questions, per deployment."""
     baseline: float
     """The frozen median that scores are compared with."""
     threshold: float
     """A score below this is abnormal (OpenRouter: baseline minus 2 sigma)."""
     needed: int
-    """Questions that a score needs to count (OpenRouter: 50 for GPQA, 45 for tau2)."""
+    """Questions that a score requires (OpenRouter: 50 for GPQA, 45 for tau2)."""
     window_s: float = 32 * 86_400.0
-    """How far back results reach; only reported. Source: OpenRouter's rolling 32 days."""
+    """Window of the results; only reported. Source: OpenRouter's rolling 32 days."""

@@ -1,8 +1,9 @@
-"""Wire names: what the attributes of a class are called where it is stored or sent, whatever the code calls them.
+"""Wire names: stable names of attributes in stored and sent data.
 
-A class whose attributes become columns, keys or fields declares the name of each with ``@wire``, so that renaming an
-attribute cannot change stored data: the declaration no longer fits, and the module does not load. Renamed from ``word``
-to ``action``, an attribute is declared as ``action="word"``. Columns and fields are in the order of the attributes.
+A class whose attributes become columns, keys or fields declares the name of each with ``@wire``. Renaming an attribute
+then cannot change stored data: the declaration no longer matches the attributes, and importing the module raises an
+error. After a rename from ``word`` to ``action``, the attribute is declared as ``action="word"``. Columns and fields
+are in the order of the attributes.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ _DECLARED: dict[type[Any], Mapping[str, str]] = {}
 
 
 def wire(same: str, **renamed: str) -> Callable[[type[T]], type[T]]:
-    """Declare the wire names of a dataclass, a named tuple or a class of annotated attributes.
+    """Declare the wire names of the attributes of a class.
+
+    The class is a dataclass, a named tuple or a class of annotated attributes.
 
     Args:
-        same: attributes that are called on the wire as they are in the code, separated by spaces.
+        same: attributes whose wire name equals their name, separated by spaces.
         renamed: the others, each with its wire name.
 
     Raises:
@@ -44,7 +47,7 @@ def wire(same: str, **renamed: str) -> Callable[[type[T]], type[T]]:
 
 
 def wire_names(kind: type[Any]) -> Mapping[str, str]:
-    """Attribute -> wire name, in the order of the attributes.
+    """Map each attribute to its wire name, in the order of the attributes.
 
     Raises:
         TypeError: the class itself has not declared any; those of a base are not its own.
@@ -56,10 +59,13 @@ def wire_names(kind: type[Any]) -> Mapping[str, str]:
 
 
 def to_wire(record: object) -> dict[str, Any]:
-    """The attributes' values, as they are, under their wire names."""
+    """Return the attributes' values, as they are, under their wire names."""
     return {name: getattr(record, attribute) for attribute, name in wire_names(type(record)).items()}
 
 
 def from_wire(kind: type[T], given: Mapping[str, Any]) -> T:
-    """The record that ``to_wire`` was given; names that are not known are left out, missing ones have their default."""
+    """Restore the record that ``to_wire`` was given.
+
+    Unknown names are left out; missing ones have their default.
+    """
     return kind(**{attribute: given[name] for attribute, name in wire_names(kind).items() if name in given})

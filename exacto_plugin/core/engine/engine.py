@@ -1,8 +1,8 @@
-"""The one stateful core object: samples go in, and on a timer a snapshot of verdicts comes out.
+"""Engine: samples in, and a snapshot of verdicts out at each recompute.
 
-The response path calls ``record``, which only appends; the request path reads ``snapshot``, which is replaced in one
-assignment; ``recompute`` alone joins them. All of it belongs to one thread (an event loop); reading ``snapshot`` and
-what it holds is safe from any. Which rule decides is the preset's business.
+The response path calls ``record``, which only adds counts; the request path reads ``snapshot``, which is replaced in
+one assignment; ``recompute`` connects both. An engine belongs to one thread (an event loop); ``snapshot`` and its
+contents can be read from any thread. The preset contains the rule.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Engine(EngineState):
-    """Samples to snapshots for every model group of one process."""
+    """Engine of one process: turns samples into snapshots of all model groups."""
 
     def __init__(
         self,
@@ -50,15 +50,15 @@ class Engine(EngineState):
         retention: Retention | None = None,
         capacity: int = CAPACITY,
     ) -> None:
-        """Start without any sample.
+        """Create an engine without samples.
 
         Args:
             preset: the rule's configuration.
-            timer: seconds by which deployments that nobody hears of any more are forgotten, best a clock that never
-                goes back; None for the latest ``now`` that was given.
+            timer: clock in seconds for expiring unused deployments, preferably monotonic; None for the latest ``now``
+                that was given.
             instance: a short name of this process, the end of every snapshot's id.
-            retention: how long samples are kept, and how finely.
-            capacity: deployments that are remembered at most.
+            retention: retention and resolution of samples.
+            capacity: largest number of deployments.
         """
         super().__init__(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
         self._now = 0.0
@@ -73,13 +73,16 @@ class Engine(EngineState):
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self._transitions: tuple[Transition, ...] = ()
         self.overrides = Overrides()
-        """What operators say; over whatever is measured."""
+        """Overrides by operators; applied on top of the measured verdicts."""
         self.change_detector: ChangeDetector | None = None
-        """Set when somebody puts recomputes on record."""
+        """Detector of changes to record; None: recomputes are not recorded."""
 
     @property
     def rule(self) -> Preset:
-        """The preset in force; a new one decides from the next recompute on, from the same windows."""
+        """The preset in force.
+
+        A new one applies from the next recompute on, to the same windows.
+        """
         return self._preset
 
     @rule.setter
@@ -94,7 +97,7 @@ class Engine(EngineState):
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is in force: ``measured``, with what operators say over it."""
+        """The snapshot in force: ``measured`` with the overrides applied."""
         return self.overrides.apply(self._snapshot)
 
     @property
@@ -104,7 +107,7 @@ class Engine(EngineState):
 
     @property
     def transitions(self) -> tuple[Transition, ...]:
-        """The changes of tier that the last finished recompute made."""
+        """The changes of tier of the last finished recompute."""
         return self._transitions
 
     def observe_peers(
@@ -117,19 +120,19 @@ class Engine(EngineState):
         capacities: Mapping[str, float] = _NO_NUMBERS,
         fingerprints: Mapping[str, str] = _NO_FINGERPRINTS,
     ) -> None:
-        """Say which deployments serve a model group as of ``now``; an empty list ends the group.
+        """Set the deployments of a model group as of ``now``.
 
-        Only these are compared with each other and appear in the next snapshot. The history of one that is no longer
-        served stays for the retention time, in case it comes back.
+        An empty list removes the group. Only these deployments are compared with each other and appear in the next
+        snapshot. The history of a removed deployment is kept for the retention time.
 
         Args:
-            model_group: whose deployments they are.
+            model_group: the model group of the deployments.
             deployments: their names.
             now: UTC seconds.
             weights: relative traffic that the operator's strategy would give them; missing: 1.
-            capacities: requests a minute that they can take at most; missing: any number.
-            fingerprints: what a deployment really is; when it changes, its evidence begins anew, also when it was
-                away or remembered by ``dump`` meanwhile.
+            capacities: requests a minute that they can take at most; missing: unlimited.
+            fingerprints: fingerprint of each deployment's configuration; when it changes, the evidence restarts, also
+                after an absence or a restart with ``load``.
         """
         self._now = now
         served = tuple(deployments)
@@ -143,17 +146,17 @@ class Engine(EngineState):
                 self.restart(model_group, deployment, now)
 
     def observe_scores(self, model_group: str, scores: BenchmarkScores | None) -> None:
-        """Say what a benchmark found about the deployments of a model group; None takes it back."""
+        """Set the benchmark scores of a model group; None removes them."""
         self._scores.pop(model_group, None)
         if scores is not None:
             self._scores[model_group] = scores
 
     def watch(self, model_group: str, now: float) -> None:
-        """Somebody asks for percentiles of a model group: snapshots tell them for the next hour."""
+        """Request a model group's percentiles in snapshots of the next hour."""
         self._percentile_requests.request(model_group, now)
 
     def watched(self, now: float) -> tuple[str, ...]:
-        """The model groups that percentiles are told of."""
+        """Return the model groups whose percentiles are computed."""
         return tuple(self._percentile_requests.current(now))
 
     def record(self, sample: Sample) -> None:
@@ -163,9 +166,9 @@ class Engine(EngineState):
         super().record(sample)
 
     def adopt(self, snapshot: Snapshot, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
-        """Put the snapshot of another process in force, with what that one remembered; a running recompute ends.
+        """Put another process's snapshot and state in force.
 
-        Its transitions are the other's to tell.
+        A running recompute ends without a result. The transitions are reported by the other process.
         """
         self._current_run = None
         self.load(remembered)
@@ -175,14 +178,18 @@ class Engine(EngineState):
         self._probe_budget.reset(snapshot)
 
     def share_probes(self, share: ProbeShare) -> None:
-        """Say which part of the budgets of the snapshot in force is this process's; all of it until then."""
+        """Set this process's share of the probe budgets of the snapshot in force.
+
+        Without a share the whole budgets apply.
+        """
         self._probe_budget.share = share
 
     def decide(self, ask: RoutingRequest, draw: Callable[[], float]) -> Decision:
-        """Order the candidates of one attempt by the snapshot in force; computes no statistics.
+        """Order the candidates of one attempt by the snapshot in force.
 
-        Counts what probes cost, so that the snapshot's budgets hold until the next one. A probe that begins a
-        conversation costs all of its turns, as long as the deployment is still being measured.
+        Computes no statistics. Charges probes to the probe budget, so that the snapshot's budgets hold until the next
+        one. A probe that starts a conversation is charged all of its turns while the deployment is still being
+        measured.
         """
         snapshot, group, purse = self.snapshot, ask.model_group, self._probe_budget
         shares = probe_shares(ask, snapshot)
@@ -204,16 +211,17 @@ class Engine(EngineState):
         return decision
 
     def recompute(self, now: float) -> Snapshot:
-        """Judge everything at once; returns the new snapshot."""
+        """Recompute all verdicts at once and return the new snapshot."""
         for _ in self.recompute_slices(now):
             pass
         return self.snapshot
 
     def recompute_slices(self, now: float) -> Iterator[None]:
-        """Judge everything in slices of a few milliseconds, so that an async caller can let others run in between.
+        """Recompute all verdicts in slices of a few milliseconds.
 
-        The new snapshot is in force when the iterator ends. Samples and peers that arrive in between are taken in or
-        left for the next time. When another recompute is started meanwhile, this one ends without a result.
+        An async caller can run other tasks between slices. The new snapshot is in force when the iterator ends.
+        Samples and peers that arrive meanwhile may be included now or at the next recompute. When another recompute
+        starts meanwhile, this one ends without a result.
         """
         running = self._current_run = object()
         self._now = now
@@ -245,7 +253,7 @@ class Engine(EngineState):
         yield from self._erase_expired()
 
     def _percentiles(self, found: Iterable[BlockResult], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
-        """Percentiles for each group that somebody asked about lately, one group after the other."""
+        """Compute the percentiles of each recently requested group, one at a time."""
         watched = set(self._percentile_requests.current(now))
         if not watched:
             return
@@ -266,7 +274,7 @@ class Engine(EngineState):
         if self.change_detector is not None:
             self.change_detector.commit(portion.scan for portion in found if portion.scan is not None)
         groups.update((name, replace(groups[name], paces=told)) for name, told in paces.items())
-        # Later than the last one even if the clock was put back, so that no id comes twice.
+        # Later than the last stamp even if the clock went back, so that every id is unique.
         self._stamp = max(self._stamp + 1, int(now * 1000))
         self._transitions = tuple(transitions)
         self._snapshot = Snapshot(f"{_base36(self._stamp)}{self._instance}", now, MappingProxyType(groups))

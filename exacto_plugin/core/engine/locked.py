@@ -1,7 +1,7 @@
-"""The engine for programs with threads: the same object, one method at a time.
+"""Engine for programs with threads: each method holds a lock.
 
-An event loop by itself never finds the lock taken, because nothing waits while holding it. Between two slices of a
-recompute it is free, so that a request of another thread waits for one slice at most. Must not add behaviour.
+Within one event loop the lock is never contended, because no task waits while holding it. Between two slices of a
+recompute it is released, so that a request in another thread waits for at most one slice. Adds no other behaviour.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def _locked(method: Method) -> Method:
 
 
 class LockedEngine(Engine):
-    """An engine that any thread may use; arguments as those of :class:`Engine`."""
+    """Thread-safe engine; arguments as those of :class:`Engine`."""
 
-    # Made when the object is, since the base's constructor may call what is overridden here.
+    # Created in ``__new__``, because the base's constructor may call methods that are overridden here.
     lock: threading.RLock
 
     def __new__(cls, *_args: object, **_kwargs: object) -> LockedEngine:
-        """An engine with its lock."""
+        """Create an engine with its lock."""
         made = super().__new__(cls)
         made.lock = threading.RLock()
         return made
@@ -52,7 +52,7 @@ class LockedEngine(Engine):
     add_deltas = _locked(Engine.add_deltas)
     adopt = _locked(Engine.adopt)
     share_probes = _locked(Engine.share_probes)
-    # Not locked while they write and read bytes, which takes longer than the rest.
+    # Not locked, because encoding and decoding bytes takes longer than the rest.
     dump_windows = Engine.dump_windows
     load_windows = Engine.load_windows
     observe_scores = _locked(Engine.observe_scores)
@@ -73,17 +73,17 @@ class LockedEngine(Engine):
             Engine.rule.fset(self, preset)  # type: ignore[attr-defined]  # a property's setter has no other name
 
     def recompute(self, now: float) -> Snapshot:
-        """Judge everything at once; others get their turn between slices."""
+        """Recompute all verdicts; the lock is released between slices."""
         for _ in self.recompute_slices(now):
             pass
         return self.snapshot
 
     def recompute_slices(self, now: float) -> Iterator[None]:
-        """Judge everything in slices, each under the lock."""
+        """Recompute all verdicts in slices, each under the lock."""
         return self._in_slices(super().recompute_slices(now))
 
     def age(self, now: float) -> Iterator[None]:
-        """Let samples age out in slices, each under the lock."""
+        """Expire samples in slices, each under the lock."""
         return self._in_slices(super().age(now))
 
     def _in_slices(self, slices: Iterator[None]) -> Iterator[None]:

@@ -1,6 +1,6 @@
-"""Portions: the part of the next snapshot that comes from one block, concluded before anything is changed.
+"""Evaluation of one block of model groups, without changing any state.
 
-Which rule decides is the judge's business; when a snapshot comes into force, the engine's.
+The preset contains the rule; the engine puts the resulting snapshot in force.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BlockResult(NamedTuple):
-    """What was concluded about one block."""
+    """Result of evaluating one block."""
 
     verdicts: BlockVerdicts
     groups: Sequence[GroupSnapshot]
@@ -32,7 +32,7 @@ class BlockResult(NamedTuple):
     scan: ScanResult | None
 
     def commit(self, standing: TierState) -> None:
-        """Remember it, when the snapshot that holds it comes into force."""
+        """Store the result when its snapshot comes into force."""
         standing.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
         self.verdicts.assignments.commit()
 
@@ -46,7 +46,10 @@ def evaluate_block(
     now: float,
     ledger: ChangeDetector | None,
 ) -> BlockResult:
-    """What the next snapshot says about a block; changes nothing yet. ``paces`` are speed and latency, by slot."""
+    """Evaluate a block for the next snapshot; changes no state.
+
+    ``paces`` are medians of speed and latency, by slot.
+    """
     judgement = judge.judge(block, scores)
     previous, since = standing.compare(block, judgement.tier, now)
     speed = merge_modes(paces[0].at(block.slots), 1.0)

@@ -1,6 +1,6 @@
-"""Holdings: all that is known of every deployment, its windows and what was concluded before; in, out and kept.
+"""State of every deployment: windows, previous tiers and the rule's state.
 
-What is here is what a restart must not lose and what replicas share. Nothing is judged here.
+This is the state that survives a restart and that replicas share. Evaluates nothing.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     """By model group and deployment."""
 
 CAPACITY = 50_000
-"""Deployments that are remembered at most. Wildcard groups make one per model that a client names."""
+"""Largest number of deployments.
+Wildcard groups have one per model that a client names."""
 
 _RULE_PREFIX = "rule."
-"""Before the names of what a rule remembers, among what is remembered of a deployment."""
+"""Prefix of the rule's fields in the saved state of a deployment."""
 
 
 class EngineState:
-    """What is known of the deployments of every model group.
+    """State of the deployments of every model group.
 
     Args:
-        judge: the rule at work, which has a memory of its own.
-        timer: seconds by which deployments that nobody hears of any more are forgotten.
-        retention: how long samples are kept, and how finely.
-        capacity: deployments that are remembered at most.
+        judge: the rule in force, which has state of its own.
+        timer: clock in seconds for expiring unused deployments.
+        retention: retention and resolution of samples.
+        capacity: largest number of deployments.
     """
 
     def __init__(self, judge: TierRule, timer: Callable[[], float], retention: Retention, capacity: int) -> None:
@@ -50,7 +51,7 @@ class EngineState:
         self._speed = empty_medians()
         self._latency = empty_medians()
         self.deltas: Deltas | None = None
-        """Where ``record`` notes what it counts, for whoever keeps or shares it; None: nowhere."""
+        """Deltas of recorded samples, for storing or sharing them; None: not kept."""
 
     @property
     def dropped(self) -> int:
@@ -58,7 +59,7 @@ class EngineState:
         return self._windows.dropped
 
     def groups(self) -> tuple[str, ...]:
-        """Model groups that were observed or sampled within the retention time."""
+        """Return the model groups with a deployment within the retention time."""
         return self._slots.groups
 
     def record(self, sample: Sample) -> None:
@@ -68,15 +69,24 @@ class EngineState:
             self.deltas.add(sample.model_group, sample.deployment, sample.at, added)
 
     def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
-        """Count many samples of one time at once, e.g. another replica's or a simulation's; see ``Windows.add``."""
+        """Count many samples of one time at once.
+
+        They are for example another replica's or a simulation's; see ``Windows.add``.
+        """
         self._windows.add(self._slot(model_group, deployment), counts, cells, at)
 
     def restart(self, model_group: str, deployment: str, now: float) -> None:
-        """A deployment is another one as of ``now``: it has insufficient data from the next recompute on."""
+        """Restart the evidence of a deployment that was replaced as of ``now``.
+
+        It has insufficient data from the next recompute on.
+        """
         self._rule.restart(self._slot(model_group, deployment), now)
 
     def dump(self, model_group: str | None = None) -> Remembered:
-        """What is remembered beside the windows, as plain data by model group and deployment; None: of all groups."""
+        """Return the state beside the windows, by model group and deployment.
+
+        Plain data; None: of all groups.
+        """
         groups = self._slots.groups if model_group is None else (model_group,)
         return {
             group: {name: self._dump(self._slot(group, name)) for name in names}
@@ -89,7 +99,7 @@ class EngineState:
         return self._tier_state.dump(slot) | own
 
     def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
-        """Take over what ``dump`` gave, e.g. after a restart; what is not known here is left out."""
+        """Load the state that ``dump`` returned; unknown fields are ignored."""
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
                 slot = self._slot(group, deployment)
@@ -102,14 +112,15 @@ class EngineState:
                 self._rule.load(slot, own)
 
     def copy_windows(self, model_group: str) -> dict[str, WindowDump]:
-        """What the windows hold of each deployment of a model group, copied."""
+        """Copy the windows of each deployment of a model group."""
         names = self._slots.of(model_group)
         return dict(zip(names, self._windows.read([self._slot(model_group, name) for name in names]), strict=True))
 
     def restore_windows(self, model_group: str, held: Mapping[str, WindowDump], *, add: bool = False) -> None:
-        """Replace the windows of some deployments by what ``take_windows`` gave, or add it to them.
+        """Restore windows that ``copy_windows`` returned, or add them.
 
-        Exact where the retention is the same.
+        With ``add`` the counts are added to the existing ones, else they replace them. Exact where the retention is
+        the same.
         """
         slots = {self._slot(model_group, name): one for name, one in held.items()}
         if not add:
@@ -117,19 +128,19 @@ class EngineState:
         self._windows.add_dumps(slots)
 
     def dump_windows(self, model_group: str) -> dict[str, bytes]:
-        """``take_windows`` as bytes that any version reads."""
+        """Return the windows of ``copy_windows`` as bytes for any version."""
         return {name: encode(held) for name, held in self.copy_windows(model_group).items()}
 
     def load_windows(self, model_group: str, dumped: Mapping[str, bytes], *, add: bool = False) -> None:
-        """``put_windows`` of what ``dump_windows`` gave.
+        """Restore the windows that ``dump_windows`` returned.
 
         Raises:
-            HeldError: some bytes cannot be read; then nothing is changed.
+            WindowDumpError: some bytes cannot be decoded; then nothing is changed.
         """
         self.restore_windows(model_group, {name: decode(packed) for name, packed in dumped.items()}, add=add)
 
     def add_deltas(self, deltas: Iterable[Delta]) -> None:
-        """Count what others recorded; counters and cells that this version does not know are left out."""
+        """Count the deltas of other processes; unknown counters are ignored."""
         for delta in deltas:
             slot = self._slot(delta.model_group, delta.deployment)
             self._windows.add(slot, *delta.known(), delta.minute * MINUTE_S)
@@ -149,14 +160,17 @@ class EngineState:
         self._latency = grow(self._latency, room)
 
     def age(self, now: float) -> Iterator[None]:
-        """Let samples move on and age out without a recompute, in slices; for a process that others judge for."""
+        """Expire samples without a recompute, in slices.
+
+        For a process that does not recompute itself.
+        """
         for slab in tuple(self._windows.blocks):
             slab.flush(now)
             yield
         yield from self._erase_expired()
 
     def _erase_expired(self) -> Iterator[None]:
-        """Erase deployments that nobody has heard of for the retention time."""
+        """Erase deployments without use for the retention time."""
         gone = self._slots.expire()
         for number in sorted({slot // ROWS for slot in gone}):
             slots = [slot for slot in gone if slot // ROWS == number]
