@@ -1,6 +1,5 @@
-"""Turns windows into tiers with reasons, on a timer.
+"""Tiers with reasons, computed from the windows at each recompute.
 
-Holds the rule of the preset ``openrouter`` and what both presets share: columns of evidence, members of model groups,
-and the records of what a recompute changed. May import ``core.model``, ``core.lazy``, ``core.stats`` and
-``core.windows``.
+Holds the rule of the preset ``openrouter`` and the modules that both presets share: columns of evidence, members of
+model groups, and the records of a recompute's changes. May import ``core.model``, ``core.stats`` and ``core.windows``.
 """

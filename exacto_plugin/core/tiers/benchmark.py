@@ -1,4 +1,7 @@
-"""Benchmark scores as columns of a block: what was measured outside, laid out like everything else that is judged."""
+"""Benchmark scores as columns of a block.
+
+The scores are measured outside the plugin and laid out like the measured signals.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class ScoreColumns(NamedTuple):
-    """Scores of a block; ``values`` and ``samples`` per group and deployment, the rest per group."""
+    """Benchmark scores of a block.
+
+    ``values`` and ``samples`` are per group and deployment, the other fields per group.
+    """
 
     values: NDArray[np.float64]
     """NaN where a deployment has no score."""

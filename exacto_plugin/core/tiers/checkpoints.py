@@ -1,7 +1,8 @@
-"""Which model groups a recompute should put on record: those where a tier or a reason changed, and all once an hour.
+"""Selection of the model groups that a recompute records.
 
-Takes along what the judge read of them, so that the verdicts can be repeated. Must not know how or where records are
-kept; remembers only what it saw last, and only once the recompute is in force.
+These are the groups in which a tier or a reason changed, and each group once an hour. The inputs of the rule are
+included, so that the verdicts can be replayed. Does no I/O; the only state is the last outcome of each group, set when
+the recompute comes into force.
 """
 
 from __future__ import annotations
@@ -26,57 +27,57 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.replay import BlockInputs, GroupInputs
 
 CHECKPOINT_S = 3600.0
-"""Every group is put on record once in this time, whatever happens; each at a time of its own, to spread the work."""
+"""Period of a group's checkpoints; the groups' checkpoints are spread over it."""
 
 _SIGNALS = {signal: place for place, signal in enumerate(Signal)}
 
 
 class RecordCause(StrEnum):
-    """Why a group is put on record."""
+    """Cause of a group's record."""
 
     CHANGE = "change"
     CHECKPOINT = "checkpoint"
 
 
 class GroupChange(NamedTuple):
-    """One group of one recompute that is worth a record."""
+    """Group of a recompute that is to be recorded."""
 
     model_group: str
     cause: RecordCause
     deployments: tuple[str, ...]
-    """Those whose tier or reasons changed; all of them at a checkpoint."""
+    """Deployments whose tier or reasons changed; all of them at a checkpoint."""
     block: BlockInputs
     number: int
-    """Of the group within its block."""
+    """Index of the group within its block."""
 
     def inputs(self) -> GroupInputs:
-        """What the judge read of the group."""
+        """Return the inputs of the rule for the group."""
         return self.block.of(self.number)
 
 
 class LastSeen(NamedTuple):
-    """What a group was like when it was last looked at."""
+    """State of a group at the last scan."""
 
     deployments: Mapping[str, int]
     outcome: NDArray[np.int8]
     """Tier, then the reason code of each signal; ``[1 + signal, deployment]``."""
     hour: int
-    """Of its last checkpoint, in hours of its own."""
+    """Hour of its last checkpoint, in the group's own phase."""
 
 
 class ScanResult(NamedTuple):
-    """What was found in one block."""
+    """Result of scanning one block."""
 
     changes: list[GroupChange]
     last_seen: dict[str, LastSeen]
 
 
 class ChangeDetector:
-    """Compares each recompute with the one before."""
+    """Detector of changes between consecutive recomputes."""
 
     def __init__(self) -> None:
         self.changes: tuple[GroupChange, ...] = ()
-        """Of the last recompute that came into force."""
+        """Changes of the last recompute that came into force."""
         self._seen: dict[str, LastSeen] = {}
 
     def scan(
@@ -87,7 +88,10 @@ class ChangeDetector:
         scores: Mapping[str, BenchmarkScores],
         now: float,
     ) -> ScanResult:
-        """Find what is worth a record in a block that was just judged, before the judge remembers what it concluded."""
+        """Find the groups of an evaluated block that are to be recorded.
+
+        Call it before the rule stores the new state.
+        """
         said = _outcome(judgement)
         found = ScanResult([], {})
         inputs: BlockInputs | None = None
@@ -108,7 +112,7 @@ class ChangeDetector:
         return found
 
     def commit(self, looks: Iterable[ScanResult]) -> None:
-        """The recompute that these looks belong to is in force."""
+        """Store the scans of the recompute that came into force."""
         found = list(looks)
         self.changes = tuple(account for look in found for account in look.changes)
         self._seen = {group: seen for look in found for group, seen in look.last_seen.items()}
@@ -123,7 +127,10 @@ def _outcome(judgement: TierAssignments) -> NDArray[np.int8]:
 
 
 def _differs(before: LastSeen, roster: Mapping[str, int], said: NDArray[np.int8]) -> tuple[str, ...] | None:
-    """Who has another tier or other reasons than before; None when all is the same, and nobody came or went."""
+    """Return the deployments whose tier or reasons changed.
+
+    None when nothing changed and no deployment was added or removed.
+    """
     if before.deployments is roster or before.deployments == roster:
         different = (before.outcome != said).any(axis=0)
         return tuple(name for name, place in roster.items() if different[place]) if different.any() else None

@@ -1,8 +1,8 @@
-"""Tiers as columns: what a preset concludes about many deployments at once, and how one verdict is read from it.
+"""Tiers of many deployments as columns, and verdicts read from them.
 
-A preset judges a ``Block`` of model groups with array arithmetic and returns a ``TierAssignments``; a ``Verdict``
-object is made only when somebody reads it, because making 20,000 of them costs more than everything else in a
-recompute. The rules themselves are in ``published``.
+A preset evaluates a ``Block`` of model groups with array arithmetic and returns ``TierAssignments``; a ``Verdict``
+object is created only when it is read, because creating 20,000 of them costs more than the rest of a recompute. The
+rules themselves are in ``openrouter`` and ``adaptive``.
 """
 
 from __future__ import annotations
@@ -31,45 +31,48 @@ V = TypeVar("V")
 TIERS = tuple(Tier)
 CODES = tuple(ReasonCode)
 NO_REASON = -1
-"""In place of a reason code: the signal says nothing about this deployment."""
+"""In place of a reason code: the signal has no reason for the deployment."""
 
 VERIFIED_GOOD, INSUFFICIENT_DATA, DERANKED = (TIERS.index(tier) for tier in Tier)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Model groups that are judged together; arrays have the shape ``[group, deployment]``, padded to the widest."""
+    """Model groups that are evaluated together.
+
+    Arrays are of shape ``[group, deployment]``, padded to the widest group.
+    """
 
     groups: Sequence[str]
     positions: Sequence[Mapping[str, int]]
-    """Per group: the deployments and their places."""
+    """Positions by deployment, per group."""
     slots: NDArray[np.intp]
-    """``slots.NOBODY`` in the padding."""
+    """``slots.NO_SLOT`` in the padding."""
     member: NDArray[np.bool_]
     """False in the padding."""
     weight: NDArray[np.float64]
-    """Relative traffic that the operator's strategy would give each deployment; 0 in the padding."""
+    """Relative traffic under the operator's strategy; 0 in the padding."""
     capacity: NDArray[np.float64]
     """Requests a minute that each can take; infinite when unknown."""
 
 
 def _value_at(column: NDArray[Any], group: int, place: int) -> Any:
-    """A number that is kept per group or per deployment."""
+    """Return a number of a column per group or per deployment."""
     return column[group] if column.ndim == 1 else column[group, place]
 
 
 @dataclass(frozen=True, slots=True)
 class SignalColumns:
-    """One signal of a block: what was measured, what it was compared with and what came of it."""
+    """One signal of a block: measured values, references and reason codes."""
 
     signal: Signal
     value: NDArray[np.float64]
-    """Per deployment; NaN when nothing was measured."""
+    """Per deployment; NaN without a measurement."""
     samples: NDArray[np.int64]
     code: NDArray[np.int64]
     """Per deployment: index into ``CODES``, or ``NO_REASON``."""
     median: NDArray[np.float64]
-    """Per group, as are ``mad`` and ``peers``; ``needed`` and ``window_s`` are per group or per deployment."""
+    """Per group, like ``mad`` and ``peers``; the next two: per group or deployment."""
     mad: NDArray[np.float64]
     threshold: NDArray[np.float64]
     """Per deployment; NaN when the signal cannot derank it."""
@@ -79,7 +82,7 @@ class SignalColumns:
     min_peers: int
 
     def reason(self, group: int, place: int) -> Reason | None:
-        """What this signal has to say about one deployment."""
+        """Return this signal's reason for one deployment; None without one."""
         code = int(self.code[group, place])
         if code == NO_REASON:
             return None
@@ -96,7 +99,7 @@ class SignalColumns:
         )
 
     def reference(self, group: int) -> Reference:
-        """What the peers of one group say."""
+        """Return the reference of one group."""
         thresholds = self.threshold[group]
         return Reference(
             self.signal,
@@ -110,99 +113,108 @@ class SignalColumns:
 def write_columns(
     table: Mapping[str, NDArray[Any]], columns: Mapping[str, NDArray[Any]], slots: NDArray[np.intp]
 ) -> None:
-    """Write what was read of some slots into columns of the same names; KeyError when one is missing."""
+    """Write the columns of some slots by name; KeyError if one is missing."""
     for name, column in table.items():
         column[..., slots] = columns[name].reshape(column[..., slots].shape)
 
 
 def _no_commit() -> None:
-    """Nothing to remember."""
+    """Do nothing: there is no state to store."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierAssignments:
-    """What a preset concludes about a block."""
+    """Tiers that a preset assigns to a block, with signals and probe plan."""
 
     tier: NDArray[np.int8]
     """Index into ``TIERS`` per deployment."""
     signals: Sequence[SignalColumns]
     probe_plan: ProbePlan | None = None
-    """How those that need measuring are reached; None: not at all."""
+    """Probes for deployments that need measuring; None: no probes."""
     commit: Callable[[], None] = _no_commit
-    """Makes the judge remember what it concluded; called when the snapshot that holds it comes into force."""
+    """Stores the rule's new state when the snapshot comes into force."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """How traffic reaches deployments that are not verified good; arrays ``[group, deployment]`` but for ``merged``."""
+    """Traffic for deployments that are not verified good.
+
+    Arrays are of shape ``[group, deployment]`` except ``merges_tiers``.
+    """
 
     merges_tiers: NDArray[np.bool_]
     """Per group: verified good and insufficient data share the traffic."""
     keep_probability: NDArray[np.float64]
     """Probability that a merged pool includes the deployment."""
     share: NDArray[np.float64]
-    """Share of tool requests that probe it."""
+    """Share of tool requests that probe the deployment."""
     budget: NDArray[np.float64]
-    """Probes until the next recompute, at most."""
+    """Largest number of probes until the next recompute."""
     faults: NDArray[np.float64]
-    """Bad calls that end its probes until the next recompute."""
+    """Number of bad calls that ends the probes until the next recompute."""
 
 
 class Reading(NamedTuple):
-    """All that ``judge`` reads of some slots; from equal readings, judges of one rule conclude the same bit for bit."""
+    """Inputs of ``judge``; equal inputs give bit-identical results."""
 
     columns: Mapping[str, NDArray[Any]]
-    """By name; the last axes are those of the slots. Copies, so they stay as they are."""
+    """By name; slots are the last axes. Copies of the measurements."""
     times: tuple[float, ...]
-    """What is the same for all slots, such as when it was measured."""
+    """Numbers common to all slots, such as the time of the measurement."""
 
 
 class TierRule(Protocol):
-    """A preset at work. It keeps what it measured per slot between ``measure`` and ``judge``."""
+    """Rule of a preset, with its measurements by slot.
+
+    The measurements are kept from ``measure`` to ``judge``.
+    """
 
     min_output_tokens: int
-    """Answers shorter than this have no speed."""
+    """Answers with fewer tokens have no speed."""
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Resize the arrays to slots below ``slots``."""
 
     def measure(self, number: int, slab: WindowBlock, now: float) -> None:
-        """Read from the windows of slab ``number`` whatever ``judge`` will need."""
+        """Read the inputs of ``judge`` from window block ``number``."""
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
-        """Conclude about a block from what was measured; ``scores`` are by model group."""
+        """Assign tiers to a block; ``scores`` are by model group."""
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
-        """What ``judge`` would read of these slots."""
+        """Return the inputs of ``judge`` for some slots."""
 
     def restore(self, reading: Reading, slots: NDArray[np.intp]) -> None:
-        """Put what ``read`` gave in place of what was measured."""
+        """Replace the measurements by those that ``read`` returned."""
 
     def forget(self, slots: Collection[int]) -> None:
-        """Drop all that is kept of some slots."""
+        """Erase all data of some slots."""
 
     def restart(self, slot: int, now: float) -> None:
-        """The deployment behind a slot is another one as of now; what was measured before does not count."""
+        """Restart the evidence of a slot whose deployment was replaced now."""
 
     def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
-        """Take over from a judge of whatever preset that was at work so far; ``tier`` is what it left, by slot."""
+        """Take over the state of the previous rule, of any preset.
+
+        ``tier`` is the tier that it assigned, by slot.
+        """
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
-        """What is remembered of a slot beside the windows, as plain data."""
+        """Return the state of a slot beside the windows, as plain data."""
 
     def load(self, slot: int, plain: Mapping[str, object]) -> None:
-        """Take over what ``dump`` gave."""
+        """Load the state that ``dump`` returned."""
 
 
 class Preset(Protocol):
-    """The configuration of a rule, as it stands in the settings."""
+    """Configuration of a rule, as in the settings."""
 
     def judge(self) -> TierRule:
-        """A new judge that follows this configuration."""
+        """Return a new instance of the rule."""
 
 
 class LazyMapping(Mapping[K, V]):
-    """A fixed set of keys whose values are made when they are first read. Immutable to its readers."""
+    """Immutable mapping whose values are computed when they are first read."""
 
     __slots__ = ("_keys", "_make", "_values")
 
@@ -212,31 +224,31 @@ class LazyMapping(Mapping[K, V]):
         self._values: dict[K, V] = {}
 
     def __getitem__(self, key: K) -> V:
-        """The value of a key; KeyError when it is not one of them."""
+        """Return the value of a key, or raise KeyError."""
         made = self._values.get(key)
         if made is None:
             if key not in self._keys:
                 raise KeyError(key)
-            # Two threads may both make it: they make equal ones.
+            # Two threads may both compute it, with equal results.
             made = self._values[key] = self._make(key)
         return made
 
     def __iter__(self) -> Iterator[K]:
-        """The keys in their given order."""
+        """Iterate over the keys in their given order."""
         return iter(self._keys)
 
     def __len__(self) -> int:
-        """How many keys there are."""
+        """Return the number of keys."""
         return len(self._keys)
 
     def __repr__(self) -> str:
-        """All values, as a dictionary shows them."""
+        """Return the representation of the dictionary of all values."""
         return repr(dict(self))
 
 
 @dataclass(frozen=True, slots=True)
 class BlockVerdicts:
-    """All that a recompute knows about a block; the parts of its snapshot are views of it."""
+    """Verdicts of a block; the block's part of the snapshot reads from them."""
 
     block: Block
     assignments: TierAssignments
@@ -246,7 +258,7 @@ class BlockVerdicts:
     at: float
 
     def group(self, number: int) -> GroupSnapshot:
-        """One model group's part of the snapshot."""
+        """Return one model group's part of the snapshot."""
         spoken = {
             columns.signal: columns for columns in self.assignments.signals if columns.code[number, 0] != NO_REASON
         }
@@ -260,7 +272,7 @@ class BlockVerdicts:
         )
 
     def verdict(self, deployment: str, at: tuple[int, int]) -> Verdict:
-        """The verdict on the deployment at a place (group, deployment) of the block."""
+        """Return the verdict on the deployment at (group, position) of the block."""
         reasons = ((columns, columns.reason(*at)) for columns in self.assignments.signals)
         spoken = [(columns, reason) for columns, reason in reasons if reason is not None]
         return Verdict(
@@ -285,12 +297,15 @@ class BlockVerdicts:
 
 
 def finite_or_none(number: np.float64 | float) -> float | None:
-    """A float that can be written as JSON: None for NaN."""
+    """Convert NaN to None, so that the value can be written as JSON."""
     return None if math.isnan(number) else float(number)
 
 
 class TierState:
-    """The tier that every slot has and since when, and who has the slot; what the next recompute starts from."""
+    """Tier, start of the tier and fingerprint of every slot.
+
+    The next recompute starts from this state.
+    """
 
     __slots__ = ("fingerprints", "since", "tier")
 
@@ -298,33 +313,39 @@ class TierState:
         self.tier: NDArray[np.int8] = np.zeros(0, np.int8)
         self.since: NDArray[np.float64] = np.zeros(0)
         self.fingerprints: dict[int, str] = {}
-        """What the deployment of a slot really is, where that was told."""
+        """Fingerprint of a slot's deployment, where one was given."""
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``; each has insufficient data, since a time that ``begin`` tells."""
+        """Resize to slots below ``slots``.
+
+        A new slot has insufficient data; ``start`` sets the time.
+        """
         more = max(0, slots - len(self.tier))
         self.tier = np.append(self.tier, np.full(more, INSUFFICIENT_DATA, np.int8))
         self.since = np.append(self.since, np.full(more, np.nan))
 
     def start(self, slots: NDArray[np.intp], now: float) -> None:
-        """Deployments are served as of ``now``; nothing changes for those that were known."""
+        """Set the start time of new deployments to ``now``.
+
+        Known deployments are not changed.
+        """
         self.since[slots] = np.where(np.isnan(self.since[slots]), now, self.since[slots])
 
     def note_fingerprint(self, slot: int, fingerprint: str) -> bool:
-        """Whether the deployment of a slot is another one than it was so far; takes note of what it is now."""
+        """Store a slot's fingerprint; True if it differs from the previous one."""
         before = self.fingerprints.get(slot, fingerprint)
         self.fingerprints[slot] = fingerprint
         return before != fingerprint
 
     def forget(self, slots: Collection[int]) -> None:
-        """Let slots start anew."""
+        """Reset slots to their initial state."""
         self.tier[list(slots)] = INSUFFICIENT_DATA
         self.since[list(slots)] = np.nan
         for slot in slots:
             self.fingerprints.pop(slot, None)
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
-        """What ``load`` takes over, as plain data."""
+        """Return the state of a slot for ``load``, as plain data."""
         return {
             "tier": TIERS[self.tier[slot]].value,
             "since": finite_or_none(self.since[slot]),
@@ -332,7 +353,7 @@ class TierState:
         }
 
     def load(self, slot: int, tier: object, since: object, fingerprint: object) -> None:
-        """Take over what was remembered of a slot; what is not understood is left out."""
+        """Load the state of a slot; unknown values are ignored."""
         if isinstance(fingerprint, str):
             self.fingerprints[slot] = fingerprint
         values = [each.value for each in TIERS]
@@ -342,13 +363,13 @@ class TierState:
             self.since[slot] = since
 
     def compare(self, block: Block, tier: NDArray[np.int8], now: float) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-        """The previous tiers of a block, and since when the given ones hold."""
+        """Return the previous tiers of a block and the start of the given ones."""
         previous = np.where(block.member, self.tier[block.slots], tier)
         since = self.since[block.slots]
         return previous, np.where((previous == tier) & ~np.isnan(since), since, now)
 
     def commit(self, block: Block, tier: NDArray[np.int8], since: NDArray[np.float64]) -> None:
-        """Take over the tiers of a block."""
+        """Store the tiers of a block."""
         members = block.slots[block.member]
         self.tier[members] = tier[block.member]
         self.since[members] = since[block.member]

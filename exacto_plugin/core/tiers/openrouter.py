@@ -1,8 +1,8 @@
-"""The ``openrouter`` preset: the rule that OpenRouter publishes for Auto Exacto, with its numbers.
+"""The ``openrouter`` preset: OpenRouter's published rule for Auto Exacto.
 
 A deployment is deranked when one signal lies too many robust standard deviations below the median of its peers, is
-verified good when it has enough data and nothing is abnormal, and has insufficient data otherwise. No memory beyond
-the windows. What the source leaves open is decided here and said so at the field or function that decides it.
+verified good when it has enough data and no signal is abnormal, and has insufficient data otherwise. The rule has no
+state beyond the windows. Choices that the source leaves open are documented at the field or function that makes them.
 """
 
 from __future__ import annotations
@@ -54,39 +54,51 @@ _WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
 
 @dataclass(frozen=True, slots=True)
 class OpenRouterParameters:
-    """The numbers of the published rule. Source, where none is named: OpenRouter's documentation of Auto Exacto."""
+    """Parameters of the published rule.
+
+    Source, where none is named: OpenRouter's documentation of Auto Exacto.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     min_peers: int = 4
-    """Deployments of a model group that must have data on a signal, else it deranks nobody."""
+    """Deployments of a model group that need data on a signal, else the signal
+    cannot derank."""
     throughput_deviations: float = 1.5
-    """Standard deviations below the median that make a throughput abnormal. A standard deviation is 1.4826 times
-    the MAD; the source names only "median and median absolute deviation", this is the usual scaling."""
+    """Standard deviations below the median that make a throughput abnormal.
+    A standard deviation is 1.4826 times the MAD; the source names only "median and median absolute deviation", this
+    is the usual scaling."""
     throughput_requests: int = 100
     """Answers with a measured throughput that a deployment needs within the window."""
     throughput_window_s: float = 1800.0
     """30 minutes."""
     min_output_tokens: int = 100
-    """Answers below this have no throughput. Not in the published rule: the end-to-end rate of a short answer measures
-    the first token. Measured for a true 60 tokens/s: 39.7 with no minimum, 47.8 from 100 on. 0: no minimum."""
+    """Answers with fewer tokens have no throughput.
+    Not in the published rule: the end-to-end rate of a short answer measures the first token. Measured for a true 60
+    tokens/s: 39.7 with no minimum, 47.8 from 100 on. 0: no minimum."""
     tool_call_deviations: float = 2.0
-    """Standard deviations below the median that make a tool-call success rate abnormal."""
+    """Standard deviations below the median that make a success rate abnormal."""
     tool_call_requests: int = 200
-    """Answers to requests that offered a tool and ended with tool calls, needed within the window."""
+    """Answers to requests with tools that ended with tool calls, needed within the
+    window."""
     tool_call_window_s: float = 7200.0
     """2 hours."""
     zero_mad_rate_margin: float = 0.02
-    """Distance below the median, in success rate, at which a deployment is abnormal when MAD = 0. The source does not
-    say; taken literally, one failure among peers without any would derank. Measured among 4 to 20 equal deployments
-    that fail 0.2 % of 300 calls, whose MAD is 0 at every other look: 16 % to 36 % of them are flagged then without a
-    margin, none with 2 points. (Where the MAD is not 0 this rule flags 4 % to 8 % of equal deployments at a look.)"""
+    """Distance below the median, in success rate, that is abnormal when MAD = 0.
+    The source does not specify it; taken literally, one failure among peers without any would derank. Measured among
+    4 to 20 equal deployments that fail 0.2 % of 300 calls, whose MAD is 0 at every other recompute: 16 % to 36 % of
+    them are flagged then without a margin, none with 2 points. (Where the MAD is not 0 this rule flags 4 % to 8 % of
+    equal deployments at a recompute.)"""
     zero_mad_throughput_margin: float = 0.2
-    """The same for throughput, as a share of the median. The source does not say; two bins of the speed histogram,
-    less than which the measurement cannot tell apart."""
+    """The same margin for throughput, as a share of the median.
+    The source does not specify it; it is two bins of the speed histogram, the resolution of the measurement."""
 
     def __post_init__(self) -> None:
-        """A number out of its range is a ValueError that names it."""
+        """Check the range of every number.
+
+        Raises:
+            ValueError: a number is out of its range; the message names it.
+        """
         ranges = {
             1: ("min_peers", "throughput_requests", "tool_call_requests"),
             MINUTE_S: ("throughput_window_s", "tool_call_window_s"),
@@ -104,25 +116,29 @@ class OpenRouterParameters:
                     raise ValueError(f"{name}: expected a number from {least} to {LARGEST:g}, got {number}")
 
     def judge(self) -> OpenRouterTierRule:
-        """A new judge that follows this rule."""
+        """Return a new instance of the rule."""
         return OpenRouterTierRule(self)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRouterPreset:
-    """The published rule together with which failures it sees."""
+    """Preset of the published rule, with the failures that it counts."""
 
     rule: OpenRouterParameters = OpenRouterParameters()
     counts_lost: bool = False
-    """Whether a lost call counts as a bad one. Not in the published definition, which knows calls that arrived only."""
+    """True if a lost call counts as a bad one.
+    Not in the published definition, which covers only calls that arrived."""
 
     def judge(self) -> OpenRouterTierRule:
-        """A new judge that follows this rule."""
+        """Return a new instance of the rule."""
         return OpenRouterTierRule(self.rule, counts_lost=self.counts_lost)
 
 
 class OpenRouterTierRule:
-    """Applies a ``OpenRouterParameters``; keeps only the newest measurements, so equal windows give equal tiers."""
+    """Published rule with the latest measurements.
+
+    It keeps no other state, so equal windows give equal tiers.
+    """
 
     def __init__(self, rule: OpenRouterParameters, *, counts_lost: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
@@ -133,14 +149,14 @@ class OpenRouterTierRule:
         self._speed = empty_medians()
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Resize the arrays to slots below ``slots``."""
         if (more := slots - len(self._calls)) > 0:
             self._calls = np.pad(self._calls, (0, more))
             self._bad_calls = np.pad(self._bad_calls, (0, more))
             self._speed = grow(self._speed, slots)
 
     def measure(self, number: int, slab: WindowBlock, now: float) -> None:
-        """Read a slab's tool calls and speeds over the windows of the rule."""
+        """Read a window block's tool calls and speeds over the rule's windows."""
         rows = slice(number * ROWS, (number + 1) * ROWS)
         calls = slab.sums((CounterKind.CALLED, *FAULTS, *self._lost_calls), now, self._rule.tool_call_window_s)
         lost = calls[1 + len(FAULTS) :].sum(axis=0)
@@ -153,11 +169,11 @@ class OpenRouterTierRule:
         self._speed.medians[:, rows] = speed.medians
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
-        """What ``judge`` would read of these slots."""
+        """Return the inputs of ``judge`` for some slots."""
         return Reading({name: column[..., slots] for name, column in self._columns().items()}, ())
 
     def restore(self, reading: Reading, slots: NDArray[np.intp]) -> None:
-        """Put what ``read`` gave in place of what was measured."""
+        """Replace the measurements by those that ``read`` returned."""
         write_columns(self._columns(), reading.columns, slots)
 
     def _columns(self) -> dict[str, NDArray[np.generic]]:
@@ -165,15 +181,15 @@ class OpenRouterTierRule:
         return {"called": self._calls, "faulty": self._bad_calls, **speed}
 
     def forget(self, slots: Collection[int]) -> None:
-        """Drop what was measured of some slots."""
+        """Erase the measurements of some slots."""
         for column in (self._calls, self._bad_calls, *self._speed):
             column[..., list(slots)] = 0
 
     def restart(self, slot: int, now: float) -> None:
-        """Nothing to do: this rule knows no epochs, the windows themselves age out."""
+        """Do nothing: this rule has no evidence start, the windows expire."""
 
     def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
-        """Nothing to take over: tiers follow from the windows alone."""
+        """Do nothing: tiers follow from the windows alone."""
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """Nothing is remembered."""
@@ -183,11 +199,11 @@ class OpenRouterTierRule:
         """Nothing is remembered."""
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
-        """Derank on any abnormal signal; verify what has enough data on every signal that somebody has enough data on.
+        """Derank on any abnormal signal; verify with enough data on every signal.
 
-        A signal that no deployment of the group has enough data on (say, no answer is long enough for a throughput)
-        is not asked for; at least one of throughput and tool calls must be there. Benchmarks can derank but are not
-        asked for: the source does not say whether an unmeasured deployment can be verified.
+        A signal on which no deployment of the group has enough data (for example, when no answer is long enough for a
+        throughput) is not required; at least one of throughput and tool calls is. Benchmarks can derank but are not
+        required: the source does not specify if an unmeasured deployment can be verified.
         """
         signals = [self._throughput(block), self._tool_calls(block)]
         measurable = np.stack([columns.peers > 0 for columns in signals])[..., np.newaxis]
@@ -200,8 +216,11 @@ class OpenRouterTierRule:
         return TierAssignments(tier.astype(np.int8), signals)
 
     def _throughput(self, block: Block) -> SignalColumns:
-        """Median end-to-end rate in output tokens per second. The source says "output tokens / generation time" with
-        fetch latency and first-token time included, and neither how requests are summed up nor streaming apart."""
+        """Evaluate the median end-to-end rate in output tokens per second.
+
+        The source defines "output tokens / generation time" with fetch latency and first-token time included. It
+        specifies neither the aggregation over requests nor a separation of streamed answers.
+        """
         rule = self._rule
         speed = merge_modes(self._speed.at(block.slots), 1.0)
         samples = speed.samples.astype(np.int64)
@@ -212,7 +231,7 @@ class OpenRouterTierRule:
         return self._compare(Signal.THROUGHPUT, block, (speed.medians, samples), of, threshold, (needed, window_s))
 
     def _tool_calls(self, block: Block) -> SignalColumns:
-        """Share of the answers with judged tool calls in which no call was bad."""
+        """Evaluate the share of answers with evaluated tool calls and no bad call."""
         rule = self._rule
         samples = self._calls[block.slots]
         with np.errstate(invalid="ignore"):
@@ -223,7 +242,10 @@ class OpenRouterTierRule:
         return self._compare(Signal.TOOL_CALL_SUCCESS, block, (rates, samples), of, threshold, (needed, window_s))
 
     def _benchmark(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalColumns:
-        """Scores against their own frozen baseline; silent in groups without scores."""
+        """Evaluate scores against their own frozen baseline.
+
+        Groups without scores have no reason for this signal.
+        """
         values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
         count = (block.member & (samples >= needed[:, np.newaxis])).sum(axis=-1)
         threshold = np.where(count >= self._rule.min_peers, threshold, np.nan)
@@ -241,7 +263,10 @@ class OpenRouterTierRule:
         threshold: NDArray[np.float64],
         asked: tuple[NDArray[np.int64] | int, NDArray[np.float64] | float],
     ) -> SignalColumns:
-        """Set each deployment's value against its group's threshold; one-sided: only below is abnormal."""
+        """Compare each deployment's value with its group's threshold.
+
+        One-sided: only values below it are abnormal.
+        """
         values, samples = measured
         groups = len(block.groups)
         needed, window_s = np.broadcast_to(asked[0], groups), np.broadcast_to(asked[1], groups)

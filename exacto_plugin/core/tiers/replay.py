@@ -1,8 +1,8 @@
-"""What a judge read of one model group at a recompute, as bytes, and the verdicts that follow from them again.
+"""Inputs of a recompute for one model group as bytes, and their replay.
 
 From the bytes and the preset, ``replay`` gives the tiers, reasons and references of that recompute bit for bit (with
-the same numpy on the same kind of processor, whose logarithms may differ in the last digit). Must not decide when
-inputs are worth keeping, nor where.
+the same NumPy on the same kind of processor; elsewhere logarithms may differ in the last digit). Does no I/O;
+``checkpoints`` selects the inputs to keep.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _FORMAT = 1
-"""First byte of everything that is encoded."""
+"""First byte of all encoded inputs."""
 
 _INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
 _ZEROS, _SAME, _FLOATS = "0", "=", "f8"
@@ -41,17 +41,18 @@ _FLOAT = np.dtype("<f8")
 
 
 class InputsError(ValueError):
-    """Bytes that are no inputs of this version's judges."""
+    """Error for bytes that are no inputs of this version's rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupInputs:
-    """One model group's inputs; arrays have the deployments along the last axis."""
+    """Inputs of one model group; deployments are the last axis of each array."""
 
     model_group: str
     deployments: tuple[str, ...]
     width: int
-    """Places in the block that it was judged in: sums of floats depend on the length of what is summed."""
+    """Width of the evaluated block; sums of floats depend on the length of the
+    summed array."""
     weight: NDArray[np.float64]
     capacity: NDArray[np.float64]
     reading: Reading
@@ -59,14 +60,17 @@ class GroupInputs:
 
 
 class BlockInputs(NamedTuple):
-    """What a judge read of a whole block; taken at once, because that costs little more than one group."""
+    """Inputs of a whole block.
+
+    Copied as a whole, because that costs little more than one group.
+    """
 
     block: Block
     reading: Reading
     scores: Mapping[str, BenchmarkScores]
 
     def of(self, number: int) -> GroupInputs:
-        """The inputs of one of its groups."""
+        """Return the inputs of one of the block's groups."""
         block, group = self.block, self.block.groups[number]
         names = tuple(block.positions[number])
         columns = {name: column[..., number, : len(names)] for name, column in self.reading.columns.items()}
@@ -82,14 +86,17 @@ class BlockInputs(NamedTuple):
 
 
 def read_block(judge: TierRule, block: Block, scores: Mapping[str, BenchmarkScores]) -> BlockInputs:
-    """What ``judge.judge(block, scores)`` reads, as it is now."""
+    """Return the current inputs of ``judge.judge(block, scores)``."""
     return BlockInputs(
         block, judge.read(block.slots), {group: scores[group] for group in block.groups if group in scores}
     )
 
 
 def encode(inputs: GroupInputs) -> bytes:
-    """Inputs as bytes: exact, and compressed. 20 deployments: 0.6 ms and 1.1 kB (measured)."""
+    """Encode inputs as bytes: exact and compressed.
+
+    20 deployments: 0.6 ms and 1.1 kB (measured).
+    """
     columns = {"weight": inputs.weight, "capacity": inputs.capacity, **inputs.reading.columns}
     packed = [_pack(np.asarray(column, np.float64)) for column in columns.values()]
     header = {
@@ -107,11 +114,11 @@ def encode(inputs: GroupInputs) -> bytes:
 
 
 def decode(data: bytes, preset: Preset) -> GroupInputs:
-    """What ``encode`` wrote, exactly.
+    """Decode exactly the inputs that ``encode`` wrote.
 
     Args:
         data: the bytes.
-        preset: the rule whose judge read it; its own columns say how the numbers are laid out.
+        preset: the preset under which they were read; its columns define the layout of the numbers.
 
     Raises:
         InputsError: the bytes are damaged, or another version's.
@@ -137,9 +144,9 @@ def decode(data: bytes, preset: Preset) -> GroupInputs:
 
 
 def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
-    """The verdicts and references that a judge of this preset comes to from these inputs.
+    """Recompute the verdicts and references of inputs under a preset.
 
-    What does not follow from them is left at its default: since when tiers hold, and percentiles.
+    Values that do not follow from the inputs are left at their default: the start of each tier, and percentiles.
     """
     count, width = len(inputs.deployments), inputs.width
     judge = preset.judge()
@@ -158,7 +165,10 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
 
 
 def preset_as_plain(preset: Preset) -> dict[str, Any]:
-    """A preset with all of its numbers as plain data, called as in the settings; exact when written as JSON."""
+    """Return a preset with all of its numbers as plain data.
+
+    The names are those of the settings; exact when written as JSON.
+    """
     if isinstance(preset, AdaptiveParameters):
         preset = AdaptivePreset(preset)
     if isinstance(preset, AdaptivePreset):
@@ -171,7 +181,7 @@ def preset_as_plain(preset: Preset) -> dict[str, Any]:
 
 
 def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
-    """The preset that ``preset_as_plain`` wrote.
+    """Restore the preset that ``preset_as_plain`` wrote.
 
     Raises:
         InputsError: it has numbers that this version does not know, or lacks some.
@@ -191,7 +201,10 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
 
 
 def _column_shapes(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
-    """Columns of the names and shapes that a judge of this preset reads, in their order."""
+    """Return zero columns with the names and shapes that a preset's rule reads.
+
+    The columns are in the order of the rule.
+    """
     judge = preset.judge()
     judge.resize(deployments)
     each = np.zeros(deployments)
@@ -199,19 +212,19 @@ def _column_shapes(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
 
 
 def _layout(columns: Mapping[str, NDArray[Any]]) -> int:
-    """A number that changes when the columns or their order do."""
+    """Return a checksum of the names, order and shapes of columns."""
     return zlib.crc32(repr([(name, column.shape[:-1]) for name, column in columns.items()]).encode())
 
 
 def _pack(column: NDArray[np.float64]) -> tuple[str, bytes]:
-    """A column in the shortest form that gives every bit of it back, and the name of the form."""
+    """Encode a column in the shortest lossless form; returns form and bytes."""
     flat = np.ascontiguousarray(column, _FLOAT).reshape(-1)
     bits = flat.view(np.int64)
     if not bits.any():
         return _ZEROS, b""
     if (bits == bits[0]).all():
         return _SAME, flat[:1].tobytes()
-    low, high = float(flat.min()), float(flat.max())  # NaN compares with nothing
+    low, high = float(flat.min()), float(flat.max())  # NaN is neither below nor above
     if -(2.0**53) < low <= high < 2.0**53 and (np.trunc(flat) == flat).all() and not np.signbit(flat[flat == 0]).any():
         for code, kind in _INTEGERS.items():
             if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
@@ -220,7 +233,7 @@ def _pack(column: NDArray[np.float64]) -> tuple[str, bytes]:
 
 
 def _unpack(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
-    """A column again, and where the next one begins."""
+    """Decode a column; returns it and the start of the next one."""
     count = int(np.prod(shape))
     if code == _ZEROS:
         return np.zeros(shape), start
@@ -243,7 +256,11 @@ def _scores(plain: Mapping[str, Any] | None) -> BenchmarkScores | None:
 
 
 def _exactly(kind: type[R], plain: Mapping[str, Any]) -> R:
-    """A record; a ValueError when it has something that this version does not judge by."""
+    """Restore a record.
+
+    Raises:
+        ValueError: it has fields that this version does not use.
+    """
     if not plain.keys() <= set(wire_names(kind).values()):
         raise ValueError(f"unknown numbers of {kind.__name__}")
     return from_wire(kind, plain)

@@ -1,7 +1,6 @@
-"""Who serves which model group now: only these are peers of each other and appear in a snapshot.
+"""Current members of each model group, as blocks of slots.
 
-Turns the rosters into blocks of slots for the recompute. How slots are given out is ``slots``' business, what is
-concluded about a block that of the preset.
+Only the members of a group are peers of each other and appear in a snapshot. ``windows.slots`` allocates the slots.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.slots import SlotAllocator
 
 BLOCK_SIZE = 1024
-"""Deployments (with padding) that are judged in one slice: 1 to 2 milliseconds (measured)."""
+"""Deployments, with padding, that are evaluated in one slice.
+This takes 1 to 2 milliseconds (measured)."""
 
 
 class GroupMembers:
-    """The deployments of one model group."""
+    """Members of one model group."""
 
     __slots__ = ("capacity", "generation", "positions", "slots", "weight")
 
@@ -36,15 +36,15 @@ class GroupMembers:
         """Position by deployment."""
         self.slots: NDArray[np.intp] = np.zeros(0, np.intp)
         self.generation: tuple[int, float] | None = None
-        """What ``SlotAllocator.generation`` was when the slots were claimed."""
+        """Value of ``SlotAllocator.generation`` when the slots were acquired."""
 
 
 class ModelGroups:
-    """The rosters of all model groups.
+    """Members of all model groups.
 
     Args:
-        slots: tells when slots that were claimed may belong to others.
-        claim: gives the slot of a model group's deployment and keeps it alive.
+        slots: allocator whose ``generation`` changes when slots must be acquired again.
+        claim: returns the slot of a model group's deployment and renews its lease.
     """
 
     def __init__(self, slots: SlotAllocator, claim: Callable[[str, str], int]) -> None:
@@ -53,7 +53,10 @@ class ModelGroups:
         self._groups: dict[str, GroupMembers] = {}
 
     def observe(self, model_group: str, deployments: Iterable[str]) -> NDArray[np.intp] | None:
-        """Take over who serves a model group; an empty list ends it. Returns the slots if something changed."""
+        """Set the members of a model group; an empty list removes the group.
+
+        Returns the slots if the members changed.
+        """
         places = {name: place for place, name in enumerate(dict.fromkeys(deployments))}
         if not places:
             self._groups.pop(model_group, None)
@@ -65,9 +68,9 @@ class ModelGroups:
         return self._slots_of(model_group, roster)
 
     def describe(self, model_group: str, weights: Mapping[str, float], capacities: Mapping[str, float]) -> None:
-        """Say more about the deployments of a group.
+        """Set weights and capacities of a group's deployments.
 
-        A weight or capacity that is missing, negative or no number means 1 or unlimited.
+        A weight or capacity that is missing, negative or NaN is set to 1 or unlimited.
         """
         roster = self._groups.get(model_group)
         if roster is not None:
@@ -75,11 +78,14 @@ class ModelGroups:
             roster.capacity = _column(roster.positions, capacities, np.inf)
 
     def slot(self, model_group: str, deployment: str) -> int:
-        """The slot of a deployment, kept alive from now on."""
+        """Return the slot of a deployment and renew its lease."""
         return self._acquire(model_group, deployment)
 
     def blocks(self) -> Iterator[Block]:
-        """All groups in portions of about ``BLOCK_SIZE``, each as it is when its turn comes."""
+        """Iterate over all groups in blocks of about ``BLOCK_SIZE``.
+
+        Each block has the state of the moment when it is returned.
+        """
         for names in list(self._name_blocks()):
             portion = {name: roster for name in names if (roster := self._groups.get(name)) is not None}
             if portion:
@@ -115,6 +121,6 @@ class ModelGroups:
 
 
 def _column(places: Mapping[str, int], numbers: Mapping[str, float], otherwise: float) -> NDArray[np.float64]:
-    """One number per deployment, in the order of their places."""
+    """Return one number per deployment, in the order of their positions."""
     given = np.array([numbers.get(name, otherwise) for name in places], np.float64)
     return np.where(given >= 0, given, otherwise)

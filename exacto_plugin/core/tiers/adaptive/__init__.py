@@ -1,4 +1,4 @@
-"""The preset ``adaptive``: tests for failure rates, other signals, and probes.
+"""The preset ``adaptive``: tests of failure rates, other signals, and probes.
 
 May import what ``core.tiers`` may, and ``core.tiers``.
 """

@@ -1,8 +1,8 @@
-"""Evidence: what the windows say about tool calls, read once per recompute for the adaptive rule.
+"""Evidence on tool calls, read from the windows at each recompute.
 
-A *call* here is a router-chosen answer that attempted a tool call: judged, or lost in another form. It is *bad* when
-the arguments were no JSON, the tool does not exist, the schema does not fit or the call was lost. Calls where the
-caller pinned the deployment are left out: who pins is not a random sample. No threshold and no tier lives here.
+A *call* here is a router-chosen answer that attempted a tool call: evaluated, or lost in another form. It is *bad*
+when the arguments were no JSON, the tool does not exist, the arguments do not match the schema or the call was lost.
+Calls with a deployment pinned by the caller are excluded, because they are no random sample.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
-"""The windows that may derank, and the longest time to live."""
+"""Windows of the derank tests, then the longest time to live."""
 
 QUARTER, HOUR, DAY = 1, 2, 4
-"""Places of 15 minutes, the hour and the day in ``WINDOWS_S``."""
+"""Indices of 15 minutes, the hour and the day in ``WINDOWS_S``."""
 
 BUCKETS = 4
-"""Case-mix buckets by complexity."""
+"""Number of case-mix buckets by complexity."""
 
 COLUMNS = (CounterKind.CALLED, *FAULTS, CounterKind.LOST, CounterKind.PINNED_CALLED, CounterKind.PINNED_FAULTY)
 
@@ -51,40 +51,50 @@ _TRAFFIC = (
 _MINUTE_S = 60.0
 
 _MAX_DISPERSION = 25.0
-"""Largest share of a pair of half-hours in the dispersion, so that one step does not pass for clusters."""
+"""Largest contribution of a pair of half-hours to the dispersion.
+It prevents a single step from counting as clusters."""
 
 
 def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Router-chosen calls and the bad ones of them, from the counters ``COLUMNS`` along the first axis."""
+    """Return router-chosen calls and bad calls of counters ``COLUMNS``.
+
+    The counters are along the first axis.
+    """
     called, json, name, schema, lost, pinned, pinned_bad = counts
     return called + lost - pinned, json + name + schema + lost - pinned_bad
 
 
 class EvidenceSeries(NamedTuple):
-    """A few rows' whole history, seamless: by minutes, then by 5 minutes, then by half-hours; oldest first."""
+    """History of some rows without gaps, oldest first.
+
+    Tiles of minutes are the newest, then 5 minutes, then half-hours.
+    """
 
     start: NDArray[np.int64]
-    """When each tile begins, UTC seconds."""
+    """Start of each tile, UTC seconds."""
     calls: NDArray[np.int64]
     """Of shape ``[tile, row]``, as is ``bad``."""
     bad: NDArray[np.int64]
 
     def since(self, at: NDArray[np.float64]) -> EvidenceSeries:
-        """Without the tiles that began before a row's time; the others stay where they are."""
+        """Set tiles that began before a row's time to 0."""
         counted = self.start[:, np.newaxis] >= at
         return EvidenceSeries(self.start, self.calls * counted, self.bad * counted)
 
     def of(self, rows: NDArray[np.bool_]) -> EvidenceSeries:
-        """Of some rows."""
+        """Select some rows."""
         return EvidenceSeries(self.start, self.calls[:, rows], self.bad[:, rows])
 
     def sums(self, at: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Calls and bad ones of each row in the tiles that began at a time or later."""
+        """Sum calls and bad calls of the tiles that began at ``at`` or later."""
         first = int(np.searchsorted(self.start, at))
         return self.calls[first:].sum(axis=0), self.bad[first:].sum(axis=0)
 
     def latest(self, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Calls, bad ones and the begin of the newest tiles that hold ``wanted`` calls of each row, all if fewer."""
+        """Sum the newest tiles that hold ``wanted`` calls of each row.
+
+        Returns calls, bad calls and the start of the oldest of these tiles; all tiles if there are fewer calls.
+        """
         calls = np.cumsum(self.calls[::-1], axis=0)
         bad = np.cumsum(self.bad[::-1], axis=0)
         reached = calls >= wanted
@@ -94,7 +104,7 @@ class EvidenceSeries(NamedTuple):
 
 
 def evidence_series(slab: WindowBlock, rows: NDArray[np.intp], now: float) -> EvidenceSeries:
-    """Read the tiles of some rows of a slab."""
+    """Read the history of some rows of a window block."""
     starts: list[NDArray[np.int64]] = []
     counts: list[NDArray[np.int64]] = []
     end = np.inf
@@ -140,40 +150,45 @@ _SHAPES = {
     "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad"
 )
 class Evidence:
-    """All measurements of one recompute, by slot along the last axis; in the order in which verification reads them."""
+    """Measurements of one recompute; slots are the last axis.
+
+    The attributes are in the order in which verification reads them.
+    """
 
     __slots__ = (*_SHAPES, "_dispersion_revisions")
 
     calls: Floats
-    """Calls of the current evidence epoch in each of ``WINDOWS_S``, as is ``bad``."""
+    """Calls since the evidence start, in each of ``WINDOWS_S``; as is ``bad``."""
     bad: Floats
     weight_calls: Floats
-    """Factor on the calls of each window that limits the largest caller, as is ``weight_bad`` on the bad ones."""
+    """Factor on the calls of each window that caps the largest caller.
+    ``weight_bad`` is the factor on the bad calls."""
     weight_bad: Floats
     surprise: Floats
-    """Sum of squared changes between half-hours of a day, in units of what independent calls would show."""
+    """Sum of squared rate changes between half-hours of a day.
+    The unit is the variance of independent calls."""
     pairs: Floats
-    """How many such changes."""
+    """Number of such changes."""
     offered_day: Floats
     """Answers to requests with tools, over a day and over an hour."""
     offered_hour: Floats
     meant_day: Floats
-    """Of the day's, those that attempted a call."""
+    """Answers of the day that attempted a call."""
     load: Floats
-    """Requests a minute, the larger of the last 15 minutes' and the last hour's average."""
+    """Requests a minute: the larger average of the last 15 minutes and the hour."""
     minutes: Floats
-    """A lower bound on the distinct minutes of a day with a measured speed."""
+    """Lower bound of the distinct minutes of a day with a measured speed."""
     by_caller: Floats
-    """A day's calls by caller number."""
+    """Calls of a day by caller number."""
     mix_calls: Floats
-    """A day's calls by complexity, as is ``mix_bad``."""
+    """Calls of a day by complexity, as is ``mix_bad``."""
     mix_bad: Floats
     fresh_calls: Floats
-    """Of deranked ones: the most recent calls, the bad ones among them and when they began."""
+    """Deranked deployments: the latest calls, the bad ones and their start."""
     fresh_bad: Floats
     fresh_from: Floats
     burst_calls: Floats
-    """Of deranked ones: calls since the trial in progress began, and the bad ones."""
+    """Deranked deployments: calls and bad calls since the trial began."""
     burst_bad: Floats
 
     def __init__(self) -> None:
@@ -182,20 +197,20 @@ class Evidence:
             setattr(self, name, np.zeros((*shape, 0)))
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Resize the arrays to slots below ``slots``."""
         if (more := slots - self.surprise.shape[-1]) > 0:
             for name, shape in _SHAPES.items():
                 setattr(self, name, np.append(getattr(self, name), np.zeros((*shape, more)), axis=-1))
 
     def forget(self, slots: Collection[int]) -> None:
-        """Drop what was measured of some slots."""
+        """Erase the measurements of some slots."""
         for name in _SHAPES:
             getattr(self, name)[..., list(slots)] = 0
 
     def measure(
         self, number: int, slab: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
     ) -> None:
-        """Read one slab."""
+        """Read one window block."""
         here = slice(number * ROWS, (number + 1) * ROWS)
         epoch = np.minimum(memory.epoch[here], now)
         self._measure_windows(number, slab, now)
@@ -214,14 +229,14 @@ class Evidence:
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, here], self.bad[place, here] = calls_and_bad(slab.sums(COLUMNS, now, window_s))
         width_s, _ = slab.counter_widths[-1]
-        # What is over stays as it is but for late samples, so this is done anew every half-hour only.
+        # Ended periods change only with late samples, so this is computed every half-hour only.
         if self._dispersion_revisions.get(number) != (revision := slab.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
             calls, bad = calls_and_bad(slab.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
             self.surprise[here], self.pairs[here] = dispersion(calls[:-1], bad[:-1])
 
     def _measure_epochs(self, slots: NDArray[np.intp], history: EvidenceSeries, now: float) -> None:
-        """Evidence of those whose epoch began within a window."""
+        """Measure slots whose evidence started within a window."""
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, slots], self.bad[place, slots] = history.sums(now - window_s)
 
@@ -230,7 +245,7 @@ class Evidence:
     ) -> None:
         wanted = rule.fresh_calls * memory.phi[slots]
         self.fresh_calls[slots], self.fresh_bad[slots], self.fresh_from[slots] = history.latest(wanted)
-        # From the beginning of its minute on: nothing but probes reaches them anyway.
+        # From the start of its minute: only probes reach these deployments.
         begun = np.floor(np.nan_to_num(memory.burst_from[slots], nan=np.inf) / _MINUTE_S) * _MINUTE_S
         burst = history.since(begun)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
@@ -252,7 +267,7 @@ class Evidence:
             )
             for place, window_s in enumerate(WINDOWS_S[: DAY + 1])
         ]
-        # Cells of 16 bits make up less than 2**23 over all callers; where there are wider ones, any number.
+        # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
         kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
         calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), kind)
         for place, cells in enumerate(windows):
@@ -269,12 +284,16 @@ class Evidence:
 
 
 def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """How much rates change from one period to the next, and over how many pairs; input ``[period, row]``.
+    """Compute the dispersion of rates between periods, and its pairs.
 
-    Each squared change is in units of the variance that independent calls would have, so the mean over many pairs is
-    the design effect. Neighbours are compared instead of each with the mean: a break or a day's rhythm, which is no
-    clustering, then adds one pair and not all. (Measured
-    three hours after one of 14 deployments broke from 1 % to 25 %: 1.02 instead of 3.36.)
+    Input is ``[period, row]``. Each squared change is in units of the variance of independent calls, so the mean over
+    many pairs is the design effect. Neighbours are compared, not each with the mean: a step or a daily rhythm, which
+    is no clustering, then affects one pair. (Measured three hours after one of 14 deployments broke from 1 % to 25 %:
+    1.02 instead of 3.36.)
+
+    >>> calls, bad = np.full((3, 1), 100), np.array([[10], [10], [20]])
+    >>> [column.round(2).tolist() for column in dispersion(calls, bad)]
+    [[4.33], [2.0]]
     """
     total = calls.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

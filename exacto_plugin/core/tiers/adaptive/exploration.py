@@ -1,6 +1,7 @@
-"""How deployments that are not verified good are reached: the cover rule, capacity, probes and their pauses.
+"""Traffic for deployments that are not verified good.
 
-Pure arrays, ``[group, deployment]``. Who has which tier is decided before; who gets a single request, in ``ordering``.
+Cover rule, capacity, probes and the pauses between trials, as arrays ``[group, deployment]``. Tiers are assigned
+before; ``routing.ordering`` applies the plan to single requests.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 _LEAST_PROPENSITY = 0.02
-"""A probe is assumed to yield a call at least this often."""
+"""Least assumed share of probes that attempt a tool call."""
 
 
 class CapacityRelief(NamedTuple):
-    """Deranked deployments that the traffic cannot do without."""
+    """Deranked deployments that are needed to carry the traffic."""
 
     kept: Bools
     share: Floats
@@ -38,11 +39,12 @@ class CapacityRelief(NamedTuple):
 def keep_for_capacity(
     block: Block, deranked: Bools, rate: Floats, load: Floats, rule: AdaptiveParameters
 ) -> CapacityRelief:
-    """Keep as many deranked deployments in the pool, the best first, as the declared capacity of the rest asks for.
+    """Keep deranked deployments that the capacity requires, the best first.
 
-    The rest must be able to take ``capacity_headroom`` times the requests a minute of the whole group; a deployment
-    without a declared capacity can take any number, so without declarations nobody is spared, and a majority may be
-    deranked. (Envoy's cap on the ejected share would keep bad ones in the pool whether or not they are needed.)
+    The other deployments must be able to take ``capacity_headroom`` times the requests a minute of the whole group. A
+    deployment without a declared capacity is unlimited, so without declarations no deployment is kept, and a majority
+    may be deranked. (A cap on the deranked share, as Envoy's on ejections, would keep bad deployments whether or not
+    they are needed.)
     """
     member = block.member
     needed = rule.capacity_headroom * (load * member).sum(axis=-1, keepdims=True)
@@ -60,7 +62,7 @@ def keep_for_capacity(
 
 
 class ProbeDemand(NamedTuple):
-    """What probing deranked deployments is about."""
+    """Demand for probes of deranked deployments."""
 
     in_burst: Bools
     """In a burst now."""
@@ -69,16 +71,16 @@ class ProbeDemand(NamedTuple):
     faults_left: Floats
     """Bad calls until the trial ends."""
     is_steady: Bools
-    """The burst was good: probed as steadily as those with insufficient data."""
+    """True after a good burst: probed as steadily as with insufficient data."""
 
 
 class GroupTraffic(NamedTuple):
-    """What is known of a group's requests, shape ``[group, 1]``."""
+    """Request rates of a group, shape ``[group, 1]``."""
 
     offered_per_s: Floats
     """Requests with tools a second."""
     propensity: Floats
-    """Share of them that attempt a call."""
+    """Share of those requests that attempt a call."""
     interval_s: float
     """Seconds until the next recompute."""
 
@@ -92,11 +94,11 @@ def plan_probes(
     traffic: GroupTraffic,
     share: float,
 ) -> ProbePlan:
-    """Who shares the pool, with which probability, and who is probed how often until the next recompute."""
+    """Plan pool membership and probes until the next recompute."""
     rule, member = rates.rule, block.member
     weight = np.where(member, block.weight, 0.0)
     weight = np.where(weight.sum(axis=-1, keepdims=True) > 0, weight, member)
-    # Nobody is measured against the operator's will: a weight of 0 keeps requests away, and probes with them.
+    # A weight of 0 keeps requests away, and therefore probes as well.
     wanted = weight > 0
     demand = demand._replace(in_burst=demand.in_burst & wanted, is_steady=demand.is_steady & wanted)
     good = weight * (tier == VERIFIED_GOOD)
@@ -121,9 +123,9 @@ def plan_probes(
 
 
 def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:
-    """Probability that the rate is below the threshold: how much of its weight an unknown deployment gets.
+    """Compute the probability that a failure rate is below its threshold.
 
-    1 for those that are not undecided.
+    It scales the weight of an undecided deployment; 1 for the other deployments.
     """
     rule = rates.rule
     limit = np.where(np.isnan(rates.threshold), rule.good_ceiling, rates.threshold)
@@ -141,18 +143,18 @@ def _probes(
     traffic: GroupTraffic,
     limits: tuple[AdaptiveParameters, float],
 ) -> tuple[Floats, Floats, Floats]:
-    """Shares, budgets and faults until the end.
+    """Compute shares, budgets and fault limits of probes.
 
-    First come steady trials and undecided deployments by their chance of being good, then bursts, then those with too
-    few calls for any verdict. (Measured at 30 requests a minute: a repaired deployment is readmitted after 31 h, with
-    bursts first after 57 h, and without these ranks, all wants being equal, after 62 h.)
+    Order of priority: steady trials together with undecided deployments in proportion to their probability of being
+    good, then bursts, then deployments with too few calls for any verdict. (Measured at 30 requests a minute: a
+    repaired deployment is readmitted after 31 h, with bursts first after 57 h, and with equal priorities after 62 h.)
 
     Args:
-        promising: calls an hour that undecided deployments want, in proportion to that chance.
+        promising: calls an hour for undecided deployments, in proportion to that probability.
         other: calls an hour beyond that.
-        demand: what trials of deranked ones want.
-        traffic: what is there to probe with.
-        allowed: the rule and the share of the requests that may be probes.
+        demand: demand of the trials of deranked deployments.
+        traffic: requests that probes can be taken from.
+        limits: the rule and the largest share of the requests that may be probes.
     """
     rule, share = limits
     per_call = 1 / np.maximum(traffic.propensity, _LEAST_PROPENSITY)
@@ -171,13 +173,17 @@ def _probes(
 
 
 def _scale_to(wanted: Floats, limit: Floats) -> Floats:
-    """Scale a group's shares so that their sum stays within a limit."""
+    """Scale a group's shares so that their sum is at most ``limit``.
+
+    >>> _scale_to(np.array([[0.03, 0.01]]), np.array([[0.02]])).round(3).tolist()
+    [[0.015, 0.005]]
+    """
     total = wanted.sum(axis=-1, keepdims=True)
     return np.asarray(wanted * np.minimum(1.0, limit / np.maximum(total, 1e-12)))
 
 
 class ProbeBackoff(NamedTuple):
-    """Columns of ``AdaptiveState`` about trials, of the deranked ones."""
+    """Columns of ``AdaptiveState`` about trials of deranked deployments."""
 
     level: NDArray[np.int8]
     burst_at: Floats
@@ -187,16 +193,17 @@ class ProbeBackoff(NamedTuple):
 def schedule_trials(
     now: float, before: ProbeBackoff, evidence: tuple[Floats, Floats], rule: AdaptiveParameters
 ) -> tuple[ProbeBackoff, ProbeDemand]:
-    """Begin and end trials: a burst, then steady probes until readmission; a failed trial doubles the pause.
+    """Begin and end trials of deranked deployments.
 
-    A trial fails by ``burst_faults`` bad calls early on, and by ``trial_faults`` later: whoever keeps failing near
-    the threshold would otherwise use up the probes that a repaired one waits for.
+    A trial is a burst, then steady probes until readmission; a failed trial doubles the pause. It fails with
+    ``burst_faults`` bad calls early on, and with ``trial_faults`` later: otherwise a deployment that fails near the
+    threshold would use up the probes that a repaired one needs.
 
     Args:
         now: UTC seconds.
-        before: as the last recompute left it.
-        evidence: calls and bad ones of the trial in progress.
-        rule: the numbers.
+        before: state after the last recompute.
+        evidence: calls and bad calls of the trial in progress.
+        rule: the parameters.
     """
     calls, bad = evidence
     running = ~np.isnan(before.burst_from)
@@ -206,7 +213,7 @@ def schedule_trials(
     pause_s = np.minimum(
         rule.burst_pause_s * np.exp2(level.astype(np.float64)), max(rule.burst_pause_s, rule.burst_pause_max_s)
     )
-    # A time that lies further ahead than any pause comes from a clock that went back.
+    # A time further ahead than the longest pause comes from a clock that went back.
     at = np.minimum(np.nan_to_num(before.burst_at, nan=now + rule.burst_pause_s), now + pause_s)
     at = np.where(failed, now + pause_s, at)
     begin = ~running & (now >= at)

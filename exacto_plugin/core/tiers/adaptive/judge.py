@@ -1,8 +1,8 @@
-"""The ``adaptive`` preset: verdicts from exact tests on failure rates, with a memory of what was concluded before.
+"""The ``adaptive`` preset: tiers from exact tests on failure rates.
 
-A deployment is deranked when one of several windows shows too many failures for chance, is verified when few enough
-failures exclude a rate above its threshold, and keeps its tier in between. A derank starts a new evidence epoch, and
-only fresh calls lead back. The numbers and their sources are in ``adaptive_rule``; each part has a module of its own.
+A deployment is deranked when one of several windows shows more failures than chance explains, is verified when its
+failures are few enough to exclude a rate above its threshold, and keeps its tier in between. A derank restarts the
+evidence, and only later calls lead to readmission. The parameters and their sources are in ``parameters``.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ _UNDECIDED, _READMITTED, _RESTARTED, _CAPACITY = (
 )
 
 _INTERVAL_S = (1.0, 300.0, 3600.0)
-"""Shortest, first assumed and longest time between two recomputes, for the budgets of probes."""
+"""Shortest, initial and longest interval of recomputes for probe budgets."""
 
 
 class _Change(NamedTuple):
-    """What changes in a block, ``[group, deployment]``."""
+    """Changes in a block, ``[group, deployment]``."""
 
     cause: NDArray[np.int8]
     tier: NDArray[np.int8]
-    """What the measurements say, before capacity."""
+    """Tier by the measurements, without capacity relief."""
     deranked_now: NDArray[np.bool_]
     """Deranked by this recompute."""
     readmitted: NDArray[np.bool_]
@@ -75,7 +75,7 @@ class _Change(NamedTuple):
 
 
 class AdaptiveTierRule:
-    """Applies an ``AdaptiveParameters``."""
+    """Adaptive rule with its state and the latest measurements."""
 
     def __init__(self, rule: AdaptiveParameters, exploration_share: float) -> None:
         self.min_output_tokens = rule.min_output_tokens
@@ -89,13 +89,13 @@ class AdaptiveTierRule:
         self._interval_s = _INTERVAL_S[1]
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Resize the arrays to slots below ``slots``."""
         self.state.resize(slots)
         self._evidence.resize(slots)
         self._hour_speed, self._day_speed = grow(self._hour_speed, slots), grow(self._day_speed, slots)
 
     def measure(self, number: int, slab: WindowBlock, now: float) -> None:
-        """Read a slab's tool calls and speeds."""
+        """Read a window block's tool calls and speeds."""
         if now != self._now:
             shortest, _, longest = _INTERVAL_S
             first = self._now == 0.0
@@ -111,12 +111,12 @@ class AdaptiveTierRule:
         into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
-        """What ``judge`` would read of these slots."""
+        """Return the inputs of ``judge`` for some slots."""
         columns = {name: column[..., slots] for name, column in self._columns().items()}
         return Reading(columns, (self._now, self._interval_s))
 
     def restore(self, reading: Reading, slots: NDArray[np.intp]) -> None:
-        """Put what ``read`` gave in place of what was measured."""
+        """Replace the measurements by those that ``read`` returned."""
         write_columns(self._columns(), reading.columns, slots)
         self._now, self._interval_s = reading.times
 
@@ -129,18 +129,18 @@ class AdaptiveTierRule:
         }
 
     def forget(self, slots: Collection[int]) -> None:
-        """Drop all that is kept of some slots."""
+        """Erase all data of some slots."""
         self.state.forget(slots)
         self._evidence.forget(slots)
         for column in (*self._hour_speed, *self._day_speed):
             column[..., list(slots)] = 0
 
     def restart(self, slot: int, now: float) -> None:
-        """The deployment behind a slot is another one as of now; what was measured before does not count."""
+        """Restart the evidence of a slot whose deployment was replaced now."""
         self.state.restart(slot, now)
 
     def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
-        """Take over the memory of another adaptive judge, or the tiers that another preset left."""
+        """Take over the state of an adaptive rule, or the tiers of another preset."""
         if isinstance(other, AdaptiveTierRule):
             self.state = other.state
             self._now, self._interval_s = other._now, other._interval_s
@@ -150,15 +150,15 @@ class AdaptiveTierRule:
             self.state.cause[: len(tier)] = np.where(tier == DERANKED, ERRORS, 0)
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
-        """What is remembered of a slot beside the windows, as plain data."""
+        """Return the state of a slot beside the windows, as plain data."""
         return self.state.dump(slot)
 
     def load(self, slot: int, plain: Mapping[str, object]) -> None:
-        """Take over what ``dump`` gave."""
+        """Load the state that ``dump`` returned."""
         self.state.load(slot, plain)
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
-        """Conclude about a block from what was measured."""
+        """Assign tiers to a block from the measurements."""
         memory, evidence, slots, rule = self.state, self._evidence, block.slots, self._rule
         rates = failure_rates(block, memory, evidence, rule)
         convicted = rates.derank_test(memory.cause[slots] > 0)
@@ -179,7 +179,7 @@ class AdaptiveTierRule:
     def _other_signals(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
     ) -> list[tuple[other_signals.SignalResult, int]]:
-        """The other signals, each with its bit; 0: only observed."""
+        """Return the other signals, each with its bit; 0: only observed."""
         evidence, slots = self._evidence, block.slots
         age_s = self._now - np.minimum(self.state.epoch[slots], self._now)
         paces = other_signals.SpeedWindows(self._hour_speed, self._day_speed, evidence.minutes)
@@ -251,7 +251,7 @@ class AdaptiveTierRule:
         change: _Change,
         spared: NDArray[np.bool_],
     ) -> SignalColumns:
-        """The reasons for each tier, in terms of success rates."""
+        """Return the reasons for each tier, as success rates."""
         memory, slots = self.state, block.slots
         deranked = change.cause > 0
         kept = deranked & ~change.deranked_now
@@ -296,7 +296,7 @@ class AdaptiveTierRule:
         change: _Change,
         pauses: exploration.ProbeBackoff,
     ) -> None:
-        """Remember what was concluded."""
+        """Store the new state of a block."""
         memory, now = self.state, self._now
         slots = block.slots[block.member]
         kept = change.cause > 0

@@ -1,6 +1,6 @@
-"""The signals beside failure rates that the adaptive rule looks at: throughput, propensity and benchmarks.
+"""Signals beside failure rates: throughput, propensity and benchmarks.
 
-Each compares a deployment with the others of its group and says who is abnormal and who is no longer. Pure arrays.
+Each compares a deployment with the others of its group on arrays ``[group, deployment]``.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS = (
 )
 
 FRESH_SPEEDS = 8
-"""Answers within an hour on which a slow deployment is found fast again."""
+"""Answers within an hour from which a slow deployment can be normal again."""
 
 FRESH_MARGIN = 0.2
-"""Logarithm by which it must then exceed the threshold, so that it does not come and go."""
+"""Margin above the threshold, as a logarithm, for this; it prevents alternation."""
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 
 
 class SignalResult(NamedTuple):
-    """What one signal says about a block."""
+    """Result of one signal for a block."""
 
     columns: SignalColumns
     is_outlier: Bools
-    """Derank if it is not deranked yet."""
+    """Reason to derank, if it is not deranked yet."""
     is_normal: Bools
-    """No reason any more to keep it deranked for this signal."""
+    """End of this signal's reason for a derank."""
 
 
 class SpeedWindows(NamedTuple):
-    """Speeds of an hour and of a day, and in how many distinct minutes of the day, all by slot."""
+    """Speeds of an hour and of a day, and distinct minutes of the day, by slot."""
 
     hour: SpeedMedians
     day: SpeedMedians
@@ -68,7 +68,11 @@ class SpeedWindows(NamedTuple):
 
 
 def throughput(block: Block, paces: SpeedWindows, epoch_age_s: Floats, rule: AdaptiveParameters) -> SignalResult:
-    """Speed on the log scale, per mode, slow side only; the last hour's where it has enough answers, else the day's."""
+    """Compare speeds on the log scale; only slow deployments are outliers.
+
+    Streamed and whole answers are merged by ``merge_modes``. The last hour is used where it has enough answers, else
+    the day.
+    """
     hour = merge_modes(paces.hour.at(block.slots), 1.0)
     day = merge_modes(paces.day.at(block.slots), 1.0)
     recent = hour.samples >= 2 * rule.speed_minutes
@@ -95,7 +99,10 @@ def throughput(block: Block, paces: SpeedWindows, epoch_age_s: Floats, rule: Ada
 
 
 def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: AdaptiveParameters) -> SignalResult:
-    """Share of tool requests answered with tool calls, as log-odds, either side, less three standard errors."""
+    """Compare the share of tool requests answered with tool calls.
+
+    The comparison is two-sided on log-odds, less three standard errors.
+    """
     other = np.maximum(offered - meant, 0.0)
     odds = np.log((meant + 0.5) / (other + 0.5))
     error = 3 * np.sqrt(phi * (1 / (meant + 0.5) + 1 / (other + 0.5)))
@@ -118,7 +125,10 @@ def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: 
 
 
 def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalResult:
-    """Scores against their own frozen baseline; silent in groups without scores."""
+    """Compare scores with their own frozen baseline.
+
+    Groups without scores have no reason for this signal.
+    """
     values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
     enough = block.member & (samples >= needed[:, np.newaxis])
     limit = np.broadcast_to(threshold[:, np.newaxis], values.shape)

@@ -1,6 +1,6 @@
-"""What the adaptive rule remembers of every deployment beside the windows: plain numbers, one column each.
+"""State of the adaptive rule beside the windows, one column per number.
 
-Tiers follow from the windows and from this; it can be written down and read back as plain data.
+Tiers follow from the windows and this state, which can be saved and loaded as plain data.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ERRORS, SLOW, PROPENSITY, BENCHMARK = 1, 2, 4, 8
-"""Why a deployment is deranked, as bits."""
+"""Reasons of a derank, as bits."""
 
 _CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK
 
 MOST_FAILED = 30
-"""Failed bursts in a row that are counted; the longest pause comes long before."""
+"""Largest count of failed trials in a row; the longest pause is reached long
+before."""
 
 _START: Mapping[str, tuple[Any, float]] = {
     "tier": (np.int8, INSUFFICIENT_DATA),
@@ -43,28 +44,28 @@ _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 @wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from")
 class AdaptiveState:
-    """The columns, by slot; in the order in which verification reads them."""
+    """Columns by slot, in the order in which verification reads them."""
 
     __slots__ = tuple(_START)
 
     tier: NDArray[np.int8]
-    """What the measurements say, as an index into ``TIERS``; a deployment that capacity spares has another tier."""
+    """Tier by the measurements, an index into ``TIERS``; without capacity relief."""
     cause: NDArray[np.int8]
     """Bits; 0 unless deranked."""
     epoch: NDArray[np.float64]
-    """When the evidence that counts begins, UTC seconds."""
+    """Start of the evidence that counts, UTC seconds."""
     frozen: NDArray[np.float64]
-    """The failure rate that it was deranked at and its peers are compared with; NaN unless deranked."""
+    """Failure rate at the derank, used as the reference of peers; NaN unless deranked."""
     frozen_calls: NDArray[np.float64]
     frozen_window_s: NDArray[np.float64]
     phi: NDArray[np.float64]
-    """The model group's design effect at the last recompute."""
+    """Design effect of the model group at the last recompute."""
     level: NDArray[np.int8]
-    """Failed bursts in a row."""
+    """Failed trials in a row."""
     burst_at: NDArray[np.float64]
-    """When the next burst may begin."""
+    """Earliest start of the next trial."""
     burst_from: NDArray[np.float64]
-    """When the burst in progress began; NaN without one."""
+    """Start of the trial in progress; NaN without one."""
 
     def __init__(self) -> None:
         for name, (kind, _) in _START.items():
@@ -74,23 +75,23 @@ class AdaptiveState:
         return len(self.tier)
 
     def resize(self, slots: int) -> None:
-        """Make room for slots below ``slots``."""
+        """Resize the columns to slots below ``slots``."""
         if (more := slots - len(self)) > 0:
             for name, (kind, start) in _START.items():
                 setattr(self, name, np.append(getattr(self, name), np.full(more, start, kind)))
 
     def forget(self, slots: Collection[int]) -> None:
-        """Let slots start anew."""
+        """Reset slots to their initial state."""
         for name, (_, start) in _START.items():
             getattr(self, name)[list(slots)] = start
 
     def restart(self, slot: int, now: float) -> None:
-        """The deployment behind a slot is another one now: nothing that was measured counts any more."""
+        """Restart the evidence of a slot whose deployment was replaced."""
         self.forget([slot])
         self.epoch[slot] = now
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
-        """One deployment's columns as plain data; NaN is written as None."""
+        """Return one deployment's columns as plain data; NaN is written as None."""
         plain: dict[str, float | int | str | None] = {}
         for attribute, name in wire_names(AdaptiveState).items():
             number = getattr(self, attribute)[slot].item()
@@ -98,9 +99,9 @@ class AdaptiveState:
         return plain | {"tier": TIERS[self.tier[slot]].value}
 
     def load(self, slot: int, plain: Mapping[str, Any]) -> None:
-        """Take over one deployment's columns; what is not known here, or missing, is left at its start.
+        """Load one deployment's columns; unknown or missing values are ignored.
 
-        Another version may know more causes, or count further: nothing may be stored that the columns cannot hold.
+        Values from another version are limited to the range of the columns.
         """
         self.forget([slot])
         tiers = [tier.value for tier in TIERS]
