@@ -60,11 +60,9 @@ class Flaw(StrEnum):
     MISSING_CALL = "missing_call"
     """The finish reason is tool calls, and there is none."""
     LEAKED_MARKUP = "leaked_markup"
-    """Text in the model's own call markup, which the provider's parser should have
-    converted to a call."""
+    """The text has a call in the model's own markup, not converted by the provider."""
     IGNORED_CHOICE = "ignored_choice"
-    """The answer violates ``tool_choice``, which requires a call, names tools, or
-    forbids calls."""
+    """The answer violates ``tool_choice``, which requires, names or forbids calls."""
     DUPLICATE_ID = "duplicate_id"
     """Two calls have the same id, so that a client cannot match their results."""
     BROKEN_SCHEMA = "broken_schema"
@@ -72,18 +70,14 @@ class Flaw(StrEnum):
     CONTRADICTORY_CHOICE = "contradictory_choice"
     """``tool_choice`` names a tool that the request does not offer."""
     BROKEN_HISTORY = "broken_history"
-    """The request's messages have a tool result without its call, or a call without
-    its result."""
+    """The request has a tool result without its call, or a call without its result."""
     TRUNCATED = "truncated"
     FILTERED = "filtered"
     DISCONNECTED = "disconnected"
 
 
 class Signal(StrEnum):
-    """A measured quantity.
-
-    By default, propensity and token burn are observed but not used for routing.
-    """
+    """A measured quantity; propensity and token burn are observed only by default."""
 
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
@@ -144,10 +138,7 @@ class ReasonCode(StrEnum):
 )
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One finished answer or failed attempt of one deployment.
-
-    Contains no text and no key.
-    """
+    """One finished answer or failed attempt of one deployment; no text and no key."""
 
     model_group: str
     deployment: str
@@ -160,8 +151,7 @@ class Sample:
     """Worst evaluation among the answer's tool calls, as counted for tiers.
     A bad call attributed to the caller can be unscored. None when the answer ended without a tool call, or lost one."""
     lost: bool = False
-    """A tool call arrived in another form (leaked markup, a finish reason without a
-    call)."""
+    """A tool call arrived in another form (markup, a finish reason without a call)."""
     flaws: tuple[Flaw, ...] = ()
     """All flaws of the answer, counted for tiers or not; each at most once."""
     blame: Blame | None = None
@@ -171,8 +161,7 @@ class Sample:
     duration_s: float = 0.0
     """Seconds from sending the request to the last byte; 0 when unknown."""
     first_token_s: float | None = None
-    """Seconds from sending the request to the first chunk.
-    None when the answer was not streamed."""
+    """Seconds from sending to the first chunk; None for an answer without streaming."""
     streamed: bool = False
     routed: bool = True
     """False when the caller pinned the deployment, so that the router did not choose."""
@@ -194,8 +183,7 @@ class Reason:
     threshold: float | None = None
     samples: int = 0
     needed: int = 0
-    """Samples that the rule requires; with ``too_few_peers``, deployments including
-    this one."""
+    """Samples (for ``too_few_peers`` deployments, with this one) that are required."""
     window_s: float = 0.0
     peers: int = 0
     """Deployments with enough data, this one included; set with ``too_few_peers``."""
@@ -222,8 +210,7 @@ class Reference:
     threshold: float | None
     """None when the signal cannot derank (too few peers)."""
     peers: int
-    """Deployments with enough data.
-    A rule may compare each with the others among them only."""
+    """Deployments with enough data; a rule may compare with the others only."""
 
 
 @wire(
@@ -242,11 +229,9 @@ class Verdict:
     throughput: float | None = None
     """Median tokens per second of recent answers; the key of the ``throughput`` sort."""
     latency_s: float | None = None
-    """Median seconds to the first token (whole answers: to the end).
-    The key of the ``latency`` sort."""
+    """Median seconds to the first token (whole answers: end); for ``latency``."""
     keep_probability: float = 1.0
-    """Probability that a request's pool includes the deployment, with
-    ``insufficient_data``."""
+    """Probability that a pool includes the deployment; for ``insufficient_data``."""
     probe_share: float = 0.0
     """Share of tool requests that probe the deployment while it is not verified good."""
     probe_budget: float = 0.0
@@ -262,10 +247,7 @@ PERCENTILES = (50, 75, 90, 99)
 @wire("throughput latency_s")
 @dataclass(frozen=True, slots=True)
 class RecentPace:
-    """Percentiles of one deployment's latest minutes, in order of ``PERCENTILES``.
-
-    None: too few answers.
-    """
+    """Percentiles of recent answers, in order of ``PERCENTILES``; None: too few."""
 
     throughput: tuple[float, ...] | None = None
     """Tokens per second that 50, 75, 90 and 99 % of the answers reach."""
@@ -284,8 +266,8 @@ class GroupSnapshot:
     at: float = 0.0
     """Time at which this group was recomputed."""
     merge_tiers: bool = False
-    """True while verified good and insufficient data share the traffic.
-    It prevents early verdicts from attracting all traffic."""
+    """Verified good and insufficient data share the traffic.
+    Otherwise the first deployments with a verdict would get all of it."""
     paces: Mapping[str, RecentPace] = field(default_factory=dict)
     """Percentiles by deployment; only of recently requested groups."""
 
@@ -311,8 +293,7 @@ class Candidate:
     id: str
     """LiteLLM's ``model_info.id``."""
     key: str
-    """Deployment key of its history: the operator's id, else a fingerprint of
-    provider, model and host."""
+    """The deployment key: operator's id, else a fingerprint (provider, model, host)."""
     provider: str = ""
     price: float | None = None
     """USD per token, prompt plus completion; None when unknown."""
@@ -331,8 +312,7 @@ class Candidate:
     parameters: frozenset[str] | None = None
     """Supported request parameters; None when unknown."""
     caches: bool = True
-    """False if a prompt read from the provider's cache is known to cost as much as
-    sending it."""
+    """False if a cached prompt is known to cost as much as an uncached one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,13 +322,11 @@ class AffinityTarget:
     id: str
     """LiteLLM's ``model_info.id`` of the deployment."""
     is_new: bool = False
-    """The request has no earlier turn: it starts a conversation with the same
-    beginning as a known one."""
+    """The first turn of a conversation that begins in the same way as a known one."""
     from_probe: bool = False
     """The conversation began with a probe of the deployment."""
     pinned: bool = False
-    """The request has content that only this deployment can decode (encrypted
-    reasoning, a stored response)."""
+    """Only this deployment can decode it (encrypted reasoning, stored response)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,11 +349,10 @@ class Decision:
     pool: tuple[str, ...]
     """LiteLLM ids that this attempt may use; never empty if there were candidates."""
     applied: bool
-    """False when the ordering was only observed or not requested, and LiteLLM
-    chooses freely."""
+    """False when only observed or not requested, so that LiteLLM chooses freely."""
     reason: str
-    """Machine-readable code: tiers, one_tier, sort, no_tools, mode_off, observe,
-    share, tried_all, ..."""
+    """Machine-readable code.
+    Values are tiers, one_tier, sort, no_tools, mode_off, observe, share, tried_all, ..."""
     preferred: tuple[str, ...] = ()
     """Pool that the ordering gives; differs from ``pool`` when it is only observed."""
     explored: bool = False

@@ -38,10 +38,7 @@ VERIFIED_GOOD, INSUFFICIENT_DATA, DERANKED = (TIERS.index(tier) for tier in Tier
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Model groups that are evaluated together.
-
-    Arrays are of shape ``[group, deployment]``, padded to the widest group.
-    """
+    """Model groups evaluated together; ``[group, deployment]``, padded to the widest."""
 
     groups: Sequence[str]
     positions: Sequence[Mapping[str, int]]
@@ -137,10 +134,7 @@ class TierAssignments:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """Traffic for deployments that are not verified good.
-
-    Arrays are of shape ``[group, deployment]`` except ``merges_tiers``.
-    """
+    """Traffic for deployments that are not verified good, ``[group, deployment]``."""
 
     merges_tiers: NDArray[np.bool_]
     """Per group: verified good and insufficient data share the traffic."""
@@ -164,10 +158,7 @@ class Reading(NamedTuple):
 
 
 class TierRule(Protocol):
-    """Rule of a preset, with its measurements by slot.
-
-    The measurements are kept from ``measure`` to ``judge``.
-    """
+    """Rule of a preset, with measurements by slot from ``measure`` to ``judge``."""
 
     min_output_tokens: int
     """Answers with fewer tokens have no speed."""
@@ -191,13 +182,10 @@ class TierRule(Protocol):
         """Erase all data of some slots."""
 
     def restart(self, slot: int, now: float) -> None:
-        """Restart the evidence of a slot whose deployment was replaced now."""
+        """Restart the evidence of a slot with a replaced deployment."""
 
     def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
-        """Take over the state of the previous rule, of any preset.
-
-        ``tier`` is the tier that it assigned, by slot.
-        """
+        """Take over the previous rule's state; ``tier`` is by slot."""
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """Return the state of a slot beside the windows, as plain data."""
@@ -302,10 +290,7 @@ def finite_or_none(number: np.float64 | float) -> float | None:
 
 
 class TierState:
-    """Tier, start of the tier and fingerprint of every slot.
-
-    The next recompute starts from this state.
-    """
+    """Tier, start of the tier and fingerprint of every slot."""
 
     __slots__ = ("fingerprints", "since", "tier")
 

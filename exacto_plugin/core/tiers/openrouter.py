@@ -192,11 +192,11 @@ class OpenRouterTierRule:
         """Do nothing: tiers follow from the windows alone."""
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
-        """Nothing is remembered."""
+        """Do nothing: this rule has no state beside the windows."""
         return {}
 
     def load(self, slot: int, plain: Mapping[str, object]) -> None:
-        """Nothing is remembered."""
+        """Do nothing: this rule has no state beside the windows."""
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Derank on any abnormal signal; verify with enough data on every signal.

@@ -1,4 +1,4 @@
-"""The numbers of the ``adaptive`` preset, each with where it comes from. What is done with them is in ``adaptive``.
+"""Parameters of the ``adaptive`` preset, each with its source.
 
 "Measured" means: in simulations of the whole rule over five days on the result tables of the K2 Vendor Verifier and on
 populations built from published before-and-after figures, at 1 to 1,000 requests a minute, 30 runs each.
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
 
 EXPLORATION_SHARE = 0.02
-"""Share of tool requests that probes may take. Measured: 2 % where it is needed brings repaired deployments back as
-surely as 5 % for all, at a sixth to a twentieth of the additional errors."""
+"""Largest share of tool requests that are probes.
+Measured: 2 % where it is needed brings repaired deployments back as surely as 5 % for all, at a sixth to a twentieth
+of the additional errors."""
 
 LARGEST = 1e12
-"""No number of a rule is larger: such a threshold is out of reach, and what follows from it still fits into int64."""
+"""Upper limit of every parameter.
+A threshold above it is out of reach, and results from it still fit into int64."""
 
 _AT_LEAST_ONE = (
     "peer_calls",
@@ -43,122 +45,160 @@ _SHARES = ("rate_floor", "peer_cap", "good_ceiling", "cover", "caller_share", "l
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveParameters:
-    """The numbers of the adaptive rule. Rates are failures per router-chosen attempt to call a tool, 0 to 1."""
+    """Parameters of the adaptive rule.
+
+    Rates are failures per router-chosen attempt to call a tool, 0 to 1.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     phi_start: float = 2.0
-    """Design effect before there is data: calls fail in clusters, so counts are divided by it."""
+    """Design effect without data. Calls fail in clusters, so counts are divided by it."""
     phi_start_weight: float = 20.0
-    """Pairs of half-hours that ``phi_start`` counts as; 14 deployments bring 600 pairs a day."""
+    """Pairs of half-hours as which ``phi_start`` counts.
+    14 deployments have 600 pairs a day."""
     phi_max: float = 10.0
-    """Largest design effect. Measured for sessions of 20 calls, intra-class correlation 0.3: 9.3 to 9.8."""
+    """Largest design effect.
+    Measured for sessions of 20 calls with intra-class correlation 0.3: 9.3 to 9.8."""
     peer_calls: int = 50
-    """Calls that make a deployment a peer of others; Wilson's bound tells how little that is."""
+    """Calls from which a deployment is a peer of others.
+    The width of Wilson's interval accounts for so few."""
     peer_z: float = 1.0
-    """Peers count with the upper end of Wilson's interval at this z, so that luck makes nobody strict."""
+    """The z of the upper end of Wilson's interval, the rate that peers count with.
+    It prevents strict thresholds from a few lucky calls."""
     deviations: float = 3.0
-    """Standard deviations (1.4826 times the MAD of the other deployments) above their median that are abnormal."""
+    """Standard deviations above the median of the others that are abnormal.
+    A standard deviation is 1.4826 times the MAD of the other deployments."""
     rate_floor: float = 0.02
-    """Least distance above the median that is abnormal. Measured among equal deployments: without one, 1 % to 17 % of
-    them look abnormal at every recompute; with 2 points at most 0.25 %."""
+    """Least distance above the median that is abnormal.
+    Measured among equal deployments: without one, 1 % to 17 % of them are abnormal at every recompute; with 2 points
+    at most 0.25 %."""
     peer_cap: float = 0.05
-    """Largest distance above the second-best peer (the best of up to 3). 5 points catch 10 bad ones of 12, where a
-    median cannot; 0.03 is strict: 85 % instead of 70 % fewer bad calls on the widest of the measured tables."""
+    """Largest distance above the second-best peer (the best of up to 3).
+    Measured: 5 points catch 10 bad deployments of 12, where a median cannot; 0.03 is strict: 85 % instead of 70 %
+    fewer bad calls on the widest of the measured tables."""
     derank_calls: int = 20
     """Calls that a window needs to derank."""
     derank_tail_5min: float = 0.0001
-    """Probability of so many failures by chance at the threshold (exact binomial tail) that deranks: z = 3.7. Measured
-    at 100 requests a minute: a break to 25 % is found at the next recompute; without this window every second time."""
+    """Tail probability below which the failures of 5 minutes derank, z = 3.7.
+    It is the exact binomial tail at the threshold. Measured at 100 requests a minute: a break to 25 % is found at
+    the next recompute; without this window every second time."""
     derank_tail_15min: float = 0.000233
-    """The same for a quarter of an hour, z = 3.5."""
+    """The same tail for 15 minutes, z = 3.5."""
     derank_tail_1h: float = 0.000233
-    """The same for an hour, z = 3.5."""
+    """The same tail for an hour, z = 3.5."""
     derank_tail_6h: float = 0.000687
-    """The same for six hours, z = 3.2."""
+    """The same tail for six hours, z = 3.2."""
     derank_tail_24h: float = 0.00135
-    """The same for a day, z = 3.0. Measured with the last four: at most 0.003 false deranks per model and day among
-    equal deployments that fail up to 3 %, and a break to 25 % found in 30 calls."""
+    """The same tail for a day, z = 3.0.
+    Measured with the last four: at most 0.003 false deranks per model and day among equal deployments that fail up
+    to 3 %, and a break to 25 % found in 30 calls."""
     good_calls: int = 50
     """Calls, times the design effect, that a verification needs."""
     good_tail: float = 0.10
-    """Probability of so few failures by chance at the threshold below which a deployment is verified. Measured: lets
-    5.5 % of those pass that fail 1.5 times too often, and 0.2 % at 2.5 times; point estimates pass 75 % and 30 %."""
+    """Tail probability, at the threshold, below which few failures verify.
+    Measured: lets 5.5 % of those pass that fail 1.5 times too often, and 0.2 % at 2.5 times; point estimates pass 75
+    % and 30 %."""
     settled_calls: int = 400
-    """Calls, times the design effect, after which a rate below the threshold verifies without that test."""
+    """Calls, times the design effect, that verify without this test.
+    The rate must be below the threshold."""
     good_ceiling: float = 0.10
-    """Nobody above this rate is verified, whatever the peers do."""
+    """Largest rate of a verified deployment, independent of its peers."""
     keep_calls: int = 12
-    """A verified deployment with fewer calls in the time to live has insufficient data again."""
+    """Calls in the time to live that keep a deployment verified.
+    With fewer it has insufficient data again."""
     ttl_s: float = 86_400.0
-    """How long calls count."""
+    """Time to live of calls."""
     quiet_ttl_s: float = 259_200.0
-    """How long they count in quiet model groups. Measured at one request a minute: 1.7 % instead of 2.4 % errors."""
+    """Time to live of calls in quiet model groups.
+    Measured at one request a minute: 1.7 % instead of 2.4 % errors."""
     quiet_requests_per_minute: float = 10.0
     """Tool requests a minute below which a model group is quiet."""
     fresh_calls: int = 150
-    """Most recent calls, times the design effect, that a deranked deployment is readmitted on: without a failure they
-    exclude a rate of 2 %. Measured: on the last day's calls instead it takes twice as long."""
+    """Latest calls, times the design effect, that readmission is tested on.
+    Without a failure they exclude a rate of 2 %. Measured: on the last day's calls instead it takes twice as long."""
     fresh_tail: float = 0.05
-    """Probability of so few failures by chance at the threshold below which it is readmitted."""
+    """Tail probability, at the threshold, below which few failures readmit."""
     change_tail: float = 0.001
-    """Probability by chance of a drop between older and recent calls that restarts the evidence."""
+    """Tail probability below which a drop of the rate restarts the evidence.
+    It compares recent calls with older ones."""
     cover: float = 0.8
-    """Verified deployments carry the traffic alone from this share of the weight of all that are not deranked.
-    Measured without such a rule: whoever has enough calls first gets all traffic, 15.9 % errors instead of 4.1 %."""
+    """Share of the weight of all deployments that are not deranked, from which the
+    verified ones carry the traffic alone. Measured without such a rule: the first deployments with enough calls get
+    all traffic, 15.9 % errors instead of 4.1 %."""
     prior_failed: float = 0.5
-    """With ``prior_worked`` the Beta distribution of an unknown deployment's rate: a mean of 10 %, half below 5 %."""
+    """Failures of the Beta prior of a deployment's rate, with ``prior_worked``.
+    Its mean is 10 %, half of it below 5 %."""
     prior_worked: float = 4.5
-    """See ``prior_failed``. Measured at one request a minute: 3.2 % instead of 6.0 % errors."""
+    """Successes of the Beta prior.
+    Measured at one request a minute: 3.2 % instead of 6.0 % errors."""
     probe_calls_per_hour: float = 130.0
-    """Calls an hour that a deployment with insufficient data gets by probes, within the budget."""
+    """Calls an hour by probes for a deployment with insufficient data, within the
+    budget."""
     burst_calls: int = 20
-    """Calls of one burst at a deranked deployment; after a good one it is probed steadily until it is readmitted."""
+    """Calls of one burst at a deranked deployment.
+    After a good burst it is probed steadily until readmission."""
     burst_faults: int = 2
-    """Failures that end a burst, and a trial within twice its calls."""
+    """Failures that end a burst, and a trial within twice the calls of a burst."""
     trial_faults: int = 3
-    """Failures that end the steady probes after a burst. At 0.2 % one of 50 that were repaired meets it in 300 calls
-    (arithmetic); one at 3 %, just above the threshold, does after 100."""
+    """Failures that end the steady probes after a burst.
+    At a rate of 0.2 % one of 50 repaired deployments has so many in 300 calls (arithmetic); one at 3 %, just above
+    the threshold, has after 100."""
     burst_pause_s: float = 10_800.0
-    """Time to the first burst and between bursts; doubles after every failed one. Measured against a trickle and
-    against fixed pauses: the fewest errors (0.16 %) for readmission within 15 h at 100 requests a minute."""
+    """Time to the first burst and between bursts; doubles after every failed one.
+    Measured against a trickle and against fixed pauses: the fewest errors (0.16 %) for readmission within 15 h at
+    100 requests a minute."""
     burst_pause_max_s: float = 43_200.0
-    """Where the doubling ends."""
+    """Longest time between bursts."""
     caller_share: float = 0.5
-    """Share of a deployment's calls, and of its failures, in a window up to which one caller's count."""
+    """Largest share of one caller in a deployment's calls, and in its failures, in
+    a window."""
     lone_caller_share: float = 0.95
-    """A caller with more of a whole model group's calls than this counts in full: there is nobody to protect."""
+    """Share of a model group's calls above which its only caller is not capped.
+    No other caller needs protection then."""
     case_mix_calls: float = 50.0
-    """Calls that the group's rate weighs in the rate of a complexity bucket."""
+    """Weight, in calls, of the group's rate in the rate of a complexity bucket."""
     case_mix_min: float = 0.75
     """Least factor on a threshold for easy requests."""
     case_mix_max: float = 4.0
     """Largest factor on a threshold for hard requests."""
     min_output_tokens: int = 100
-    """Answers below this have no throughput: for a true 60 tokens/s, 39.7 was measured with no minimum."""
+    """Answers with fewer tokens have no throughput.
+    Measured for a true 60 tokens/s: 39.7 without a minimum."""
     speed_minutes: int = 50
-    """Distinct minutes with measured answers that a throughput needs; load comes in clusters, so minutes count."""
+    """Distinct minutes with measured answers that a throughput needs.
+    Load comes in clusters, so minutes count."""
     speed_deviations: float = 2.0
-    """Standard deviations of the logarithm below the median of the others that are slow."""
+    """Standard deviations of the logarithm below the others' median that are slow."""
     speed_ratio: float = 2.0
-    """Least ratio to the median of the others that is slow. Measured at 2: 98 % of the deployments at a quarter of
-    their speed are found, 1.6 % of healthy ones of very different providers."""
+    """Least ratio to the median of the others that is slow.
+    Measured at 2: 98 % of the deployments at a quarter of their speed are found, 1.6 % of healthy ones of very
+    different providers."""
     speed_peers: int = 3
-    """Other deployments with a throughput that it takes to call one slow, as the published rule asks for 4 in all."""
+    """Other deployments with a throughput that the comparison requires.
+    The published rule requires 4 in all."""
     propensity_deranks: bool = False
-    """Whether an unusual share of answers with tool calls deranks; it is one of the criteria of curated lists, but it
-    follows the requests as well as the deployment, so it is only observed by default."""
+    """True if an unusual share of answers with tool calls deranks.
+    It is one of the criteria of curated lists, but it follows the requests as well as the deployment, so it is only
+    observed by default."""
     propensity_requests: int = 50
     """Tool requests that a share of answers with tool calls needs."""
     propensity_deviations: float = 3.0
-    """Standard deviations of the log-odds from the median of the others, either way."""
+    """Standard deviations of the log-odds from the median of the others, on either
+    side."""
     propensity_ratio: float = 1.5
-    """Least ratio of the odds. Measured with it: 3 of 7 known poor deployments found, none called so falsely."""
+    """Least ratio of the odds.
+    Measured with it: 3 of 7 known poor deployments found, none flagged falsely."""
     capacity_headroom: float = 1.1
-    """The deployments that are not deranked must be able to carry this multiple of the traffic."""
+    """Multiple of the traffic that the deployments that are not deranked must be
+    able to carry."""
 
     def __post_init__(self) -> None:
-        """A number out of its range is a ValueError that names it."""
+        """Check the range of every number.
+
+        Raises:
+            ValueError: a number is out of its range; the message names it.
+        """
         for field in fields(self):
             number = getattr(self, field.name)
             least = 1 if field.name in _AT_LEAST_ONE else 0
@@ -173,7 +213,7 @@ class AdaptiveParameters:
 
     @property
     def derank_tails(self) -> tuple[tuple[float, float], ...]:
-        """Window in seconds and the tail probability below which it deranks."""
+        """Windows in seconds with their tail probability of a derank."""
         return (
             (300.0, self.derank_tail_5min),
             (900.0, self.derank_tail_15min),
@@ -183,19 +223,19 @@ class AdaptiveParameters:
         )
 
     def judge(self) -> AdaptiveTierRule:
-        """A new judge that follows this rule with the default share of probes."""
+        """Return a new instance of the rule with the default share of probes."""
         return AdaptivePreset(self).judge()
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptivePreset:
-    """The adaptive rule together with what it may spend on probes."""
+    """Preset of the adaptive rule, with its largest share of probes."""
 
     rule: AdaptiveParameters = AdaptiveParameters()
     exploration_share: float = EXPLORATION_SHARE
 
     def judge(self) -> AdaptiveTierRule:
-        """A new judge that follows this rule."""
+        """Return a new instance of the rule."""
         from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
 
         return AdaptiveTierRule(self.rule, self.exploration_share)
