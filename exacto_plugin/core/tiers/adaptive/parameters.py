@@ -123,18 +123,17 @@ class AdaptiveParameters:
     """Tail probability below which a drop of the rate restarts the evidence.
     It compares recent calls with older ones."""
     cover: float = 0.8
-    """Share of the weight of all deployments that are not deranked, from which the
-    verified ones carry the traffic alone. Measured without such a rule: the first deployments with enough calls get
-    all traffic, 15.9 % errors instead of 4.1 %."""
+    """Share of the weight from which verified deployments carry the traffic alone.
+    It refers to all deployments that are not deranked. Measured without such a rule: the first deployments with
+    enough calls get all traffic, 15.9 % errors instead of 4.1 %."""
     prior_failed: float = 0.5
-    """Failures of the Beta prior of a deployment's rate, with ``prior_worked``.
-    Its mean is 10 %, half of it below 5 %."""
+    """Failures of the Beta prior of an unknown deployment's rate.
+    With ``prior_worked`` the mean is 10 %, and half of the distribution is below 5 %."""
     prior_worked: float = 4.5
     """Successes of the Beta prior.
     Measured at one request a minute: 3.2 % instead of 6.0 % errors."""
     probe_calls_per_hour: float = 130.0
-    """Calls an hour by probes for a deployment with insufficient data, within the
-    budget."""
+    """Probe calls an hour for a deployment with insufficient data, in the budget."""
     burst_calls: int = 20
     """Calls of one burst at a deranked deployment.
     After a good burst it is probed steadily until readmission."""
@@ -151,17 +150,16 @@ class AdaptiveParameters:
     burst_pause_max_s: float = 43_200.0
     """Longest time between bursts."""
     caller_share: float = 0.5
-    """Largest share of one caller in a deployment's calls, and in its failures, in
-    a window."""
+    """Largest share of one caller in the calls, and in the failures, of a window."""
     lone_caller_share: float = 0.95
-    """Share of a model group's calls above which its only caller is not capped.
-    No other caller needs protection then."""
+    """Share of a group's calls above which its largest caller is not capped.
+    Practically no other caller needs protection then."""
     case_mix_calls: float = 50.0
     """Weight, in calls, of the group's rate in the rate of a complexity bucket."""
     case_mix_min: float = 0.75
-    """Least factor on a threshold for easy requests."""
+    """Least factor on a threshold, for easy requests."""
     case_mix_max: float = 4.0
-    """Largest factor on a threshold for hard requests."""
+    """Largest factor on a threshold, for hard requests."""
     min_output_tokens: int = 100
     """Answers with fewer tokens have no throughput.
     Measured for a true 60 tokens/s: 39.7 without a minimum."""
