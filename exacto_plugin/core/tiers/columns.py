@@ -69,7 +69,8 @@ class SignalColumns:
     code: NDArray[np.int64]
     """Per deployment: index into ``CODES``, or ``NO_REASON``."""
     median: NDArray[np.float64]
-    """Per group, like ``mad`` and ``peers``; the next two: per group or deployment."""
+    """Per group, as are ``mad`` and ``peers``.
+    ``needed`` and ``window_s`` are per group or per deployment."""
     mad: NDArray[np.float64]
     threshold: NDArray[np.float64]
     """Per deployment; NaN when the signal cannot derank it."""
