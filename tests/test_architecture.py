@@ -57,7 +57,7 @@ BOUNDARIES = {
     # A stream that broke may not close in good order either.
     "litellm_hooks.routing.failover:_closed",
     # Raised again where somebody waits for it, in another thread.
-    "litellm_hooks.run_in_thread:run_in_thread.run",
+    "litellm_hooks.background:run_in_thread.run",
 }
 """The only places that catch everything without raising it again."""
 

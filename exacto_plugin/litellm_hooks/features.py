@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,3 +104,11 @@ class Features:
             + (f"; off: {', '.join(gap.features)}" if gap.features else "")
             for gap in self._gaps
         ]
+
+
+def litellm_version() -> str:
+    """Return LiteLLM's version, or ``unknown``."""
+    try:
+        return version("litellm")
+    except PackageNotFoundError:
+        return "unknown"

@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
+from exacto_plugin.litellm_hooks.background import run_in_thread
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TOOLS_KEY, RescuableAttempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, RescueProgress
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
-from exacto_plugin.litellm_hooks.run_in_thread import run_in_thread
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 

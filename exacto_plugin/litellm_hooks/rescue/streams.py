@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from litellm.exceptions import MidStreamFallbackError
 
+from exacto_plugin.litellm_hooks.background import run_in_thread
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.rescue import cost_of
-from exacto_plugin.litellm_hooks.run_in_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
