@@ -1,5 +1,5 @@
 """Several processes with one set of verdicts: protocol, replicas, announcements.
 
-One process leads, recomputes and saves; the others send their counts and read its results. May import ``core`` and
+One process leads: it recomputes and saves. The others send their counts and read its results. May import ``core`` and
 ``errors``.
 """

@@ -1,8 +1,8 @@
-"""Batches, publications and saved states as text, so that two neighbouring versions understand each other.
+"""Batches, publications and saved states as text, compatible between versions.
 
-Integers stay integers, names are written once. What a newer version adds is ignored by an older one: further fields,
-counters and cells that it does not know. A change that older versions could not ignore gets new keys in the exchange
-(``LAYOUT``), so that the two do not meet. Must not talk to an exchange.
+Neighbouring versions can read each other's text. Integers stay integers, names are written once. Additions of a newer
+version are ignored by an older one: further fields, counters and cells. A change that older versions could not ignore
+gets new keys in the exchange (``LAYOUT``), so that the two do not share data. Does no I/O.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LAYOUT = 1
-"""The number of the layout of everything that is shared; part of every key."""
+"""Number of the layout of all shared data; part of every key."""
 
 _FASTEST = 1
 """zlib's level: names repeat, so that a higher one saves little."""
 
 
 def pack(plain: object) -> str:
-    """Plain data as compact text; it survives clients that decode what they read."""
+    """Encode plain data as compact text.
+
+    The text is ASCII, so clients that decode what they read do not change it.
+    """
     return binascii.b2a_base64(zlib.compress(orjson.dumps(plain), _FASTEST), newline=False).decode()
 
 
 def unpack(text: str | bytes) -> Any:
-    """What ``pack`` was given.
+    """Decode the text of ``pack``.
 
     Raises:
         UnreadableError: it is something else.
@@ -47,7 +50,7 @@ def unpack(text: str | bytes) -> Any:
 
 
 def pack_batch(batch: Batch) -> str:
-    """A batch as text."""
+    """Encode a batch as text."""
     names: dict[str, int] = {}
     rows = [
         [
@@ -63,7 +66,7 @@ def pack_batch(batch: Batch) -> str:
 
 
 def unpack_batch(text: str | bytes) -> Batch:
-    """The batch that ``pack_batch`` was given.
+    """Decode the text of ``pack_batch``.
 
     Raises:
         UnreadableError: it is something else.
@@ -81,14 +84,14 @@ def unpack_batch(text: str | bytes) -> Batch:
 
 
 def _pairs(numbers: list[int]) -> Mapping[int, int]:
-    array("Q", numbers)  # takes nothing but integers from 0 on, and says so in a fifth of the time of a loop
+    array("Q", numbers)  # rejects everything but integers from 0 on, in a fifth of the time of a loop
     if max(numbers, default=0) > MOST:
         raise ValueError("more than can have happened")
     return dict(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def pack_publication(publication: Publication) -> str:
-    """A publication as text."""
+    """Encode a publication as text."""
     return pack(
         {
             "snapshot": snapshot_to_plain(publication.snapshot),
@@ -99,7 +102,7 @@ def pack_publication(publication: Publication) -> str:
 
 
 def unpack_publication(text: str | bytes) -> Publication:
-    """The publication that ``pack_publication`` was given.
+    """Decode the text of ``pack_publication``.
 
     Raises:
         UnreadableError: it is something else.
@@ -113,12 +116,12 @@ def unpack_publication(text: str | bytes) -> Publication:
 
 
 def pack_windows(windows: Mapping[str, bytes]) -> str:
-    """What ``Engine.dump_windows`` gives, as text."""
+    """Encode the result of ``Engine.dump_windows`` as text."""
     return pack({name: binascii.b2a_base64(dump, newline=False).decode() for name, dump in windows.items()})
 
 
 def unpack_windows(text: str | bytes) -> dict[str, bytes]:
-    """What ``pack_windows`` was given.
+    """Decode the text of ``pack_windows``.
 
     Raises:
         UnreadableError: it is something else.

@@ -1,6 +1,6 @@
-"""What a replica asks of the process that it belongs to.
+"""The operations that a replica needs of its process.
 
-Must not say when it is asked; that is :mod:`exacto_plugin.sharing.replica`.
+When they are called is decided in :mod:`exacto_plugin.sharing.replica`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ class Host(Protocol):
     """The process around a replica."""
 
     def take_deltas(self) -> Sequence[Delta]:
-        """What was recorded since it was last asked."""
+        """Return the deltas recorded since the last call."""
         ...
 
     def watched(self) -> tuple[str, ...]:
-        """Model groups whose percentiles were asked for lately."""
+        """Return the model groups with recent percentile requests."""
         ...
 
     def new_common_engine(self) -> Engine:
-        """A new engine for everybody's samples, under the rule in force."""
+        """Create an engine for all workers' samples, under the rule in force."""
         ...
 
     async def judge(self, common: Engine, now: float) -> bool:
-        """Recompute the common engine for the deployments that are served now; False when it came to nothing."""
+        """Recompute the common engine for the deployments that are served now.
+
+        Returns:
+            False when there was no result.
+        """
         ...
 
     async def judge_alone(self, now: float) -> None:
-        """Recompute from what this process saw and put the result in force here."""
+        """Recompute from this process's samples and put the result in force here."""
         ...
 
     async def adopt(self, publication: Publication) -> None:
@@ -43,9 +47,12 @@ class Host(Protocol):
         ...
 
     async def announce(self, common: Engine) -> None:
-        """The common engine's last result is in force for everybody: tell people, and write it down, once."""
+        """Log and record the common engine's last result, once.
+
+        It is in force for all workers.
+        """
         ...
 
     def exchange_unavailable(self, error: ExchangeError) -> None:
-        """The exchange could not be asked."""
+        """Note that the exchange is unavailable."""
         ...

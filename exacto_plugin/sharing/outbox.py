@@ -1,6 +1,6 @@
-"""One worker's batches on their way: what is sent next, and what is kept in case the exchange loses it.
+"""One worker's batches: the next one to send, and those kept against a loss.
 
-Pure and bounded. Must not talk to an exchange.
+Pure and bounded. Does no I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from exacto_plugin.sharing.protocol import Receipt
 
 KEPT_DELTAS = 20_000
-"""Deltas that are kept at most until they are part of a saved state (about 15 MB); older ones are unprotected then."""
+"""Most deltas that are kept until a saved state contains them (about 15 MB).
+
+Older ones are dropped, and are then lost if the exchange loses them."""
 
 
 @dataclass(slots=True)
@@ -28,12 +30,12 @@ class _Sent:
 
 
 class Outbox:
-    """The batches of one worker, one of them in flight at most.
+    """The batches of one worker, at most one of them in flight.
 
     Args:
         worker: its name.
-        take: gives what was recorded since it was last called.
-        limit: deltas that are kept at most.
+        take: returns the deltas recorded since its last call.
+        limit: most deltas that are kept.
     """
 
     def __init__(self, worker: str, take: Callable[[], Sequence[Delta]], limit: int = KEPT_DELTAS) -> None:
@@ -47,18 +49,24 @@ class Outbox:
 
     @property
     def in_flight(self) -> bool:
-        """Whether it is unknown if everything that was taken has arrived."""
+        """True while a batch was sent or queued and is not acknowledged."""
         return bool(self._waiting)
 
     def next(self, watched: tuple[str, ...] = ()) -> Push:
-        """What to send now: the same again until it is known to have arrived, else what was recorded since."""
+        """Return the next push.
+
+        Its batch is the same one again until it is acknowledged, else the deltas recorded since.
+        """
         if not self._waiting and (deltas := self._take()):
             self._sequence += 1
             self._waiting.append(Batch(self._worker, self._sequence, deltas))
         return Push(self._worker, self._held, self._waiting[0] if self._waiting else None, watched)
 
     def acknowledge(self, push: Push, receipt: Receipt) -> None:
-        """The exchange answered: keep what arrived until it is saved, or send again what the exchange lost."""
+        """Process a receipt.
+
+        An accepted batch is kept until it is saved; batches that the exchange lost are queued again.
+        """
         if receipt.accepted:
             self._held = receipt.held
             if push.batch is not None:

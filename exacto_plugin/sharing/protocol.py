@@ -1,12 +1,12 @@
-"""What the processes of one installation need of a place in common, whatever it is: Redis or a database.
+"""The protocol of an exchange: storage shared by all processes, Redis or database.
 
-Nothing that is exchanged names a caller, a tool or a prompt: batches hold integers under the names of model groups and
-deployments. Must not decide who leads, what is pushed or when; that is :mod:`exacto_plugin.sharing.replica`.
+No shared data contains a caller, a tool or a prompt: batches hold integers under the names of model groups and
+deployments. Leadership and timing are decided in :mod:`exacto_plugin.sharing.replica`.
 
-How each batch is counted once: a worker numbers its batches and sends one at a time; the exchange keeps the number of
-the last one it holds and refuses whatever does not follow it; whoever reads skips what it has read, by worker and
-number. So the same batch may be sent again after a timeout, and everything that is not saved yet after the exchange
-lost it.
+Each batch is counted once: a worker numbers its batches and sends one at a time; the exchange keeps the number of the
+last one it holds and refuses any batch that does not follow it; a reader skips batches that it has read, by worker and
+number. So the same batch may be sent again after a timeout, and all batches that are not saved yet may be sent again
+after the exchange lost them.
 """
 
 from __future__ import annotations
@@ -23,53 +23,64 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.deltas import Delta
 
     Remembered = Mapping[str, Mapping[str, Mapping[str, float | int | str | None]]]
-    """What ``Engine.dump`` gives."""
+    """The type of ``Engine.dump``."""
 
 
 class ExchangeError(ExactoError):
-    """The place in common could not be asked, or did not answer in time: processes go on alone until it does."""
+    """The exchange failed or did not answer in time.
+
+    Each process goes on alone until it answers.
+    """
 
 
 class UnreadableError(ExchangeError):
-    """What lies there is nothing that this version can read."""
+    """The stored data are in a form that this version cannot read."""
 
 
 class LostLeaseError(ExchangeError):
-    """Somebody else leads by now, so that nothing was published or saved."""
+    """Another worker leads by now, so that nothing was published or saved."""
 
 
 class Batch(NamedTuple):
-    """What one worker recorded in some seconds."""
+    """The deltas that one worker recorded between two pushes."""
 
     worker: str
-    """A random name of the process; never used again by another one."""
+    """A random name of the process; never reused by another one."""
     sequence: int
     """1, 2, 3, ...; there may be gaps, but never a smaller number after a larger one."""
     deltas: Sequence[Delta]
 
 
 class Push(NamedTuple):
-    """A worker's sign of life, with a batch unless there is nothing new."""
+    """A worker's heartbeat, with a batch unless there is nothing new."""
 
     worker: str
     previous: int
-    """The number of the last batch that the exchange should hold of this worker; 0 for none."""
+    """Number of the last batch of this worker that the exchange should hold.
+
+    0 for none."""
     batch: Batch | None = None
     watched: tuple[str, ...] = ()
-    """Model groups whose percentiles somebody asked this worker for lately."""
+    """Model groups with recent percentile requests at this worker."""
 
 
 class Receipt(NamedTuple):
-    """What an exchange answers to a push."""
+    """The exchange's answer to a push."""
 
     accepted: bool
-    """False: the exchange holds another batch than ``previous`` as the last one (it lost some), and took nothing."""
+    """False: the exchange holds another last batch than ``previous``.
+
+    It lost some, and did not add this one."""
     held: int
-    """The number of the last batch it holds of this worker."""
+    """Number of the last batch that it holds of this worker."""
     offset: int
-    """Where the batch lies; places grow with time, and nothing is ever put below a place that was read."""
+    """Position of the batch.
+
+    Positions grow with time, and nothing is ever added below a position that was read."""
     saved: int
-    """Everything below this place is part of the saved state, which a new leader would begin with."""
+    """Everything below this position is part of the saved state.
+
+    A new leader begins with that state."""
     leader: str
     """The worker whose lease holds; empty when there is none."""
     publication: str
@@ -77,41 +88,44 @@ class Receipt(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One worker's wish to lead, or to go on leading."""
+    """One worker's request for the lease, or for its renewal."""
 
     worker: str
     token: int = 0
     """Of its last lease; 0 without one."""
     renewals: int = 0
-    """Of its last renewal; an exchange that holds a lower one went back in time."""
+    """Of its last renewal; a lower one in the exchange means that it was restored."""
     is_prepared: bool = False
-    """It has counted everybody's batches so far, so that it can begin at once in an exchange without a saved state;
-    others are given some seconds to come first."""
+    """True when the worker has counted all batches so far.
+
+    It can then begin at once in an exchange without a saved state; other workers have to wait some seconds."""
 
 
 class Lease(NamedTuple):
-    """The right to publish and save until it ends."""
+    """The right to publish and save, with an end."""
 
     token: int
-    """Rises with every new holder; what carries a lower one is refused."""
+    """Rises with every new holder; a write with a lower one is refused."""
     renewals: int
     """Rises with every renewal."""
     exchange_reset: bool = False
-    """The exchange forgot what this holder had done before: read everything again, publish and save again."""
+    """True when the exchange has lost this holder's earlier writes.
+
+    The holder must read, publish and save everything again."""
 
 
 class Pulled(NamedTuple):
-    """Batches in the order of their places."""
+    """Batches in order of their positions."""
 
     batches: Sequence[Batch]
     position: int
-    """Where to go on."""
+    """Position to continue from."""
     more: bool
-    """Further batches lie there already."""
+    """True when there are further batches."""
 
 
 class Membership(NamedTuple):
-    """Who took part in the last seconds, and what they were asked for."""
+    """The workers active in the last seconds, and the watched model groups."""
 
     workers: tuple[str, ...]
     """In alphabetical order."""
@@ -120,72 +134,90 @@ class Membership(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One recompute's result, for everybody."""
+    """One recompute's result, for all workers."""
 
     snapshot: Snapshot
     remembered: Remembered
-    """What ``Engine.dump`` gave after it: whoever has to judge alone goes on from there."""
+    """The result of ``Engine.dump`` after it; a worker alone continues from it."""
     workers: tuple[str, ...] = ()
-    """Who shares the budgets of this snapshot, in alphabetical order."""
+    """Workers that share the budgets of this snapshot, in alphabetical order."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the next leader begins with."""
+    """The saved state that the next leader begins with."""
 
     position: int
-    """Batches from this place on are not part of it."""
+    """Batches from this position on are not part of it."""
     read: Mapping[str, int]
     """Worker -> number of the last batch that is part of it."""
     remembered: Remembered
     windows: Iterable[tuple[str, Mapping[str, bytes]]]
-    """Model group and what ``Engine.dump_windows`` gives; may be a generator that takes its time, so it is gone through
-    in a thread beside the event loop."""
+    """Pairs of model group and the result of ``Engine.dump_windows``.
+
+    May be a slow generator, so it is iterated in a thread beside the event loop."""
 
 
 class Exchange(Protocol):
-    """A place in common. Every call is bounded in time and raises an ``ExchangeError`` when it cannot be done."""
+    """Shared storage for all processes.
+
+    Every call has a time limit and raises an ``ExchangeError`` when it fails.
+    """
 
     @property
     def name(self) -> str:
-        """What it is, for people: ``redis``, ``store``."""
+        """Name for display: ``redis``, ``store``."""
         ...
 
     async def push(self, push: Push) -> Receipt:
-        """Leave a batch and a sign of life; a batch whose number is held already is accepted and not added again."""
+        """Send a batch and a heartbeat.
+
+        A batch whose number is held already is accepted and not added again.
+        """
         ...
 
     async def claim(self, claim: Claim) -> Lease | None:
-        """Get or renew the lease; None while somebody else holds it or may come first.
+        """Get or renew the lease; None while another worker holds it or has precedence.
 
         A claim whose answer did not arrive is made again, with the same token, and gets the same answer.
         """
         ...
 
     async def pull(self, position: int) -> Pulled:
-        """Everybody's batches from a position on, own ones included, perhaps not all at once."""
+        """Read all workers' batches from a position on, perhaps not all at once.
+
+        The own ones are included.
+        """
         ...
 
     async def membership(self) -> Membership:
-        """Who takes part."""
+        """Return the active workers and the watched model groups."""
         ...
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
-        """Put a result in force for everybody; a ``LostLeaseError`` when the lease is not the newest one."""
+        """Put a result in force for all workers.
+
+        Raises:
+            LostLeaseError: the lease is not the newest one.
+        """
         ...
 
     async def latest(self) -> Publication | None:
-        """The result in force."""
+        """Return the result in force."""
         ...
 
     async def save(self, lease: Lease, state: State) -> None:
-        """Replace the saved state, wholly or not at all, and let go of the batches in it; errors as ``publish``."""
+        """Replace the saved state atomically and delete the batches in it.
+
+        Raises:
+            LostLeaseError: the lease is not the newest one.
+        """
         ...
 
     async def load(self) -> State | None:
-        """The saved state; None without one."""
+        """Return the saved state; None without one."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections and, as far as it can be done quickly, of the lease."""
+        """Close connections and, if it can be done quickly, release the lease."""
         ...

@@ -1,10 +1,10 @@
-"""One process among several: when it pushes, leads, reads, judges for all, publishes, adopts, or judges alone.
+"""One process among several: pushes, leads or follows, and recomputes alone.
 
-Time, exchange and everything that happens in the process are given, so that this is a state machine and nothing else.
-Must not be waited for by a request: it runs beside them, once every few seconds.
+Time, exchange and process are given, so that this is a state machine and nothing else. It runs beside the requests,
+every few seconds; no request waits for it.
 
-The leader keeps a common engine, with everybody's samples; the engine that serves requests holds what this process
-saw, which is what it judges from while the exchange is away.
+The leader keeps a common engine, with all workers' samples. The engine that serves requests holds the samples of its
+own process, and recomputes from them while the exchange is unavailable.
 """
 
 from __future__ import annotations
@@ -28,40 +28,44 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 PUSH_S = 2.0
-"""Seconds between two signs of life; what a killed process takes with it, and what the leader's view lags behind."""
+"""Seconds between two pushes.
+
+A killed process loses at most the samples of this time, and the leader's data are at most this old."""
 
 SAVE_S = 60.0
-"""Seconds between two saved states, at least; batches lie in the exchange until they are part of one."""
+"""Least seconds between two saved states; unsaved batches stay in the exchange."""
 
 _SAVING_SHARE = 0.05
-"""Part of the leader's time that saving may take; a large installation saves less often."""
+"""Part of the leader's time for saving; a large installation saves less often."""
 
 _CATCH_UP = 100
-"""Batches that one step sends at most, after the exchange was away."""
+"""Most batches that one step sends after the exchange was unavailable."""
 
 _FETCH_S = 0.05
-"""Seconds between two workers that fetch a publication, on average: 4 MB each with 20,000 deployments (measured)."""
+"""Mean seconds between two workers' fetches of a publication.
+
+A publication has 4 MB with 20,000 deployments (measured)."""
 
 _FETCH_SHARE = 0.1
-"""Part of an interval within which everybody has fetched it."""
+"""Part of an interval within which all workers have fetched it."""
 
 _WORKERS = 20_000
-"""Workers whose last batch is remembered at most, the longest silent ones go first."""
+"""Most workers whose last batch number is kept; the longest silent are dropped."""
 
 
 class Role(StrEnum):
-    """Who judges."""
+    """The process that recomputes."""
 
     LEADER = "leader"
-    """This process, for everybody."""
+    """This process, for all workers."""
     FOLLOWER = "follower"
-    """Another process; this one takes over what it says."""
+    """Another process; this one adopts its results."""
     LOCAL = "local"
-    """Every process for itself, until the exchange is back or somebody leads again."""
+    """Each process for itself, until the exchange answers or there is a leader again."""
 
 
 class ReplicaIntervals(NamedTuple):
-    """How often what happens."""
+    """The intervals of a replica's steps."""
 
     recompute_s: float
     push_s: float = PUSH_S
@@ -69,32 +73,34 @@ class ReplicaIntervals(NamedTuple):
 
     @property
     def patience_s(self) -> float:
-        """How long a result may be overdue before a process judges alone."""
+        """Seconds that a result may be overdue before a process recomputes alone."""
         return max(3 * self.push_s, 0.1 * self.recompute_s)
 
 
 def replica_intervals(recompute_s: float) -> ReplicaIntervals:
-    """The pace for an interval of recomputes: at least one push in each."""
+    """Return the intervals for an interval of recomputes: at least one push in each."""
     return ReplicaIntervals(recompute_s, min(PUSH_S, recompute_s))
 
 
 class PendingAnnouncement(NamedTuple):
-    """A result of this process that people have not been told of: it is not known yet to be in force."""
+    """A result of this process, not yet announced: it may not be in force."""
 
     id: str
     """Of its snapshot."""
     common: Engine
-    """Which made it, and makes no other one before this one is told or let go of."""
+    """The engine that computed it.
+
+    It computes no other result before this one is announced or dropped."""
 
 
 class Replica:
     """One process among several. Belongs to one event loop.
 
     Args:
-        worker: a name of the process that no other one ever has.
-        exchange: what is shared.
+        worker: a name of the process, never used by another one.
+        exchange: the shared storage.
         host: the process.
-        pace: how often what happens.
+        pace: intervals of the steps.
         now: UTC seconds.
     """
 
@@ -104,11 +110,11 @@ class Replica:
         self.intervals = pace
         self.role = Role.FOLLOWER
         self.heard_at: float | None = None
-        """When the exchange last answered, UTC seconds; None before."""
+        """Time of the last answer of the exchange, UTC seconds; None before."""
         self.leader = ""
-        """Whose lease held then."""
+        """The worker whose lease held then."""
         self.workers = 1
-        """Who shares the budgets of the result in force."""
+        """Number of workers that share the budgets of the result in force."""
         self._host = host
         self._outbox = Outbox(worker, host.take_deltas)
         self._judged_at = now
@@ -120,13 +126,16 @@ class Replica:
         self._position = 0
         self._read: dict[str, int] = {}
         self._unpublished: Publication | None = None
-        """What to publish as long as the lease holds."""
+        """The publication to send while the lease holds."""
         self._pending: PendingAnnouncement | None = None
         self._published: Publication | None = None
         self._save_at = 0.0
 
     async def step(self, now: float) -> None:
-        """Do what is due at ``now``; an exchange that is away costs its time limit and nothing else."""
+        """Do the steps due at ``now``.
+
+        An unavailable exchange costs its time limit and nothing else.
+        """
         try:
             receipt = await self._push()
             self.heard_at, self.leader = now, receipt.leader
@@ -141,11 +150,11 @@ class Replica:
         if self._is_overdue(now):
             self.role = Role.LOCAL
             await self._host.judge_alone(now)
-            # The next one an interval from now, in case the exchange stays away.
+            # The next recompute is one interval from now, in case the exchange stays unavailable.
             self._judged_at = now - self.intervals.patience_s
 
     async def aclose(self) -> None:
-        """Leave: what was recorded since the last push is sent if the exchange answers, the lease given up."""
+        """Send the deltas recorded since the last push, and release the lease."""
         try:
             receipt = await self._push()
             await self._announce(receipt.publication)
@@ -168,7 +177,7 @@ class Replica:
 
     async def _follow(self, receipt: Receipt, now: float) -> None:
         if receipt.leader not in ("", self.worker):
-            # What we had concluded is not in force, and no longer can be: see ``_tell``.
+            # This process's own result is not in force, and no longer can be: see ``_announce``.
             self._pending = None
         if receipt.publication in ("", self._known) or not self._is_my_turn(receipt.publication, now):
             return
@@ -178,9 +187,12 @@ class Replica:
             self.role = Role.FOLLOWER
 
     def _is_my_turn(self, publication: str, now: float) -> bool:
-        """Whether to fetch a publication yet: many workers do so one after the other, each time in another order."""
+        """Return True when this worker may fetch a publication.
+
+        Many workers fetch one after the other, each time in another order.
+        """
         spread_s = min(_FETCH_S * self.workers, _FETCH_SHARE * self.intervals.recompute_s)
-        if spread_s <= self.intervals.push_s:  # pushes are spread that far themselves
+        if spread_s <= self.intervals.push_s:  # the pushes themselves are spread that far
             return True
         if publication != self._seen:
             place = zlib.crc32(f"{self.worker} {publication}".encode()) / 2**32
@@ -208,14 +220,14 @@ class Replica:
         return False
 
     async def _lead(self, now: float) -> bool:
-        """Get or renew the lease, read on, and judge when it is time; False when somebody else leads."""
+        """Get or renew the lease, read batches, recompute when due; False as a follower."""
         before = self._lease
         token, beat = (before.token, before.renewals) if before is not None else (0, 0)
         lease = await self.exchange.claim(Claim(self.worker, token, beat, self._common is not None))
         if lease is None:
             return self._resign()
         if lease.exchange_reset and self._common is not None:
-            # What was read stays counted, since the same batches are recognised when they are sent again.
+            # Batches that were read stay counted: they are recognised when they are sent again.
             self._position, self._save_at = 0, 0.0
             self._unpublished = self._unpublished or self._published
         elif lease.token != token or self._common is None:
@@ -224,8 +236,8 @@ class Replica:
         self._lease, self.leader, self.role = lease, self.worker, Role.LEADER
         assert self._common is not None
         await self._read_batches(self._common)
-        # First what could not be published before: the engine goes on from it, so that the next result tells nothing of
-        # what this one changed. An old one is in force for a moment only, since then the next one is due.
+        # First an earlier unpublished result: the engine continues from it, so that the next result announces none of
+        # its changes. An old one is in force for a moment only, since the next one is then due.
         await self._publish(lease)
         if now - self._judged_at >= self.intervals.recompute_s:
             await self._judge(self._common, now)
@@ -235,13 +247,13 @@ class Replica:
         return True
 
     async def _take_over(self, now: float) -> None:
-        """Begin where the leader before left off, with its last result in force until the next one."""
+        """Continue the previous leader's state, with its last result in force."""
         publication = await self._readable(self.exchange.latest())
         if publication is not None:
             await self._announce(publication.snapshot.id)
             if publication.snapshot.id != self._known:
                 await self._adopt(publication, now)
-        self._pending = self._unpublished = None  # of a lease before: in force by now, or judged anew from here on
+        self._pending = self._unpublished = None  # of an earlier lease: in force or replaced by now
         common = self._host.new_common_engine()
         self._position, self._read, self._save_at = 0, {}, 0.0
         state = await self._readable(self.exchange.load())
@@ -253,12 +265,15 @@ class Replica:
                     self._host.exchange_unavailable(UnreadableError(f"a saved state is left out in part: {error}"))
             await _load_by_group(common, state.remembered)
             self._position, self._read = state.position, dict(state.read)
-        if self._published is not None:  # what is remembered changes with a result, which may be newer than the state
+        if self._published is not None:  # may be newer than the saved state
             await _load_by_group(common, self._published.remembered)
         self._common = common
 
     async def _readable(self, asked: Awaitable[R | None]) -> R | None:
-        """What was asked for; None when this version cannot read it: a leader with nothing is better than none."""
+        """Await a value; None when this version cannot read it.
+
+        A leader without a state is better than no leader.
+        """
         try:
             return await asked
         except UnreadableError as error:
@@ -292,7 +307,7 @@ class Replica:
             self._pending = PendingAnnouncement(common.measured.id, common)
 
     async def _publish(self, lease: Lease) -> None:
-        """Put in force what is not; what is left undone by an error is done by the next step."""
+        """Publish the unpublished result; after an error the next step does it again."""
         publication = self._unpublished
         if publication is None:
             return
@@ -305,14 +320,15 @@ class Replica:
             await self._announce(publication.snapshot.id)
 
     async def _announce(self, in_force: str) -> None:
-        """Announce what this process concluded, if that is what is in force.
+        """Announce this process's result if it is the one in force.
 
-        Whether a publication that failed was carried out is not known before the lease holds and it is repeated, or
-        something else tells what is in force. If somebody else leads by then and another result is in force, ours was
-        never (an old lease is refused from then on): the new leader judged, or will, from the memory of the result
-        before it, so that it finds and tells the same changes itself. If ours is in force, the new leader goes on from
-        it and tells nothing of them, so that we do. Lost is only what came into force unheard and was replaced before
-        we could ask again, an interval later, or the process that concluded it was killed.
+        When a publication fails, it is not known if it took effect until the lease holds and it is repeated, or the
+        exchange reports the result in force. If another worker leads by then and another result is in force, this
+        process's result never was (an old lease is refused from then on): the new leader recomputes from the state
+        before it, so that it finds and announces the same changes itself. If this process's result is in force, the new
+        leader continues from it and announces none of its changes, so that this process does. An announcement is lost
+        only if the result took effect while this process had lost contact and was replaced before it could check, an
+        interval later, or if this process was killed.
         """
         untold = self._pending
         if untold is not None and untold.id == in_force:
@@ -330,7 +346,10 @@ class Replica:
 
 
 async def _dump_by_group(engine: Engine) -> Remembered:
-    """What an engine remembers beside its windows, group by group, so that others get their turn."""
+    """Dump an engine's state beside its windows, group by group.
+
+    Other tasks run in between.
+    """
     found: dict[str, Mapping[str, Mapping[str, float | int | str | None]]] = {}
     for model_group in engine.groups():
         found.update(engine.dump(model_group))
@@ -339,7 +358,7 @@ async def _dump_by_group(engine: Engine) -> Remembered:
 
 
 async def _load_by_group(engine: Engine, remembered: Remembered) -> None:
-    """Let an engine take over what another one remembered, group by group."""
+    """Load a dumped state into an engine, group by group."""
     for model_group, deployments in remembered.items():
         engine.load({model_group: deployments})
         await asyncio.sleep(0)

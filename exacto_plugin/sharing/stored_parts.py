@@ -1,6 +1,6 @@
-"""What lies in an exchange, as far as this version can read it: a newer one may have left it there.
+"""Decoding of an exchange's stored data, without parts of other versions.
 
-Must not know where it lies.
+A newer version may have written some of it. Does no I/O.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 PAGE = 200
-"""Batches that are read at once."""
+"""Batches per read."""
 
 STATE_PAGE = 20
-"""Model groups of a state that are written or read at once."""
+"""Model groups of a state per read or write."""
 
 Windows = list[tuple[str, "Mapping[str, bytes]"]]
 """Model group and its dumped windows, by deployment."""
 
 
 async def pulled(found: Sequence[tuple[int, str | bytes]], position: int) -> Pulled:
-    """Batches by their places, without those that cannot be read; others may run in between.
+    """Decode batches by position; those that cannot be read are left out.
+
+    Other tasks run in between.
 
     Args:
-        found: place and payload, in order, at most ``PAGE``.
-        position: where to read on when nothing was found.
+        found: position and payload, in order, at most ``PAGE``.
+        position: to continue from when nothing was found.
     """
     batches: list[Batch] = []
     for place, payload in found:
@@ -42,7 +44,7 @@ async def pulled(found: Sequence[tuple[int, str | bytes]], position: int) -> Pul
 
 
 def windows_of(found: Iterable[tuple[str, str | bytes | None]]) -> Windows:
-    """The windows of some model groups, without those that are gone or cannot be read."""
+    """Decode the windows of some model groups, without missing or unreadable ones."""
     windows: Windows = []
     for model_group, payload in found:
         with suppress(UnreadableError):
@@ -51,10 +53,10 @@ def windows_of(found: Iterable[tuple[str, str | bytes | None]]) -> Windows:
 
 
 def state_of(plain: Any, windows: Windows) -> State:
-    """A saved state.
+    """Decode a saved state.
 
     Args:
-        plain: what was saved beside the windows.
+        plain: the data saved beside the windows.
         windows: of each model group.
 
     Raises:

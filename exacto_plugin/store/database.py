@@ -1,6 +1,6 @@
-"""One connection to the database: opened so that nothing waits for ever, and its faults told so that people can act.
+"""Connections to the database, with time limits, and a remedy for each fault.
 
-Must not know what is written, nor in which thread.
+Does not depend on the data that is written, nor on the thread.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from exacto_plugin.store.location import StoreLocation
 
 _BUSY_MS = 5_000
-"""How long SQLite waits for another process that is writing."""
+"""Milliseconds that SQLite waits for another process that is writing."""
 
 _MEMORY_PAGES = 65_536
-"""Of 4 KiB: a store in memory ends at 256 MiB."""
+"""In pages of 4 KiB: a store in memory ends at 256 MiB."""
 
 _POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 5,
@@ -37,11 +37,11 @@ _POSTGRESQL: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""libpq's: a server that is gone is noticed within half a minute."""
+"""Options of libpq: a server that is gone is noticed within half a minute."""
 
 
 class Fault(StrEnum):
-    """What is wrong with a store; the values of ``error.type``."""
+    """The kinds of fault of a store; the values of ``error.type``."""
 
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"
@@ -54,11 +54,11 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A fault in words."""
+    """A fault, described for people, with its remedy."""
 
     fault: Fault
     message: str
-    """Names the place."""
+    """Includes the name of the location."""
     remedy: str
 
 
@@ -71,10 +71,12 @@ class DownError(StoreError):
 
 
 def connect(place: StoreLocation, *, writing: bool) -> Connection:
-    """An open connection; a writing one has brought the tables up to date, any other has checked their version.
+    """Open a connection.
+
+    A writing connection creates the tables or migrates them to this version; a reading one checks their version only.
 
     Raises:
-        SQLAlchemyError, NewerSchemaError, OSError: it cannot be opened; ``problem_of`` says what to do.
+        SQLAlchemyError, NewerSchemaError, OSError: it cannot be opened; ``problem_of`` gives the remedy.
     """
     engine = _engine(place, writing=writing)
     connection = engine.connect()
@@ -97,21 +99,21 @@ def _engine(place: StoreLocation, *, writing: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(raw: Any, _record: object) -> None:
-        raw.isolation_level = None  # transactions begin where we say so
+        raw.isolation_level = None  # transactions begin with the "begin" event below
         raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         if not place.is_persistent:
             raw.execute(f"PRAGMA max_page_count={_MEMORY_PAGES}")
             raw.execute("PRAGMA read_uncommitted=1")
         elif writing:
-            # Before the first table, else it takes a VACUUM: so that the file shrinks again.
+            # Must come before the first table (later it needs a VACUUM); with it the file can shrink again.
             raw.execute("PRAGMA auto_vacuum=INCREMENTAL")
             raw.execute("PRAGMA journal_mode=WAL")
-            # What a power cut takes away is a few seconds; the file stays whole.
+            # A power cut loses the last few seconds; the file stays intact.
             raw.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # At once for writing: who begins by reading may find that somebody else wrote, and fail.
+        # IMMEDIATE for writing: after a read, a write fails if another process has written in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
@@ -163,7 +165,10 @@ _WORDS = {
 
 
 def problem_of(error: BaseException, place: StoreLocation) -> Problem:
-    """What is wrong and what helps; never quotes what a database says, which may quote a row."""
+    """Describe an error with its remedy.
+
+    The database's own message is never quoted, because it may contain a row.
+    """
     fault = _fault_of(error, place)
     message, remedy = _WORDS[fault]
     return Problem(fault, message.format(place=place.name, error=type(error).__name__), remedy)
@@ -187,8 +192,8 @@ def _fault_of(error: BaseException, place: StoreLocation) -> Fault:
 
 
 def is_of_the_data(error: BaseException) -> bool:
-    """Whether it is what was written that the database refuses, and not all writing."""
+    """Return True when the database refuses these data, not every write."""
     if isinstance(error, DataError | IntegrityError):
         return True
-    # Raised while a value was brought into the column's form.
+    # Raised while a value was converted to the type of its column.
     return isinstance(error, StatementError) and not isinstance(error, DBAPIError)

@@ -1,8 +1,8 @@
-"""The store as the place that processes share: several workers of one machine without Redis, and a process with its
-own next start.
+"""The exchange in the store: shared state for workers without Redis.
 
-The same steps as Redis takes in its scripts, each one transaction. Time is the database's own where several machines
-may share it. Must not decide anything that ``replica`` decides.
+Serves several workers of one machine, and one process across its restarts. Each step does the same as the Redis script
+of the same name, in one transaction. The clock is the database's own where several machines may share it. Takes no
+decision of ``replica``.
 """
 
 from __future__ import annotations
@@ -49,20 +49,23 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 LEASE_PUSHES = 4
-"""Pushes that a leader may leave out before somebody else may lead: 8 seconds, so that after a kill the next process
-leads before it would judge alone."""
+"""Pushes that a leader may miss before another worker may take the lease.
+
+8 seconds: after a kill the next process becomes leader before it would recompute alone."""
 
 OLDEST_S = 72 * 3600.0
-"""Seconds that batches are kept at most when nobody saves: what the longest window retains."""
+"""Seconds until batches are deleted even if no state was saved.
+
+The retention of the longest window."""
 
 BUDGET_S = 3.0
-"""Seconds that one call may take; no request waits for any."""
+"""Time limit of one call in seconds; no request waits for such a call."""
 
 LARGE_BUDGET_S = 20.0
-"""The same for what may be megabytes: a publication, a part of a state."""
+"""Time limit of calls that may move megabytes: a publication, a part of a state."""
 
 _LOCK = 7_236_711_904_234
-"""A number of ours among PostgreSQL's advisory locks."""
+"""The plugin's own number among PostgreSQL's advisory locks."""
 
 _RESULT, _MEMORY = "publication", "state"
 
@@ -71,10 +74,10 @@ class StoreExchange:
     """An exchange in the store of this process.
 
     Args:
-        store: the tables' way.
+        store: runs the transactions.
         push_s: seconds between two pushes of a worker.
         lease_s: seconds that a lease holds without being renewed; None for ``LEASE_PUSHES``.
-        clock: UTC seconds, for SQLite, which has none of its own.
+        clock: UTC seconds, for SQLite, which has no clock of its own.
     """
 
     name = "store"
@@ -91,10 +94,10 @@ class StoreExchange:
         self._saved_by = 0
         """Token of the lease under which this process saved last."""
         self._saved: dict[str, bytes] = {}
-        """Model group -> digest of its live windows, as far as this process wrote them."""
+        """Model group -> digest of its live windows, for those that this process wrote."""
 
     async def push(self, push: Push) -> Receipt:
-        """Leave a batch and a sign of life."""
+        """Send a batch and a heartbeat."""
         self._worker = push.worker
         payload = None if push.batch is None else pack_batch(push.batch)
         return await self._work(lambda step: self._push(step, push, payload))
@@ -152,20 +155,23 @@ class StoreExchange:
         return Lease(token, beat, exchange_reset=lost)
 
     def _forget_old(self, step: _Transaction) -> None:
-        """Batches and workers that matter to nobody any more."""
+        """Delete batches and workers that are no longer needed."""
         step.run(delete(tables.batches).where(tables.batches.c.place < int((step.now - OLDEST_S) * 1e6)))
         step.run(delete(tables.workers).where(tables.workers.c.seen < step.now - OLDEST_S))
         step.run(delete(tables.watched).where(tables.watched.c.seen < step.now - OLDEST_S))
 
     async def pull(self, position: int) -> Pulled:
-        """Everybody's batches from a position on; those that this version cannot read are left out."""
+        """Read all workers' batches from a position on.
+
+        Batches that this version cannot read are left out.
+        """
         place, payload = tables.batches.c.place, tables.batches.c.payload
         query = select(place, payload).where(place >= position).order_by(place).limit(PAGE)
         found = await self._work(lambda step: step.run(query).all(), LARGE_BUDGET_S)
         return await pulled([(int(at), text) for at, text in found], position)
 
     async def membership(self) -> Membership:
-        """Who takes part."""
+        """Return the active workers and the watched model groups."""
 
         def ask(step: _Transaction) -> Membership:
             since = step.now - self._absent_s
@@ -176,7 +182,7 @@ class StoreExchange:
         return await self._work(ask)
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
-        """Put a result in force for everybody."""
+        """Put a result in force for all workers."""
         payload = await asyncio.to_thread(pack_publication, publication)
 
         def act(step: _Transaction) -> None:
@@ -187,12 +193,15 @@ class StoreExchange:
         await self._work(act, LARGE_BUDGET_S)
 
     async def latest(self) -> Publication | None:
-        """The result in force."""
+        """Return the result in force."""
         found = await self._document(_RESULT)
         return None if found is None else await asyncio.to_thread(unpack_publication, found)
 
     async def save(self, lease: Lease, state: State) -> None:
-        """Replace the saved state: what changed is written beside the old one, in parts, and then put in its place."""
+        """Replace the saved state.
+
+        The changed parts are written beside the old state first, and then activated in one transaction.
+        """
         if lease.token != self._saved_by:
             self._saved_by, self._saved = lease.token, {}
         name = secrets.token_hex(8)
@@ -202,7 +211,7 @@ class StoreExchange:
         seen: dict[str, bytes] = {}
         page: list[dict[str, Any]] = []
         windows = iter(state.windows)
-        # In a thread: the engine hands out copies, and most of the work is to write them down.
+        # In a thread: the engine gives copies, and most of the time is spent on encoding them.
         while (one := await asyncio.to_thread(_next_packed, windows)) is not None:
             model_group, payload = one
             seen[model_group] = digest = hashlib.blake2b(payload.encode(), digest_size=16).digest()
@@ -212,7 +221,7 @@ class StoreExchange:
                 await self._write(page)
                 page = []
         await self._write(page)
-        self._saved = {}  # until it is known what is live
+        self._saved = {}  # until the live digests are known
         await self._work(lambda step: _activate_save(step, lease, name, memory, state.position, seen), LARGE_BUDGET_S)
         self._saved = seen
 
@@ -221,7 +230,7 @@ class StoreExchange:
             await self._work(lambda step: step.run(insert(tables.windows), page), LARGE_BUDGET_S)
 
     async def load(self) -> State | None:
-        """The saved state; None without one."""
+        """Return the saved state; None without one."""
         memory = await self._document(_MEMORY)
         if memory is None:
             return None
@@ -242,7 +251,7 @@ class StoreExchange:
         return await asyncio.to_thread(windows_of, [(name, text) for name, text in found])
 
     async def aclose(self) -> None:
-        """Give up the lease if it is ours; the store itself goes on."""
+        """Release the lease if this process holds it; the store itself stays open."""
 
         def leave(step: _Transaction) -> None:
             if step.lease().get("leader") == self._worker:
@@ -268,7 +277,7 @@ def _next_packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> tuple[st
 
 
 def _clear(step: _Transaction, lease: Lease) -> None:
-    """Delete what earlier saves left, but not that of a newer lease."""
+    """Delete parts of earlier saves, but none of a newer lease."""
     step.require_lease(lease)
     step.run(delete(tables.windows).where(tables.windows.c.live.is_(False)))
 
@@ -276,8 +285,10 @@ def _clear(step: _Transaction, lease: Lease) -> None:
 def _activate_save(
     step: _Transaction, lease: Lease, name: str, memory: str, position: int, groups: Collection[str]
 ) -> None:
-    """Put what this save wrote, and nothing that an older lease's still writes beside it, in place of the state before,
-    and let go of the batches that are part of it."""
+    """Make this save the live one, and delete the batches that it contains.
+
+    Parts that an older lease's save still writes are not activated.
+    """
     step.require_lease(lease)
     group, live = tables.windows.c.model_group, tables.windows.c.live
     own = tables.windows.c.save == name
@@ -293,7 +304,7 @@ def _activate_save(
 
 
 class _Transaction:
-    """One transaction of an exchange; those of several processes come one after the other."""
+    """One transaction of an exchange; transactions of several processes are serial."""
 
     def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
         self._connection = connection
@@ -312,26 +323,26 @@ class _Transaction:
         return self._connection.execute(statement, rows) if rows is not None else self._connection.execute(statement)
 
     def put(self, table: Table, row: Mapping[str, Any]) -> None:
-        """Write a row, in place of the one with its key if there is one."""
+        """Insert a row, or replace the one with the same key."""
         made = (postgresql if self._on_server else sqlite).insert(table).values(row)
         key = [column.name for column in table.primary_key.columns]
         later = {name: made.excluded[name] for name in row if name not in key}
         self.run(made.on_conflict_do_update(index_elements=key, set_=later))
 
     def lease(self) -> dict[str, str]:
-        """Who leads, and what is in force."""
+        """Return the rows of ``head``: the leader, the lease, the result in force."""
         return {str(name): str(value) for name, value in self.run(select(tables.head.c.name, tables.head.c.value))}
 
     def set_lease(self, **values: float | str) -> None:
-        """Change the head."""
+        """Change rows of ``head``."""
         for name, value in values.items():
             self.put(tables.head, {"name": name, "value": value if isinstance(value, str) else repr(value)})
 
     def leader(self, head: Mapping[str, str]) -> str:
-        """Whose lease holds; empty when nobody's does."""
+        """Return the worker whose lease holds; empty without one."""
         return head.get("leader", "") if float(head.get("until", 0.0)) > self.now else ""
 
     def require_lease(self, lease: Lease) -> None:
-        """A ``LostLeaseError`` unless the lease is the newest."""
+        """Raise a ``LostLeaseError`` unless the lease is the newest."""
         if int(self.lease().get("token", 0)) != lease.token:
             raise LostLeaseError("another worker leads")

@@ -1,6 +1,6 @@
-"""Where a store is: the URL of the settings, else a SQLite file in a directory for state, else memory.
+"""The location of a store: the settings' URL, else a SQLite file, else memory.
 
-Must not open a database.
+The file is in a state directory. Opens no database.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ _DRIVERS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """One place to keep records in."""
+    """The location of one store."""
 
     url: URL
     name: str
-    """For people: without a password."""
+    """For display: without a password."""
     file: Path | None = None
-    """Of SQLite; None for servers and memory."""
+    """The file of SQLite; None for servers and memory."""
     is_persistent: bool = True
     """False for memory, which ends with the process."""
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a file or memory of ours, not a server."""
+        """True for a SQLite file or memory, False for a server."""
         return self.url.get_backend_name() == "sqlite"
 
 
 def location_of_url(url: str) -> StoreLocation:
-    """The place that a setting names.
+    """Return the location that a setting gives.
 
     Args:
         url: as SQLAlchemy reads it; ``sqlite://`` alone is memory.
 
     Raises:
-        SettingsError: it is no URL, or one of another kind of database.
+        SettingsError: it is no URL, or the URL of another kind of database.
     """
     made = _parsed(url)
     if made is None:
         raise SettingsError(f"store.url: got no URL, expected {_DRIVERS}")
     if made.drivername in _POSTGRESQL:
-        if "@" in f"{made.host}{made.database}":  # half a password; it would be told as the place
+        if "@" in f"{made.host}{made.database}":  # part of a password, which would be shown as the host
             raise SettingsError("store.url: expected a password whose @, : and / are written as %40, %3A and %2F")
         if find_spec("psycopg") is None:
             raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
@@ -71,7 +71,10 @@ def location_of_url(url: str) -> StoreLocation:
 
 
 def _parsed(url: str) -> URL | None:
-    """A URL as SQLAlchemy reads it; None when it is none, whatever SQLAlchemy says of it, which may quote it."""
+    """Parse a URL with SQLAlchemy; None when it is none.
+
+    SQLAlchemy's error is dropped, because it may quote the URL.
+    """
     try:
         return make_url(url)
     except (ArgumentError, ValueError):
@@ -79,14 +82,16 @@ def _parsed(url: str) -> URL | None:
 
 
 def memory_location() -> StoreLocation:
-    """A place that ends with the process; every connection of the process shares it."""
+    """Return a location in memory, shared by all connections of the process."""
     name = f"file:exacto-{secrets.token_hex(8)}"
     url = URL.create("sqlite", database=name, query={"mode": "memory", "cache": "shared", "uri": "true"})
     return StoreLocation(url, "memory", is_persistent=False)
 
 
 def default_location(config: str | None, environment: Mapping[str, str]) -> StoreLocation:
-    """A file of its own for each configuration, in the first directory that can be written to; else memory.
+    """Return a file in the first writable state directory, else memory.
+
+    Each configuration has a file of its own.
 
     Args:
         config: path of the proxy's configuration; proxies with different ones do not share.
@@ -104,7 +109,7 @@ def _file(path: Path) -> StoreLocation:
 
 
 def _directories(environment: Mapping[str, str]) -> list[Path]:
-    """Where the XDG base directory specification puts state, then where Linux keeps that of services."""
+    """Return the state directories of the XDG specification, then Linux' for services."""
     found = []
     if state := environment.get("XDG_STATE_HOME"):
         found.append(Path(state))

@@ -1,6 +1,7 @@
-"""The store as the place where operators' words hang: workers on one database read each other's, and a restart its own.
+"""Overrides in the store, shared by all workers on one database.
 
-Each word is a record as well, which stays when it has expired. Must not decide which word holds.
+They also survive a restart. Each override is a record as well, which stays after its expiry. Does not decide which
+override is in force.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class StoreOverrides:
-    """Operators' words in the store.
+    """Overrides of operators, in the store.
 
     Args:
         store: of this process.
@@ -35,11 +36,19 @@ class StoreOverrides:
         self._clock = clock
 
     async def write(self, words: Sequence[Override]) -> None:
-        """Write down the words that are not there yet; a ``StoreError`` when that cannot be done now."""
+        """Write the overrides that are not stored yet.
+
+        Raises:
+            StoreError: not possible now.
+        """
         await self._store.work(lambda connection: _add(connection, words))
 
     async def read(self) -> Sequence[Override]:
-        """The newest word about each deployment; a ``StoreError`` when they cannot be read now."""
+        """Return the newest override of each deployment.
+
+        Raises:
+            StoreError: not possible now.
+        """
         return await self._store.read(lambda connection: _newest(connection, self._clock() - LONGEST_S))
 
 

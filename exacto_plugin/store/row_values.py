@@ -1,4 +1,4 @@
-"""How records become rows. Must not open or commit anything."""
+"""Conversion of records to rows. Opens and commits nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def insert_all(connection: Connection, records: Iterable[Record]) -> None:
-    """Write records, a statement for each kind; where there is one row of a key, the later record replaces it."""
+    """Insert records, with one statement for each kind.
+
+    In tables with a key a later record replaces the earlier one.
+    """
     rows: dict[Any, dict[object, dict[str, Any]]] = {}
     for number, record in enumerate(records):
         kind: Any = type(record)

@@ -1,6 +1,6 @@
-"""Reading records: plain functions on a connection, for the proxy's API and for commands without a proxy.
+"""Queries for records: plain functions on a connection.
 
-Must not write, and must not know what is asked for why.
+Used by the proxy's API, and by commands without a proxy. Writes nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ R = TypeVar("R")
 
 @contextmanager
 def reading(place: StoreLocation) -> Iterator[Connection]:
-    """A connection that only reads, in one transaction; for commands, since it waits.
+    """Open a connection that only reads, in one transaction.
+
+    For commands: it blocks.
 
     Raises:
-        StoreError: there is nothing, or it cannot be read; the message names the place and the remedy.
+        StoreError: there is no store, or it cannot be read; the message has its location and the remedy.
     """
     if place.file is not None and not place.file.exists():
         raise StoreError(f"there is no store at {place.name}; --store or store.url say where it is")
@@ -53,14 +55,14 @@ def find(
     newest_first: bool = False,
     limit: int | None = None,
 ) -> list[R]:
-    """The records of a kind that meet all conditions, in the order of time.
+    """Return the records of a kind that meet all conditions, in order of time.
 
     Args:
         connection: from ``reading`` or ``Store.read``.
         kind: class of the records.
-        conditions: on the columns of ``schema.table_of(kind)``, which are called by the wire names.
-        newest_first: the other way round.
-        limit: how many at most.
+        conditions: on the columns of ``tables.table_of(kind)``, which have the wire names.
+        newest_first: in descending order.
+        limit: most records returned.
     """
     table: Any = table_of(kind)
     order = table.c.at.desc() if newest_first else table.c.at

@@ -1,7 +1,8 @@
-"""The log of outcomes: every sample as a line of JSON, for ``exacto replay``; only where an operator asked for it.
+"""The sample log: every sample as a line of JSON, for ``exacto replay``.
 
-No text and no key: names of model groups and deployments, verdicts, blame, sizes, times and salted hashes of callers.
-Lines are in the order of time. A thread of its own writes; what cannot be written is counted and left out.
+Off by default. It has no text and no key: only names of model groups and deployments, outcomes, attributions, sizes,
+times and salted hashes of callers. Lines are in order of time. A thread of its own writes; entries that cannot be
+written are counted and dropped.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger("exacto_plugin")
 
 CAPACITY = 50_000
-"""Entries that wait to be written at most; more are dropped and counted."""
+"""Most entries that wait to be written; further ones are dropped and counted."""
 
 EVERY_S = 2.0
-"""Between two writings; entries of this time are brought into order."""
+"""Seconds between two writes; the entries of one write are sorted by time."""
 
 FILES = 10
-"""Files of one process that are kept."""
+"""Files that are kept for one process."""
 
 _DEFAULTS = {wire_names(Sample)[entry.name]: entry.default for entry in fields(Sample)}
 
 
 def sample_line(sample: Sample) -> str:
-    """One sample under its wire names; what is at its default is left out."""
+    """Format one sample under its wire names; defaults are left out."""
     said = {name: value for name, value in to_wire(sample).items() if value != _DEFAULTS[name]}
     return orjson.dumps({"type": "sample", **said}).decode()
 
 
 def members_line(model_group: str, prices: Mapping[str, float | None], at: float) -> str:
-    """Who serves a model group as of a time, at which price per token."""
+    """Format the deployments of a model group as of a time, with price per token."""
     entry = {"type": "roster", "model_group": model_group, "at": at, "deployments": dict(prices)}
     return orjson.dumps(entry).decode()
 
 
 def sample_log(settings: StoreSettings, report: Callable[[Exception], None]) -> SampleLog | None:
-    """The log that the settings ask for, closed when the process ends; None when they ask for none."""
+    """Open the log of the settings, closed at exit; None when it is off."""
     if settings.outcomes is None:
         return None
     log = SampleLog(Path(settings.outcomes).expanduser(), int(settings.outcomes_mb * 1e6), report)
@@ -63,12 +64,12 @@ def sample_log(settings: StoreSettings, report: Callable[[Exception], None]) -> 
 
 
 class SampleLog:
-    """Writes one file after the other, ``outcomes-PROCESS-NUMBER.jsonl``; may be used from any thread.
+    """A writer of rotating files ``outcomes-PROCESS-NUMBER.jsonl``; thread-safe.
 
     Args:
-        directory: where; each process has files of its own there.
-        most_bytes: after which a new file is begun.
-        report: told of faults of ours in the thread.
+        directory: of the files; each process has its own there.
+        most_bytes: size after which a new file begins.
+        report: called with unexpected errors of the thread.
     """
 
     def __init__(self, directory: Path, most_bytes: int, report: Callable[[Exception], None]) -> None:
@@ -88,18 +89,18 @@ class SampleLog:
         self._worker = WorkerThread("exacto-outcomes", lambda work: work(), self._write, self._close_file, report)
 
     def sample(self, sample: Sample) -> None:
-        """Write one sample, soon."""
+        """Queue one sample to be written."""
         self._take(sample.at, sample)
 
     def group_members(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
-        """Say who serves a model group as of a time; nothing where that is known."""
+        """Queue the deployments of a model group as of a time, unless unchanged."""
         told = dict(prices)
         if told and self._rosters.get(model_group) != told:
             self._rosters[model_group] = told
             self._take(at, (model_group, told))
 
     def close(self) -> None:
-        """Write what waits and end."""
+        """Write the waiting entries and end."""
         self._worker.close(EVERY_S)
 
     def _take(self, at: float, entry: Sample | tuple[str, dict[str, float | None]]) -> None:
@@ -113,7 +114,7 @@ class SampleLog:
         taken = sorted((self._waiting.popleft() for _ in range(len(self._waiting))), key=lambda one: one[0])
         try:
             for at, entry in taken:
-                # What ended a moment before the line that stands there already counts as of then.
+                # A sample that ended a moment before the members line already belongs to its time.
                 self._last = max(self._last, at)
                 if isinstance(entry, Sample):
                     self._line(sample_line(replace(entry, at=self._last)))

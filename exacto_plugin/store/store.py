@@ -1,7 +1,8 @@
-"""The store of one process: records go in from anywhere at once, and a thread of its own writes them down in batches.
+"""The store of one process: a queue for records, and a thread that writes them.
 
-Nothing here waits on an event loop or raises at whoever writes: a full queue drops and counts, a database that is down
-is tried again and again, and the health says what is wrong and what helps. Must not know what records mean.
+Records are accepted from any thread and written in batches. Nothing here blocks an event loop, and a write raises
+nothing: when the queue is full, records are dropped and counted; when the database is down, the thread tries again;
+``health`` has the fault and its remedy. Does not depend on the records' meaning.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ R = TypeVar("R")
 logger = logging.getLogger("exacto_plugin")
 
 CAPACITY = 20_000
-"""Records that wait to be written at most, about 20 MB; more are dropped and counted."""
+"""Most records that wait, about 20 MB; further ones are dropped and counted."""
 
 BATCH = 500
-"""Records of one transaction: some 10 milliseconds, so that other processes get their turn."""
+"""Records of one transaction: about 10 ms, so that other processes can write."""
 
 EVERY_S = 1.0
-"""Seconds that a record waits at most while all is well."""
+"""Most seconds that a record waits while the database works."""
 
 ASK_S = 5.0
-"""Seconds that a question may take before whoever asked is told that there is no answer."""
+"""Time limit of a query in seconds; then it fails."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 5.0
-"""Between two tries while the database is down."""
+"""Seconds between two attempts while the database is down."""
 
 _CLOSE_S = 5.0
 _IDLE_S = 60.0
@@ -56,10 +57,12 @@ _READER_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a store does."""
+    """The state of a store."""
 
     state: str
-    """``ok``; ``memory``: kept until the process ends; ``degraded``: nothing is written now; ``off``."""
+    """``ok``, ``memory``, ``degraded`` or ``off``.
+
+    ``memory``: kept until the process ends; ``degraded``: nothing is written now."""
     place: str
     message: str = ""
     remedy: str = ""
@@ -71,12 +74,13 @@ class Health:
 
 
 class Store:
-    """Keeps records; all methods may be called from any thread.
+    """The store of records; all methods are thread-safe.
 
     Args:
-        place: where; None keeps nothing.
-        count: told how many records of a kind were written or, with an ``error.type``, dropped; never raises.
-        report: told of faults of ours in the threads; never raises.
+        place: its location; None stores nothing.
+        count: called with the number of records of a kind that were written or, with an ``error.type``, dropped; never
+            raises.
+        report: called with unexpected errors of the threads; never raises.
     """
 
     def __init__(
@@ -109,12 +113,12 @@ class Store:
     # --- from any thread ---------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin in the background, so that what is wrong is said at the start and not with the first record."""
+        """Start the thread, so that a fault is reported at the start of the process."""
         if self.location is not None:
             self._writer.wake()
 
     def write(self, record: Record) -> None:
-        """Keep a record."""
+        """Queue a record."""
         if self.location is None:
             return
         if len(self._queue) >= CAPACITY:
@@ -126,7 +130,7 @@ class Store:
 
     @property
     def health(self) -> Health:
-        """How it does now."""
+        """Return the present state."""
         if self.location is None:
             return Health("off", "nowhere")
         problem = self._problem
@@ -136,26 +140,28 @@ class Store:
         return Health(state, self.location.name, message, remedy, len(self._queue), self._written, dropped)
 
     def add_periodic_job(self, work: Callable[[Connection], float]) -> None:
-        """Have something done in a transaction of its own now and then, by the thread that writes.
+        """Add a job that the writing thread runs periodically, in its own transaction.
 
         Args:
-            work: gives the seconds until it wants to be called again; short, so that records are not kept waiting.
+            work: returns the seconds until its next run; short, so that records do not wait.
         """
         self._periodic_jobs = {**self._periodic_jobs, work: 0.0}
 
     async def work(self, job: Callable[[Connection], R], bound_s: float = ASK_S) -> R:
-        """What ``job`` returns, in a transaction of the thread that writes, before records that wait.
+        """Run ``job`` in a transaction of the writing thread, before waiting records.
 
         Raises:
-            StoreError: not now; whether it was done is not known when it took too long.
+            StoreError: not possible now; after a timeout it is not known if the job was done.
         """
         return await self._request(lambda: self._writer, job, bound_s)
 
     async def read(self, query: Callable[[Connection], R], bound_s: float = ASK_S) -> R:
-        """What ``query`` finds, on a connection that only reads; records of the last second may be missing.
+        """Run ``query`` on a read-only connection.
+
+        Records of the last second may be missing.
 
         Raises:
-            StoreError: not now.
+            StoreError: not possible now.
         """
         return await self._request(lambda: self._reader, query, bound_s)
 
@@ -168,7 +174,7 @@ class Store:
             raise DownError(problem_of(error, self.location)) from None
 
     def flush(self, bound_s: float = _CLOSE_S) -> bool:
-        """Wait until everything that was written so far is in the database; False when that took too long."""
+        """Wait until all records written so far are in the database; False on timeout."""
         ends = time.monotonic() + bound_s
         while self._queue and time.monotonic() < ends:
             self._writer.wake()
@@ -176,7 +182,7 @@ class Store:
         return not self._queue
 
     def close(self, bound_s: float = _CLOSE_S) -> None:
-        """Write what waits and end; more than once does no harm."""
+        """Write the waiting records and end; may be called again."""
         if self.location is not None:
             self._writer.close(bound_s)
             self._reader.close(min(bound_s, _READER_S))
@@ -189,7 +195,7 @@ class Store:
         return self._guarded(job)
 
     def _on_idle(self) -> float:
-        """Write what waits, then do what is due; gives the seconds until the next time."""
+        """Write waiting records, run due jobs; return the seconds until the next call."""
         self._report_refused()
         now = time.monotonic()
         if self._problem is not None and now < self._try_at:
@@ -199,7 +205,7 @@ class Store:
                 self._guarded(lambda _: None)
             if self._queue:
                 self._write_batch()
-            # Not all at once: whoever asks comes before the next batch.
+            # One batch at a time: a waiting job comes before the next batch.
             return 0.0 if self._queue else self._run_periodic_jobs()
         except DownError:
             return max(0.0, self._try_at - time.monotonic())
@@ -238,7 +244,7 @@ class Store:
     def _run_periodic_jobs(self) -> float:
         for work, due_at in tuple(self._periodic_jobs.items()):
             if due_at <= time.monotonic():
-                self._periodic_jobs[work] = time.monotonic() + _IDLE_S  # also where it fails
+                self._periodic_jobs[work] = time.monotonic() + _IDLE_S  # also when it fails
                 self._periodic_jobs[work] = time.monotonic() + self._guarded(work)
         return EVERY_S
 

@@ -1,8 +1,7 @@
-"""The tables, and how an older database becomes one of this version.
+"""The tables, and the migration of an older database to this version.
 
-Every record's table has the record's wire names as columns; the rest is what processes keep for the next start and
-share.
-Must not open anything.
+The table of each record has the record's wire names as columns; the other tables hold what processes share and need
+after a restart. Opens no connection.
 """
 
 from __future__ import annotations
@@ -42,10 +41,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect
 
 VERSION = 1
-"""Of the tables that this version makes. Rises with every change."""
+"""The version of these tables. Rises with every change."""
 
 READABLE_FROM = 1
-"""The oldest version that can still work with tables of ``VERSION``: replicas of neighbouring versions share them."""
+"""The oldest version that works with tables of ``VERSION``.
+
+Replicas of neighbouring versions share the tables."""
 
 metadata = MetaData()
 
@@ -57,39 +58,43 @@ class JsonText(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """To JSON."""
+        """Convert to JSON."""
         return None if value is None else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """From JSON."""
+        """Convert from JSON."""
         return None if value is None else orjson.loads(value)
 
 
 class CompressedJson(TypeDecorator[Any]):
-    """Plain data as compressed JSON, where there is much of it: names repeat, and it is a third as large."""
+    """Plain data as compressed JSON, for large values: a third of the size."""
 
     impl = LargeBinary
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes:
-        """To JSON."""
+        """Convert to JSON."""
         return zlib.compress(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:
-        """From JSON."""
+        """Convert from JSON."""
         return None if value is None else orjson.loads(zlib.decompress(value))
 
 
 @dataclass(frozen=True, slots=True)
 class TableOfKind:
-    """How a kind of record is kept."""
+    """The table of a kind of record."""
 
     table: Table
     kind: RecordKind
     key: tuple[str, ...] = ()
-    """Columns of which there is one row each: a later record replaces it. Without: every record is a row."""
+    """Columns that identify a row: a later record replaces the earlier one.
+
+    Empty: every record is a row."""
     named_by: tuple[RecordKind, ...] = ()
-    """Kinds whose records name one of these and mean nothing without it: it is kept as long as any of them."""
+    """Kinds whose records reference a record of this kind.
+
+    It is kept as long as any of them, since they mean nothing without it."""
 
 
 _TYPES: dict[str, Any] = {
@@ -102,11 +107,11 @@ _TYPES: dict[str, Any] = {
 }
 
 _ROW = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only where they are called INTEGER."""
+"""SQLite numbers rows automatically only in columns of type INTEGER."""
 
 
 _PACKED = {"candidates", "attempts"}
-"""Of decisions: most of what is kept."""
+"""Columns of decisions: most of the stored data."""
 
 
 def _kept(
@@ -153,7 +158,7 @@ KEPT: dict[type[Any], TableOfKind] = {
         records.BenchmarkRecord, RecordKind.BENCHMARK_SCORES, "benchmark_scores", ("at",), _OF
     ),
 }
-"""Where each record goes."""
+"""Record class -> its table."""
 
 assert set(KEPT) == set(get_args(Record))
 
@@ -161,7 +166,9 @@ meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("v
 
 
 head = Table("head", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
-"""Who leads, how far the saved state reaches, which result is in force; see ``exchange``."""
+"""The leader, the position of the saved state, the result in force.
+
+See ``exchange``."""
 
 batches = Table(
     "batches",
@@ -169,7 +176,9 @@ batches = Table(
     Column("place", BigInteger, primary_key=True, autoincrement=False),
     Column("payload", Text, nullable=False),
 )
-"""What workers recorded and is not part of the saved windows yet: the log that a restart goes on from."""
+"""Batches that the saved windows do not contain yet.
+
+A restarted process continues from this log."""
 
 workers = Table(
     "workers",
@@ -179,7 +188,7 @@ workers = Table(
     Column("place", BigInteger, nullable=False),
     Column("seen", Double, nullable=False),
 )
-"""Each process, the last batch of it that is held, and its last sign of life."""
+"""Each process, the last batch held of it, and its last heartbeat."""
 
 watched = Table(
     "watched", metadata, Column("model_group", Text, primary_key=True), Column("seen", Double, nullable=False)
@@ -188,7 +197,7 @@ watched = Table(
 documents = Table(
     "documents", metadata, Column("name", Text, primary_key=True), Column("payload", Text, nullable=False)
 )
-"""The published result, and what is remembered beside the saved windows."""
+"""The published result, and the state saved beside the windows."""
 
 windows = Table(
     "windows",
@@ -198,7 +207,7 @@ windows = Table(
     Column("live", Boolean, nullable=False),
     Column("payload", Text, nullable=False),
 )
-"""Saved windows of each model group; a save in progress lies beside the live one."""
+"""Saved windows of each model group; a save in progress has rows of its own."""
 
 
 class NewerSchemaError(StoreError):
@@ -206,17 +215,17 @@ class NewerSchemaError(StoreError):
 
 
 def table_of(record: type[Any]) -> Table:
-    """The table of a kind of record."""
+    """Return the table of a kind of record."""
     return KEPT[record].table
 
 
 def are_there(connection: Connection) -> bool:
-    """Whether there are tables of ours."""
+    """Return True if the database has tables of this plugin."""
     return connection.dialect.has_table(connection, meta.name)
 
 
 def check_version(connection: Connection) -> None:
-    """Make sure that the tables, where there are any, can be read.
+    """Check that existing tables can be read.
 
     Raises:
         NewerSchemaError: they are too new.
@@ -226,7 +235,7 @@ def check_version(connection: Connection) -> None:
 
 
 def _found(connection: Connection) -> int:
-    """The version of the tables that there are."""
+    """Return the version of the existing tables."""
     said = {name: int(value) for name, value in connection.execute(select(meta.c.name, meta.c.value))}
     found, readable_from = said.get("schema", 0), said.get("readable_from", 0)
     if readable_from > VERSION:
@@ -235,7 +244,9 @@ def _found(connection: Connection) -> int:
 
 
 def migrate(connection: Connection) -> None:
-    """Make or bring up to date all tables, in the transaction at hand; concurrent processes wait for each other.
+    """Create the tables or migrate them, in the current transaction.
+
+    Concurrent processes wait for each other.
 
     Raises:
         NewerSchemaError: the tables are too new; nothing was changed.
@@ -255,9 +266,11 @@ def migrate(connection: Connection) -> None:
 
 
 STEPS: Sequence[Callable[[Connection], None]] = ()
-"""From version 1 to 2, from 2 to 3, ...: one step each, and a step once released is never changed."""
+"""The migrations from version 1 to 2, from 2 to 3, ...
+
+One step each; a released step is never changed."""
 
 _LOCK = 7_236_711_904_233
-"""A number of ours among PostgreSQL's advisory locks."""
+"""The plugin's own number among PostgreSQL's advisory locks."""
 
 assert len(STEPS) == VERSION - 1

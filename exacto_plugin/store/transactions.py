@@ -1,6 +1,6 @@
-"""A line to the database for one thread: opened when it is needed, given up when it breaks, opened again.
+"""Transactions on one connection of one thread, which reconnects after faults.
 
-Must not decide when to try again.
+The caller decides when to try again.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ R = TypeVar("R")
 
 
 class RefusedError(StoreError):
-    """The database is well and refuses what it was given."""
+    """The database works, and refuses these data."""
 
 
 class TransactionRunner:
-    """Does one transaction after the other.
+    """A runner of transactions, one after the other.
 
     Args:
-        place: where the database is.
-        writing: False for a line that only reads.
+        place: the database's location.
+        writing: False for read-only transactions.
     """
 
     def __init__(self, place: StoreLocation, *, writing: bool) -> None:
@@ -45,15 +45,15 @@ class TransactionRunner:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last transaction went well."""
+        """True if the last transaction succeeded."""
         return self._connection is not None
 
     def run(self, job: Callable[[Connection], R]) -> R:
-        """What ``job`` returns, in one transaction.
+        """Run ``job`` in one transaction and return its result.
 
         Raises:
-            RefusedError: the database does not take these data.
-            DownError: it cannot be used; with what is wrong and what helps.
+            RefusedError: the database does not accept these data.
+            DownError: it cannot be used; with the fault and its remedy.
         """
         try:
             connection = self._current()
@@ -66,7 +66,7 @@ class TransactionRunner:
             raise DownError(problem_of(error, self._place)) from None
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(SQLAlchemyError, OSError):
@@ -79,7 +79,7 @@ class TransactionRunner:
         if self._connection is not None and self._of != identity:
             if self._of is not None and os.getpid() == self._pid:
                 self.close()
-            self._connection = None  # a parent process's is not ours to close
+            self._connection = None  # a connection of the parent process must not be closed here
         if self._connection is None:
             self._connection = connect(self._place, writing=self._open_for_writing)
             self._pid = os.getpid()
@@ -87,7 +87,7 @@ class TransactionRunner:
         return self._connection
 
     def _identity(self) -> object:
-        """Changes when the file was moved away, or the process is another one."""
+        """Return a value that changes with the file (when moved away) or the process."""
         if self._place.file is None:
             return os.getpid()
         try:

@@ -1,7 +1,7 @@
-"""A desk: one daemon thread that works on what is handed in, in order, and an answer to whoever waits for it.
+"""A worker thread: one daemon thread that runs submitted jobs in order.
 
-A thread cannot be stopped in the middle of a call: when a database does not answer, the thread waits on, and everybody
-else is told so at once. Must not know what the work is.
+A thread cannot be stopped in the middle of a call: when a database does not answer, the thread waits on, and all
+further requests time out at once. Does not depend on the jobs' content.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _WAITING = 200
-"""Pieces of work that wait at most."""
+"""Most jobs that wait."""
 
 _AFTER_FAULT_S = 5.0
 
 
 class WorkerThread:
-    """One thread, begun when it is first needed, also in a process that was forked.
+    """One thread, started when first needed, also in a forked process.
 
     Args:
         name: of the thread.
-        work_off: does one piece of work.
-        between: called when nothing waits, and after each waking; gives the seconds until it is called again,
-            0 while there is more to do.
-        leave: called in the thread when the desk was closed and all is done.
-        report: told what ``between`` raised.
+        run_job: runs one job.
+        on_idle: called when no job waits, and after each wake-up; returns the seconds until its next call, 0 while
+            there is more to do.
+        on_stop: called in the thread after ``close``, when all jobs are done.
+        report: called with each error of ``on_idle``.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WorkerThread:
         self._ends = False
 
     def ensure_started(self) -> None:
-        """Begin the thread unless it runs; a cheap question."""
+        """Start the thread unless it runs; cheap."""
         if self._thread is not None and self._thread.is_alive() and self._pid == os.getpid():
             return
         with self._lock:
@@ -71,12 +71,15 @@ class WorkerThread:
             self._thread.start()
 
     def wake(self) -> None:
-        """Have ``between`` called soon."""
+        """Have ``on_idle`` called soon."""
         self.ensure_started()
         self._wake.set()
 
     def submit(self, work: Callable[..., R]) -> Future[R]:
-        """Have a piece of work done; a ``TimeoutError`` at once when the queue is full or the desk was closed."""
+        """Queue a job; the future fails when the queue is full or closed.
+
+        Its error is a ``TimeoutError``.
+        """
         done: Future[R] = Future()
         if self._ends or len(self._waiting) >= _WAITING:
             done.set_exception(TimeoutError("too much waits"))
@@ -86,10 +89,10 @@ class WorkerThread:
         return done
 
     async def request(self, work: Callable[..., R], bound_s: float) -> R:
-        """What a piece of work returns.
+        """Queue a job and wait for its result.
 
         Raises:
-            TimeoutError: it took longer than ``bound_s``, or what is being done already does; it may still be done.
+            TimeoutError: it took longer than ``bound_s``, or the running job already does; it may still be done.
         """
         begun_at = self._begun_at
         if begun_at is not None and time.monotonic() - begun_at > bound_s:
@@ -97,7 +100,10 @@ class WorkerThread:
         return await asyncio.wait_for(asyncio.wrap_future(self.submit(work)), bound_s)
 
     def close(self, bound_s: float) -> bool:
-        """Do what waits and end; False when that took longer than ``bound_s``, and the thread goes on by itself."""
+        """Run the waiting jobs and end; False when that takes longer than ``bound_s``.
+
+        The thread then continues by itself.
+        """
         thread = self._thread
         self._ends = True
         self._wake.set()
@@ -122,7 +128,7 @@ class WorkerThread:
     def _run_idle(self) -> float:
         try:
             return self._timed(self._on_idle)
-        except Exception as error:  # the thread must outlive whatever happens in it
+        except Exception as error:  # the thread must survive any error
             self._report(error)
             return _AFTER_FAULT_S
 
@@ -131,7 +137,7 @@ class WorkerThread:
             return
         try:
             result = self._timed(lambda: self._run_job(work))
-        except Exception as error:  # whoever waits is told
+        except Exception as error:  # passed to the waiting caller
             with suppress(InvalidStateError):
                 done.set_exception(error)
         else:

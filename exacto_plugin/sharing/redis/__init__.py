@@ -1,4 +1,4 @@
 """Exchange, conversations and overrides shared through Redis.
 
-May import what ``sharing`` may, and ``sharing``.
+May import the same as ``sharing``, and ``sharing``.
 """

@@ -1,7 +1,7 @@
-"""One Redis, single or a cluster, own connection or LiteLLM's: scripts and commands within a time limit.
+"""A connection to Redis, single or cluster: scripts and commands with time limits.
 
-Every failure becomes an ``ExchangeError`` without the server's words, since those may quote what was sent. Must not
-know what is shared.
+The connection is the plugin's own or LiteLLM's. Every failure becomes an ``ExchangeError`` without the server's
+message, since that may quote the data sent. Does not depend on the shared data.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TAG = "{exacto}"
-"""The hash tag of every key: a cluster keeps them on one node, where one script can reach them all."""
+"""The hash tag of every key.
+
+A cluster keeps keys of one tag on one node, where one script can reach them all."""
 
 Argument = str | int | float | bytes
 
 
 class RedisConnection:
-    """A way to one Redis.
+    """A connection to one Redis.
 
     Args:
-        client: gives the asynchronous client (``redis.asyncio.Redis`` or a cluster's) for the running loop.
-        prefix: what every key begins with.
-        owned: whether closing the link closes the client.
+        client: returns the asynchronous client (``redis.asyncio.Redis`` or a cluster's) for the running loop.
+        prefix: prefix of every key.
+        owned: True if closing the connection closes the client.
     """
 
     def __init__(self, client: Callable[[], Any], prefix: str, *, owned: bool) -> None:
@@ -39,14 +41,18 @@ class RedisConnection:
         self._hashes: dict[str, str] = {}
 
     def key(self, name: str) -> str:
-        """A key's full name."""
+        """Return a key's full name."""
         return f"{self._prefix}{name}"
 
     async def script(self, source: str, keys: Sequence[str], *arguments: Argument, budget_s: float) -> Any:
-        """Run a script; raises an ``ExchangeError`` when that takes longer than ``budget_s`` seconds."""
+        """Run a script.
+
+        Raises:
+            ExchangeError: it failed or took longer than ``budget_s`` seconds.
+        """
         known = self._hashes.get(source)
         if known is None:
-            # Redis names scripts by this hash; it protects nothing.
+            # Redis identifies scripts by this hash; it protects nothing.
             known = self._hashes[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         names = [self.key(key) for key in keys]
 
@@ -59,7 +65,11 @@ class RedisConnection:
         return await self.within(budget_s, run)
 
     async def within(self, budget_s: float, action: Callable[[Any], Any]) -> Any:
-        """What ``action(client)`` gives, or an ``ExchangeError`` when it fails or takes longer than ``budget_s``."""
+        """Return the result of ``action(client)``.
+
+        Raises:
+            ExchangeError: it failed or took longer than ``budget_s`` seconds.
+        """
         try:
             async with asyncio.timeout(budget_s):
                 return await action(self._client())
@@ -69,12 +79,12 @@ class RedisConnection:
             raise ExchangeError(f"Redis could not be asked ({type(error).__name__})") from error
 
     async def aclose(self) -> None:
-        """Close the connection if it is ours."""
+        """Close the client if it is owned."""
         if self._owned:
             client = self._client()
             await self.within(1.0, lambda _: client.aclose())
 
 
 def decode(value: str | bytes | None) -> str:
-    """What Redis answered, as text; clients decode or do not, as they were configured."""
+    """Convert an answer of Redis to text; some clients are configured to decode."""
     return value.decode() if isinstance(value, bytes) else value or ""

@@ -1,8 +1,8 @@
-"""Where conversations are, told to other processes through Redis: a hash and the deployment's id, which expire.
+"""Conversation affinity shared through Redis: hash -> deployment id, with expiry.
 
-What a process knows itself comes first. A request may look up a conversation that its process does not know; that is
-the only thing near a request here, so it has 50 ms, once: after one failure nobody looks anything up until a call
-beside the requests succeeds again. Must not decide whether a conversation stays.
+A process's own entries have precedence. A request may look up a conversation that its process does not know; that is
+the only call here on the path of a request, so it has a limit of 50 ms, and after one failure all look-ups are off
+until a background call succeeds. Does not decide if a conversation stays.
 """
 
 from __future__ import annotations
@@ -24,23 +24,27 @@ if TYPE_CHECKING:
     from exacto_plugin.sharing.redis.connection import RedisConnection
 
 BUDGET_S = 0.05
-"""Seconds that a request may look for its conversation."""
+"""Time limit in seconds of a request's look-up."""
 
 PUBLISH_EVERY_S = 0.1
-"""Seconds after which others can know: less than a client needs for its next turn."""
+"""Seconds between two publications: less than a client needs for its next turn."""
 
 _BESIDE_S = 1.0
-"""Seconds that a call beside the requests may take, and between two attempts to reach a Redis that is away."""
+"""Time limit in seconds of background calls.
+
+Also the time between two attempts to reach an unavailable Redis."""
 
 _WAITING = 10_000
-"""Conversations that wait to be told at most; while Redis is away the longest waiting ones go first."""
+"""Most conversations that wait to be published.
+
+While Redis is unavailable, the longest waiting ones are dropped first."""
 
 _AFRESH = 4
-"""A conversation that goes on where it is is told again so many times within its idle time."""
+"""Number of times that an unchanged conversation is published per idle time."""
 
 
 class SharedEntry(NamedTuple):
-    """Where another process left a conversation."""
+    """The entry of a conversation, published by another process."""
 
     deployment: str
     """LiteLLM's id."""
@@ -49,13 +53,15 @@ class SharedEntry(NamedTuple):
 
 
 class SharedConversations:
-    """The conversations of all processes. Notes come from any thread; everything else belongs to one event loop.
+    """The conversations of all processes.
+
+    ``enqueue`` is thread-safe; everything else belongs to one event loop.
 
     Args:
-        link: the way to Redis.
-        idle_s: gives the seconds without success after which a conversation may begin elsewhere; asked anew each time,
-            since settings change. What was told before keeps the time that it was told with until it is told again.
-        away: told of failures.
+        link: the connection to Redis.
+        idle_s: returns the seconds without success after which a conversation may move; called each time, since
+            settings change. Entries published before keep their old expiry until they are published again.
+        away: called with each failure.
     """
 
     def __init__(
@@ -69,7 +75,7 @@ class SharedConversations:
         self._published = self._none_published()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.reachable = False
-        """Whether requests may look something up."""
+        """True while requests may look conversations up."""
 
     @property
     def _expiry_s(self) -> float:
@@ -79,11 +85,11 @@ class SharedConversations:
         return TTLCache(100_000, self._expiry_s / _AFRESH, timer=time.monotonic)
 
     def enqueue(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
-        """A conversation is at a deployment; an empty name: it may begin elsewhere."""
+        """Queue the deployment of a conversation; an empty id releases it."""
         said = f"{int(probed)}{deployment}" if deployment else ""
         with self._lock:
             if self._published.ttl != self._expiry_s / _AFRESH:
-                self._published = self._none_published()  # it was told with another expiry
+                self._published = self._none_published()  # it was published with another expiry
             if self._published.get(conversation) == said:
                 return
             self._published[conversation] = said
@@ -93,7 +99,7 @@ class SharedConversations:
                 self._waiting.popitem(last=False)
 
     async def find(self, conversation: bytes) -> SharedEntry | None:
-        """Where a conversation is; None when nobody told, or Redis does not say so within 50 ms."""
+        """Look a conversation up; None without an entry, or without an answer in 50 ms."""
         if not self.reachable or asyncio.get_running_loop() is not self._loop:
             return None
         key = self._key(conversation)
@@ -105,14 +111,14 @@ class SharedConversations:
         return SharedEntry(said[1:], said[0] == "1") if len(said) > 1 else None
 
     async def serve(self) -> None:
-        """Tell others what was noted, until cancelled; and find out when Redis is back."""
+        """Publish queued entries until cancelled; try an unavailable Redis again."""
         self._loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PUBLISH_EVERY_S if self.reachable else _BESIDE_S)
             await self.publish()
 
     async def publish(self) -> None:
-        """Tell others what was noted since the last time; what cannot be told waits."""
+        """Publish the entries queued since the last call; on a failure they stay queued."""
         with self._lock:
             waiting, self._waiting = self._waiting, OrderedDict()
         if not waiting and self.reachable:
@@ -122,7 +128,7 @@ class SharedConversations:
             await self._link.within(_BESIDE_S, lambda client: self._write(client, waiting))
         except ExchangeError as error:
             self._fail(error)
-            with self._lock:  # what was noted meanwhile is newer
+            with self._lock:  # entries queued meanwhile are newer
                 newer, self._waiting = self._waiting, waiting
                 self._waiting.update(newer)
                 while len(self._waiting) > _WAITING:
@@ -144,11 +150,11 @@ class SharedConversations:
             await client.exists(self._key(b""))
 
     def _key(self, conversation: bytes) -> str:
-        # Without the hash tag of the rest: in a cluster they may lie anywhere.
+        # Without the common hash tag: in a cluster these keys may be on any node.
         return self._link.key(f"talk:{conversation.hex()}").replace("{", "").replace("}", "")
 
     def _fail(self, error: ExchangeError) -> None:
         self.reachable = False
         with self._lock:
-            self._published.clear()  # it may come back empty
+            self._published.clear()  # Redis may be empty when it is available again
         self._report_unavailable(error)

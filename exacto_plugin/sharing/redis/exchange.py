@@ -1,7 +1,7 @@
-"""Redis as the place that processes share; the server may be slow, away, emptied or replaced at any time.
+"""The exchange in Redis; the server may be slow, absent, emptied or replaced.
 
-Each worker asks once per push, in one script; the leader a few times more. All keys end by themselves when nobody
-needs them any more. Nothing here is near a request. Must not decide anything that ``replica`` decides.
+Each worker makes one call per push, in one script; the leader makes a few more. All keys expire when they are no longer
+used. No request waits for these calls. Takes no decision of ``replica``.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     from exacto_plugin.sharing.redis.connection import Argument, RedisConnection
 
 BUDGET_S = 1.0
-"""Seconds that one call may take; no request waits for any."""
+"""Time limit of one call in seconds; no request waits for such a call."""
 
 LARGE_BUDGET_S = 10.0
-"""The same for what may be megabytes: a publication, a part of a state."""
+"""Time limit of calls that may move megabytes: a publication, a part of a state."""
 
 LEASE_S = 10.0
-"""Seconds without a renewal after which somebody else may lead: five pushes."""
+"""Seconds without a renewal until another worker may lead: five pushes."""
 
 KEEP_S = 72 * 3600
-"""Seconds after which unused keys end: what the longest window retains."""
+"""Seconds after which unused keys expire: the retention of the longest window."""
 
 OLDEST_S = 6 * 3600
-"""Seconds that batches are kept at most when nobody saves a state."""
+"""Seconds until batches are deleted even if no state was saved."""
 
 _META = ""
-"""The field of a state that is no model group's."""
+"""The field of a state that belongs to no model group."""
 
 
 class RedisExchange:
     """An exchange in Redis.
 
     Args:
-        link: the way there.
+        link: the connection.
         push_s: seconds between two pushes of a worker.
         lease_s: seconds that a lease holds without being renewed.
     """
@@ -67,7 +67,7 @@ class RedisExchange:
         self._worker = ""
 
     async def push(self, push: Push) -> Receipt:
-        """Leave a batch and a sign of life."""
+        """Send a batch and a heartbeat."""
         self._worker = push.worker
         keys = ("head", "batches", f"held:{push.worker}", "workers", "watched")
         sequence = 0 if push.batch is None else push.batch.sequence
@@ -87,7 +87,10 @@ class RedisExchange:
         return None if answer is None else Lease(int(answer[0]), int(answer[1]), exchange_reset=bool(answer[2]))
 
     async def pull(self, position: int) -> Pulled:
-        """Everybody's batches from a position on; those that this version cannot read are left out."""
+        """Read all workers' batches from a position on.
+
+        Batches that this version cannot read are left out.
+        """
         key = self._link.key("batches")
 
         async def page(client: Any) -> Any:
@@ -97,13 +100,13 @@ class RedisExchange:
         return await pulled([(int(place), payload) for payload, place in found], position)
 
     async def membership(self) -> Membership:
-        """Who takes part."""
+        """Return the active workers and the watched model groups."""
         keys = ("workers", "watched")
         workers, watched = await self._link.script(scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
         return Membership(tuple(sorted(map(decode, workers))), tuple(sorted(map(decode, watched))))
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
-        """Put a result in force for everybody."""
+        """Put a result in force for all workers."""
         payload = await asyncio.to_thread(pack_publication, publication)
         arguments = (lease.token, publication.snapshot.id, payload, KEEP_S)
         keys = ("head", "publication")
@@ -111,13 +114,16 @@ class RedisExchange:
             raise LostLeaseError("another worker leads")
 
     async def latest(self) -> Publication | None:
-        """The result in force."""
+        """Return the result in force."""
         key = self._link.key("publication")
         found = await self._link.within(LARGE_BUDGET_S, lambda client: client.get(key))
         return None if found is None else await asyncio.to_thread(unpack_publication, found)
 
     async def save(self, lease: Lease, state: State) -> None:
-        """Replace the saved state: written beside the old one, in parts, and then put in its place."""
+        """Replace the saved state.
+
+        The new state is written beside the old one, in parts, and then renamed.
+        """
         new = f"state:{lease.token}:{lease.renewals}"
         meta = {"position": state.position, "read": state.read, "remembered": state.remembered}
         await self._write(new, {_META: await asyncio.to_thread(pack, meta)})
@@ -138,7 +144,7 @@ class RedisExchange:
         await self._link.within(LARGE_BUDGET_S, write)
 
     async def load(self) -> State | None:
-        """The saved state; None without one."""
+        """Return the saved state; None without one."""
         key = self._link.key("state")
         names = await self._link.within(LARGE_BUDGET_S, lambda client: client.hkeys(key))
         groups = sorted(name for name in map(decode, names) if name != _META)
@@ -159,7 +165,7 @@ class RedisExchange:
         return await asyncio.to_thread(windows_of, zip(groups, found, strict=True))
 
     async def aclose(self) -> None:
-        """Give up the lease if it is ours, and close the connection if it is."""
+        """Release the lease if this process holds it; close the connection if owned."""
         try:
             keys = ("head", "workers")
             await self._link.script(scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
@@ -168,5 +174,8 @@ class RedisExchange:
 
 
 def _packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> dict[str, str]:
-    """The next model groups of a state, as fields; empty at its end. Takes its time, so it has a thread."""
+    """Encode the next model groups of a state as fields; empty at its end.
+
+    Slow, so it runs in a thread.
+    """
     return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, STATE_PAGE)}

@@ -1,6 +1,6 @@
-"""Operators' words in Redis, so that every process of every replica reads them.
+"""Overrides in Redis, shared by all processes of all replicas.
 
-What a word does is :mod:`exacto_plugin.core.routing.overrides`' business.
+Their effect is defined in :mod:`exacto_plugin.core.routing.overrides`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _KEY = "words"
 
 
 class RedisOverrides:
-    """A board in Redis.
+    """Overrides of operators, in Redis.
 
     Args:
-        link: the way there.
+        link: the connection.
         clock: UTC seconds.
     """
 
@@ -33,7 +33,7 @@ class RedisOverrides:
         self._clock = clock
 
     async def write(self, words: Sequence[Override]) -> None:
-        """Hang up words; one that is newer about the same deployment takes the place of an older one."""
+        """Write overrides; a newer one replaces the older one of the same deployment."""
         if not words:
             return
         fields = {f"{word.model_group}\0{word.deployment}": pack(word.as_plain()) for word in words}
@@ -46,7 +46,10 @@ class RedisOverrides:
         await self._link.within(_BUDGET_S, write)
 
     async def read(self) -> Sequence[Override]:
-        """The newest word about each deployment; those that this version cannot read are left out."""
+        """Return the newest override of each deployment.
+
+        Those that this version cannot read are left out.
+        """
         key = self._link.key(_KEY)
         found = await self._link.within(_BUDGET_S, lambda client: client.hvals(key))
         words: list[Override] = []

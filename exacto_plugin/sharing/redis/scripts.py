@@ -1,10 +1,10 @@
-"""What Redis does in one step, as Lua: each script is atomic, and time is Redis' own.
+"""Lua scripts for Redis: each is atomic, and its clock is Redis' own.
 
-All keys of an installation carry one hash tag, so that a cluster keeps them on one node. ``head`` holds who leads
+All keys of an installation carry one hash tag, so that a cluster keeps them on one node. ``head`` holds the lease
 (``leader``, ``token``, ``beat``, ``until``), the last claim that was granted (``asked``: its token, ``lost``: its
-answer), ``place`` (the last one given), ``saved`` (how far the saved state reaches), ``publication`` (its id) and
-``vacant`` (since when nobody led). Times and places are microseconds since the epoch, which Lua's numbers hold exactly
-and must be told to write out.
+answer), ``place`` (the last position given), ``saved`` (the position of the saved state), ``publication`` (its id) and
+``vacant`` (the start of the time without a leader). Times and positions are microseconds since the epoch; Lua's numbers
+hold them exactly, and need a format to print all digits.
 """
 
 from __future__ import annotations
@@ -50,12 +50,11 @@ if (tonumber(now_held[2]) or 0) <= now then leader = '' end
 return {accepted, held, place, now_held[3] or '0', leader, now_held[4] or ''}
 """
 )
-"""Take a batch if it follows the last one of its worker, and a sign of life.
+"""Add a batch if it follows the last one of its worker, and note the heartbeat.
 
 KEYS: head, batches, held:WORKER, workers, watched. ARGV: worker, previous, sequence (0: no batch), payload, seconds
-until keys expire, seconds that batches are kept at most, seconds after which a worker is gone, watched groups.
-Returns {accepted, held, place, saved, leader, publication}.
-"""
+until keys expire, seconds until batches are deleted, seconds until a silent worker is dropped, watched groups.
+Returns {accepted, held, place, saved, leader, publication}."""
 
 CLAIM = (
     _NOW
@@ -93,11 +92,10 @@ redis.call('EXPIRE', head, keep_s)
 return {text(token), text(beat), lost and 1 or 0}
 """
 )
-"""Give or renew the lease; a claim whose answer did not arrive gets the same answer again.
+"""Grant or renew the lease; a repeated claim gets the same answer again.
 
-KEYS: head. ARGV: worker, token, beat, prepared, seconds of a lease, seconds that others may come first, seconds until
-keys expire. Returns {token, beat, lost}, or nil.
-"""
+A claim is repeated when its answer did not arrive. KEYS: head. ARGV: worker, token, beat, prepared, seconds of a
+lease, seconds of precedence for prepared workers, seconds until keys expire. Returns {token, beat, lost}, or nil."""
 
 PUBLISH = """
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return 0 end
@@ -105,7 +103,9 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 redis.call('HSET', KEYS[1], 'publication', ARGV[2])
 return 1
 """
-"""Put a result in force. KEYS: head, publication. ARGV: token, id, payload, seconds until keys expire."""
+"""Put a result in force.
+
+KEYS: head, publication. ARGV: token, id, payload, seconds until keys expire."""
 
 SAVE = """
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
@@ -119,10 +119,9 @@ redis.call('HSET', KEYS[1], 'saved', ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[2])
 return 1
 """
-"""Put a saved state in force and let go of what is part of it.
+"""Put a saved state in force and delete the batches in it.
 
-KEYS: head, batches, the new state, the state. ARGV: token, position, seconds until keys expire.
-"""
+KEYS: head, batches, the new state, the state. ARGV: token, position, seconds until keys expire."""
 
 CENSUS = (
     _NOW
@@ -131,11 +130,11 @@ local since = text(now - tonumber(ARGV[1]) * 1000000)
 return {redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf'), redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf')}
 """
 )
-"""Who is there. KEYS: workers, watched. ARGV: seconds."""
+"""Return active workers and watched groups. KEYS: workers, watched. ARGV: seconds."""
 
 LEAVE = """
 if redis.call('HGET', KEYS[1], 'leader') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', '0') end
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
-"""Give up the lease. KEYS: head, workers. ARGV: worker."""
+"""Release the lease. KEYS: head, workers. ARGV: worker."""

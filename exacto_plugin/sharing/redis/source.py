@@ -1,6 +1,6 @@
-"""Which Redis is shared: the operator's own URL, else the connection that LiteLLM has.
+"""The shared Redis: the operator's own URL, else LiteLLM's connection.
 
-Must not decide whether anything is shared.
+Does not decide if anything is shared.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ _CONNECT_S = 1.0
 
 
 def key_prefix(namespace: str) -> str:
-    """What every key begins with: a hash tag, so that a cluster keeps them on one node, and the layout's number."""
+    """Return the prefix of every key: a hash tag and the number of the layout.
+
+    The hash tag makes a cluster keep all keys on one node.
+    """
     return f"{{{namespace}}}:{LAYOUT}:"
 
 
 def connection_to(url: str, namespace: str) -> RedisConnection:
-    """A connection of our own; connects when it is first used.
+    """Create a connection of the plugin's own, opened at its first use.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
-        namespace: what keeps installations apart that share a server.
+        namespace: separates installations that share a server.
     """
     clients: dict[asyncio.AbstractEventLoop, Any] = {}
 
     def client() -> Any:
         loop = asyncio.get_running_loop()
         if loop not in clients:
-            clients.clear()  # of a loop that is gone
+            clients.clear()  # clients of a closed loop
             clients[loop] = redis.asyncio.Redis.from_url(url, socket_connect_timeout=_CONNECT_S)
         return clients[loop]
 
@@ -44,11 +47,13 @@ def connection_to(url: str, namespace: str) -> RedisConnection:
 
 
 def litellm_connection(cache: Callable[[], Any], namespace: str) -> RedisConnection | None:
-    """LiteLLM's own connection, a cluster's perhaps, under LiteLLM's own namespace; None when it has none.
+    """Return LiteLLM's own connection, single or cluster; None when it has none.
+
+    Keys are under LiteLLM's own namespace as well.
 
     Args:
-        cache: gives LiteLLM's ``RedisCache`` or None.
-        namespace: what keeps installations apart that share a server.
+        cache: returns LiteLLM's ``RedisCache`` or None.
+        namespace: separates installations that share a server.
     """
     found = cache()
     if found is None:
@@ -56,6 +61,6 @@ def litellm_connection(cache: Callable[[], Any], namespace: str) -> RedisConnect
 
     def client() -> Any:
         current = cache() or found
-        return current.init_async_client()  # which keeps one for each event loop
+        return current.init_async_client()  # LiteLLM keeps one for each event loop
 
     return RedisConnection(client, str(found.check_and_fix_namespace(key_prefix(namespace))), owned=False)
