@@ -1,5 +1,5 @@
-"""Answers questions to the record: why a tier, what changed, does it recompute.
+"""Queries of the audit trail: reasons of a tier, changes, verification.
 
-Queries, verification, conditions of readmission, reports, and the sentences for people. May import ``core``,
-``records``, ``store`` and ``errors``.
+Also conditions of readmission, reports, and the sentences shown to people. May import ``core``, ``records``, ``store``
+and ``errors``.
 """

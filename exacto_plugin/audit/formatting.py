@@ -1,4 +1,4 @@
-"""Numbers, times and names of signals as people read them. Pure."""
+"""Numbers, times and names of signals, formatted for people. Pure."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Sign
 
 
 def name_of(signal: str) -> str:
-    """What people call a signal."""
+    """Return the display name of a signal."""
     return NAMES.get(Signal(signal), signal) if signal in {one.value for one in Signal} else signal
 
 
 def counted(signal: str, number: float) -> str:
-    """How many samples of a signal: ``212 calls``."""
+    """Format a number of samples of a signal: ``212 calls``."""
     unit = _UNITS.get(Signal(signal), "answers")
     return f"{number:,.0f} {unit[:-1] if number == 1 and unit.endswith('s') and ' ' not in unit else unit}"
 
 
 def value(signal: str | None, number: float | None) -> str:
-    """A value of a signal with its unit; ``unknown`` for None."""
+    """Format a value of a signal with its unit; ``unknown`` for None."""
     if number is None or math.isnan(number):
         return "unknown"
     if signal == Signal.THROUGHPUT:
@@ -45,14 +45,17 @@ def value(signal: str | None, number: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, with as many decimals as tell it from 0 and 100."""
+    """Format a share as a percentage.
+
+    It has as many decimals as distinguish it from 0 and 100.
+    """
     near = min(abs(share), abs(1 - share))
     digits = 2 if 0 < near < 0.1 else 1
     return f"{100 * share:.{digits}f} %"
 
 
 def duration(seconds: float) -> str:
-    """How long, in the two largest units: ``2 h 10 min``."""
+    """Format a duration in its two largest units: ``2 h 10 min``."""
     left = max(0, round(seconds))
     parts = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -65,17 +68,22 @@ def duration(seconds: float) -> str:
 
 
 def window(seconds: float) -> str:
-    """A window as a phrase: ``the last 15 min``."""
+    """Format a window as a phrase: ``the last 15 min``."""
     return f"the last {duration(seconds)}"
 
 
 def moment(at: float, zone: tzinfo | None = None) -> str:
-    """A time in the user's zone, or in the given one."""
+    """Format a time in the user's zone, or in the given one."""
     return datetime.fromtimestamp(at, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
 
 
 def moment_of(text: str, now: float) -> float:
-    """UTC seconds of what a person wrote: ``2026-11-17 15:00`` (their own zone), with an offset, ``15:00`` today.
+    """Parse a time: ``2026-11-17 15:00``, with an offset, or ``15:00`` for today.
+
+    Without an offset it is in the user's own zone.
+
+    Returns:
+        UTC seconds.
 
     Raises:
         ValueError: it is no time.
@@ -92,7 +100,10 @@ def moment_of(text: str, now: float) -> float:
 
 
 def observed_words(numbers: Mapping[str, Any] | None) -> str:
-    """What is observed of a deployment and not routed on: ``tokens +40%!, queue 1.2 s, spread 0.30``."""
+    """Format the observed signals: ``tokens +40%!, queue 1.2 s, spread 0.30``.
+
+    No routing depends on them.
+    """
     if not numbers:
         return "-"
     burn, queue = numbers["token_burn"], numbers["queue_time"]["value"]
@@ -106,5 +117,5 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
 
 
 def or_dash(found: Any) -> str:
-    """What there is, else a dash."""
+    """Format a value; a dash for None."""
     return "-" if found is None or found == "" else str(found)

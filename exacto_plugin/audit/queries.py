@@ -1,6 +1,6 @@
-"""Questions to a store: plain functions on a connection, each an indexed look-up. Reads only.
+"""Queries of a store: plain functions on a connection, with indexed look-ups.
 
-What is found is given as the records that were written. Must not phrase or judge anything.
+Results are the records as they were written. Writes nothing, and phrases nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _PAGE_S = 3600.0
-"""Records of so long a time are verified at once."""
+"""Seconds whose records are verified at once."""
 
 
 def _latest(connection: Connection, kind: type[R], *conditions: ColumnElement[bool]) -> R | None:
@@ -49,14 +49,14 @@ def _of(kind: type[Any], model_group: str, deployment: str, at: float) -> tuple[
 
 
 def groups_of(connection: Connection, deployment: str) -> list[str]:
-    """The model groups in which a deployment of this name is on record."""
+    """Return the model groups in which a deployment of this name is on record."""
     table: Any = table_of(DeploymentRecord)
     found = connection.execute(select(table.c.model_group).where(table.c.deployment == deployment).distinct())
     return sorted(found.scalars())
 
 
 def deployments_in(connection: Connection, model_group: str | None = None) -> list[tuple[str, str]]:
-    """Model groups and deployments that are on record."""
+    """Return the model groups and deployments on record."""
     table: Any = table_of(DeploymentRecord)
     query = select(table.c.model_group, table.c.deployment).distinct()
     if model_group is not None:
@@ -65,14 +65,14 @@ def deployments_in(connection: Connection, model_group: str | None = None) -> li
 
 
 def standing_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
-    """What was last on record of a deployment at a time."""
+    """Return the last record of a deployment at a time."""
     return _latest(connection, DeploymentRecord, *_of(DeploymentRecord, model_group, deployment, at))
 
 
 def first_standing(connection: Connection, deployment: str, model_group: str | None = None) -> DeploymentRecord | None:
-    """The oldest record of a deployment, in any model group or in one."""
+    """Return a deployment's oldest record, in one model group or in any."""
     table: Any = table_of(DeploymentRecord)
-    # In each of its groups, because that is what there is an index for.
+    # One query for each group, because the index begins with it.
     groups = groups_of(connection, deployment) if model_group is None else [model_group]
     found: list[DeploymentRecord] = []
     for group in groups:
@@ -83,18 +83,21 @@ def first_standing(connection: Connection, deployment: str, model_group: str | N
 
 
 def observed_at(connection: Connection, model_group: str, deployment: str, at: float) -> ObservedRecord | None:
-    """What some worker observed of a deployment in the last whole hour that it wrote down."""
+    """Return the observed signals of the last whole hour on record, of any worker."""
     return _latest(connection, ObservedRecord, *_of(ObservedRecord, model_group, deployment, at))
 
 
 def inputs_at(connection: Connection, model_group: str, at: float) -> InputsRecord | None:
-    """What the judge read when the model group was last put on record."""
+    """Return the rule's inputs when the model group was last put on record."""
     table: Any = table_of(InputsRecord)
     return _latest(connection, InputsRecord, table.c.model_group == model_group, table.c.at <= at)
 
 
 def references_at(connection: Connection, model_group: str, at: float) -> dict[str, ReferenceRecord]:
-    """What peers said at a time, by signal; a reference that did not change was written when it last did."""
+    """Return the references at a time, by signal.
+
+    A reference is written only when it changes, so it may be older.
+    """
     inputs = inputs_at(connection, model_group, at)
     if inputs is None:
         return {}
@@ -104,13 +107,13 @@ def references_at(connection: Connection, model_group: str, at: float) -> dict[s
 
 
 def rule_of(connection: Connection, digest: str) -> RuleRecord | None:
-    """A rule by its digest."""
+    """Return a rule by its digest."""
     table: Any = table_of(RuleRecord)
     return _latest(connection, RuleRecord, table.c.digest == digest)
 
 
 def override_at(connection: Connection, model_group: str, deployment: str, at: float) -> Override | None:
-    """The operator's word that held at a time; None without one."""
+    """Return the override in force at a time; None without one."""
     found = _latest(connection, OverrideRecord, *_of(OverrideRecord, model_group, deployment, at))
     if found is None or found.expires <= at or found.word == OverrideAction.RESET:
         return None
@@ -119,7 +122,7 @@ def override_at(connection: Connection, model_group: str, deployment: str, at: f
 
 
 def decision_of(connection: Connection, name: str) -> DecisionRecord | None:
-    """A request by its decision id or LiteLLM's call id."""
+    """Return a request by its decision id or LiteLLM's call id."""
     table: Any = table_of(DecisionRecord)
     return _latest(connection, DecisionRecord, or_(table.c.id == name, table.c.call_id == name))
 
@@ -127,7 +130,7 @@ def decision_of(connection: Connection, name: str) -> DecisionRecord | None:
 def hours(
     connection: Connection, since: float, until: float, model_groups: Sequence[str] | None = None
 ) -> list[HourRecord]:
-    """Hourly counts of the hours that lie in a time at least in part."""
+    """Return the hourly counts of hours that overlap a time range."""
     table: Any = table_of(HourRecord)
     conditions = [table.c.at > since - 3600.0, table.c.at < until]
     if model_groups:
@@ -145,20 +148,20 @@ _AUDITED: Mapping[str, type[Any]] = {
     "deployment": DeploymentRecord,
 }
 KINDS = tuple(_AUDITED)
-"""Kinds of entries; ``deployment`` are changes of reasons and hourly checkpoints."""
+"""Kinds of entries; ``deployment``: changes of reasons, and hourly checkpoints."""
 
 _USUAL = ("transition", "override", "settings")
-"""What is told unless kinds are asked for."""
+"""The kinds shown by default."""
 
 MOST_ENTRIES = 10_000
-"""How many entries are given at once."""
+"""Most entries of one query."""
 
 
 def reject_filters(kinds: Sequence[str] | None, deployment: str | None) -> None:
-    """Refuse to look for a deployment among entries that are not kept by deployment.
+    """Reject a deployment filter for kinds that have no deployment.
 
     Raises:
-        ExactoError: such kinds are asked for by name.
+        ExactoError: such kinds are requested by name.
     """
     none = [kind for kind in kinds or () if deployment is not None and "deployment" not in table_of(_AUDITED[kind]).c]
     if none:
@@ -175,16 +178,16 @@ def audit(
     until: float | None = None,
     limit: int = 100,
 ) -> list[tuple[str, Any]]:
-    """The newest entries first, each with its kind.
+    """Return the newest entries first, each with its kind.
 
     Args:
         connection: to the store.
         kinds: of ``KINDS``; None: transitions, overrides and settings.
-        model_group: only of it; settings are of all.
-        deployment: only of it, and nothing of the kinds that are not kept by deployment.
+        model_group: only of this one; settings concern all.
+        deployment: only of this one; kinds without a deployment are left out.
         since: UTC seconds, inclusive.
         until: exclusive.
-        limit: entries at most.
+        limit: most entries.
     """
     found: list[tuple[str, Any]] = []
     for kind in kinds or _USUAL:
@@ -209,7 +212,7 @@ def _within(table: Any, since: float | None, until: float | None) -> list[Column
 
 
 def verify(connection: Connection, since: float | None = None, until: float | None = None) -> Verification:
-    """Recompute everything that is on record in a time, and compare bit for bit."""
+    """Recompute all results on record in a time range and compare them bit for bit."""
     verifier = Verifier({record.digest: record for record in find(connection, RuleRecord)})
     for page in _pages(connection, since, until):
         for recompute in page:
@@ -248,7 +251,7 @@ def _recomputes(connection: Connection, since: float, until: float) -> list[Reco
 
 
 def _without_inputs(connection: Connection, since: float | None, until: float | None) -> int:
-    """Transitions whose recompute has no inputs on record."""
+    """Return transitions whose recompute has no inputs on record."""
     changes, inputs = table_of(TransitionRecord), table_of(InputsRecord)
     same = and_(inputs.c.snapshot == changes.c.snapshot, inputs.c.model_group == changes.c.model_group)
     query = select(changes.c.at).select_from(changes.outerjoin(inputs, same)).where(inputs.c.snapshot.is_(None))

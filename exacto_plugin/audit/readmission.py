@@ -1,7 +1,6 @@
-"""What would bring a deployment back: the condition of the rule in force, and how far it is met.
+"""Conditions of readmission by the rule in force, and the progress towards them.
 
-Pure; reads what the judge read. Must not phrase anything, so that every place may say it in its own words and time
-zone.
+Pure; uses the inputs of the rule. Phrases nothing, so that each caller can use its own words and time zone.
 """
 
 from __future__ import annotations
@@ -31,14 +30,16 @@ _MISSING_REASONS = (ReasonCode.TOO_FEW_SAMPLES, ReasonCode.TOO_FEW_PEERS, Reason
 def readmission_conditions(
     preset: Preset | None, inputs: GroupInputs | None, deployment: str, tier: str, reasons: Sequence[Mapping[str, Any]]
 ) -> list[Plain]:
-    """The conditions, all of which must be met; none when nothing is missing or nothing can be told.
+    """Return the conditions that must all be met for readmission.
+
+    Empty when nothing is missing, or when the conditions are not known.
 
     Args:
         preset: the rule in force; None when it is not known.
-        inputs: what its judge read of the model group; None when that was not kept.
-        deployment: whose.
-        tier: that it has.
-        reasons: behind it, as the API writes them.
+        inputs: of the rule for the model group; None when they were not kept.
+        deployment: its name.
+        tier: of the deployment.
+        reasons: of the tier, as the API writes them.
     """
     if tier == Tier.VERIFIED_GOOD or preset is None:
         return []
@@ -78,7 +79,7 @@ def _fresh_calls(
     deployment: str,
     reason: Mapping[str, Any] | None,
 ) -> Plain:
-    """Readmission: so many of the freshest calls, and so few bad ones among them."""
+    """Return the condition on fresh calls: their number, and the most bad ones."""
     phi = _of(inputs, "memory.phi", deployment) or rule.phi_start
     calls = math.ceil(rule.fresh_calls * phi)
     threshold = reason["threshold"] if reason is not None else None
@@ -100,9 +101,9 @@ def _fresh_calls(
 
 
 def _of(inputs: GroupInputs | None, column: str, deployment: str) -> float | None:
-    """One number that the judge read of a deployment; None when it is not known, or was none.
+    """Return one number of a deployment from the inputs; None if unknown or NaN.
 
-    Columns are called by the wire names of what the judge keeps, whatever the attributes are called.
+    Columns have their wire names, whatever the attributes are called.
     """
     if inputs is None or deployment not in inputs.deployments or column not in inputs.reading.columns:
         return None

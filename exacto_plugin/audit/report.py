@@ -1,11 +1,12 @@
-"""``exacto report``: what tiers changed, or in ``observe`` would have, per model group, with intervals.
+"""``exacto report``: the tiers' effect per model group, with intervals.
 
-Pure arithmetic on hourly counts. Requests are expected values under the operator's declared weights, with tiers and
-without; each deployment's share of bad answers, and its price, are those measured in the same time, since a log cannot
-tell how another deployment would have answered. Intervals are 95 %: Wilson's for the share that changed; for bad calls
-and spend those of 4,000 draws, of rates from their Beta posteriors (counts halved, as answers of one conversation are
-alike: the adaptive rule's design effect of 2) and of mean prices from their normal approximation. With and without are
-drawn from the same rates, so that their difference is known better than either.
+In ``observe`` mode, the effect they would have had. Pure arithmetic on hourly counts. Requests are expected values
+under the operator's declared weights, with tiers and without; each deployment's share of bad answers, and its price,
+are those measured in the same time, since a log has no answers of other deployments. Intervals are 95 %: Wilson's for
+the share that changed; for bad calls and spend those of 4,000 draws, of rates from their Beta posteriors (counts
+halved, as answers of one conversation are alike: the adaptive rule's design effect of 2) and of mean prices from their
+normal approximation. With and without are drawn from the same rates, so that their difference has a smaller error than
+either.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 _DRAWS = 4000
 _Z = 1.959964
 _PHI = 2.0
-"""Design effect; see ``core.adaptive_rule.AdaptiveRule.phi_start``."""
+"""Design effect; see ``AdaptiveParameters.phi_start``."""
 
 
 def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
-    """One entry per model group in which anything was picked, by name.
+    """Return one entry per model group with picks, by name.
 
     Args:
         rows: hourly counts of any number of workers.
@@ -52,7 +53,7 @@ def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
     names = sorted(name for name in counts if name != WHOLE_GROUP)
     rows = [to_wire(counts[one]) for one in names]
     columns = {name: np.array([row[name] for row in rows]) for name in wire_names(PickNumbers).values()}
-    # Turns of a conversation go where its first one went.
+    # Later turns of a conversation go to the deployment of the first one.
     scale = (whole.picks + whole.stays) / whole.picks
     draw = np.random.default_rng(0)
     rates, prices = _rates(columns, draw), _prices(columns, draw)
@@ -83,9 +84,9 @@ def _share(of: float, among: float) -> dict[str, float]:
 
 
 def _rates(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats:
-    """Share of bad answers, the estimate first and then the draws: ``[1 + draw, deployment]``.
+    """Return shares of bad answers: ``[1 + draw, deployment]``, the estimate first.
 
-    Who has no answers is taken for an average deployment of the group.
+    A deployment without answers has the group's average.
     """
     answers, bad = columns["answers"], columns["bad"]
     average = bad.sum() / answers.sum() if answers.sum() > 0 else 0.0
@@ -97,7 +98,7 @@ def _rates(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats:
 
 
 def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats | None:
-    """USD of an answer in the same form; None where no answer had a price."""
+    """Return USD per answer in the same shape; None where no answer had a price."""
     priced, cost = columns["priced"], columns["cost"]
     if priced.sum() <= 0:
         return None
@@ -124,7 +125,7 @@ def _interval(amount: Callable[[Floats], Floats], each: Floats) -> dict[str, flo
 
 
 def money(amount: float) -> str:
-    """USD with as many digits as matter."""
+    """Format USD with as many digits as are significant."""
     if amount == 0 or not math.isfinite(amount):
         return "$0"
     return f"${amount:,.2f}" if abs(amount) >= 1 else f"${amount:.2g}"

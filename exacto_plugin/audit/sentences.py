@@ -1,6 +1,6 @@
-"""The answer to ``why`` in words: who has which tier, which number stood against which threshold, and what changes it.
+"""The sentences of ``why``: tiers, numbers against thresholds, and readmission.
 
-Works on the plain data that the API gives, so that a client says it in its own time zone. Must not look anything up.
+Works on the plain data of the API, so that a client can use its own time zone. Looks nothing up.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TIERS = {
 
 
 def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
-    """Why a deployment has its tier.
+    """Explain the tier of a deployment in sentences.
 
     Args:
-        view: what the API says about one deployment at one time.
+        view: the API's data of one deployment at one time.
         zone: of the times; None for the user's.
     """
     asked, past = view["at"], view.get("past", False)
@@ -42,7 +42,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
     told = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
-    # The adaptive rule remembers the numbers that it deranked by; only fresh calls count from then on.
+    # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
     parts += [
         _remembered(reason, _among(reason, view), past=old)
@@ -59,7 +59,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
 
 
 _FRESH_S = 1.0
-"""Numbers that are older than that are dated."""
+"""Seconds of age from which numbers are dated."""
 
 
 def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
@@ -72,7 +72,7 @@ def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
 
 
 def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The reasons that explain the tier, as far as any does, else all of them."""
+    """Return the reasons that explain the tier; all reasons if none does."""
     wanted: dict[str, tuple[ReasonCode, ...]] = {
         Tier.DERANKED: (ReasonCode.BELOW_THRESHOLD,),
         Tier.INSUFFICIENT_DATA: (
@@ -83,13 +83,13 @@ def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[s
         ),
     }
     found = [reason for reason in reasons if reason["code"] in wanted.get(tier, ())]
-    # Tool calls decide about tiers; whatever else is observed explains only what it decides.
+    # Tool calls decide about tiers; other signals are reasons only for what they decide.
     calls = [reason for reason in found or reasons if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
     return found if tier == Tier.DERANKED and found else calls or list(found or reasons)
 
 
 def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
-    """One number against its threshold."""
+    """Describe one number against its threshold."""
     signal, code = reason["signal"], reason["code"]
     if signal is None:
         return ""
@@ -116,7 +116,7 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
 
 
 def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
-    """What it was deranked by, against what holds since."""
+    """Describe the numbers of the derank against the threshold since."""
     signal = reason["signal"]
     sample = f"{counted(signal, reason['samples'])} within {duration(reason['window_s'])}"
     against = f"the threshold, {'then' if past else 'now'} {value(signal, reason['threshold'])}"
@@ -125,7 +125,10 @@ def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
 
 
 def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
-    """What all deployments together say about a signal, in brackets, and how the threshold differs from that."""
+    """Describe a signal's reference over all deployments, in brackets.
+
+    With the adaptive rule it also notes that the threshold comes from the other deployments only.
+    """
     signal = str(reason["signal"])
     reference = view["references"].get(signal)
     if reference is None or reference["median"] is None:
@@ -141,7 +144,10 @@ def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
 
 
 def _condition(condition: Mapping[str, Any], asked: float, measured: float | None, zone: tzinfo | None) -> str:
-    """What would have to come; ``measured`` dates what is not dated by itself, None being ``asked``."""
+    """Describe a condition of readmission.
+
+    ``measured`` is the date of numbers without a date of their own; None: ``asked``.
+    """
     kind, signal = condition["kind"], str(condition.get("signal"))
     if kind == "fresh_calls":
         return _fresh_calls(condition, asked, asked if measured is None else measured, zone)
@@ -202,7 +208,7 @@ _WHY_REASON = {
 
 
 def request_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
-    """What was decided about a request, and what came of it."""
+    """Describe the decision about a request, and its attempts."""
     suffixes = "".join(f":{suffix}" for suffix in view["suffixes"])
     text = f"Request {view['id']} for {view['model_group']}{suffixes} at {moment(view['at'], zone)}"
     policy = f" had the policy {view['policy']}" if view["policy"] else ""

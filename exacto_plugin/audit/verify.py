@@ -1,7 +1,7 @@
-"""Recomputes what is on record, and compares bit for bit: of every checkpoint and every change, tiers, reasons,
-references and transitions must follow from the numbers that were kept with them.
+"""Verification: recomputes the results on record and compares them bit for bit.
 
-Pure; where records come from is not known here.
+For every checkpoint and every change: tiers, reasons, references and transitions must follow from the numbers that were
+kept with them. Pure; the source of the records is not known here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Recompute(NamedTuple):
-    """All that is on record of one model group at one recompute."""
+    """All records of one model group at one recompute."""
 
     inputs: InputsRecord
     deployments: Sequence[DeploymentRecord]
@@ -40,22 +40,24 @@ class Recompute(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something on record that does not follow."""
+    """A record that does not follow from its inputs."""
 
     snapshot: str
     at: float
     model_group: str
     what: str
-    """``deployment NAME``, ``transition NAME``, ``reference SIGNAL``, or ``inputs`` when those are damaged."""
+    """``deployment NAME``, ``transition NAME``, ``reference SIGNAL`` or ``inputs``.
+
+    ``inputs`` when those are damaged."""
     recorded: Any
     follows: Any
     engine_version: str
-    """What wrote the record."""
+    """Version that wrote the record."""
 
 
 @dataclass(slots=True)
 class Verification:
-    """What was compared, and what differs."""
+    """The result of a verification: the number of comparisons, and the differences."""
 
     recomputes: int = 0
     deployments: int = 0
@@ -63,9 +65,9 @@ class Verification:
     references: int = 0
     differences: list[Difference] = field(default_factory=list)
     unreadable: int = 0
-    """Recomputes that another version wrote down in a way that this one cannot read."""
+    """Recomputes that another version wrote in a form that this one cannot read."""
     without_inputs: int = 0
-    """Transitions whose inputs are not on record (any more), so that they cannot be verified."""
+    """Transitions that cannot be verified: their inputs are not on record (any more)."""
 
 
 class Verifier:
@@ -81,7 +83,7 @@ class Verifier:
         self._presets: dict[str, Preset] = {}
 
     def verify(self, recompute: Recompute) -> None:
-        """Compare one recompute's records with what follows from its inputs."""
+        """Compare one recompute's records with the results computed from its inputs."""
         kept, found = recompute.inputs, self.found
         found.recomputes += 1
         try:
@@ -126,13 +128,16 @@ class Verifier:
 
 
 def _outcome(group: GroupSnapshot, deployment: str) -> list[Any] | None:
-    """Tier, reasons and signals as they are on record; None when there is no such deployment."""
+    """Return tier, reasons and signals in the form on record.
+
+    None when there is no such deployment.
+    """
     verdict = group.verdicts.get(deployment)
     if verdict is None:
         return None
     signals = {signal.value: [value.value, value.samples] for signal, value in verdict.signals.items()}
     told = [verdict.tier.value, [reason_view(reason) for reason in verdict.reasons], signals]
-    return list(orjson.loads(orjson.dumps(told)))  # as a store writes it
+    return list(orjson.loads(orjson.dumps(told)))  # in the form that a store writes
 
 
 def _numbers(reference: Reference) -> list[float | int | None]:

@@ -1,6 +1,6 @@
-"""What a store says about deployments and requests, as plain data: the same for the API and for the command line.
+"""Stored deployments and requests as plain data, for the API and the command line.
 
-Times are UTC seconds; whoever shows them puts them into words and a time zone. Reads only.
+Times are UTC seconds; words and time zones are the caller's. Writes nothing.
 """
 
 from __future__ import annotations
@@ -30,16 +30,21 @@ NOT_KEPT = (
     "request {name!r} is not on record: ordinary requests are kept by chance (store.decision_share), rescued, failed"
     " over, probing and refused ones always, a few seconds after their end"
 )
-"""For people who asked for a request that cannot be found."""
+"""For people, when a request cannot be found."""
 
 _OBSERVED_S = 3 * 3600.0
-"""Without a record for so long, the deployment was not served, or nobody kept records."""
+"""Seconds without a record until a deployment counts as not served.
+
+Or no records were kept."""
 
 
 def why(
     connection: Connection, deployment: str, at: float, *, past: bool, model_group: str | None = None
 ) -> list[Plain]:
-    """Why a deployment had its tier at a time, one answer for each model group that it is on record in."""
+    """Return a deployment's tier at a time with its reasons.
+
+    One answer for each model group that the deployment is on record in.
+    """
     groups = [model_group] if model_group is not None else queries.groups_of(connection, deployment)
     found = [(group, queries.standing_at(connection, group, deployment, at)) for group in groups]
     return [_standing(connection, standing, at, past=past) for _, standing in found if standing is not None]
@@ -48,7 +53,10 @@ def why(
 def why_past(
     connection: Connection, deployment: str, at: float, *, past: bool, model_group: str | None = None
 ) -> Plain:
-    """``answers``: what ``why`` gives; where there are none, ``first_at`` says since when there would be some."""
+    """Return ``answers``, as ``why`` gives them, and ``first_at`` if there are none.
+
+    ``first_at`` is the time of the first record.
+    """
     found = why(connection, deployment, at, past=past, model_group=model_group)
     first = None if found else queries.first_standing(connection, deployment, model_group)
     return {"answers": found, **({} if first is None else {"first_at": first.at})}
@@ -56,14 +64,17 @@ def why_past(
 
 def _standing(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
     word = queries.override_at(connection, record.model_group, record.deployment, at)
-    # All of the record's moment: what was put on record of the group since then is of others.
+    # All of this record's moment: later records of the group concern other deployments.
     preset, inputs = kept_inputs(connection, record.model_group, record.at)
     references = queries.references_at(connection, record.model_group, record.at)
     return why_view(judged_then(record, references), word, preset, inputs, at, past=past)
 
 
 def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Preset | None, GroupInputs | None]:
-    """The rule in force at a time and what its judge last read, as far as they are on record and can be read."""
+    """Return the rule in force at a time, and its last inputs.
+
+    Each is None when it is not on record or cannot be read.
+    """
     inputs = queries.inputs_at(connection, model_group, at)
     rule = None if inputs is None else queries.rule_of(connection, inputs.rule)
     if inputs is None or rule is None:
@@ -71,18 +82,21 @@ def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Pr
     try:
         preset = preset_of_plain(rule.rule)
         return preset, decode(inputs.inputs, preset)
-    except InputsError:  # another version's
+    except InputsError:  # written by another version
         return None, None
 
 
 def decision(connection: Connection, name: str) -> Plain | None:
-    """A request by its decision id or LiteLLM's call id, with the tiers' reasons of then; None when it is not kept."""
+    """Return a request by its decision id or LiteLLM's call id; None if not kept.
+
+    With the tiers' reasons at that time.
+    """
     record = queries.decision_of(connection, name)
     return None if record is None else decision_view(connection, record)
 
 
 def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
-    """A request and what was on record of its candidates."""
+    """Return a request with the records of its candidates at that time."""
 
     def explained(candidate: Mapping[str, Any]) -> Plain:
         known = queries.standing_at(connection, record.model_group, candidate["deployment"], record.at)
@@ -92,21 +106,21 @@ def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
 
 
 def audit(connection: Connection, **filters: Any) -> list[Plain]:
-    """Entries, newest first; see ``queries.audit``."""
+    """Return entries, newest first; see ``queries.audit``."""
     found = queries.audit(connection, **filters)
     return [{**to_wire(record), "kind": kind, **_own_kind(kind, record)} for kind, record in found]
 
 
 def _own_kind(kind: str, record: Any) -> Plain:
-    """What the record itself calls its kind."""
+    """Return the kind that a record has in a field of its own."""
     return {"occasion": record.kind} if kind in ("decision", "deployment") else {}
 
 
 def tiers(connection: Connection, at: float, model_group: str | None = None) -> list[Plain]:
-    """The model groups and their deployments' tiers at a time, as far as they were on record lately.
+    """Return the model groups with their deployments' tiers at a time.
 
-    The numbers of a deployment are of its own ``at``, when it was last put on record, the references of the group's,
-    which is the newest of them.
+    Only those with a recent record. The numbers of a deployment are of its own ``at``, when it was last put on record;
+    the references of the group's ``at``, which is the newest of them.
     """
     groups: dict[str, Plain] = {}
     for group, deployment in queries.deployments_in(connection, model_group):

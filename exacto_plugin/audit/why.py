@@ -1,6 +1,6 @@
-"""The answer to ``why`` as plain data: one shape for what is in force and for what was at any time on record.
+"""The answer to ``why`` as plain data, in one shape for present and past.
 
-Pure. Must not look anything up, and must not phrase anything.
+Pure. Looks nothing up and phrases nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 Plain = dict[str, Any]
 
 STALE_S = 2 * CHECKPOINT_S
-"""Without a record for so long, a deployment was not served, or nobody kept records."""
+"""Seconds without a record until a deployment counts as not served.
+
+Or no records were kept."""
 
 
 class Judged(NamedTuple):
-    """What measurements said of one deployment, whatever an operator said."""
+    """The measured state of one deployment, without overrides."""
 
     model_group: str
     deployment: str
@@ -38,9 +40,11 @@ class Judged(NamedTuple):
     since: float
     snapshot: str
     measured_at: float | None
-    """When it was put on record; None of what is in force."""
+    """When it was put on record; None for the state in force."""
     throughput: float | None
-    """As is ``latency_s``: what sorts go by. None without answers, and of the past, which has no record of it."""
+    """Sort key, as is ``latency_s``.
+
+    None without answers, and for the past, which has no record of it."""
     latency_s: float | None
     reasons: Sequence[Mapping[str, Any]]
     """As the API writes them."""
@@ -51,7 +55,11 @@ class Judged(NamedTuple):
 
 
 def judged_now(group: GroupSnapshot, deployment: str, provider: str, snapshot: str) -> Judged:
-    """From the snapshot in force, of this id; KeyError when the deployment is not in the group."""
+    """Return the state of a deployment in the snapshot in force.
+
+    Raises:
+        KeyError: the deployment is not in the group.
+    """
     verdict = group.verdicts[deployment]
     tier = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict.tier
     return Judged(
@@ -71,7 +79,7 @@ def judged_now(group: GroupSnapshot, deployment: str, provider: str, snapshot: s
 
 
 def judged_then(record: DeploymentRecord, references: Mapping[str, ReferenceRecord]) -> Judged:
-    """From what is on record of a deployment, and of its model group at that time."""
+    """Return the state on record of a deployment and its model group at a time."""
     return Judged(
         model_group=record.model_group,
         deployment=record.deployment,
@@ -91,15 +99,15 @@ def judged_then(record: DeploymentRecord, references: Mapping[str, ReferenceReco
 def why_view(
     judged: Judged, word: Override | None, preset: Preset | None, inputs: GroupInputs | None, at: float, *, past: bool
 ) -> Plain:
-    """Why a deployment has, or had, its tier.
+    """Build the answer: a deployment's tier with its reasons.
 
     Args:
-        judged: what measurements said.
-        word: the operator's that held; None without one.
+        judged: the measured state.
+        word: the override in force; None without one.
         preset: the rule in force; None when it is not known.
-        inputs: what its judge last read; None when that was not kept, or cannot be read.
-        at: the time that is asked about, UTC seconds.
-        past: whether that time was asked for.
+        inputs: of the rule; None when they were not kept, or cannot be read.
+        at: the requested time, UTC seconds.
+        past: True for a time in the past.
     """
     measured_at = judged.measured_at
     return {

@@ -1,4 +1,4 @@
-"""The command ``exacto``: one file for each of its commands.
+"""The command ``exacto``: one module for each of its subcommands.
 
 ``exacto_plugin.cli:main`` is the entry point of the console script. May import everything but the hooks that serve
 requests.

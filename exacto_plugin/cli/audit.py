@@ -1,4 +1,4 @@
-"""``exacto audit`` and ``exacto audit verify``: what changed when, and whether it follows from what was measured."""
+"""``exacto audit`` and ``exacto audit verify``: changes, and their verification."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exacto_plugin.audit.verify import Verification
 
 _SHOWN = 20
-"""Differences that are told one by one."""
+"""Differences that are printed one by one."""
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def _limit(text: str) -> int:
-    """A number of entries that the API gives at once.
+    """Parse a number of entries that the API can return at once.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
@@ -56,10 +56,10 @@ def _limit(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask and print; 1 when something on record does not follow.
+    """Query and print; return 1 when a record does not follow from its inputs.
 
     Raises:
-        ExactoError: nobody can be asked, or not for this.
+        ExactoError: no source is given, or it cannot answer this.
     """
     if options.what == "verify":
         return _verify(options)
@@ -145,7 +145,7 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 
 def _number(reasons: list[Mapping[str, Any]]) -> str:
-    """The number that decided against its threshold."""
+    """Format the number that was decisive, against its threshold."""
     told = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
     told = told or next((one for one in reasons if one["signal"] == "tool_call_success"), None)
     if told is None or told["value"] is None:

@@ -1,4 +1,4 @@
-"""Reads a LiteLLM ``config.yaml`` the way the plugin does and says what it understood and what is wrong."""
+"""Reads a LiteLLM ``config.yaml`` as the plugin does, and reports its problems."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ _DECLARED: Mapping[str, tuple[Callable[[Any], bool], str, Callable[[object], str
     "zdr": (lambda value: isinstance(value, bool), "true or false", safe_value),
     "supported_parameters": (lambda value: isinstance(value, list), "a list", kind_of),
 }
-"""What operators declare of a deployment, how it is written, and what is told of something else."""
+"""Properties that operators declare of a deployment.
+
+For each: the check of its form, and the message for any other form."""
 
 
 _SET_PRICES = "set input_cost_per_token and output_cost_per_token"
-"""What helps where LiteLLM does not know a price."""
+"""Remedy where LiteLLM does not know a price."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentReport:
-    """One deployment as the plugin sees it."""
+    """One deployment as the plugin reads it."""
 
     id: str
     provider: str
@@ -52,7 +54,7 @@ class DeploymentReport:
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """One model group as the plugin sees it."""
+    """One model group as the plugin reads it."""
 
     model_group: str
     mode: str
@@ -63,18 +65,18 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True)
 class ConfigReport:
-    """What ``exacto check-config`` tells."""
+    """The report of ``exacto check-config``."""
 
     file: str
     preset: str
     groups: tuple[GroupReport, ...]
     problems: list[str] = field(default_factory=list)
-    """What will not work as written."""
+    """Settings that will not work as written."""
     hints: list[str] = field(default_factory=list)
-    """What works, but maybe not as expected."""
+    """Settings that work, but maybe not as expected."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``--json``."""
+        """Return plain data for ``--json``."""
         return asdict(self)
 
 
@@ -119,11 +121,11 @@ _ENTRY: Mapping[str, tuple[type, str]] = {
     "litellm_params": (Mapping, "a mapping"),
     "model_info": (Mapping, "a mapping"),
 }
-"""What an entry of ``model_list`` consists of, as far as it is read here."""
+"""The parts of an entry of ``model_list`` that are read here."""
 
 
 def _entries(config: Mapping[str, object], problems: list[str] | None = None) -> list[Mapping[str, Any]]:
-    """The entries of ``model_list`` that can be read; of the others ``problems`` are told."""
+    """Return the readable entries of ``model_list``; others go to ``problems``."""
     listed = config.get("model_list")
     found = [] if problems is None else problems
     if not isinstance(listed, list):
@@ -200,7 +202,7 @@ def _check_filters(settings: Settings, config: Mapping[str, object], report: Con
 
 
 def _check_declared(config: Mapping[str, object], report: ConfigReport) -> None:
-    """Properties that are written in a way nobody understands count as not declared."""
+    """Report properties in an unknown form; they count as not declared."""
     for entry in _entries(config):
         info = entry.get("model_info") or {}
         written = ((name, info[name], *form) for name, form in _DECLARED.items() if info.get(name) is not None)
@@ -235,7 +237,7 @@ def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -
 
 
 def render(report: ConfigReport) -> str:
-    """The report as text for a terminal."""
+    """Format the report as text for a terminal."""
     table = Table(title=f"{report.file} (preset {report.preset})", title_justify="left", show_lines=False)
     for column in ("model group", "mode", "default sort", "deployment", "provider", "$/M tokens", ":exacto"):
         table.add_column(column, overflow="fold")

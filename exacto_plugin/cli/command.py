@@ -1,4 +1,7 @@
-"""The ``exacto`` command: one verb a function, tables for people, ``--json`` for programs."""
+"""The ``exacto`` command: tables for people, ``--json`` for programs.
+
+Each subcommand is one function.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status (2 for a configuration that cannot be used, 130 when interrupted)."""
+    """Run one subcommand and return the exit status.
+
+    2 for a configuration that cannot be used, 130 when interrupted.
+    """
     options: Any = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

@@ -1,4 +1,4 @@
-"""The arguments of ``exacto curate``, and its way to the proxy."""
+"""The arguments of ``exacto curate``, and its query of the proxy."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def add_curate(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask, judge, print; 1 when a configured list no longer holds and that was asked for.
+    """Query, evaluate, print; with ``--check``, return 1 when a list no longer holds.
 
     Raises:
-        ProxyError: nothing could be judged.
+        ProxyError: there is nothing to evaluate.
     """
     criteria = Criteria(
         min_calls=options.min_calls,

@@ -1,7 +1,8 @@
-"""``exacto curate``: proposes curated lists from what a running proxy has measured, and checks configured ones.
+"""``exacto curate``: proposes curated lists from measurements, and checks them.
 
-Reads the proxy's API and decides on plain data; changes nothing. The criteria are OpenRouter's for its first lists:
-tool-call accuracy, a normal share of answers with tool calls, and what callers with tools pin and ignore.
+Reads the API of a running proxy and evaluates plain data; changes nothing. The criteria are OpenRouter's for its first
+lists: tool-call accuracy, a normal share of answers with tool calls, and the providers that callers with tools pin and
+ignore.
 """
 
 from __future__ import annotations
@@ -23,31 +24,34 @@ Deployment = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a deployment must show."""
+    """The criteria that a deployment must meet."""
 
     min_calls: int = 200
-    """Answers with tool calls behind its accuracy; as many as the published rule judges by."""
+    """Answers with tool calls that accuracy needs; as many as the published rule uses."""
     propensity_ratio: float = 1.5
-    """Least ratio of the odds of a tool call to the median of the others that is unusual, either way. Measured with 1.5
-    and 3 deviations: 3 of 7 known poor deployments found, none called so falsely."""
+    """Least ratio of the odds of a tool call to the others' median that is unusual.
+
+    In either direction. Measured with 1.5 and 3 deviations: 3 of 7 known poor deployments found, no false ones."""
     propensity_deviations: float = 3.0
     """Standard deviations (1.4826 MAD) of the log-odds from that median."""
     propensity_requests: int = 50
     """Requests with tools that a share of answers with tool calls needs."""
     max_ignored: float = 0.05
-    """Share of the distinct keys that call tools which may ignore its provider; at this share it is too many."""
+    """Least share of ignoring keys, of the distinct keys that call tools, to fail."""
 
 
 _PEERS = 3
-"""Other deployments with a propensity that it takes to call one unusual, as for the adaptive rule."""
+"""Other deployments needed to call a propensity unusual, as in the adaptive rule."""
 
 _PHI = 2.0
-"""How clustered answers are taken to be, as turns of a conversation are alike; the adaptive rule starts there too."""
+"""Assumed design effect of clustered answers; the adaptive rule starts there too.
+
+Turns of one conversation are alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingCandidate:
-    """What the criteria say about one deployment."""
+    """The evaluation of one deployment by the criteria."""
 
     deployment: str
     provider: str
@@ -58,13 +62,13 @@ class ListingCandidate:
     ignored_by: int
     pinned_by: int
     against: tuple[str, ...]
-    """What speaks against it."""
+    """Failed criteria."""
     missing: tuple[str, ...]
-    """What has not been shown yet."""
+    """Criteria without enough evidence."""
 
     @property
     def qualifies(self) -> bool:
-        """Everything is shown, and nothing speaks against it."""
+        """True if all criteria are met."""
         return not self.against and not self.missing
 
 
@@ -77,20 +81,20 @@ class ListProposal:
     """Distinct keys that call tools."""
     findings: tuple[ListingCandidate, ...]
     proposed: tuple[str, ...]
-    """Providers all of whose deployments qualify, and deployment ids of the others that do."""
+    """Providers of which all deployments qualify, and ids of other qualifying ones."""
     configured: tuple[str, ...]
     broken: tuple[str, ...]
-    """Why the configured list no longer holds."""
+    """Reasons for which the configured list no longer holds."""
     unproven: tuple[str, ...]
-    """Entries of the configured list that cannot be judged yet."""
+    """Entries of the configured list without enough evidence."""
 
 
 def propose(group: Mapping[str, Any], criteria: Criteria) -> ListProposal:
-    """Judge one model group.
+    """Evaluate one model group.
 
     Args:
-        group: as ``/exacto/api/models`` tells it.
-        criteria: what is asked for.
+        group: as ``/exacto/api/models`` returns it.
+        criteria: to be met.
     """
     deployments: Sequence[Deployment] = group["deployments"]
     unusual = _unusual(deployments, criteria)
@@ -117,7 +121,7 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
         if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
     ]
     missing = []
-    # What an operator says for a while is no evidence, for or against.
+    # An override is temporary and no evidence, for or against.
     tier = str((deployment.get("override") or {}).get("measured_tier") or deployment["tier"])
     if tier == "deranked" and not against:
         against.append("deranked")
@@ -144,14 +148,17 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
 
 
 def _number(number: float | None) -> str:
-    """A value or threshold; a deployment that another preset deranked, or that has lost its peers, has none."""
+    """Format a value or threshold; "unknown" without one.
+
+    A deployment that another preset deranked, or that has lost its peers, has none.
+    """
     return "unknown" if number is None else f"{number:.4g}"
 
 
 def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str, str]:
-    """Deployments that call tools unusually often or rarely for their model group, and what says so.
+    """Return deployments with an unusual propensity to call tools, with the reason.
 
-    Log-odds against the median of the others, two-sided, after three standard errors are taken off; silent where fewer
+    Log-odds against the median of the others, two-sided, after three standard errors are subtracted; none where fewer
     than three others can be compared with.
     """
     odds: dict[str, tuple[float, float, float]] = {}
@@ -206,18 +213,21 @@ def _checked(
 
 
 def block(proposals: Sequence[ListProposal]) -> dict[str, Any]:
-    """The settings that the proposals come to; empty without any."""
+    """Return the settings of the proposals; empty without any."""
     curated = {one.model_group: list(one.proposed) for one in proposals if one.proposed}
     return {"exacto_settings": {"curated": curated}} if curated else {}
 
 
 def as_dict(proposals: Sequence[ListProposal]) -> dict[str, Any]:
-    """Plain data for ``--json``."""
+    """Return plain data for ``--json``."""
     return {"model_groups": [asdict(one) for one in proposals], **block(proposals)}
 
 
 def render(proposals: Sequence[ListProposal], *, check: bool) -> str:
-    """The evidence as YAML comments, and the block to paste below it; with ``check`` what became of the lists."""
+    """Format the evidence as YAML comments, and the settings to paste below it.
+
+    With ``check``, the state of the configured lists instead.
+    """
     lines: list[str] = []
     for one in proposals:
         lines += [f"# {line}".rstrip() for line in _evidence(one).splitlines()]

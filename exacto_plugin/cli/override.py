@@ -1,4 +1,4 @@
-"""``exacto override``: an operator's word about a deployment, said to a running proxy."""
+"""``exacto override``: sends an operator's override to a running proxy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ACTIONS = ("good", "deranked", "reset")
 
 
 def duration_s(text: str) -> float:
-    """Seconds in ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m``.
+    """Parse a duration: ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m``, in seconds.
 
     Raises:
-        argparse.ArgumentTypeError: it is no such thing, or nothing.
+        argparse.ArgumentTypeError: it is no such thing, or zero.
     """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
@@ -43,10 +43,10 @@ def add_override(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say it, and print what holds now.
+    """Send the override, and print the state in force.
 
     Raises:
-        ProxyError: something is missing, or the proxy did not take it.
+        ProxyError: something is missing, or the proxy did not accept it.
     """
     if options.word != "reset" and (options.for_s is None or not options.reason.strip()):
         raise ProxyError("--for and --reason are needed")

@@ -1,4 +1,4 @@
-"""How the command line asks a running proxy: one request with an administrator's key from the environment."""
+"""HTTP client of a running proxy, with an administrator's key."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYS = ("EXACTO_API_KEY", "LITELLM_MASTER_KEY")
-"""Environment variables that may hold the key, the first one that is set counts."""
+"""Environment variables for the key; the first one that is set counts."""
 
 
 class ProxyError(ExactoError):
-    """The proxy cannot be asked, or does not answer as expected.
+    """The proxy cannot be reached, or does not answer as expected.
 
     Args:
         message: for people.
-        unreachable: nobody answered at all.
+        unreachable: True when there was no answer at all.
     """
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
@@ -38,7 +38,7 @@ def add_url(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> dict[str, Any]:
-    """Ask the API under ``/exacto/api``.
+    """Call the API under ``/exacto/api``.
 
     Args:
         url: of the proxy.
@@ -72,6 +72,6 @@ def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **p
 
 
 def _refusal(one: Mapping[str, Any]) -> str:
-    """What is wrong with a request, and with which field of it; the first of ``loc`` is where that stands."""
+    """Format a validation error and its field; the first of ``loc`` is its location."""
     field = ".".join(str(part) for part in (one.get("loc") or ())[1:])
     return f"{field}: {one.get('msg')}" if field else str(one.get("msg"))

@@ -1,4 +1,4 @@
-"""The verbs of ``exacto`` that look at what is recorded: ``why``, ``tiers``, ``audit`` and ``report``."""
+"""The subcommands on records: ``why``, ``tiers``, ``audit`` and ``report``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``exacto report``: what tiers change, or would change, in picks, bad calls and money."""
+"""``exacto report``: the tiers' effect on picks, bad calls and money."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask and print.
+    """Query and print.
 
     Raises:
-        ExactoError: nobody can be asked, or nothing lies between these times.
+        ExactoError: no source is given, or the time range is empty.
     """
     now = time.time()
     until = now if options.until is None else options.until
@@ -103,9 +103,9 @@ def _table(group: Mapping[str, Any]) -> Table:
 
 
 def _bounds(found: Mapping[str, float], *, minus: bool) -> tuple[float, float, float]:
-    """Value and ends; with ``minus`` what was saved becomes a change."""
+    """Return value and ends; with ``minus``, savings become a change."""
     value, low, high = found["value"], found["low"], found["high"]
-    # Plus zero: nobody wants to read "-0.0".
+    # Plus zero, so that "-0.0" is not shown.
     return (0.0 - value, 0.0 - high, 0.0 - low) if minus else (value, low, high)
 
 

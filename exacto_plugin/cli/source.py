@@ -1,4 +1,7 @@
-"""Where a verb looks: at a running proxy, or at the store itself, which also answers while the proxy is down."""
+"""The source of a subcommand: a running proxy, or the store itself.
+
+The store also works while the proxy is down.
+"""
 
 from __future__ import annotations
 
@@ -33,26 +36,32 @@ Plain = dict[str, Any]
 
 
 class Source(Protocol):
-    """What can be asked; every answer is plain data, with times in UTC seconds."""
+    """A source of plain data, with times in UTC seconds."""
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
-        """``answers``: one per model group; ``at`` None means now. ``first_at`` where only later ones are on record."""
+        """Return ``answers``, one per model group; ``at`` None means now.
+
+        ``first_at`` when only later records exist.
+        """
 
     def request(self, name: str) -> Plain:
-        """A request by either of its ids.
+        """Return a request by either of its ids.
 
         Raises:
             ExactoError: it is not on record.
         """
 
     def audit(self, **filters: Any) -> Plain:
-        """``entries``: newest first; see ``queries.audit``."""
+        """Return ``entries``, newest first; see ``queries.audit``."""
 
     def tiers(self, model_group: str | None) -> Plain:
-        """``model_groups``: as the API gives them, and how the ``store`` does; ``recorded``: numbers may be old."""
+        """Return ``model_groups`` as in the API, and the state of the ``store``.
+
+        ``recorded``: the numbers are from records and may be old.
+        """
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
-        """``model_groups``: see ``explain.report``."""
+        """Return ``model_groups``; see ``audit.report``."""
 
 
 class ProxySource:
@@ -62,25 +71,25 @@ class ProxySource:
         self._url = url
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
-        """As the proxy sees it; of the past from its store."""
+        """Return the proxy's answer; for the past, from its store."""
         return request_json(self._url, "why", deployment=deployment, model_group=model_group, at=at)
 
     def request(self, name: str) -> Plain:
-        """As the proxy's store has it."""
+        """Return a request from the proxy's store."""
         return request_json(self._url, f"decisions/{quote(name, safe='')}")
 
     def audit(self, **filters: Any) -> Plain:
-        """As the proxy's store has it."""
+        """Return entries from the proxy's store."""
         return request_json(self._url, "audit", **filters)
 
     def tiers(self, model_group: str | None) -> Plain:
-        """Those in force."""
+        """Return the tiers in force."""
         found = request_json(self._url, "models")
         groups = [one for one in found["model_groups"] if model_group in (None, one["model_group"])]
         return {**found, "model_groups": groups, "store": request_json(self._url, "status").get("store")}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
-        """As the proxy's store has it."""
+        """Return the report from the proxy's store."""
         return request_json(self._url, "report", since=since, until=until, model_groups=list(model_groups) or None)
 
 
@@ -96,16 +105,16 @@ class StoreSource:
             yield connection
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
-        """As it was last put on record."""
+        """Return the last state on record."""
         with self._reading() as connection:
             asked = time.time() if at is None else at
             return views.why_past(connection, deployment, asked, past=at is not None, model_group=model_group)
 
     def request(self, name: str) -> Plain:
-        """As it was put on record.
+        """Return a request on record.
 
         Raises:
-            ExactoError: it was not.
+            ExactoError: it is not on record.
         """
         with self._reading() as connection:
             found = views.decision(connection, name)
@@ -114,22 +123,22 @@ class StoreSource:
         return found
 
     def audit(self, **filters: Any) -> Plain:
-        """All that is on record."""
+        """Return all entries on record."""
         with self._reading() as connection:
             return {"entries": views.audit(connection, **filters)}
 
     def tiers(self, model_group: str | None) -> Plain:
-        """As they were last put on record."""
+        """Return the last tiers on record."""
         with self._reading() as connection:
             return {"model_groups": views.tiers(connection, time.time(), model_group), "recorded": True}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
-        """From the counts of all workers."""
+        """Return the report from the counts of all workers."""
         with self._reading() as connection:
             return {"model_groups": report(queries.hours(connection, since, until, model_groups))}
 
     def verify(self, since: float | None, until: float | None) -> Verification:
-        """Recompute what is on record."""
+        """Recompute the results on record."""
         with self._reading() as connection:
             return queries.verify(connection, since, until)
 
@@ -143,10 +152,10 @@ def add_source_options(parser: argparse.ArgumentParser, *, proxy: bool = True) -
 
 
 def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
-    """The answer of the proxy; of the store where no proxy was named, or the named one cannot be asked.
+    """Query the proxy; the store if no proxy was given or it is unreachable.
 
     Raises:
-        ExactoError: nobody was named, or nobody can answer.
+        ExactoError: no source was given, or none can answer.
     """
     url = getattr(options, "url", None)
     place = place_of(options)
@@ -164,7 +173,7 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
 
 
 def place_of(options: argparse.Namespace) -> StoreLocation | None:
-    """The store that ``--store`` or ``--config`` name; None without either.
+    """Return the store of ``--store`` or ``--config``; None without either.
 
     Raises:
         SettingsError: the URL or the configuration cannot be used.

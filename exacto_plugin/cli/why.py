@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def time_of(text: str) -> float:
-    """UTC seconds of a time on the command line.
+    """Parse a time on the command line to UTC seconds.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
@@ -34,10 +34,10 @@ def time_of(text: str) -> float:
 
 
 def past_of(text: str) -> float:
-    """UTC seconds of a time on the command line that has been.
+    """Parse a past time on the command line to UTC seconds.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or is to come.
+        argparse.ArgumentTypeError: it is none, or in the future.
     """
     at = time_of(text)
     if at > time.time():
@@ -57,10 +57,10 @@ def add_why(parser: argparse.ArgumentParser) -> None:
 
 
 def run_why(options: argparse.Namespace) -> int:
-    """Ask and print.
+    """Query and print.
 
     Raises:
-        ExactoError: nothing is known of what was asked about.
+        ExactoError: nothing is known of the deployment or request.
     """
     if (options.request is None) == (options.deployment is None):
         raise ExactoError("name a deployment, or a request with --request")
@@ -75,7 +75,7 @@ def run_why(options: argparse.Namespace) -> int:
 
 
 def _nothing(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
-    """That there is no answer, and what helps."""
+    """Return the message without an answer, with the remedy."""
     named = repr(deployment) if model_group is None else f"{deployment!r} in {model_group!r}"
     if at is not None and first_at is not None:
         return f"nothing is on record of {named} at {moment(at)}; its first record is of {moment(first_at)}"
@@ -96,7 +96,7 @@ def add_tiers(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tiers(options: argparse.Namespace) -> int:
-    """Ask and print."""
+    """Query and print."""
     found = query(options, lambda source: source.tiers(options.model))
     return _print(json.dumps(found, indent=2) if options.json else _tiers(found))
 
@@ -137,7 +137,7 @@ def _tiers(found: Mapping[str, Any]) -> str:
 
 
 def _dated(found: Mapping[str, Any]) -> list[str]:
-    """Of when recorded numbers are."""
+    """Return a note on the age of recorded numbers."""
     times = [one["at"] for group in found["model_groups"] for one in group["deployments"] if found.get("recorded")]
     if not times:
         return []
@@ -150,7 +150,7 @@ def _dated(found: Mapping[str, Any]) -> list[str]:
 
 
 def _short(one: Mapping[str, Any]) -> str:
-    """The reason in a few words."""
+    """Return the reason in a few words."""
     if one.get("override"):
         return f"override: {one['override']['reason']}"
     below = [reason for reason in one["reasons"] if reason["code"] == ReasonCode.BELOW_THRESHOLD]
@@ -162,7 +162,7 @@ def _short(one: Mapping[str, Any]) -> str:
 
 
 def _ill(found: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the store, if anything is."""
+    """Return a note on the store's fault, if it has one."""
     store = found.get("store")
     if not store or store.get("state") in (None, "ok", "off"):
         return []
