@@ -1,5 +1,5 @@
-"""Simulation and replay: what a preset would do, found out with the real engine.
+"""Simulation and replay: the effect of a preset, computed with the real engine.
 
-Nothing here knows a rule. Tiers, pools and probes come from ``exacto_plugin.core``; this package makes up the world
-around it, or reads it from a log, and counts.
+No rule is defined here. Tiers, pools and probes come from ``exacto_plugin.core``; this package simulates the providers
+and the traffic, or reads them from a log, and counts.
 """

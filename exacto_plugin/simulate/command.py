@@ -1,4 +1,7 @@
-"""The verbs ``exacto simulate`` and ``exacto replay``: arguments in, tables, plots or JSON out."""
+"""The subcommands ``exacto simulate`` and ``exacto replay``.
+
+They parse arguments and print tables, plots or JSON.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _MINUTE_S = 60.0
 
 
 def add_simulate(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``exacto simulate``."""
+    """Add the arguments of ``exacto simulate``."""
     parser.add_argument("scenario", nargs="?", help="a YAML or JSON file, or a name out of --list")
     parser.add_argument("--list", action="store_true", help="print the names of the scenarios that come along")
     parser.add_argument("--show", action="store_true", help="print the scenario as YAML instead of running it")
@@ -49,7 +52,7 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    """A time between two recomputes.
+    """Parse the time between two recomputes, in seconds.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
@@ -64,7 +67,7 @@ def _seconds(text: str) -> float:
 
 
 def _repetitions(text: str) -> int:
-    """How often.
+    """Parse the number of repetitions.
 
     Raises:
         argparse.ArgumentTypeError: it is no such number.
@@ -75,7 +78,7 @@ def _repetitions(text: str) -> int:
 
 
 def run_simulate(options: argparse.Namespace) -> int:
-    """Run the presets over one scenario and print what came of it."""
+    """Run the presets over one scenario and print the results."""
     if options.list or options.scenario is None:
         _print("\n".join(builtin_scenario_names()))
         return 0 if options.list else 2
@@ -100,7 +103,7 @@ def run_simulate(options: argparse.Namespace) -> int:
 
 
 def add_replay(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``exacto replay``."""
+    """Add the arguments of ``exacto replay``."""
     parser.add_argument("log", type=Path, help="JSON lines, as `exacto simulate --record` writes them")
     _add_presets(parser)
     parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
@@ -109,7 +112,7 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
 
 
 def run_replay(options: argparse.Namespace) -> int:
-    """Run the presets over one log and print what they would have done."""
+    """Replay one log under the presets and print the results."""
     presets = [preset_named(text) for text in _presets(options)]
     rates = Rates(read_log(options.log))
     replays = {preset.name: Replay(preset, rates, options.interval) for preset in presets}
@@ -133,7 +136,7 @@ def _add_presets(parser: argparse.ArgumentParser) -> None:
 
 
 def _presets(options: argparse.Namespace) -> list[str]:
-    """The presets that were asked for, each once."""
+    """Return the requested presets, without duplicates."""
     return list(dict.fromkeys(options.preset or PRESETS))
 
 
@@ -153,10 +156,12 @@ def _result(scenario: Scenario, text: str, course: RunConfig, listener: SampleWr
 
 
 def step_for(scenario: Scenario, interval_s: float) -> float:
-    """Seconds of traffic to draw at once: speeds are judged by distinct minutes, all else by the interval.
+    """Return the seconds of traffic of one step.
+
+    Speeds are evaluated by distinct minutes, everything else by the interval.
 
     Raises:
-        SettingsError: an interval does not consist of whole steps.
+        SettingsError: the interval does not consist of whole steps.
     """
     speeds = [provider.tokens_per_s for provider in scenario.providers]
     speeds += [event.tokens_per_s for event in scenario.events]
@@ -168,10 +173,10 @@ def step_for(scenario: Scenario, interval_s: float) -> float:
 
 
 def _changed(scenario: Scenario, options: argparse.Namespace) -> Scenario:
-    """The scenario with what the command line says otherwise.
+    """Return the scenario with the changes of the command line.
 
     Raises:
-        SettingsError: no scenario may say that.
+        SettingsError: a change is not valid in a scenario.
     """
     changes: dict[str, Any] = {}
     if options.hours is not None:

@@ -1,7 +1,7 @@
-"""What the answers of a step leave in the engine: sums of counters and cells, or sample by sample for a log.
+"""The evidence of a step's answers: sums for the engine, or samples for a log.
 
-Both say the same; the sums are what ``core.tally`` makes of the samples, added up with arrays because a simulation
-has millions of them.
+Both are equivalent; the sums are those of ``core.windows.increments`` for the samples, computed with arrays because a
+simulation has millions of them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.traffic import Answers
 
 OUTPUT_TOKENS = 512
-"""Tokens of an answer whose speed is measured; what it takes to be long enough is the preset's business."""
+"""Tokens of an answer whose speed is measured; the preset defines the minimum."""
 
 FIRST_TOKEN_S = 0.5
-"""Seconds to the first token of every streamed answer; no preset looks at them."""
+"""Seconds to the first token of every streamed answer; no preset uses them."""
 
 
 def increments_of_answers(
     answers: Answers, caller_numbers: NDArray[np.int64], providers: int
 ) -> Iterator[tuple[int, int, dict[CounterKind, int], dict[int, int]]]:
-    """Repetition, provider, counters and cells of everybody who answered, as ``Engine.add`` takes them."""
+    """Return repetition, provider, counters and cells of all providers with answers.
+
+    In the form that ``Engine.add`` takes.
+    """
     rows = answers.requests.repetition * providers + answers.place
     if not len(rows):
         return
@@ -51,7 +54,7 @@ _COUNTS = tuple(CounterKind)
 
 
 def _counters(answers: Answers, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counters by row, shape ``[row, column]``."""
+    """Return counters by row, shape ``[row, column]``."""
     size = int(rows.max()) + 1
     table = np.zeros((size, len(CounterKind)), np.int64)
     faulty, pinned = answers.lost | answers.bad, answers.requests.pinned
@@ -71,7 +74,7 @@ def _counters(answers: Answers, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One number per marked cell: row, kind and bin."""
+    """Return one number per marked cell: row, kind and bin."""
     requests = answers.requests
     faulty = answers.lost | answers.bad
     rows = rows * (len(HistogramKind) * BINS)
@@ -97,7 +100,10 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
 def samples(
     answers: Answers, names: tuple[str, ...], callers: tuple[str, ...], group_of: Callable[[int], str], at: float
 ) -> Iterator[Sample]:
-    """The same answers one by one, as ``Engine.record`` takes them; all within the minute from ``at`` on."""
+    """Return the same answers one by one, in the form that ``Engine.record`` takes.
+
+    All are within the minute from ``at`` on.
+    """
     requests = answers.requests
     count = len(answers.place)
     for number in range(count):

@@ -1,7 +1,7 @@
-"""The scenarios that come with the package, by name: files in ``scenarios/`` and those made from measured tables.
+"""The built-in scenarios by name: files in ``scenarios/``, and measured tables.
 
-The tables of the K2 Vendor Verifier give error rates and how often a provider calls a tool at all; prices are drawn,
-speeds are left out, because the tables do not tell them.
+The tables of the K2 Vendor Verifier give error rates and the share of answers with tool calls; prices are drawn, speeds
+are left out, because the tables have neither.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ENGINES = ("vLLM", "SGLang")
 
 
 def builtin_scenario_names() -> tuple[str, ...]:
-    """All names, sorted."""
+    """Return all names, sorted."""
     return tuple(sorted({*_made(), *_written()}))
 
 
 def scenario_text(name: str) -> str:
-    """A scenario as YAML, to be changed and kept.
+    """Return a scenario as YAML, to be edited and saved.
 
     Raises:
         SettingsError: there is none of this name.
@@ -45,10 +45,10 @@ def scenario_text(name: str) -> str:
 
 
 def load_scenario(name_or_file: str) -> Scenario:
-    """A scenario of the package by its name, or one out of a file.
+    """Load a built-in scenario by its name, or a scenario from a file.
 
     Raises:
-        SettingsError: there is neither, or the file does not say a scenario.
+        SettingsError: there is neither, or the file has no valid scenario.
     """
     if Path(name_or_file).suffix in (".yaml", ".yml", ".json"):
         return read_scenario(Path(name_or_file))
@@ -90,7 +90,7 @@ def _table(date: str) -> dict[str, Any]:
 
 
 def _with_events() -> dict[str, Any]:
-    """The newest table, and later a break, a fix and a newcomer."""
+    """Return the newest table with a break, a fix and a newcomer added later."""
     return _table(TABLES[-1]) | {
         "title": "kimi-k2-0905 of 2025-11-15 with a break, a fix and a newcomer",
         "hours": 120.0,
@@ -111,7 +111,10 @@ def _one_a_minute() -> dict[str, Any]:
 
 
 def _launch_week() -> dict[str, Any]:
-    """The three tables as one history, 48 hours each: hosts come, go and change between them."""
+    """Return the three tables as one history, 48 hours each.
+
+    Providers join, leave and change between them.
+    """
     start = _table(TABLES[0])
     serving = {row.name for row in _hosts(TABLES[0])}
     seen = set(serving)
@@ -138,5 +141,8 @@ def _launch_week() -> dict[str, Any]:
 
 
 def _turn(before: float, after: float) -> str:
-    """What to call a change of the error rate; 5 points are a break or a fix, whose answers are timed."""
+    """Return the kind of event for a change of the error rate.
+
+    5 points are a break or a fix, which are timed.
+    """
     return "break" if after > before + 0.05 else "fix" if after < before - 0.05 else "change"

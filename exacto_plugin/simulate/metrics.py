@@ -1,4 +1,7 @@
-"""Figures of one preset's trace, one value per repetition, so that presets can be compared pair by pair."""
+"""Figures of one preset's trace, one value per repetition.
+
+Presets can be compared pair by pair.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +23,37 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.world import EventEffect
 
 SETTLED_H = 24.0
-"""A derank counts as false when the deployment has been near the best for this long: no window reaches back further
-with its usual retention, so nothing bad is left to blame it for."""
+"""A derank counts as false after this many hours near the best.
+
+No window reaches back further with its usual retention, so no bad call is left to explain the derank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long one kind of event took to be noticed. Repetitions are pooled."""
+    """Detection times of one kind of event. Repetitions are pooled."""
 
     found_min: tuple[float, ...]
-    """Minutes of those that were noticed, ascending."""
+    """Minutes until detection, ascending; detected events only."""
     events: int
-    """How often there was something to notice."""
+    """Number of events."""
 
     @property
     def median_min(self) -> float | None:
-        """Median in minutes over all events; None when fewer than half were noticed."""
+        """Return the median in minutes over all events; None if fewer than half were found."""
         return self.quantile_min(0.5)
 
     def quantile_min(self, share: float) -> float | None:
-        """Minutes within which this share of all events was noticed; None when it never was."""
+        """Return the minutes within which this share of all events was detected.
+
+        None when fewer were ever detected.
+        """
         place = math.ceil(share * self.events) - 1
         return self.found_min[place] if 0 <= place < len(self.found_min) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What became of one preset. Arrays have one entry per repetition."""
+    """The figures of one preset. Arrays have one entry per repetition."""
 
     user_error: NDArray[np.float64]
     """Share of tool calls that failed, from ``measure_from_h`` on."""
@@ -67,14 +74,14 @@ class Figures:
 
     @property
     def regret(self) -> NDArray[np.float64]:
-        """User error above the oracle's."""
+        """User error minus the oracle's."""
         return self.user_error - self.oracle_error
 
     @property
     def reduction(self) -> tuple[float, float]:
-        """Share of the default's errors that is gone, and its margin.
+        """Share of the default's errors that is avoided, and its margin.
 
-        A ratio of means, because a mean of ratios would be ruled by the repetitions where the default is good.
+        A ratio of means, because a mean of ratios would be dominated by the repetitions where the default is good.
         """
         default = float(self.default_error.mean())
         if not default:
@@ -85,7 +92,7 @@ class Figures:
 
 
 def figures(trace: Trace, measure_from_h: float) -> Figures:
-    """All figures of a trace; routing counts from hour ``measure_from_h`` on."""
+    """Compute all figures of a trace; routing counts from ``measure_from_h`` on."""
     first = min(trace.hours - 1, math.floor(measure_from_h))
     calls, bad, spend = (column[first:].sum(axis=0) for column in (trace.calls, trace.bad, trace.spend))
     default, oracle = trace.default[:, first:].sum(axis=1), trace.oracle[:, first:].sum(axis=1)
@@ -109,7 +116,10 @@ def figures(trace: Trace, measure_from_h: float) -> Figures:
 
 
 def mean_and_margin(values: NDArray[np.float64] | Sequence[float]) -> tuple[float, float]:
-    """Mean over repetitions and the half width of its 95 % interval (Student's t); NaN with one repetition."""
+    """Return the mean over repetitions and the half width of its 95 % interval.
+
+    By Student's t; NaN with one repetition.
+    """
     array = np.asarray(values, np.float64)
     if len(array) < 2:
         return float(array.mean()), math.nan
@@ -117,7 +127,10 @@ def mean_and_margin(values: NDArray[np.float64] | Sequence[float]) -> tuple[floa
 
 
 def student_975(freedom: int) -> float:
-    """The 97.5 % point of Student's t; exact for 1 and 2, else Hill's expansion, within 0.2 % from 3 on."""
+    """Return the 97.5 % point of Student's t.
+
+    Exact for 1 and 2, else Hill's expansion, within 0.2 % from 3 on.
+    """
     z = 1.959963984540054
     if freedom == 1:
         return 12.7062047
@@ -133,10 +146,10 @@ def student_975(freedom: int) -> float:
 
 
 def _timing(trace: Trace, kind: EventKind) -> Timing:
-    """Time from each event of a kind to the change of tier that answers it.
+    """Return the time from each event of a kind to the change of tier that answers it.
 
-    Asked are a break of a deployment that is not deranked yet, a fix of one that is, and newcomers; the latter two only
-    if they are truly good then. The answer must come before the next event of the same deployment.
+    Counted are breaks of deployments that are not deranked yet, fixes of deployments that are, and newcomers; the
+    latter two only if they are truly good then. The change must come before the next event of the same deployment.
     """
     found: list[float] = []
     events = 0
@@ -153,7 +166,10 @@ def _timing(trace: Trace, kind: EventKind) -> Timing:
 
 
 def _answer(trace: Trace, event: EventEffect) -> float | None:
-    """Minutes until an event was answered, infinite if never; None when there was nothing to answer."""
+    """Return the minutes until an event was detected, infinite if never.
+
+    None when there was nothing to detect.
+    """
     changes = [c for c in trace.changes if (c.repetition, c.place) == (event.repetition, event.place)]
     before = [change.tier for change in changes if change.at_h <= event.at_h]
     deranked = bool(before) and before[-1] == Tier.DERANKED

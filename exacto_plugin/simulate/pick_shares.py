@@ -1,7 +1,7 @@
-"""How often each candidate is picked in the long run: exact probabilities instead of many draws.
+"""Long-run pick shares of candidates: exact probabilities instead of many draws.
 
-What a pool holds is asked of ``ordering.decide``; only the sum over the chances of merged tiers is worked out here.
-For simulations and reports: no request needs it.
+Pools come from ``ordering.decide``; only the sum over the chances of merged tiers is computed here. For simulations and
+reports: no request needs it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _DT = 2.0 * _NODE_WEIGHTS / (1.0 - _NODES) ** 2
 
 
 def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
-    """Probability of every candidate to be picked when the strategy draws from the pool by ``weights``.
+    """Return each candidate's pick probability for a draw from the pool by ``weights``.
 
     Args:
         ask: one attempt; its sort must not be a lottery. Probes, which go by ``ordering.probe_shares``, are left out.
         snapshot: the verdicts in force.
-        weights: how much the strategy likes each candidate, by id; positive.
+        weights: the strategy's weight of each candidate, by id; positive.
 
     Returns:
-        By id, what ``decide`` and such a draw come to in the long run; the numbers add up to 1.
+        By id, the long-run shares of ``decide`` and such a draw; the numbers add up to 1.
     """
     decision = decide(ask, snapshot, lambda: 0.0, lambda _: False)
     widest = decision.pool
@@ -47,7 +47,7 @@ def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]
         return picked | _lottery(widest, weights)
     keys = list(dict.fromkeys(key_of[name] for name in widest if chance[name] < 1.0))
     certain = math.fsum(weights[name] for name in widest if chance[name] >= 1.0)
-    # Candidates that share a key come and go together.
+    # Candidates of one key are in or out together.
     together = [math.fsum(weights[name] for name in widest if key_of[name] == key) for key in keys]
     kept = [next(chance[name] for name in widest if key_of[name] == key) for key in keys]
     unit, each = _expected(np.array(together), np.array(kept), certain)
@@ -64,7 +64,7 @@ def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]
 
 
 def _chance(ask: RoutingRequest, snapshot: Snapshot, key: str) -> float:
-    """Probability that a merged pool includes a deployment."""
+    """Return the probability that a merged pool includes a deployment."""
     group = snapshot.groups.get(ask.model_group)
     verdict = snapshot.verdict(ask.model_group, key)
     if group is None or verdict is None or not group.merge_tiers or verdict.tier is not Tier.INSUFFICIENT_DATA:
@@ -80,7 +80,7 @@ def _lottery(pool: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, f
 def _expected(
     weights: NDArray[np.float64], kept: NDArray[np.float64], certain: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """Expected share of those that come by chance, and of a unit of the weight that is certain to be there.
+    """Return the expected share of the random members, and per unit of certain weight.
 
     With independent coins B, E[w_i B_i / (certain + sum of w_j B_j)] is the integral over t > 0 of
     w_i q_i exp(-(w_i + certain) t) times the product over the others of 1 - q_j + q_j exp(-w_j t), because

@@ -1,7 +1,8 @@
-"""Pictures of results: bad calls over time and the tiers of every provider, in the terminal or as a PNG.
+"""Plots of results, in the terminal or as a PNG.
 
-The terminal needs nothing: a line of blocks per preset and a strip per provider say it, and a plotting library would be
-one more dependency of a server for two charts. The PNG takes matplotlib, 30 MB, which is why it is an extra.
+Bad calls over time, and the tiers of every provider. The terminal plot needs no dependency: a line of blocks per preset
+and a strip per provider; a plotting library would be one more dependency of a server for two charts. The PNG needs
+matplotlib, 30 MB, which is why it is an extra.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _MARKS = dict(zip(TIER_NOW, "█▒·", strict=False))
 _COLORS = ("#2e7d32", "#bdbdbd", "#c62828", "#ffffff")
 COLUMNS = 96
-"""Characters of a chart's width at most."""
+"""Most characters of a chart's width."""
 
 
 def error_by_hour(result: Result) -> NDArray[np.float64]:
-    """Share of bad calls in each hour over all repetitions; NaN without calls."""
+    """Return the share of bad calls per hour over all repetitions; NaN without calls."""
     calls, bad = result.trace.calls.sum(axis=1), result.trace.bad.sum(axis=1)
     return np.asarray(np.divide(bad, calls, out=np.full(len(calls), np.nan), where=calls > 0))
 
 
 def text_plot(results: Sequence[Result]) -> str:
-    """Both charts as text; the tiers are those of the first repetition, of presets that have tiers."""
+    """Return both charts as text.
+
+    The tiers are those of the first repetition, of presets that have tiers.
+    """
     errors = {result.preset: _binned(error_by_hour(result)) for result in results}
     top = max(float(np.nanmax(values, initial=0.0)) for values in errors.values()) or 1.0
     trace = results[0].trace
@@ -54,7 +58,7 @@ def text_plot(results: Sequence[Result]) -> str:
 
 
 def save_png(results: Sequence[Result], title: str, file: Path) -> None:
-    """Draw the same as a picture.
+    """Draw the same charts as a picture.
 
     Raises:
         ExactoError: matplotlib is not installed, or the file cannot be written.
@@ -88,7 +92,7 @@ def save_png(results: Sequence[Result], title: str, file: Path) -> None:
 
 
 def _binned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of so many neighbours that the rest fits the width."""
+    """Average neighbouring values so that the rest fits the width."""
     size = math.ceil(len(values) / COLUMNS)
     parts = [values[at : at + size] for at in range(0, len(values), size)]
     return np.array([np.nan if np.isnan(part).all() else np.nanmean(part) for part in parts])

@@ -1,4 +1,4 @@
-"""Presets by the names that the command line knows, with single numbers of a rule changed where wanted."""
+"""Presets by their names on the command line, with optional parameter changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRESETS = (NONE, *(preset.value for preset in TierPreset))
 
 @dataclass(frozen=True, slots=True)
 class NamedPreset:
-    """A preset and what tables call it."""
+    """A preset and its name in tables."""
 
     name: str
     rule: Preset | None
@@ -28,7 +28,7 @@ class NamedPreset:
 
 
 def preset_named(text: str) -> NamedPreset:
-    """A preset from ``NAME`` or ``NAME,key=value,...``, where the keys are those of ``tiers.NAME``.
+    """Parse a preset: ``NAME`` or ``NAME,key=value,...`` with keys of ``tiers.NAME``.
 
     Raises:
         SettingsError: there is no such preset, or its rule has no such number.

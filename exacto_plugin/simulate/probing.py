@@ -1,6 +1,7 @@
-"""Probes in a simulation: who is probed by the snapshot in force, within the budgets that the engine's purse holds.
+"""Probes in a simulation, by the snapshot in force and within the probe budgets.
 
-The shares are ``core.ordering``'s, the purse is ``core.purse``'s; here requests only pass by in their order.
+The shares come from ``core.routing.ordering``, the budget from ``core.routing.probe_budget``; here requests are
+processed in their order.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ class Probing:
         self._purse = ProbeBudget()
         self._snapshot: Snapshot | None = None
         self.shares = np.zeros((len(groups), len(names)))
-        """Probability that a request probes a deployment, as far as budgets allow."""
+        """Probability that a request probes a deployment, within the budgets."""
 
     def renew(self, snapshot: Snapshot) -> None:
-        """A new snapshot is in force."""
+        """Set the snapshot in force."""
         self._snapshot = snapshot
         self._purse.reset(snapshot)
 
     def set_shares(self, number: int, shares: Mapping[str, float]) -> None:
-        """Say whom one repetition's requests may probe."""
+        """Set one repetition's probabilities to probe each deployment."""
         self.shares[number] = [shares.get(name, 0.0) for name in self._names]
 
     def wanted(self, repetition: NDArray[np.int64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Which deployment each request would probe; -1: none. ``draws`` are uniform."""
+        """Return the deployment that each request would probe; -1: none.
+
+        ``draws`` are uniform.
+        """
         if not self.shares.any():
             return np.full(len(draws), -1)
         ladder = np.cumsum(self.shares, axis=1)
@@ -53,9 +57,9 @@ class Probing:
     def granted(
         self, repetition: NDArray[np.int64], wanted: NDArray[np.int64], faulty: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Which of the wanted probes take place; ``faulty`` says which of them would fail.
+        """Return which of the wanted probes take place; ``faulty``: those that would fail.
 
-        Requests are in the order of their arrival, apart for each repetition; every one of them earns.
+        Requests are in the order of their arrival, separately for each repetition; each of them accrues budget.
         """
         granted = np.zeros(len(wanted), np.bool_)
         asking = np.flatnonzero(wanted >= 0)

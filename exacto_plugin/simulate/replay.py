@@ -1,21 +1,22 @@
-"""What presets would have made of a recorded stream of outcomes.
+"""Replay of presets over a recorded log of samples.
 
 The log is JSON lines. A line with ``"type": "sample"`` is one finished answer or failed attempt, with the wire names of
-``exacto_plugin.core.model.Sample``, of which ``model_group``, ``deployment`` and ``at`` (seconds since the epoch) must
-be there; it holds no text and no key:
+``exacto_plugin.core.model.Sample``, of which ``model_group``, ``deployment`` and ``at`` (seconds since the epoch) are
+required; it holds no text and no key:
 
     {"type": "sample", "model_group": "kimi-k2", "deployment": "novita", "at": 1767225630.2, "tools_offered": true,
      "outcome": "schema_mismatch", "output_tokens": 211, "duration_s": 3.4, "streamed": false, "caller": "5f1c", ...}
 
-A line with ``"type": "roster"`` says which deployments serve a model group from then on, with their prices per token or
-null; without such lines a deployment counts as serving from its first sample on, and nobody has a price:
+A line with ``"type": "roster"`` lists the deployments that serve a model group from then on, with their prices per
+token or
+null; without such lines a deployment serves from its first sample on, and all prices are unknown:
 
     {"type": "roster", "model_group": "kimi-k2", "at": 1767225600.0, "deployments": {"novita": 2.2e-6, "volc": null}}
 
-Lines are in order of time. Tiers are exact for the recorded evidence: the engine sees what it would have seen. Bad
-calls are an estimate, because nobody knows how another deployment would have answered: every request of the log is
-spread as the preset would have, and fails at the rate that its deployment had in the log around that hour. A preset
-that had been in force would also have collected other evidence.
+Lines are in order of time. Tiers are exact for the recorded evidence: the engine gets the same samples. Bad calls are
+an estimate, because the answers of other deployments are not known: every request of the log is distributed as the
+preset would have, and fails at the rate that its deployment had in the log around that hour. A preset in force would
+also have collected other evidence.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.presets import NamedPreset
 
 PRIOR_CALLS = 20.0
-"""Calls that a deployment's rate over the whole log weighs in its rate of an hour."""
+"""Weight of a deployment's overall rate in its rate of an hour, in calls."""
 
 HOUR_S = 3600.0
 
 
 class MembersEntry(BaseModel):
-    """Who serves a model group from a time on."""
+    """The deployments that serve a model group from a time on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -70,7 +71,7 @@ _ATTRIBUTES = {name: attribute for attribute, name in _WIRE.items()}
 
 
 def read_log(file: Path) -> Iterator[MembersEntry | Sample]:
-    """The entries of a log, one by one.
+    """Read the entries of a log, one by one.
 
     Raises:
         SettingsError: the file cannot be read; or a line is no entry, with its number and the key.
@@ -113,13 +114,13 @@ def _entry(line: str, where: str) -> MembersEntry | Sample:
 
 
 class LogWriter:
-    """Writes a log; what a simulation tells it."""
+    """A writer of a simulation's log."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def roster(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
-        """Say who serves a model group as of a time."""
+        """Write the deployments that serve a model group as of a time."""
         self._out.write(f"{members_line(model_group, prices, at)}\n")
 
     def sample(self, sample: Sample) -> None:
@@ -129,7 +130,7 @@ class LogWriter:
 
 @dataclass
 class ReplayCounts:
-    """Requests of one deployment: with tools, that meant a tool call, that failed."""
+    """Requests of one deployment: with tools, with a tool-call attempt, failed."""
 
     offered: float = 0.0
     attempted: float = 0.0
@@ -144,7 +145,10 @@ class ReplayCounts:
 
 
 class Rates:
-    """How deployments did over a log: per hour, leaning on the whole log where an hour has few calls."""
+    """Error rates of deployments per hour of a log.
+
+    An hour with few calls is shrunk towards the rate of the whole log.
+    """
 
     def __init__(self, entries: Iterable[MembersEntry | Sample]) -> None:
         self.observed: dict[str, ReplayCounts] = defaultdict(ReplayCounts)
@@ -163,7 +167,10 @@ class Rates:
                 self.picks[entry.model_group][entry.deployment] += 1
 
     def per_request(self, model_group: str, deployment: str, at: float) -> tuple[float, float]:
-        """Tool calls and failed tool calls that one more request would have brought; none where nothing is known."""
+        """Return the expected tool calls and failed ones of one more request.
+
+        Both are 0 where nothing is known.
+        """
         whole = self._whole.get((model_group, deployment))
         if whole is None:
             return 0.0, 0.0
@@ -177,7 +184,7 @@ class Rates:
 
 @dataclass
 class GroupOutcome:
-    """What a preset would have done with one model group."""
+    """The outcome of a preset for one model group."""
 
     picks: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     calls: float = 0.0
@@ -205,11 +212,11 @@ class Replay:
 
     @property
     def engine(self) -> Engine | None:
-        """The engine behind it; None without a preset."""
+        """The engine; None without a preset."""
         return self._engine
 
     def go(self, entries: Iterable[MembersEntry | Sample]) -> None:
-        """Take in a whole log and recompute one last time after it."""
+        """Process a whole log and recompute one last time after it."""
         for entry in entries:
             if math.isnan(self._due):
                 self._due = (entry.at // self._interval_s + 1) * self._interval_s
@@ -248,7 +255,7 @@ class Replay:
         self._due += self._interval_s
 
     def _spread(self, group: str) -> None:
-        """Send the requests since the last change where the snapshot in force says."""
+        """Distribute the requests since the last change by the snapshot in force."""
         requests = self._waiting.pop(group, 0)
         prices = self._prices.get(group)
         if not requests or not prices:
@@ -270,6 +277,6 @@ class Replay:
 
 
 def _weights(prices: Mapping[str, float | None]) -> dict[str, float]:
-    """What the lottery by price draws by; even where a price is not known."""
+    """Return the weights of the lottery by price; equal if a price is unknown."""
     known = {name: price for name, price in prices.items() if price}
     return {name: price**PRICE_POWER if len(known) == len(prices) and price else 1.0 for name, price in prices.items()}

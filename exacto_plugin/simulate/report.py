@@ -1,4 +1,4 @@
-"""Tables of results: what people read, and the same as plain data."""
+"""Tables of results, for people and as plain data."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Result:
 
 
 def percent(values: NDArray[np.float64]) -> str:
-    """Mean and margin as per cent."""
+    """Format mean and margin as per cent."""
     return f"{interval(values * 100.0, 2)} %"
 
 
 def interval(values: NDArray[np.float64], digits: int) -> str:
-    """Mean and the margin of 95 % around it."""
+    """Format the mean and the margin of 95 % around it."""
     mean, margin = mean_and_margin(values)
     return f"{mean:.{digits}f}" if math.isnan(margin) else f"{mean:.{digits}f} ±{margin:.{digits}f}"
 
 
 def less(figures: Figures) -> str:
-    """How many of the default's bad calls are gone."""
+    """Format the share of the default's bad calls that is avoided."""
     share, margin = figures.reduction
     if math.isnan(share):
         return "-"
@@ -56,7 +56,7 @@ def less(figures: Figures) -> str:
 
 
 def minutes(timing: Timing) -> str:
-    """Median and 90th percentile, and how many were noticed at all."""
+    """Format median and 90th percentile, and the number of detected events."""
     if not timing.events:
         return "-"
     median, tail = (duration(timing.quantile_min(share)) for share in (0.5, 0.9))
@@ -64,7 +64,7 @@ def minutes(timing: Timing) -> str:
 
 
 def duration(value_min: float | None) -> str:
-    """Minutes in words; None means that it never came."""
+    """Format minutes; None: never."""
     if value_min is None:
         return "never"
     return f"{value_min:.0f} min" if value_min < 120 else f"{value_min / 60.0:.1f} h"
@@ -87,7 +87,7 @@ _TIMINGS: Sequence[tuple[str, Callable[[Figures], Timing]]] = (
 
 
 def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> str:
-    """The results as text for a terminal: one column a preset."""
+    """Format the results as text for a terminal: one column a preset."""
     first = results[0].figures
     title = (
         f"{scenario.title or scenario.model_group}\n{scenario.hours:g} h, {scenario.requests_per_minute:g} requests a "
@@ -112,7 +112,7 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
 
 
 def as_dict(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> dict[str, Any]:
-    """The results as plain data."""
+    """Return the results as plain data."""
     return {
         "scenario": scenario.title or scenario.model_group,
         "seed": course.seed,
@@ -169,7 +169,7 @@ def _estimate(mean: float, margin: float) -> dict[str, float | None]:
 
 
 def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
-    """What presets would have done with a log, as text."""
+    """Format the results of a replay as text."""
     parts = []
     for group, seen in sorted(rates.observed.items()):
         table = Table(title=f"{group}: {seen.offered:.0f} routed requests with tools", title_justify="left")
@@ -193,7 +193,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
 
 
 def replay_as_dict(rates: Rates, replays: Mapping[str, Replay]) -> dict[str, Any]:
-    """The same as plain data."""
+    """Return the results of a replay as plain data."""
     return {
         group: {
             "observed": {"requests": seen.offered, "calls": seen.attempted, "bad": seen.failed},

@@ -1,7 +1,7 @@
-"""Runs presets over scenarios: the real engine in a made-up world, several repetitions side by side.
+"""Runs of presets over scenarios: the real engine with simulated providers.
 
-Each repetition is a model group of one engine. A step draws requests, sends them by the engine's own decisions, and
-hands back what came of them; on the engine's interval it recomputes. No rule stands here.
+Several repetitions run side by side; each is a model group of one engine. A step draws requests, routes them by the
+engine's decisions, and adds the resulting samples; the engine recomputes at its interval. No rule is defined here.
 """
 
 from __future__ import annotations
@@ -39,19 +39,21 @@ START = 1_767_225_600.0
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """How a scenario is run."""
+    """The parameters of a run."""
 
     seed: int = 0
     repetitions: int = 4
     step_s: float = 60.0
-    """Seconds of traffic drawn at once, a divisor of the interval. 60 is as fine as the engine's own minutes."""
+    """Seconds of traffic drawn at once, a divisor of the interval.
+
+    60 is as fine as the engine's own minutes."""
     interval_s: float = 300.0
     """Seconds between two recomputes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleWriter:
-    """Who wants to know everything, to write a log."""
+    """Callbacks for every event of a run, to write a log."""
 
     roster: Callable[[str, dict[str, float], float], None]
     """Model group, prices by deployment, time."""
@@ -59,7 +61,10 @@ class SampleWriter:
 
 
 class SimulationRun:
-    """One scenario under one preset. Several may share an engine, each with model groups of its own."""
+    """One scenario under one preset.
+
+    Several may share an engine, each with model groups of its own.
+    """
 
     def __init__(
         self, scenario: Scenario, engine: Engine | None, course: RunConfig, listener: SampleWriter | None = None
@@ -80,11 +85,11 @@ class SimulationRun:
         self._limited = bool(np.isfinite(self._world.capacity_rpm).any())
         self._picked: NDArray[np.float64] | None = None
         self.steps = round(scenario.hours * 3600.0 / course.step_s)
-        """How many steps it takes."""
+        """Number of steps."""
         self.trace = Trace(self._world.names, int(np.ceil(scenario.hours)), course.repetitions)
 
     def step(self, number: int) -> None:
-        """Let one step pass, from its events to what its answers leave in the engine."""
+        """Run one step: events, requests, answers and their evidence."""
         hour = number * self._course.step_s / 3600.0
         happened = number == 0
         while self._waiting and self._waiting[0].at_h <= hour + 1e-9:
@@ -97,7 +102,7 @@ class SimulationRun:
         self._serve(number, hour, self._picked)
 
     def learn(self, snapshot: Snapshot, transitions: Iterable[Transition], elapsed_s: float) -> None:
-        """Take note of a recompute after so many seconds."""
+        """Apply the result of a recompute at a time of the run."""
         self._picked = None
         self._probing.renew(snapshot)
         hour = elapsed_s / 3600.0
@@ -113,7 +118,7 @@ class SimulationRun:
             self.trace.tiers[at:, number, place] = TIER_NOW.index(change.tier.value)
 
     def _observe(self, hour: float) -> None:
-        """Tell the engine who serves."""
+        """Update the engine's list of serving deployments."""
         now = START + hour * 3600.0
         self.trace.attend(self._world.present, hour)
         for number, group in enumerate(self._groups):
@@ -136,7 +141,7 @@ class SimulationRun:
             requests = requests.where(served | requests.pinned)
         answers = self._traffic.answers(chance, requests, self._world, picked, self._probing)
         self.trace.count(answers, self._world, hour)
-        # The minute in the middle of the step, where all of it is booked.
+        # All samples of the step are counted in the minute at its middle.
         at = START + step * course.step_s + (course.step_s / 2.0 // 60.0) * 60.0
         names, providers = self._world.names, len(self._world.names)
         if self._engine is not None:
@@ -147,7 +152,10 @@ class SimulationRun:
                 self._listener.sample(sample)
 
     def _shares(self, step: int) -> NDArray[np.float64]:
-        """Probability of every pick under the snapshot in force, shape ``[repetition, provider]``."""
+        """Return all pick probabilities under the snapshot in force.
+
+        Shape ``[repetition, provider]``.
+        """
         world = self._world
         picked = np.zeros(world.present.shape)
         weights = world.weight()
@@ -174,7 +182,7 @@ class SimulationRun:
 def run_together(
     scenarios: Sequence[Scenario], preset: NamedPreset, course: RunConfig, listener: SampleWriter | None = None
 ) -> list[Trace]:
-    """Run scenarios under one preset from beginning to end; they share an engine, which saves time.
+    """Run scenarios under one preset; they share an engine, which saves time.
 
     Raises:
         ValueError: two of them have the same model group, or the interval is no multiple of the step.
@@ -206,17 +214,19 @@ def filled(
     limits: Mapping[str, float],
     requests_per_minute: float,
 ) -> tuple[dict[str, float], float]:
-    """Shares when deployments have limits: LiteLLM leaves out who is full, and the rest is decided on anew.
+    """Return the shares when deployments have rate limits.
+
+    LiteLLM leaves out full deployments, and the rest is decided on anew.
 
     Args:
         ask: an attempt with all candidates.
         snapshot: the verdicts in force.
-        weights: what LiteLLM's lottery draws by.
+        weights: of LiteLLM's lottery.
         limits: requests a minute that each candidate takes, infinite without a limit.
-        requests_per_minute: how many there are.
+        requests_per_minute: total number.
 
     Returns:
-        The share of the requests that each candidate serves, and the share that nobody can.
+        The share of the requests that each candidate serves, and the share that remains unserved.
     """
     served = dict.fromkeys(limits, 0.0)
     room = {name: limit / requests_per_minute for name, limit in limits.items()}

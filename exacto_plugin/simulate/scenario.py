@@ -1,6 +1,6 @@
-"""A scenario: the providers of one model group, what happens to them and who asks, as a file says it.
+"""A scenario file: the providers of one model group, events, and callers.
 
-Only the file's words and their limits; drawing from them is :mod:`exacto_plugin.simulate.world`'s business.
+Only the file's fields and their limits; draws are made in :mod:`exacto_plugin.simulate.world`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ Name = Annotated[str, Field(min_length=1)]
 Quarters = tuple[Rate, Rate, Rate, Rate]
 
 SELECTORS = ("@cheapest_good", "@cheapest_bad", "@dearest_good", "@worst")
-"""Providers named by what they are in this draw of prices, when the event comes; "good" is near the best rate."""
+"""Providers selected by their state in this draw of prices, at the event's time.
+
+"good" is near the best rate."""
 
 
 class _ScenarioPart(BaseModel):
-    """Part of a scenario: unknown keys are refused, fields are documented by their docstrings."""
+    """A part of a scenario; unknown keys are refused.
+
+    Fields are documented by their docstrings.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
@@ -40,21 +45,21 @@ class Provider(_ScenarioPart):
 
     name: Name
     error_rate: Rate = 0.0
-    """Share of judged tool calls that are bad."""
+    """Share of evaluated tool calls that are bad."""
     lost_rate: Rate = 0.0
     """Share of attempted tool calls that arrive as something else."""
     propensity: Rate = 0.5
     """Share of requests with tools that attempt a tool call."""
     tokens_per_s: Positive | None = None
-    """Median end-to-end speed of long answers; null: answers are too short to measure a speed."""
+    """Median end-to-end speed of long answers; null: too short to measure a speed."""
     price: Positive | None = None
     """Price per token in any unit; null: drawn from a lognormal distribution."""
     capacity_rpm: Positive | None = None
-    """Requests a minute that it takes; LiteLLM leaves it out when it is full. null: no limit."""
+    """Limit in requests a minute; null: none. LiteLLM leaves out a full deployment."""
 
 
 class EventKind(StrEnum):
-    """What can happen to a provider."""
+    """The kinds of event of a provider."""
 
     BREAK = "break"
     """It turns bad; its derank is timed."""
@@ -68,14 +73,14 @@ class EventKind(StrEnum):
 
 
 class ScenarioEvent(_ScenarioPart):
-    """One thing that happens at one time."""
+    """One event at one time."""
 
     at_h: Hours
     kind: EventKind
     provider: Name
     """A name, or one of the selectors, ``@cheapest_good`` for example."""
     error_rate: Rate | None = None
-    """The new rate; null: 25 % for ``break``, 0.2 % for ``fix``, unchanged for ``change``."""
+    """The new rate; null: 25 % for ``break``, 0.2 % for ``fix``, else unchanged."""
     lost_rate: Rate | None = None
     propensity: Rate | None = None
     tokens_per_s: Positive | None = None
@@ -93,14 +98,14 @@ class ScenarioEvent(_ScenarioPart):
 
 
 class Pinned(_ScenarioPart):
-    """Callers that name the deployment themselves, so that the router does not choose."""
+    """Callers that select the deployment themselves, without the router."""
 
     share: Rate = 0.0
     """Share of all requests."""
     provider: Name | None = None
-    """Where all of them go; null: spread evenly."""
+    """Target of all of them; null: spread evenly."""
     complexity: Annotated[int, Field(ge=0, le=3)] | None = None
-    """Their bucket of complexity; null: as for everybody."""
+    """Their bucket of complexity; null: as for all others."""
 
 
 class Hostile(_ScenarioPart):
@@ -110,16 +115,18 @@ class Hostile(_ScenarioPart):
     """Share of all requests."""
     error_rate: Rate = 0.6
     provider: Name | None = None
-    """Where it fails and what it pins itself to; null: it is routed like everybody and fails everywhere."""
+    """Provider that it pins itself to and fails at.
+
+    null: it is routed like all others and fails everywhere."""
 
 
 class Complexity(_ScenarioPart):
-    """How hard the tool calls are, in the four buckets of the case mix."""
+    """The difficulty of the tool calls, in the four buckets of the case mix."""
 
     shares: Quarters = (1.0, 0.0, 0.0, 0.0)
     """Share of requests by bucket; adds up to 1."""
     error_factors: Annotated[tuple[float, float, float, float], Field()] = (1.0, 1.0, 1.0, 1.0)
-    """What a provider's rates are multiplied by."""
+    """Factors on a provider's rates, by bucket."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -131,10 +138,12 @@ class Complexity(_ScenarioPart):
 
 
 class PriceWalk(_ScenarioPart):
-    """Where prices that are not given come from."""
+    """The distribution of prices that are not given."""
 
     sigma: Annotated[float, Field(ge=0.0, le=3.0)] = 0.35
-    """Standard deviation of the logarithm. Assumed: public price lists of open-weights models spread about so."""
+    """Standard deviation of the logarithm.
+
+    Assumed: public price lists of open-weights models spread about so."""
     rho: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
     """Coupling to quality; 0.6: bad providers tend to be cheaper, -0.6: dearer."""
 
@@ -147,15 +156,21 @@ class Scenario(_ScenarioPart):
     model_group: Name = "model"
     hours: Annotated[float, Field(gt=0.0, le=24.0 * 366)] = 96.0
     measure_from_h: Hours = 0.0
-    """Routing figures count from here on; before, the system warms up. Detections and deranks count from the start."""
+    """Hour from which routing figures count; the time before is the warm-up.
+
+    Detections and deranks count from the start."""
     observe_h: Hours = 0.0
-    """Until then tiers are only observed and LiteLLM's lottery chooses: how a careful operator starts."""
+    """Hours in which tiers are only observed and LiteLLM's lottery chooses.
+
+    A careful operator starts like this."""
     requests_per_minute: Positive = 100.0
     """Mean of requests that offer tools."""
     day_night: Rate = 0.0
-    """Swing of the traffic around its mean, with its peak at 14:00; 0.8: nights have a ninth of the days' traffic."""
+    """Swing of the traffic around its mean, with its peak at 14:00.
+
+    0.8: nights have a ninth of the days' traffic."""
     session_requests: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Requests that come in one session and share their fate; they stay with one deployment."""
+    """Requests of one session, with a common fate and one deployment."""
     icc: Rate = 0.0
     """Correlation of errors inside a session; 1: all of its calls fail or none."""
     callers: Annotated[int, Field(ge=1, le=100_000)] = 40
@@ -164,7 +179,9 @@ class Scenario(_ScenarioPart):
     speed_sigma: Annotated[float, Field(ge=0.0, le=2.0)] = 0.3
     """Spread of one provider's speeds, standard deviation of the logarithm."""
     tolerance: Rate = 0.02
-    """Providers within this distance of the best failure rate are what the oracle chooses from."""
+    """Greatest distance from the best failure rate at which a provider is good.
+
+    The oracle chooses from the good ones."""
     pinned: Pinned = Pinned()
     hostile: Hostile = Hostile()
     complexity: Complexity = Complexity()
@@ -193,10 +210,10 @@ class Scenario(_ScenarioPart):
 
 
 def parse_scenario(content: object, path: str) -> Scenario:
-    """A scenario out of parsed YAML or JSON.
+    """Parse a scenario from parsed YAML or JSON.
 
     Raises:
-        SettingsError: one line for each fault, each naming the key and what was expected.
+        SettingsError: one line for each fault, each with the key and the expected form.
     """
     if not isinstance(content, Mapping):
         raise SettingsError(f"{path}: expected a mapping with providers")
@@ -207,10 +224,10 @@ def parse_scenario(content: object, path: str) -> Scenario:
 
 
 def read_scenario(path: Path) -> Scenario:
-    """A scenario out of a file, YAML or JSON.
+    """Read a scenario from a file, YAML or JSON.
 
     Raises:
-        SettingsError: the file cannot be read or does not say a scenario.
+        SettingsError: the file cannot be read or has no valid scenario.
     """
     return parse_scenario(_json(path) if path.suffix == ".json" else read_yaml(path), path.name)
 

@@ -1,6 +1,6 @@
-"""What happened in a simulation, added up by the hour: who was picked, what it cost, who changed tiers when.
+"""The trace of a simulation, summed by the hour: picks, costs, changes of tiers.
 
-Bad calls are expected ones, picks times true rates: what a router did is the same, without the luck of the draw.
+Bad calls are expected values, picks times true rates: the effect of a router without the noise of the draw.
 """
 
 from __future__ import annotations
@@ -30,18 +30,25 @@ class Change:
     previous: str
     tier: str
     good_for_h: float
-    """How long it has truly been near the best; infinite: from the start, negative: it is not."""
+    """Hours that it has truly been near the best.
+
+    Infinite: from the start; negative: it is not."""
 
 
 @dataclass
 class Trace:
-    """Sums by hour, of one preset. Arrays have the shape ``[hour, repetition]`` and a third axis for providers."""
+    """Sums by hour, of one preset.
+
+    Arrays have the shape ``[hour, repetition]`` and a third axis for providers.
+    """
 
     names: tuple[str, ...]
     hours: int
     repetitions: int
     picks: NDArray[np.float64] = field(init=False)
-    """Requests that the router sent to each provider; pinned ones and the hostile caller's are left out everywhere."""
+    """Requests that the router sent to each provider.
+
+    Pinned ones and the hostile caller's are left out everywhere."""
     calls: NDArray[np.float64] = field(init=False)
     """Tool calls that these attempted (expected)."""
     bad: NDArray[np.float64] = field(init=False)
@@ -52,7 +59,9 @@ class Trace:
     unserved: NDArray[np.float64] = field(init=False)
     """Requests that found every provider full."""
     default: NDArray[np.float64] = field(init=False)
-    """Calls, bad calls and spend if everybody were drawn by price: shape ``[3, hour, repetition]``."""
+    """Calls, bad calls and spend for a lottery by price among all.
+
+    Shape ``[3, hour, repetition]``."""
     oracle: NDArray[np.float64] = field(init=False)
     """The same with the good ones known."""
     tiers: NDArray[np.int8] = field(init=False)
@@ -61,7 +70,7 @@ class Trace:
     happenings: list[EventEffect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Make room."""
+        """Allocate the arrays."""
         flat, deep = (self.hours, self.repetitions), (self.hours, self.repetitions, len(self.names))
         self.picks = np.zeros(deep)
         self.calls, self.bad, self.spend, self.probes, self.unserved = (np.zeros(flat) for _ in range(5))
@@ -85,7 +94,7 @@ class Trace:
         self.probes[at] += np.bincount(answers.requests.repetition[ours & answers.probe], minlength=shape[0])
 
     def attend(self, present: NDArray[np.bool_], hour: float) -> None:
-        """Note who is there from an hour on."""
+        """Note the present deployments from an hour on."""
         at = min(self.hours - 1, math.floor(hour))
         absent, unknown = TIER_NOW.index("absent"), TIER_NOW.index("insufficient_data")
         back = present & (self.tiers[at] == absent)
@@ -93,13 +102,13 @@ class Trace:
         self.tiers[at:, ~present] = absent
 
     def miss(self, requests: Requests, hour: float) -> None:
-        """Add requests that nobody had room for."""
+        """Add requests that found every provider full."""
         ours = ~(requests.pinned | requests.hostile)
         at = min(self.hours - 1, math.floor(hour))
         self.unserved[at] += np.bincount(requests.repetition[ours], minlength=self.repetitions)
 
 
 def _figures(picks: NDArray[np.float64], world: GroundTruth, failure: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Expected calls, expected bad calls and spend of some picks, per repetition."""
+    """Return expected calls, bad calls and spend of some picks, per repetition."""
     calls = picks * world.propensity
     return np.stack([calls.sum(axis=1), (calls * failure).sum(axis=1), (picks * world.price).sum(axis=1)])

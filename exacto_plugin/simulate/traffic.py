@@ -1,7 +1,7 @@
-"""The requests of one time step and what becomes of them, for all repetitions at once.
+"""The requests of one time step and their answers, for all repetitions at once.
 
-One row per request, drawn one by one: who asks, how hard it is, where it goes, whether the tool call is any good. The
-random numbers of a step depend on seed and step alone, so that presets face the same requests (paired seeds).
+One row per request, drawn one by one: caller, complexity, provider, outcome of the tool call. The random numbers of a
+step depend on seed and step alone, so that presets get the same requests (paired seeds).
 """
 
 from __future__ import annotations
@@ -35,25 +35,27 @@ class Requests:
 
     repetition: NDArray[np.int64]
     session: NDArray[np.int64]
-    """Requests with one number share their fate and their deployment."""
+    """Requests of one number have a common fate and deployment."""
     caller: NDArray[np.int64]
     """Number of the key; the last one is the hostile caller."""
     complexity: NDArray[np.int64]
     hostile: NDArray[np.bool_]
     pinned: NDArray[np.bool_]
     pin: NDArray[np.int64]
-    """Provider that a pinned request names; -1: the router chooses, -2: an even draw among those present."""
+    """Provider of a pinned request.
+
+    -1: the router chooses, -2: an even draw among those present."""
     pick: NDArray[np.float64]
     """Uniform draw that the lottery uses; equal within a session."""
 
     def where(self, mask: NDArray[np.bool_]) -> Requests:
-        """Some of the requests."""
+        """Return the requests at a mask."""
         return Requests(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What became of them."""
+    """The answers of a step."""
 
     requests: Requests
     place: NDArray[np.int64]
@@ -62,14 +64,14 @@ class Answers:
     attempted: NDArray[np.bool_]
     lost: NDArray[np.bool_]
     bad: NDArray[np.bool_]
-    """Judged and found bad."""
+    """Evaluated and found bad."""
     speed: NDArray[np.float64]
-    """Tokens per second; NaN for answers too short to tell."""
+    """Tokens per second; NaN for answers that are too short."""
     streamed: NDArray[np.bool_]
 
 
 class TrafficGenerator:
-    """Draws the requests of a scenario."""
+    """A generator of a scenario's requests."""
 
     def __init__(self, scenario: Scenario, names: tuple[str, ...]) -> None:
         self._scenario = scenario
@@ -78,12 +80,12 @@ class TrafficGenerator:
         self.caller_numbers = np.array([caller_number(name) for name in self.callers])
 
     def rate_per_s(self, hour: float) -> float:
-        """Requests per second at an hour since midnight of the first day."""
+        """Return the requests per second at an hour since midnight of the first day."""
         swing = self._scenario.day_night * math.cos((hour - PEAK_H) * math.tau / 24.0)
         return self._scenario.requests_per_minute / 60.0 * (1.0 + swing)
 
     def requests(self, chance: Chance, repetitions: int, hour: float, step_s: float) -> Requests:
-        """The requests of one step."""
+        """Draw the requests of one step."""
         scenario = self._scenario
         length = scenario.session_requests
         arrivals = chance.poisson(self.rate_per_s(hour) * step_s / length, repetitions)
@@ -106,14 +108,14 @@ class TrafficGenerator:
     def answers(
         self, chance: Chance, requests: Requests, world: GroundTruth, shares: NDArray[np.float64], probing: Probing
     ) -> Answers:
-        """Send requests on their way.
+        """Draw the answers of requests.
 
         Args:
-            chance: where the draws come from.
+            chance: source of the draws.
             requests: of one step.
-            world: the providers as they are.
+            world: the present state of the providers.
             shares: probability of the router's picks without probes, shape ``[repetition, provider]``.
-            probing: who is probed instead.
+            probing: selects the requests that are probes.
         """
         count = len(requests.repetition)
         draws = chance.random((5, count))
@@ -135,7 +137,10 @@ class TrafficGenerator:
         place: NDArray[np.int64],
         chance: Chance | None,
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Attempted, lost and bad; without ``chance`` every session's requests have fates of their own."""
+        """Return attempted, lost and bad.
+
+        Without ``chance`` each request has a fate of its own, independent of its session.
+        """
         at = (requests.repetition, place)
         factor = np.array(self._scenario.complexity.error_factors)[requests.complexity]
         error = np.minimum(1.0, world.error_rate[at] * factor)
@@ -153,9 +158,9 @@ class TrafficGenerator:
     def _fate(
         self, chance: Chance, requests: Requests, place: NDArray[np.int64], error: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Error rates with sessions that share theirs: a beta-binomial with the wanted correlation.
+        """Return error rates with a common fate in each session: a beta-binomial.
 
-        A probe leaves its session: it meets another deployment.
+        With the scenario's correlation. A probe leaves its session: it goes to another deployment.
         """
         icc = self._scenario.icc
         if icc == 0.0 or self._scenario.session_requests == 1 or not len(error):
@@ -172,21 +177,21 @@ class TrafficGenerator:
 
 
 def _places(requests: Requests, world: GroundTruth, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Where each request goes without probes."""
+    """Return the provider of each request without probes."""
     place = _drawn(requests, shares)
     if not requests.pinned.any():
         return place
     even = _drawn(requests, world.present / world.present.sum(axis=1, keepdims=True))
     named = np.where(requests.pin >= 0, requests.pin, even)
-    # A provider that is gone cannot be named: its callers are spread like the rest.
+    # An absent provider cannot be pinned: its callers are spread like the rest.
     named = np.where(world.present[requests.repetition, named], named, even)
     return np.where(requests.pinned, named, place)
 
 
 def _drawn(requests: Requests, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """One column per request, drawn with the probabilities of its repetition's row."""
+    """Draw one column per request from the probabilities of its repetition's row."""
     cumulated = np.cumsum(shares, axis=1)
-    # A row of zeros is one without requests.
+    # A row of zeros has no requests.
     cumulated /= np.where(cumulated[:, -1:] > 0.0, cumulated[:, -1:], 1.0)
     ladder = (cumulated + np.arange(len(shares))[:, np.newaxis]).ravel()
     found = np.searchsorted(ladder, requests.pick * (1.0 - 1e-12) + requests.repetition, "right")

@@ -1,7 +1,7 @@
-"""The true state of a scenario over time, for several repetitions at once: rates, prices, who is there.
+"""The true state of a scenario over time: rates, prices, present providers.
 
-Arrays have the shape ``[repetition, provider]``. Repetitions differ in the prices that are drawn and, by that, in who
-an event's selector means. What a router makes of it is not known here.
+For several repetitions at once; arrays have the shape ``[repetition, provider]``. Repetitions differ in the prices that
+are drawn, and therefore in the providers that an event's selector matches. Does not depend on any router.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.scenario import Scenario, ScenarioEvent
 
 BROKEN, FIXED = 0.25, 0.002
-"""Error rates of a ``break`` and a ``fix`` that name none."""
+"""Error rates of a ``break`` and a ``fix`` that give none."""
 
 PRICE_POWER = -2.0
-"""Weight of a provider in the lottery by price; OpenRouter documents the inverse square of the price."""
+"""Exponent of the price in the weights of the lottery by price.
+
+OpenRouter documents the inverse square of the price."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventEffect:
-    """An event as it came out in one repetition."""
+    """The effect of an event in one repetition."""
 
     kind: EventKind
     repetition: int
@@ -37,11 +39,11 @@ class EventEffect:
     """Number of the provider."""
     at_h: float
     good: bool
-    """Whether the provider is near the best from then on."""
+    """True if the provider is near the best from then on."""
 
 
 class GroundTruth:
-    """The providers of a scenario as they are now; ``happen`` changes them."""
+    """The providers of a scenario at the present time; ``apply_event`` changes them."""
 
     def __init__(self, scenario: Scenario, seed: int, repetitions: int) -> None:
         newcomers = [event for event in scenario.events if event.kind is EventKind.NEWCOMER]
@@ -60,35 +62,37 @@ class GroundTruth:
         self._mix = np.array([scenario.complexity.shares, scenario.complexity.error_factors])
         self.price = self._prices(scenario, providers, seed)
         self.good_since_h = np.where(self.is_good(), -np.inf, np.inf)
-        """Since when a provider is near the best; infinite while it is not. Kept for the count of false deranks."""
+        """Hour since which a provider is near the best; infinite while it is not.
+
+        Used to count false deranks."""
 
     def failure_rate(self) -> NDArray[np.float64]:
-        """Share of attempted tool calls that fail, over the mix of complexity."""
+        """Return the share of tool calls that fail, over the mix of complexity."""
         shares, factors = self._mix
         error = np.minimum(1.0, self.error_rate[..., np.newaxis] * factors)
         lost = np.minimum(1.0, self.lost_rate[..., np.newaxis] * factors)
         return np.asarray((lost + (1.0 - lost) * error) @ shares)
 
     def weight(self) -> NDArray[np.float64]:
-        """Weight in the lottery by price; 0 for who is not there."""
+        """Return weights in the lottery by price; 0 for absent providers."""
         return np.where(self.present, self.price**PRICE_POWER, 0.0)
 
     def is_good(self) -> NDArray[np.bool_]:
-        """Who is within the tolerance of the best that is there."""
+        """Return which providers are within the tolerance of the best one present."""
         failure = self.failure_rate()
         best = np.where(self.present, failure, np.inf).min(axis=1, keepdims=True)
         return np.asarray(self.present & (failure <= best + self.tolerance + 1e-12))
 
     def default_shares(self) -> NDArray[np.float64]:
-        """Picks of the lottery by price among all."""
+        """Return the pick shares of the lottery by price among all."""
         return _normalised(self.weight())
 
     def oracle_shares(self) -> NDArray[np.float64]:
-        """Picks of the same lottery among the good, for who knows them."""
+        """Return the pick shares of the same lottery among the good ones."""
         return _normalised(self.weight() * self.is_good())
 
     def apply_event(self, event: ScenarioEvent) -> list[EventEffect]:
-        """Let one event happen in every repetition."""
+        """Apply one event in every repetition."""
         rows = np.arange(len(self.price))
         places = self._places(event.provider)
         at = (rows, places)
@@ -127,10 +131,11 @@ class GroundTruth:
         return np.asarray(np.where(wanted, self.price, np.inf).argmin(axis=1))
 
     def _prices(self, scenario: Scenario, providers: Sequence[Provider], seed: int) -> NDArray[np.float64]:
-        """Given prices as they are, the others lognormal and, with rho, coupled to the rank in quality.
+        """Return given prices unchanged, the others drawn from a lognormal distribution.
 
-        One draw serves as many repetitions as there are providers, handed on by one place each time: everybody is the
-        cheapest once, so that a mean over repetitions depends less on who happened to be cheap.
+        With rho, they are coupled to the rank in quality. One draw serves as many repetitions as there are providers,
+        rotated by one provider each time: each provider is the cheapest once, so that a mean over repetitions depends
+        less on the draw.
         """
         failure = self.failure_rate()[0]
         rank = failure.argsort(kind="stable").argsort(kind="stable").astype(np.float64)
@@ -150,7 +155,7 @@ class GroundTruth:
 
 
 def _newcomer(event: ScenarioEvent) -> Provider:
-    """The provider that a newcomer's event describes."""
+    """Return the provider that a newcomer's event describes."""
     figures = ("error_rate", "lost_rate", "propensity", "tokens_per_s", "price")
     given = {figure: value for figure in figures if (value := getattr(event, figure)) is not None}
     return Provider(name=event.provider, **given)
