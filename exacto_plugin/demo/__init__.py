@@ -1,1 +1,1 @@
-"""Simulated providers and the demonstration that runs on them; nothing here serves real requests."""
+"""Simulated providers and the demonstration with them; serves no real requests."""

@@ -1,6 +1,7 @@
-"""What a simulated provider says, before it is put into the words of an API: the request's tools in, one answer out.
+"""The answer of a simulated provider, independent of the API surface.
 
-Neutral between the surfaces; how an answer looks on the wire is :mod:`exacto_plugin.demo.chat` and its siblings.
+Input: the request's tools; output: one answer. Its form on the wire is defined in :mod:`exacto_plugin.demo.chat` and
+its siblings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from exacto_plugin.demo.arguments import broken_json, mismatch, unknown_name, va
 from exacto_plugin.demo.behaviour import Act, Behaviour
 
 _VARIANTS: Final = 8
-"""Different arguments per tool. Making them takes milliseconds, so that they are kept."""
+"""Different arguments per tool; cached, because drawing them takes milliseconds."""
 _TOKEN_CHARACTERS: Final = 4
 """Characters of English or JSON that one token stands for, as a rule of thumb."""
 _SENTENCES: Final = (
@@ -39,12 +40,13 @@ _MARKUP: Final = (
     "<tool_call>{name}\n<arg_key>input</arg_key>\n<arg_value>{arguments}</arg_value>\n</tool_call>",
     "<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>",
 )
-"""Raw markup of Kimi K2, of Hermes and Qwen, of Mistral (old and new), of DeepSeek V3.1, of GLM and of gpt-oss, which a
-provider's parser should have taken out."""
+"""Raw markup that a provider's parser should have removed.
+
+Of Kimi K2, of Hermes and Qwen, of Mistral (old and new), of DeepSeek V3.1, of GLM and of gpt-oss."""
 
 
 class Finish(Enum):
-    """Why an answer ended."""
+    """The reason for the end of an answer."""
 
     STOP = "stop"
     CALLS = "calls"
@@ -61,19 +63,19 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request, as far as an answer depends on it."""
+    """The parts of a request that an answer depends on."""
 
     model: str
     tools: tuple[Tool, ...] = ()
     """Empty as well when the request forbids their use."""
     forced: bool = False
-    """Whether a call is demanded."""
+    """True if the request demands a call."""
     stream: bool = False
     include_usage: bool = False
-    """Whether a chat stream ends with the usage."""
+    """True if a chat stream ends with the usage."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Those at its beginning that the provider had in its prompt cache."""
+    """Tokens of the prompt's beginning in the provider's prompt cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedAnswer:
-    """What will be said."""
+    """The content of an answer."""
 
     act: Act
-    """What the answer really does; another bad call than was asked for where the tool's schema refuses nothing."""
+    """The act of the answer.
+
+    Another kind of bad call than requested where the tool's schema refuses nothing."""
     content: str
     calls: tuple[Call, ...]
     finish: Finish
@@ -101,7 +105,7 @@ class SimulatedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """Arguments for one tool, made once."""
+    """Arguments for one tool, drawn once."""
 
     valid: str
     broken: str
@@ -110,7 +114,7 @@ class _Prepared:
 
 
 def compose(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) -> SimulatedAnswer:
-    """The answer that does ``act``; without tools in the request it is text, whatever was asked for."""
+    """Compose the answer of ``act``; always text for a request without tools."""
     calls: tuple[Call, ...] = ()
     content = ""
     finish = Finish.STOP
@@ -158,7 +162,10 @@ def _calls(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) -> 
 
 
 def _spoilt(call: Call, act: Act, ask: ChatRequest, random: Random) -> tuple[Act, Call]:
-    """The call as the act wants it; where the schema refuses nothing, another kind of bad call."""
+    """Return a bad call of the act's kind.
+
+    Where the schema refuses nothing, it is a bad call of another kind.
+    """
     if act is Act.UNKNOWN_NAME:
         known = frozenset(tool.name for tool in ask.tools)
         return act, Call(call.id, unknown_name(call.name, known, random), call.arguments)
@@ -191,7 +198,7 @@ def _prepared(schema_text: bytes, variant: int) -> _Prepared:
     random = Random(f"{variant}/{schema_text.decode()}")
     try:
         valid = valid_arguments(schema, random)
-    except (ValueError, TypeError):  # a schema that contradicts itself: a model would write something all the same
+    except (ValueError, TypeError):  # a contradictory schema: a model would write something all the same
         valid = {}
     try:
         wrong = json.dumps(mismatch(schema, valid, random))
@@ -205,7 +212,9 @@ def _cut(text: str) -> str:
 
 
 def offered(tools: object, choice: object) -> tuple[tuple[Tool, ...], bool]:
-    """The tools a request offers and whether it demands a call; reads the forms of chat, Responses and Messages.
+    """Return the tools that a request offers, and if it demands a call.
+
+    Reads the forms of chat, Responses and Messages.
 
     Args:
         tools: the body's ``tools``.
@@ -223,7 +232,7 @@ def offered(tools: object, choice: object) -> tuple[tuple[Tool, ...], bool]:
 
 
 def _tool(entry: object) -> Tool | None:
-    """One entry of ``tools``; built-in tools without a name of their own are left out."""
+    """Parse one entry of ``tools``; built-in tools without a name are left out."""
     if not isinstance(entry, Mapping):
         return None
     function = entry.get("function")

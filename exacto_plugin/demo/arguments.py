@@ -1,7 +1,7 @@
-"""Arguments for a simulated tool call: made to fit a tool's JSON Schema, or broken on purpose.
+"""Arguments for a simulated tool call: valid for a JSON Schema, or invalid.
 
-Knows nothing of HTTP. Every promise is checked before it is given: valid arguments validate under draft 7, a mismatch
-does not, broken JSON does not parse.
+Does no I/O. Every result is checked: valid arguments validate under draft 7, a mismatch does not, broken JSON does not
+parse.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 _WORDS: Final = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "inlet", "juniper")
 _MAX_DEPTH: Final = 8
-"""Recursive schemas are followed this far; deeper parts get the shortest value."""
+"""Depth limit for recursive schemas; deeper parts get the shortest value."""
 _ATTEMPTS: Final = 6
-"""How often a fitting value is drawn before the minimal one is tried."""
+"""Attempts to draw a valid value before the minimal one is tried."""
 
 
 _UNUSABLE: Final = (SchemaError, UnknownType, Unresolvable, RecursionError, re.error, TypeError)
-"""What a schema raises that no validator can use."""
+"""The errors of a schema that no validator can use."""
 _NOTHING_REMOTE: Final[Registry[Any]] = Registry()
 """References that leave the schema are not followed, so nothing is ever fetched."""
 
 
 def conforms(schema: object, value: object) -> bool:
-    """Whether a value validates under draft 7; a schema that cannot be used accepts everything."""
+    """Validate a value under draft 7; an unusable schema accepts everything."""
     if isinstance(schema, bool):
         return schema
     if not isinstance(schema, Mapping):
@@ -47,7 +47,7 @@ def conforms(schema: object, value: object) -> bool:
 
 
 def usable(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema is well-formed draft 7."""
+    """Return True for a well-formed schema of draft 7."""
     try:
         Draft7Validator.check_schema(schema)
     except _UNUSABLE:
@@ -56,7 +56,7 @@ def usable(schema: Mapping[str, Any]) -> bool:
 
 
 def valid_arguments(schema: object, random: Random) -> Any:
-    """Arguments that fit a tool's schema.
+    """Draw arguments that fit a tool's schema.
 
     Args:
         schema: the tool's ``parameters``; without one, or with one that is malformed, an empty object fits.
@@ -75,7 +75,9 @@ def valid_arguments(schema: object, random: Random) -> Any:
 
 
 def mismatch(schema: object, valid: object, random: Random) -> Any:
-    """A change of fitting arguments that the schema refuses, as near to a real provider's slip as it goes.
+    """Change valid arguments so that the schema refuses them.
+
+    The changes are those of real providers, as far as possible.
 
     Raises:
         ValueError: the schema refuses nothing.
@@ -87,7 +89,7 @@ def mismatch(schema: object, valid: object, random: Random) -> Any:
 
 
 def broken_json(valid: object, random: Random) -> str:
-    """A text that was meant to be these arguments and does not parse."""
+    """Return a text like these arguments that does not parse."""
     text = json.dumps(valid)
     body = text if len(text) > 2 else '{"value": 1}'
     slips: list[Callable[[], str]] = [
@@ -107,7 +109,7 @@ def broken_json(valid: object, random: Random) -> str:
 
 
 def unknown_name(name: str, known: frozenset[str], random: Random) -> str:
-    """A name like the tool's that the request did not offer."""
+    """Return a name like the tool's that the request did not offer."""
     middle = len(name) // 2
     slips = [
         f"functions.{name}",
@@ -132,7 +134,10 @@ def _parses(text: str) -> bool:
 
 
 def _slips(schema: object, valid: object, random: Random) -> Iterator[Any]:
-    """Candidates for a mismatch, the likeliest mistakes of real providers first, in random order among themselves."""
+    """Yield candidates for a mismatch, the likeliest mistakes of providers first.
+
+    In random order among equally likely ones.
+    """
     if isinstance(valid, dict):
         keys = list(valid)
         random.shuffle(keys)
@@ -166,7 +171,7 @@ def _other_type(value: object) -> Any:
 
 
 class _Maker:
-    """Draws values for one schema; ``minimal`` leaves out everything that is not required."""
+    """Draws values for one schema; ``minimal`` leaves out all optional parts."""
 
     def __init__(self, root: Mapping[str, Any], random: Random, *, minimal: bool) -> None:
         self._root = root
@@ -196,7 +201,7 @@ class _Maker:
         return self._random.random() < 0.5 if kind == "boolean" else None
 
     def _flat(self, schema: object, depth: int) -> dict[str, Any]:
-        """A schema with its references followed, ``allOf`` merged and one branch of each choice taken."""
+        """Resolve a schema: follow references, merge ``allOf``, choose branches."""
         if not isinstance(schema, Mapping):
             return {}
         flat = dict(schema)
@@ -214,7 +219,7 @@ class _Maker:
         return flat
 
     def _branch(self, branches: list[Any], depth: int) -> Any:
-        """Any branch; deep down the one without children, so that recursion ends."""
+        """Choose a branch; at depth, one without children, so that recursion ends."""
         if depth < _MAX_DEPTH // 2:
             return self._random.choice(branches)
         return min(branches, key=lambda branch: len(json.dumps(branch)))
@@ -297,7 +302,7 @@ class _Maker:
         return made.get(name) if isinstance(name, str) else None
 
     def _patterned(self, pattern: str) -> str:
-        """A few shapes that tools really ask for; what fits none of them is told by the final check."""
+        """Draw a value for some common patterns; the final check finds the others."""
         shapes = (
             "abc",
             "ABC",
@@ -331,7 +336,10 @@ class _Maker:
 
 
 def _merged(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Two schemas that both hold: properties and required lists are united, the rest is the right one's."""
+    """Merge two schemas that both apply.
+
+    Properties and required lists are united; of the rest the right one's are taken.
+    """
     both = {**left, **right}
     for word in ("properties",):
         if isinstance(left.get(word), Mapping) and isinstance(right.get(word), Mapping):

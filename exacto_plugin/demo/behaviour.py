@@ -1,7 +1,7 @@
-"""How a simulated provider behaves: data that can be replaced while it runs, and what it decides for one request.
+"""The behaviour of a simulated provider, as data, and its draws for a request.
 
-No HTTP and no clock. Every decision is drawn from a seed, the provider's name and the number of the request, so the
-same traffic gets the same answers.
+The data can be replaced while the provider runs. No HTTP and no clock. Every decision is drawn from a seed, the
+provider's name and the number of the request, so the same traffic gets the same answers.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 DEFAULT_PROPENSITY = 1.0
-"""Tools are always used unless a test says otherwise, so that every request yields a verdict."""
+"""Tools are always used by default, so that every request yields a verdict."""
 
 
 class Act(StrEnum):
-    """What one answer does. The first group is drawn from rates; the others happen when they are asked for."""
+    """The behaviour of one answer.
+
+    The first group is drawn from rates; the others occur only on request.
+    """
 
     VALID = "valid"
     """Tool calls whose arguments fit; text when no tools were offered."""
@@ -40,35 +43,37 @@ class Act(StrEnum):
     HANG = "hang"
     """No byte is ever sent."""
     STALL = "stall"
-    """A stream that falls silent in the middle and stays open."""
+    """A stream that stops in the middle and stays open."""
     DROP = "drop"
     """The connection breaks in the middle of the answer."""
     ERROR_FIRST = "error_first"
-    """Status 200, and the first event of the stream is an error; a whole answer is a 500."""
+    """Status 200 with an error as the first event; an unstreamed answer is a 500."""
     STOP_AFTER_NAME = "stop_after_name"
-    """A stream that ends in good order after the tool's name, without a finish reason."""
+    """A stream that ends regularly after the tool's name, without a finish reason."""
 
 
 BAD_CALLS = (Act.INVALID_JSON, Act.UNKNOWN_NAME, Act.SCHEMA_MISMATCH)
-"""The three ways in which a tool call is bad."""
+"""The three kinds of bad tool call."""
 
 Status = Annotated[int, Field(ge=400, le=599)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Behaviour(BaseModel):
-    """What a simulated provider does, as data."""
+    """The behaviour of a simulated provider, as data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     seed: int = 0
-    """With the provider's name and the number of the request this decides everything that is drawn."""
+    """Seed of all draws, with the provider's name and the number of the request."""
     error_rate: Share = 0.0
     """Share of tool-calling answers with a bad call."""
     error_mix: Mapping[Act, Annotated[float, Field(ge=0.0)]] = Field(
         default_factory=lambda: dict.fromkeys(BAD_CALLS, 1.0)
     )
-    """Relative weights of the kinds of bad call (or of any other act) within ``error_rate``."""
+    """Relative weights of the kinds of bad call within ``error_rate``.
+
+    Any other act may be given as well."""
     propensity: Share = DEFAULT_PROPENSITY
     """Probability that offered tools are used when the request leaves it open."""
     calls: Annotated[int, Field(ge=1, le=16)] = 1
@@ -81,19 +86,21 @@ class Behaviour(BaseModel):
     always: Act | Status | None = None
     """One act or status for every request."""
     next: tuple[Act | Status, ...] = ()
-    """A script: one act or status for each coming request, then the rules above again."""
+    """A script: one act or status for each of the next requests.
+
+    After its end the rules above apply again."""
     latency_s: Annotated[float, Field(ge=0.0)] = 0.0
     """Wait before the first byte."""
     tokens_per_s: Annotated[float, Field(gt=0.0)] | None = None
-    """Speed of generation; None: as fast as it goes."""
+    """Speed of generation; None: unlimited."""
     content: str | None = None
     """Text of answers without a call; None: drawn."""
     preamble: str | None = None
     """Text before the calls of an answer that has any; None: nothing."""
     arguments: str | None = None
-    """Arguments of valid calls, word for word; None: made to fit the tool's schema."""
+    """Exact arguments of valid calls; None: drawn to fit the tool's schema."""
     prompt_cache: bool = False
-    """Report how much of a prompt's beginning was read before, in this or another request."""
+    """Report the cached part of a prompt, cached by this or an earlier request."""
     prompt_tokens: int | None = None
     """Usage to report; None: a quarter of the request's characters."""
     completion_tokens: int | None = None
@@ -101,16 +108,16 @@ class Behaviour(BaseModel):
 
 
 def draw(behaviour: Behaviour, provider: str, number: int) -> Random:
-    """The source of every choice for one request."""
+    """Return the source of every draw for one request."""
     return Random(f"{behaviour.seed}/{provider}/{number}")
 
 
 def decide(behaviour: Behaviour, random: Random, *, tools: bool, forced: bool) -> Act | int:
-    """What one request gets when no script says so.
+    """Draw the result of one request without a script.
 
     Args:
-        tools: whether the request offers tools and allows their use.
-        forced: whether the request demands a call.
+        tools: True if the request offers tools and allows their use.
+        forced: True if the request demands a call.
 
     Returns:
         An act, or an HTTP status to fail with.

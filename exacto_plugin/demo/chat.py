@@ -14,7 +14,7 @@ _FINISH: Final[Mapping[Finish, str]] = {Finish.STOP: "stop", Finish.CALLS: "tool
 
 
 def usage(answer: SimulatedAnswer) -> dict[str, Any]:
-    """The usage object of chat and text completions."""
+    """Return the usage object of chat and text completions."""
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
@@ -24,7 +24,7 @@ def usage(answer: SimulatedAnswer) -> dict[str, Any]:
 
 
 def whole_chat(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+    """Return the body of an answer that is not streamed."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content or None}
     if answer.calls:
         message["tool_calls"] = [
@@ -37,7 +37,10 @@ def whole_chat(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created
 
 
 def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
-    """A stream: role, text, for each call its name and then its arguments, finish reason, usage when asked for."""
+    """Yield a stream: role, text, calls, finish reason, usage if requested.
+
+    Each call is sent as its name first and then its arguments.
+    """
     head = {"id": f"chatcmpl-{identity}", "object": "chat.completion.chunk", "created": created, "model": ask.model}
 
     def chunk(delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
@@ -60,14 +63,14 @@ def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, create
 
 
 def whole_text(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
-    """The body of a text completion that is not streamed."""
+    """Return the body of a text completion that is not streamed."""
     choice = {"index": 0, "text": answer.content, "logprobs": None, "finish_reason": _FINISH[answer.finish]}
     head = {"id": f"cmpl-{identity}", "object": "text_completion", "created": created, "model": ask.model}
     return {**head, "choices": [choice], "usage": usage(answer)}
 
 
 def text_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
-    """A streamed text completion."""
+    """Yield a streamed text completion."""
     head = {"id": f"cmpl-{identity}", "object": "text_completion", "created": created, "model": ask.model}
 
     def chunk(text: str, finish: str | None = None) -> dict[str, Any]:

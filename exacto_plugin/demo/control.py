@@ -1,4 +1,7 @@
-"""Client of the simulated providers' control: changes behaviours while they run and asks what they saw."""
+"""Client of the simulated providers' control: behaviours and recorded requests.
+
+Behaviours can be changed while the providers run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ProviderControl:
-    """Synchronous, so that tests and the demonstration can use it between requests.
+    """A synchronous client, for use between the requests of tests or the demo.
 
     Args:
         base_url: ``http://127.0.0.1:PORT`` of the server.
@@ -21,7 +24,7 @@ class ProviderControl:
         self._client = httpx.Client(base_url=base_url, timeout=10.0, trust_env=False)
 
     def behave(self, provider: str, **fields: Any) -> None:
-        """Change the named fields of a provider's behaviour; ``next`` sets its script.
+        """Change the given fields of a provider's behaviour; ``next`` sets its script.
 
         Raises:
             ValueError: the behaviour is malformed.
@@ -29,35 +32,35 @@ class ProviderControl:
         self._set("POST", provider, fields)
 
     def replace(self, provider: str, behaviour: Behaviour) -> None:
-        """Give a provider another behaviour altogether."""
+        """Replace a provider's behaviour as a whole."""
         self._set("PUT", provider, behaviour.model_dump(mode="json"))
 
     def state(self, provider: str) -> dict[str, Any]:
-        """Behaviour, number of requests and what was served, by act."""
+        """Return the behaviour, the number of requests, and the counts by act."""
         return self._json(self._client.get(f"/control/{provider}"))
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """The state of every provider that was asked or set so far."""
+        """Return the state of every provider with requests or settings so far."""
         return self._json(self._client.get("/control"))
 
     def acts(self, provider: str) -> dict[str, int]:
-        """What a provider served so far: an act or a status, to how often."""
+        """Return the counts of a provider's answers so far, by act or status."""
         return dict(self.state(provider)["acts"])
 
     def requests(self, provider: str) -> int:
-        """How often a provider was asked so far."""
+        """Return the number of requests to a provider so far."""
         return int(self.state(provider)["requests"])
 
     def seen(self, provider: str) -> list[dict[str, Any]]:
-        """``path``, ``headers`` and ``body`` of the latest requests, oldest first."""
+        """Return ``path``, ``headers`` and ``body`` of the latest requests, oldest first."""
         return list(self._client.get(f"/control/{provider}/seen").raise_for_status().json())
 
     def forget_seen(self, provider: str) -> None:
-        """Forget the requests, keep the counts."""
+        """Delete the recorded requests; keep the counts."""
         self._client.delete(f"/control/{provider}/seen").raise_for_status()
 
     def reset(self, provider: str | None = None) -> None:
-        """Put one provider, or all of them, back to how they began."""
+        """Reset one provider, or all of them, to the initial state."""
         self._client.delete("/control" if provider is None else f"/control/{provider}").raise_for_status()
 
     def close(self) -> None:

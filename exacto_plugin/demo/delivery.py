@@ -1,4 +1,4 @@
-"""How an answer reaches the client: paced, or hanging, stalling and breaking off where it should."""
+"""Delivery of an answer: paced, hanging, stalling or breaking off."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class BrokenConnectionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeliverySpeed:
-    """When bytes are sent."""
+    """The times at which bytes are sent."""
 
     latency_s: float = 0.0
     """Before the first byte."""
     tokens_per_s: float | None = None
-    """None: as fast as it goes."""
+    """None: unlimited."""
 
     async def until(self, began: float, tokens: float) -> None:
-        """Wait until an answer that began at ``began`` (loop time) would have come this far."""
+        """Wait until an answer begun at ``began`` (loop time) has generated ``tokens``."""
         due = began + self.latency_s + (tokens / self.tokens_per_s if self.tokens_per_s else 0.0)
         left = due - asyncio.get_running_loop().time()
         if left > 0:
@@ -43,13 +43,13 @@ class DeliverySpeed:
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Wait until the client has gone."""
+    """Wait until the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class Silence(Response):
-    """No byte, until the client gives up."""
+    """A response that sends no byte until the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _disconnected(receive)
@@ -75,7 +75,7 @@ class Whole(Response):
 
 
 class Streamed(Response):
-    """Server-sent events at their pace, broken off as the act says."""
+    """Server-sent events at their pace, broken off as the act requires."""
 
     media_type = "text/event-stream"
 
@@ -106,7 +106,10 @@ class Streamed(Response):
             gone.cancel()
 
     def _end(self) -> int:
-        """How many events are sent: all; half of the spoken ones; or up to the first tool's name."""
+        """Return the number of events to send.
+
+        All; half of those with content; or up to the first tool's name.
+        """
         spoken = [place for place, event in enumerate(self._events) if event.characters]
         if self._act in (Act.DROP, Act.STALL) and spoken:
             return spoken[len(spoken) // 2] + 1

@@ -1,4 +1,4 @@
-"""The state of the simulated providers: behaviour, script, and what each of them was asked and did.
+"""The state of the simulated providers: behaviours, scripts, requests, acts.
 
 No HTTP. One event loop uses it, so nothing is locked.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from random import Random
 
 _SEEN_REQUESTS: Final = 200
-"""Requests that a provider remembers; older ones are forgotten, so that long runs do not grow."""
+"""Most requests that a provider keeps, so that memory is bounded."""
 
 
 @dataclass(slots=True)
@@ -29,25 +29,25 @@ class SimulatedProvider:
     script: deque[Act | int] = field(default_factory=deque)
     requests: int = 0
     acts: Counter[str] = field(default_factory=Counter)
-    """What was served: an act or a status, to how often."""
+    """Counts of answers, by act or status."""
     seen: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=_SEEN_REQUESTS))
     """Path, headers and body of the latest requests."""
     prompts: PromptCache = field(default_factory=PromptCache)
 
     def behave(self, behaviour: Behaviour) -> None:
-        """Replace the behaviour; its script takes the place of what was left of the old one."""
+        """Replace the behaviour; its script replaces the rest of the old one."""
         self.behaviour = behaviour
         self.script = deque(behaviour.next)
 
     def turn(self, *, tools: bool, forced: bool) -> tuple[Act | int, Random]:
-        """What the request at hand gets, and the source of its further choices."""
+        """Return the act or status of the present request, and the source of its draws."""
         random = draw(self.behaviour, self.name, self.requests)
         self.requests += 1
         decided = decide(self.behaviour, random, tools=tools, forced=forced)
         return (self.script.popleft() if self.script else decided), random
 
     def state(self) -> dict[str, Any]:
-        """Everything but the requests, as JSON."""
+        """Return everything but the requests, as JSON."""
         return {
             "name": self.name,
             "behaviour": self.behaviour.model_dump(mode="json"),
@@ -58,26 +58,29 @@ class SimulatedProvider:
 
 
 class Fleet:
-    """All simulated providers of a process; a name asked for the first time begins with the default behaviour."""
+    """All simulated providers of a process.
+
+    A name begins with the default behaviour at its first request.
+    """
 
     def __init__(self, behaviours: Mapping[str, Behaviour] | None = None) -> None:
         self._initial = dict(behaviours or {})
         self._providers: dict[str, SimulatedProvider] = {}
 
     def provider(self, name: str) -> SimulatedProvider:
-        """The provider of this name."""
+        """Return the provider of this name."""
         if name not in self._providers:
             self._providers[name] = SimulatedProvider(name)
             self._providers[name].behave(self._initial.get(name, Behaviour()))
         return self._providers[name]
 
     def forget(self, name: str | None = None) -> None:
-        """Put one provider, or all of them, back to the beginning."""
+        """Reset one provider, or all of them, to the initial state."""
         if name is None:
             self._providers.clear()
         else:
             self._providers.pop(name, None)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """The state of every provider that was asked or set so far."""
+        """Return the state of every provider with requests or settings so far."""
         return {name: provider.state() for name, provider in sorted(self._providers.items())}

@@ -1,7 +1,8 @@
-"""Measured error rates for simulated providers: the published tables of MoonshotAI's K2 Vendor Verifier.
+"""Measured error rates for simulated providers, from the K2 Vendor Verifier.
 
-The tables count how many tool-calling answers of each provider fitted the caller's schema. They do not tell the kinds
-of error apart, so all three are drawn alike; nor speeds or prices.
+From MoonshotAI's published tables. They count the tool-calling answers of each provider that fitted the caller's
+schema. They do not distinguish kinds of error, so all three are drawn with equal weights; they have neither speeds nor
+prices.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class MeasuredProvider:
 
     @property
     def slug(self) -> str:
-        """The name as it can stand in a URL: ``Moonshot AI Turbo`` is ``moonshot-ai-turbo``."""
+        """The name in the form for URLs.
+
+        ``Moonshot AI Turbo`` is ``moonshot-ai-turbo``.
+        """
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     @property
@@ -47,12 +51,12 @@ class MeasuredProvider:
         return self.tool_calls / self.requests
 
     def behaviour(self, seed: int = 0) -> Behaviour:
-        """A simulated provider with this error rate that always calls a tool."""
+        """Return the behaviour with this error rate that always calls a tool."""
         return Behaviour(seed=seed, error_rate=self.error_rate)
 
 
 def table(date: str = NEWEST) -> tuple[MeasuredProvider, ...]:
-    """The rows of one table, in its order.
+    """Return the rows of one table, in its order.
 
     Raises:
         FileNotFoundError: there is no table of this date.

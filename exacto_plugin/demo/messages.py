@@ -1,6 +1,6 @@
 """Anthropic's Messages API on the wire, whole and streamed.
 
-A whole answer carries a call's input as JSON, not as text, so broken JSON cannot be said there; it is sent as a string.
+A whole answer carries a call's input as JSON, not as text, so it cannot contain broken JSON; it is sent as a string.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FINISH: Final[Mapping[Finish, str]] = {
 
 
 def whole_message(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+    """Return the body of an answer that is not streamed."""
     blocks: list[dict[str, Any]] = [{"type": "text", "text": answer.content}] if answer.content else []
     blocks += [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)} for call in answer.calls
@@ -31,7 +31,7 @@ def whole_message(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> d
 
 
 def message_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> Iterator[StreamEvent]:
-    """A stream: start, each block with its deltas, the stop reason with the usage, stop."""
+    """Yield a stream: start, blocks with their deltas, stop reason and usage, stop."""
     start = {**_head(ask, identity), "content": [], "stop_reason": None, "stop_sequence": None}
     yield _event("message_start", message={**start, "usage": {**_usage(answer), "output_tokens": 1}})
     blocks = 0

@@ -1,6 +1,6 @@
-"""The prompt cache of a simulated provider: which beginning of a prompt it has read before.
+"""The prompt cache of a simulated provider, by beginnings of prompts.
 
-Message by message, as real caches go block by block; nothing expires, since runs are short. No HTTP and no clock.
+Message by message, as real caches work block by block; nothing expires, since runs are short. No HTTP and no clock.
 """
 
 from __future__ import annotations
@@ -15,30 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _CAPACITY: Final = 200_000
-"""Beginnings that are remembered."""
+"""Most beginnings that are kept."""
 _TOKEN_CHARACTERS: Final = 4
 
 
 def messages_of(body: Mapping[str, Any]) -> list[Any]:
-    """The messages of a request's body, whatever its surface; what is said before them comes first."""
+    """Return the messages of a request's body, on any surface.
+
+    System prompts and instructions outside the messages come first.
+    """
     said = body.get("messages", body.get("input"))
     before = [text for text in (body.get("system"), body.get("instructions")) if text]
     return [*before, *(said if isinstance(said, list) else [said] if said else [])]
 
 
 def prompt_tokens(messages: Sequence[Any]) -> int:
-    """Tokens of some messages."""
+    """Return the tokens of some messages."""
     return sum(max(1, len(orjson.dumps(message)) // _TOKEN_CHARACTERS) for message in messages)
 
 
 class PromptCache:
-    """What one provider has read."""
+    """The prompt cache of one provider."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def read(self, messages: Sequence[Any]) -> int:
-        """Tokens at the beginning of a prompt that were read before; all of it is known from now on."""
+        """Return the cached tokens of a prompt's beginning, and cache all of it."""
         digest = hashlib.blake2b(digest_size=16)
         cached = tokens = 0
         for message in messages:

@@ -1,8 +1,8 @@
-"""Simulated model providers that speak real HTTP on loopback: many providers in one server, each under its own path.
+"""Simulated model providers over HTTP on loopback, many in one server.
 
-A deployment's ``api_base`` is ``http://127.0.0.1:PORT/p/NAME/v1``. ``/control`` changes behaviours while the server
-runs and tells what was asked; :class:`exacto_plugin.demo.control.ProviderControl` is its client. Loopback only: the
-control has no authentication.
+Each provider has its own path: a deployment's ``api_base`` is ``http://127.0.0.1:PORT/p/NAME/v1``. ``/control`` changes
+behaviours while the server runs and returns the recorded requests; :class:`exacto_plugin.demo.control.ProviderControl`
+is its client. Loopback only: the control has no authentication.
 
     python -m exacto_plugin.demo.provider --port 9000
 """
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 20.0
 _KEEP_ALIVE_S: Final = 300
-"""Longer than clients keep idle connections, so that a pooled connection is never found closed."""
+"""Longer than clients' idle time, so that no pooled connection is found closed."""
 
 
 class ProviderApp:
-    """The HTTP endpoints over a fleet."""
+    """The HTTP endpoints of a fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
     def routes(self) -> list[Route]:
-        """Every endpoint: the surfaces of each provider, and the control."""
+        """Return every endpoint: the surfaces of each provider, and the control."""
         return [
             *(Route(f"/p/{{provider}}/v1/{s.path}", self._generating(s), methods=["POST"]) for s in SURFACES),
             Route(f"/p/{{provider}}/v1/{EMBEDDINGS.path}", self._embeddings, methods=["POST"]),
@@ -113,7 +113,7 @@ class ProviderApp:
         return JSONResponse(self._fleet.provider(request.path_params["provider"]).state())
 
     async def _behave(self, request: Request) -> Response:
-        """POST changes the named fields and starts the script it names; PUT replaces the whole behaviour."""
+        """Change the given fields and the script (POST), or the whole behaviour (PUT)."""
         provider = self._fleet.provider(request.path_params["provider"])
         kept = provider.behaviour.model_dump(exclude={"next"}) if request.method == "POST" else {}
         try:
@@ -135,7 +135,10 @@ class ProviderApp:
 
 
 async def _read(request: Request, provider: SimulatedProvider) -> tuple[dict[str, Any] | None, int]:
-    """The parsed body and its length; the request is remembered with its headers. None when it is no JSON object."""
+    """Return the parsed body and its length; None when it is no JSON object.
+
+    The request is recorded with its headers.
+    """
     raw = await request.body()
     try:
         body = orjson.loads(raw)
@@ -146,7 +149,7 @@ async def _read(request: Request, provider: SimulatedProvider) -> tuple[dict[str
 
 
 def build_app(fleet: Fleet) -> Starlette:
-    """The ASGI application over a fleet."""
+    """Build the ASGI application of a fleet."""
     return Starlette(routes=list(ProviderApp(fleet).routes()))
 
 
@@ -154,7 +157,7 @@ class SimulatedProviders:
     """A server in a thread of its own, as a context manager.
 
     Args:
-        behaviours: how named providers begin; every other name begins with the default behaviour.
+        behaviours: initial behaviours by name; every other name begins with the default behaviour.
         port: 0 takes any free one.
 
     Raises:
@@ -173,7 +176,7 @@ class SimulatedProviders:
         self.control = ProviderControl(self.base_url)
 
     def api_base(self, provider: str) -> str:
-        """What a deployment of an OpenAI-compatible provider names as its ``api_base``."""
+        """Return the ``api_base`` for a deployment of an OpenAI-compatible provider."""
         return f"{self.base_url}/p/{provider}/v1"
 
     def __enter__(self) -> Self:
@@ -209,7 +212,7 @@ def _server(app: Starlette) -> uvicorn.Server:
             lifespan="off",
             access_log=False,
             log_config=None,
-            log_level="critical",  # broken connections are made on purpose, and told as errors of the application
+            log_level="critical",  # connections broken on purpose are logged as errors
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,  # hanging answers never end by themselves
             backlog=2048,
@@ -218,7 +221,10 @@ def _server(app: Starlette) -> uvicorn.Server:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the providers in the foreground until interrupted; the first line on stdout is their base URL."""
+    """Run the providers in the foreground until interrupted.
+
+    The first line on stdout is their base URL.
+    """
     parser = argparse.ArgumentParser(prog="python -m exacto_plugin.demo.provider", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes any free one (default)")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""A LiteLLM proxy as a child process: started, waited for, and stopped with everything it started."""
+"""A LiteLLM proxy as a child process, stopped with all its descendants."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ START_TIMEOUT_S = 180.0
 
 
 def free_port() -> int:
-    """A port on loopback that is free at the moment."""
+    """Return a port on loopback that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class DemoProxy:
-    """``litellm --config FILE`` from an interpreter's environment, as a context manager.
+    """``litellm --config FILE`` of an interpreter's environment; a context manager.
 
     Args:
         config: LiteLLM's config.yaml; the log is written beside it.
         environment: the child's environment.
         port: 0 takes a free one.
         options: more arguments of ``litellm``.
-        interpreter: whose environment's ``litellm`` is run; None: this one's.
+        interpreter: the Python of the environment with ``litellm``; None: this one.
 
     Raises:
         RuntimeError: the proxy died or did not become ready; the message has the end of its log.
@@ -53,7 +53,7 @@ class DemoProxy:
     ) -> None:
         self._config = config
         self._interpreter = interpreter or Path(sys.executable)
-        # State beside the configuration: what is tried out leaves nothing in the user's home.
+        # State beside the configuration: a trial leaves nothing in the user's home.
         own = {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_TELEMETRY": "False",
@@ -67,12 +67,12 @@ class DemoProxy:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
-        """What is run."""
+        """Return the command line."""
         program = [str(self._interpreter.with_name("litellm")), "--config", str(self._config)]
         return [*program, "--host", "127.0.0.1", "--port", str(self.port), *self._options]
 
     def launch(self, log: BinaryIO) -> subprocess.Popen[bytes]:
-        """Start it, in a session of its own."""
+        """Start the process, in a session of its own."""
         return subprocess.Popen(
             self.command(),
             stdout=log,
@@ -109,7 +109,7 @@ class DemoProxy:
         raise RuntimeError(f"the proxy was not ready after {START_TIMEOUT_S:g} s:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 40) -> str:
-        """The last lines of the proxy's log."""
+        """Return the last lines of the proxy's log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def wait(self) -> None:
@@ -119,12 +119,12 @@ class DemoProxy:
 
     @property
     def pid(self) -> int | None:
-        """The process that ``litellm`` started as; None when it is not running."""
+        """The process id of ``litellm``; None when it is not running."""
         child = self._process
         return None if child is None or child.poll() is not None else child.pid
 
     def stop(self) -> None:
-        """End the proxy and all its workers; more than once does no harm."""
+        """End the proxy and all its workers; may be called again."""
         child, self._process = self._process, None
         if child is None:
             return
@@ -133,5 +133,5 @@ class DemoProxy:
         with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=10.0)
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # whoever outlived the parent
+            os.killpg(child.pid, signal.SIGKILL)  # descendants that outlived the parent
         child.wait()

@@ -1,4 +1,7 @@
-"""OpenAI's Responses API on the wire, whole and streamed; LiteLLM asks it for its own ``/v1/responses`` and more."""
+"""OpenAI's Responses API on the wire, whole and streamed.
+
+LiteLLM calls it for its own ``/v1/responses`` and more.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from exacto_plugin.demo.wire import StreamEvent, pieces
 
 
 def whole_response(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
+    """Return the body of an answer that is not streamed."""
     status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
     items = [_call_item(call, status) for call in answer.calls]
     if answer.content or not items:
@@ -19,7 +22,7 @@ def whole_response(answer: SimulatedAnswer, ask: ChatRequest, identity: str, cre
 
 
 def response_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
-    """A stream: created, items with their deltas, completed or incomplete; numbered throughout."""
+    """Yield a stream: created, items with deltas, completed or incomplete; numbered."""
     for number, event in enumerate(_events(answer, ask, identity, created)):
         assert isinstance(event.data, Mapping)
         data = {"type": event.name, "sequence_number": number, **event.data}

@@ -1,4 +1,4 @@
-"""``exacto demo``: the main job on simulated providers and a real LiteLLM proxy, first observed, then applied.
+"""``exacto demo``: simulated providers and a real proxy, observed, then applied.
 
 The providers' error rates are those that MoonshotAI's K2 Vendor Verifier measured on 2025-11-15; their prices are
 invented. Bad calls are counted on the client's side, from the answers that were delivered.
@@ -33,7 +33,7 @@ from exacto_plugin.demo.proxy import DemoProxy
 GROUP = "moonshotai/kimi-k2-0905"
 KEY = "sk-exacto-demo"
 REQUESTS_PER_PROVIDER = 70
-"""Enough for a verdict with the demo's 40 requests although the proxy spreads them by chance."""
+"""Enough for a verdict from 40 requests each, though the proxy picks randomly."""
 APPLIED_REQUESTS = 500
 INTERVAL_S = 2.0
 _ENGINES = frozenset({"vLLM", "SGLang"})
@@ -64,7 +64,7 @@ TOOLS = [
 
 @dataclass
 class DemoCounts:
-    """What one phase delivered to the client."""
+    """The answers that the client got in one phase."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     providers: Counter[str] = field(default_factory=Counter)
@@ -84,8 +84,8 @@ class DemoCounts:
 
 
 def run_demo(*, keep: bool = False, port: int = 0) -> int:
-    """Run the demonstration; returns the exit status."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # the proxy has a session of its own, and would be left behind
+    """Run the demonstration; return the exit status."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the proxy has a session of its own, and would keep running
         signal.signal(ending, signal.default_int_handler)
     vendors = [vendor for vendor in table() if vendor.name not in _ENGINES]
     behaviours = {vendor.slug: vendor.behaviour(seed=1) for vendor in vendors}
@@ -126,7 +126,7 @@ def _write_settings(path: Path, mode: str) -> None:
     block = {
         "mode": mode,
         "curated": {GROUP: list(_CURATED)},
-        # The default rule; verdicts every 2 seconds instead of every 5 minutes, so that a minute shows them.
+        # The default rule; recomputes every 2 seconds instead of every 5 minutes, so that a minute shows them.
         "tiers": {"recompute_interval_s": INTERVAL_S},
     }
     fresh = path.with_suffix(".new")

@@ -1,5 +1,7 @@
-"""The API surfaces of a simulated provider: from a request's body to an :class:`ChatRequest`, from an answer to a
-response."""
+"""The API surfaces of a simulated provider.
+
+Each parses a request's body to a :class:`ChatRequest`, and formats an answer as a response.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _DIMENSIONS: Final = 8
-"""Length of an embedding when the request names none."""
+"""Length of an embedding when the request gives none."""
 _TOKEN_CHARACTERS: Final = 4
 
 _ERROR_TYPES: Final[Mapping[int, str]] = {
@@ -48,7 +50,7 @@ class Surface:
     anthropic: bool = False
 
     def ask(self, body: Mapping[str, Any], size: int) -> ChatRequest:
-        """What the request asks for; ``size`` is its length in bytes."""
+        """Parse a request; ``size`` is its length in bytes."""
         tools, forced = offered(body.get("tools"), body.get("tool_choice")) if self.tools else ((), False)
         options = body.get("stream_options")
         usage = isinstance(options, Mapping) and options.get("include_usage") is True
@@ -58,7 +60,7 @@ class Surface:
     def response(
         self, answer: SimulatedAnswer, ask: ChatRequest, pace: DeliverySpeed, random: Random, created: int
     ) -> Response:
-        """The answer as it is sent, broken where its act says so."""
+        """Return the response of an answer, broken where its act requires."""
         identity = f"{random.getrandbits(96):024x}"
         if not ask.stream:
             cut = answer.act in (Act.DROP, Act.STOP_AFTER_NAME)
@@ -68,7 +70,7 @@ class Surface:
         return Streamed(list(self.events(answer, ask, identity, created)), answer.act, pace)
 
     def error(self, status: int, retry_after_s: float | None = None) -> Response:
-        """A failure in the words of the surface."""
+        """Return an error in the form of the surface."""
         headers = {} if retry_after_s is None or status not in (429, 503) else {"retry-after": f"{retry_after_s:g}"}
         kind = _ERROR_TYPES.get(status, "server_error")
         return _json(self._error_body(kind, f"simulated failure with status {status}", status), status, headers)
@@ -107,7 +109,7 @@ EMBEDDINGS: Final = Surface("embeddings", whole_text, text_events, tools=False)
 
 
 def embeddings(body: Mapping[str, Any], ask: ChatRequest, random: Random) -> dict[str, Any]:
-    """The body of an embedding answer, as numbers or base64 as the request wants it."""
+    """Return the body of an embedding answer, as numbers or base64 as requested."""
     given = body.get("input")
     count = len(given) if isinstance(given, list) and given and not isinstance(given[0], int) else 1
     length = int(body.get("dimensions") or _DIMENSIONS)

@@ -1,4 +1,4 @@
-"""What the surfaces share on the wire: one event of a stream, its bytes, and text cut into pieces."""
+"""Wire format common to the surfaces: stream events, bytes, and text deltas."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PIECE_CHARACTERS: Final = 16
-"""Characters of one delta, about four tokens: what providers send at usual speed."""
+"""Characters of one delta, about four tokens: usual for providers."""
 
 DONE: Final = b"data: [DONE]\n\n"
 """The end of a chat or text stream."""
@@ -28,10 +28,10 @@ class StreamEvent:
     characters: int = 0
     """Generated characters in it, for pacing."""
     names_tool: bool = False
-    """Whether a tool's name is in it, and nothing of its arguments yet."""
+    """True if it has a tool's name, and nothing of its arguments yet."""
 
     def encoded(self) -> bytes:
-        """The event as it is sent."""
+        """Return the event as it is sent."""
         if isinstance(self.data, bytes):
             return self.data
         line = b"data: " + orjson.dumps(self.data) + b"\n\n"
@@ -39,6 +39,6 @@ class StreamEvent:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """A text in deltas."""
+    """Split a text into deltas."""
     for start in range(0, len(text), _PIECE_CHARACTERS):
         yield text[start : start + _PIECE_CHARACTERS]

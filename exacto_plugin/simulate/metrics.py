@@ -39,7 +39,7 @@ class Timing:
 
     @property
     def median_min(self) -> float | None:
-        """Return the median in minutes over all events; None if fewer than half were found."""
+        """Median in minutes over all events; None when fewer than half were detected."""
         return self.quantile_min(0.5)
 
     def quantile_min(self, share: float) -> float | None:

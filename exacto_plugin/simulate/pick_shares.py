@@ -28,7 +28,7 @@ _DT = 2.0 * _NODE_WEIGHTS / (1.0 - _NODES) ** 2
 
 
 def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
-    """Return each candidate's pick probability for a draw from the pool by ``weights``.
+    """Return each candidate's probability in a draw from the pool by ``weights``.
 
     Args:
         ask: one attempt; its sort must not be a lottery. Probes, which go by ``ordering.probe_shares``, are left out.
