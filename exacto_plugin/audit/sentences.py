@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TIERS = {
     Tier.VERIFIED_GOOD: "verified good",
-    Tier.INSUFFICIENT_DATA: "not judged yet (insufficient data)",
+    Tier.INSUFFICIENT_DATA: "not classified yet (insufficient data)",
     Tier.DERANKED: "deranked",
 }
 
@@ -66,7 +66,7 @@ def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
     measured = override.get("measured_tier")
     shown = f"; by its measurements it would be {_TIERS.get(measured, measured)}" if measured else ""
     return (
-        f" because an operator said {override['word']} until {moment(override['expires'], zone)}"
+        f" because of an operator's override to {override['word']} until {moment(override['expires'], zone)}"
         f" (“{override['reason']}”){shown}"
     )
 
@@ -105,7 +105,7 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     phrases: dict[str, str] = {
         ReasonCode.BELOW_THRESHOLD: f"{subject} ({sample}), worse than the {against}.",
         ReasonCode.WITHIN_THRESHOLD: f"{subject} ({sample}), within the {against}.",
-        ReasonCode.UNDECIDED: f"{subject} ({sample}), too close to the {against} to convict or to acquit.",
+        ReasonCode.UNDECIDED: f"{subject} ({sample}), too close to the {against} to decide.",
         ReasonCode.READMITTED: f"{subject} ({sample}), {against}: fresh calls showed that it works again.",
         ReasonCode.EVIDENCE_RESTARTED: f"{subject} ({sample}), {against}: it suddenly became better, "
         "so older calls no longer count.",
@@ -162,7 +162,7 @@ def _condition(condition: Mapping[str, Any], asked: float, measured: float | Non
         left = max(0, condition["needed"] - condition["have"])
         return f"{counted(signal, left)} more and few enough bad ones among them would verify it." if left else ""
     if kind == "certainty":
-        return "More calls will tell; probes bring them."
+        return "More calls are needed to decide; probes provide them."
     return ""
 
 
@@ -193,11 +193,11 @@ def _fresh_calls(condition: Mapping[str, Any], asked: float, dated: float, zone:
 _WHY_REASON = {
     "tiers": "tiers put the best first",
     "one_tier": "all candidates were in one tier",
-    "probe": "chance sent it to a deployment that needs measuring",
+    "probe": "it was a probe of a deployment that needs measurements",
     "affinity": "its conversation was there",
-    "bound": "only one deployment could read what it carried",
-    "sort": "the order was asked for",
-    "preferred": "wishes about speed came first",
+    "bound": "only one deployment could read its provider state",
+    "sort": "the request set the order",
+    "preferred": "preferences about speed came first",
     "no_tools": "it offered no tools",
     "mode_off": "mode is off",
     "observe": "tiers were only observed",
@@ -220,7 +220,7 @@ def request_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str
     if view["refusals"]:
         parts.append(f"It was refused by {', '.join(dict.fromkeys(view['refusals']))}.")
     if view["rescue_cost"] is not None:
-        parts.append(f"The answers that nobody got cost ${view['rescue_cost']:.4g}.")
+        parts.append(f"The unused answers cost ${view['rescue_cost']:.4g}.")
     return " ".join(parts)
 
 

@@ -82,10 +82,10 @@ def run(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     given = [f"--{name}" for name in ("model", "deployment", "kind") if getattr(options, name) is not None]
     if given:
-        raise ExactoError(f"`audit verify` takes everything in a time together, and no {' or '.join(given)}")
+        raise ExactoError(f"`audit verify` verifies all records of a time range and takes no {' or '.join(given)}")
     place = place_of(options)
     if place is None:
-        raise ExactoError("verification reads the store itself: name it with --config FILE or --store URL")
+        raise ExactoError("verification reads the store itself: give --config FILE or --store URL")
     found = StoreSource(place).verify(options.since, options.until)
     sys.stdout.write((json.dumps(asdict(found), indent=2) if options.json else _verified(found)) + "\n")
     return 1 if found.differences else 0
@@ -100,7 +100,7 @@ def _verified(found: Verification) -> str:
     if found.without_inputs:
         lines.append(f"{found.without_inputs} transitions have no inputs on record (any more).")
     if found.unreadable:
-        lines.append(f"{found.unreadable} recomputes were written by versions whose numbers this one does not know.")
+        lines.append(f"{found.unreadable} recomputes were written by versions that this one cannot read.")
     lines += [
         f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
         f" (written by {one.engine_version})"
@@ -135,7 +135,7 @@ def _what(entry: Mapping[str, Any]) -> str:
         why = f": {entry['reason']}" if entry["reason"] else ""
         return f"{entry['word']}{held}{why} (by {entry['author']})"
     if kind == "decision":
-        asked_of = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "nobody"
+        asked_of = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "no attempt"
         return f"{entry['occasion']}: {entry['id']} {entry['policy']}, {asked_of}"
     if entry["source"] == "start":
         begun = "; ".join(f"{name} {new!r} (default {old!r})" for name, (old, new) in entry["changes"].items())

@@ -222,10 +222,10 @@ def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -
             f"max_price ({_SET_PRICES})"
         )
     if len(group.deployments) == 1:
-        report.hints.append(f"{name}: one deployment, so there is nothing to order; it is scored all the same")
+        report.hints.append(f"{name}: one deployment, so there is nothing to order; its answers are still evaluated")
     elif settings.tiers.preset == "openrouter" and len(group.deployments) < settings.tiers.openrouter.min_peers:
         report.hints.append(
-            f"{name}: {len(group.deployments)} deployments; the published rule deranks nobody below "
+            f"{name}: {len(group.deployments)} deployments; the published rule deranks none below "
             f"{settings.tiers.openrouter.min_peers}"
         )
     keys = [d.id for d in group.deployments]

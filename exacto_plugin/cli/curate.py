@@ -18,7 +18,9 @@ def add_curate(parser: argparse.ArgumentParser) -> None:
     standard = Criteria()
     add_url(parser)
     parser.add_argument("--model", action="extend", nargs="+", metavar="GROUP", help="only these model groups")
-    parser.add_argument("--check", action="store_true", help="tell whether the configured lists still hold (status 1)")
+    parser.add_argument(
+        "--check", action="store_true", help="check the configured lists (status 1: one no longer holds)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and YAML")
     parser.add_argument("--min-calls", type=int, default=standard.min_calls, help="answers with calls (%(default)s)")
     parser.add_argument(

@@ -31,11 +31,11 @@ def duration_s(text: str) -> float:
 def add_override(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("deployment", metavar="DEPLOYMENT", help="its id, or its name as `tiers` shows it")
-    parser.add_argument("word", choices=_ACTIONS, help="the tier it shall have; reset: what is measured")
+    parser.add_argument("word", choices=_ACTIONS, help="the new tier; reset: the measured one")
     parser.add_argument(
         "--for", dest="for_s", type=duration_s, metavar="TIME", help="how long: 30m, 2h, 1d; at most 30d"
     )
-    parser.add_argument("--reason", default="", help="why, for those who wonder; at most 200 characters")
+    parser.add_argument("--reason", default="", help="shown by `exacto why`; at most 200 characters")
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     add_url(parser)
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     answer = request_json(options.url, "overrides", body)
     told = [_sentence(word) for word in answer["overrides"]]
     if not answer["kept"]:
-        told.append("nobody else hears of it for now: the store cannot be written to; see /exacto/api/status")
+        told.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
     sys.stdout.write((json.dumps(answer, indent=2) if options.json else "\n".join(told)) + "\n")
     return 0
 
@@ -69,6 +69,6 @@ def _sentence(word: dict[str, Any]) -> str:
     who = f"{word['model_group']}: {word['deployment']}"
     measured = word["measured_tier"] or "nothing yet"
     if word["word"] == "reset":
-        return f"{who} is what is measured again: {measured}"
+        return f"{who} has its measured tier again: {measured}"
     until = datetime.fromtimestamp(word["expires"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     return f"{who} is {word['word']} until {until}; measured: {measured}"

@@ -61,7 +61,7 @@ def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **p
         )
         found = answer.json() if answer.status_code not in (401, 403) else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ProxyError(f"{url} could not be asked: {type(error).__name__}", unreachable=True) from None
+        raise ProxyError(f"{url} cannot be reached: {type(error).__name__}", unreachable=True) from None
     if answer.is_success and isinstance(found, dict):
         return found
     told = found.get("detail") if isinstance(found, dict) else None

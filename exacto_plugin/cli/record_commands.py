@@ -16,5 +16,5 @@ def add_record_commands(verbs: argparse._SubParsersAction[argparse.ArgumentParse
 
     add_tiers(verbs.add_parser("tiers", help="the tiers of all deployments, and the number behind each"))
     add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))
-    add_audit(verbs.add_parser("audit", help="what changed when; `audit verify` computes it again"))
+    add_audit(verbs.add_parser("audit", help="changes over time; `audit verify` recomputes and compares"))
     add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     until = now if options.until is None else options.until
     since = until - _WEEK_S if options.since is None else options.since
     if since >= until:
-        raise ExactoError(f"nothing lies between {moment(since)} and {moment(until)}")
+        raise ExactoError(f"the time range from {moment(since)} to {moment(until)} is empty")
     found = query(options, lambda source: source.report(since, until, options.model or ()))
     # Counts are kept by the hour.
     begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
@@ -69,7 +69,7 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
     for group in found["model_groups"]:
         shown.append(_table(group))
         if group["unmeasured"]:
-            shown.append(f"No answers yet of {', '.join(group['unmeasured'])}: taken for average.")
+            shown.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
     tables = render_tables(*shown, width=None if sys.stdout.isatty() else 150)
     return f"{period}:\n{tables}\n{_METHOD}"
 
@@ -94,7 +94,7 @@ def _table(group: Mapping[str, Any]) -> Table:
     extra = "" if probes["extra_usd"] is None else _money(probes["extra_usd"])
     table.add_row(f"of that: {probes['requests']:,.0f} probes", "", _counts(probes["bad"]) + " bad calls", extra)
     table.add_row(
-        f"beside it: {rescue['asked']:,.0f} bad answers asked for again",
+        f"in addition: {rescue['asked']:,.0f} bad answers retried by rescue",
         "",
         f"{rescue['rescued']:,.0f} rescued",
         money(rescue["extra_usd"]),

@@ -161,14 +161,14 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
     place = place_of(options)
     if url is None:
         if place is None:
-            raise ExactoError("say where to look: --url PROXY, --config FILE or --store URL")
+            raise ExactoError("no source given: use --url PROXY, --config FILE or --store URL")
         return question(StoreSource(place))
     try:
         return question(ProxySource(url))
     except ProxyError as error:
         if place is None or not error.unreachable:
             raise
-        sys.stderr.write(f"exacto: {error}; looking at {place.name}\n")
+        sys.stderr.write(f"exacto: {error}; reading {place.name} instead\n")
         return question(StoreSource(place))
 
 

@@ -80,9 +80,9 @@ def _nothing(deployment: str, model_group: str | None, at: float | None, first_a
     if at is not None and first_at is not None:
         return f"nothing is on record of {named} at {moment(at)}; its first record is of {moment(first_at)}"
     if at is not None:
-        return f"nothing is on record of {named}; `exacto tiers` names those that there are"
+        return f"nothing is on record of {named}; `exacto tiers` lists the known deployments"
     return (
-        f"no tier is known of {named}; `exacto tiers` names the deployments that have one, and a proxy that has just"
+        f"no tier is known of {named}; `exacto tiers` lists the deployments that have one, and a proxy that has just"
         " started has none before its first recompute (tiers.recompute_interval_s)"
     )
 

@@ -46,7 +46,7 @@ def unpack(text: str | bytes) -> Any:
     try:
         return orjson.loads(zlib.decompress(binascii.a2b_base64(text)))
     except (binascii.Error, zlib.error, ValueError) as error:
-        raise UnreadableError("what lies in the exchange cannot be read") from error
+        raise UnreadableError("data in the exchange cannot be read") from error
 
 
 def pack_batch(batch: Batch) -> str:

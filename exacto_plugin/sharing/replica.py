@@ -262,7 +262,7 @@ class Replica:
                 try:
                     await asyncio.to_thread(common.load_windows, model_group, windows)
                 except WindowDumpError as error:
-                    self._host.exchange_unavailable(UnreadableError(f"a saved state is left out in part: {error}"))
+                    self._host.exchange_unavailable(UnreadableError(f"part of a saved state is ignored: {error}"))
             await _load_by_group(common, state.remembered)
             self._position, self._read = state.position, dict(state.read)
         if self._published is not None:  # may be newer than the saved state

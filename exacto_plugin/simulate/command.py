@@ -31,13 +31,13 @@ _MINUTE_S = 60.0
 
 def add_simulate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``exacto simulate``."""
-    parser.add_argument("scenario", nargs="?", help="a YAML or JSON file, or a name out of --list")
-    parser.add_argument("--list", action="store_true", help="print the names of the scenarios that come along")
+    parser.add_argument("scenario", nargs="?", help="a YAML or JSON file, or a name from --list")
+    parser.add_argument("--list", action="store_true", help="print the names of the built-in scenarios")
     parser.add_argument("--show", action="store_true", help="print the scenario as YAML instead of running it")
     _add_presets(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--reps", type=_repetitions, default=4, help="repetitions with other prices and luck (default: 4)"
+        "--reps", type=_repetitions, default=4, help="repetitions with different prices and draws (default: 4)"
     )
     parser.add_argument("--hours", type=float, help="instead of the scenario's own")
     parser.add_argument("--rpm", type=float, help="requests a minute, instead of the scenario's own")

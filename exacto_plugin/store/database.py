@@ -136,29 +136,29 @@ _SQLSTATES = {"53100": Fault.DISK_FULL, "25006": Fault.READ_ONLY, "XX001": Fault
 _WORDS = {
     Fault.DISK_FULL: (
         "no room to write to {place}",
-        "free some on its disk (or lower store.retention_days); records are kept again by themselves then",
+        "free space on its disk (or lower store.retention_days); writing then resumes by itself",
     ),
     Fault.READ_ONLY: (
-        "{place} cannot be written to",
-        "let the user that runs the proxy write to the file and its directory, or set store.url to another place;"
-        " records are kept again by themselves then",
+        "{place} is not writable",
+        "give the proxy's user write permission for the file and its directory, or set store.url to another location;"
+        " writing then resumes by itself",
     ),
     Fault.CORRUPT: (
         "{place} is damaged",
-        "move it away (with its -wal and -shm); a new one is begun by itself, without a restart",
+        "move it away (with its -wal and -shm); a new one is created automatically, without a restart",
     ),
     Fault.NEWER_SCHEMA: (
         "{place} was written by a newer version of exacto_plugin",
-        "upgrade this one, or set store.url to another place",
+        "upgrade this version, or set store.url to another location",
     ),
     Fault.BUSY: (
-        "{place} is held by another process",
-        "end whatever holds it; records are kept again by themselves then",
+        "{place} is locked by another process",
+        "end the process that holds the lock; writing then resumes by itself",
     ),
     Fault.UNAVAILABLE: (
         "{place} does not answer",
-        "look after the database server (or the disk of a file), and address and password in store.url; records are"
-        " kept again by themselves then",
+        "check the database server (or the disk of a file), and address and password in store.url;"
+        " writing then resumes by itself",
     ),
     Fault.OTHER: ("{place} cannot be used ({error})", "see docs/store.md"),
 }

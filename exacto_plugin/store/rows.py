@@ -36,7 +36,7 @@ def reading(place: StoreLocation) -> Iterator[Connection]:
         StoreError: there is no store, or it cannot be read; the message has its location and the remedy.
     """
     if place.file is not None and not place.file.exists():
-        raise StoreError(f"there is no store at {place.name}; --store or store.url say where it is")
+        raise StoreError(f"there is no store at {place.name}; check --store or store.url")
     try:
         with connect(place, writing=False) as connection, connection.begin():
             if not are_there(connection):

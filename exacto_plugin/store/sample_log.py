@@ -130,8 +130,7 @@ class SampleLog:
             if not self._reported:
                 self._reported = True
                 logger.warning(
-                    "exacto_plugin cannot write outcomes where store.outcomes says (%s); what happens meanwhile is not"
-                    " in the log",
+                    "exacto_plugin cannot write the sample log of store.outcomes (%s); samples are lost meanwhile",
                     error.strerror,
                 )
         return EVERY_S

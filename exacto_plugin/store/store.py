@@ -268,7 +268,7 @@ class Store:
         if self._problem is not None:
             self._problem = None
             place = self.location.name if self.location is not None else ""
-            logger.warning("exacto_plugin's store: %s is written to again; %d records were lost", place, self._dropped)
+            logger.warning("exacto_plugin's store: %s is writable again; %d records were lost", place, self._dropped)
 
     # --- in the thread that reads ------------------------------------------------------------------------------------
 

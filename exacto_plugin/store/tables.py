@@ -239,7 +239,7 @@ def _found(connection: Connection) -> int:
     said = {name: int(value) for name, value in connection.execute(select(meta.c.name, meta.c.value))}
     found, readable_from = said.get("schema", 0), said.get("readable_from", 0)
     if readable_from > VERSION:
-        raise NewerSchemaError(f"its tables are of version {found}, and this plugin knows those up to {VERSION}")
+        raise NewerSchemaError(f"its tables have version {found}; this plugin reads versions up to {VERSION}")
     return found
 
 

@@ -61,7 +61,7 @@ class TransactionRunner:
                 return job(connection)
         except (SQLAlchemyError, StoreError, OSError) as error:
             if is_of_the_data(error):
-                raise RefusedError("the database does not take what it was given") from None
+                raise RefusedError("the database refused the data") from None
             self.close()
             raise DownError(problem_of(error, self._place)) from None
 

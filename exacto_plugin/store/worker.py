@@ -82,7 +82,7 @@ class WorkerThread:
         """
         done: Future[R] = Future()
         if self._ends or len(self._waiting) >= _WAITING:
-            done.set_exception(TimeoutError("too much waits"))
+            done.set_exception(TimeoutError("the queue is full or closed"))
             return done
         self._waiting.append((work, done))
         self.wake()

@@ -91,16 +91,16 @@ def test_recorded_tiers_are_dated(
 def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An unknown deployment or request, no place to look at, a store that is not there: status 2 and a reason."""
     for arguments, reason in (
-        (["why", "nobody", "--store", story.url], "no tier is known of 'nobody'; `exacto tiers` names"),
+        (["why", "nobody", "--store", story.url], "no tier is known of 'nobody'; `exacto tiers` lists"),
         (["why", "nobody", "--at", "2001-01-01", "--store", story.url], "nothing is on record of 'nobody'; `exacto"),
         (["why", "d", "--model", "h", "--store", story.url], "no tier is known of 'd' in 'h'"),
         (["why", "--request", "nothing", "--store", story.url], "request 'nothing' is not on record"),
         (["why", "--store", story.url], "name a deployment"),
-        (["why", "d"], "say where to look"),
+        (["why", "d"], "no source given"),
         (["tiers", "--store", f"sqlite:///{tmp_path}/none.sqlite"], "there is no store at"),
         (["tiers", "--store", "mysql://somewhere"], "store.url"),
         (["audit", "verify"], "--config FILE or --store URL"),
-        (["why", "d", "--url", "http://127.0.0.1:9"], "could not be asked"),
+        (["why", "d", "--url", "http://127.0.0.1:9"], "cannot be reached"),
     ):
         assert main(arguments) == 2
         assert reason in capsys.readouterr().err
@@ -123,7 +123,7 @@ def test_what_is_not_looked_for_is_refused(story: Story, capsys: pytest.CaptureF
             "entries of kind decision are not kept by",
         ),
         (["audit", "verify", "--model", "nope"], "no --model"),
-        (["report", "--since", "2026-11-21 10:50", "--until", "2026-11-21 10:20"], "nothing lies between 2026-11-21"),
+        (["report", "--since", "2026-11-21 10:50", "--until", "2026-11-21 10:20"], "the time range from 2026-11-21"),
     ):
         assert main([*arguments, "--store", story.url]) == 2
         assert reason in capsys.readouterr().err

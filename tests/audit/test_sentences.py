@@ -69,7 +69,7 @@ def test_a_derank_says_every_number() -> None:
         ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
         ("insufficient_data", [reason("too_few_samples", samples=1)], "(1 call; 60 are needed)"),
         ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1."),
-        ("insufficient_data", [reason("undecided")], "to convict or to acquit"),
+        ("insufficient_data", [reason("undecided")], "to decide."),
         ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
         ("verified_good", [reason("within_threshold", value=1.0)], "100.0 % (212 calls), within the threshold"),
         ("verified_good", [reason("readmitted")], "fresh calls showed that it works again"),
@@ -135,7 +135,7 @@ def test_an_override_is_said_first() -> None:
     """Who was told to be good is not explained by its measurements, though they are told too."""
     word = {"word": "good", "reason": "vendor is fixed", "expires": T + 60, "measured_tier": "deranked"}
     told = why_sentence(view("verified_good", reason("below_threshold"), override=word), UTC)
-    assert "because an operator said good until 2027-01-15 08:01:00 UTC (“vendor is fixed”)" in told
+    assert "because of an operator's override to good until 2027-01-15 08:01:00 UTC (“vendor is fixed”)" in told
     assert "by its measurements it would be deranked" in told
 
 

@@ -163,7 +163,7 @@ def test_overrides_and_settings_are_told(story: Story) -> None:
     tier = views.tiers(story.connection, at + 60)[0]["deployments"][-1]
     story.connection.rollback()
     assert (while_it_held["tier"], while_it_held["override"]["measured_tier"]) == ("verified_good", "deranked")
-    assert "because an operator said good" in why_sentence(while_it_held, UTC)
+    assert "because of an operator's override to good" in why_sentence(while_it_held, UTC)
     assert (later["tier"], later["override"]) == ("deranked", None)
     assert kinds_told == {"transition", "override", "settings"}
     assert tier["override"]["reason"] == "vendor fixed it"

@@ -169,4 +169,4 @@ def test_what_is_printed_can_be_pasted() -> None:
 def test_a_proxy_that_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
     """One line that says so, and status 2."""
     assert command.main(["curate", "--url", "http://127.0.0.1:9"]) == 2
-    assert "could not be asked" in capsys.readouterr().err
+    assert "cannot be reached" in capsys.readouterr().err

@@ -215,9 +215,9 @@ def _newer(switch: Switch) -> None:
 
 FAULTS = {
     "full": (_full, "no room to write to", "free some on its disk"),
-    "read-only": (_read_only, "cannot be written to", "let the user that runs the proxy write"),
+    "read-only": (_read_only, "is not writable", "give the proxy's user write permission"),
     "corrupt": (_corrupt, "is damaged", "move it away"),
-    "newer": (_newer, "was written by a newer version", "upgrade this one"),
+    "newer": (_newer, "was written by a newer version", "upgrade this version"),
 }
 
 
@@ -257,7 +257,7 @@ def test_a_store_that_cannot_be_used_is_told_once_and_used_again(
         switch.to(well)
     eventually(state, "ok")
     assert asked > 4
-    assert [line for line in proxy.log()[log:].splitlines() if "is written to again" in line]
+    assert [line for line in proxy.log()[log:].splitlines() if "is writable again" in line]
     written = health(proxy)["written"]
     ask(proxy, f"{GROUP}-a")
     assert health(proxy)["written"] >= written

@@ -283,7 +283,7 @@ async def test_a_place_that_is_gone_is_an_error_of_the_exchange(tmp_path: Path) 
     """A replica meets one kind of error, whatever happened."""
     (tmp_path / "file").touch()
     store = Store(location_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_fail)
-    with pytest.raises(ExchangeError, match="cannot be written to"):
+    with pytest.raises(ExchangeError, match="is not writable"):
         await StoreExchange(store, PUSH_S).push(Push("w", 0))
     store.close()
 

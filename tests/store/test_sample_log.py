@@ -78,7 +78,7 @@ def test_what_cannot_be_written_is_counted_and_said_once(tmp_path: Path, caplog:
     (tmp_path / "file").unlink()
     log.sample(answer("last"))
     log.close()
-    assert len([record for record in caplog.records if "cannot write outcomes" in record.message]) == 1
+    assert len([record for record in caplog.records if "cannot write the sample log" in record.message]) == 1
     (file,) = files(tmp_path / "file")
     assert [entry.deployment for entry in read_log(file) if isinstance(entry, Sample)][-1] == "last"
     assert FAULTS == []

@@ -335,7 +335,7 @@ async def test_a_directory_that_is_none(tmp_path: Path, caplog: pytest.LogCaptur
     """A place that cannot be written to, because a file is where a directory should be."""
     (tmp_path / "file").touch()
     store = Store(location_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_raise)
-    await _degraded(store, caplog, "cannot be written to", "let the user")
+    await _degraded(store, caplog, "is not writable", "give the proxy's user")
     (tmp_path / "file").unlink()
     await until(lambda: store.health.written == 2)
     store.close()
@@ -350,7 +350,7 @@ async def test_another_process_that_holds_the_file(
     assert file_store.location is not None
     other = connect(file_store.location, writing=True)
     with other.begin():
-        await _degraded(file_store, caplog, "held by another process")
+        await _degraded(file_store, caplog, "locked by another process")
     await until(lambda: file_store.health.written == 2)
     other.close()
 

@@ -168,7 +168,7 @@ def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
     (answer,) = client.get("/exacto/api/why", params={"deployment": "c"}).json()["answers"]
     assert (answer["tier"], answer["override"]["measured_tier"]) == ("verified_good", "deranked")
     told = why_sentence(answer, UTC)
-    assert "because an operator said good" in told
+    assert "because of an operator's override to good" in told
     assert "worse than the threshold" in told
 
 

@@ -76,7 +76,7 @@ class RedisConnection:
         except TimeoutError as error:
             raise ExchangeError(f"Redis did not answer within {budget_s:g} s") from error
         except (RedisError, OSError) as error:
-            raise ExchangeError(f"Redis could not be asked ({type(error).__name__})") from error
+            raise ExchangeError(f"the call to Redis failed ({type(error).__name__})") from error
 
     async def aclose(self) -> None:
         """Close the client if it is owned."""

@@ -249,4 +249,4 @@ def test_what_the_command_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["override", "a", "good", "--for", "2h", "--url", "http://127.0.0.1:9"]) == 2
     assert "--for and --reason are needed" in capsys.readouterr().err
     assert main(["override", "a", "reset", "--url", "http://127.0.0.1:9"]) == 2
-    assert "could not be asked: ConnectError" in capsys.readouterr().err
+    assert "cannot be reached: ConnectError" in capsys.readouterr().err
