@@ -16,7 +16,8 @@ from exacto_plugin.core.model import AffinityTarget, Candidate, Outcome, Sample,
 from exacto_plugin.core.routing.affinity import IDLE_S, ConversationMap
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
 SEEDS = 24
 REQUESTS = (2_500, 10_000)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.increments import CounterKind, increments_of
 
 DEPLOYMENTS = 20
@@ -120,7 +120,7 @@ def slice_times(engine: Engine, now: float) -> list[float]:
 def measure(groups: int, hours: float) -> Cost:
     """Fill an engine, then time recomputes with fresh samples before each."""
     draw = random.Random(7)
-    engine = Engine(AdaptiveParameters(), instance="bench")
+    engine = Engine(AdaptivePreset(), instance="bench")
     for number in range(groups):
         engine.observe_peers(f"group-{number}", NAMES, START)
     now = fill(engine, groups, hours, draw)

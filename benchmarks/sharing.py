@@ -21,7 +21,8 @@ import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import increments_of
 from exacto_plugin.sharing.codec import pack_batch

@@ -12,13 +12,14 @@ import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.stats.binomial import rate_below
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.tiers.replay import GroupInputs
 
@@ -46,10 +47,9 @@ def readmission_conditions(
     if tier != Tier.DERANKED:
         return [dict(_missing(reason)) for reason in reasons if reason["code"] in _MISSING_REASONS]
     below = {str(reason["signal"]): reason for reason in reasons if reason["code"] == ReasonCode.BELOW_THRESHOLD}
-    rule = preset.rule if isinstance(preset, AdaptivePreset) else preset
-    if not isinstance(rule, AdaptiveParameters):
+    if not isinstance(preset, AdaptivePreset):
         return [_above(reason) for reason in below.values()]
-    share = preset.exploration_share if isinstance(preset, AdaptivePreset) else None
+    rule, share = preset.rule, preset.exploration_share
     told: list[Plain] = []
     signals = {str(reason["signal"]): reason for reason in reasons}
     cause = int(_of(inputs, "memory.cause", deployment) or 0)
@@ -74,7 +74,7 @@ def _above(reason: Mapping[str, Any]) -> Plain:
 
 def _fresh_calls(
     rule: AdaptiveParameters,
-    share: float | None,
+    share: float,
     inputs: GroupInputs | None,
     deployment: str,
     reason: Mapping[str, Any] | None,

@@ -30,7 +30,8 @@ from exacto_plugin.core.routing.affinity import IDLE_S
 from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
-from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.record_kinds import LEAST_DAYS, RecordKind

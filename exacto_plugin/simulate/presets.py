@@ -45,4 +45,4 @@ def preset_named(text: str) -> NamedPreset:
             raise SettingsError(f"preset: got {change!r}, expected key=value")
         rule[key] = parse_yaml(value, f"preset: {key}")
     settings = load_settings({"tiers": {"preset": name, name: rule}}, "preset")
-    return NamedPreset(text, settings.tiers.rule())
+    return NamedPreset(text, settings.rule())

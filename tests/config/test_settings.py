@@ -14,7 +14,8 @@ from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.errors import ExactoError, SettingsError
 

@@ -26,7 +26,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from tests.support.samples import START, samples
 
 numbers = st.floats(allow_nan=False)
@@ -79,7 +79,7 @@ def test_snapshots_come_back_equal(snapshot: Snapshot) -> None:
 @given(st.lists(samples(), max_size=60))
 def test_an_engines_snapshot_comes_back_equal(recorded: list[Sample]) -> None:
     """Also where verdicts are only made when they are read."""
-    engine = Engine(AdaptiveParameters())
+    engine = Engine(AdaptivePreset())
     engine.observe_peers("g", "abcde", START)
     engine.watch("g", START)
     for sample in recorded:

@@ -11,7 +11,8 @@ from exacto_plugin.core.model import Candidate
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from tests.support.samples import START, tiers_of
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.core.windows.increments import CounterKind

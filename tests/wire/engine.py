@@ -11,7 +11,7 @@ import numpy as np
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import bin_of
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.tiers.openrouter import OpenRouterPreset

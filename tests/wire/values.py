@@ -30,7 +30,7 @@ from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Policy, Preference
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
 from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import RecordCause
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionKind as RequestKind
 from exacto_plugin.litellm_hooks.runtime.replication import SINGLE_PROCESS

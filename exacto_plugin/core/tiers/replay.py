@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from exacto_plugin.core.model import BenchmarkScores, SignalValue
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.columns import Block, BlockVerdicts, Reading
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.core.windows.slots import NO_SLOT
@@ -169,8 +170,6 @@ def preset_as_plain(preset: Preset) -> dict[str, Any]:
 
     The names are those of the settings; exact when written as JSON.
     """
-    if isinstance(preset, AdaptiveParameters):
-        preset = AdaptivePreset(preset)
     if isinstance(preset, AdaptivePreset):
         return {"preset": "adaptive", "exploration_share": preset.exploration_share, "rule": asdict(preset.rule)}
     if isinstance(preset, OpenRouterParameters):

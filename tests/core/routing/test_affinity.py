@@ -26,7 +26,8 @@ from exacto_plugin.core.routing.affinity import ConversationMap
 from exacto_plugin.core.routing.affinity_rule import apply_affinity, is_usable
 from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
 NOW = 1_700_000_000.0
 IDLE_S = 600.0

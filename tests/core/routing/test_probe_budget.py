@@ -11,7 +11,8 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Sample, Snapshot, Tier, Verdict
 from exacto_plugin.core.routing.probe_budget import ProbeBudget, ProbeShare
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
 NOW = 1_800_000_000.0
 

@@ -7,7 +7,8 @@ import pytest
 
 from exacto_plugin.core.model import Outcome, ReasonCode, Tier
 from exacto_plugin.core.tiers.adaptive.evidence import calls_and_bad
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from tests.support.adaptive_fleets import Fleet
 from tests.support.fleet_builders import code, fed
 from tests.support.samples import answer

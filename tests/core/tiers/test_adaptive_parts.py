@@ -10,7 +10,8 @@ from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.concentration import caller_weight_cap
 from exacto_plugin.core.tiers.adaptive.evidence import dispersion
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from tests.support.adaptive_fleets import Fleet
 from tests.support.fleet_builders import code, fed
@@ -253,9 +254,9 @@ def test_a_change_of_preset_keeps_what_was_concluded() -> None:
     """From the published rule and back, deranked stays deranked until something is measured."""
     fleet = fed(*[(300, 0)] * 4, (300, 90), rule=OpenRouterParameters())
     assert fleet.tiers["d4"] is DERANKED
-    fleet.engine.rule = AdaptiveParameters()
+    fleet.engine.rule = AdaptivePreset()
     assert fleet.judge()["d4"] is DERANKED
-    fleet.engine.rule = AdaptiveParameters(peer_cap=0.03)
+    fleet.engine.rule = AdaptivePreset(AdaptiveParameters(peer_cap=0.03))
     assert fleet.judge()["d4"] is DERANKED
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.increments import CounterKind
 from tests.support.adaptive_fleets import Fleet
 from tests.support.samples import START, answer, samples, tiers_of
@@ -45,7 +45,7 @@ BACKGROUND = background()
 
 def engine_with(recorded: Iterable[Sample]) -> Engine:
     """An engine that has seen some samples of five peers, not judged yet."""
-    engine = Engine(AdaptiveParameters())
+    engine = Engine(AdaptivePreset())
     engine.observe_peers("g", NAMES, START - 8000)
     for sample in recorded:
         engine.record(sample)
@@ -90,7 +90,7 @@ def test_tiers_follow_from_windows_and_memory_alone(extra: list[Sample], recompu
     one = engine_with(BACKGROUND + extra)
     for step in range(recomputes):
         one.recompute(START + 300 * step)
-    two = Engine(AdaptiveParameters())
+    two = Engine(AdaptivePreset())
     two.observe_peers("g", NAMES, START)
     two.load_windows("g", one.dump_windows("g"))
     two.load(json.loads(json.dumps(one.dump())))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector, GroupChange, RecordCause, ScanResult
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
 from exacto_plugin.core.tiers.replay import (

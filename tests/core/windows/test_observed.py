@@ -9,7 +9,8 @@ import pytest
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, HOURS, Observed, ObservedMetrics
 from tests.support.samples import START

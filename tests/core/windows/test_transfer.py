@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Outcome, Sample, Tier
-from exacto_plugin.core.tiers.adaptive.judge import AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.codec import VERSION, WindowDumpError, decode, encode
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import CounterKind, increments_of
@@ -31,9 +31,9 @@ WIDE = samples(within_s=280_000, until_s=-90.0)
 """From before anything is retained until a page ahead of the recompute."""
 
 
-def engine_of(recorded: Iterable[Sample] = (), rule: AdaptiveParameters | OpenRouterParameters | None = None) -> Engine:
+def engine_of(recorded: Iterable[Sample] = (), rule: AdaptivePreset | OpenRouterParameters | None = None) -> Engine:
     """An engine that knows the peers of group ``g`` and some samples."""
-    engine = Engine(rule or AdaptiveParameters())
+    engine = Engine(rule or AdaptivePreset())
     engine.observe_peers("g", NAMES, START - 8000)
     for sample in recorded:
         engine.record(sample)

@@ -7,6 +7,7 @@ evidence, and only later calls lead to readmission. The parameters and their sou
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters, AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
 from exacto_plugin.core.tiers.columns import (
     CODES,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Block, TierRule
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
-
-__all__ = ["AdaptiveParameters", "AdaptivePreset", "AdaptiveTierRule"]
 
 _UNDECIDED, _READMITTED, _RESTARTED, _CAPACITY = (
     CODES.index(code)
@@ -326,3 +325,15 @@ class AdaptiveTierRule:
         store(memory.level, np.where(kept, pauses.level, 0))
         store(memory.burst_at, np.where(kept, pauses.burst_at, np.nan))
         store(memory.burst_from, np.where(kept, pauses.burst_from, np.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePreset:
+    """The adaptive rule together with what it may spend on probes."""
+
+    rule: AdaptiveParameters = field(default_factory=AdaptiveParameters)
+    exploration_share: float = EXPLORATION_SHARE
+
+    def judge(self) -> AdaptiveTierRule:
+        """A new judge that follows this rule."""
+        return AdaptiveTierRule(self.rule, self.exploration_share)

@@ -7,10 +7,7 @@ populations built from published before-and-after figures, at 1 to 1,000 request
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
+from typing import ClassVar
 
 EXPLORATION_SHARE = 0.02
 """Largest share of tool requests that are probes.
@@ -219,21 +216,3 @@ class AdaptiveParameters:
             (21_600.0, self.derank_tail_6h),
             (86_400.0, self.derank_tail_24h),
         )
-
-    def judge(self) -> AdaptiveTierRule:
-        """Return a new instance of the rule with the default share of probes."""
-        return AdaptivePreset(self).judge()
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptivePreset:
-    """Preset of the adaptive rule, with its largest share of probes."""
-
-    rule: AdaptiveParameters = AdaptiveParameters()
-    exploration_share: float = EXPLORATION_SHARE
-
-    def judge(self) -> AdaptiveTierRule:
-        """Return a new instance of the rule."""
-        from exacto_plugin.core.tiers.adaptive.judge import AdaptiveTierRule
-
-        return AdaptiveTierRule(self.rule, self.exploration_share)
