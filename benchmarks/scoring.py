@@ -16,7 +16,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.tools import complexity
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 
 from exacto_plugin.core.model import Candidate, Decision, Flaw, GroupSnapshot, Signal, Tier, Transition, Verdict
-from exacto_plugin.core.scoring.attribution import BLAME
+from exacto_plugin.core.scoring.flaws import BLAME
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.scoring.evaluator import Evaluation
+    from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.core.windows.observed import Observed
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.record_kinds import RecordKind

@@ -27,7 +27,7 @@ from exacto_plugin.core.model import (
     Tier,
     Transition,
 )
-from exacto_plugin.core.scoring.evaluator import Evaluation
+from exacto_plugin.core.scoring.evaluation import Evaluation
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.record_kinds import RecordKind

@@ -27,8 +27,9 @@ from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings, n
 from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.routing.affinity import IDLE_S
-from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
+from exacto_plugin.core.scoring.attribution import LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
+from exacto_plugin.core.scoring.flaws import LOSSES
 from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters

@@ -25,7 +25,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall, worst
+from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator, worst
 from exacto_plugin.demo.k2vv import table
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from exacto_plugin.config.settings import GroupSettings, Settings, TierPreset, load_settings
 from exacto_plugin.config.sources import find_settings, settings_of_file
 from exacto_plugin.core.model import Flaw, Mode, Sort
-from exacto_plugin.core.scoring.attribution import LOSSES, LossPolicy
+from exacto_plugin.core.scoring.attribution import LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
+from exacto_plugin.core.scoring.flaws import LOSSES
 from exacto_plugin.core.scoring.json_schema.engine import EngineSetting
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters

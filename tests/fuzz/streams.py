@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from litellm import ModelResponse
 from litellm.types.utils import ModelResponseStream
 
-from exacto_plugin.core.scoring.evaluator import ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
 
 TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "integer"}}}}},

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Blame, Outcome
 from exacto_plugin.core.routing.filters import BLOCK
-from exacto_plugin.core.scoring.attribution import BLAME, Ending, ObservedAnswer, RequestExpectations, attribute
-from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
+from exacto_plugin.core.scoring.attribution import Ending, ObservedAnswer, RequestExpectations, attribute
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.flaws import BLAME
 from exacto_plugin.core.scoring.message_history import is_broken
 from exacto_plugin.core.scoring.tool_choice import ChoiceMode, read_choice
 from exacto_plugin.core.scoring.tools import complexity, find_tool, is_open_set

@@ -17,7 +17,8 @@ from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.json_schema.engine import ValidationEngine, Validator, make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
 from exacto_plugin.core.scoring.limits import NotCompilableError, UnscorableError

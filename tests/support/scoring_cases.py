@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 
 ENGINES = ("jsonschema_rs", "jsonschema")
 

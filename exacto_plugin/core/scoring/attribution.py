@@ -13,47 +13,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome
+from exacto_plugin.core.scoring.flaws import BLAME, FLAW_OF, LOSSES
 from exacto_plugin.core.scoring.message_history import is_broken
 from exacto_plugin.core.scoring.tool_choice import ChoiceMode, ToolChoice, read_choice
 from exacto_plugin.core.scoring.tools import ToolKind, find_tool, is_open_set
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from exacto_plugin.core.scoring.evaluator import Evaluation, ToolCall
+    from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
 
-BLAME: Final[Mapping[Flaw, Blame]] = {
-    Flaw.INVALID_JSON: Blame.PROVIDER,
-    Flaw.UNKNOWN_NAME: Blame.PROVIDER,
-    Flaw.SCHEMA_MISMATCH: Blame.PROVIDER,
-    Flaw.MISSING_CALL: Blame.PROVIDER,
-    Flaw.LEAKED_MARKUP: Blame.PROVIDER,
-    Flaw.IGNORED_CHOICE: Blame.PROVIDER,
-    Flaw.DUPLICATE_ID: Blame.PROVIDER,
-    Flaw.BROKEN_SCHEMA: Blame.CALLER,
-    Flaw.CONTRADICTORY_CHOICE: Blame.CALLER,
-    Flaw.BROKEN_HISTORY: Blame.CALLER,
-    Flaw.TRUNCATED: Blame.LIMIT,
-    Flaw.FILTERED: Blame.LIMIT,
-    Flaw.DISCONNECTED: Blame.CLIENT,
-}
-"""The party that each flaw alone is attributed to."""
-
-HIDDEN: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE, Flaw.DUPLICATE_ID)
-"""The provider's flaws that the published error rate does not include.
-That rate covers the calls that arrived, one by one."""
-
-LOSSES: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE)
-"""Flaws with which an intended or required call did not arrive.
-Measured on the published K2 table of 2025-10-10: two vendors with 0.1 % and 0.2 % schema errors lose 9.7 % and 10.3 %
-of their answers in other finish reasons. Tiers by schema errors alone reduce the combined failures from 20.4 % to
-14.2 %, tiers by the combined rate to 2.74 %. A duplicate id loses no call, so it is counted but no loss."""
-
-_FLAW_OF: Final = {
-    Outcome.INVALID_JSON: Flaw.INVALID_JSON,
-    Outcome.UNKNOWN_NAME: Flaw.UNKNOWN_NAME,
-    Outcome.SCHEMA_MISMATCH: Flaw.SCHEMA_MISMATCH,
-}
 _EXCUSING: Final = (Flaw.CONTRADICTORY_CHOICE, Flaw.BROKEN_HISTORY)
 """The caller's flaws that excuse other flaws.
 A schema that does not compile concerns its own call only."""
@@ -124,13 +93,6 @@ class Attribution:
     def provider_failed(self) -> bool:
         """True if the provider is to blame for the flaws."""
         return self.blame is Blame.PROVIDER
-
-
-def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
-    """Return the flaw of one call's outcome; None if it has none or was not scored."""
-    if outcome is Outcome.VALID:
-        return Flaw.BROKEN_SCHEMA if reason == "not_compilable" else None
-    return _FLAW_OF.get(outcome)
 
 
 def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
@@ -207,7 +169,7 @@ class LossPolicy:
             outcome: the worst outcome among the answer's calls.
             attribution: the attribution of the answer's flaws.
         """
-        bad = outcome in _FLAW_OF
+        bad = outcome in FLAW_OF
         if self.excuses_callers and attribution.blame is not None and attribution.blame is not Blame.PROVIDER:
             return (Outcome.UNSCORED if bad else outcome), False
         if not bad and not self.losses.isdisjoint(attribution.flaws):

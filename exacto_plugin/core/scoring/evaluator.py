@@ -8,13 +8,12 @@ is unscored and never counted as bad. Stores no arguments and reads no clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.model import Blame, Flaw, Outcome
+from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.arguments import JSON_WHITESPACE, InvalidJsonError, parse_arguments
-from exacto_plugin.core.scoring.attribution import BLAME, flaw_of
+from exacto_plugin.core.scoring.evaluation import Evaluation
 from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
@@ -22,6 +21,8 @@ from exacto_plugin.core.scoring.tools import OfferedTool, ToolKind, find_tool, i
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from exacto_plugin.core.scoring.evaluation import ToolCall
 
 
 class EmptyArguments(StrEnum):
@@ -31,44 +32,6 @@ class EmptyArguments(StrEnum):
     """No arguments: many providers write it so for tools without parameters."""
     INVALID_JSON = "invalid_json"
     """The published reading: ``JSON.parse("")`` throws."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One tool call of an answer."""
-
-    name: str
-    arguments: object
-    """JSON text, or an object on surfaces that parse it; None counts as empty text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The verdict on one tool call. Holds neither arguments nor the tool's name."""
-
-    outcome: Outcome
-    reason: str = ""
-    """A machine-readable code; empty if none applies.
-    Valid: ``no_schema``, ``not_compilable``, ``schema_limit`` (the schema was not applied). Unscored: ``too_large``,
-    ``depth``, ``number_range``, ``evaluations``, ``patterns``, ``steps`` (too costly), ``open_tool_set`` (the request
-    does not list all tools), ``engine_error``. Any: ``empty_arguments``."""
-    schema_path: str = ""
-    """The place of a mismatch, as ``/passengers/*/dob#format``; set only on request.
-    Keys that the schema does not declare are ``*``."""
-
-    @property
-    def flaw(self) -> Flaw | None:
-        """The flaw of the call; None if it has none or was not scored."""
-        return flaw_of(self.outcome, self.reason)
-
-    @property
-    def blame(self) -> Blame | None:
-        """The party to blame as far as the call alone shows.
-
-        The attribution of the whole answer may differ (``attribution.attribute``).
-        """
-        flaw = self.flaw
-        return None if flaw is None else BLAME[flaw]
 
 
 _VALID: Final = Evaluation(Outcome.VALID)

@@ -8,13 +8,53 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.model import Blame, Flaw
-from exacto_plugin.core.scoring.attribution import BLAME
+from exacto_plugin.core.model import Blame, Flaw, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+BLAME: Final[Mapping[Flaw, Blame]] = {
+    Flaw.INVALID_JSON: Blame.PROVIDER,
+    Flaw.UNKNOWN_NAME: Blame.PROVIDER,
+    Flaw.SCHEMA_MISMATCH: Blame.PROVIDER,
+    Flaw.MISSING_CALL: Blame.PROVIDER,
+    Flaw.LEAKED_MARKUP: Blame.PROVIDER,
+    Flaw.IGNORED_CHOICE: Blame.PROVIDER,
+    Flaw.DUPLICATE_ID: Blame.PROVIDER,
+    Flaw.BROKEN_SCHEMA: Blame.CALLER,
+    Flaw.CONTRADICTORY_CHOICE: Blame.CALLER,
+    Flaw.BROKEN_HISTORY: Blame.CALLER,
+    Flaw.TRUNCATED: Blame.LIMIT,
+    Flaw.FILTERED: Blame.LIMIT,
+    Flaw.DISCONNECTED: Blame.CLIENT,
+}
+"""The party that each flaw alone is attributed to."""
+
+HIDDEN: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE, Flaw.DUPLICATE_ID)
+"""The provider's flaws that the published error rate does not include.
+That rate covers the calls that arrived, one by one."""
+
+LOSSES: Final = (Flaw.MISSING_CALL, Flaw.LEAKED_MARKUP, Flaw.IGNORED_CHOICE)
+"""Flaws with which an intended or required call did not arrive.
+Measured on the published K2 table of 2025-10-10: two vendors with 0.1 % and 0.2 % schema errors lose 9.7 % and 10.3 %
+of their answers in other finish reasons. Tiers by schema errors alone reduce the combined failures from 20.4 % to
+14.2 %, tiers by the combined rate to 2.74 %. A duplicate id loses no call, so it is counted but no loss."""
+
+FLAW_OF: Final = {
+    Outcome.INVALID_JSON: Flaw.INVALID_JSON,
+    Outcome.UNKNOWN_NAME: Flaw.UNKNOWN_NAME,
+    Outcome.SCHEMA_MISMATCH: Flaw.SCHEMA_MISMATCH,
+}
+"""The flaw that a bad outcome of a call stands for."""
 
 _COLUMN_OF: Final = {flaw: place for place, flaw in enumerate(Flaw)}
+
+
+def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
+    """Return the flaw of one call's outcome; None if it has none or was not scored."""
+    if outcome is Outcome.VALID:
+        return Flaw.BROKEN_SCHEMA if reason == "not_compilable" else None
+    return _FLAW_OF.get(outcome)
 
 
 class FlawCounts:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
 from exacto_plugin.core.scoring.attribution import Ending, ObservedAnswer
-from exacto_plugin.core.scoring.evaluator import ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:

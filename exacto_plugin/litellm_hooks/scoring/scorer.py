@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.core.scoring.evaluator import Evaluation
+    from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
 

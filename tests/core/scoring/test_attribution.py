@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome
 from exacto_plugin.core.scoring.attribution import (
-    BLAME,
-    HIDDEN,
-    LOSSES,
     Attribution,
     Ending,
     LossPolicy,
@@ -20,8 +17,9 @@ from exacto_plugin.core.scoring.attribution import (
     RequestExpectations,
     attribute,
 )
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
-from exacto_plugin.core.scoring.flaws import FlawCounts
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
+from exacto_plugin.core.scoring.flaws import BLAME, HIDDEN, LOSSES, FlawCounts
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS: list[Any] = [

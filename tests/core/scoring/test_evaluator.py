@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall, worst
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator, worst
 from exacto_plugin.core.scoring.json_schema.cache import CompiledSchema, SchemaCache
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.limits import ScoringLimits

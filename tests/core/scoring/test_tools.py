@@ -9,7 +9,8 @@ from typing import overload
 import pytest
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.tools import ToolKind, complexity, find_tool, is_open_set
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}

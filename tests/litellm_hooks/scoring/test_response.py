@@ -10,7 +10,7 @@ from litellm.litellm_core_utils.redact_messages import REDACTED_BY_LITELLM
 from litellm.types.llms.openai import ResponsesAPIResponse
 
 from exacto_plugin.core.scoring.attribution import Ending
-from exacto_plugin.core.scoring.evaluator import ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.scoring.response import (
     REDACTED,
     ParsedResponse,

@@ -10,7 +10,7 @@ import pytest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
-from exacto_plugin.core.scoring.evaluator import ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime

@@ -15,7 +15,8 @@ import pytest
 from referencing.exceptions import Unresolvable
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluation, Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, SchemaTraits
 from exacto_plugin.core.scoring.limits import NotCompilableError

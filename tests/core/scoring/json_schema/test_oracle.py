@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.demo.arguments import valid_arguments
 from tests.support.scoring_cases import ENGINES, offered
 

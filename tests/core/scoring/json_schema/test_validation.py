@@ -218,7 +218,8 @@ def test_engines_by_name() -> None:
 WITHOUT_WHEEL = """
 import sys
 sys.modules["jsonschema_rs"] = None
-from exacto_plugin.core.scoring.evaluator import Evaluator, ToolCall
+from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.evaluator import Evaluator
 evaluator = Evaluator()
 tools = [{"name": "f", "parameters": {"type": "object", "required": ["a"]}}]
 outcomes = [evaluator.evaluate(ToolCall("f", text), tools).outcome.value for text in ('{"a": 1}', "{}", "{")]
