@@ -8,22 +8,16 @@ the client wrote it. LiteLLM's name is kept for an operator's fallback and for a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, fallback_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exacto_plugin.litellm_hooks.request.body import Resolve
-    from exacto_plugin.litellm_hooks.request.state import RequestState
-
-Listed = Mapping[tuple[str, str | None], str]
-"""Maps model and suffixes of an entry to the entry as the client wrote it.
-
-The suffixes are None where LiteLLM has the entry unchanged."""
+    from exacto_plugin.litellm_hooks.request.state import Listed, RequestState
 
 
 def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[str], str]) -> Listed:

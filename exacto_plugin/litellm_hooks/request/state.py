@@ -8,6 +8,7 @@ put into LiteLLM's metadata or into the body, so it cannot be sent upstream.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.model import Sort
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from exacto_plugin.core.model import Candidate, Decision, Tier
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.refusal import Refusal
     from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
     from exacto_plugin.litellm_hooks.request.provider_state import ProviderState
-    from exacto_plugin.litellm_hooks.request.response_names import Listed
+
+Listed = Mapping[tuple[str, str | None], str]
+"""Model and suffixes of an entry, to the entry as the client wrote it; suffixes are None where LiteLLM has the entry as
+it was written."""
 
 
 @dataclass(slots=True)
