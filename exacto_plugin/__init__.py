@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin._version import __version__
 from exacto_plugin.errors import ExactoError, PolicyError, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.sdk import Exacto
 
     callback: ExactoCallback
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Exacto",

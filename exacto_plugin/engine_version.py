@@ -6,7 +6,7 @@ import platform
 
 import numpy as np
 
-from exacto_plugin import __version__
+from exacto_plugin._version import __version__
 
 ENGINE_VERSION = f"{__version__}, numpy {np.__version__}, {platform.machine()}"
 """The versions that must be equal to reproduce verdicts bit for bit."""

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin import __version__
+from exacto_plugin._version import __version__
 from exacto_plugin.errors import ExactoError
 
 if TYPE_CHECKING:

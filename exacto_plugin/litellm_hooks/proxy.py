@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 
-from exacto_plugin import __version__
+from exacto_plugin._version import __version__
 from exacto_plugin.asgi import attach
 from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.litellm_hooks import router_patches
