@@ -11,8 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.lazy import LazyMapping
 from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
-from exacto_plugin.core.tiers.columns import LazyMapping
 from exacto_plugin.core.wire import to_wire, wire
 
 if TYPE_CHECKING:

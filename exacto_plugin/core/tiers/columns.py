@@ -8,25 +8,22 @@ rules themselves are in ``openrouter`` and ``adaptive``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from exacto_plugin.core.lazy import LazyMapping
 from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Reference, Signal, SignalValue, Tier, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 TIERS = tuple(Tier)
 CODES = tuple(ReasonCode)
@@ -200,39 +197,6 @@ class Preset(Protocol):
 
     def judge(self) -> TierRule:
         """Return a new instance of the rule."""
-
-
-class LazyMapping(Mapping[K, V]):
-    """Immutable mapping whose values are computed when they are first read."""
-
-    __slots__ = ("_keys", "_make", "_values")
-
-    def __init__(self, keys: Collection[K], make: Callable[[K], V]) -> None:
-        self._keys = keys
-        self._make = make
-        self._values: dict[K, V] = {}
-
-    def __getitem__(self, key: K) -> V:
-        """Return the value of a key, or raise KeyError."""
-        made = self._values.get(key)
-        if made is None:
-            if key not in self._keys:
-                raise KeyError(key)
-            # Two threads may both compute it, with equal results.
-            made = self._values[key] = self._make(key)
-        return made
-
-    def __iter__(self) -> Iterator[K]:
-        """Iterate over the keys in their given order."""
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        """Return the number of keys."""
-        return len(self._keys)
-
-    def __repr__(self) -> str:
-        """Return the representation of the dictionary of all values."""
-        return repr(dict(self))
 
 
 @dataclass(frozen=True, slots=True)
