@@ -17,10 +17,10 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 import orjson
 
-from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.router_patches import uninstall

@@ -57,7 +57,7 @@ MESSAGES: list[Any] = [
     {"role": "tool", "tool_call_id": "call_1", "content": CANARIES["tool result"]},
 ]
 STEPS = (
-    "exacto_plugin.asgi:ExactoMiddleware._rewrite",
+    "exacto_plugin.litellm_hooks.http.middleware:ExactoMiddleware._rewrite",
     "exacto_plugin.litellm_hooks.routing.router:Routing.filter",
     "exacto_plugin.litellm_hooks.routing.router:Routing.select_pool",
     "exacto_plugin.litellm_hooks.routing.router:Routing.record_attempt",

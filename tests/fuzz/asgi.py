@@ -14,8 +14,8 @@ import litellm
 from litellm.proxy.common_utils.http_parsing_utils import read_request_body
 from starlette.requests import ClientDisconnect, Request
 
-from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import Settings
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.fuzz.bodies import KNOWN, WILDCARD
 

@@ -17,7 +17,6 @@ from unittest import mock
 import httpx
 
 import exacto_plugin
-from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.cli.proxy_client import KEYS
 from exacto_plugin.config.diff import AT_THE_START, digest
 from exacto_plugin.config.settings import BLOCK, GroupSettings, Settings
@@ -27,6 +26,7 @@ from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.context import installation_salt
 from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, model_fingerprint
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyBlock

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.asgi import path_model
+from exacto_plugin.litellm_hooks.http.middleware import path_model
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.key_defaults import SOURCES
 from exacto_plugin.litellm_hooks.request.state import CURRENT

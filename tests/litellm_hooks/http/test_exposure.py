@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.asgi import ExactoMiddleware
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 

@@ -12,10 +12,10 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from exacto_plugin.asgi import ExactoMiddleware, PathModel, attach, path_model
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Sort
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, PathModel, attach, path_model
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 

@@ -28,14 +28,14 @@ OWN_LOG = "PROBE_OWN_LOG"
 FAULTS = "PROBE_FAULTS"
 
 STEPS = (
-    "exacto_plugin.asgi:ExactoMiddleware._rewrite",
-    "exacto_plugin.asgi:ExactoMiddleware._rewrite_path",
-    "exacto_plugin.asgi:_Responder._add_headers",
-    "exacto_plugin.asgi:_Responder._refused",
-    "exacto_plugin.asgi:_response_name",
-    "exacto_plugin.asgi:is_json",
-    "exacto_plugin.asgi:listed_names",
-    "exacto_plugin.asgi:take_header",
+    "exacto_plugin.litellm_hooks.http.middleware:ExactoMiddleware._rewrite",
+    "exacto_plugin.litellm_hooks.http.middleware:ExactoMiddleware._rewrite_path",
+    "exacto_plugin.litellm_hooks.http.middleware:_Responder._add_headers",
+    "exacto_plugin.litellm_hooks.http.middleware:_Responder._refused",
+    "exacto_plugin.litellm_hooks.http.middleware:_response_name",
+    "exacto_plugin.litellm_hooks.http.middleware:is_json",
+    "exacto_plugin.litellm_hooks.http.middleware:listed_names",
+    "exacto_plugin.litellm_hooks.http.middleware:take_header",
     "exacto_plugin.core.routing.caller_preferences:CallerPreferences.record_call",
     "exacto_plugin.core.engine.engine:Engine.decide",
     "exacto_plugin.core.engine.engine:Engine.record",
