@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain, replay
+from exacto_plugin.core.views import reason_view
 from exacto_plugin.engine_version import ENGINE_VERSION
-from exacto_plugin.web.views import reason_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

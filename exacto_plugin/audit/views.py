@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.why import STALE_S, judged_then, why_view
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain
+from exacto_plugin.core.views import observed_view, reference_view, signal_view
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
-from exacto_plugin.web.views import observed_view, reference_view, signal_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

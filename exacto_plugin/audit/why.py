@@ -11,7 +11,7 @@ from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
-from exacto_plugin.web.views import reason_view, reference_view, signal_view
+from exacto_plugin.core.views import reason_view, reference_view, signal_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

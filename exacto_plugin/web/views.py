@@ -1,20 +1,14 @@
-"""Conversion of a snapshot into plain data for API and command line. Pure."""
+"""The model groups of a runtime as plain data, for the API and for programs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.routing.overrides import OverriddenVerdict
-from exacto_plugin.core.windows.observed import Observed
+from exacto_plugin.core.views import group_view, with_choices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from exacto_plugin.core.model import GroupSnapshot, Reason, Reference, Verdict
-    from exacto_plugin.core.routing.caller_preferences import CallerPreferences
-    from exacto_plugin.core.scoring.flaws import FlawCounts
+    from exacto_plugin.core.model import GroupSnapshot
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-    from exacto_plugin.records import ReferenceRecord
 
 
 def models_view(runtime: Runtime) -> dict[str, Any]:
@@ -28,109 +22,3 @@ def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
     """Return one model group with callers' preferences and its curated list."""
     view = group_view(group, runtime.providers, runtime.flaws, runtime.observed.latest)
     return with_choices(view, runtime.caller_preferences, runtime.settings.curated_list(group.model_group))
-
-
-def group_view(
-    group: GroupSnapshot,
-    providers: Mapping[str, str],
-    flaws: FlawCounts,
-    observed: Mapping[tuple[str, str], Observed],
-) -> dict[str, Any]:
-    """Return one model group's references, and its deployments with their verdicts.
-
-    Args:
-        group: the verdicts in force.
-        providers: deployment key -> provider.
-        flaws: the counts of flaws since the process started.
-        observed: the numbers that do not affect tiers, by model group and deployment.
-    """
-    return {
-        "model_group": group.model_group,
-        "at": group.at,
-        "references": {signal.value: reference_view(one) for signal, one in group.references.items()},
-        "deployments": [
-            {
-                **verdict_view(verdict, providers.get(key, "")),
-                "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
-                "observed": observed_view(observed.get((group.model_group, key), Observed())),
-            }
-            for key, verdict in sorted(group.verdicts.items())
-        ],
-    }
-
-
-def with_choices(view: Mapping[str, Any], choices: CallerPreferences, curated: Sequence[str] | None) -> dict[str, Any]:
-    """Return a model group's view with callers' preferences and its curated list.
-
-    Args:
-        view: the result of ``group_view``.
-        choices: of this process.
-        curated: the configured list; None without one.
-    """
-    name = view["model_group"]
-    deployments = [{**one, "choices": choices.of(name, one["provider"])._asdict()} for one in view["deployments"]]
-    listed = None if curated is None else list(curated)
-    return {**view, "tool_keys": choices.callers(name), "curated": listed, "deployments": deployments}
-
-
-def verdict_view(verdict: Verdict, provider: str) -> dict[str, Any]:
-    """Return one deployment: its tier, since when, the numbers and the reasons."""
-    return {
-        "deployment": verdict.deployment,
-        "provider": provider,
-        "tier": verdict.tier.value,
-        "since": verdict.since,
-        "override": override_view(verdict),
-        "throughput": verdict.throughput,
-        "latency_s": verdict.latency_s,
-        "signals": {signal.value: signal_view(one.value, one.samples) for signal, one in verdict.signals.items()},
-        "reasons": [reason_view(reason) for reason in verdict.reasons],
-    }
-
-
-def signal_view(value: float | None, samples: int) -> dict[str, Any]:
-    """Return a measured value of a deployment, with its number of samples."""
-    return {"value": value, "samples": samples}
-
-
-def reference_view(reference: Reference | ReferenceRecord) -> dict[str, Any]:
-    """Return the statistics of all deployments with enough samples.
-
-    ``peers`` is their number.
-    """
-    return {
-        "median": reference.median,
-        "mad": reference.mad,
-        "threshold": reference.threshold,
-        "peers": reference.peers,
-    }
-
-
-def observed_view(numbers: Observed) -> dict[str, Any]:
-    """Return the numbers of a deployment that do not affect its tier."""
-    return {
-        "token_burn": {"value": numbers.token_burn, "samples": numbers.burn_answers, "flagged": numbers.burns},
-        "queue_time": {"value": numbers.queue_s, "p90": numbers.queue_p90_s, "samples": numbers.queue_answers},
-        "throughput_spread": {"value": numbers.throughput_spread, "samples": numbers.throughput_answers},
-    }
-
-
-def override_view(verdict: Verdict) -> dict[str, Any] | None:
-    """Return a deployment's override and its measured tier; None without an override."""
-    if not isinstance(verdict, OverriddenVerdict) or verdict.override is None:
-        return None
-    return {**verdict.override.as_plain(), "measured_tier": verdict.measured.value}
-
-
-def reason_view(reason: Reason) -> dict[str, Any]:
-    """Return one reason: a number against a threshold."""
-    return {
-        "code": reason.code.value,
-        "signal": reason.signal.value if reason.signal is not None else None,
-        "value": reason.value,
-        "threshold": reason.threshold,
-        "samples": reason.samples,
-        "needed": reason.needed,
-        "window_s": reason.window_s,
-        "peers": reason.peers,
-    }

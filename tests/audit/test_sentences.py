@@ -13,7 +13,7 @@ from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
-from exacto_plugin.web.views import reason_view
+from exacto_plugin.core.views import reason_view
 from tests.core.tiers.test_replay import WholeLedger
 from tests.support.adaptive_fleets import Fleet
 

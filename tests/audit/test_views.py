@@ -11,6 +11,7 @@ from sqlalchemy import update
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.formatting import moment, observed_words, percent
 from exacto_plugin.audit.sentences import request_sentence, why_sentence
+from exacto_plugin.core.views import reference_view
 from exacto_plugin.records import (
     DeploymentRecord,
     ObservedRecord,
@@ -20,7 +21,6 @@ from exacto_plugin.records import (
 )
 from exacto_plugin.store.row_values import insert_all
 from exacto_plugin.store.tables import table_of
-from exacto_plugin.web.views import reference_view
 from tests.litellm_hooks.runtime.test_recorder import NAMES, asked, attempt, kinds
 
 if TYPE_CHECKING:

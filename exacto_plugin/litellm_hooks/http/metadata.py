@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.web.views import reason_view
+from exacto_plugin.core.views import reason_view
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

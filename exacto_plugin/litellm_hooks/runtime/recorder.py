@@ -21,6 +21,7 @@ from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, ChangeDetector, RecordCause
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
+from exacto_plugin.core.views import reason_view
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog
@@ -32,7 +33,6 @@ from exacto_plugin.records import (
     RuleRecord,
     TransitionRecord,
 )
-from exacto_plugin.web.views import reason_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
