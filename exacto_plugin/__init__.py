@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin._version import __version__
-from exacto_plugin.errors import ExactoError, PolicyError, SettingsError, StoreError
+from exacto_plugin.errors import ExactoError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -23,7 +23,6 @@ __all__ = [
     "Exacto",
     "ExactoError",
     "ExactoRefusedError",
-    "PolicyError",
     "SettingsError",
     "StoreError",
     "__version__",

@@ -2,7 +2,6 @@
 
     ExactoError
     ├── SettingsError   the operator's configuration: the start is stopped
-    ├── PolicyError     the client's request: answered with HTTP 400
     └── StoreError      a store cannot be read or written: never on a request's path
 
 Only errors that a caller has to distinguish are defined here. The plugin's own faults are not among them: on a
@@ -18,10 +17,6 @@ class ExactoError(Exception):
 
 class SettingsError(ExactoError):
     """Invalid configuration; the message names the key and the expected value."""
-
-
-class PolicyError(ExactoError):
-    """A malformed request; the message names the field."""
 
 
 class StoreError(ExactoError):

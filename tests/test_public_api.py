@@ -17,7 +17,6 @@ NAMES = [
     "Exacto",
     "ExactoError",
     "ExactoRefusedError",
-    "PolicyError",
     "SettingsError",
     "StoreError",
     "__version__",

@@ -114,8 +114,3 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
         None if spread is None else f"spread {spread:.2f}",
     ]
     return ", ".join(word for word in words if word is not None) or "-"
-
-
-def or_dash(found: Any) -> str:
-    """Format a value; a dash for None."""
-    return "-" if found is None or found == "" else str(found)

@@ -1,4 +1,4 @@
-"""Turns a snapshot into plain data for the API and the command line. Pure."""
+"""Conversion of a snapshot into plain data for API and command line. Pure."""
 
 from __future__ import annotations
 
@@ -92,7 +92,10 @@ def signal_view(value: float | None, samples: int) -> dict[str, Any]:
 
 
 def reference_view(reference: ReferenceNumbers) -> dict[str, Any]:
-    """What all deployments with enough data said together; ``peers`` is how many they are."""
+    """Return the statistics of all deployments with enough samples.
+
+    ``peers`` is their number.
+    """
     return {
         "median": reference.median,
         "mad": reference.mad,

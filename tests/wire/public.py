@@ -52,7 +52,6 @@ PATHS = (
     "exacto_plugin:Exacto",
     "exacto_plugin:ExactoError",
     "exacto_plugin:ExactoRefusedError",
-    "exacto_plugin:PolicyError",
     "exacto_plugin:SettingsError",
     "exacto_plugin:StoreError",
     "exacto_plugin:__version__",

@@ -89,11 +89,6 @@ class Attribution:
         """True if an intended or required call did not arrive as a call."""
         return any(flaw in LOSSES for flaw in self.flaws)
 
-    @property
-    def provider_failed(self) -> bool:
-        """True if the provider is to blame for the flaws."""
-        return self.blame is Blame.PROVIDER
-
 
 def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
     """Find the flaws of an answer to a request with tools and attribute them.

@@ -77,10 +77,6 @@ class ModelGroups:
             roster.weight = _column(roster.positions, weights, 1.0)
             roster.capacity = _column(roster.positions, capacities, np.inf)
 
-    def slot(self, model_group: str, deployment: str) -> int:
-        """Return the slot of a deployment and renew its lease."""
-        return self._acquire(model_group, deployment)
-
     def blocks(self) -> Iterator[Block]:
         """Iterate over all groups in blocks of about ``BLOCK_SIZE``.
 

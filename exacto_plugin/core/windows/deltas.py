@@ -13,7 +13,7 @@ from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from exacto_plugin.core.windows.increments import Increments
 
@@ -84,22 +84,6 @@ class Deltas:
         with self._lock:
             held, self._pending = self._pending, {}
         return [Delta(*key, counts, cells) for key, (counts, cells) in held.items()]
-
-    def put_back(self, deltas: Iterable[Delta]) -> None:
-        """Put back deltas that were not delivered, as the oldest ones."""
-        with self._lock:
-            newer, self._pending = self._pending, {}
-            for delta in deltas:
-                self._join((delta.model_group, delta.deployment, delta.minute), delta.counts, delta.cells)
-            for key, (counts, cells) in newer.items():
-                self._join(key, counts, cells)
-            self._drop_oldest()
-
-    def _join(self, key: Key, counts: Mapping[int, int], cells: Mapping[int, int]) -> None:
-        held = self._pending.setdefault(key, ({}, {}))
-        for into, added in zip(held, (counts, cells), strict=True):
-            for name, number in added.items():
-                into[name] = into.get(name, 0) + number
 
     def _drop_oldest(self) -> None:
         while len(self._pending) > self._capacity:

@@ -17,11 +17,6 @@ from exacto_plugin.sharing.protocol import ExchangeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-TAG = "{exacto}"
-"""The hash tag of every key.
-
-A cluster keeps keys of one tag on one node, where one script can reach them all."""
-
 Argument = str | int | float | bytes
 
 
