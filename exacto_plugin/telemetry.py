@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
@@ -20,10 +20,12 @@ from exacto_plugin.core.wire import to_wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.core.windows.observed import Observed
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
     from exacto_plugin.record_kinds import RecordKind
+
+R = TypeVar("R")
 
 GROUP = "exacto.model_group"
 DEPLOYMENT = "exacto.deployment.id"
@@ -94,6 +96,45 @@ def error_type(error: BaseException | None, otherwise: str = OTHER_ERROR) -> str
     return "timeout" if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__ else otherwise
 
 
+class Guard(Protocol):
+    """Counts and logs faults of the plugin."""
+
+    def guard(self, stage: str, action: Callable[[], R], otherwise: R) -> R:
+        """``action()``, or ``otherwise`` when it fails."""
+
+
+class LatestObserved(Protocol):
+    """The newest observed metrics by model group and deployment; replaced as a whole."""
+
+    latest: Mapping[tuple[str, str], Observed]
+
+
+class TelemetrySource(Protocol):
+    """What the instruments read; the runtime is one."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its snapshot has the verdicts."""
+
+    @property
+    def faults(self) -> Guard:
+        """Guards the collection of metrics."""
+
+    @property
+    def observed(self) -> LatestObserved:
+        """Metrics that no tier follows from."""
+
+    @property
+    def providers(self) -> Mapping[str, str]:
+        """Deployment key -> provider."""
+
+    def clock(self) -> float:
+        """UTC seconds."""
+
+    def knows_group(self, model_group: str) -> bool:
+        """Whether an operator configured this name."""
+
+
 class Telemetry:
     """All instruments of one runtime.
 
@@ -102,7 +143,7 @@ class Telemetry:
         meter_provider: the provider to use; the global one when omitted, bound late.
     """
 
-    def __init__(self, runtime: Runtime, meter_provider: MeterProvider | None = None) -> None:
+    def __init__(self, runtime: TelemetrySource, meter_provider: MeterProvider | None = None) -> None:
         self._runtime = runtime
         meter = metrics.get_meter("exacto_plugin", _package_version(), meter_provider)
         self._evaluations = meter.create_counter(
