@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 CORE = "exacto_plugin.core"
 CHAIN = (
-    {"wire"},
+    {"wire", "lazy"},
     {"model"},
-    {"routing.policy", "scoring.evaluator", "windows.windows", "stats.peers"},
+    {"routing.policy", "routing.overrides", "scoring.evaluator", "windows.windows", "stats.peers"},
     {"tiers.columns"},
     {"routing.ordering"},
     {"engine.engine"},
