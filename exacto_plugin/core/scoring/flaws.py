@@ -54,7 +54,7 @@ def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
     """Return the flaw of one call's outcome; None if it has none or was not scored."""
     if outcome is Outcome.VALID:
         return Flaw.BROKEN_SCHEMA if reason == "not_compilable" else None
-    return _FLAW_OF.get(outcome)
+    return FLAW_OF.get(outcome)
 
 
 class FlawCounts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.windows.counter_ring import narrowest
+from exacto_plugin.core.stats.integers import narrowest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from exacto_plugin.core.stats.integers import narrowest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 SMALLEST: np.dtype[np.integer] = np.dtype(np.uint8)
 """Initial type of counts. It is widened when a count exceeds it, which is rare."""
-
-_LARGEST: np.dtype[np.integer] = np.dtype(np.int64)
 
 MOST = 2**44
 """Largest count of one addition.
@@ -34,15 +34,6 @@ EMPTY = np.iinfo(np.int64).min
 
 MOST_SUMS = 8
 """Largest number of windows of a ring with running sums; a rule reads up to five."""
-
-
-def narrowest(most: int) -> np.dtype[np.integer]:
-    """Return the narrowest type for counts up to ``most``.
-
-    8, 16 or 32 bits unsigned, else int64; never uint64, because NumPy converts uint64 with int64 to floats.
-    """
-    found = np.min_scalar_type(most)
-    return found if found.itemsize < _LARGEST.itemsize else _LARGEST
 
 
 class RunningSum:

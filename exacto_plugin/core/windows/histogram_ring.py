@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts, narrowest
+from exacto_plugin.core.stats.integers import narrowest
+from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,16 @@
+"""The narrowest integer type for counts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_LARGEST: np.dtype[np.integer] = np.dtype(np.int64)
+
+
+def narrowest(most: int) -> np.dtype[np.integer]:
+    """Return the narrowest type for counts up to ``most``.
+
+    8, 16 or 32 bits unsigned, else int64; never uint64, because NumPy converts uint64 with int64 to floats.
+    """
+    found = np.min_scalar_type(most)
+    return found if found.itemsize < _LARGEST.itemsize else _LARGEST
