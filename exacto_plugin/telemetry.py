@@ -110,7 +110,7 @@ class LatestObserved(Protocol):
 
 
 class TelemetrySource(Protocol):
-    """What the instruments read; the runtime is one."""
+    """The values that the instruments read; the runtime provides them."""
 
     @property
     def engine(self) -> Engine:
@@ -132,7 +132,7 @@ class TelemetrySource(Protocol):
         """UTC seconds."""
 
     def knows_group(self, model_group: str) -> bool:
-        """Whether an operator configured this name."""
+        """Return True if an operator configured this name."""
 
 
 class Telemetry:

@@ -1,4 +1,4 @@
-"""Background work: periodic jobs, an event loop in a thread of its own, and calls in a thread."""
+"""Background work: periodic jobs, a loop in its own thread, calls in a thread."""
 
 from __future__ import annotations
 
