@@ -46,11 +46,11 @@ class _Rescue:
         self.faults = FaultReporter(lambda _stage: None)
         self._better = better
 
-    def judgement(self, _details: Any, built: Any) -> AnswerQuality:
+    def quality(self, _details: Any, built: Any) -> AnswerQuality:
         """Bad whenever there is a call."""
         return AnswerQuality(outcome=Outcome.INVALID_JSON if parse_response({}, built).calls else None)
 
-    async def better(self, *_asked: Any, **_how: Any) -> Any:
+    async def replace_answer(self, *_asked: Any, **_how: Any) -> Any:
         """The other answer."""
         return whole(self._better) if self._better is not None else None
 
@@ -65,7 +65,7 @@ def test_a_held_stream_says_all_of_one_answer(sent: Said, other: Said | None, da
     chunks = data.draw(chunked(sent))
     before = [chunk.model_dump_json() for chunk in chunks]
     rescue: Any = _Rescue(other)
-    attempt: Any = MagicMock(judged=None, cost=None)
+    attempt: Any = MagicMock(quality=None, cost=None)
     stream = _Stream(chunks)
     asked: Any = RescuableAttempt(None, {}, stream.logging_obj)  # type: ignore[arg-type]
     held = BufferedStream(stream, ChatBuffer(stream), rescue, RequestState(attempts=[attempt]), attempt, asked)
