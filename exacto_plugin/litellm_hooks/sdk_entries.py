@@ -162,11 +162,18 @@ class RouterEntries:
         synchronous = begun is not None and begun.in_sync_entry
         self._runtime.faults.guard("body", lambda: self._enter(router, kwargs), None)
         if synchronous and not self._runtime.features.has(Feature.SYNC):
-            self._refuse_unfiltered(kwargs)
+            self._refuse_unfiltered(router, kwargs)
 
-    def _refuse_unfiltered(self, kwargs: dict[str, Any]) -> None:
+    def _refuse_unfiltered(self, router: Any, kwargs: dict[str, Any]) -> None:
         group = str(kwargs.get("model") or "")
-        promise = self._runtime.faults.guard("filter", lambda: self._callback.hard_filter_of(group, kwargs), None)
+
+        def hard_filter() -> str | None:
+            # The limits of a deployment's own model groups hold for its id too.
+            listed = router.get_model_list() or ()
+            named = [one for one in listed if (one.get("model_info") or {}).get("id") == group]
+            return self._callback.hard_filter_of(group, kwargs, named)
+
+        promise = self._runtime.faults.guard("filter", hard_filter, None)
         if promise is not None:
             refusal = no_endpoints(group, promise, "cannot be applied to synchronous calls of this LiteLLM", ())
             raise ExactoRefusedError(refusal, group)

@@ -9,6 +9,7 @@ import litellm.router
 import pytest
 
 from exacto_plugin import Exacto, ExactoRefusedError
+from exacto_plugin.litellm_hooks.features import Feature, Gap
 from tests.support.proxy.openai_client import asked, prices
 from tests.support.proxy.proxy import deployment
 
@@ -120,3 +121,15 @@ def test_a_refusal_is_no_failure(
             program.idle()
     assert set(failed) == {"stuck"}
     assert not [key for key in router.cache.in_memory_cache.cache_dict if "bad" in key and "rpm" in key]
+
+
+@pytest.mark.parametrize("model", ["kimi", "bad"])
+def test_a_synchronous_call_without_a_way_to_filter_is_refused(
+    providers: SimulatedProviders, make_exacto: MakeExacto, model: str
+) -> None:
+    """A model group's limits hold for its deployments' ids too where a limit can only be kept by a refusal."""
+    router = make_router(providers)
+    exacto = make_exacto(model_groups={"kimi": {"zdr": True}}).attach(router)
+    exacto._runtime.features.lose([Gap("Router.x", (Feature.SYNC,), "synchronous calls are LiteLLM's own")])
+    with pytest.raises(ExactoRefusedError, match="zdr = 'cannot be applied"):
+        router.completion(model=model, messages=[{"role": "user", "content": "hello"}])
