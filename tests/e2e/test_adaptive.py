@@ -85,7 +85,7 @@ def until(proxy: Proxy, group: str, **wanted: str) -> dict[str, str]:
     raise AssertionError(f"wanted {wanted}, still {tiers}")
 
 
-def share(providers: SimulatedProviders, proxy: Proxy, group: str, name: str, requests: int = 60) -> float:
+def share(providers: SimulatedProviders, proxy: Proxy, group: str, name: str, requests: int = 120) -> float:
     """Share of the traffic that a provider gets now."""
     before = providers.control.requests(name)
     traffic(proxy, group, requests)
@@ -141,6 +141,9 @@ def test_the_rest_must_be_able_to_carry_the_traffic(proxy: Proxy, providers: Sim
         reasons = (verdict(proxy, "tight", "i") or {"reasons": []})["reasons"]
         return next((one for one in reasons if one["code"] == "capacity"), {})
 
-    eventually(lambda: bool(kept()), True)
-    assert kept()["value"] < kept()["threshold"], "it is bad, and says so"
+    def is_kept_though_bad() -> bool:
+        reason = kept()
+        return bool(reason) and reason["value"] < reason["threshold"]
+
+    eventually(is_kept_though_bad, True)
     assert share(providers, proxy, "tight", "i") >= 0.1

@@ -8,7 +8,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.support.proxy.observation import eventually
+from tests.support.proxy.observation import eventually, seen_in
 from tests.support.proxy.openai_client import ask, asked, config, error_of, prices
 from tests.support.proxy.proxy import deployment
 from tests.support.proxy.questions import MESSAGES
@@ -66,7 +66,7 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Proxy
 @pytest.mark.parametrize("tools", [True, False], ids=["tools", "no-tools"])
 def test_lists_by_provider(proxy: Proxy, providers: SimulatedProviders, tools: bool, stream: bool) -> None:
     """Only listed providers are asked, whatever LiteLLM would have picked, with tools and without."""
-    for slug in ("kimi:exacto", "k2:exacto") * 8:
+    for slug in ("kimi:exacto", "k2:exacto") * 12:  # so that chance leaves one of two out once in 8 million runs
         reply = ask(proxy, slug, tools=tools, stream=stream)
         assert (reply.policy, reply.model) == ("exacto", slug)
         assert reply.deployment in {"k-fire", "k-moon"}
@@ -95,8 +95,7 @@ def test_a_list_holds_under_any_sort(proxy: Proxy, providers: SimulatedProviders
 def test_without_a_list_exacto_is_a_sort(proxy: Proxy, providers: SimulatedProviders) -> None:
     """A model without a list is served under ``:exacto``, and without the suffix lists mean nothing."""
     assert ask(proxy, "plain:exacto", tools=False).policy == "exacto"
-    seen = {ask(proxy, "kimi").deployment for _ in range(24)}
-    assert seen == set(KIMI)
+    assert seen_in(lambda: ask(proxy, "kimi").deployment, KIMI) == set(KIMI)
 
 
 def test_retries_stay_on_the_list(proxy: Proxy, providers: SimulatedProviders) -> None:
@@ -147,7 +146,8 @@ def test_a_refusal_harms_nobody(proxy: Proxy, providers: SimulatedProviders) -> 
         ask(proxy, "qwen:exacto")
     with pytest.raises(openai.NotFoundError):
         ask(proxy, "qwen:exacto", fallbacks=["qwen:exacto:floor"])
-    assert {ask(proxy, "glm").deployment for _ in range(16)} == {"g-one", "g-two"}
+    both = {"g-one", "g-two"}
+    assert seen_in(lambda: ask(proxy, "glm").deployment, both) == both
     assert ask(proxy, "qwen").deployment == "q-one"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.support.proxy.proxy import Proxy
 
 GROUPS = ("tagged", "small", "levels", "poor-level", "cooling", "team")
+COOLDOWN_S = 3
 LONG = [{"role": "user", "content": "word " * 400}]
 KEYS: dict[str, dict[str, Any]] = {
     "sk-paid": {"models": ["tagged"], "metadata": {"tags": ["paid"]}},
@@ -48,7 +50,7 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Pro
     router = {
         "routing_strategy": "latency-based-routing",
         "num_retries": 0,
-        "cooldown_time": 3,
+        "cooldown_time": COOLDOWN_S,
         "enable_tag_filtering": True,
         "enable_pre_call_checks": True,
     }
@@ -127,12 +129,16 @@ def test_num_retries_of_the_router(proxy: Proxy, providers: SimulatedProviders) 
 
 def test_cooldowns(proxy: Proxy, providers: SimulatedProviders) -> None:
     """When everybody better cools down the deranked one serves, and afterwards they are back."""
-    for name in names("cooling", *GOOD, NEW):
-        providers.control.behave(name, always=429)
-        with pytest.raises(openai.RateLimitError):
-            ask(proxy, name)
-        providers.control.reset(name)
-    reply = ask(proxy, "cooling")
+    for _ in range(5):
+        begun = time.monotonic()
+        for name in names("cooling", *GOOD, NEW):
+            providers.control.behave(name, always=429)
+            with pytest.raises(openai.RateLimitError):
+                ask(proxy, name)
+            providers.control.reset(name)
+        reply = ask(proxy, "cooling")
+        if time.monotonic() - begun < COOLDOWN_S:  # on a machine that is slower the first cooldown may have ended
+            break
     assert (reply.deployment, reply.headers["x-exacto-tier"]) == ("cooling-bad", DERANKED)
     eventually(lambda: ask(proxy, "cooling").headers["x-exacto-tier"], VERIFIED)
 

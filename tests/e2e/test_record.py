@@ -183,16 +183,14 @@ def _watched(proxy: Proxy) -> dict[str, Any]:
 
 
 def test_tiers_from_the_proxy_and_from_its_store(proxy: Proxy, store: str, capsys: Capture) -> None:
-    """The same deployments in the same tiers."""
-    found = [
-        {
-            one["deployment"]: one["tier"]
-            for group in plain(capsys, "tiers", *place)["model_groups"]
-            for one in group["deployments"]
-        }
-        for place in (["--url", proxy.base_url], ["--store", store])
-    ]
-    assert found[0] == found[1]
+    """The same deployments in the same tiers, as soon as they are on record."""
+
+    def told(*place: str) -> dict[str, str]:
+        groups = plain(capsys, "tiers", *place)["model_groups"]
+        return {one["deployment"]: one["tier"] for group in groups for one in group["deployments"]}
+
+    assert set(told("--url", proxy.base_url)) == {*names(GROUP), *names(WATCHED)}
+    eventually(lambda: told("--url", proxy.base_url) == told("--store", store), True)
 
 
 def test_only_administrators_ask(proxy: Proxy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -52,6 +53,8 @@ FLAWS = {
 }
 """What is wrong with each kind of answer, and who is to blame."""
 MODES = {"whole": False, "streamed": True}
+SILENT_S = 2
+"""After so long an attempt at a deployment that never answers is given up."""
 ALONE = ("cached", "redacted", "left", "paced-whole", "paced-streamed", "plain", "broken-schema", "checked", "moved")
 ASKING = ("required-ignored", "named-ignored", "named-done", "auto-text", "unoffered-named", "orphan-result")
 GROUPS = [*(f"{kind}-{mode}" for kind in (*(kind.act.value for kind in KINDS), *ASKING) for mode in MODES), *ALONE]
@@ -81,7 +84,7 @@ def proxy(
         }}
         for group in ("filtered-whole", "filtered-streamed", "legacy-whole", "legacy-streamed")
     ]  # fmt: skip
-    moved = deployment(provider_server, "silent", "moved", timeout=2, order=1)
+    moved = deployment(provider_server, "silent", "moved", timeout=SILENT_S, order=1)
     config = {
         "model_list": [
             *(deployment(provider_server, group, group, **_level(group)) for group in GROUPS),
@@ -116,6 +119,7 @@ def _requests(probe: Probe, outcome: str) -> float:
 
 
 def _attempts(probe: Probe, group: str) -> float:
+    """Attempts that ended: the last that is counted of an answer."""
     return probe.metric("exacto_deployment_attempts_total", exacto_model_group=group).get("", 0.0)
 
 
@@ -133,16 +137,17 @@ def test_every_answer_is_counted_as_what_it_is(
     before = _requests(probe, outcome)
     providers.control.behave(group, next=[kind.act])
     ask(proxy.client(), group, stream=MODES[mode])
-    eventually(lambda: _requests(probe, outcome), before + 1)
+    eventually(lambda: _attempts(probe, group), 1)
+    assert _requests(probe, outcome) == before + 1
     assert _calls(probe, group) == calls
-    assert _attempts(probe, group) == 1
     bad = int(bool(calls) and "valid" not in calls)
     eventually(lambda: judged(proxy, group), (int(bool(calls)), bad))
     if kind.act in FLAWS:
         flaw, blame = FLAWS[kind.act]
         assert _flaws(probe, group) == {flaw: 1}
         assert probe.metric("exacto_answer_flaws_total", "exacto_blame", exacto_model_group=group) == {blame: 1}
-        assert (verdict(proxy, group) or {})["flaws"] == {flaw: 1}
+        # Without a judged call there is no verdict before the next recompute.
+        eventually(lambda: (verdict(proxy, group) or {}).get("flaws"), {flaw: 1})
 
 
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
@@ -182,7 +187,8 @@ def test_a_content_filter_is_nobodys_bad_call(
     scripted.finish_reason = "content_filter"
     before = _requests(probe, "cut_short")
     ask(proxy.client(), f"filtered-{mode}", stream=MODES[mode])
-    eventually(lambda: _requests(probe, "cut_short"), before + 1)
+    eventually(lambda: _attempts(probe, f"filtered-{mode}"), 1)
+    assert _requests(probe, "cut_short") == before + 1
     assert _calls(probe, f"filtered-{mode}") == {}
     assert _flaws(probe, f"filtered-{mode}") == {"filtered": 1}
 
@@ -196,19 +202,30 @@ def test_the_older_form_of_calls_is_judged(
     scripted.finish_reason = "function_call"
     functions = [tool["function"] for tool in TOOLS]
     ask(proxy.client(), f"legacy-{mode}", stream=MODES[mode], tools=False, functions=functions)
-    eventually(lambda: _calls(probe, f"legacy-{mode}"), {"schema_mismatch": 1})
+    eventually(lambda: _attempts(probe, f"legacy-{mode}"), 1)
+    assert _calls(probe, f"legacy-{mode}") == {"schema_mismatch": 1}
 
 
 def test_cache_hits_count_for_nobody(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> None:
     """An answer out of LiteLLM's cache, whole or streamed, says nothing about a deployment."""
     providers.control.behave("cached", always=Act.INVALID_JSON)
+    hits = 0
     for stream in (False, True):
-        for _ in range(3):
+
+        def hit(stream: bool = stream) -> bool:
+            before = providers.control.requests("cached")
             ask(proxy.client(), "cached", stream=stream, extra_body={"cache": {"use-cache": True}})
-    eventually(lambda: _requests(probe, "cache_hit"), 6 - providers.control.requests("cached"))
-    assert 1 <= providers.control.requests("cached") <= 2
-    assert _calls(probe, "cached") == {"invalid_json": providers.control.requests("cached")}
-    assert _attempts(probe, "cached") == providers.control.requests("cached")
+            return providers.control.requests("cached") == before
+
+        eventually(hit, True)  # LiteLLM puts an answer into its cache after the client has it
+        assert all([hit(), hit()])
+        hits += 3
+    asked = providers.control.requests("cached")
+    assert asked >= 1
+    eventually(lambda: _attempts(probe, "cached"), asked)
+    eventually(lambda: _requests(probe, "cache_hit"), hits)
+    assert _calls(probe, "cached") == {"invalid_json": asked}
+    assert _attempts(probe, "cached") == asked
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -217,6 +234,7 @@ def test_redacted_answers_are_not_judged(proxy: Proxy, providers: SimulatedProvi
     before = _requests(probe, "redacted")
     ask(proxy.client(), "redacted", stream=MODES[mode], extra_headers={"x-litellm-enable-message-redaction": "true"})
     eventually(lambda: _requests(probe, "redacted"), before + 1)
+    eventually(lambda: _attempts(probe, "redacted"), before + 1)
     assert _calls(probe, "redacted") == {}
 
 
@@ -235,34 +253,39 @@ def test_a_client_that_leaves_blames_nobody(proxy: Proxy, providers: SimulatedPr
     providers.control.behave("left", always=None)
     ask(proxy.client(), "left")
     eventually(lambda: judged(proxy, "left"), (1, 0))
+    eventually(lambda: _attempts(probe, "left"), 1)
     assert _calls(probe, "left") == {"valid": 1}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_speed_is_the_providers(proxy: Proxy, providers: SimulatedProviders, mode: str) -> None:
-    """Throughput and latency lie where the provider's pace allows: never faster than it, and not far off."""
+    """Throughput and latency are never better than the provider's pace, nor worse than what the client saw."""
     group, tokens, tokens_per_s, latency_s = f"paced-{mode}", 240, 400.0, 0.4
     content = "word" * tokens
     providers.control.behave(
         group, content=content, tokens_per_s=tokens_per_s, latency_s=latency_s, completion_tokens=tokens
     )
+    begun = time.monotonic()
     ask(proxy.client(), group, stream=MODES[mode], tools=False)
+    seen_s = time.monotonic() - begun
     took_s = latency_s + tokens / tokens_per_s
     eventually(lambda: (verdict(proxy, group) or {}).get("throughput") is not None, True)
     found = verdict(proxy, group) or {}
     # The histogram that medians come from has bins of about 10 percent.
-    assert 0.2 * tokens / took_s < found["throughput"] <= 1.1 * tokens / took_s
+    assert 0.9 * tokens / seen_s <= found["throughput"] <= 1.1 * tokens / took_s
     least_s = latency_s if MODES[mode] else took_s
-    assert 0.9 * least_s <= found["latency_s"] < 5 * least_s
+    assert 0.9 * least_s <= found["latency_s"] <= 1.1 * seen_s
 
 
 def test_speed_is_that_of_the_last_attempt(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> None:
     """Seconds that a silent deployment wasted are not charged to the one that then served the request."""
     providers.control.behave("silent", always=Act.HANG)
+    begun = time.monotonic()
     ask(proxy.client(), "moved", stream=True, extra_body={"num_retries": 1})
+    seen_s = time.monotonic() - begun
     eventually(lambda: judged(proxy, "moved"), (1, 0))
     found = verdict(proxy, "moved") or {}
-    assert found["latency_s"] < 2.0
+    assert 0 < found["latency_s"] <= 1.1 * (seen_s - SILENT_S)
     assert providers.control.requests("silent") == 1
 
 
@@ -272,9 +295,9 @@ def test_requests_without_tools_are_not_judged(proxy: Proxy, providers: Simulate
     ask(proxy.client(), "plain", tools=False)
     proxy.client().completions.create(model="plain", prompt="Say hello")
     proxy.client().embeddings.create(model="plain", input="hello")
-    eventually(lambda: _requests(probe, "no_tools"), before + 3)
+    eventually(lambda: _attempts(probe, "plain"), 3)
+    assert _requests(probe, "no_tools") == before + 3
     assert _calls(probe, "plain") == {}
-    assert _attempts(probe, "plain") == 3
 
 
 def test_a_schema_that_is_none_blames_nobody(proxy: Proxy, providers: SimulatedProviders, probe: Probe) -> None:
@@ -282,7 +305,8 @@ def test_a_schema_that_is_none_blames_nobody(proxy: Proxy, providers: SimulatedP
     broken = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "no such type"}}}
     providers.control.behave("broken-schema", arguments='{"anything": 1}')
     ask(proxy.client(), "broken-schema", tools=False, extra_body={"tools": [broken]})
-    eventually(lambda: _calls(probe, "broken-schema"), {"valid": 1})
+    eventually(lambda: _attempts(probe, "broken-schema"), 1)
+    assert _calls(probe, "broken-schema") == {"valid": 1}
     assert _flaws(probe, "broken-schema") == {"broken_schema": 1}
 
 
@@ -295,6 +319,7 @@ def test_health_checks_are_not_traffic(proxy: Proxy, providers: SimulatedProvide
     providers.control.behave("checked", always=None)
     ask(proxy.client(), "checked")
     eventually(lambda: judged(proxy, "checked"), (1, 0))
+    eventually(lambda: _attempts(probe, "checked"), 1)
     assert {name: sum(probe.metric(name).values()) - sum(then.values()) for name, then in before.items()} == {
         "exacto_requests_total": 1,
         "exacto_deployment_attempts_total": 1,

@@ -257,7 +257,7 @@ def test_a_store_that_cannot_be_used_is_told_once_and_used_again(
         switch.to(well)
     eventually(state, "ok")
     assert asked > 4
-    assert [line for line in proxy.log()[log:].splitlines() if "is writable again" in line]
+    eventually(lambda: "is writable again" in proxy.log()[log:], True)
     written = health(proxy)["written"]
     ask(proxy, f"{GROUP}-a")
     assert health(proxy)["written"] >= written

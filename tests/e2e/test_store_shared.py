@@ -9,7 +9,7 @@ import pytest
 from exacto_plugin.store.exchange import LARGE_BUDGET_S
 from tests.support.postgresql_server import Cluster, missing
 from tests.support.proxy.background_traffic import Traffic
-from tests.support.proxy.observation import PATIENCE_S, api, eventually
+from tests.support.proxy.observation import PATIENCE_S, api, eventually, from_every_worker
 from tests.support.proxy.openai_client import config
 from tests.support.proxy.proxy import Proxy, deployment
 
@@ -48,25 +48,16 @@ def test_two_workers_without_redis_have_one_opinion(providers: SimulatedProvider
         traffic.ask(number)
     assert traffic.failed == []
 
-    def states() -> list[dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        while len(found) < 2:
-            status = get(proxy, "status")
-            found[status["sharing"]["worker"]] = status
-        return list(found.values())
-
-    def agreement() -> tuple[list[str], int, dict[str, int]]:
-        seen = states()
-        return sorted(one["sharing"]["role"] for one in seen), len({one["snapshot"] for one in seen}), counted(proxy)
+    def agreement() -> tuple[list[str], int, list[tuple[object, ...]], dict[str, int]]:
+        seen = from_every_worker(proxy, "status", 2)
+        roles = sorted(one["sharing"]["role"] for one in seen)
+        known = [(one["sharing"]["exchange"], one["sharing"]["workers"], one["store"]["state"]) for one in seen]
+        return roles, len({one["snapshot"] for one in seen}), known, counted(proxy)
 
     asked = {name: providers.control.requests(name) for name in NAMES}
     assert sum(asked.values()) == 24
-    eventually(agreement, (["follower", "leader"], 1, asked))
-    for one in states():
-        assert one["sharing"]["exchange"] == "store"
-        assert one["store"]["state"] == "ok"
-        assert one["sharing"]["workers"] == 2
-        assert one["faults"] == {}
+    eventually(agreement, (["follower", "leader"], 1, [("store", 2, "ok")] * 2, asked))
+    assert [one["faults"] for one in from_every_worker(proxy, "status", 2)] == [{}, {}]
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------

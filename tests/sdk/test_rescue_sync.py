@@ -115,7 +115,7 @@ def test_attempts(
 @BOTH
 def test_nobody_waits_for_what_never_ends(providers: SimulatedProviders, attached: Any, stream: bool) -> None:
     """A second ask that hangs is given up; the program gets the first answer and can go on."""
-    _, router = attached(max_extra_seconds=0.3)
+    _, router = attached(max_extra_seconds=1.5)  # the second ask below has as long
     _behave(providers, Act.INVALID_JSON, Act.HANG)
     assert not _fits(_arguments(router, stream=stream))
     state = CURRENT.get()
@@ -152,7 +152,7 @@ def test_requests_are_counted_once(
     for round_ in range(1, 4):
         assert _fits(_arguments(router, stream=stream))
         eventually(lambda: len(scored), 2 * round_)
-    assert counted == {"valid": 3}
+    eventually(lambda: dict(counted), {"valid": 3})
 
 
 @BOTH

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DELTA = Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2})
-PUSH_S, LEASE_S = 0.05, 0.6
+PUSH_S, LEASE_S = 0.05, 1.5
 PACE = ReplicaIntervals(recompute_s=0.2, push_s=PUSH_S, save_s=0.2)
 
 

@@ -127,7 +127,8 @@ async def test_every_record_comes_back_equal(store: Store, counted: Counter[tupl
     kinds = Counter((KEPT[type(record)].kind, None) for record in RECORDS)
     await until(lambda: counted == kinds)
     assert store.health.state == ("ok" if store.location is not None and store.location.is_persistent else "memory")
-    assert (store.health.written, store.health.dropped) == (len(RECORDS), 0)
+    await until(lambda: store.health.written == len(RECORDS))
+    assert store.health.dropped == 0
 
 
 async def test_a_later_record_of_the_same_key_replaces_the_earlier(store: Store) -> None:
@@ -165,9 +166,9 @@ async def test_what_the_database_refuses_costs_only_itself(
     bad = TransitionRecord(NOW, "g", "a", "x", "y", [{"of": object()}], "s")
     for record in (TRANSITION, bad, DECISION):
         store.write(record)
-    await until(lambda: store.health.dropped == 1)
+    await until(lambda: (store.health.dropped, store.health.written) == (1, 2))
     assert await store.read(lambda connection: find(connection, TransitionRecord)) == [TRANSITION]
-    assert counted[RecordKind.TRANSITIONS, "_OTHER"] == 1
+    await until(lambda: counted[RecordKind.TRANSITIONS, "_OTHER"] == 1)
     assert store.health.state in ("ok", "memory")
 
 
@@ -260,8 +261,12 @@ async def _degraded(store: Store, caplog: pytest.LogCaptureFixture, *words: str)
     store.write(TRANSITION)
     with pytest.raises(StoreError):
         await store.work(lambda _: None)
-    lines = [record.message for record in caplog.records if record.name == "exacto_plugin"]
-    assert lines == [f"exacto_plugin's store: {told}"]
+
+    def lines() -> list[str]:
+        return [record.message for record in caplog.records if record.name == "exacto_plugin"]
+
+    await until(lines)
+    assert lines() == [f"exacto_plugin's store: {told}"]
 
 
 @pytest.fixture
@@ -279,8 +284,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path, caplog: pytest.LogCapt
     store = Store(location_of_url(f"sqlite:///{file}"), report=_raise)
     await _degraded(store, caplog, str(file), "damaged", "move it away")
     file.rename(tmp_path / "away")
-    await until(lambda: store.health.written == 2)
-    assert store.health.state == "ok"
+    await until(lambda: (store.health.written, store.health.state) == (2, "ok"))
     store.close()
 
 

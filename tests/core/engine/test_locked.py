@@ -28,18 +28,23 @@ def test_every_method_is_locked(name: str) -> None:
     assert name in vars(LockedEngine), f"{name} is not locked"
 
 
-def _waits(action: Callable[[], object], engine: LockedEngine) -> bool:
-    """Whether ``action`` waits for the lock."""
-    done = threading.Event()
+PATIENCE_S = 20.0
+
+
+def _waits(action: Callable[[], object], engine: LockedEngine, patience_s: float = 0.05) -> bool:
+    """Whether ``action`` waits for the lock; ``patience_s`` is how long it may take if it does not."""
+    begun, done = threading.Event(), threading.Event()
 
     def act() -> None:
+        begun.set()
         action()
         done.set()
 
     with engine.lock:
         thread = threading.Thread(target=act)
         thread.start()
-        waited = not done.wait(0.05)
+        begun.wait()
+        waited = not done.wait(patience_s)
     thread.join()
     return waited
 
@@ -50,7 +55,7 @@ def test_threads_wait_for_each_other() -> None:
     engine.observe_peers("g", ["a"], START)
     assert _waits(lambda: engine.record(answer()), engine)
     assert _waits(lambda: engine.recompute(START), engine)
-    assert not _waits(lambda: engine.snapshot, engine)
+    assert not _waits(lambda: engine.snapshot, engine, PATIENCE_S)
 
 
 def test_it_judges_as_the_engine_does() -> None:
@@ -62,7 +67,7 @@ def test_it_judges_as_the_engine_does() -> None:
             engine.record(answer())
     slices = shared.recompute_slices(START)
     next(slices)
-    assert not _waits(lambda: None, shared)
+    assert not _waits(lambda: None, shared, PATIENCE_S)
     for _ in slices:
         pass
     assert dict(plain.recompute(START).groups) == dict(shared.snapshot.groups)

@@ -48,10 +48,13 @@ def test_nobody_waits_longer_than_max_extra_seconds(
     behave(providers, "slow", Act.INVALID_JSON, Act.HANG)
     label = {"exacto_model_group": "slow", "exacto_rescue_outcome": "too_late"}
     before = probe.metric("exacto_rescues_total", **label).get("", 0)
+    counted = probe.metric("exacto_requests_total", exacto_request_outcome="invalid_json").get("", 0)
     reply = ask(proxy, "slow", stream=stream)
     assert "{" in reply.arguments
     assert rescued(reply) is None
-    assert probe.metric("exacto_rescues_total", **label).get("", 0) == before + 1
+    eventually(lambda: probe.metric("exacto_rescues_total", **label).get("", 0), before + 1)
+    wanted = {"name": "exacto_requests_total", "exacto_request_outcome": "invalid_json"}
+    eventually(lambda: probe.metric(**wanted).get("", 0), counted + 1)
 
 
 def test_both_answers_are_scored_counted_and_paid(
@@ -81,8 +84,9 @@ def test_both_answers_are_scored_counted_and_paid(
 
     eventually(since_then, {"valid": 2})
     label = {"exacto_model_group": "counted", "exacto_rescue_outcome": "rescued"}
-    assert probe.metric("exacto_rescues_total", **label) == {"": 2}
-    assert probe.metric("exacto_rescue_cost_USD_total", exacto_model_group="counted")[""] == pytest.approx(300e-6)
+    eventually(lambda: probe.metric("exacto_rescues_total", **label), {"": 2})
+    cost = {"name": "exacto_rescue_cost_USD_total", "exacto_model_group": "counted"}
+    eventually(lambda: probe.metric(**cost), {"": pytest.approx(300e-6)})
 
 
 def test_request_limits_count_both_asks(proxy: Proxy, providers: SimulatedProviders) -> None:
@@ -140,6 +144,7 @@ def test_a_client_that_leaves_does_no_harm(proxy: Proxy, providers: SimulatedPro
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{proxy.base_url}/v1/chat/completions", json=body, headers=headers, timeout=0.7, trust_env=False)
     eventually(lambda: judged(proxy, "left", "left-1"), (1, 1))
+    eventually(lambda: asked(providers, ("left-1", "left-2")), {"left-1": 1, "left-2": 1})
     behave(providers, "left", Act.INVALID_JSON)
     assert rescued(ask(proxy, "left")) == "left-1"
     eventually(lambda: [judged(proxy, "left", name) for name in ("left-1", "left-2")], [(2, 2), (1, 0)])

@@ -25,7 +25,7 @@ from tests.support.replica_workers import Clock, Worker
 from tests.support.saved_states import save_across, save_within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 DELTA = Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2})
 LEASE_S = 1.0
@@ -96,6 +96,17 @@ async def lead(exchange: RedisExchange, worker: str = "w") -> Lease:
     raise AssertionError("nobody may lead")
 
 
+async def until(workers: list[Worker], clock: Clock, condition: Callable[[], bool]) -> None:
+    """Let the workers go on, for at most 20 s, until this holds."""
+    deadline = asyncio.get_running_loop().time() + 20
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        clock.now += 0.05
+        for worker in workers:
+            await worker.step()
+        await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("decodes", [False, True])
 async def test_batches_come_back_as_they_were(exchanges: Ways, decodes: bool) -> None:
     """Also through a client that decodes what it reads, as LiteLLM's may be configured to."""
@@ -137,12 +148,7 @@ async def test_a_state_that_cannot_be_read_does_not_keep_anybody_from_leading(ex
     clock = Clock()
     worker = Worker("w", exchanges(), clock, PACE)
     worker.answer("a")
-    for _ in range(40):
-        clock.now += 0.05
-        await worker.step()
-        await asyncio.sleep(0.01)
-    assert worker.replica.role is Role.LEADER
-    assert worker.counts() == {"a": 1}
+    await until([worker], clock, lambda: worker.replica.role is Role.LEADER and worker.counts() == {"a": 1})
     assert any("cannot be read" in str(fault) for fault in worker.faults)
 
 
@@ -361,18 +367,13 @@ async def test_replicas_agree_through_redis(exchanges: Ways) -> None:
         for deployment in ("a", "b"):
             worker.answer(deployment, count=100)
         worker.answer("c", Outcome.INVALID_JSON, 100)
-    deadline = asyncio.get_running_loop().time() + 20
 
     def agreed() -> bool:
-        found = {one.snapshot.id for one in workers}
-        return len(found) == 1 and "g" in workers[0].snapshot.groups
+        groups = [one.snapshot.groups.get("g") for one in workers]
+        deranked = [group is not None and group.verdicts["c"].tier is Tier.DERANKED for group in groups]
+        return len({one.snapshot.id for one in workers}) == 1 and all(deranked)
 
-    while not agreed() or workers[0].snapshot.groups["g"].verdicts["c"].tier != Tier.DERANKED:
-        assert asyncio.get_running_loop().time() < deadline
-        clock.now += 0.05
-        for worker in workers:
-            await worker.step()
-        await asyncio.sleep(0.01)
+    await until(workers, clock, agreed)
     (leader,) = [one for one in workers if one.replica.role is Role.LEADER]
     assert leader.counts() == {"a": 200, "b": 200, "c": 200}
     for worker in workers:
@@ -387,13 +388,9 @@ async def test_a_cluster_takes_everything(cluster: RedisServer) -> None:
     worker = Worker("w", RedisExchange(link, 0.05, LEASE_S), clock, PACE)
     worker.answer("a", count=5)
     worker.asked = ("g",)
-    for _ in range(40):
-        clock.now += 0.05
-        await worker.step()
-        await asyncio.sleep(0.01)
+    await until([worker], clock, lambda: worker.replica.role is Role.LEADER and worker.counts() == {"a": 5})
+    await until([worker], clock, lambda: bool(worker.snapshot.groups))
     assert worker.faults == []
-    assert worker.counts() == {"a": 5}
-    assert worker.snapshot.groups
     shared = SharedConversations(link, lambda: 600.0, worker.faults.append)
     for number in range(20):
         shared.enqueue(bytes([number]) * 16, "a")

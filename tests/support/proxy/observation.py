@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from exacto_plugin.demo.proxy import free_port
@@ -14,15 +15,16 @@ from tests.support.proxy.inside_probe import FAULTS, METRICS_PORT, OWN_LOG
 from tests.support.proxy.proxy import MASTER_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
-
-    import httpx
 
     from tests.support.proxy.proxy import Proxy
 
 PATIENCE_S = 20.0
 """How long something that happens after the answer may take; only failing tests wait as long."""
+TRIES = 200
+"""How often something is asked that chance decides: one of five does not come up once in 10^19 runs."""
+T = TypeVar("T")
 
 
 def eventually(seen: Callable[[], Any], wanted: Any, patience_s: float = PATIENCE_S) -> None:
@@ -35,6 +37,16 @@ def eventually(seen: Callable[[], Any], wanted: Any, patience_s: float = PATIENC
     while (now := seen()) != wanted:
         assert time.monotonic() < ends, f"wanted {wanted!r}, still {now!r}"
         time.sleep(0.05)
+
+
+def seen_in(asking: Callable[[], T], wanted: Collection[T]) -> set[T]:
+    """Everything that came of asking, until all of ``wanted`` did, at most ``TRIES`` times."""
+    seen: set[T] = set()
+    for _ in range(TRIES):
+        seen.add(asking())
+        if seen >= set(wanted):
+            break
+    return seen
 
 
 class Probe:
@@ -89,6 +101,26 @@ class Probe:
 def api(proxy: Proxy, path: str, key: str = MASTER_KEY, root: str = "") -> httpx.Response:
     """Ask the plugin's API; ``root`` is the proxy's SERVER_ROOT_PATH."""
     return proxy.request("GET", f"{root}/exacto/api/{path}", key)
+
+
+def from_every_worker(proxy: Proxy, path: str, workers: int) -> list[Any]:
+    """What each worker's API says. Which one answers is chance, so it is asked until all of them have.
+
+    A worker tells its name on the same connection, which no other worker has.
+
+    Raises:
+        AssertionError: some workers never answered.
+    """
+    found: dict[str, Any] = {}
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    ends = time.monotonic() + 3 * PATIENCE_S
+    while len(found) < workers:
+        assert time.monotonic() < ends, f"only {len(found)} of {workers} workers answer"
+        url = f"{proxy.base_url}/exacto/api/"
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False, verify=False) as client:
+            name = client.get("status").raise_for_status().json()["sharing"]["worker"]
+            found[name] = client.get(path).raise_for_status().json()
+    return list(found.values())
 
 
 def verdict(proxy: Proxy, group: str, deployment: str | None = None) -> dict[str, Any] | None:
