@@ -12,10 +12,10 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.call_details import (
     CHOICE_KEY,
     TOOLS_KEY,

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Resolution
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 
 Message = dict[str, Any]
 

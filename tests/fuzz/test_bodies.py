@@ -8,14 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
-from exacto_plugin.litellm_hooks.request.body import (
-    MOST_NAMES,
-    SUFFIXES_KEY,
-    batch_slugs,
-    needs_rewrite,
-    rewrite_body,
-    rewrite_fallbacks,
-)
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, rewrite_fallbacks
+from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, batch_slugs, needs_rewrite, rewrite_body
 from tests.fuzz.bodies import OURS, batches, bodies, json_values, resolve, slugs
 from tests.fuzz.examples import fuzz
 

@@ -11,8 +11,8 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.policy import Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime

@@ -6,25 +6,25 @@ Does no I/O and reads no router.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.routing.policy import Resolution, Slug, split_slug
+from exacto_plugin.core.routing.policy import Slug, split_slug
+from exacto_plugin.litellm_hooks.deployments.fallbacks import (
+    SUFFIXES_KEY,
+    Resolve,
+    fallback_entries,
+    fallback_entry,
+    rewrite_fallbacks,
+)
 
-SUFFIXES_KEY = "exacto_suffixes"
-"""Key of a fallback entry that carries the entry's own suffixes.
-
-The routing hook reads it; it is removed before the request is sent upstream.
-"""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 MOST_NAMES = 32
 """Most names in one list of a client; a longer list is left unchanged.
 
 LiteLLM tries 5 fallbacks (``ROUTER_MAX_FALLBACKS``). Any client may send a list, and looking up 10,000 names took 4 s
 (measured with wildcards)."""
-
-Resolve = Callable[[str], Resolution]
 
 _OUR_KEYS = frozenset({"models", "fallbacks", "provider", SUFFIXES_KEY})
 
@@ -62,7 +62,11 @@ def rewrite_body(
     fallbacks = body.get("fallbacks")
     if isinstance(fallbacks, list):
         unforged = _own_preferences([_without(entry, forbidden) for entry in fallbacks], body.get("provider"))
-        body["fallbacks"] = rewrite_fallbacks(unforged, resolve) if _names_in(unforged) <= MOST_NAMES else unforged
+        body["fallbacks"] = (
+            rewrite_fallbacks(unforged, resolve)
+            if sum(1 for _ in fallback_entries(unforged)) <= MOST_NAMES
+            else unforged
+        )
     listed = body.get("models")
     if isinstance(listed, list) and 0 < len(listed) <= MOST_NAMES and all(isinstance(entry, str) for entry in listed):
         slug = _take_models(body, listed, slug, resolve, reads_models, ranked)
@@ -157,49 +161,8 @@ def _take_models(
         return slug
     first, *others = ranked([asked, *others])
     body["model"] = first.base
-    body["fallbacks"] = [_fallback_entry(entry) for entry in others]
+    body["fallbacks"] = [fallback_entry(entry) for entry in others]
     return first if first.suffixes else None
-
-
-def _fallback_entry(slug: Slug) -> dict[str, Any]:
-    return {"model": slug.base, SUFFIXES_KEY: ":".join(slug.suffixes)}
-
-
-def rewrite_fallbacks(fallbacks: list[Any], resolve: Resolve) -> list[Any]:
-    """Give each fallback entry its own suffixes.
-
-    Accepts LiteLLM's three forms: names, dictionaries with ``model``, and ``{group: [names]}``. A list without the
-    plugin's suffixes, or with suffixes already assigned, is returned unchanged.
-    """
-    if not any(_carries_suffix(entry, resolve) for entry in fallbacks):
-        return fallbacks
-    # A hop inherits the keys of the hop before it, so every entry carries its own suffixes, also when it has none.
-    if all(isinstance(entry, dict) and _is_mapping_form(entry) for entry in fallbacks):
-        return [{group: [_entry(name, resolve) for name in names] for group, names in e.items()} for e in fallbacks]
-    return [_entry(entry, resolve) for entry in fallbacks]
-
-
-def _names_in(fallbacks: list[Any]) -> int:
-    return sum(
-        sum(map(len, entry.values())) if isinstance(entry, dict) and _is_mapping_form(entry) else 1
-        for entry in fallbacks
-    )
-
-
-def fallback_entries(fallbacks: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of a fallback list, each as a mapping with ``model``.
-
-    All of LiteLLM's forms are accepted.
-    """
-    for entry in fallbacks:
-        mapped = isinstance(entry, dict) and _is_mapping_form(entry)
-        for one in chain.from_iterable(entry.values()) if mapped else (entry,):
-            yield one if isinstance(one, dict) else {"model": one}
-
-
-def fallback_targets(fallbacks: Iterable[Any]) -> set[str]:
-    """Return the models of a fallback list, in any of LiteLLM's forms."""
-    return {str(entry.get("model")) for entry in fallback_entries(fallbacks)}
 
 
 def _own_preferences(fallbacks: list[Any], provider: object) -> list[Any]:
@@ -213,31 +176,9 @@ def _own_preferences(fallbacks: list[Any], provider: object) -> list[Any]:
     return [{"provider": provider, **entry} if isinstance(entry, dict) else entry for entry in entries]
 
 
-def _is_mapping_form(entry: dict[str, Any]) -> bool:
-    return bool(entry) and all(isinstance(names, list) for names in entry.values())
-
-
-def _carries_suffix(entry: Any, resolve: Resolve) -> bool:
-    if isinstance(entry, str):
-        return ":" in entry and bool(split_slug(entry, resolve).suffixes)
-    if not isinstance(entry, dict):
-        return False
-    if _is_mapping_form(entry):
-        return any(_carries_suffix(name, resolve) for names in entry.values() for name in names)
-    return SUFFIXES_KEY not in entry and _carries_suffix(entry.get("model"), resolve)
-
-
 def _without(entry: Any, keys: Collection[str]) -> Any:
     """Remove keys that a client may not send from a fallback entry.
 
     ``SUFFIXES_KEY`` is among them: only this module writes it.
     """
     return {key: value for key, value in entry.items() if key not in keys} if isinstance(entry, dict) else entry
-
-
-def _entry(entry: Any, resolve: Resolve) -> Any:
-    if isinstance(entry, str):
-        return _fallback_entry(split_slug(entry, resolve))
-    if isinstance(entry, dict) and isinstance(entry.get("model"), str) and SUFFIXES_KEY not in entry:
-        return {**entry, **_fallback_entry(split_slug(entry["model"], resolve))}
-    return entry

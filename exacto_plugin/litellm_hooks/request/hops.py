@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY, fallback_entries
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, fallback_entries
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import Resolution, split_slug
+from exacto_plugin.litellm_hooks.deployments.fallbacks import rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
 from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.litellm_hooks.request.body import rewrite_fallbacks
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 
 if TYPE_CHECKING:

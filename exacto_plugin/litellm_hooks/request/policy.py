@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import NAMES
 from exacto_plugin.core.routing.policy import Filter, Slug, resolve_policy
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.key_defaults import NO_DEFAULTS, Defaults
 from exacto_plugin.litellm_hooks.request.operator_limits import limits_of
 from exacto_plugin.litellm_hooks.request.provider_object import NO_PREFERENCES, ProviderObject

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, fallback_targets
+from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets
+from exacto_plugin.litellm_hooks.request.body import MOST_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.filters import blocking_filters
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.parameters import informed
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.operator_limits import limits_of, picked_of, promised
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, 
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults

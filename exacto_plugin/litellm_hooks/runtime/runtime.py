@@ -18,11 +18,11 @@ from exacto_plugin.core.windows.token_usage import TokenUsage
 from exacto_plugin.core.windows.windows import Retention
 from exacto_plugin.litellm_hooks.background import LoopThread, PeriodicJobs
 from exacto_plugin.litellm_hooks.context import installation_salt, salt_is_shared
+from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
 from exacto_plugin.litellm_hooks.deployments.routers import RosterSync
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.features import Features, litellm_version
-from exacto_plugin.litellm_hooks.request.body import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.request.state import SYNC
 from exacto_plugin.litellm_hooks.runtime.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService

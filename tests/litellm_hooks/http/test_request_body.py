@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from exacto_plugin.core.routing.policy import MOST_SUFFIXES, Resolution, Slug, split_slug
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
 from exacto_plugin.litellm_hooks.http.request_body import Body, Message, is_json, parse_body, read_body, replay
-from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, SUFFIXES_KEY, batch_slugs, rewrite_body
+from exacto_plugin.litellm_hooks.request.body import MOST_NAMES, batch_slugs, rewrite_body
 from tests.fuzz.asgi import read
 from tests.fuzz.bodies import Delivery
 

@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import Resolution, Slug
-from exacto_plugin.litellm_hooks.request.body import (
-    SUFFIXES_KEY,
-    batch_slugs,
-    needs_rewrite,
-    rewrite_body,
-    rewrite_fallbacks,
-)
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, rewrite_fallbacks
+from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
 
 
 def resolve(name: str) -> Resolution:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.core.model import Candidate
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
 

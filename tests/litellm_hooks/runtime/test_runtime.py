@@ -15,7 +15,7 @@ from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
-from exacto_plugin.litellm_hooks.request.body import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.runtime.shutdown import shut_down
 from tests.support.runtimes import NOW, record, router, settings
