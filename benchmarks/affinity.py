@@ -97,8 +97,8 @@ class Arm:
             num_retries=0,
             disable_cooldowns=True,
         )
-        self.runtime.add_router(self.router)
-        self.runtime.ensure_started = lambda: None  # type: ignore[method-assign] # recomputed in the engine's own time
+        self.runtime.routers.add(self.router)
+        self.runtime.timer.ensure_started = lambda: None  # type: ignore[method-assign] # recomputed in the engine's own time
         self.count = Count()
         self.broken = False
 
@@ -114,7 +114,7 @@ class Arm:
                 self.now = batch[-1].at
                 if self.now >= due:
                     await GLOBAL_LOGGING_WORKER.flush()
-                    await self.runtime.recompute()
+                    await self.runtime.recomputer.recompute()
                     assert "kimi" in self.runtime.engine.snapshot.groups, "nothing was measured"
                     due += INTERVAL_S
                 if not self.broken and self.now >= breaks_at:

@@ -20,8 +20,8 @@ import orjson
 from exacto_plugin.config.settings import load_settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
 from exacto_plugin.litellm_hooks.install import install_patches
+from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -94,7 +94,7 @@ class Parts:
         self.runtime = Runtime(load_settings(None))
         self.callback = ExactoCallback(self.runtime)
         self.router = router(4)
-        self.runtime.add_router(self.router)
+        self.runtime.routers.add(self.router)
         self.raw = body(count)
         self.tools = tools(count)
         self.kwargs = {"tools": self.tools, "metadata": {"model_group": "kimi"}, "model_info": {"id": "d0"}}
@@ -111,7 +111,7 @@ class Parts:
         )
         candidate = Candidate("d0", "d0", "openai")
         self.state = RequestState(model_group="kimi", attempts=[Attempt(candidate, "kimi", Tier.VERIFIED_GOOD)])
-        self.middleware = ExactoMiddleware(self._app, self.runtime, lambda: self.router)
+        self.middleware = middleware_of(self.runtime, lambda: self.router)(self._app)
         self.bare = self._bare_app
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -217,7 +217,7 @@ async def _routing_rows(count: int, strategy: str) -> list[str]:
         subject.routing_strategy_init(routing_strategy=strategy, routing_strategy_args={})
     runtime = Runtime(load_settings(None))
     callback = ExactoCallback(runtime)
-    runtime.add_router(subject)
+    runtime.routers.add(subject)
     _teach(runtime, count)
     offered = tools(5)
 
@@ -242,7 +242,7 @@ async def _routing_rows(count: int, strategy: str) -> list[str]:
                 litellm.callbacks = before
             if number:
                 rows[name].append(taken)
-    await runtime.aclose()
+    await runtime.timer.aclose()
     base = statistics.median(rows["A"])
     label = f"{count} deployments, {strategy}"
     return [

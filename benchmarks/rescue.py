@@ -150,7 +150,7 @@ async def _run(url: str, attempts: int) -> Tally:
     settings = {"rescue": {"enabled": True, "max_attempts": attempts}, "tiers": {"recompute_interval_s": 1e6}}
     callback = ExactoCallback(Runtime(Settings.model_validate(settings)))
     install_patches(callback)
-    assert not callback.runtime.features.off, callback.runtime.features.warnings()
+    assert not callback.runtime.context.features.off, callback.runtime.context.features.warnings()
     litellm.callbacks = [Witness(), callback]
     router, tally, numbers = _router(url), Tally(), iter(range(REQUESTS))
 
@@ -159,7 +159,7 @@ async def _run(url: str, attempts: int) -> Tally:
             await asyncio.create_task(_request(router, number, tally))
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    await callback.runtime.aclose()
+    await callback.runtime.timer.aclose()
     assert not callback.faults.counts, callback.faults.counts
     router_patches.uninstall()
     return tally

@@ -60,8 +60,8 @@ def size(days: int) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="exacto-bench-") as folder:
         file = Path(folder) / "records.sqlite"
         now = float(START)
-        runtime = Runtime(load_settings(None), clock=lambda: now)
-        runtime.open_store(location_of_url(f"sqlite:///{file}"))
+        place = location_of_url(f"sqlite:///{file}")
+        runtime = Runtime(load_settings(None), clock=lambda: now, place=place)
         engine, recorder, store = runtime.engine, runtime.recorder, runtime.store
         engine.change_detector, engine.deltas = ChangeDetector(), None
         before = 0
@@ -80,7 +80,7 @@ def size(days: int) -> Iterator[str]:
                     if record is not None:
                         store.write(record)
                 requests = REQUESTS_A_DAY * INTERVAL_S // DAY_S
-                share = runtime.settings.store.decision_share + UNUSUAL
+                share = runtime.context.settings.store.decision_share + UNUSUAL
                 for _ in range(round(requests * share)):
                     store.write(_decision(draw, draw.choice(groups), names, now, engine.measured.id))
                 if step % 12 == 0:

@@ -125,8 +125,8 @@ async def taken_over(proxy: ServedProxy, told: list[Any]) -> None:
         name: {key: one.tier.value for key, one in group.verdicts.items()} for name, group in measured.groups.items()
     }
     assert tiers == {group: {key: one[0] for key, one in verdicts.items()} for group, verdicts in told[2].items()}
-    assert runtime.faults.counts == {}
-    if runtime.settings.redis.url is not None:
+    assert runtime.context.faults.counts == {}
+    if runtime.context.settings.redis.url is not None:
         assert in_force.groups["qwen3"].verdicts["fir"].tier == "deranked", "an override that lay in Redis"
 
 

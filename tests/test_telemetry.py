@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import litellm
@@ -82,13 +83,13 @@ def measured() -> Bench:
     settings = Settings.model_validate({"tiers": {"preset": "openrouter", "openrouter": rule}})
     runtime = Runtime(settings, clock=lambda: NOW, meter_provider=MeterProvider([reader]))
     router = _router("kimi")
-    runtime.add_router(router)
+    runtime.routers.add(router)
     for key in ("a", "b", "c", "d"):
         for _ in range(3):
-            runtime.record(_sample("kimi", key), Candidate(key, key, f"provider-{key}"))
+            runtime.samples.record(_sample("kimi", key), Candidate(key, key, f"provider-{key}"))
     scores = BenchmarkScores({key: SignalValue(0.9, 60) for key in "abcd"}, 0.9, 0.8, 50)
     runtime.engine.observe_scores("kimi", scores)
-    asyncio.run(runtime.recompute())
+    asyncio.run(runtime.recomputer.recompute())
     told = Observed(0.4, 300, 1.5, 3.0, 40, 0.2, 50)
     runtime.observed.latest = {("kimi", "a"): told, ("kimi", "b"): Observed(), ("made-up-1", "a"): told}
     return Bench(runtime, router, reader)
@@ -108,7 +109,7 @@ def _sample(group: str, key: str) -> Sample:
 
 def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     """Count one of each."""
-    telemetry = runtime.telemetry
+    telemetry = runtime.context.telemetry
     telemetry.evaluations(group, CANDIDATE, [Evaluation(Outcome.VALID), Evaluation(Outcome.INVALID_JSON)])
     telemetry.flaws(group, CANDIDATE, [Flaw.LEAKED_MARKUP, Flaw.TRUNCATED])
     telemetry.request("valid")
@@ -203,8 +204,8 @@ def test_callers_cannot_grow_series(bench: Bench) -> None:
     for number in range(50):
         group = f"made-up-{number}"
         count_everything(bench.runtime, group)
-        bench.runtime.record(_sample(group, group), Candidate(group, group, "provider-a"))
-    asyncio.run(bench.runtime.recompute())
+        bench.runtime.samples.record(_sample(group, group), Candidate(group, group, "provider-a"))
+    asyncio.run(bench.runtime.recomputer.recompute())
     for name, metric in bench.metrics().items():
         for point in metric.data.data_points:
             assert point.attributes.get("exacto.model_group", OTHER) in ("kimi", OTHER), name
@@ -228,21 +229,24 @@ def test_reading_never_fails(
     bench: Bench, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever breaks while metrics are read, the other instruments are read all the same and the fault is counted."""
-    bench.runtime.telemetry.request("valid")
+    bench.runtime.context.telemetry.request("valid")
     broken: dict[str, Any] = {
         "knows_group": _break,
         "clock": lambda: _break("clock"),
         "providers": None,
         "engine": None,
     }
-    monkeypatch.setattr(bench.runtime, where, broken[where])
+    read = ("knows_group", "clock", "providers", "engine", "faults", "observed")
+    source = SimpleNamespace(**{name: getattr(bench.runtime.metrics, name) for name in read})
+    setattr(source, where, broken[where])
+    monkeypatch.setattr(bench.runtime.context.telemetry, "_runtime", source)
     with caplog.at_level(logging.WARNING):
         assert bench.points("exacto.requests") == [({"exacto.request.outcome": "valid"}, 1)]
-    assert bench.runtime.faults.counts["telemetry"] > 0
+    assert bench.runtime.context.faults.counts["telemetry"] > 0
     assert {record.name for record in caplog.records} == {"exacto_plugin"}
     monkeypatch.undo()
     assert bench.points("exacto.plugin.errors") == [
-        ({"exacto.plugin.stage": "telemetry"}, bench.runtime.faults.counts["telemetry"])
+        ({"exacto.plugin.stage": "telemetry"}, bench.runtime.context.faults.counts["telemetry"])
     ]
 
 
@@ -264,18 +268,18 @@ def test_metrics_are_read_while_everything_changes(bench: Bench, caplog: pytest.
     reader.start()
     routers = [_router("kimi", f"group-{number}") for number in range(6)]
     current = [bench.router]
-    bench.runtime.set_router_source(lambda: current[0])
+    bench.runtime.routers.set_source(lambda: current[0])
     try:
         for number in range(120):
             current[0] = routers[number % 6]
             for group in ("kimi", f"group-{number % 6}"):
-                bench.runtime.record(_sample(group, "a"), CANDIDATE)
-            asyncio.run(bench.runtime.recompute())
+                bench.runtime.samples.record(_sample(group, "a"), CANDIDATE)
+            asyncio.run(bench.runtime.recomputer.recompute())
     finally:
         done.set()
         reader.join()
     assert torn == []
-    assert bench.runtime.faults.counts == {}
+    assert bench.runtime.context.faults.counts == {}
     assert caplog.records == []
 
 

@@ -30,8 +30,10 @@ from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.provider_object import client_hard_filter, provider_in
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
+from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
+from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check
 from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
 
@@ -76,15 +78,22 @@ class ExactoCallback(CustomLogger):
     """
 
     def __init__(self, runtime: Runtime) -> None:
+        """Build the hooks from the parts of this process's plugin."""
         super().__init__()
         # LiteLLM treats loggers of one class as equal unless a plain public attribute differs: without this one, a
         # callback created after another one was closed during a call would not be called.
         self.instance = secrets.token_hex(4)
         self.runtime = runtime
-        self.faults = runtime.faults
-        self.routing = Routing(runtime)
-        self.scoring = ResponseScorer(runtime)
-        self.rescue = AnswerRescue(runtime, self.scoring)
+        self.context, self.routers = runtime.context, runtime.routers
+        self.faults = self.context.faults
+        self._timer, self._recorder = runtime.timer, runtime.recorder
+        affinity = ConversationAffinity(self.context, runtime.conversations, runtime.replication, self.routers)
+        preferences = PreferenceCounter(self.context.clock, self.routers, runtime.caller_preferences)
+        self.routing = Routing(self.context, runtime.engine, self.routers, self._recorder, affinity)
+        self.scoring = ResponseScorer(
+            self.context, runtime.engine.lock, runtime.samples, self._recorder, affinity, preferences
+        )
+        self.rescue = AnswerRescue(self.context, self._recorder, self.scoring)
 
     @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def async_filter_deployments(
@@ -101,7 +110,7 @@ class ExactoCallback(CustomLogger):
         """
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
-        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.faults.guard("timer", self._timer.ensure_ticking, None)
         self.faults.guard("callback_order", lambda: move_before_affinity(self), None)
         state = CURRENT.get()
         if state is not None:
@@ -118,7 +127,7 @@ class ExactoCallback(CustomLogger):
 
         Used where the routing itself failed or was not reached.
         """
-        settings = self.runtime.settings
+        settings = self.context.settings
         if self._requires_curated(model, kwargs):
             return "curated"
         imposed = promised(settings, chain((model,), *map(groups_of, healthy)), kwargs)
@@ -131,7 +140,7 @@ class ExactoCallback(CustomLogger):
             curated = "exacto" in suffixes.split(":")
         else:
             curated = state is not None and state.slug is not None and state.slug.curated
-        return curated and self.runtime.settings.curated_list(model) is not None
+        return curated and self.context.settings.curated_list(model) is not None
 
     def _slug_unresolved(self, model: str, deployments: list[Any]) -> bool:
         """Return whether an unresolved ``:exacto`` slug would bypass its curated list.
@@ -139,10 +148,10 @@ class ExactoCallback(CustomLogger):
         A slug reaches the router unresolved when a wildcard model group matches it.
         """
         base, *suffixes = model.split(":")
-        if "exacto" not in suffixes or self.runtime.knows_group(model):
+        if "exacto" not in suffixes or self.routers.knows_group(model):
             return False
         group = ":".join([base, *(suffix for suffix in suffixes if suffix not in SORTING_SUFFIXES)])
-        listed = self.runtime.settings.curated_list(group) is not None
+        listed = self.context.settings.curated_list(group) is not None
         return listed and not all(is_openrouter(deployment) for deployment in deployments)
 
     def refused(self, error: ExactoRefusedError) -> ExactoRefusedError:
@@ -150,7 +159,7 @@ class ExactoCallback(CustomLogger):
         state = CURRENT.get()
         if state is not None:
             state.refusals.append(error.refusal)
-            self.faults.guard("record", lambda: self.runtime.recorder.record_refusal(state), None)
+            self.faults.guard("record", lambda: self._recorder.record_refusal(state), None)
         return error
 
     @fail_open("alias")
@@ -162,7 +171,7 @@ class ExactoCallback(CustomLogger):
         if state is None:
             return None
         take_alias(data, user_api_key_dict, state)
-        for router in self.runtime.routers:
+        for router in self.routers.live:
             take_fallbacks(data, state, name_resolver(router))
         return data
 
@@ -234,7 +243,7 @@ class ExactoCallback(CustomLogger):
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         """Score a finished answer, whole or streamed; runs after the client has it."""
-        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.faults.guard("timer", self._timer.ensure_ticking, None)
         self.scoring.record_answer(kwargs, response_obj, start_time, end_time)
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: dict[str, Any]) -> None:
@@ -245,7 +254,7 @@ class ExactoCallback(CustomLogger):
         self, kwargs: dict[str, Any], response_obj: Any, start_time: datetime, end_time: datetime
     ) -> None:
         """Score a finished answer of a synchronous call; runs in a thread of LiteLLM's."""
-        self.faults.guard("timer", self.runtime.ensure_ticking, None)
+        self.faults.guard("timer", self._timer.ensure_ticking, None)
         self.faults.guard(
             "score", lambda: self.scoring.record_answer_sync(kwargs, response_obj, start_time, end_time), None
         )

@@ -37,12 +37,14 @@ class FaultReporter:
     """The counter and log of faults by stage. Thread-safe.
 
     Args:
-        count: called with the stage of every fault; may fail itself.
+        count: called with the stage of every fault; may fail itself, and may be replaced.
         clock: monotonic seconds.
     """
 
-    def __init__(self, count: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._count = count
+    def __init__(
+        self, count: Callable[[str], None] = lambda _stage: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.count = count
         self.counts: Counter[str] = Counter()
         """Faults by stage since the start."""
         self._logged_at: TTLCache[tuple[str, type[BaseException]], bool] = TTLCache(_CAUSES, _LOG_EVERY_S, timer=clock)
@@ -53,7 +55,7 @@ class FaultReporter:
         """Count ``error`` and log it at most once a minute per cause; never raises."""
         self._note(stage, error)
         try:
-            self._count(stage)
+            self.count(stage)
         except Exception as broken:  # a fault while reporting must not raise
             self._note("telemetry", broken)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+REMEDY = "use a LiteLLM version that the plugin was tried with (README, Limits), or a newer release of exacto-plugin"
+"""The advice to a user about a feature that is off."""
+
+
 class Feature(StrEnum):
     """The parts of the plugin, under the names that users see."""
 

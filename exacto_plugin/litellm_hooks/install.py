@@ -20,55 +20,57 @@ _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
 
 
 def install_patches(callback: ExactoCallback) -> None:
-    """Install the patches, and record in the runtime's features the missing ones.
+    """Install the patches, and record in the process's features the missing ones.
 
     See :mod:`exacto_plugin.litellm_hooks.router_patches`.
     """
-    runtime, failover = callback.runtime, callback.routing.failover
+    context, routers, failover = callback.context, callback.routers, callback.routing.failover
+    faults = context.faults
 
-    def narrow(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
-        if not runtime.serves(router):
+    def select_pool(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
+        if not routers.serves(router):
             return deployments
 
         def ours() -> list[Any]:
-            runtime.add_router(router)
+            routers.add(router)
             return callback.routing.select_pool(router, deployments, request_kwargs)
 
-        kept = runtime.faults.guard("order", ours, None)
+        kept = faults.guard("order", ours, None)
         state = CURRENT.get()
         if kept is None:
             group = state.model_group if state is not None else ""
-            runtime.faults.guard("telemetry", lambda: runtime.telemetry.fallback_decision(group), None)
+            faults.guard("telemetry", lambda: context.telemetry.fallback_decision(group), None)
             return deployments
         if not kept and state is not None and state.last_error is not None:
             failover.raise_last_error()
         return kept or deployments
 
     def goes_on(error: Exception) -> bool | None:
-        runtime.faults.guard("score", lambda: callback.scoring.record_sync_failure(error), None)
-        return runtime.faults.guard("failover", lambda: failover.should_retry(error), None)
+        faults.guard("score", lambda: callback.scoring.record_sync_failure(error), None)
+        return faults.guard("failover", lambda: failover.should_retry(error), None)
 
     async def opened(stream: Any, slot: Any) -> Any:
-        if runtime.faults.guard("failover", lambda: failover.limit, None) is not None:
+        if faults.guard("failover", lambda: failover.limit, None) is not None:
             stream = await failover.on_stream(stream, slot)
-        return runtime.faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer), stream)
+        return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer), stream)
 
     def events(stream: Any, surface: str) -> Any:
-        return runtime.faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, _BUFFERS[surface]), stream)
+        return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, _BUFFERS[surface]), stream)
 
     def opened_synchronously(stream: Any) -> Any:
-        return runtime.faults.guard(
+        return faults.guard(
             "rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer, synchronous=True), stream
         )
 
-    runtime.features.lose(
+    selection = SyncSelection(callback, select_pool, callback.rescue.scores_early, routers, faults)
+    context.features.lose(
         [
-            *router_patches.install_order(narrow),
+            *router_patches.install_order(select_pool),
             *router_patches.install_retries(goes_on),
             *router_patches.install_streams(opened),
             *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
             *router_patches.install_events(events),
-            *sync_router_patches.install(SyncSelection(callback, narrow), opened_synchronously),
+            *sync_router_patches.install(selection, opened_synchronously),
         ]
     )
 

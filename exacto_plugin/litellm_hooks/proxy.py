@@ -22,20 +22,22 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
-from exacto_plugin.litellm_hooks.http.middleware import attach
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
+from exacto_plugin.litellm_hooks.request.model_order import ModelOrder
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.runtime.shutdown import shut_down_with
 from exacto_plugin.store.location import default_location, location_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import ModuleType
 
     from exacto_plugin.config.settings import Settings
+    from exacto_plugin.litellm_hooks.http.middleware import ASGIApp
     from exacto_plugin.store.location import StoreLocation
 
 logger = logging.getLogger("exacto_plugin")
@@ -55,40 +57,73 @@ def proxy_callback() -> ExactoCallback:
     server = sys.modules.get(_PROXY_MODULE)
     config = _proxy_config(server)
     settings = find_settings(config, os.environ)
-    callback = ExactoCallback(Runtime(settings, reload_settings=proxy_settings(server, os.environ)))
-    features = callback.runtime.features
+    runtime = Runtime(
+        settings,
+        reload_settings=proxy_settings(server, os.environ),
+        place=None if server is None else _place(settings, server),
+        logs_samples=server is not None,
+    )
+    callback = ExactoCallback(runtime)
     install_patches(callback)
     if server is not None:
-        from exacto_plugin.web.api import api_router
-
-        callback.runtime.set_router_source(lambda: server.llm_router)
-        callback.runtime.open_store(_place(settings, server))
-        callback.runtime.open_sample_log()
-        how = attach(server.app, callback.runtime, lambda: server.llm_router)
-        server.app.include_router(api_router(callback.runtime))
-        server.app.openapi_schema = None
-        callback.runtime.ensure_started()
-        features.lose(shut_down_with(server, callback.runtime))
-        names = KeyAliases(callback.faults, lambda: server)
-        features.lose(
-            router_patches.install_names(AuthenticatedRequestCheck(callback.runtime, callback.routing, names).take)
-        )
+        how = _attach_to(server, callback)
         nothing: list[str] = []
         for problem in callback.faults.guard("caller_metadata", lambda: caller_problems(config or {}), nothing):
             logger.warning("exacto_plugin: %s", problem)
         # LiteLLM shows no INFO lines of other loggers, and operators need this one line.
-        sys.stderr.write(f"{_start_line(callback.runtime, how)}\n")
-    for warning in features.warnings():
+        sys.stderr.write(f"{_start_line(runtime, how)}\n")
+    for warning in runtime.context.features.warnings():
         logger.warning(warning)
     return callback
 
 
+def middleware_of(runtime: Runtime, router: Callable[[], Any]) -> Callable[[ASGIApp], ExactoMiddleware]:
+    """Return the function that puts the middleware around an application.
+
+    Args:
+        runtime: the parts that the middleware is built from.
+        router: returns LiteLLM's current router, or None before it exists.
+    """
+    context, engine, routers = runtime.context, runtime.engine, runtime.routers
+    model_order = ModelOrder(context, engine, routers)
+
+    def wrap(app: ASGIApp) -> ExactoMiddleware:
+        return ExactoMiddleware(app, context, engine, routers, model_order, runtime.recorder, router)
+
+    return wrap
+
+
+def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
+    """Connect the parts to LiteLLM's application.
+
+    Returns:
+        How the middleware was attached.
+    """
+    from exacto_plugin.web.api import api_router
+
+    runtime, features = callback.runtime, callback.context.features
+
+    def current() -> Any:
+        return server.llm_router
+
+    runtime.routers.set_source(current)
+    how = attach(server.app, middleware_of(runtime, current))
+    server.app.include_router(api_router(runtime))
+    server.app.openapi_schema = None
+    runtime.timer.ensure_started()
+    features.lose(shut_down_with(server, runtime.shutdown))
+    names = KeyAliases(callback.faults, lambda: server)
+    check = AuthenticatedRequestCheck(callback.faults, runtime.routers, callback.routing.final_check, names)
+    features.lose(router_patches.install_names(check.take))
+    return how
+
+
 def _start_line(runtime: Runtime, how: str) -> str:
-    settings = runtime.settings
+    settings = runtime.context.settings
     return (
         f"exacto_plugin {__version__} is on: LiteLLM {litellm_version()}, middleware {how}, "
         f"mode {settings.mode}, default_sort {settings.default_sort}, preset {settings.tiers.preset}, "
-        f"store {runtime.store.health.place}, {runtime.features.line()}"
+        f"store {runtime.store.health.place}, {runtime.context.features.line()}"
     )
 
 
@@ -131,7 +166,7 @@ def proxy_app() -> Any:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with startup(app) as state:
-            callback.runtime.ensure_started()
+            callback.runtime.timer.ensure_started()
             if callback not in litellm.callbacks:
                 litellm.logging_callback_manager.add_litellm_callback(callback)
             callback.faults.guard("callback_order", lambda: move_before_affinity(callback), None)

@@ -18,16 +18,19 @@ from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.runtime.shutdown import flush_and_close
 from exacto_plugin.litellm_hooks.sdk_entries import RouterEntries
 from exacto_plugin.store.location import location_of_url
-from exacto_plugin.web.views import models_view
+from exacto_plugin.web.views import ModelViews
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
 logger = logging.getLogger("exacto_plugin")
+
+
+def _unchanged() -> None:
+    return None
 
 
 class Exacto:
@@ -51,19 +54,18 @@ class Exacto:
         if Exacto._active is not None or proxy_callback.cache_info().currsize:
             raise ExactoError("this process has the plugin already: close() the other one first")
         if settings is None:
-            runtime = Runtime(find_settings(None, os.environ), reload_settings=settings_watcher(os.environ))
+            validated, reload_settings = find_settings(None, os.environ), settings_watcher(os.environ)
         else:
-            runtime = Runtime(load_settings(settings))
-        url = runtime.settings.store.url
-        if url is not None:  # a library writes no files unless it is configured to
-            runtime.open_store(location_of_url(url.get_secret_value()))
-        runtime.open_sample_log()
+            validated, reload_settings = load_settings(settings), _unchanged
+        url = validated.store.url  # a library writes no files unless it is configured to
+        place = None if url is None else location_of_url(url.get_secret_value())
+        runtime = Runtime(validated, reload_settings=reload_settings, place=place, logs_samples=True)
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
         install_patches(self._callback)
-        self._entries = RouterEntries(self._callback)
-        runtime.features.lose(self._entries.gaps())
-        for warning in runtime.features.warnings():
+        self._entries = RouterEntries(runtime.context, runtime.routers, self._callback.hard_filter_of)
+        runtime.context.features.lose(self._entries.gaps())
+        for warning in runtime.context.features.warnings():
             logger.warning(warning)
         litellm.logging_callback_manager.add_litellm_callback(self._callback)
         Exacto._active = self
@@ -77,39 +79,48 @@ class Exacto:
         Returns:
             This object, so that ``Exacto(...).attach(router)`` can be kept or used as a context manager.
         """
-        self._runtime.attach(router)
-        self._runtime.register_router(router)
+        self._runtime.routers.attach(router)
+        self._runtime.routers.register(router)
         self._entries.wrap(router)
         return self
 
     def detach(self, router: Any) -> None:
         """Detach from a router; its methods are LiteLLM's own again."""
         self._entries.unwrap(router)
-        self._runtime.detach(router)
+        self._runtime.routers.detach(router)
 
     @property
     def features(self) -> dict[str, dict[str, Any]]:
         """Feature -> ``{on, reason, remedy}`` with the installed LiteLLM."""
-        return self._runtime.features.view()
+        return self._runtime.context.features.view()
 
     def tiers(self) -> dict[str, Any]:
         """Return the verdicts in force, as ``GET /exacto/api/models`` on the proxy."""
-        return models_view(self._runtime)
+        runtime = self._runtime
+        views = ModelViews(
+            runtime.context,
+            runtime.engine,
+            runtime.providers,
+            runtime.samples.flaws,
+            runtime.observed,
+            runtime.caller_preferences,
+        )
+        return views.all()
 
     def recompute(self) -> None:
         """Recompute now instead of at the timer's next interval.
 
         Blocks until it is done, so it must not be called on an event loop.
         """
-        self._runtime.loop_thread.call(self._runtime.recompute())
+        self._runtime.timer.loop_thread.call(self._runtime.recomputer.recompute())
 
     def close(self) -> None:
         """Remove the plugin from the process; safe to call more than once."""
-        for router in self._runtime.routers:
+        for router in self._runtime.routers.live:
             self.detach(router)
-        self._runtime.closed = True
-        self._runtime.loop_thread.stop()
-        flush_and_close(self._runtime)
+        self._runtime.context.closed = True
+        self._runtime.timer.loop_thread.stop()
+        self._runtime.shutdown.flush_and_close()
         if Exacto._active is not self:
             return
         Exacto._active = None

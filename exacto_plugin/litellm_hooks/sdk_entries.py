@@ -21,9 +21,12 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+
+    HardFilterOf = Callable[[str, dict[str, Any], Sequence[Any]], str | None]
 
 _METHODS: Final = (
     "acompletion",
@@ -61,11 +64,18 @@ Calls that it makes to other public methods belong to the same request.
 
 
 class RouterEntries:
-    """The reader of requests to attached routers. One per process."""
+    """The reader of requests to attached routers. One per process.
 
-    def __init__(self, callback: ExactoCallback) -> None:
-        self._callback = callback
-        self._runtime = callback.runtime
+    Args:
+        context: of this process.
+        routers: get to know a router by its requests.
+        hard_filter_of: returns a hard filter of an attempt at a model group, from the request and deployments.
+    """
+
+    def __init__(self, context: Context, routers: Routers, hard_filter_of: HardFilterOf) -> None:
+        self._context = context
+        self._routers = routers
+        self._hard_filter_of = hard_filter_of
         self._shared = loops_in_python()
 
     def gaps(self) -> list[Gap]:
@@ -160,8 +170,8 @@ class RouterEntries:
         """
         begun = CURRENT.get()
         synchronous = begun is not None and begun.in_sync_entry
-        self._runtime.faults.guard("body", lambda: self._enter(router, kwargs), None)
-        if synchronous and not self._runtime.features.has(Feature.SYNC):
+        self._context.faults.guard("body", lambda: self._enter(router, kwargs), None)
+        if synchronous and not self._context.features.has(Feature.SYNC):
             self._refuse_unfiltered(router, kwargs)
 
     def _refuse_unfiltered(self, router: Any, kwargs: dict[str, Any]) -> None:
@@ -171,16 +181,15 @@ class RouterEntries:
             # The limits of a deployment's own model groups hold for its id too.
             listed = router.get_model_list() or ()
             named = [one for one in listed if (one.get("model_info") or {}).get("id") == group]
-            return self._callback.hard_filter_of(group, kwargs, named)
+            return self._hard_filter_of(group, kwargs, named)
 
-        promise = self._runtime.faults.guard("filter", hard_filter, None)
+        promise = self._context.faults.guard("filter", hard_filter, None)
         if promise is not None:
             refusal = no_endpoints(group, promise, "cannot be applied to synchronous calls of this LiteLLM", ())
             raise ExactoRefusedError(refusal, group)
 
     def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
-        runtime = self._runtime
-        runtime.register_router(router)
+        self._routers.register(router)
         begun = CURRENT.get()
         state = begun if begun is not None and begun.in_sync_entry else RequestState()
         state.in_sync_entry = False
@@ -190,7 +199,7 @@ class RouterEntries:
             state.slug = rewrite_body(
                 kwargs,
                 name_resolver(router),
-                preferences=runtime.settings.client_preferences == "allow",
+                preferences=self._context.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
             )
             for name in ("metadata", "litellm_metadata"):

@@ -1,4 +1,4 @@
 """The JSON API of a running proxy, for people and programs.
 
-May import ``audit``, ``core`` and ``litellm_hooks.runtime``.
+May import ``audit``, ``core``, ``store``, ``litellm_hooks.runtime`` and the base of ``litellm_hooks``.
 """

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-from exacto_plugin.web.audit import add_explanations
+from exacto_plugin.web.audit import WhyNow, add_explanations
 from exacto_plugin.web.overrides import add_overrides
-from exacto_plugin.web.views import model_view, models_view
+from exacto_plugin.web.views import ModelViews
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -33,14 +33,15 @@ async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> Us
 
 
 def api_router(runtime: Runtime) -> APIRouter:
-    """Build the routes, which read the runtime's snapshot."""
+    """Build the routes, which read the parts of this process's plugin."""
+    models_view = views_of(runtime)
     router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
         """Return the plugin's state and its settings."""
         snapshot = runtime.engine.snapshot
-        settings = runtime.settings
+        settings = runtime.context.settings
         return {
             "snapshot": snapshot.id,
             "at": snapshot.at,
@@ -48,12 +49,12 @@ def api_router(runtime: Runtime) -> APIRouter:
             "default_sort": settings.default_sort.value,
             "preset": settings.tiers.preset.value,
             "recompute_interval_s": settings.tiers.recompute_interval_s,
-            "scoring_engine": runtime.evaluator.engine_name,
-            "features": runtime.features.view(),
-            "missing_seams": runtime.features.missing,
-            "faults": dict(runtime.faults.counts),
-            "flaws": runtime.flaws.total,
-            "blame": runtime.flaws.by_blame,
+            "scoring_engine": runtime.context.evaluator.engine_name,
+            "features": runtime.context.features.view(),
+            "missing_seams": runtime.context.features.missing,
+            "faults": dict(runtime.context.faults.counts),
+            "flaws": runtime.samples.flaws.total,
+            "blame": runtime.samples.flaws.by_blame,
             "settings": runtime.settings_reload.view(),
             "store": asdict(runtime.store.health),
             "sharing": runtime.replication.status(),
@@ -63,7 +64,7 @@ def api_router(runtime: Runtime) -> APIRouter:
     @router.get("/models")
     async def models() -> dict[str, Any]:
         """Return every model group with its references and verdicts."""
-        return models_view(runtime)
+        return models_view.all()
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
@@ -71,18 +72,31 @@ def api_router(runtime: Runtime) -> APIRouter:
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, _not_judged(model_group, runtime))
-        return model_view(group, runtime)
+        return models_view.one(group)
 
-    add_overrides(router, runtime)
-    add_explanations(router, runtime)
+    add_overrides(router, runtime.engine, runtime.overrides)
+    clock, store = runtime.context.clock, runtime.store
+    add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
     return router
+
+
+def views_of(runtime: Runtime) -> ModelViews:
+    """Return the views of the model groups, built from the parts of this process's plugin."""
+    return ModelViews(
+        runtime.context,
+        runtime.engine,
+        runtime.providers,
+        runtime.samples.flaws,
+        runtime.observed,
+        runtime.caller_preferences,
+    )
 
 
 def _not_judged(model_group: str, runtime: Runtime) -> str:
     """Return the reason why a model group has no verdicts."""
     if model_group in runtime.engine.groups():
-        within_s = runtime.settings.tiers.recompute_interval_s
+        within_s = runtime.context.settings.tiers.recompute_interval_s
         return f"{model_group!r} has no verdicts yet; the next recompute is within {within_s:g} s"
-    if runtime.deployments_of(model_group):
+    if runtime.routers.deployments_of(model_group):
         return f"{model_group!r} has had no requests lately, so it has no verdicts"
     return f"there is no model group {model_group!r}"

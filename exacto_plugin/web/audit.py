@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot, Snapshot
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.providers import Providers
+    from exacto_plugin.store.store import Store
 
 R = TypeVar("R")
 
@@ -34,36 +36,63 @@ AuditKind = Literal["transition", "override", "settings", "decision", "deploymen
 _WEEK_S = 7 * 86_400.0
 
 
-def store_view(runtime: Runtime) -> dict[str, Any]:
+def store_view(store: Store) -> dict[str, Any]:
     """Return the health of the store."""
-    return asdict(runtime.store.health)
+    return asdict(store.health)
 
 
-async def _found(runtime: Runtime, query: Callable[[Connection], R]) -> R:
+async def _found(store: Store, query: Callable[[Connection], R]) -> R:
     """Return the result of a query of the store; raise 503 when it fails."""
     try:
-        return await runtime.store.read(query)
+        return await store.read(query)
     except StoreError as error:
         raise HTTPException(503, f"the store cannot be read: {error}") from None
 
 
-async def why_now(runtime: Runtime, snapshot: Snapshot, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
-    """Return why a deployment has its tier now.
+class WhyNow:
+    """The reasons of the tiers that are in force.
 
-    The progress of its readmission is that of the last record.
+    Args:
+        clock: UTC seconds.
+        engine: has the verdicts.
+        store: has the progress of readmission, as of the last record.
+        providers: of the deployments.
     """
-    verdict, now = group.verdicts[deployment], runtime.clock()
-    try:
-        _, inputs = await runtime.store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
-    except StoreError:
-        inputs = None
-    judged = judged_now(group, deployment, runtime.providers.get(deployment, ""), snapshot.id)
-    word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
-    return why_view(judged, word, runtime.engine.rule, inputs, now, past=False)
+
+    def __init__(self, clock: Callable[[], float], engine: Engine, store: Store, providers: Providers) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._store = store
+        self._providers = providers
+
+    async def answers(self, deployment: str, model_group: str | None) -> list[dict[str, Any]]:
+        """Return why a deployment has its tier, in one model group or in each of its own."""
+        snapshot = self._engine.snapshot
+        groups = snapshot.groups.values()
+        serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
+        return [await self._answer(snapshot, group, deployment) for group in serving]
+
+    async def _answer(self, snapshot: Snapshot, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
+        verdict, now = group.verdicts[deployment], self._clock()
+        try:
+            _, inputs = await self._store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
+        except StoreError:
+            inputs = None
+        provider = self._providers.by_deployment.get(deployment, "")
+        judged = judged_now(group, deployment, provider, snapshot.id)
+        word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
+        return why_view(judged, word, self._engine.rule, inputs, now, past=False)
 
 
-def add_explanations(router: APIRouter, runtime: Runtime) -> None:
-    """Add the routes to the API."""
+def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store, why_now: WhyNow) -> None:
+    """Add the routes to the API.
+
+    Args:
+        router: of the API.
+        clock: UTC seconds.
+        store: has the records.
+        why_now: answers for now.
+    """
 
     @router.get("/why")
     async def why(deployment: str, model_group: str | None = None, at: Moment | None = None) -> dict[str, Any]:
@@ -71,19 +100,16 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
 
         There is one answer for each of its model groups.
         """
-        if at is not None and at > runtime.clock():
+        if at is not None and at > clock():
             raise HTTPException(422, "at is in the future")
         if at is not None:
             found = await _found(
-                runtime,
+                store,
                 lambda connection: views.why_past(connection, deployment, at, past=True, model_group=model_group),
             )
         else:
-            snapshot = runtime.engine.snapshot
-            groups = snapshot.groups.values()
-            serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
-            found = {"answers": [await why_now(runtime, snapshot, group, deployment) for group in serving]}
-        return {**found, "store": store_view(runtime)}
+            found = {"answers": await why_now.answers(deployment, model_group)}
+        return {**found, "store": store_view(store)}
 
     @router.get("/audit")
     async def audit(
@@ -100,13 +126,13 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
         except ExactoError as error:
             raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
-        found = await _found(runtime, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters))
-        return {"entries": found, "store": store_view(runtime)}
+        found = await _found(store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters))
+        return {"entries": found, "store": store_view(store)}
 
     @router.get("/decisions/{name}")
     async def decision(name: str) -> dict[str, Any]:
         """Return one request, by its decision id or LiteLLM's call id."""
-        found = await _found(runtime, lambda connection: views.decision(connection, name))
+        found = await _found(store, lambda connection: views.decision(connection, name))
         if found is None:
             raise HTTPException(404, views.NOT_KEPT.format(name=name))
         return found
@@ -121,9 +147,9 @@ def add_explanations(router: APIRouter, runtime: Runtime) -> None:
 
         The default period is a week.
         """
-        ends = runtime.clock() if until is None else until
+        ends = clock() if until is None else until
         begins = ends - _WEEK_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
-        rows = await _found(runtime, lambda connection: queries.hours(connection, begins, ends, model_groups))
+        rows = await _found(store, lambda connection: queries.hours(connection, begins, ends, model_groups))
         return {"since": begins, "until": ends, "model_groups": report(rows)}

@@ -16,7 +16,8 @@ from exacto_plugin.core.routing.overrides import LONGEST_S, OverriddenVerdict, O
 from exacto_plugin.litellm_hooks.runtime.overrides import UnknownDeploymentError
 
 if TYPE_CHECKING:
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
@@ -48,25 +49,31 @@ async def require_writer(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> U
     return user
 
 
-def add_overrides(router: APIRouter, runtime: Runtime) -> None:
-    """Add the routes to the API."""
+def add_overrides(router: APIRouter, engine: Engine, service: OverrideService) -> None:
+    """Add the routes to the API.
+
+    Args:
+        router: of the API.
+        engine: has the verdicts, and the overrides in force.
+        service: sets overrides.
+    """
 
     def shown(word: Override) -> dict[str, Any]:
-        verdict = runtime.engine.snapshot.verdict(word.model_group, word.deployment)
+        verdict = engine.snapshot.verdict(word.model_group, word.deployment)
         measured = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict and verdict.tier
         return {**word.as_plain(), "measured_tier": measured.value if measured else None}
 
     @router.get("/overrides")
     async def overrides() -> dict[str, Any]:
         """Return the overrides in force."""
-        return {"overrides": [shown(word) for word in runtime.engine.overrides.in_force]}
+        return {"overrides": [shown(word) for word in engine.overrides.in_force]}
 
     @router.post("/overrides")
     async def override(said: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
         """Set an override of a deployment, or remove it."""
-        author = runtime.overrides.author(str(user.user_id or user.api_key or ""))
+        author = service.author(str(user.user_id or user.api_key or ""))
         try:
-            done = await runtime.overrides.apply_override(
+            done = await service.apply_override(
                 said.word, said.deployment, said.for_s or LONGEST_S, said.reason, author, said.model_group
             )
         except UnknownDeploymentError as error:

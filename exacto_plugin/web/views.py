@@ -1,4 +1,4 @@
-"""The model groups of a runtime as plain data, for the API and for programs."""
+"""The model groups of a process as plain data, for the API and for programs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,50 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.views import group_view, with_choices
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.core.routing.caller_preferences import CallerPreferences
+    from exacto_plugin.core.scoring.flaws import FlawCounts
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
+    from exacto_plugin.litellm_hooks.runtime.providers import Providers
 
 
-def models_view(runtime: Runtime) -> dict[str, Any]:
-    """Return every model group as the API and programs see it."""
-    snapshot = runtime.engine.snapshot
-    groups = [model_view(group, runtime) for _, group in sorted(snapshot.groups.items())]
-    return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
+class ModelViews:
+    """The views of one process's model groups.
 
+    Args:
+        context: has the curated lists.
+        engine: has the verdicts.
+        providers: of the deployments.
+        flaws: of their answers.
+        observed: metrics that no tier follows from.
+        preferences: those of callers.
+    """
 
-def model_view(group: GroupSnapshot, runtime: Runtime) -> dict[str, Any]:
-    """Return one model group with callers' preferences and its curated list."""
-    view = group_view(group, runtime.providers, runtime.flaws, runtime.observed.latest)
-    return with_choices(view, runtime.caller_preferences, runtime.settings.curated_list(group.model_group))
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        providers: Providers,
+        flaws: FlawCounts,
+        observed: ObservedNumbers,
+        preferences: CallerPreferences,
+    ) -> None:
+        self._context = context
+        self._engine = engine
+        self._providers = providers
+        self._flaws = flaws
+        self._observed = observed
+        self._preferences = preferences
+
+    def all(self) -> dict[str, Any]:
+        """Return every model group as the API and programs see it."""
+        snapshot = self._engine.snapshot
+        groups = [self.one(group) for _, group in sorted(snapshot.groups.items())]
+        return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
+
+    def one(self, group: GroupSnapshot) -> dict[str, Any]:
+        """Return one model group with callers' preferences and its curated list."""
+        view = group_view(group, self._providers.by_deployment, self._flaws, self._observed.latest)
+        return with_choices(view, self._preferences, self._context.settings.curated_list(group.model_group))

@@ -43,7 +43,7 @@ def orphans(connection: Connection) -> set[str]:
 
 async def days(world: World, connection: Connection, number: int) -> None:
     """A deployment that breaks, judged twice a day, as records are written and pruned."""
-    pruning = Pruning(lambda kind: world.runtime.settings.store.days(kind), lambda: world.now)
+    pruning = Pruning(lambda kind: world.runtime.context.settings.store.days(kind), lambda: world.now)
     for _ in range(2 * number):
         world.now += DAY_S / 2
         for name in NAMES:
@@ -78,9 +78,9 @@ async def test_a_rule_that_was_replaced_goes_with_what_was_concluded_from_it(tmp
     world = World({"store": {"retention_days": 4, "retention": {"references": 1}}})
     with connect(location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}"), writing=True) as connection, connection.begin():
         await days(world, connection, 2)
-        changed = {**world.runtime.settings.model_dump(), "exploration": {"share": 0.01}}
-        world.runtime.settings = Settings.model_validate(changed)
-        world.runtime.engine.rule = world.runtime.settings.rule()
+        changed = {**world.runtime.context.settings.model_dump(), "exploration": {"share": 0.01}}
+        world.runtime.context.settings = Settings.model_validate(changed)
+        world.runtime.engine.rule = world.runtime.context.settings.rule()
         for number, rules in ((3, 2), (4, 1)):
             await days(world, connection, number)
             assert queries.verify(connection).differences == []

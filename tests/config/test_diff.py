@@ -167,17 +167,17 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
         return one
 
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=reload)
-    first = digest(runtime.settings)
-    await runtime.take_new_settings()
+    first = digest(runtime.context.settings)
+    await runtime.settings_reload.take_changes()
     assert runtime.settings_reload.view() == {"digest": first, "since": NOW, "problem": "config.yaml: mode: got 'x'"}
-    await runtime.take_new_settings()
+    await runtime.settings_reload.take_changes()
     assert runtime.settings_reload.view()["problem"] is None
     assert runtime.settings_reload.view()["digest"] != first
     judge = runtime.engine.rule
-    taken = runtime.settings
+    taken = runtime.context.settings
     for _ in range(2):
-        await runtime.take_new_settings()
-    assert runtime.settings is taken
+        await runtime.settings_reload.take_changes()
+    assert runtime.context.settings is taken
     assert runtime.engine.rule is judge
     assert [line for line in caplog.messages if "applied changed" in line] == [
         "exacto_plugin applied changed settings: mode 'apply' -> 'observe', exploration.share 0.02 -> 0.0"
@@ -194,7 +194,7 @@ async def test_only_what_waits_for_a_restart_is_said_to(caplog: pytest.LogCaptur
     ]
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=lambda: given.pop(0))
     for _ in range(2):
-        await runtime.take_new_settings()
+        await runtime.settings_reload.take_changes()
     lines = [line for line in caplog.messages if "applied changed" in line]
     assert "store.retention_days 30.0 -> 7.0" in lines[0]
     assert [line.partition("; after a restart only: ")[2] for line in lines] == [

@@ -62,7 +62,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.routing.router:Routing.select_pool",
     "exacto_plugin.litellm_hooks.routing.router:Routing.record_attempt",
     "exacto_plugin.litellm_hooks.scoring.scorer:ResponseScorer.record_answer",
-    "exacto_plugin.litellm_hooks.deployments.routers:RosterSync.recompute",
+    "exacto_plugin.litellm_hooks.runtime.roster_sync:RosterSync.recompute",
 )
 
 

@@ -15,7 +15,7 @@ from litellm.proxy.common_utils.http_parsing_utils import read_request_body
 from starlette.requests import ClientDisconnect, Request
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
+from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.fuzz.bodies import KNOWN, WILDCARD
 
@@ -111,7 +111,7 @@ def read(
 
     headers = [(b"content-type", value) for value in types]
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": quote(path).encode(), "headers": headers}
-    app: Any = ExactoMiddleware(application, runtime(), router) if plugin else application
+    app: Any = middleware_of(runtime(), router)(application) if plugin else application
     run(app({**scope, "query_string": b"", "state": {}}, receive, send))
     return seen
 

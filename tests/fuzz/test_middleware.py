@@ -48,7 +48,7 @@ def test_litellm_reads_what_it_would_read_without_us(
     delivery = data.draw(deliveries(raw))
     bare = read(delivery, types, plugin=False, raw_first=raw_first)
     ours = read(delivery, types, plugin=True, raw_first=raw_first)
-    assert runtime().faults.counts == {}
+    assert runtime().context.faults.counts == {}
     assert ours.after == bare.after
     form = any(kind in value for kind in (b"form-data", b"x-www-form") for value in types)
     wanted = dict(bare.parsed) if isinstance(bare.parsed, dict) else bare.parsed
@@ -80,7 +80,7 @@ def test_models_in_paths(head: str, model: str, tail: str, raw: bytes) -> None:
     path = f"{head}{model}{tail}"
     delivery = Delivery(({"type": "http.request", "body": raw},), whole=True)
     seen = read(delivery, (b"application/json",), path=path, plugin=True, raw_first=False)
-    assert runtime().faults.counts == {}
+    assert runtime().context.faults.counts == {}
     assert seen.scope is not None
     assert unquote(seen.scope["raw_path"].decode("ascii")) == seen.scope["path"]
     found = path_model(path)

@@ -39,7 +39,7 @@ def installed() -> Iterator[Any]:
     def install() -> Features:
         callback = ExactoCallback(Runtime(Settings()))
         install_patches(callback)
-        return callback.runtime.features
+        return callback.runtime.context.features
 
     yield install
     uninstall_patches()

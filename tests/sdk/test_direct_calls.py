@@ -26,7 +26,7 @@ def test_a_call_that_is_never_sent_is_nobodys_failure(
     """A parameter that LiteLLM does not pass on is refused, and no attempt is counted; a provider's error is one."""
     exacto = make_exacto()
     attempts: list[Any] = []
-    monkeypatch.setattr(exacto._runtime.telemetry, "attempt", lambda *attempt: attempts.append(attempt))
+    monkeypatch.setattr(exacto._runtime.context.telemetry, "attempt", lambda *attempt: attempts.append(attempt))
     asked = {"model": "openai/kimi", "api_base": providers.api_base("alpha"), "api_key": "sk-x", "num_retries": 0}
     with pytest.raises(litellm.UnsupportedParamsError):
         either.direct(**{**asked, "model": "deepinfra/kimi"}, thinking={"type": "enabled"}, audio={"voice": "a"})

@@ -132,6 +132,6 @@ def test_a_synchronous_call_without_a_way_to_filter_is_refused(
     """A model group's limits hold for its deployments' ids too where a limit can only be kept by a refusal."""
     router = make_router(providers)
     exacto = make_exacto(model_groups={"kimi": {"zdr": True}}).attach(router)
-    exacto._runtime.features.lose([Gap("Router.x", (Feature.SYNC,), "synchronous calls are LiteLLM's own")])
+    exacto._runtime.context.features.lose([Gap("Router.x", (Feature.SYNC,), "synchronous calls are LiteLLM's own")])
     with pytest.raises(ExactoRefusedError, match="zdr = 'cannot be applied"):
         router.completion(model=model, messages=[{"role": "user", "content": "hello"}])

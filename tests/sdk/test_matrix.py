@@ -199,7 +199,7 @@ def seen(provider_server: SimulatedProviders, loop: asyncio.Runner) -> Iterator[
     router = litellm.Router(model_list=entries, num_retries=1, disable_cooldowns=True)
     reader = InMemoryMetricReader()
     with Exacto({"exploration": {"share": 0}}) as exacto:
-        exacto._runtime.telemetry = Telemetry(exacto._runtime, MeterProvider([reader]))
+        exacto._runtime.context.telemetry = Telemetry(exacto._runtime.metrics, MeterProvider([reader]))
         exacto.attach(router)
         yield _seen(router, exacto, reader, provider_server, loop)
     gc.collect()
@@ -233,7 +233,7 @@ def _seen(
     exacto.recompute()
     verdicts = {one["deployment"]: one for group in exacto.tiers()["model_groups"] for one in group["deployments"]}
     names = [name for cell in CELLS.values() for name in (cell.first, cell.spare)]
-    return Seen(heard, counts, requests, verdicts, asked(providers, names), exacto._runtime.faults.counts)
+    return Seen(heard, counts, requests, verdicts, asked(providers, names), exacto._runtime.context.faults.counts)
 
 
 @pytest.mark.parametrize("name", CELLS)

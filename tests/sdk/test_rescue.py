@@ -51,7 +51,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def install(**rescue: Any) -> ExactoCallback:
         callback = _callback(**rescue)
         install_patches(callback)
-        assert callback.runtime.features.off == {}
+        assert callback.runtime.context.features.off == {}
         monkeypatch.setattr(litellm, "callbacks", [callback])
         return callback
 

@@ -109,7 +109,7 @@ def test_attempts(
         assert stream or (state.rescue.extra_cost or 0) > 0  # of a stream LiteLLM knows no usage unless it is asked for
     cooling = router.cooldown_cache.get_active_cooldowns(list(NAMES), parent_otel_span=None)
     assert cooling == []
-    assert not exacto._runtime.faults.counts
+    assert not exacto._runtime.context.faults.counts
 
 
 @BOTH
@@ -145,9 +145,9 @@ def test_requests_are_counted_once(
     """A request counts by the answer that the program got, however many answers were scored."""
     exacto, router = attached()
     counted: Counter[str] = Counter()
-    monkeypatch.setattr(exacto._runtime.telemetry, "request", lambda outcome: counted.update([outcome]))
+    monkeypatch.setattr(exacto._runtime.context.telemetry, "request", lambda outcome: counted.update([outcome]))
     scored: list[Any] = []
-    monkeypatch.setattr(exacto._runtime, "record", lambda sample, _candidate: scored.append(sample.deployment))
+    monkeypatch.setattr(exacto._runtime.samples, "record", lambda sample, _candidate: scored.append(sample.deployment))
     _behave(providers, Act.INVALID_JSON, Act.VALID)
     for round_ in range(1, 4):
         assert _fits(_arguments(router, stream=stream))

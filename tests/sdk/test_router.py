@@ -136,7 +136,7 @@ def test_tiers_come_from_what_was_answered(
         providers.control.behave(name, always=500)
     assert program.ask(router, "kimi") == "cheap"
     eventually(lambda: judged(exacto, program, "kimi")()["cheap"], (5, 5))
-    assert exacto._runtime.faults.counts == {}
+    assert exacto._runtime.context.faults.counts == {}
 
 
 def test_attempts_are_not_repeated(providers: SimulatedProviders, make_exacto: MakeExacto, either: Program) -> None:
@@ -217,7 +217,7 @@ def test_failed_direct_calls_are_counted(
     """A failure is one failed attempt."""
     exacto = make_exacto()
     failed: list[str] = []
-    count = exacto._runtime.telemetry
+    count = exacto._runtime.context.telemetry
     monkeypatch.setattr(count, "attempt", lambda group, _tier, error: failed.append(f"{group} {error}"))
     providers.control.behave("steady", always=500)
     with pytest.raises(litellm.InternalServerError):
@@ -247,7 +247,7 @@ def test_threads(providers: SimulatedProviders, make_exacto: MakeExacto, loop: a
         judge.join()
     assert set(served) == {"cheap"}
     eventually(judged(exacto, program, "kimi"), {"cheap": (60, 0)})
-    assert exacto._runtime.faults.counts == {}
+    assert exacto._runtime.context.faults.counts == {}
 
 
 def test_the_timer_runs_without_a_loop(
@@ -291,7 +291,7 @@ def test_one_that_was_closed_stands_in_nobodys_way(
     exacto = make_exacto().attach(router)
     either.ask(router, "kimi:floor")
     eventually(judged(exacto, either, "kimi"), {"cheap": (1, 0)})
-    assert first._runtime.loop_thread._thread is None
+    assert first._runtime.timer.loop_thread._thread is None
 
 
 def test_a_fault_leaves_litellms_choice(
@@ -310,4 +310,4 @@ def test_a_fault_leaves_litellms_choice(
     with monkeypatch.context() as broken:
         broken.setattr(exacto._runtime.engine, "record", None)
         assert either.ask(router, "kimi") in KIMI
-    assert set(exacto._runtime.faults.counts) >= {"order", "filter", "pre_call"}
+    assert set(exacto._runtime.context.faults.counts) >= {"order", "filter", "pre_call"}

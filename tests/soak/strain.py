@@ -37,7 +37,7 @@ _FDS = 25
 _BUSY_S = 1.0
 """Processor time for which the event loop may be busy at a time, beyond that of the proxy without the plugin."""
 
-_PER_REQUEST = ("RequestState", "Attempt", "Decision", "Refusal", "_Responder", "Slug")
+_PER_REQUEST = ("RequestState", "Attempt", "Decision", "Refusal", "Responder", "Slug")
 
 _FAILING: dict[str, dict[str, Any]] = {
     "errors": {"failure_rate": 0.5},

@@ -46,15 +46,14 @@ def test_what_a_process_puts_on_record(lasting_place: StoreLocation) -> None:
     """Its settings as it starts, what of them changes, and the observed numbers as an hour ends."""
     now, given = [NOW], [Settings.model_validate({"mode": "observe"})]
     before = Settings.model_validate({"exploration": {"share": 0}})
-    runtime = Runtime(before, lambda: now[0], lambda: given.pop() if given else None)
+    runtime = Runtime(before, lambda: now[0], lambda: given.pop() if given else None, place=lasting_place)
     router = _router("g")
-    runtime.set_router_source(lambda: router)
-    runtime.open_store(lasting_place)
-    asyncio.run(runtime.take_new_settings())
-    runtime.record(Sample("g", "a", NOW, output_tokens=200, duration_s=2.0), Candidate("a", "a", "provider-a"))
-    asyncio.run(runtime.observed.run_due())
+    runtime.routers.set_source(lambda: router)
+    asyncio.run(runtime.settings_reload.take_changes())
+    runtime.samples.record(Sample("g", "a", NOW, output_tokens=200, duration_s=2.0), Candidate("a", "a", "provider-a"))
+    asyncio.run(runtime.observed_job.run_due())
     now[0] += 3600
-    asyncio.run(runtime.observed.run_due())
+    asyncio.run(runtime.observed_job.run_due())
     asyncio.run(runtime.overrides.apply_override(OverrideAction.GOOD, "a", 60.0, "trusted", "me"))
     assert runtime.store.flush()
     runtime.store.close()
@@ -62,7 +61,11 @@ def test_what_a_process_puts_on_record(lasting_place: StoreLocation) -> None:
         settings = [(one.source, one.digest, one.changes) for one in find(connection, SettingsRecord)]
         assert settings == [
             ("start", digest(before), {"exploration.share": [0.02, 0.0]}),
-            ("change", digest(runtime.settings), {"mode": ["apply", "observe"], "exploration.share": [0.0, 0.02]}),
+            (
+                "change",
+                digest(runtime.context.settings),
+                {"mode": ["apply", "observe"], "exploration.share": [0.0, 0.02]},
+            ),
         ]
         (hour,) = find(connection, ObservedRecord)
         assert (hour.at, hour.model_group, hour.deployment) == (NOW // 3600 * 3600, "g", "a")
@@ -75,10 +78,9 @@ def test_a_restart_finds_the_words(lasting_place: StoreLocation) -> None:
     """A process that ends takes nothing along: the next one has every word as it was, and those taken back stay so."""
 
     def begin(at: float) -> Runtime:
-        runtime = Runtime(Settings(), lambda: at)
+        runtime = Runtime(Settings(), lambda: at, place=lasting_place)
         router = _router("g")
-        runtime.set_router_source(lambda: router)
-        runtime.open_store(lasting_place)
+        runtime.routers.set_source(lambda: router)
         return runtime
 
     before = begin(NOW)

@@ -15,12 +15,12 @@ _BASE: Final = _CORE | {"errors", "config", "at_exit", "telemetry", "hooks"}
 """What every part of the adapter may import; ``hooks`` are the modules at the bottom of ``litellm_hooks``."""
 _DEPLOYMENTS: Final = _BASE
 _REQUEST: Final = _DEPLOYMENTS | {"litellm_hooks/deployments"}
-_ROUTING: Final = _REQUEST | {"litellm_hooks/request"}
+_RUNTIME: Final = _REQUEST | {"litellm_hooks/request", "store", "sharing", "records"}
+_ROUTING: Final = _REQUEST | {"litellm_hooks/request", "litellm_hooks/runtime"}
 _SCORING: Final = _ROUTING | {"litellm_hooks/routing"}
 _RESCUE: Final = _SCORING | {"litellm_hooks/scoring"}
 _HTTP: Final = _RESCUE | {"litellm_hooks/rescue"}
-_RUNTIME: Final = _ROUTING | {"store", "sharing", "records"}
-_ENTRY: Final = _HTTP | _RUNTIME | {"litellm_hooks/http", "litellm_hooks/runtime", "entry", "web", "root", "asgi"}
+_ENTRY: Final = _HTTP | _RUNTIME | {"litellm_hooks/http", "entry", "web", "root", "asgi"}
 _PROGRAMS: Final = _CORE | {"errors", "config", "records", "store", "sharing", "audit", "tables", "at_exit", "root"}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
@@ -56,7 +56,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/http": _HTTP,
     "litellm_hooks/runtime": _RUNTIME,
     "entry": _ENTRY,
-    "web": _CORE | {"errors", "records", "audit", "litellm_hooks/runtime"},
+    "web": _CORE | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/runtime"},
     "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request"},
     "simulate": _PROGRAMS | {"demo"},
     "demo": _CORE | {"errors"},
@@ -85,23 +85,6 @@ _NESTED: Final = {
     "core/tiers/adaptive": "core/tiers",
     "sharing/redis": "sharing",
 }
-
-KNOWN: Final[set[tuple[str, str]]] = {
-    ("litellm_hooks.deployments.routers", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.http.auth_check", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.http.metadata", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.http.middleware", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.request.model_order", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.request.operator_limits", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.rescue.rescue", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.routing.affinity", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.routing.failover", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.routing.final_check", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.routing.router", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.scoring.caller_preferences", "litellm_hooks.runtime.runtime"),
-    ("litellm_hooks.scoring.scorer", "litellm_hooks.runtime.runtime"),
-}
-"""Imports that still run against the table, as (module, imported module); none may be added."""
 
 
 def package_of(name: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def say_good(runtime: Runtime, model_group: str, deployments: Iterable[str]) -> None:
     """From now on these deployments are verified good."""
-    now = runtime.clock()
+    now = runtime.context.clock()
     words = [
         Override(model_group, name, OverrideAction.GOOD, "for a test", "", now, now + 3600) for name in deployments
     ]

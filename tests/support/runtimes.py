@@ -37,4 +37,4 @@ def router(*groups: str, keys: str = "ab", **more: Any) -> litellm.Router:
 def record(runtime: Runtime, key: str, group: str = "g", outcome: Outcome = Outcome.VALID) -> None:
     """One judged answer."""
     sample = Sample(group, key, NOW, tools_offered=True, outcome=outcome)
-    runtime.record(sample, Candidate(key, key, f"provider-{key}"))
+    runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))

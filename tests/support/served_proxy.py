@@ -77,16 +77,19 @@ class ServedProxy:
         self.now = START
         self.router = litellm.Router(model_list=model_list())
         self._new: Settings | None = None
-        self.runtime = Runtime(Settings.model_validate(block or {}), lambda: self.now, self._changed)
-        self.runtime.set_router_source(lambda: self.router)
+        self.runtime = Runtime(
+            Settings.model_validate(block or {}),
+            lambda: self.now,
+            self._changed,
+            place=None if url is None else location_of_url(url),
+            logs_samples=url is not None,
+        )
+        self.runtime.routers.set_source(lambda: self.router)
         self._random = random.Random(2)
-        if url is not None:
-            self.runtime.open_store(location_of_url(url))
-            self.runtime.open_sample_log()
-            if self.runtime.settings.redis.url is None:
-                store = self.runtime.store
-                exchange = StoreExchange(store, PUSH_S, clock=lambda: self.now)
-                self.runtime.replication.sources = [lambda: exchange]
+        if url is not None and self.runtime.context.settings.redis.url is None:
+            store = self.runtime.store
+            exchange = StoreExchange(store, PUSH_S, clock=lambda: self.now)
+            self.runtime.replication.sources = [lambda: exchange]
 
     def _changed(self) -> Settings | None:
         new, self._new = self._new, None
@@ -113,7 +116,7 @@ class ServedProxy:
             for group in GROUPS:
                 for candidate in self.candidates(group):
                     self.now = begin + span_s * number / calls
-                    self.runtime.record(self._sample(group, candidate, failing), candidate)
+                    self.runtime.samples.record(self._sample(group, candidate, failing), candidate)
         self.now = begin + span_s
 
     def _sample(self, group: str, candidate: Candidate, failing: Mapping[str, float], *, probe: bool = False) -> Sample:
@@ -160,7 +163,7 @@ class ServedProxy:
             if fails:
                 attempt.ended, attempt.failure = True, "server_error"
         sample = self._sample(group, picked, failing, probe=attempt.probe)
-        runtime.record(sample, picked)
+        runtime.samples.record(sample, picked)
         attempt.verdict = str(sample.outcome)
         attempt.cost = (picked.price or 0.0) * sample.output_tokens
         runtime.recorder.record_answer(state, attempt, tools=True, bad=sample.outcome is not Outcome.VALID)
@@ -186,8 +189,8 @@ class ServedProxy:
         self.now += 10.0
         self.runtime.recorder.close()
         await self.runtime.replication.aclose()
-        if self.runtime.sample_log is not None:
-            self.runtime.sample_log.close()
+        if self.runtime.samples.log is not None:
+            self.runtime.samples.log.close()
         if self.runtime.store.location is not None:
             assert self.runtime.store.flush()
         self.runtime.store.close()

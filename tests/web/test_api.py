@@ -19,28 +19,33 @@ from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
-from exacto_plugin.store.location import memory_location
-from exacto_plugin.web.api import api_router, require_admin
-from exacto_plugin.web.views import models_view
+from exacto_plugin.store.location import StoreLocation, memory_location
+from exacto_plugin.web.api import api_router, require_admin, views_of
 from tests.support.administrator import client_of
 from tests.test_telemetry import NOW, _router
 
 GROUP = "moonshotai/kimi"
 
 
-@pytest.fixture
-def runtime() -> Runtime:
+def measured(place: StoreLocation | None = None) -> Runtime:
     """A runtime with verdicts on one model group, whose name has a slash."""
     rule = {"min_peers": 2, "tool_call_requests": 2}
-    runtime = Runtime(Settings.model_validate({"tiers": {"preset": "openrouter", "openrouter": rule}}), lambda: NOW)
+    block = {"tiers": {"preset": "openrouter", "openrouter": rule}}
+    runtime = Runtime(Settings.model_validate(block), lambda: NOW, place=place)
     router = _router(GROUP)
-    runtime.set_router_source(lambda: router)
+    runtime.routers.set_source(lambda: router)
     for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
         for _ in range(2):
             sample = Sample(GROUP, key, NOW, tools_offered=True, outcome=outcome)
-            runtime.record(sample, Candidate(key, key, f"provider-{key}"))
-    asyncio.run(runtime.recompute())
+            runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))
+    asyncio.run(runtime.recomputer.recompute())
     return runtime
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """A runtime with verdicts, and without a store."""
+    return measured()
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def client(runtime: Runtime) -> TestClient:
 
 def test_status(client: TestClient, runtime: Runtime) -> None:
     """What is in force and what went wrong so far."""
-    runtime.faults.report("order", ValueError("not to be told"))
+    runtime.context.faults.report("order", ValueError("not to be told"))
     found = client.get("/exacto/api/status").json()
     assert found["snapshot"] == runtime.engine.snapshot.id
     assert (found["mode"], found["default_sort"], found["preset"]) == ("apply", "auto", "openrouter")
@@ -85,8 +90,8 @@ def test_what_is_observed(client: TestClient, runtime: Runtime) -> None:
     for key, tokens in (("a", 300), ("b", 200), ("c", 200)):
         sample = Sample(GROUP, key, NOW, output_tokens=tokens, duration_s=2.0)
         for _ in range(250):
-            runtime.record(sample, Candidate(key, key, f"provider-{key}"))
-    asyncio.run(runtime.observed.run_due())
+            runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))
+    asyncio.run(runtime.observed_job.run_due())
     deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
     told = {one["deployment"]: one["observed"] for one in deployments}
     assert told["a"] == {
@@ -106,10 +111,10 @@ def test_a_group_that_nobody_knows(client: TestClient) -> None:
 def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -> None:
     """Whether nobody asked for it or the first recompute is still to come is told apart from a wrong name."""
     router = _router(GROUP, "quiet", "new")
-    runtime.set_router_source(lambda: router)
+    runtime.routers.set_source(lambda: router)
     told = {name: client.get(f"/exacto/api/models/{name}").json()["detail"] for name in ("quiet", "new")}
     assert told == {name: f"{name!r} has had no requests lately, so it has no verdicts" for name in told}
-    runtime.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
+    runtime.samples.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
     answer = client.get("/exacto/api/models/new")
     assert answer.status_code == 404
     assert answer.json()["detail"] == "'new' has no verdicts yet; the next recompute is within 300 s"
@@ -117,14 +122,13 @@ def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -
 
 def test_programs_see_what_the_api_shows(client: TestClient, runtime: Runtime) -> None:
     """The same plain data, before it is JSON and after."""
-    runtime.note_flaws(Attribution((Flaw.DUPLICATE_ID,)), GROUP, Candidate("a", "a", "provider-a"))
+    runtime.samples.note_flaws(Attribution((Flaw.DUPLICATE_ID,)), GROUP, Candidate("a", "a", "provider-a"))
     shown = client.get("/exacto/api/models").json()
-    assert json.loads(json.dumps(models_view(runtime))) == shown
+    told = views_of(runtime).all()
+    assert json.loads(json.dumps(told)) == shown
     assert shown["model_groups"][0]["deployments"][0]["flaws"] == {"duplicate_id": 1}
     assert "choices" in shown["model_groups"][0]["deployments"][0]
-    assert not [
-        key for key in models_view(runtime)["model_groups"][0]["deployments"][0]["flaws"] if type(key) is not str
-    ]
+    assert not [key for key in told["model_groups"][0]["deployments"][0]["flaws"] if type(key) is not str]
 
 
 @pytest.mark.parametrize("role", list(LitellmUserRoles))
@@ -172,9 +176,10 @@ def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
     assert "worse than the threshold" in told
 
 
-def test_what_is_recorded_is_told(client: TestClient, runtime: Runtime) -> None:
+def test_what_is_recorded_is_told() -> None:
     """The audit and single requests come from the store; filters are checked."""
-    runtime.open_store(memory_location())
+    runtime = measured(memory_location())
+    client = client_of(runtime)
     runtime.store.write(TransitionRecord(NOW, GROUP, "c", "verified_good", "deranked", [], "s"))
     assert runtime.store.flush()
     (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "c"}).json()["entries"]

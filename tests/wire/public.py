@@ -26,7 +26,7 @@ from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.context import installation_salt
 from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, model_fingerprint
-from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
+from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyBlock
@@ -141,7 +141,7 @@ def _answered() -> httpx.Response:
         await send({"type": "http.response.body", "body": b'{"object": "chat.completion", "model": "m"}'})
 
     async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(ExactoMiddleware(served, proxy.runtime, lambda: proxy.router))
+        transport = httpx.ASGITransport(middleware_of(proxy.runtime, lambda: proxy.router)(served))
         async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
             headers = {"X-Exacto-Metadata": "enabled"}
             return await client.post("/v1/chat/completions", json={"model": "m"}, headers=headers)

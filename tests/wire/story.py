@@ -87,8 +87,8 @@ def _asked(proxy: ServedProxy, request: RequestState) -> tuple[dict[str, Any], d
     """The answers of every route to an administrator."""
     runtime = proxy.runtime
     candidate = proxy.candidates(KIMI)[0]
-    runtime.note_flaws(Attribution((Flaw.DUPLICATE_ID,), Blame.PROVIDER), KIMI, candidate)
-    runtime.faults.report("order", ValueError())
+    runtime.samples.note_flaws(Attribution((Flaw.DUPLICATE_ID,), Blame.PROVIDER), KIMI, candidate)
+    runtime.context.faults.report("order", ValueError())
     app = api_of(runtime)
     client = TestClient(app)
     past = START + 11 * 300.0 + 60.0

@@ -1,94 +1,150 @@
-"""Recomputes of an engine for the deployments of LiteLLM's current routers.
-
-Other modules decide on the process and the time of a recompute; ``core`` computes its result.
-"""
+"""The routers of one process: those that are live, and the deployments they have."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.deployments.declared import (
-    DeclaredDeployment,
-    DeclaredLimits,
-    declared_limits,
-    picks_by_weight,
-)
+from exacto_plugin.core.windows.windows import Retention
+from exacto_plugin.litellm_hooks.deployments.direct_calls import DirectCalls
+from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets, rewrite_fallbacks
+from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+_FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
-class RosterSync:
-    """Synchronizer of engines with the current deployments. One per process."""
+class Routers:
+    """LiteLLM's routers in this process. One per process.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    Args:
+        clock: UTC seconds.
+    """
 
-    async def recompute(self, engine: Engine) -> bool:
-        """Run one recompute in slices that yield to the event loop.
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._source: Callable[[], Any] | None = None
+        # Replaced, never changed in place: metrics are read in threads of their own.
+        self._attached: tuple[weakref.ref[Any], ...] = ()
+        self._attached_only = False
+        self._registered: weakref.ref[Any] | None = None
+        self.direct_calls = DirectCalls(Retention().span_s)
+        """Deployments that are called without any router."""
 
-        Returns False when there is no new result.
+    @property
+    def on_proxy(self) -> bool:
+        """True when the router is that of LiteLLM's proxy."""
+        return self._source is not None
+
+    def set_source(self, current: Callable[[], Any]) -> None:
+        """Use the router of LiteLLM's proxy, which has one at a time and may replace it.
+
+        No other router of the process counts then: callers can make LiteLLM build one for a single request.
         """
-        self._runtime.recorder.watch_engine(engine)
-        before, now = engine.measured, self._runtime.clock()
-        for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
-            await asyncio.sleep(0)
-        return engine.measured is not before  # else another recompute started in the meantime
+        self._source = current
 
-    async def refresh(self, engine: Engine) -> None:
-        """Update the deployments of an engine that another process recomputes.
+    def attach(self, router: Any) -> None:
+        """Serve this router, and from now on attached routers only."""
+        self._attached_only = True
+        if router not in self.live:
+            self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
 
-        Its samples age as well. Runs in slices that yield to the event loop.
+    def detach(self, router: Any) -> None:
+        """Stop serving this router."""
+        self._attached = tuple(known for known in self._attached if known() not in (None, router))
+
+    def serves(self, router: Any) -> bool:
+        """Return whether tiers apply to a router: to all unless some are attached."""
+        return not self._attached_only or any(known() is router for known in self._attached)
+
+    def add(self, router: Any) -> None:
+        """Register a router: its deployments are the peers of their model groups."""
+        if self._attached_only:
+            return
+        if router is None or self._source is not None or router in self.live:
+            return
+        self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
+
+    def register(self, router: Any) -> None:
+        """Prepare a new router; cheap for the one that was used last."""
+        if router is None or (self._registered is not None and self._registered() is router):
+            return
+        self._registered = weakref.ref(router)
+        self.add(router)
+        self.prepare(router)
+
+    @property
+    def live(self) -> Sequence[Any]:
+        """The live routers, newest first."""
+        if self._source is not None:
+            current = self._source()
+            return () if current is None else (current,)
+        return tuple(router for known in self._attached if (router := known()) is not None)
+
+    def prepare(self, router: Any) -> None:
+        """Resolve configured fallbacks with suffixes; lists that are resolved stay as is."""
+        for name in _FALLBACK_LISTS:
+            configured = getattr(router, name, None)
+            if isinstance(configured, list) and configured:
+                rewritten = rewrite_fallbacks(configured, name_resolver(router))
+                if rewritten is not configured:
+                    setattr(router, name, rewritten)
+
+    def deployments_of(self, model_group: str) -> list[Any]:
+        """Return all configured deployments of a model group, teams' own included."""
+        return self.routing_for(model_group)[1]
+
+    def routing_for(self, model_group: str) -> tuple[Any, list[Any]]:
+        """Return the router and the deployments of a model group, or None and none."""
+        for router in self.live:
+            found = list(router.get_model_list(model_name=model_group) or ())
+            if found and model_group not in router.model_names:
+                # Wildcard deployments have the requested name here, and the pattern's name in requests.
+                wild = {_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)}
+                found = [wild.get(_id(one), one) for one in found]
+            if model_group in router.team_public_model_names:
+                found += [one for one in router.model_list if _team_name(one) == model_group and one not in found]
+            if found:
+                return router, found
+        return None, []
+
+    def falls_back_to(self, model_group: str) -> bool:
+        """Return whether a configured fallback of any model leads to this one."""
+        return model_group in fallback_targets(self.configured_fallbacks())
+
+    def configured_fallbacks(self) -> Iterator[Any]:
+        """Yield the entries of all configured fallback lists, in LiteLLM's forms."""
+        for router in self.live:
+            for name in _FALLBACK_LISTS:
+                yield from getattr(router, name, None) or ()
+
+    def knows_group(self, model_group: str) -> bool:
+        """Return whether the name is configured (wildcards match invented names too)."""
+        return any(model_group in router.model_names for router in self.live) or bool(self.direct_calls.of(model_group))
+
+    async def cooldown_s(self, litellm_ids: list[str], *, synchronous: bool) -> float | None:
+        """Return seconds until the first of these leaves its cooldown; None without any.
+
+        Args:
+            litellm_ids: ids of deployments.
+            synchronous: True where the caller cannot wait for a shared cache.
         """
-        now = self._runtime.clock()
-        groups = dict.fromkeys([*engine.groups(), *engine.measured.groups])
-        for _ in self._slices(engine, groups, now, engine.age(now)):
-            await asyncio.sleep(0)
+        for router in self.live:
+            if synchronous:
+                cooling = router.cooldown_cache.get_active_cooldowns(litellm_ids, parent_otel_span=None)
+            else:
+                cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
+            left_s = [value["timestamp"] + value["cooldown_time"] - self._clock() for _, value in cooling]
+            if left_s:
+                return float(min(left_s))
+        return None
 
-    def _slices(self, engine: Engine, groups: Iterable[str], now: float, rest: Iterator[None]) -> Iterator[None]:
-        runtime = self._runtime
-        for router in runtime.routers:
-            runtime.faults.guard("router", functools.partial(runtime.prepare_router, router), None)
-        runtime.direct_calls.drop_expired(now)
-        providers: dict[str, str] = {}
-        weights: dict[str, Mapping[str, float]] = {}
-        served: set[tuple[str, str]] = set()
-        with runtime.engine.lock:
-            flawed = runtime.flaws.deployments()  # deployments that answer for the first time in the meantime are kept
-            # Model groups reach the engine for the samples of all processes later than this process's own engine.
-            groups = dict.fromkeys([*groups, *runtime.engine.groups()])
-        for group in groups:
-            router, deployments = runtime.routing_for(group)
-            candidates = [candidate_of(deployment, group) for deployment in deployments]
-            providers.update((one.key, one.provider) for one in candidates)
-            served.update((group, one.key) for one in candidates)
-            peers = [
-                DeclaredDeployment(one.key, deployment) for one, deployment in zip(candidates, deployments, strict=True)
-            ]
-            tell = functools.partial(self._declared_limits, group, router, peers)
-            said = runtime.faults.guard("declared", tell, DeclaredLimits())
-            weights[group] = said.weights
-            if runtime.sample_log is not None:
-                runtime.sample_log.group_members(group, {one.key: one.price for one in candidates}, now)
-            direct = runtime.direct_calls.of(group)
-            providers.update((key, runtime.providers.get(key, "")) for key in direct)
-            served.update((group, key) for key in direct)
-            engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
-            yield
-        yield from rest
-        # Removed deployments are deleted here as well; callers can create new ones under a wildcard.
-        runtime.providers = providers
-        runtime.recorder.picks.weights = weights
-        with runtime.engine.lock:
-            runtime.token_use.retain(served)
-            runtime.flaws.drop(flawed - served)
 
-    def _declared_limits(self, group: str, router: Any, peers: Sequence[DeclaredDeployment]) -> DeclaredLimits:
-        average = functools.partial(self._runtime.token_use.average, group)
-        return declared_limits(peers, router is not None and picks_by_weight(router, group), average)
+def _team_name(deployment: Mapping[str, Any]) -> object:
+    return (deployment.get("model_info") or {}).get("team_public_model_name")
+
+
+def _id(deployment: Mapping[str, Any]) -> object:
+    return (deployment.get("model_info") or {}).get("id")

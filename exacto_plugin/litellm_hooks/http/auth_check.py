@@ -18,10 +18,11 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.routing.router import Routing
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
 
 _COUNTS: Final = re.compile(r"(?:/messages/count_tokens|/responses/input_tokens|:countTokens)/?$")
 _HELD: Final = ("metadata", "team_metadata")
@@ -32,14 +33,16 @@ class AuthenticatedRequestCheck:
     """Check of each proxy request with its key. One per process, stateless.
 
     Args:
-        runtime: of this process.
-        routing: checks the named deployment.
+        faults: of this process.
+        routers: have the deployments.
+        final_check: checks the named deployment.
         names: resolves the aliases that only this caller has.
     """
 
-    def __init__(self, runtime: Runtime, routing: Routing, names: KeyAliases) -> None:
-        self._runtime = runtime
-        self._routing = routing
+    def __init__(self, faults: FaultReporter, routers: Routers, final_check: FinalCheck, names: KeyAliases) -> None:
+        self._faults = faults
+        self._routers = routers
+        self._final_check = final_check
         self._names = names
 
     async def take(self, request_data: dict[str, Any], key: Any, request: Any) -> None:
@@ -53,7 +56,7 @@ class AuthenticatedRequestCheck:
         Raises:
             ProxyException: the named deployment must not count tokens for this caller; the middleware sends the reason.
         """
-        state, faults = CURRENT.get(), self._runtime.faults
+        state, faults = CURRENT.get(), self._faults
         if state is not None:
             faults.guard("filter", lambda: _keep_caller(state, key), None)
         await self._names.take(request_data, key, request)
@@ -72,9 +75,9 @@ class AuthenticatedRequestCheck:
             return
         in_path = path_model(path)
         model = in_path.model if in_path is not None else request_data.get("model")
-        for router in self._runtime.routers:
+        for router in self._routers.live:
             if isinstance(model, str) and model not in router.model_names and router.has_model_id(model):
-                self._routing.final_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
+                self._final_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
 
 
 def _keep_caller(state: RequestState, key: Any) -> None:

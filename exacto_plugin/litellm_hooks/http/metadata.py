@@ -13,9 +13,8 @@ from exacto_plugin.core.views import reason_view
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from exacto_plugin.core.model import Candidate, Decision
+    from exacto_plugin.core.model import Candidate, Decision, Snapshot
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 HEADER = b"x-exacto-metadata"
 KEY = "exacto_metadata"
@@ -33,17 +32,22 @@ def take_header(scope: MutableMapping[str, Any]) -> bool:
     return bool(asked) and asked[-1].strip().lower() == b"enabled"
 
 
-def add_metadata(answer: dict[str, Any], state: RequestState, runtime: Runtime) -> bool:
+def add_metadata(answer: dict[str, Any], state: RequestState, snapshot: Snapshot, *, named: bool) -> bool:
     """Add the metadata to an answer; return False when there are none."""
     if state.policy is None and not state.attempts:
         return False
-    answer[KEY] = metadata_of_request(state, runtime)
+    answer[KEY] = metadata_of_request(state, snapshot, named=named)
     return True
 
 
-def metadata_of_request(state: RequestState, runtime: Runtime) -> dict[str, Any]:
-    """Return the decision, the newest candidates, and all attempts in order."""
-    named = runtime.settings.expose.providers
+def metadata_of_request(state: RequestState, snapshot: Snapshot, *, named: bool) -> dict[str, Any]:
+    """Return the decision, the newest candidates, and all attempts in order.
+
+    Args:
+        state: of the request.
+        snapshot: has the reasons of the tiers.
+        named: whether clients may see deployments and providers.
+    """
     decision = state.decision
     slug = state.slug
     return {
@@ -54,13 +58,13 @@ def metadata_of_request(state: RequestState, runtime: Runtime) -> dict[str, Any]
         "applied": decision.applied if decision is not None else False,
         "decision": state.decision_id,
         "snapshot": state.snapshot_id or None,
-        "candidates": _candidates(decision, state, runtime, named=named) if decision is not None else [],
+        "candidates": _candidates(decision, state, snapshot, named=named) if decision is not None else [],
         "attempts": [_attempt(attempt, state, named=named) for attempt in state.attempts],
     }
 
 
-def _candidates(decision: Decision, state: RequestState, runtime: Runtime, *, named: bool) -> list[dict[str, Any]]:
-    snapshot, pool = runtime.engine.snapshot, set(decision.pool)
+def _candidates(decision: Decision, state: RequestState, snapshot: Snapshot, *, named: bool) -> list[dict[str, Any]]:
+    pool = set(decision.pool)
     told = []
     for ranked in decision.ranking:
         verdict = snapshot.verdict(state.model_group, ranked.key)

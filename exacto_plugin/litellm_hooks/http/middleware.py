@@ -18,31 +18,30 @@ from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
 from exacto_plugin.litellm_hooks.http.request_body import (
-    Message,
     Receive,
     Scope,
+    Send,
     is_json,
     parse_body,
     read_body,
     replay,
 )
+from exacto_plugin.litellm_hooks.http.responder import Responder
 from exacto_plugin.litellm_hooks.http.response_rewrite import JsonBodyRewriter, ModelNameRewriter
-from exacto_plugin.litellm_hooks.refusal import match_refusal
 from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
-from exacto_plugin.litellm_hooks.request.model_order import order_models
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.rescue.rescue import header_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.request.model_order import ModelOrder
+    from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_NOT_PRINTABLE = re.compile(rb"[^ -~]")
 
 _MODEL_ROUTE = re.compile(
     r"/(chat/completions|completions|responses(/compact|/input_tokens)?|messages(/count_tokens)?|embeddings"
@@ -99,13 +98,30 @@ class ExactoMiddleware:
 
     Args:
         app: the wrapped ASGI application.
-        runtime: the plugin's parts.
+        context: of this process.
+        engine: has the snapshot that metadata are from.
+        routers: get to know LiteLLM's current router.
+        model_order: puts the models of a request in order.
+        recorder: records the end of a request.
         router: returns LiteLLM's current router, or None before it exists.
     """
 
-    def __init__(self, app: ASGIApp, runtime: Runtime, router: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        context: Context,
+        engine: Engine,
+        routers: Routers,
+        model_order: ModelOrder,
+        recorder: Recorder,
+        router: Callable[[], Any],
+    ) -> None:
         self._app = app
-        self._runtime = runtime
+        self._context = context
+        self._engine = engine
+        self._routers = routers
+        self._model_order = model_order
+        self._recorder = recorder
         self._router = router
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,10 +135,10 @@ class ExactoMiddleware:
             return
         state = RequestState(http=True)
         CURRENT.set(state)
-        faults = self._runtime.faults
-        if faults.guard("metadata", lambda: take_header(scope), False) and self._runtime.settings.expose.headers:
-            send = JsonBodyRewriter(send, lambda answer: add_metadata(answer, state, self._runtime), faults)
-        faults.guard("router", lambda: self._runtime.register_router(self._router()), None)
+        faults = self._context.faults
+        if faults.guard("metadata", lambda: take_header(scope), False) and self._context.settings.expose.headers:
+            send = JsonBodyRewriter(send, lambda answer: self._add_metadata(answer, state), faults)
+        faults.guard("router", lambda: self._routers.register(self._router()), None)
         if found is not None:
             faults.guard("path", lambda: self._rewrite_path(scope, found, state), None)
         if faults.guard("body", lambda: is_json(scope), False):
@@ -131,16 +147,19 @@ class ExactoMiddleware:
             receive = replay(body, changed, receive)
         named = ModelNameRewriter(send, partial(_response_name, state, responses="/responses" in scope["path"]), faults)
         try:
-            await self._app(scope, receive, _Responder(named, state, self._runtime, scope["path"]))
+            await self._app(scope, receive, Responder(named, state, self._context, scope["path"]))
         finally:
-            faults.guard("record", lambda: self._runtime.recorder.record_end(state), None)
+            faults.guard("record", lambda: self._recorder.record_end(state), None)
+
+    def _add_metadata(self, answer: dict[str, Any], state: RequestState) -> bool:
+        return add_metadata(answer, state, self._engine.snapshot, named=self._context.settings.expose.providers)
 
     def _model_list_send(self, scope: Scope, send: Send) -> Send:
         """Return the ``send`` of a list of models, or of one suffixed model.
 
         A list gets the suffixed variants where the settings enable them.
         """
-        settings, faults = self._runtime.settings, self._runtime.faults
+        settings, faults = self._context.settings, self._context.faults
         if scope["type"] != "http" or scope["method"] != "GET":
             return send
         suffixes = tuple(SORTING_SUFFIXES) if settings.client_preferences == "allow" else ("exacto",)
@@ -197,16 +216,16 @@ class ExactoMiddleware:
             slug = rewrite_body(
                 body,
                 resolve,
-                preferences=self._runtime.settings.client_preferences == "allow",
+                preferences=self._context.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
-                ranked=partial(order_models, self._runtime, router, body.get("provider")),
+                ranked=partial(self._model_order.order_models, router, body.get("provider")),
             )
             if slug is not None:
                 listed = (one for one in (asked, *(before.get("models") or ())) if isinstance(one, str))
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
                 self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
-            state.listed = self._runtime.faults.guard("names", names, {})
+            state.listed = self._context.faults.guard("names", names, {})
         state.fallbacks = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None
@@ -236,99 +255,29 @@ def _group_of(router: Any) -> Callable[[str], str]:
     return lambda name: str(router.get_model_from_alias(name) or name)
 
 
-class _Responder:
-    """``send`` of one request: adds headers and formats a refusal.
-
-    A refusal gets its own status and body.
-    """
-
-    def __init__(self, send: Send, state: RequestState, runtime: Runtime, path: str) -> None:
-        self._send = send
-        self._state = state
-        self._runtime = runtime
-        self._anthropic = "/messages" in path
-        self._held: Message | None = None
-        self._body = bytearray()
-
-    async def __call__(self, message: Message) -> None:
-        """Pass one ASGI message on."""
-        if message["type"] == "http.response.start":
-            self._runtime.faults.guard("headers", lambda: self._add_headers(message), None)
-            if self._state.refusals and message["status"] == 400:
-                self._held = message
-                return
-        elif self._held is not None and message["type"] == "http.response.body":
-            self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await self._finish(self._held)
-            return
-        await self._send(message)
-
-    async def _finish(self, start: Message) -> None:
-        """Send the complete error body; replace it only if it contains the refusal."""
-        body = bytes(self._body)
-        start, body = self._runtime.faults.guard("refusal", lambda: self._refused(start, body), (start, body))
-        await self._send(start)
-        await self._send({"type": "http.response.body", "body": body})
-
-    def _refused(self, start: Message, body: bytes) -> tuple[Message, bytes]:
-        refusal = match_refusal(body, self._state.refusals)
-        if refusal is None:
-            return start, body
-        body = refusal.body(anthropic=self._anthropic)
-        kept = [(k, v) for k, v in start["headers"] if k.lower() not in (b"content-length", b"retry-after")]
-        kept.append((b"content-length", str(len(body)).encode()))
-        return {**start, "status": refusal.status, "headers": [*kept, *refusal.headers()]}, body
-
-    def _add_headers(self, message: Message) -> None:
-        settings, state = self._runtime.settings, self._state
-        if not settings.expose.headers or state.policy is None:
-            return
-        pairs = {"x-exacto-policy": state.reported_sort.value, "x-exacto-decision": state.decision_id}
-        if state.snapshot_id:
-            pairs["x-exacto-snapshot"] = state.snapshot_id
-        served = state.answered_by
-        # A header that may become wrong is omitted: LiteLLM can move a stream after these headers are sent.
-        if served is not None and not (state.may_move and message["status"] == 200):
-            if served.tier is not None:
-                pairs["x-exacto-tier"] = served.tier.value
-            if settings.expose.providers:
-                pairs["x-exacto-deployment"] = served.candidate.key
-                pairs["x-exacto-provider"] = served.candidate.provider
-        if state.rescue is not None:
-            pairs |= header_value(state.rescue, names=settings.expose.providers)
-        headers = list(message.get("headers", ()))
-        headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
-        message["headers"] = headers
-
-
-def _header(value: str) -> bytes:
-    """Encode ``value`` for a header; other characters become ``?``.
-
-    The key of a wildcard's deployment ends with the model name that the client requested.
-    """
-    return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
-
-
-def attach(app: Any, runtime: Runtime, router: Callable[[], Any]) -> str:
+def attach(app: Any, wrap: Callable[[ASGIApp], ExactoMiddleware]) -> str:
     """Put the middleware in front of LiteLLM's router.
 
     This works before and after the start of the application.
 
+    Args:
+        app: LiteLLM's application.
+        wrap: creates the middleware around another application.
+
     Returns:
         How it was attached: ``already``, ``added``, ``spliced`` or ``wrapped``.
     """
-    if getattr(app.state, "exacto", None) is not None:
+    if getattr(app.state, "exacto", False):
         return "already"
-    app.state.exacto = runtime
+    app.state.exacto = True
     if app.middleware_stack is None:
-        app.add_middleware(ExactoMiddleware, runtime=runtime, router=router)
+        app.add_middleware(wrap)
         return "added"
     node: Any = app.middleware_stack
     while (inner := getattr(node, "app", None)) is not None and inner is not app.router:
         node = inner
     if inner is None:  # an unknown stack: the outermost position always exists
-        app.middleware_stack = ExactoMiddleware(app.middleware_stack, runtime, router)
+        app.middleware_stack = wrap(app.middleware_stack)
         return "wrapped"
-    node.app = ExactoMiddleware(inner, runtime, router)
+    node.app = wrap(inner)
     return "spliced"

@@ -16,6 +16,7 @@ from litellm.constants import MAX_REQUEST_BODY_SIZE_TO_REPAIR_MB
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _BINARY = (b"application/x-protobuf", b"application/protobuf")

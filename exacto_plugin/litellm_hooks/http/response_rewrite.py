@@ -7,7 +7,7 @@ the end arrives. On any error the original bytes are sent.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +18,8 @@ from exacto_plugin.litellm_hooks.sse import event_data, split_events
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.faults import FaultReporter
+    from exacto_plugin.litellm_hooks.http.request_body import Message, Send
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 Add = Callable[[dict[str, Any]], bool]
 """Changes an answer, or a stream's last event, in place; True if it changed."""

@@ -17,8 +17,8 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from exacto_plugin.litellm_hooks.deployments.fallbacks import Resolve
     from exacto_plugin.litellm_hooks.faults import FaultReporter
-    from exacto_plugin.litellm_hooks.request.body import Resolve
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 

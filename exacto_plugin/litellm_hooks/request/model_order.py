@@ -16,32 +16,48 @@ from exacto_plugin.litellm_hooks.request.policy import policy_of
 from exacto_plugin.litellm_hooks.request.provider_object import read_provider
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.routing.policy import Slug
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
-def order_models(runtime: Runtime, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:
-    """Return the models of one request in the order in which they are tried.
+class ModelOrder:
+    """The order of a request's models. One per process, without state.
 
     Args:
-        runtime: settings and snapshot.
-        router: LiteLLM's router.
-        provider: the body's ``provider`` object, not checked yet.
-        slugs: the models as the client listed them; this order is kept without ``partition: none``, and between equals.
+        context: has the settings in force.
+        engine: has the snapshot.
+        routers: have the deployments.
     """
-    try:
-        wishes = read_provider(provider, slugs[0].base)
-    except ExactoRefusedError:
-        return slugs  # the routing of the request reports it to the client
-    if wishes.sort is None or wishes.sort.partition == "model" or wishes.order:
-        return slugs
-    return sorted(slugs, key=lambda slug: _place(runtime, router, wishes, slug))
 
+    def __init__(self, context: Context, engine: Engine, routers: Routers) -> None:
+        self._context = context
+        self._engine = engine
+        self._routers = routers
 
-def _place(runtime: Runtime, router: Any, preferences: ProviderObject, slug: Slug) -> tuple[float, ...]:
-    group = router.get_model_from_alias(slug.base) or slug.base
-    policy = policy_of(runtime.settings, group, slug, preferences)
-    candidates = [candidate_of(deployment, group) for deployment in runtime.deployments_of(group)]
-    filters = [one for one in policy.filters if one.name != "require_parameters"]
-    return best_rank(policy, apply_filters(filters, candidates), runtime.engine.snapshot.groups.get(group))
+    def order_models(self, router: Any, provider: object, slugs: list[Slug]) -> list[Slug]:
+        """Return the models of one request in the order in which they are tried.
+
+        Args:
+            router: LiteLLM's router.
+            provider: the body's ``provider`` object, not checked yet.
+            slugs: the models as the client listed them; this order is kept without ``partition: none``, and between
+                equals.
+        """
+        try:
+            preferences = read_provider(provider, slugs[0].base)
+        except ExactoRefusedError:
+            return slugs  # the routing of the request reports it to the client
+        if preferences.sort is None or preferences.sort.partition == "model" or preferences.order:
+            return slugs
+        return sorted(slugs, key=lambda slug: self._place(router, preferences, slug))
+
+    def _place(self, router: Any, preferences: ProviderObject, slug: Slug) -> tuple[float, ...]:
+        group = router.get_model_from_alias(slug.base) or slug.base
+        policy = policy_of(self._context.settings, group, slug, preferences)
+        candidates = [candidate_of(deployment, group) for deployment in self._routers.deployments_of(group)]
+        filters = [one for one in policy.filters if one.name != "require_parameters"]
+        snapshot = self._engine.snapshot.groups.get(group)
+        return best_rank(policy, apply_filters(filters, candidates), snapshot)

@@ -16,7 +16,7 @@ from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_ha
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.routing.policy import Filter
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
 
 Deployment = Mapping[str, Any]
 
@@ -86,13 +86,16 @@ class Picked(NamedTuple):
     """True when the caller requested the deployment by its id."""
 
 
-def picked_of(runtime: Runtime, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> Picked | None:
+def picked_of(
+    routers: Routers, settings: Settings, kwargs: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Picked | None:
     """Return the deployment about to be called, as the operator configured it.
 
     None when it is no deployment of a router.
 
     Args:
-        runtime: of this process.
+        routers: of this process.
+        settings: the settings in force.
         kwargs: arguments of LiteLLM's call. They are used only where no router has the deployment: there a client's
             fields replace the operator's.
         metadata: LiteLLM's metadata of the request.
@@ -106,22 +109,22 @@ def picked_of(runtime: Runtime, kwargs: Mapping[str, Any], metadata: Mapping[str
     own_id = str(info.get("original_model_id") or litellm_id)
     called = metadata.get("deployment_model_name")
     sent = {"litellm_params": kwargs, "model_info": info, "model_name": called}
-    deployment = _entry(runtime, own_id, kwargs.get("model")) or sent
+    deployment = _entry(routers, own_id, kwargs.get("model")) or sent
     groups = groups_of(deployment)
     named = metadata.get("model_group") in (None, own_id, litellm_id)
     if named:  # one id may be in several model groups
-        groups = (*(group for group in runtime.settings.model_groups if _holds(runtime, group, own_id)), *groups)
-    elif called not in groups and _holds(runtime, called, own_id):
+        groups = (*(group for group in settings.model_groups if _holds(routers, group, own_id)), *groups)
+    elif called not in groups and _holds(routers, called, own_id):
         groups = (str(called),)
     return Picked(own_id, deployment, groups, named)
 
 
-def _entry(runtime: Runtime, litellm_id: str, model: object) -> Deployment | None:
+def _entry(routers: Routers, litellm_id: str, model: object) -> Deployment | None:
     """Return the ``model_list`` entry with an id; None without one.
 
     Where a wildcard leaves the model open, the entry gets the model that is called.
     """
-    for router in runtime.routers:
+    for router in routers.live:
         at = router.model_id_to_deployment_index_map.get(litellm_id)
         if at is None:
             continue
@@ -132,10 +135,10 @@ def _entry(runtime: Runtime, litellm_id: str, model: object) -> Deployment | Non
     return None
 
 
-def _holds(runtime: Runtime, group: object, litellm_id: str) -> bool:
+def _holds(routers: Routers, group: object, litellm_id: str) -> bool:
     """Return whether a model group has an entry with an id."""
     return any(
         (router.model_list[at].get("model_info") or {}).get("id") == litellm_id
-        for router in runtime.routers
+        for router in routers.live
         for at in router.model_name_to_deployment_indices.get(group, ())
     )

@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.request.body import MOST_NAMES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.litellm_hooks.request.body import Resolve
+    from exacto_plugin.litellm_hooks.deployments.fallbacks import Resolve
     from exacto_plugin.litellm_hooks.request.state import Listed, RequestState
 
 

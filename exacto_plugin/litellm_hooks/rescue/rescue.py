@@ -42,8 +42,9 @@ from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.state import Attempt
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
     Ask = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -59,13 +60,27 @@ def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
 
 
 class AnswerRescue:
-    """Assessment and replacement of answers. One per process, stateless."""
+    """Assessment and replacement of answers. One per process, stateless.
 
-    def __init__(self, runtime: Runtime, scoring: ResponseScorer, clock: Callable[[], float] = time.monotonic) -> None:
-        self._runtime = runtime
+    Args:
+        context: of this process.
+        recorder: records rescues.
+        scoring: evaluates answers.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        recorder: Recorder,
+        scoring: ResponseScorer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._recorder = recorder
         self._scoring = scoring
         self._clock = clock
-        self.faults = runtime.faults
+        self.faults = context.faults
 
     # --- assessment ------------------------------------------------------------------------------------------------
 
@@ -74,7 +89,7 @@ class AnswerRescue:
 
         Where one surface is served through another, LiteLLM's first call of the hook has the provider's own form.
         """
-        if not self._runtime.settings.rescue.enabled:
+        if not self._context.settings.rescue.enabled:
             return
         logging = request_data.get("litellm_logging_obj")
         details: Mapping[str, Any] = getattr(logging, "model_call_details", None) or {}
@@ -123,16 +138,16 @@ class AnswerRescue:
         attempt, policy = state.served_by, state.policy
         if not state.tools or policy is None or attempt is None or not attempt.routed:
             return False
-        applied = state.in_share and self._runtime.settings.mode_of(state.model_group) is Mode.APPLY
+        applied = state.in_share and self._context.settings.mode_of(state.model_group) is Mode.APPLY
         return applied and policy.allow_fallbacks and state.provider_state is None
 
     def scores_early(self, state: RequestState) -> bool:
         """Return whether a synchronous answer is assessed before its delivery."""
-        return self._runtime.settings.rescue.enabled and self.may_rescue(state)
+        return self._context.settings.rescue.enabled and self.may_rescue(state)
 
     def buffers_stream(self, state: RequestState) -> bool:
         """Return whether the tool calls of the current stream are buffered."""
-        settings = self._runtime.settings.rescue
+        settings = self._context.settings.rescue
         wanted = settings.enabled and settings.streams and state.rescue is None
         return wanted and self.may_rescue(state) and bool(self._untried(state))
 
@@ -156,7 +171,7 @@ class AnswerRescue:
             Exception: the error of the attempt itself; errors of rescue attempts are not raised.
         """
         state = CURRENT.get()
-        if not self._runtime.settings.rescue.enabled or (state is not None and state.is_rescue_attempt):
+        if not self._context.settings.rescue.enabled or (state is not None and state.is_rescue_attempt):
             return await ask(kwargs)
         before = state.served_by if state is not None else None
         asked = RescuableAttempt(ask, kwargs)
@@ -197,7 +212,7 @@ class AnswerRescue:
         bad = state.served_by
         if bad is None or bad.quality is None:
             return answer
-        settings = self._runtime.settings.rescue
+        settings = self._context.settings.rescue
         patience = RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
         rescuing = state.rescue = RescueProgress(bad)
         found = [_AttemptResult(bad, answer, bad.quality)]
@@ -224,7 +239,7 @@ class AnswerRescue:
             rescuing.answered_by = found[won].attempt
             rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
         became, took_s = "rescued" if won else outcome, self._clock() - began
-        self.faults.guard("record", lambda: self._runtime.recorder.record_rescue(state, rescuing.extra_cost), None)
+        self.faults.guard("record", lambda: self._recorder.record_rescue(state, rescuing.extra_cost), None)
         self.faults.guard("telemetry", lambda: self._report(state, rescuing, became, took_s), None)
         return found[won].answer
 
@@ -267,7 +282,7 @@ class AnswerRescue:
 
     def _report(self, state: RequestState, rescuing: RescueProgress, outcome: str, seconds: float) -> None:
         """Count the rescue's outcome, and the request by the delivered answer."""
-        telemetry = self._runtime.telemetry
+        telemetry = self._context.telemetry
         telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.attempts else None)
         judged = rescuing.answered_by.quality if rescuing.answered_by is not None else None
         if judged is not None:

@@ -6,7 +6,7 @@ decides whether a conversation stays at its deployment. Holds no text: a request
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from exacto_plugin.core.model import AffinityTarget, Mode, Tier
 from exacto_plugin.core.routing.affinity_rule import is_usable
@@ -20,33 +20,72 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.routing.affinity import ConversationMap
     from exacto_plugin.core.routing.ordering import RoutingRequest
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+
+
+class PublishedEntry(Protocol):
+    """The entry of a conversation that another process published."""
+
+    @property
+    def deployment(self) -> str:
+        """Its deployment."""
+
+    @property
+    def from_probe(self) -> bool:
+        """True when a probe assigned it."""
+
+
+class ConversationExchange(Protocol):
+    """The conversations of all processes."""
+
+    async def find(self, conversation: bytes) -> PublishedEntry | None:
+        """Look a conversation up; None without an entry or an answer."""
+
+    def enqueue(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
+        """Publish the deployment of a conversation; an empty id releases it."""
+
+
+class SharedState(Protocol):
+    """The state that processes share, once there is an exchange."""
+
+    @property
+    def conversations(self) -> ConversationExchange | None:
+        """None while conversations are not shared."""
 
 
 class ConversationAffinity:
-    """The assignment of requests to conversations.
+    """The assignment of requests to conversations. One per process.
 
-    One per process; the map is the runtime's.
+    Args:
+        context: of this process.
+        conversations: the entries of this process.
+        shared: has the entries of other processes.
+        routers: have the deployments.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.faults = runtime.faults
+    def __init__(self, context: Context, conversations: ConversationMap, shared: SharedState, routers: Routers) -> None:
+        self._context = context
+        self._conversations = conversations
+        self._shared = shared
+        self._routers = routers
+        self.faults = context.faults
 
     def identify(
         self, state: RequestState, group: str, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], messages: Any
     ) -> None:
         """Put the request's conversation into ``state`` if the settings require it."""
-        settings = self._runtime.settings
+        settings = self._context.settings
         state.conversation = state.provider_state = None
         state.assigns_conversation = True
         if settings.mode_of(group) is Mode.OFF:
             return
         share = settings.apply_share_of(group)
         if settings.affinity.enabled or 0.0 < share < 1.0:
-            state.conversation = conversation_of(kwargs, metadata, group, self._runtime.salt, messages)
+            state.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages)
         state.provider_state = provider_state_of(kwargs, messages)
 
     @fail_open("affinity")
@@ -55,25 +94,26 @@ class ConversationAffinity:
 
         The first request of a conversation has no entry to look up unless the client named the conversation.
         """
-        runtime, conversation = self._runtime, state.conversation
-        shared = runtime.replication.conversations
+        shared, conversation = self._shared.conversations, state.conversation
         if shared is None or conversation is None or conversation.is_new or state.attempts or SYNC.get():
             return
-        if not runtime.settings.affinity.enabled or self._is_known(state, conversation.key):
+        if not self._context.settings.affinity.enabled or self._is_known(state, conversation.key):
             return
         found = await shared.find(conversation.key)
         if found is not None:
-            runtime.conversations.learn(conversation.key, found.deployment, runtime.clock(), probed=found.from_probe)
+            self._conversations.learn(
+                conversation.key, found.deployment, self._context.clock(), probed=found.from_probe
+            )
 
     def _is_known(self, state: RequestState, key: bytes) -> bool:
         """Return whether this process has a usable entry of the conversation.
 
         For state that only one deployment can read, the last known deployment is enough.
         """
-        conversations, now = self._runtime.conversations, self._runtime.clock()
+        conversations, now = self._conversations, self._context.clock()
         if state.provider_state is not None and conversations.last_known(key):
             return True
-        return conversations.find(key, now, self._runtime.settings.affinity.idle_s) is not None
+        return conversations.find(key, now, self._context.settings.affinity.idle_s) is not None
 
     @fail_open("affinity")
     async def require_available(self, state: RequestState, group: str, healthy: Sequence[Mapping[str, Any]]) -> None:
@@ -82,7 +122,7 @@ class ConversationAffinity:
         Raises:
             ExactoRefusedError: 429 until the deployment is back.
         """
-        settings = self._runtime.settings
+        settings = self._context.settings
         at = self._pinned_deployment(state)
         if (
             not at
@@ -93,32 +133,32 @@ class ConversationAffinity:
             return
         if any(_id(deployment) == at for deployment in healthy):
             return
-        if not any(_id(deployment) == at for deployment in self._runtime.deployments_of(group)):
+        if not any(_id(deployment) == at for deployment in self._routers.deployments_of(group)):
             return
-        cooling_s = await self._runtime.cooldown_s([at])
+        cooling_s = await self._routers.cooldown_s([at], synchronous=SYNC.get())
         if cooling_s is not None:
             name = at if settings.expose.providers else ""
             raise ExactoRefusedError(pinned_unavailable(group, name, cooling_s), group)
 
     def locate(self, state: RequestState, kwargs: Mapping[str, Any]) -> AffinityTarget | None:
         """Return the deployment of the request's conversation; None for a new one."""
-        runtime = self._runtime
         if state.provider_state is not None and isinstance(kwargs.get("input"), list):
             # LiteLLM's own check may have removed the encrypted content meanwhile.
             state.provider_state = provider_state_of(kwargs, None)
         bound = self._pinned_deployment(state)
         if bound:
             return AffinityTarget(bound, pinned=True)
-        if state.conversation is None or not runtime.settings.affinity.enabled:
+        affinity = self._context.settings.affinity
+        if state.conversation is None or not affinity.enabled:
             return None
-        found = runtime.conversations.find(state.conversation.key, runtime.clock(), runtime.settings.affinity.idle_s)
+        found = self._conversations.find(state.conversation.key, self._context.clock(), affinity.idle_s)
         return None if found is None else AffinityTarget(found.deployment, state.conversation.is_new, found.from_probe)
 
     def _pinned_deployment(self, state: RequestState) -> str:
         bond, conversation = state.provider_state, state.conversation
         if bond is None or bond.deployment or conversation is None or conversation.is_new:
             return "" if bond is None else bond.deployment
-        return self._runtime.conversations.last_known(conversation.key)
+        return self._conversations.last_known(conversation.key)
 
     @staticmethod
     def note_decision(state: RequestState, ask: RoutingRequest, snapshot: Snapshot) -> None:
@@ -131,16 +171,16 @@ class ConversationAffinity:
 
     def note_attempt(self, state: RequestState, attempt: Attempt) -> None:
         """Assign the conversation to this attempt's deployment."""
-        runtime = self._runtime
         if (
             state.conversation is None
             or not state.assigns_conversation
             or not attempt.routed
-            or not runtime.settings.affinity.enabled
+            or not self._context.settings.affinity.enabled
         ):
             return
         attempt.conversation = state.conversation.key
-        runtime.conversations.assign(attempt.conversation, attempt.candidate.id, runtime.clock(), probed=attempt.probe)
+        now = self._context.clock()
+        self._conversations.assign(attempt.conversation, attempt.candidate.id, now, probed=attempt.probe)
         self._share(attempt.conversation)
 
     def note_answer(self, attempt: Attempt, *, bad: bool = False) -> None:
@@ -153,21 +193,20 @@ class ConversationAffinity:
         if bad and attempt.tier is not Tier.VERIFIED_GOOD:
             self.note_failure(attempt)
         elif attempt.conversation:
-            self._runtime.conversations.touch(attempt.conversation, attempt.candidate.id, self._runtime.clock())
+            self._conversations.touch(attempt.conversation, attempt.candidate.id, self._context.clock())
             self._share(attempt.conversation)
 
     def note_failure(self, attempt: Attempt) -> None:
         """Release the conversation from a deployment that failed the attempt."""
         if attempt.conversation:
-            self._runtime.conversations.release(attempt.conversation, attempt.candidate.id)
+            self._conversations.release(attempt.conversation, attempt.candidate.id)
             self._share(attempt.conversation)
 
     def _share(self, conversation: bytes) -> None:
         """Send a conversation's deployment to other processes, if it is shared."""
-        runtime = self._runtime
-        shared = runtime.replication.conversations
-        if shared is not None and runtime.settings.affinity.enabled:
-            place = runtime.conversations.find(conversation, runtime.clock(), runtime.settings.affinity.idle_s)
+        shared, affinity = self._shared.conversations, self._context.settings.affinity
+        if shared is not None and affinity.enabled:
+            place = self._conversations.find(conversation, self._context.clock(), affinity.idle_s)
             shared.enqueue(
                 conversation, "" if place is None else place.deployment, probed=place is not None and place.from_probe
             )

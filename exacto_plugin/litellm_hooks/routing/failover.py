@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from exacto_plugin.core.model import Candidate
+    from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 _CALLER_ERRORS: Final = 400
 _PROVIDER_ERRORS: Final = frozenset({402, 404})
@@ -38,15 +38,18 @@ class Failover:
     """The count of attempts and the classification of errors.
 
     One per process; the data of a request are in the request's state.
+
+    Args:
+        context: has the settings in force.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     @property
     def limit(self) -> int | None:
         """Attempts within a model group; None leaves them to LiteLLM."""
-        return self._runtime.settings.failover.max_attempts
+        return self._context.settings.failover.max_attempts
 
     @staticmethod
     def start_series(state: RequestState, group: str, suffixes: object) -> None:
@@ -54,9 +57,9 @@ class Failover:
 
         Another model group, or a fallback entry with suffixes of its own, begins a new series.
         """
-        walk = (group, suffixes)
-        if state.series != walk:
-            state.series = walk
+        series = (group, suffixes)
+        if state.series != series:
+            state.series = series
             state.series_start = len(state.attempts)
             state.series_ended = False
 

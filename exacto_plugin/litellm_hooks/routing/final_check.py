@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from exacto_plugin.core.routing.policy import Policy
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
     from exacto_plugin.litellm_hooks.request.state import RequestState
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 
     PolicyOf = Callable[[str, RequestState, Mapping[str, Any]], Policy]
 
@@ -30,13 +32,19 @@ class FinalCheck:
     """The refusal of forbidden deployments. One per process, without state.
 
     Args:
-        runtime: of this process.
+        context: of this process.
+        routers: have the deployments.
+        recorder: records a refusal.
         callers: reads the metadata of keys and teams.
         policy: returns the policy of an attempt at a model group; raises ExactoRefusedError for malformed preferences.
     """
 
-    def __init__(self, runtime: Runtime, callers: KeyDefaults, policy: PolicyOf) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, context: Context, routers: Routers, recorder: Recorder, callers: KeyDefaults, policy: PolicyOf
+    ) -> None:
+        self._context = context
+        self._routers = routers
+        self._recorder = recorder
         self._callers = callers
         self._policy = policy
 
@@ -51,24 +59,24 @@ class FinalCheck:
         Raises:
             ExactoRefusedError: the deployment is forbidden, or there are limits that could not be evaluated.
         """
-        runtime, asked = self._runtime, str(metadata.get("model_group") or "")
+        context, asked = self._context, str(metadata.get("model_group") or "")
         try:
-            if runtime.faults.guard("filter", lambda: self._passes(state, kwargs, metadata, asked), False):
+            if context.faults.guard("filter", lambda: self._passes(state, kwargs, metadata, asked), False):
                 return
             groups = (asked, str(metadata.get("deployment_model_name") or ""))
-            promise = runtime.faults.guard("filter", lambda: promised(runtime.settings, groups, kwargs), None)
+            promise = context.faults.guard("filter", lambda: promised(context.settings, groups, kwargs), None)
             if promise is not None:
                 raise ExactoRefusedError(no_endpoints(asked, promise, "could not be evaluated", ()), asked)
         except ExactoRefusedError as error:
             state.refusals.append(error.refusal)
             state.model_group = state.model_group or str(metadata.get("deployment_model_name") or asked)
-            runtime.faults.guard("record", lambda: runtime.recorder.record_refusal(state), None)
+            context.faults.guard("record", lambda: self._recorder.record_refusal(state), None)
             raise
 
     def _passes(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], asked: str) -> bool:
         """Return True for an allowed call; refuse any other."""
-        settings = self._runtime.settings
-        picked = picked_of(self._runtime, kwargs, metadata)
+        settings = self._context.settings
+        picked = picked_of(self._routers, settings, kwargs, metadata)
         if picked is None:
             return True
         filters = limits_of(settings, self._callers.of(kwargs), picked.groups)

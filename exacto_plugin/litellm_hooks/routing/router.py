@@ -33,15 +33,18 @@ from exacto_plugin.litellm_hooks.request.operator_limits import own_limits
 from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import fallback_name
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, Attempt, RequestState
 from exacto_plugin.litellm_hooks.router_core import loops_in_python
-from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.failover import Failover
 from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.routing.policy import Filter, Slug
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
+    from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 
 Deployment = Mapping[str, Any]
 R = TypeVar("R")
@@ -56,16 +59,28 @@ class Routing:
     """The adapter from LiteLLM's router to the engine.
 
     One per process, without state of its own.
+
+    Args:
+        context: of this process.
+        engine: decides.
+        routers: have the deployments.
+        recorder: records decisions.
+        affinity: knows the requests' conversations.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, context: Context, engine: Engine, routers: Routers, recorder: Recorder, affinity: ConversationAffinity
+    ) -> None:
+        self._context = context
+        self._engine = engine
+        self._routers = routers
+        self._recorder = recorder
+        self._affinity = affinity
         self._cache = CandidateCache()
-        self._callers = KeyDefaults(runtime.faults)
-        self.failover = Failover(runtime)
-        self.hops = PositionReader(runtime.configured_fallbacks, told=loops_in_python())
-        self._affinity = ConversationAffinity(runtime)
-        self.final_check = FinalCheck(runtime, self._callers, self._unfiltered)
+        self._callers = KeyDefaults(context.faults)
+        self.failover = Failover(context)
+        self.hops = PositionReader(routers.configured_fallbacks, told=loops_in_python())
+        self.final_check = FinalCheck(context, routers, recorder, self._callers, self._unfiltered)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -123,7 +138,7 @@ class Routing:
         await self._affinity.look_up(state)
         await self._affinity.require_available(state, group, healthy)
         if state.policy.preferences:
-            self._runtime.engine.watch(group, self._runtime.clock())
+            self._engine.watch(group, self._context.clock())
         kept = await self._apply_filters(state.policy, group, healthy)
         self._note_candidates(state, kept, group)
         return kept if state.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
@@ -142,10 +157,10 @@ class Routing:
         Raises:
             ExactoRefusedError: the ``provider`` object is malformed.
         """
-        settings = self._runtime.settings
+        settings = self._context.settings
         unread = openrouter or settings.client_preferences == "deny"
-        wishes = read_provider(None if unread else provider_in(kwargs), group)
-        return policy_of(settings, group, slug, wishes, self._callers.of(kwargs), partial(sent_parameters, kwargs))
+        preferences = read_provider(None if unread else provider_in(kwargs), group)
+        return policy_of(settings, group, slug, preferences, self._callers.of(kwargs), partial(sent_parameters, kwargs))
 
     def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
         """Return the policy of an attempt for which LiteLLM did not call ``filter``."""
@@ -161,11 +176,11 @@ class Routing:
         policy, group = state.policy or Policy(), state.model_group
         asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
         # The middleware switches configured fallbacks off; Python callers have no middleware.
-        elsewhere = not hop.same_group and not state.http and self._runtime.falls_back_to(group)
+        elsewhere = not hop.same_group and not state.http and self._routers.falls_back_to(group)
         left = [] if elsewhere else [one for one in kept if reachable(policy, self._cache.get(one, group), asked)]
         if left:
             return left
-        if state.last_error is None or not self._runtime.features.has(Feature.FAILOVER):
+        if state.last_error is None or not self._context.features.has(Feature.FAILOVER):
             raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
         state.series_ended = True  # ends with the last attempt's own error when the next deployment would be selected
         return kept
@@ -184,7 +199,7 @@ class Routing:
 
     async def _apply_filters(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """Return the candidates that the hard filters leave."""
-        own = [own_limits(self._runtime.settings, one, group) for one in healthy]
+        own = [own_limits(self._context.settings, one, group) for one in healthy]
         if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
         candidates = self._candidates(healthy, group, policy.filters)
@@ -196,22 +211,25 @@ class Routing:
 
     def _in_share(self, group: str, state: RequestState) -> bool:
         """Return whether tiers apply to this conversation; constant per conversation."""
-        share = self._runtime.settings.apply_share_of(group)
+        share = self._context.settings.apply_share_of(group)
         return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
     def _guard(self, action: Callable[[], R]) -> R | None:
         """Return ``action()``; after a fault the request has no conversation."""
-        return self._runtime.faults.guard("affinity", action, None)
+        return self._context.faults.guard("affinity", action, None)
 
     async def _refuse_empty(
         self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str
     ) -> ExactoRefusedError:
         """Raise 404 if no configured deployment passes, 429 if one is cooling down."""
-        candidates = self._candidates(self._runtime.deployments_of(group), group, filters)
+        candidates = self._candidates(self._routers.deployments_of(group), group, filters)
         left = apply_filters(filters, candidates)
-        cooling_s = await self._runtime.cooldown_s([one.id for one in left]) if left else None
+        cooling_s = await self._cooldown_s(left) if left else None
         told = blocking_filters(filters, candidates) or blocking_filters(filters, healthy) or filters[:1]
-        return refused_by(told, group, candidates, cooling_s, expose=self._runtime.settings.expose.providers)
+        return refused_by(told, group, candidates, cooling_s, expose=self._context.settings.expose.providers)
+
+    async def _cooldown_s(self, candidates: Sequence[Candidate]) -> float | None:
+        return await self._routers.cooldown_s([one.id for one in candidates], synchronous=SYNC.get())
 
     # --- second call: tiers and sorts ------------------------------------------------------------------------------
 
@@ -235,14 +253,14 @@ class Routing:
         if state.last_error is not None and not state.is_rescue_attempt and self.failover.is_exhausted(state, eligible):
             return []
         ask = self._routing_request(group, eligible, state, kwargs)
-        decision = self._runtime.engine.decide(ask, random.random)
-        self._guard(lambda: self._affinity.note_decision(state, ask, self._runtime.engine.snapshot))
+        decision = self._engine.decide(ask, random.random)
+        self._guard(lambda: self._affinity.note_decision(state, ask, self._engine.snapshot))
         state.decision = decision
-        state.snapshot_id = self._runtime.engine.snapshot.id
+        state.snapshot_id = self._engine.snapshot.id
         state.candidates = {candidate.id: candidate for candidate in candidates}
         state.may_move = bool(kwargs.get("stream")) and _can_fall_back(router, state, kwargs, candidates)
-        self._runtime.telemetry.decision(group, decision, time.perf_counter() - started)
-        self._runtime.faults.guard("record", lambda: self._runtime.recorder.record_decision(state, ask, decision), None)
+        self._context.telemetry.decision(group, decision, time.perf_counter() - started)
+        self._context.faults.guard("record", lambda: self._recorder.record_decision(state, ask, decision), None)
         kept = deployments
         if decision.applied and decision.pool:
             pool = set(decision.pool)
@@ -255,7 +273,7 @@ class Routing:
     def _routing_request(
         self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]
     ) -> RoutingRequest:
-        mode, policy = Mode(self._runtime.settings.mode_of(group)), state.policy or Policy()
+        mode, policy = Mode(self._context.settings.mode_of(group)), state.policy or Policy()
         home = self._guard(lambda: self._affinity.locate(state, kwargs))
         again = state.is_rescue_attempt
         return RoutingRequest(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)

@@ -22,6 +22,8 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestStat
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 
@@ -41,9 +43,6 @@ _CURRENT_SELECTION: ContextVar[_Selection | None] = ContextVar("exacto_selection
 class AttemptHooks(Protocol):
     """The hooks of the callback that a selection goes through."""
 
-    runtime: Any
-    rescue: Any
-
     async def async_filter_deployments(
         self, model: str, healthy_deployments: list[Any], messages: Any, request_kwargs: dict[str, Any] | None
     ) -> list[Any]:
@@ -61,11 +60,24 @@ class SyncSelection:
     Args:
         callback: the hooks that asynchronous requests go through.
         select_pool: applies tiers and sorts, as for asynchronous requests.
+        scores_early: returns whether an answer is assessed before its delivery.
+        routers: of this process.
+        faults: of this process.
     """
 
-    def __init__(self, callback: AttemptHooks, select_pool: SelectPool) -> None:
+    def __init__(
+        self,
+        callback: AttemptHooks,
+        select_pool: SelectPool,
+        scores_early: Callable[[RequestState], bool],
+        routers: Routers,
+        faults: FaultReporter,
+    ) -> None:
         self._callback = callback
         self._select_pool = select_pool
+        self._scores_early = scores_early
+        self._routers = routers
+        self._faults = faults
 
     def select(self, original: Callable[..., Any], router: Any, model: str, **given: Any) -> Any:
         """Run ``Router.get_available_deployment`` on the deployments that are allowed.
@@ -80,17 +92,16 @@ class SyncSelection:
             ExactoRefusedError: a hard filter left nothing.
         """
         kwargs = given.get("request_kwargs")
-        runtime = self._callback.runtime
-        if not isinstance(kwargs, dict) or not runtime.serves(router):
+        if not isinstance(kwargs, dict) or not self._routers.serves(router):
             return original(model, **given)
-        model = runtime.faults.guard("body", lambda: self._resolved(router, model, kwargs), model)
+        model = self._faults.guard("body", lambda: self._resolved(router, model, kwargs), model)
         group = router.get_model_from_alias(model=model) or model
         token = _CURRENT_SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
         try:
             chosen = original(model, **given)
         finally:
             _CURRENT_SELECTION.reset(token)
-        runtime.faults.guard("pre_call", lambda: self._chosen(chosen, kwargs), None)
+        self._faults.guard("pre_call", lambda: self._chosen(chosen, kwargs), None)
         return chosen
 
     def filter_pool(self, router: Any, healthy: list[Any]) -> list[Any]:
@@ -134,7 +145,7 @@ class SyncSelection:
         state.pending_choice = choice_of(kwargs)
         attempt = state.served_by
         if attempt is not None and not kwargs.get("stream"):
-            attempt.is_scored_early = self._callback.rescue.scores_early(state)
+            attempt.is_scored_early = self._scores_early(state)
         for key in kwargs.keys() - without_our_keys(dict(sent)).keys():
             del kwargs[key]
 

@@ -19,8 +19,10 @@ from exacto_plugin.litellm_hooks.faults import fail_open
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Candidate
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -62,11 +64,19 @@ class OverrideResult(NamedTuple):
 
 
 class OverrideService:
-    """The overrides of one process, and their exchange with other processes."""
+    """The overrides of one process, and their exchange with other processes.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.faults = runtime.faults
+    Args:
+        context: of this process.
+        engine: its overrides are those in force.
+        routers: have the deployments.
+    """
+
+    def __init__(self, context: Context, engine: Engine, routers: Routers) -> None:
+        self._context = context
+        self._engine = engine
+        self._routers = routers
+        self.faults = context.faults
         self._backends: list[OverrideBackend] = []
 
     def add_backend(self, board: OverrideBackend) -> None:
@@ -75,17 +85,16 @@ class OverrideService:
 
     def author(self, identity: str) -> str:
         """Return the author's name in an override: a salted hash."""
-        return hashlib.blake2b(identity.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
+        return hashlib.blake2b(identity.encode(), key=self._context.salt, digest_size=8).hexdigest()
 
     def known(self) -> dict[str, tuple[Candidate, ...]]:
         """Return the known deployments by model group.
 
         These are the configured ones, and those behind wildcards that had requests lately.
         """
-        runtime = self._runtime
-        names = dict.fromkeys(name for router in runtime.routers for name in _names(router))
-        groups = dict.fromkeys([*names, *runtime.engine.groups()])
-        found = {group: _candidates(runtime.deployments_of(group), group) for group in groups if "*" not in group}
+        names = dict.fromkeys(name for router in self._routers.live for name in _names(router))
+        groups = dict.fromkeys([*names, *self._engine.groups()])
+        found = {group: _candidates(self._routers.deployments_of(group), group) for group in groups if "*" not in group}
         return {group: candidates for group, candidates in found.items() if candidates}
 
     async def apply_override(
@@ -112,7 +121,7 @@ class OverrideService:
         Raises:
             UnknownDeploymentError: there is no such deployment.
         """
-        now = self._runtime.clock()
+        now = self._context.clock()
         ends = now + (LONGEST_S if word is OverrideAction.RESET else min(for_s, LONGEST_S))
         words = [
             Override(group, key, word, reason, author, now, ends)
@@ -137,8 +146,8 @@ class OverrideService:
     @fail_open("overrides")
     async def poll(self) -> None:
         """Read other processes' overrides, rewrite lost ones, and remove expired ones."""
-        overrides = self._runtime.engine.overrides
-        overrides.expire(self._runtime.clock())
+        overrides = self._engine.overrides
+        overrides.expire(self._context.clock())
         for board in tuple(self._backends):
             try:
                 words = await board.read()
@@ -159,7 +168,7 @@ class OverrideService:
         return True
 
     def _take(self, words: Iterable[Override]) -> None:
-        for word in self._runtime.engine.overrides.merge(words, self._runtime.clock()):
+        for word in self._engine.overrides.merge(words, self._context.clock()):
             until = datetime.fromtimestamp(word.expires, UTC).isoformat(sep=" ", timespec="seconds")
             held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
             why = f": {word.reason!r}" if word.reason else ""

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import json
 import math
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
+    from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.records import Record
 
 _PAUSE_S = 0.002
@@ -65,16 +65,19 @@ class Recorder:
     """The writer of one process's records.
 
     Args:
-        runtime: the plugin's parts; its ``store`` keeps the records.
+        context: of this process.
+        providers: of deployments, for the records.
+        worker: a name of this process in the records.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: Context, providers: Providers, worker: str) -> None:
+        self._context = context
+        self._providers = providers
         self._keep: Callable[[Record], None] | None = None
-        self.worker = secrets.token_hex(4)
+        self.worker = worker
         """A name of this process in the records."""
         self.picks = CounterfactualCounts()
-        self.decisions = DecisionLog(lambda: runtime.settings.store.decision_share, self._write)
+        self.decisions = DecisionLog(lambda: context.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
         self._rule: tuple[str, int] | None = None
         """The rule that was written last, and the hour."""
@@ -108,7 +111,7 @@ class Recorder:
         """Record the decision about an attempt."""
         if not self._on:
             return
-        now = self._runtime.clock()
+        now = self._context.clock()
         if state.span is None:
             state.span = _current_span()
         self.decisions.note(state, now)
@@ -130,13 +133,13 @@ class Recorder:
         if self._on:
             if state.span is None:
                 state.span = _current_span()
-            self.decisions.note(state, self._runtime.clock())
+            self.decisions.note(state, self._context.clock())
 
     def record_answer(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
         """Record a scored answer; its outcome and cost are in the attempt."""
         if not self._on:
             return
-        now = self._runtime.clock()
+        now = self._context.clock()
         if tools:
             self.picks.add_answer(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
         if state is not None and state.policy is not None:
@@ -147,12 +150,12 @@ class Recorder:
         rescuing = state.rescue
         if self._on and rescuing is not None and rescuing.attempts:
             rescued = rescuing.answered_by is not rescuing.replaced_attempt
-            self.picks.add_rescue(self._runtime.clock(), state.model_group, rescued=rescued, cost=cost)
+            self.picks.add_rescue(self._context.clock(), state.model_group, rescued=rescued, cost=cost)
 
     def record_end(self, state: RequestState) -> None:
         """Record the end of a request: the client has its answer, or is gone."""
         if self._on and (state.decision is not None or state.refusals):
-            self.decisions.note(state, self._runtime.clock(), ended=True)
+            self.decisions.note(state, self._context.clock(), ended=True)
 
     # --- recomputes --------------------------------------------------------------------------------------------------
 
@@ -165,7 +168,7 @@ class Recorder:
             return
         snapshot, transitions, preset = engine.measured, engine.transitions, engine.rule
         accounts = engine.change_detector.changes
-        providers = self._runtime.providers
+        providers = self._providers.by_deployment
         before = self._written_references
 
         async def tell() -> None:
@@ -177,7 +180,7 @@ class Recorder:
         self._written_references = asyncio.get_running_loop().create_task(tell(), name="exacto-record")
 
     def _write_in_slices(self, records: Iterator[Record | None]) -> None:
-        self._runtime.faults.guard("record", lambda: self._write_all(records), None)
+        self._context.faults.guard("record", lambda: self._write_all(records), None)
 
     def _write_all(self, records: Iterator[Record | None]) -> None:
         for record in records:
@@ -250,17 +253,17 @@ class Recorder:
 
     def close(self) -> None:
         """Flush everything, unfinished requests included: no later flush follows."""
-        self._runtime.faults.guard("record", lambda: self.flush(math.inf), None)
+        self._context.faults.guard("record", lambda: self.flush(math.inf), None)
 
     async def flush_due(self) -> None:
         """Flush pending data; a periodic job."""
-        self._runtime.faults.guard("record", self.flush, None)
+        self._context.faults.guard("record", self.flush, None)
 
     def flush(self, later_s: float = 0.0) -> None:
         """Flush the requests that are over, or will be in ``later_s``, and the counts."""
         if not self._on:
             return
-        now = self._runtime.clock()
+        now = self._context.clock()
         self.decisions.flush(now + later_s)
         for row in self.picks.take(now):
             self._write(HourRecord(row.hour, row.model_group, row.deployment, self.worker, to_wire(row.numbers)))

@@ -1,81 +1,99 @@
-"""Observed metrics of one process: counted, computed and written.
+"""The samples of one process: each goes to every subscriber, in order.
 
-Answers are counted, numbers are computed once a minute and written hourly. They affect nothing, see
-:mod:`exacto_plugin.core.windows.observed`. Only the counting is on a request's path.
+Is on the path of responses, not on that of requests.
 """
 
 from __future__ import annotations
 
-import asyncio
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.windows.observed import HOUR_S, Observed, ObservedMetrics
-from exacto_plugin.core.wire import to_wire
-from exacto_plugin.litellm_hooks.faults import fail_open
-from exacto_plugin.records import ObservedRecord
+from exacto_plugin.core.scoring.flaws import FlawCounts
+from exacto_plugin.core.windows.token_usage import TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from exacto_plugin.core.model import Sample
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.core.model import Candidate, Sample
+    from exacto_plugin.core.scoring.attribution import Attribution
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
+    from exacto_plugin.litellm_hooks.runtime.providers import Providers
+    from exacto_plugin.store.sample_log import SampleLog
 
 
-EVERY_S = 60.0
-"""Seconds between two computations; the numbers are about hours."""
+class SampleSink:
+    """The receiver of all samples. One per process, thread-safe.
 
-_WRITTEN_AT_ONCE = 200
-"""Records that are created before other tasks run."""
+    Args:
+        context: of this process.
+        routers: deployments that none of them has are those of direct calls.
+        engine: gets every sample.
+        lock: the engine's; answers of synchronous calls arrive in threads.
+        observed: gets every sample last, because it affects nothing.
+        providers: gets the provider of every deployment.
+        log: gets every sample; None where none is configured.
+    """
 
+    def __init__(
+        self,
+        context: Context,
+        routers: Routers,
+        engine: Engine,
+        lock: AbstractContextManager[object],
+        observed: ObservedNumbers,
+        providers: Providers,
+        log: SampleLog | None,
+    ) -> None:
+        self._context = context
+        self._routers = routers
+        self._lock = lock
+        self._providers = providers
+        self.log = log
+        self.token_use = TokenUsage()
+        self.flaws = FlawCounts()
+        logged: tuple[Callable[[Sample], None], ...] = () if log is None else (log.sample,)
+        self.subscribers: list[Callable[[Sample], None]] = [
+            self.token_use.add,
+            *logged,
+            engine.record,
+            observed.add,
+        ]
+        """Called with every sample, in this order, under the lock."""
 
-class ObservedMetricsJob:
-    """The observed metrics of the deployments that this process called."""
+    def record(self, sample: Sample, candidate: Candidate) -> None:
+        """Append one sample."""
+        self._providers.note(candidate)
+        with self._lock:
+            for subscriber in self.subscribers:
+                subscriber(sample)
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.faults = runtime.faults
-        self._observing = ObservedMetrics()
-        self._at = 0.0
-        # Replaced, never changed in place: metrics are read in threads of their own.
-        self.latest: Mapping[tuple[str, str], Observed] = MappingProxyType({})
-        """By model group and deployment."""
+    def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
+        """Count the flaws of one answer, whether or not it counts for tiers."""
+        if attribution.flaws:
+            with self._lock:
+                self.flaws.add(model_group, candidate.key, attribution.flaws)
+            self._context.telemetry.flaws(model_group, candidate, attribution.flaws)
 
-    def add(self, sample: Sample) -> None:
-        """Count one answer; the caller must hold the engine's lock."""
-        self._observing.add(sample)
+    def record_direct_call(self, sample: Sample) -> None:
+        """Register a direct call's deployment unless routers serve a model of that name."""
+        if not self._routers.on_proxy and not self._routers.deployments_of(sample.model_group):
+            self._routers.direct_calls.add(sample.model_group, sample.deployment, sample.at)
 
-    @fail_open("observed")
-    async def run_due(self) -> None:
-        """Compute the numbers when they are due, one model group after the other."""
-        now, before = self._runtime.clock(), self._at
-        if abs(now - before) < EVERY_S:
-            return
-        self._at = now
-        await self.compute()
-        if before and int(before // HOUR_S) != int(now // HOUR_S):
-            await self._put_on_record(before // HOUR_S * HOUR_S)
+    def flawed(self) -> set[tuple[str, str]]:
+        """Return the deployments with flaws, each as model group and key."""
+        with self._lock:
+            return self.flaws.deployments()
 
-    async def _put_on_record(self, hour: float) -> None:
-        """Write the current numbers at the end of an hour."""
-        runtime = self._runtime
-        for number, ((group, deployment), observed) in enumerate(self.latest.items()):
-            numbers = {name: value for name, value in to_wire(observed).items() if value}
-            if numbers:
-                runtime.store.write(ObservedRecord(hour, group, deployment, runtime.recorder.worker, numbers))
-            if number % _WRITTEN_AT_ONCE == 0:
-                await asyncio.sleep(0)
+    def forget_removed(self, served: set[tuple[str, str]], flawed: set[tuple[str, str]]) -> None:
+        """Forget the numbers of removed deployments.
 
-    async def compute(self) -> None:
-        """Compute the numbers now."""
-        now, lock = self._runtime.clock(), self._runtime.engine.lock
-        with lock:
-            self._observing.forget(now)
-            groups = self._observing.groups()
-        found: dict[tuple[str, str], Observed] = {}
-        for group, deployments in groups.items():
-            with lock:
-                numbers = self._observing.of(group, deployments, now)
-            found.update(((group, name), one) for name, one in numbers.items())
-            await asyncio.sleep(0)
-        self.latest = MappingProxyType(found)
+        Args:
+            served: model group and key of the deployments that are there.
+            flawed: those with flaws when their list was begun; later ones are kept.
+        """
+        with self._lock:
+            self.token_use.retain(served)
+            self.flaws.drop(flawed - served)

@@ -5,6 +5,7 @@ Parsing and locating the block belong to the settings modules. Is not on a reque
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from exacto_plugin.records import SettingsRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.records import Record
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -27,18 +30,35 @@ class SettingsReload:
     """The settings of one process over time.
 
     Args:
-        runtime: the settings' owner.
+        context: has the settings in force.
+        engine: gets their rule.
         reload: returns new settings if there are any since its last call.
+        write: stores a record.
+        worker: name of this process in the records.
     """
 
-    def __init__(self, runtime: Runtime, reload: Callable[[], Settings | None]) -> None:
-        self._runtime = runtime
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        reload: Callable[[], Settings | None],
+        write: Callable[[Record], None],
+        worker: str,
+    ) -> None:
+        self._context = context
+        self._engine = engine
         self._reload = reload
+        self._write = write
+        self._worker = worker
         self._lock = threading.Lock()
-        self.since = runtime.clock()
+        self.since = context.clock()
         """The time when the settings in force were applied."""
         self.problem: str | None = None
         """The reason why the newest settings are not in force; None when they are."""
+
+    async def take_changes(self) -> None:
+        """Apply settings that changed while the process runs; reads files in a thread."""
+        await asyncio.to_thread(self._context.faults.guard, "settings", lambda: self.apply_changes(), None)
 
     def apply_changes(self) -> None:
         """Apply changed settings; invalid ones are logged, and those in force stay.
@@ -60,35 +80,34 @@ class SettingsReload:
             raise
         if changed is None:
             return
-        runtime, before = self._runtime, self._runtime.settings
+        context, before = self._context, self._context.settings
         self.problem = None
         different = diff(before, changed)
         if not different:
             return
         if (changed.scoring.engine, changed.empty_arguments) != (before.scoring.engine, before.empty_arguments):
-            runtime.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
-        runtime.settings = changed
+            context.evaluator = Evaluator(changed.scoring.engine, changed.empty_arguments)
+        context.settings = changed
         if changed.rule() != before.rule():
-            runtime.engine.rule = changed.rule()
-        self.since = runtime.clock()
+            self._engine.rule = changed.rule()
+        self.since = context.clock()
         self._log_changes(before, different)
         self._put_on_record("change", different)
 
     def begin(self) -> None:
         """Record the settings at the start, once there is a store."""
-        self._put_on_record("start", diff(Settings(), self._runtime.settings))
+        self._put_on_record("start", diff(Settings(), self._context.settings))
 
     def view(self) -> dict[str, Any]:
         """Return the API's view of the settings."""
-        return {"digest": digest(self._runtime.settings), "since": self.since, "problem": self.problem}
+        return {"digest": digest(self._context.settings), "since": self.since, "problem": self.problem}
 
     def _put_on_record(self, source: str, different: Mapping[str, tuple[Any, Any]]) -> None:
-        runtime = self._runtime
-        name = digest(runtime.settings)
-        runtime.store.write(SettingsRecord(self.since, runtime.recorder.worker, source, name, different))
+        name = digest(self._context.settings)
+        self._write(SettingsRecord(self.since, self._worker, source, name, different))
 
     def _log_changes(self, before: Settings, different: Mapping[str, tuple[Any, Any]]) -> None:
         waiting = [path for path in different if path in AT_THE_START]
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
-        told = sentence(before, self._runtime.settings)
+        told = sentence(before, self._context.settings)
         logger.warning("exacto_plugin applied changed settings: %s%s", told, later)

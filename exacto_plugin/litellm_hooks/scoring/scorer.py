@@ -18,18 +18,21 @@ from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
-from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
-from exacto_plugin.litellm_hooks.scoring.caller_preferences import record_preferences
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.telemetry import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from exacto_plugin.core.model import Candidate
     from exacto_plugin.core.scoring.evaluation import Evaluation
-    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
+    from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
+    from exacto_plugin.litellm_hooks.runtime.samples import SampleSink
+    from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
     from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
 
 _SKIPPED_TYPES = ("cache_hit", "client_disconnect")
@@ -55,36 +58,57 @@ All others are the deployment's own or its operator's responsibility.
 
 
 class ResponseScorer:
-    """The scoring of answers and failures. One per process, without state."""
+    """The scoring of answers and failures. One per process, without state.
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._affinity = ConversationAffinity(runtime)
+    Args:
+        context: of this process.
+        lock: the engine's; LiteLLM logs some answers in threads.
+        samples: gets each sample.
+        recorder: records scored answers.
+        affinity: keeps or releases conversations.
+        preferences: counts those of callers.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        lock: AbstractContextManager[object],
+        samples: SampleSink,
+        recorder: Recorder,
+        affinity: ConversationAffinity,
+        preferences: PreferenceCounter,
+    ) -> None:
+        self._context = context
+        self._lock = lock
+        self._samples = samples
+        self._recorder = recorder
+        self._affinity = affinity
+        self._preferences = preferences
 
     def record_answer(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer: outcome, tokens, timing."""
         answer = parse_response(kwargs, response)
-        if self._runtime.closed or answer.skip_reason == "health_check":
+        if self._context.closed or answer.skip_reason == "health_check":
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, _model_info(kwargs))
         if self._is_duplicate(attempt, response):
             return
         evaluations, attribution = self.evaluate(kwargs, tools, answer, response)
-        self._runtime.note_flaws(attribution, attempt.model_group, attempt.candidate)
+        self._samples.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip_reason in _SKIPPED_TYPES:
-            self._runtime.telemetry.request(answer.skip_reason)
+            self._context.telemetry.request(answer.skip_reason)
             return
         if attempt.started_at is not None:  # LiteLLM's events of streams start with the request, not with the attempt
             start = max(start, attempt.started_at)
         outcome = worst(evaluations)
-        counted, lost = self._runtime.settings.charge.charged_outcome(outcome, attribution)
+        counted, lost = self._context.settings.charge.charged_outcome(outcome, attribution)
         first = kwargs.get("completion_start_time")
         streamed = bool(kwargs.get("stream"))
         sample = Sample(
             model_group=attempt.model_group,
             deployment=attempt.candidate.key,
-            at=self._runtime.clock(),
+            at=self._context.clock(),
             tools_offered=bool(tools) and not answer.skip_reason,
             outcome=counted,
             lost=lost,
@@ -102,14 +126,14 @@ class ResponseScorer:
         )
         self._record(sample, attempt)
         bad = sample.lost or sample.outcome in BAD
-        self._runtime.faults.guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
+        self._context.faults.guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
         attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost
-        self._runtime.faults.guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
+        self._context.faults.guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
         if tools:
             state = kwargs.get(LOG_KEY)
-            self._runtime.faults.guard("choices", lambda: record_preferences(self._runtime, state, sample.caller), None)
-        telemetry = self._runtime.telemetry
+            self._context.faults.guard("choices", lambda: self._preferences.record(state, sample.caller), None)
+        telemetry = self._context.telemetry
         telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
         judged = attempt.quality or (
             quality_of(answer, evaluations, attribution, response) if attempt.is_scored_early else None
@@ -125,7 +149,7 @@ class ResponseScorer:
         LiteLLM logs synchronous Responses streams in two threads.
         """
         identity = getattr(response, "id", None)
-        with self._runtime.engine.lock:
+        with self._lock:
             told, attempt.last_response_id = attempt.last_response_id, identity if isinstance(identity, str) else ""
         return bool(attempt.last_response_id) and attempt.last_response_id == told
 
@@ -138,7 +162,7 @@ class ResponseScorer:
         evaluations: tuple[Evaluation, ...] = ()
         leaked = False
         if not answer.skip_reason:
-            evaluations = self._runtime.evaluator.evaluate_all(answer.calls, tools)
+            evaluations = self._context.evaluator.evaluate_all(answer.calls, tools)
             leaked = any(has_leaked_call(text, tools) for text in texts_of(response))
         return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(leaked=leaked), evaluations)
 
@@ -164,11 +188,11 @@ class ResponseScorer:
             return
         attempt.ended = True
         attempt.failure = error_type(error, otherwise)
-        self._runtime.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
+        self._context.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
         if getattr(error, "status_code", None) in _CALLERS_FAULT:
             return
-        self._runtime.faults.guard("affinity", lambda: self._affinity.note_failure(attempt), None)
-        at = self._runtime.clock()
+        self._context.faults.guard("affinity", lambda: self._affinity.note_failure(attempt), None)
+        at = self._context.clock()
         group, key = attempt.model_group, attempt.candidate.key
         sample = Sample(group, key, at, ok=False, routed=attempt.routed, probe=attempt.probe)
         self._record(sample, attempt)
@@ -220,20 +244,20 @@ class ResponseScorer:
 
     def _record(self, sample: Sample, attempt: Attempt) -> None:
         if attempt.direct:
-            self._runtime.record_direct_call(sample)
-        self._runtime.record(sample, attempt.candidate)
+            self._samples.record_direct_call(sample)
+        self._samples.record(sample, attempt.candidate)
 
     def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, *, bad: bool) -> None:
         state = kwargs.get(LOG_KEY)
         known = state if isinstance(state, RequestState) else None
-        self._runtime.recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad)
+        self._recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad)
 
     def _caller(self, kwargs: Mapping[str, Any]) -> str:
         payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
         key = (payload.get("metadata") or {}).get("user_api_key_hash")
         if not isinstance(key, str) or not key:
             return ""
-        return hashlib.blake2b(key.encode(), key=self._runtime.salt, digest_size=8).hexdigest()
+        return hashlib.blake2b(key.encode(), key=self._context.salt, digest_size=8).hexdigest()
 
 
 def quality_of(

@@ -30,7 +30,7 @@ def serve(runtime: Runtime, tokens: int = 0) -> None:
     for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
         sample = Sample("g", key, NOW, tools_offered=True, outcome=outcome, input_tokens=tokens)
         for _ in range(100):
-            runtime.record(sample, Candidate(key, key))
+            runtime.samples.record(sample, Candidate(key, key))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def serve(runtime: Runtime, tokens: int = 0) -> None:
 async def test_the_rest_must_be_able_to_carry_the_traffic(limits: list[Any], tokens: int, tier: str) -> None:
     """A bad deployment stays in the pool when the limits of the others are too low for what is asked for."""
     runtime, one = Runtime(settings(**ADAPTIVE), clock=lambda: NOW), limited(*limits)
-    runtime.add_router(one)
+    runtime.routers.add(one)
     serve(runtime, tokens)
-    await runtime.recompute()
+    await runtime.recomputer.recompute()
     verdicts = runtime.engine.snapshot.groups["g"].verdicts
     assert verdicts["c"].tier == tier
     assert (verdicts["c"].reasons[0].code == "capacity") is (tier == "insufficient_data")
@@ -63,12 +63,12 @@ async def test_weights_decide_when_the_good_ones_cover_the_traffic() -> None:
     for weight, merged in ((9, False), (1, True)):
         runtime = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
         one = limited({"weight": weight}, {"weight": weight}, {"weight": 1})
-        runtime.add_router(one)
+        runtime.routers.add(one)
         for key in "ab":
             sample = Sample("g", key, NOW, tools_offered=True, outcome=Outcome.VALID)
             for _ in range(300):
-                runtime.record(sample, Candidate(key, key))
-        await runtime.recompute()
+                runtime.samples.record(sample, Candidate(key, key))
+        await runtime.recomputer.recompute()
         assert runtime.engine.snapshot.groups["g"].merge_tiers is merged
 
 
@@ -78,7 +78,7 @@ async def tier_after(runtime: Runtime, one: litellm.Router, **changes: Any) -> s
     assert known is not None
     params = {**known.litellm_params.model_dump(exclude_none=True), **changes}
     one.upsert_deployment(litellm.Deployment("g", litellm.LiteLLM_Params(**params), known.model_info))
-    await runtime.recompute()
+    await runtime.recomputer.recompute()
     return runtime.engine.snapshot.groups["g"].verdicts["c"].tier.value
 
 
@@ -95,7 +95,7 @@ async def tier_after(runtime: Runtime, one: litellm.Router, **changes: Any) -> s
 async def test_another_deployment_under_the_same_id_starts_anew(change: dict[str, Any]) -> None:
     """Its predecessor's failures are not its own; what only looks like a change leaves the evidence alone."""
     runtime, one = Runtime(settings(**ADAPTIVE), clock=lambda: NOW), limited({}, {}, {})
-    runtime.add_router(one)
+    runtime.routers.add(one)
     serve(runtime)
     assert await tier_after(runtime, one, api_key="sk-first") == "deranked"
     same = {"api_key": "sk-rotated", "rpm": 1000, "order": 3, "timeout": 9, "api_base": "HTTP://127.0.0.1:9/?key=x"}
@@ -107,16 +107,16 @@ async def test_a_restart_of_the_process_is_no_change() -> None:
     """What was remembered goes on; only what became another deployment meanwhile starts anew."""
     before = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
     attached = limited({}, {}, {})
-    before.add_router(attached)
+    before.routers.add(attached)
     serve(before)
-    await before.recompute()
+    await before.recomputer.recompute()
     for model, tier in (("openai/m", "deranked"), ("openai/other", "insufficient_data")):
         after = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
         after.engine.load(before.engine.dump())
         started = limited({}, {}, {"model": model}, api_key="sk-other")
-        after.add_router(started)
+        after.routers.add(started)
         serve(after)
-        await after.recompute()
+        await after.recomputer.recompute()
         assert after.engine.snapshot.groups["g"].verdicts["c"].tier == tier
 
 
@@ -129,26 +129,26 @@ async def test_accounts_of_one_provider_in_any_order_are_one_deployment() -> Non
     ]
     current = [litellm.Router(model_list=entries[:3])]
     runtime = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
-    runtime.set_router_source(lambda: current[0])
+    runtime.routers.set_source(lambda: current[0])
     keys = [candidate_of(one).key for one in current[0].model_list]
     for key, outcome in zip(keys, (Outcome.VALID, Outcome.VALID, Outcome.INVALID_JSON), strict=True):
         for _ in range(100):
-            runtime.record(Sample("g", key, NOW, tools_offered=True, outcome=outcome), Candidate(key, key))
+            runtime.samples.record(Sample("g", key, NOW, tools_offered=True, outcome=outcome), Candidate(key, key))
     for model_list in (entries[:3], entries, entries[::-1]):
         current[0] = litellm.Router(model_list=model_list)
-        await runtime.recompute()
+        await runtime.recomputer.recompute()
         assert runtime.engine.snapshot.groups["g"].verdicts[keys[2]].tier == "deranked"
 
 
 async def test_what_cannot_be_read_limits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in reading declarations is counted, and verdicts go on without them."""
     runtime, one = Runtime(settings(**ADAPTIVE), clock=lambda: NOW), limited({"rpm": 1}, {"rpm": 1}, {})
-    runtime.add_router(one)
+    runtime.routers.add(one)
     serve(runtime)
-    monkeypatch.setattr("exacto_plugin.litellm_hooks.deployments.routers.picks_by_weight", None)
-    await runtime.recompute()
+    monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.roster_sync.picks_by_weight", None)
+    await runtime.recomputer.recompute()
     assert runtime.engine.snapshot.groups["g"].verdicts["c"].tier == "deranked"
-    assert runtime.faults.counts == {"declared": 1}
+    assert runtime.context.faults.counts == {"declared": 1}
 
 
 async def test_wildcards_have_verdicts_per_model() -> None:
@@ -160,12 +160,12 @@ async def test_wildcards_have_verdicts_per_model() -> None:
     ]
     one = litellm.Router(model_list=entries)
     runtime = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
-    runtime.add_router(one)
+    runtime.routers.add(one)
     healthy = await one.async_get_healthy_deployments("w/m", request_kwargs={}, parent_otel_span=None)
     for deployment, outcome in zip(healthy, (Outcome.VALID, Outcome.INVALID_JSON), strict=True):
         candidate = candidate_of(deployment, "w/m")
         for _ in range(100):
-            runtime.record(Sample("w/m", candidate.key, NOW, tools_offered=True, outcome=outcome), candidate)
-    await runtime.recompute()
+            runtime.samples.record(Sample("w/m", candidate.key, NOW, tools_offered=True, outcome=outcome), candidate)
+    await runtime.recomputer.recompute()
     tiers = {name: verdict.tier.value for name, verdict in runtime.engine.snapshot.groups["w/m"].verdicts.items()}
     assert tiers == {"a:w/m": "verified_good", "b:w/m": "deranked"}

@@ -9,7 +9,7 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Tier
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware
+from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -41,7 +41,7 @@ async def _headers(expose: Mapping[str, bool], *, may_move: bool = False, status
 
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
     runtime = Runtime(Settings.model_validate({"expose": expose}))
-    await ExactoMiddleware(app, runtime, lambda: None)(scope, receive, send)
+    await middleware_of(runtime, lambda: None)(app)(scope, receive, send)
     return {name.decode() for name, _ in sent[0]["headers"]}
 
 

@@ -16,6 +16,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Sort
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, PathModel, attach, path_model
+from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -79,8 +80,8 @@ def runtime() -> Runtime:
 async def test_attached_before_the_start(runtime: Runtime) -> None:
     """An application that has not started takes the middleware among its own; a second time does nothing."""
     app = _app()
-    assert attach(app, runtime, lambda: None) == "added"
-    assert attach(app, runtime, lambda: None) == "already"
+    assert attach(app, middleware_of(runtime, lambda: None)) == "added"
+    assert attach(app, middleware_of(runtime, lambda: None)) == "already"
     assert (await _post(app)).json() == {"model": "m"}
 
 
@@ -88,8 +89,8 @@ async def test_attached_after_the_start(runtime: Runtime) -> None:
     """A running application gets it right in front of its router, behind what stands there already."""
     app = _app(middleware=[Middleware(GZipMiddleware)])
     assert (await _post(app)).json() == {"model": "m"}
-    assert attach(app, runtime, lambda: None) == "spliced"
-    assert attach(app, runtime, lambda: None) == "already"
+    assert attach(app, middleware_of(runtime, lambda: None)) == "spliced"
+    assert attach(app, middleware_of(runtime, lambda: None)) == "already"
     node: Any = app.middleware_stack
     while not isinstance(node, ExactoMiddleware):
         node = node.app
@@ -106,7 +107,7 @@ async def test_attached_to_an_unknown_stack(runtime: Runtime) -> None:
         await inner(scope, receive, send)
 
     app.middleware_stack = opaque
-    assert attach(app, runtime, lambda: None) == "wrapped"
+    assert attach(app, middleware_of(runtime, lambda: None)) == "wrapped"
     assert (await _post(app)).json() == {"model": "m"}
 
 
@@ -121,7 +122,7 @@ async def test_a_header_is_one_line(runtime: Runtime) -> None:
         state.attempts.append(Attempt(Candidate("i", key, "provider"), "group"))
         await JSONResponse({})(scope, receive, send)
 
-    answer = await _post(ExactoMiddleware(served, runtime, lambda: None))
+    answer = await _post(middleware_of(runtime, lambda: None)(served))
     assert answer.headers["x-exacto-deployment"] == "wild:x??Set-Cookie: a=b??"
     assert "set-cookie" not in answer.headers
 
@@ -135,6 +136,6 @@ async def test_any_body_reaches_the_application(runtime: Runtime, body: bytes) -
         seen.append((await receive())["body"])
         await JSONResponse({})(scope, receive, send)
 
-    assert (await _post(ExactoMiddleware(echo, runtime, lambda: None), body)).status_code == 200
+    assert (await _post(middleware_of(runtime, lambda: None)(echo), body)).status_code == 200
     assert seen == [body]
-    assert runtime.faults.counts == {}
+    assert runtime.context.faults.counts == {}

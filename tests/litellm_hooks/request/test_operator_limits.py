@@ -58,7 +58,7 @@ def state() -> Iterator[RequestState]:
 def callback_of(**settings: Any) -> ExactoCallback:
     """The hooks over the router."""
     runtime = Runtime(load_settings(settings))
-    runtime.add_router(ROUTER)
+    runtime.routers.add(ROUTER)
     return ExactoCallback(runtime)
 
 
@@ -97,14 +97,15 @@ def test_everybody_who_limits() -> None:
 def test_who_is_about_to_be_called(kwargs: dict[str, Any], groups: tuple[str, ...], named: bool) -> None:
     """Its model groups are those that the operator wrote it into."""
     runtime = callback_of(model_groups={"h": {"ignore": ["us"]}}).runtime
-    picked = picked_of(runtime, kwargs, kwargs["metadata"])
+    picked = picked_of(runtime.routers, runtime.context.settings, kwargs, kwargs["metadata"])
     assert picked is not None
     assert (picked.groups, picked.named) == (groups, named)
 
 
 def test_direct_calls_are_nobodys_deployment() -> None:
     """A program that calls a provider itself picks nothing."""
-    assert picked_of(callback_of().runtime, {"model": "openai/m"}, {}) is None
+    runtime = callback_of().runtime
+    assert picked_of(runtime.routers, runtime.context.settings, {"model": "openai/m"}, {}) is None
 
 
 @pytest.mark.parametrize(

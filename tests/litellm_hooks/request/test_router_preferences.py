@@ -37,7 +37,7 @@ def router() -> Iterator[litellm.Router]:
     callback = ExactoCallback(Runtime(Settings()))
     before, litellm.callbacks = litellm.callbacks, [callback]
     install_patches(callback)
-    assert callback.runtime.features.off == {}
+    assert callback.runtime.context.features.off == {}
     token = CURRENT.set(None)
     router = litellm.Router(
         model_list=[
@@ -51,7 +51,7 @@ def router() -> Iterator[litellm.Router]:
         disable_cooldowns=True,
         fallbacks=[{"g": ["h"]}],
     )
-    callback.runtime.add_router(router)
+    callback.runtime.routers.add(router)
     yield router
     CURRENT.reset(token)
     litellm.callbacks = before

@@ -21,7 +21,6 @@ from exacto_plugin.litellm_hooks.refusal import (
     refused_by,
 )
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.routing.router import Routing
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -40,7 +39,9 @@ def state() -> Iterator[RequestState]:
 def _picked(litellm_id: str, asked_for: str = "g") -> RequestState:
     metadata = {"model_group": asked_for, "deployment_model_name": "g"}
     kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": litellm_id}, "metadata": metadata}
-    return Routing(Runtime(Settings.model_validate({"curated": {"g": ["vetted"]}}))).record_attempt(kwargs)
+    return ExactoCallback(Runtime(Settings.model_validate({"curated": {"g": ["vetted"]}}))).routing.record_attempt(
+        kwargs
+    )
 
 
 def test_a_pick_off_the_list_is_refused(state: RequestState) -> None:
@@ -75,7 +76,7 @@ def test_filters_hold_where_litellm_does_not_ask(provider: object, refused: str 
     token = CURRENT.set(RequestState(http=True))
     metadata = {"model_group": "g", "deployment_model_name": "g"}
     kwargs: dict[str, Any] = {"model": "openai/m", "model_info": {"id": "x"}, "metadata": metadata, "seed": 1}
-    routing = Routing(Runtime(Settings()))
+    routing = ExactoCallback(Runtime(Settings())).routing
     try:
         if refused is None:
             assert routing.record_attempt({**kwargs, "provider": provider}).tried == {"x"}

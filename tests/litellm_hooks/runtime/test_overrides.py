@@ -63,7 +63,7 @@ def runtime_of(*groups: str, clock: Clock | None = None, board: Paper | None = N
     """A runtime whose proxy serves these groups, each by four deployments."""
     runtime = Runtime(Settings(), clock or Clock())
     router = _router(*groups)
-    runtime.set_router_source(lambda: router)
+    runtime.routers.set_source(lambda: router)
     if board is not None:
         runtime.overrides.add_backend(board)
     return runtime
@@ -96,7 +96,7 @@ def test_said_read_and_taken_back() -> None:
     shown = client.get("/exacto/api/models/g").json()["deployments"][0]
     assert (shown["tier"], shown["override"]["reason"]) == ("deranked", "maintenance")
     assert shown["reasons"][0]["code"] == "override"
-    runtime.clock.now += 1  # type: ignore[attr-defined]
+    runtime.context.clock.now += 1  # type: ignore[attr-defined]
     assert client.post(PATH, json={"deployment": "a", "word": "reset"}).status_code == 200
     assert client.get(PATH).json()["overrides"] == []
     assert tier(runtime) is None
@@ -188,7 +188,7 @@ def test_a_board_that_is_out_of_order_or_emptied() -> None:
     board.broken = True
     assert not asyncio.run(runtime.overrides.apply_override(OverrideAction.DERANKED, "a", 60.0, "broken", "me")).kept
     asyncio.run(runtime.overrides.poll())
-    assert (tier(runtime), runtime.faults.counts["overrides"]) == (Tier.DERANKED, 0)
+    assert (tier(runtime), runtime.context.faults.counts["overrides"]) == (Tier.DERANKED, 0)
     board.broken = False
     asyncio.run(runtime.overrides.poll())
     assert len(board.words) == 1
@@ -221,11 +221,11 @@ async def test_the_timer_looks_after_words() -> None:
         polled.set()
 
     runtime.periodic_jobs.steps.append(told)
-    runtime.ensure_started()
+    runtime.timer.ensure_started()
     async with asyncio.timeout(10):
         await polled.wait()
     assert tier(runtime) is Tier.VERIFIED_GOOD
-    await runtime.aclose()
+    await runtime.timer.aclose()
 
 
 @pytest.mark.parametrize(

@@ -81,13 +81,13 @@ class World:
         for number in range(calls):
             outcome = Outcome.SCHEMA_MISMATCH if number < bad else Outcome.VALID
             sample = Sample("g", name, self.now - number % 200, tools_offered=True, outcome=outcome, caller=str(number))
-            self.runtime.record_direct_call(sample)
-            self.runtime.record(sample, Candidate(name, name, f"provider-{name}"))
+            self.runtime.samples.record_direct_call(sample)
+            self.runtime.samples.record(sample, Candidate(name, name, f"provider-{name}"))
 
     async def recompute(self) -> None:
         """One recompute, five minutes later, and all of it written."""
         self.now += 300.0
-        await self.runtime.recompute()
+        await self.runtime.recomputer.recompute()
         told = self.runtime.recorder._written_references
         assert told is not None
         await told
@@ -169,7 +169,7 @@ async def test_without_a_store_nothing_is_followed() -> None:
     state, ask, decision = asked("a")
     runtime.recorder.record_decision(state, ask, decision)
     runtime.recorder.record_end(state)
-    await runtime.recompute()
+    await runtime.recomputer.recompute()
     runtime.recorder.flush()
     assert not runtime.recorder.decisions._pending
     assert runtime.recorder._written_references is None
@@ -326,9 +326,9 @@ async def test_two_recomputes_are_written_one_after_the_other() -> None:
     world = World()
     world.answers("a", 5, 0)
     world.now += 300.0
-    await world.runtime.recompute()
+    await world.runtime.recomputer.recompute()
     world.now += CHECKPOINT_S
-    await world.runtime.recompute()
+    await world.runtime.recomputer.recompute()
     told = world.runtime.recorder._written_references
     assert told is not None
     await asyncio.wait_for(told, 30)

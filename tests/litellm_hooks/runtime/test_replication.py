@@ -47,7 +47,7 @@ class Process:
         self.clock = 1_700_000_000.0
         self.runtime = Runtime(given, clock=lambda: self.clock)
         self.router = served
-        self.runtime.add_router(served)
+        self.runtime.routers.add(served)
 
     async def turn(self) -> None:
         """One turn, a tenth of a second after the last one."""
@@ -92,10 +92,10 @@ async def test_processes_serve_what_all_of_them_saw(server: RedisServer) -> None
     assert all(one["lag_s"] < PATIENCE_S for one in status)
     for process in processes:
         # The names of providers, for metrics, are known to whoever did not judge as well.
-        assert process.runtime.providers["a"] == "provider-a"
-        assert process.runtime.faults.counts == {}
+        assert process.runtime.providers.by_deployment["a"] == "provider-a"
+        assert process.runtime.context.faults.counts == {}
         await process.runtime.replication.aclose()
-        await process.runtime.aclose()
+        await process.runtime.timer.aclose()
 
 
 async def test_changed_settings_hold_for_the_leaders_verdicts(server: RedisServer) -> None:
@@ -105,14 +105,14 @@ async def test_changed_settings_hold_for_the_leaders_verdicts(server: RedisServe
         for _ in range(2):
             record(process.runtime, key, outcome=Outcome.INVALID_JSON if key == "d" else Outcome.VALID)
     await until(lambda: tiers(process).get("d") == "deranked", process)
-    stricter = process.runtime.settings.tiers.openrouter
-    changed = process.runtime.settings.model_dump(exclude={"redis"})
+    stricter = process.runtime.context.settings.tiers.openrouter
+    changed = process.runtime.context.settings.model_dump(exclude={"redis"})
     changed["tiers"]["openrouter"] = {**changed["tiers"]["openrouter"], "tool_call_requests": 50}
     assert stricter.tool_call_requests == 2
-    process.runtime.settings = Settings.model_validate(changed)
+    process.runtime.context.settings = Settings.model_validate(changed)
     await until(lambda: tiers(process).get("d") == "insufficient_data", process)
     await process.runtime.replication.aclose()
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
 
 
 async def test_litellms_own_connection_is_taken_under_its_namespace(server: RedisServer) -> None:
@@ -131,7 +131,7 @@ async def test_litellms_own_connection_is_taken_under_its_namespace(server: Redi
         keys: Any = client.keys("theirs:*")
         assert {key.decode().rpartition(":")[2] for key in keys} >= {"head", "publication"}
     await process.runtime.replication.aclose()
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
     await served.cache.redis_cache.init_async_client().aclose()
 
 
@@ -148,7 +148,7 @@ async def test_nothing_is_shared_when_that_is_switched_off(
     await until(lambda: "g" in process.runtime.engine.snapshot.groups, process)
     assert process.role == "alone"
     assert process.runtime.engine.deltas is None
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
 
 
 async def test_a_redis_that_is_not_there_is_counted_and_changes_nothing(server: RedisServer) -> None:
@@ -156,19 +156,19 @@ async def test_a_redis_that_is_not_there_is_counted_and_changes_nothing(server: 
     process = Process(settings(url="redis://127.0.0.1:1/0"), router("g"))
     record(process.runtime, "a")
     await until(lambda: process.role == "local" and "g" in process.runtime.engine.snapshot.groups, process)
-    assert set(process.runtime.faults.counts) == {"sharing"}
+    assert set(process.runtime.context.faults.counts) == {"sharing"}
     assert process.runtime.replication.status()["lag_s"] is None
     await process.runtime.replication.aclose()
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
 
 
 def test_a_lease_that_went_to_another_worker_is_no_fault() -> None:
     """It happens whenever one is held up for longer than its lease; the other one leads."""
     runtime = Runtime(settings())
     runtime.replication.exchange_unavailable(LostLeaseError("another worker leads"))
-    assert runtime.faults.counts == {}
+    assert runtime.context.faults.counts == {}
     runtime.replication.exchange_unavailable(ExchangeError("no answer"))
-    assert runtime.faults.counts == {"sharing": 1}
+    assert runtime.context.faults.counts == {"sharing": 1}
 
 
 async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServer) -> None:
@@ -177,12 +177,17 @@ async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServ
     process.runtime.engine.share_probes(ProbeShare(-1, 10))
     await process.runtime.replication.judge_alone(process.clock)
     assert process.runtime.engine._probe_budget.share == ProbeShare()
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
 
 
 def request() -> RequestState:
     """A later turn of a conversation."""
     return RequestState(model_group="g", conversation=Conversation(TALK, is_new=False))
+
+
+def affinity_of(runtime: Runtime) -> ConversationAffinity:
+    """The session affinity of a runtime."""
+    return ConversationAffinity(runtime.context, runtime.conversations, runtime.replication, runtime.routers)
 
 
 def attempt(key: str) -> Attempt:
@@ -202,42 +207,42 @@ async def test_affinity_that_is_switched_on_later_is_shared(
     one, two = processes = [Process(without, router("g")) for _ in range(2)]
     await until(lambda: all(process.role in ("leader", "follower") for process in processes), *processes)
     for process in processes:
-        process.runtime.settings = given.model_copy(update={"affinity": AffinitySettings(idle_s=60.0)})
+        process.runtime.context.settings = given.model_copy(update={"affinity": AffinitySettings(idle_s=60.0)})
 
     def reachable() -> bool:
         shared = [process.runtime.replication.conversations for process in processes]
         return all(one is not None and one.reachable for one in shared)
 
     await until(reachable, *processes)
-    ConversationAffinity(one.runtime).note_attempt(request(), attempt("a"))
+    affinity_of(one.runtime).note_attempt(request(), attempt("a"))
     with server.client() as client:
         await until(lambda: bool(client.keys("later:*talk*")), *processes)
         (key,) = cast("list[bytes]", client.keys("later:*talk*"))
         assert 0 < cast("int", client.pttl(key)) <= 60_000
-        await ConversationAffinity(two.runtime).look_up(request())
+        await affinity_of(two.runtime).look_up(request())
         assert two.runtime.conversations.last_known(TALK) == "a"
-        one.runtime.settings = without
+        one.runtime.context.settings = without
         under_way = attempt("a")
         under_way.conversation = bytes(16)
         one.runtime.conversations.assign(under_way.conversation, "a", one.clock)
-        ConversationAffinity(one.runtime).note_answer(under_way)
+        affinity_of(one.runtime).note_answer(under_way)
         shared = one.runtime.replication.conversations
         assert shared is not None
         await shared.publish()
         assert client.keys("later:*talk*") == [key]
     for process in processes:
         await process.runtime.replication.aclose()
-        await process.runtime.aclose()
+        await process.runtime.timer.aclose()
 
 
 async def test_a_changed_redis_waits_for_a_restart(server: RedisServer) -> None:
     """As the log says: processes that share move together."""
     process = Process(settings(enabled=False), router("g"))
-    process.runtime.settings = settings(url=server.url)
+    process.runtime.context.settings = settings(url=server.url)
     for _ in range(3):
         await process.turn()
     assert process.role == "alone"
-    await process.runtime.aclose()
+    await process.runtime.timer.aclose()
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", ""])

@@ -17,7 +17,6 @@ from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.runtime.shutdown import shut_down
 from tests.support.runtimes import NOW, record, router, settings
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ class Counting(Runtime):
 
     def __init__(self, reload_settings: Callable[[], Settings | None] = lambda: None) -> None:
         super().__init__(settings(), clock=lambda: NOW, reload_settings=reload_settings)
+        self._recompute = self.recomputer.recompute
+        self.recomputer.recompute = self.recompute  # type: ignore[method-assign]
         self.times = 0
         self.again = asyncio.Event()
         self.failing = False
@@ -42,7 +43,7 @@ class Counting(Runtime):
         self.again.set()
         if self.failing:
             raise RuntimeError("this recompute failed")
-        return await super().recompute()
+        return await self._recompute()
 
     async def until(self, times: int) -> None:
         """Wait for as many recomputes."""
@@ -64,10 +65,10 @@ async def test_there_is_one_timer() -> None:
     """Starting what runs already changes nothing, and closing ends it."""
     runtime = Counting()
     for _ in range(3):
-        runtime.ensure_started()
+        runtime.timer.ensure_started()
         await runtime.until(runtime.times + 1)
         assert timers() == 1
-    await runtime.aclose()
+    await runtime.timer.aclose()
     assert timers() == 0
 
 
@@ -79,27 +80,27 @@ async def test_closing_ends_a_timer_in_a_thread_too() -> None:
         return [thread.name for thread in threading.enumerate() if thread not in others]
 
     runtime = Counting()
-    runtime.ensure_ticking()
+    runtime.timer.ensure_ticking()
     assert "exacto-recompute" in own()
-    await runtime.aclose()
+    await runtime.timer.aclose()
     assert "exacto-recompute" not in own()
 
 
 def test_nothing_is_started_by_what_comes_after_the_end(tmp_path: Path) -> None:
     """Late events start no timer any more; what waited for the log of outcomes is written."""
-    runtime = Runtime(Settings.model_validate({"store": {"outcomes": str(tmp_path)}}), clock=lambda: NOW)
-    runtime.open_sample_log()
+    given = Settings.model_validate({"store": {"outcomes": str(tmp_path)}})
+    runtime = Runtime(given, clock=lambda: NOW, logs_samples=True)
 
     async def end() -> None:
-        runtime.ensure_started()
+        runtime.timer.ensure_started()
         record(runtime, "a")
-        await shut_down(runtime)
-        runtime.ensure_ticking()
-        runtime.ensure_started()
+        await runtime.shutdown.shut_down()
+        runtime.timer.ensure_ticking()
+        runtime.timer.ensure_started()
         assert timers() == 0
 
     asyncio.run(end())
-    assert runtime.faults.counts == {}
+    assert runtime.context.faults.counts == {}
     (file,) = tmp_path.glob("outcomes-*.jsonl")
     assert '"a"' in file.read_text()
 
@@ -107,7 +108,7 @@ def test_nothing_is_started_by_what_comes_after_the_end(tmp_path: Path) -> None:
 def test_without_a_loop_nothing_starts() -> None:
     """At import there may be no loop yet; the first request starts the timer then."""
     runtime = Counting()
-    runtime.ensure_started()
+    runtime.timer.ensure_started()
     assert runtime.times == 0
 
 
@@ -116,7 +117,7 @@ def test_the_timer_comes_back_on_another_loop() -> None:
     runtime = Counting()
 
     async def serve() -> None:
-        runtime.ensure_started()
+        runtime.timer.ensure_started()
         await runtime.until(runtime.times + 2)
 
     for _ in range(3):
@@ -130,12 +131,12 @@ def test_a_loop_that_stands_still_keeps_no_timer(closed: bool) -> None:
     runtime = Counting()
 
     async def start() -> None:
-        runtime.ensure_started()
+        runtime.timer.ensure_started()
 
     async def serve() -> None:
-        runtime.ensure_started()
+        runtime.timer.ensure_started()
         await runtime.until(2)
-        await runtime.aclose()
+        await runtime.timer.aclose()
 
     left = asyncio.new_event_loop()
     left.run_until_complete(start())
@@ -155,16 +156,16 @@ async def test_the_timer_outlives_faults(caplog: pytest.LogCaptureFixture) -> No
     """A recompute that fails, and a metric that fails with it, are counted, and the next one comes."""
     runtime = Counting()
     runtime.failing = True
-    runtime.telemetry.recomputed = None  # type: ignore[method-assign,assignment]
-    runtime.ensure_started()
+    runtime.context.telemetry.recomputed = None  # type: ignore[method-assign,assignment]
+    runtime.timer.ensure_started()
     await runtime.until(3)
     runtime.failing = False
     before = runtime.engine.snapshot
     await runtime.until(runtime.times + 2)
     assert runtime.engine.snapshot is not before
-    await runtime.aclose()
-    assert runtime.faults.counts["recompute"] >= 2
-    assert runtime.faults.counts["telemetry"] >= 2
+    await runtime.timer.aclose()
+    assert runtime.context.faults.counts["recompute"] >= 2
+    assert runtime.context.faults.counts["telemetry"] >= 2
     assert len(caplog.records) == 2
 
 
@@ -182,15 +183,15 @@ async def test_changed_settings_are_taken_up() -> None:
     )
     given = [changed]
     runtime = Runtime(settings(), clock=lambda: NOW, reload_settings=lambda: given.pop() if given else None)
-    evaluator = runtime.evaluator
-    await runtime.recompute()
-    assert runtime.settings is changed
+    evaluator = runtime.context.evaluator
+    await runtime.recomputer.recompute()
+    assert runtime.context.settings is changed
     assert runtime.engine.rule == changed.rule()
-    assert runtime.evaluator is not evaluator
-    assert runtime.evaluator.engine_name == "jsonschema"
-    again = runtime.evaluator
-    await runtime.recompute()
-    assert runtime.evaluator is again
+    assert runtime.context.evaluator is not evaluator
+    assert runtime.context.evaluator.engine_name == "jsonschema"
+    again = runtime.context.evaluator
+    await runtime.recomputer.recompute()
+    assert runtime.context.evaluator is again
 
 
 async def test_settings_that_cannot_be_used_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -200,9 +201,9 @@ async def test_settings_that_cannot_be_used_change_nothing(caplog: pytest.LogCap
         raise SettingsError("exacto.yaml: mode: got 'x', expected apply, observe or off")
 
     runtime = Runtime(settings(), clock=lambda: NOW, reload_settings=reload_settings)
-    before, snapshot = runtime.settings, runtime.engine.snapshot
-    await runtime.recompute()
-    assert runtime.settings is before
+    before, snapshot = runtime.context.settings, runtime.engine.snapshot
+    await runtime.recomputer.recompute()
+    assert runtime.context.settings is before
     assert runtime.engine.snapshot is not snapshot
     assert runtime.settings_reload.view()["problem"] == "exacto.yaml: mode: got 'x', expected apply, observe or off"
     assert "mode: got 'x'" in caplog.text
@@ -216,20 +217,20 @@ async def test_the_proxys_router_can_be_replaced() -> None:
     runtime = Runtime(settings(), clock=lambda: NOW)
     old, new = router("g", "gone"), router("g", "fresh", keys="bc")
     current = [old]
-    runtime.set_router_source(lambda: current[0])
+    runtime.routers.set_source(lambda: current[0])
     for key in "abc":
         record(runtime, key)
-    await runtime.recompute()
+    await runtime.recomputer.recompute()
     assert set(runtime.engine.snapshot.groups["g"].verdicts) == {"a", "b"}
     current[0] = new
-    runtime.add_router(old)  # by a retry that is still under way on it
-    await runtime.recompute()
+    runtime.routers.add(old)  # by a retry that is still under way on it
+    await runtime.recomputer.recompute()
     assert set(runtime.engine.snapshot.groups["g"].verdicts) == {"b", "c"}
-    assert [runtime.knows_group(name) for name in ("g", "fresh", "gone")] == [True, True, False]
+    assert [runtime.routers.knows_group(name) for name in ("g", "fresh", "gone")] == [True, True, False]
     current.clear()
     current.append(None)  # type: ignore[arg-type]
-    assert runtime.deployments_of("g") == []
-    await runtime.recompute()
+    assert runtime.routers.deployments_of("g") == []
+    await runtime.recomputer.recompute()
 
 
 class Attached:
@@ -241,26 +242,26 @@ def test_routers_are_not_kept_alive() -> None:
     runtime = Runtime(settings(), clock=lambda: NOW)
     first, second = Attached(), Attached()
     for one in (None, first, second, first):
-        runtime.add_router(one)
-    assert list(runtime.routers) == [second, first]
+        runtime.routers.add(one)
+    assert list(runtime.routers.live) == [second, first]
     del second
     gc.collect()
-    assert list(runtime.routers) == [first]
+    assert list(runtime.routers.live) == [first]
 
 
 def test_each_router_is_prepared_once() -> None:
     """Configured fallbacks get their suffixes' meaning on first sight; a router that LiteLLM replaced is seen anew."""
     runtime = Runtime(settings(), clock=lambda: NOW)
     current: list[Any] = [None]
-    runtime.set_router_source(lambda: current[0])
+    runtime.routers.set_source(lambda: current[0])
     for _ in range(2):
         current[0] = router("g", "h", fallbacks=[{"g": ["h:exacto"]}])
-        runtime.register_router(current[0])
+        runtime.routers.register(current[0])
         prepared = current[0].fallbacks
         assert prepared == [{"g": [{"model": "h", SUFFIXES_KEY: "exacto"}]}]
-        runtime.register_router(current[0])
+        runtime.routers.register(current[0])
         assert current[0].fallbacks is prepared
-    runtime.register_router(None)
+    runtime.routers.register(None)
 
 
 def test_a_router_that_cannot_be_prepared_is_not_tried_by_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,14 +273,14 @@ def test_a_router_that_cannot_be_prepared_is_not_tried_by_every_request(monkeypa
         tried.append(given)
         raise RuntimeError
 
-    monkeypatch.setattr(runtime, "prepare_router", fail)
+    monkeypatch.setattr(runtime.routers, "prepare", fail)
     one = router("g")
     for _ in range(5):
-        runtime.faults.guard("router", lambda: runtime.register_router(one), None)
+        runtime.context.faults.guard("router", lambda: runtime.routers.register(one), None)
     assert tried == [one]
-    asyncio.run(runtime.recompute())
+    asyncio.run(runtime.recomputer.recompute())
     assert tried == [one, one]
-    assert runtime.faults.counts == {"router": 2}
+    assert runtime.context.faults.counts == {"router": 2}
 
 
 # --- memory and transitions -------------------------------------------------------------------------------------------
@@ -289,12 +290,12 @@ async def test_what_callers_make_up_is_forgotten() -> None:
     """Deployments under names that a caller invented go with the next recompute."""
     runtime = Runtime(settings(), clock=lambda: NOW)
     one = router("g")
-    runtime.add_router(one)
+    runtime.routers.add(one)
     record(runtime, "a")
     for number in range(300):
         record(runtime, f"made-up-{number}", f"group-{number}")
-    await runtime.recompute()
-    assert runtime.providers == {"a": "provider-a", "b": "provider-b"}
+    await runtime.recomputer.recompute()
+    assert runtime.providers.by_deployment == {"a": "provider-a", "b": "provider-b"}
     assert set(runtime.engine.snapshot.groups) == {"g"}
 
 
@@ -302,7 +303,7 @@ async def test_changes_of_tier_are_told_once(caplog: pytest.LogCaptureFixture) -
     """A change is one line and one count, also when the recompute after it comes to nothing."""
     runtime = Runtime(settings(), clock=lambda: NOW)
     one = router("g")
-    runtime.add_router(one)
+    runtime.routers.add(one)
     for key in "aabb":
         record(runtime, key)
     told: list[tuple[str, str]] = []
@@ -310,11 +311,11 @@ async def test_changes_of_tier_are_told_once(caplog: pytest.LogCaptureFixture) -
     def tell(change: Transition) -> None:
         told.append((change.deployment, change.tier))
 
-    runtime.telemetry.transition = tell  # type: ignore[method-assign,assignment]
+    runtime.context.telemetry.transition = tell  # type: ignore[method-assign,assignment]
     with caplog.at_level(logging.INFO):
-        await runtime.recompute()
+        await runtime.recomputer.recompute()
         assert sorted(told) == [("a", "verified_good"), ("b", "verified_good")]
-        overtaken = asyncio.ensure_future(runtime.recompute())
+        overtaken = asyncio.ensure_future(runtime.recomputer.recompute())
         await asyncio.sleep(0)
         runtime.engine.rule = settings().rule()
         await overtaken
@@ -329,14 +330,16 @@ async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> No
     """What was heard of here lately is told to it as a peer, and keeps its provider and the flaws that were seen."""
     runtime = Runtime(settings(), clock=lambda: NOW)
     live = router("g")
-    runtime.add_router(live)
+    runtime.routers.add(live)
     record(runtime, "a")
-    runtime.note_flaws(Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a"))
-    common = LockedEngine(runtime.settings.rule(), timer=lambda: NOW)
+    runtime.samples.note_flaws(
+        Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a")
+    )
+    common = LockedEngine(runtime.context.settings.rule(), timer=lambda: NOW)
     assert await runtime.roster_sync.recompute(common)
-    assert runtime.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
-    assert runtime.providers == {"a": "provider-a", "b": "provider-b"}
+    assert runtime.samples.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
+    assert runtime.providers.by_deployment == {"a": "provider-a", "b": "provider-b"}
     assert set(common.measured.groups["g"].verdicts) == {"a", "b"}
     live.set_model_list([])
     assert await runtime.roster_sync.recompute(common)
-    assert runtime.flaws.of("g", "a") == {}
+    assert runtime.samples.flaws.of("g", "a") == {}

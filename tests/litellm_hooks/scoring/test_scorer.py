@@ -11,6 +11,7 @@ import pytest
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
 from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -38,18 +39,23 @@ class Recorder(Runtime):
 
     def __init__(self) -> None:
         super().__init__(Settings.model_validate({"tiers": {"preset": "openrouter"}}), clock=lambda: NOW)
-        self.samples: list[Sample] = []
+        self.kept: list[Sample] = []
+        self.samples.record = self._keep  # type: ignore[method-assign]
 
-    def record(self, sample: Sample, candidate: Candidate) -> None:
-        """Keep one sample."""
+    def _keep(self, sample: Sample, candidate: Candidate) -> None:
         assert sample.deployment == candidate.key
-        self.samples.append(sample)
+        self.kept.append(sample)
 
 
 @pytest.fixture
 def runtime() -> Recorder:
     """A fresh recorder."""
     return Recorder()
+
+
+def scorer_of(runtime: Runtime) -> ResponseScorer:
+    """The scoring of a runtime."""
+    return ExactoCallback(runtime).scoring
 
 
 def attempt(key: str, **more: Any) -> Attempt:
@@ -77,8 +83,8 @@ def event(*attempts: Attempt, at: str = "a", **more: Any) -> dict[str, Any]:
 
 def answered(runtime: Recorder, kwargs: Mapping[str, Any], *calls: ToolCall) -> Sample:
     """The one sample of an answer."""
-    ResponseScorer(runtime).record_answer(kwargs, chat(*calls or (CALL,)), BEGAN, ENDED)
-    (sample,) = runtime.samples
+    scorer_of(runtime).record_answer(kwargs, chat(*calls or (CALL,)), BEGAN, ENDED)
+    (sample,) = runtime.kept
     return sample
 
 
@@ -95,11 +101,11 @@ def test_an_answer_is_a_sample(runtime: Recorder) -> None:
 
 def test_callers_are_told_apart_by_a_salted_hash(runtime: Recorder) -> None:
     """The same key is the same caller, in this installation only; no key is no caller."""
-    scoring = ResponseScorer(runtime)
+    scoring = scorer_of(runtime)
     for key in ("k1", "k2", "k1", None):
         payload = {"metadata": {"user_api_key_hash": key}}
         scoring.record_answer(event(attempt("a"), standard_logging_object=payload), chat(CALL), BEGAN, ENDED)
-    one, two, again, nobody = (sample.caller for sample in runtime.samples)
+    one, two, again, nobody = (sample.caller for sample in runtime.kept)
     assert one == again != two
     assert nobody == ""
 
@@ -135,14 +141,14 @@ def test_usage_that_cannot_be_is_no_speed(runtime: Recorder, told: object) -> No
 @pytest.mark.parametrize(("kwargs", "kept"), [({"cache_hit": True}, 0), ({}, 1)])
 def test_cache_hits_are_no_samples(runtime: Recorder, kwargs: Mapping[str, Any], kept: int) -> None:
     """Not even of speed."""
-    ResponseScorer(runtime).record_answer(event(attempt("a"), **kwargs), chat(CALL), BEGAN, ENDED)
-    assert len(runtime.samples) == kept
+    scorer_of(runtime).record_answer(event(attempt("a"), **kwargs), chat(CALL), BEGAN, ENDED)
+    assert len(runtime.kept) == kept
 
 
 def test_what_may_not_be_judged_still_has_a_speed(runtime: Recorder) -> None:
     """A truncated answer counts for throughput and as no tool request at all."""
-    ResponseScorer(runtime).record_answer(event(attempt("a")), chat(CALL, finish="length"), BEGAN, ENDED)
-    (sample,) = runtime.samples
+    scorer_of(runtime).record_answer(event(attempt("a")), chat(CALL, finish="length"), BEGAN, ENDED)
+    (sample,) = runtime.kept
     assert (sample.output_tokens, sample.tools_offered, sample.outcome) == (120, False, None)
 
 
@@ -179,46 +185,46 @@ def test_without_a_state_the_event_itself_tells() -> None:
 )
 def test_failures(runtime: Recorder, error: Exception | None, samples: int) -> None:
     """A failed attempt counts once, however often it is told; what the client sent wrong is not the deployment's."""
-    scoring, failed = ResponseScorer(runtime), attempt("a")
+    scoring, failed = scorer_of(runtime), attempt("a")
     for _ in range(3):
         scoring.record_failure(failed, error)
-    assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)] * samples
+    assert [(sample.deployment, sample.ok) for sample in runtime.kept] == [("a", False)] * samples
 
 
 def test_a_failed_probe_is_one(runtime: Recorder) -> None:
     """Else nothing would end a burst of probes at a deployment that only fails."""
-    ResponseScorer(runtime).record_failure(attempt("a", probe=True), None)
-    ResponseScorer(runtime).record_failure(attempt("b"), None)
-    assert [(sample.deployment, sample.probe) for sample in runtime.samples] == [("a", True), ("b", False)]
+    scorer_of(runtime).record_failure(attempt("a", probe=True), None)
+    scorer_of(runtime).record_failure(attempt("b"), None)
+    assert [(sample.deployment, sample.probe) for sample in runtime.kept] == [("a", True), ("b", False)]
 
 
 def test_a_broken_stream_is_the_only_attempts(runtime: Recorder) -> None:
     """LiteLLM's one failure event of a request is about its only attempt."""
-    ResponseScorer(runtime).record_broken_stream(event(attempt("a")), OSError())
-    assert [(sample.deployment, sample.ok) for sample in runtime.samples] == [("a", False)]
+    scorer_of(runtime).record_broken_stream(event(attempt("a")), OSError())
+    assert [(sample.deployment, sample.ok) for sample in runtime.kept] == [("a", False)]
 
 
 def test_a_failure_that_was_told_already_is_not_put_on_the_next(runtime: Recorder) -> None:
     """When another attempt had failed before, the one event is about that one, and the attempt at work is spared."""
     working = attempt("b")
-    ResponseScorer(runtime).record_broken_stream(event(attempt("a", ended=True), working, at="b"), OSError())
-    assert runtime.samples == []
+    scorer_of(runtime).record_broken_stream(event(attempt("a", ended=True), working, at="b"), OSError())
+    assert runtime.kept == []
     assert not working.ended
 
 
 def test_a_request_that_failed_failed_in_its_last_attempt(runtime: Recorder) -> None:
     """The end of a streamed request tells of the stream that broke last, once."""
-    scoring, state = ResponseScorer(runtime), RequestState(attempts=[attempt("a", ended=True), attempt("b")])
+    scoring, state = scorer_of(runtime), RequestState(attempts=[attempt("a", ended=True), attempt("b")])
     for _ in range(2):
         scoring.record_last_failure(state, OSError())
     scoring.record_last_failure(RequestState(), OSError())
-    assert [sample.deployment for sample in runtime.samples] == ["b"]
+    assert [sample.deployment for sample in runtime.kept] == ["b"]
 
 
 def recorder(preset: str) -> Recorder:
     """A recorder under a tier preset."""
     runtime = Recorder()
-    runtime.settings = Settings.model_validate({"tiers": {"preset": preset}})
+    runtime.context.settings = Settings.model_validate({"tiers": {"preset": preset}})
     return runtime
 
 
@@ -262,17 +268,17 @@ def test_flaws_and_blame_are_in_the_sample(
 ) -> None:
     """What tiers count depends on the preset; what is seen, and whose fault it is, does not."""
     runtime = recorder(preset)
-    ResponseScorer(runtime).record_answer(event(attempt("a"), **more), response, BEGAN, ENDED)
-    (sample,) = runtime.samples
+    scorer_of(runtime).record_answer(event(attempt("a"), **more), response, BEGAN, ENDED)
+    (sample,) = runtime.kept
     assert (sample.outcome, sample.lost) == counted
     assert (sample.flaws, sample.blame) == (flaws, blame)
-    assert runtime.flaws.of("group", "a") == dict.fromkeys(flaws, 1)
+    assert runtime.samples.flaws.of("group", "a") == dict.fromkeys(flaws, 1)
 
 
 def test_a_client_that_leaves_is_counted_and_leaves_no_sample(runtime: Recorder) -> None:
     """It says nothing about the deployment, not even how fast it is; without tools it is no flaw of a call either."""
     left: dict[str, Any] = {"litellm_params": {"model_info": {"id": "a"}, "metadata": {"client_disconnected": True}}}
-    ResponseScorer(runtime).record_answer(event(attempt("a"), **left), chat(BAD), BEGAN, ENDED)
-    ResponseScorer(runtime).record_answer(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
-    assert runtime.samples == []
-    assert runtime.flaws.by_blame[Blame.CLIENT] == runtime.flaws.total[Flaw.DISCONNECTED] == 1
+    scorer_of(runtime).record_answer(event(attempt("a"), **left), chat(BAD), BEGAN, ENDED)
+    scorer_of(runtime).record_answer(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
+    assert runtime.kept == []
+    assert runtime.samples.flaws.by_blame[Blame.CLIENT] == runtime.samples.flaws.total[Flaw.DISCONNECTED] == 1

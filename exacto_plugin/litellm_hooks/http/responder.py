@@ -1,0 +1,90 @@
+"""The ``send`` of one request: response headers, and the form of a refusal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from exacto_plugin.litellm_hooks.refusal import match_refusal
+from exacto_plugin.litellm_hooks.rescue.rescue import header_value
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.http.request_body import Message, Send
+    from exacto_plugin.litellm_hooks.request.state import RequestState
+
+_NOT_PRINTABLE = re.compile(rb"[^ -~]")
+
+
+class Responder:
+    """``send`` of one request: adds headers and formats a refusal.
+
+    A refusal gets its own status and body.
+    """
+
+    def __init__(self, send: Send, state: RequestState, context: Context, path: str) -> None:
+        self._send = send
+        self._state = state
+        self._context = context
+        self._anthropic = "/messages" in path
+        self._held: Message | None = None
+        self._body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            self._context.faults.guard("headers", lambda: self._add_headers(message), None)
+            if self._state.refusals and message["status"] == 400:
+                self._held = message
+                return
+        elif self._held is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._finish(self._held)
+            return
+        await self._send(message)
+
+    async def _finish(self, start: Message) -> None:
+        """Send the complete error body; replace it only if it contains the refusal."""
+        body = bytes(self._body)
+        start, body = self._context.faults.guard("refusal", lambda: self._refused(start, body), (start, body))
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _refused(self, start: Message, body: bytes) -> tuple[Message, bytes]:
+        refusal = match_refusal(body, self._state.refusals)
+        if refusal is None:
+            return start, body
+        body = refusal.body(anthropic=self._anthropic)
+        kept = [(k, v) for k, v in start["headers"] if k.lower() not in (b"content-length", b"retry-after")]
+        kept.append((b"content-length", str(len(body)).encode()))
+        return {**start, "status": refusal.status, "headers": [*kept, *refusal.headers()]}, body
+
+    def _add_headers(self, message: Message) -> None:
+        settings, state = self._context.settings, self._state
+        if not settings.expose.headers or state.policy is None:
+            return
+        pairs = {"x-exacto-policy": state.reported_sort.value, "x-exacto-decision": state.decision_id}
+        if state.snapshot_id:
+            pairs["x-exacto-snapshot"] = state.snapshot_id
+        served = state.answered_by
+        # A header that may become wrong is omitted: LiteLLM can move a stream after these headers are sent.
+        if served is not None and not (state.may_move and message["status"] == 200):
+            if served.tier is not None:
+                pairs["x-exacto-tier"] = served.tier.value
+            if settings.expose.providers:
+                pairs["x-exacto-deployment"] = served.candidate.key
+                pairs["x-exacto-provider"] = served.candidate.provider
+        if state.rescue is not None:
+            pairs |= header_value(state.rescue, names=settings.expose.providers)
+        headers = list(message.get("headers", ()))
+        headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
+        message["headers"] = headers
+
+
+def _header(value: str) -> bytes:
+    """Encode ``value`` for a header; other characters become ``?``.
+
+    The key of a wildcard's deployment ends with the model name that the client requested.
+    """
+    return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
