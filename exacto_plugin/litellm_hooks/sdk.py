@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patch
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.sdk_entries import RouterEntries
 from exacto_plugin.store.location import location_of_url
-from exacto_plugin.web.views import ModelViews
+from exacto_plugin.web.views import views_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,16 +96,7 @@ class Exacto:
 
     def tiers(self) -> dict[str, Any]:
         """Return the verdicts in force, as ``GET /exacto/api/models`` on the proxy."""
-        runtime = self._runtime
-        views = ModelViews(
-            runtime.context,
-            runtime.engine,
-            runtime.providers,
-            runtime.samples.flaws,
-            runtime.observed,
-            runtime.caller_preferences,
-        )
-        return views.all()
+        return views_of(self._runtime).all()
 
     def recompute(self) -> None:
         """Recompute now instead of at the timer's next interval.

@@ -14,7 +14,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.web.audit import WhyNow, add_explanations
 from exacto_plugin.web.overrides import add_overrides
-from exacto_plugin.web.views import ModelViews
+from exacto_plugin.web.views import views_of
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -78,18 +78,6 @@ def api_router(runtime: Runtime) -> APIRouter:
     clock, store = runtime.context.clock, runtime.store
     add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
     return router
-
-
-def views_of(runtime: Runtime) -> ModelViews:
-    """Return the views of the model groups, built from the parts of this process's plugin."""
-    return ModelViews(
-        runtime.context,
-        runtime.engine,
-        runtime.providers,
-        runtime.samples.flaws,
-        runtime.observed,
-        runtime.caller_preferences,
-    )
 
 
 def _not_judged(model_group: str, runtime: Runtime) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
 class ModelViews:
@@ -54,3 +55,15 @@ class ModelViews:
         """Return one model group with callers' preferences and its curated list."""
         view = group_view(group, self._providers.by_deployment, self._flaws, self._observed.latest)
         return with_choices(view, self._preferences, self._context.settings.curated_list(group.model_group))
+
+
+def views_of(runtime: Runtime) -> ModelViews:
+    """Return the views of this process's model groups."""
+    return ModelViews(
+        runtime.context,
+        runtime.engine,
+        runtime.providers,
+        runtime.samples.flaws,
+        runtime.observed,
+        runtime.caller_preferences,
+    )

@@ -20,7 +20,8 @@ from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.location import StoreLocation, memory_location
-from exacto_plugin.web.api import api_router, require_admin, views_of
+from exacto_plugin.web.api import api_router, require_admin
+from exacto_plugin.web.views import views_of
 from tests.support.administrator import client_of
 from tests.test_telemetry import NOW, _router
 
