@@ -181,9 +181,9 @@ def test_what_is_recorded_is_told() -> None:
     """The audit and single requests come from the store; filters are checked."""
     runtime = measured(memory_location())
     client = client_of(runtime)
-    runtime.store.write(TransitionRecord(NOW, GROUP, "c", "verified_good", "deranked", [], "s"))
+    runtime.store.write(TransitionRecord(NOW, GROUP, "d", "verified_good", "deranked", [], "s"))
     assert runtime.store.flush()
-    (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "c"}).json()["entries"]
+    (entry,) = client.get("/exacto/api/audit", params={"kinds": ["transition"], "deployment": "d"}).json()["entries"]
     assert (entry["kind"], entry["previous"]) == ("transition", "verified_good")
     assert client.get("/exacto/api/audit", params={"kinds": ["gossip"]}).status_code == 422
     for refused in (
