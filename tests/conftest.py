@@ -1,4 +1,4 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, and the one PostgreSQL server of a run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ settings.load_profile("exacto")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.postgresql_server import Cluster
 
 _CALLBACK_LISTS = (
     "callbacks",
@@ -43,6 +45,17 @@ def _callbacks_of_one_test() -> Iterator[None]:
     yield
     for name, callbacks in before.items():
         getattr(litellm, name)[:] = callbacks
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """A private PostgreSQL server for the whole run; skipped where its programs are not installed."""
+    from tests.support.postgresql_server import Cluster, missing
+
+    if (reason := missing()) is not None:
+        pytest.skip(reason)
+    with Cluster() as running:
+        yield running
 
 
 LONGEST = ("e2e/test_adaptive.py", "e2e/test_servers.py", "e2e/test_affinity.py", "e2e/", "sdk/")

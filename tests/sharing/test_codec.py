@@ -1,16 +1,20 @@
-"""What a newer version left in an exchange does not stop a leader: it goes on with what can be read."""
+"""Stored data of other versions: a process reads what it can, and ignores or refuses the rest."""
 
 from __future__ import annotations
 
+import json
+import zlib
+from binascii import a2b_base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
 
+from exacto_plugin.core.model import GroupSnapshot, Snapshot, Tier, Verdict
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
-from exacto_plugin.sharing.codec import pack, pack_windows
-from exacto_plugin.sharing.protocol import Batch, Claim, State, UnreadableError
+from exacto_plugin.sharing.codec import pack, pack_windows, unpack, unpack_batch, unpack_publication
+from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, State, UnreadableError
 from exacto_plugin.sharing.stored_parts import pulled, state_of, windows_of
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
@@ -68,3 +72,41 @@ async def test_a_store_is_read_as_far_as_it_can_be(store: Store) -> None:
     await store.work(lambda connection: connection.execute(update(tables.documents).values(payload=pack(["newer"]))))
     with pytest.raises(UnreadableError):
         await exchange.load()
+
+
+def test_an_older_version_understands_what_a_newer_one_sends() -> None:
+    """Further fields, counters, cells and row entries are ignored; what is needed is there."""
+    newer = {
+        "worker": "w", "sequence": 4, "names": ["g", "a"], "colour": "blue",
+        "rows": [[0, 1, 30_000_000, [0, 2, 99, 5], [512, 2, 999_999, 1], "more"]],
+    }  # fmt: skip
+    found = unpack_batch(pack(newer))
+    assert (found.worker, found.sequence) == ("w", 4)
+    counts, cells = found.deltas[0].known()
+    assert (counts, cells) == ({0: 2}, {512: 2})
+
+
+def test_a_newer_version_understands_what_an_older_one_publishes() -> None:
+    """A publication with unknown fields beside the known ones, and without those that have defaults."""
+    verdict = {"deployment": "a", "tier": "deranked", "mood": 3}
+    plain = {
+        "snapshot": {"id": "s", "at": 1.5, "groups": {"g": {"model_group": "g", "verdicts": {"a": verdict}}}},
+        "remembered": {"g": {"a": {"tier": "deranked", "unheard": 1}}},
+        "season": "winter",
+    }
+    found = unpack_publication(pack(plain))
+    assert found.snapshot == Snapshot("s", 1.5, {"g": GroupSnapshot("g", {"a": Verdict("a", Tier.DERANKED)})})
+    assert found.workers == ()
+
+
+@pytest.mark.parametrize("text", ["", "x", "AAAA", pack([1]), pack({"snapshot": 1}), pack({"worker": "w"}), pack(None)])
+def test_what_cannot_be_read_is_an_error_of_the_exchange(text: str) -> None:
+    """Whatever lies there, a replica only ever meets one kind of error."""
+    for read in (unpack_batch, unpack_publication):
+        with pytest.raises(ExchangeError):
+            read(text)
+
+
+def test_payloads_are_plain_json() -> None:
+    """What is packed can be read by anything that reads zlib and JSON."""
+    assert json.loads(zlib.decompress(a2b_base64(pack({"a": [1, 2]})))) == {"a": [1, 2]} == unpack(pack({"a": [1, 2]}))

