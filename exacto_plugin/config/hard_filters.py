@@ -10,15 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from exacto_plugin.config.blocks import no_bool
 from exacto_plugin.core.model import Sort
 from exacto_plugin.core.routing.policy import Filter
-
-
-def no_bool(value: object) -> object:
-    """Refuse booleans, so that ``yes``/``no`` are not read as 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    return value
 
 
 def _as_text(value: object) -> object:

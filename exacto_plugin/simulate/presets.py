@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exacto_plugin.config.settings import TierPreset, load_settings
+from exacto_plugin.config.settings import load_settings
+from exacto_plugin.config.tiers import TierPreset
 from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.errors import SettingsError
 

@@ -26,7 +26,7 @@ from exacto_plugin.store.worker import WorkerThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.config.settings import StoreSettings
+    from exacto_plugin.config.storage import StoreSettings
 
 logger = logging.getLogger("exacto_plugin")
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exacto_plugin.config.settings import GroupSettings, Settings, TierPreset, load_settings
+from exacto_plugin.config.settings import GroupSettings, Settings, load_settings
 from exacto_plugin.config.sources import find_settings, settings_of_file
+from exacto_plugin.config.tiers import TierPreset
 from exacto_plugin.core.model import Flaw, Mode, Sort
 from exacto_plugin.core.scoring.attribution import LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments

@@ -6,7 +6,7 @@ from typing import Any
 
 from exacto_plugin.audit.queries import KINDS
 from exacto_plugin.audit.readmission import readmission_conditions
-from exacto_plugin.config.settings import TierPreset
+from exacto_plugin.config.tiers import TierPreset
 from exacto_plugin.core.model import (
     PERCENTILES,
     AffinityTarget,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from exacto_plugin.config.hard_filters import HardFilterSettings, Names, no_bool
+from exacto_plugin.config.blocks import no_bool
+from exacto_plugin.config.hard_filters import HardFilterSettings, Names
 from exacto_plugin.config.messages import expectation, keys_at
 from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference

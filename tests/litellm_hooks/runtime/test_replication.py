@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from litellm.caching.redis_cache import RedisCache
 
-from exacto_plugin.config.settings import AffinitySettings, Settings
+from exacto_plugin.config.routing import AffinitySettings
+from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation

@@ -1,0 +1,52 @@
+"""Settings of routing: affinity, failover and rescue."""
+
+from __future__ import annotations
+
+from exacto_plugin.config.blocks import Count, Seconds, SettingsBlock
+from exacto_plugin.core.routing.affinity import IDLE_S
+
+
+class AffinitySettings(SettingsBlock):
+    """Settings of affinity: a conversation stays at its deployment.
+
+    Its prompt cache then serves the conversation.
+    """
+
+    enabled: bool = True
+    """Keep conversations at their deployment.
+    On by default, as OpenRouter's sticky sessions are; only under ``mode: apply``, and not under an explicit
+    ``order`` or an order by price, throughput or latency."""
+    idle_s: Seconds = IDLE_S
+    """Seconds without a successful answer after which affinity ends.
+    OpenRouter: 10 minutes."""
+
+
+class FailoverSettings(SettingsBlock):
+    """Limits on the deployments that one request may try."""
+
+    max_attempts: Count | None = None
+    """Attempts of one request in a model group, the first included.
+    Each goes to another deployment; also after 402, 404 and errors before the first chunk of a chat stream, never
+    after 400. A request may ask for fewer (``num_retries``); fallbacks to other model groups count anew. null, the
+    default: LiteLLM's own number (``num_retries``)."""
+
+
+class RescueSettings(SettingsBlock):
+    """Settings of rescue: another deployment is asked after a bad tool call.
+
+    The client receives no answer before that.
+    """
+
+    enabled: bool = False
+    """Ask another deployment of the model group after a bad tool call.
+    Off by default, since it costs a second answer: a whole answer with a bad tool call is held back until then. The
+    client receives the first valid answer; without any, the first."""
+    max_attempts: Count = 1
+    """Other deployments that one request may be sent to for rescue.
+    1: on the K2VV table of 2025-11-15 that leaves about a tenth of the bad calls (measured: benchmarks/rescue.py),
+    and a second one costs as much as the first."""
+    max_extra_seconds: Seconds = 30.0
+    """Longest time beyond the first answer, in seconds, over all attempts."""
+    streams: bool = False
+    """Rescue streams too.
+    Off by default, since tool calls of a stream then arrive at its end, all at once; its text is not delayed."""
