@@ -26,11 +26,11 @@ from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.windows.deltas import Delta, Deltas
 from exacto_plugin.core.windows.increments import increments_of
 from exacto_plugin.sharing.codec import pack_batch
+from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.sharing.protocol import Batch, Claim, Publication, Push, State
 from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.exchange import RedisExchange
 from exacto_plugin.sharing.redis.source import key_prefix
-from exacto_plugin.sharing.replica import PUSH_S
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:

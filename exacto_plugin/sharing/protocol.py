@@ -1,7 +1,8 @@
-"""The protocol of an exchange: storage shared by all processes, Redis or database.
+"""Interfaces around a replica: the exchange, and the host, its own process.
 
-No shared data contains a caller, a tool or a prompt: batches hold integers under the names of model groups and
-deployments. Leadership and timing are decided in :mod:`exacto_plugin.sharing.replica`.
+An exchange is storage shared by all processes, Redis or database. No shared data contains a caller, a tool or a prompt:
+batches hold integers under the names of model groups and deployments. Leadership and timing are decided in
+:mod:`exacto_plugin.sharing.replica`.
 
 Each batch is counted once: a worker numbers its batches and sends one at a time; the exchange keeps the number of the
 last one it holds and refuses any batch that does not follow it; a reader skips batches that it has read, by worker and
@@ -19,6 +20,7 @@ from exacto_plugin.errors import ExactoError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import Snapshot
     from exacto_plugin.core.windows.deltas import Delta
 
@@ -220,4 +222,50 @@ class Exchange(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and, if it can be done quickly, release the lease."""
+        ...
+
+
+class Host(Protocol):
+    """The process around a replica.
+
+    The replica decides when the operations are called.
+    """
+
+    def take_deltas(self) -> Sequence[Delta]:
+        """Return the deltas recorded since the last call."""
+        ...
+
+    def watched(self) -> tuple[str, ...]:
+        """Return the model groups with recent percentile requests."""
+        ...
+
+    def new_common_engine(self) -> Engine:
+        """Create an engine for all workers' samples, under the rule in force."""
+        ...
+
+    async def recompute(self, common: Engine, now: float) -> bool:
+        """Recompute the common engine for the deployments that are served now.
+
+        Returns:
+            False when there was no result.
+        """
+        ...
+
+    async def recompute_alone(self, now: float) -> None:
+        """Recompute from this process's samples and put the result in force here."""
+        ...
+
+    async def adopt(self, publication: Publication) -> None:
+        """Put a published result in force here."""
+        ...
+
+    async def announce(self, common: Engine) -> None:
+        """Log and record the common engine's last result, once.
+
+        It is in force for all workers.
+        """
+        ...
+
+    def exchange_unavailable(self, error: ExchangeError) -> None:
+        """Note that the exchange is unavailable."""
         ...

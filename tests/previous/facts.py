@@ -17,11 +17,11 @@ from exacto_plugin.audit import queries, views
 from exacto_plugin.cli import command
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.tiers.replay import preset_of_plain
+from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.sharing.redis.conversations import SharedConversations
 from exacto_plugin.sharing.redis.exchange import RedisExchange
 from exacto_plugin.sharing.redis.overrides import RedisOverrides
 from exacto_plugin.sharing.redis.source import connection_to
-from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import location_of_url

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tests.support.postgresql_server import Cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis server that the tests of this folder share; skipped where there is no program for it."""
+    """A Redis server that the tests of a module share; skipped where there is no program for it."""
     if (reason := redis_server.missing()) is not None:
         pytest.skip(reason)
     with RedisServer(tmp_path_factory.mktemp("redis")) as running:

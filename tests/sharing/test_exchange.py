@@ -286,7 +286,7 @@ async def test_the_next_process_goes_on_from_here(exchanges: ExchangeBackend, gr
     first = Worker("first", exchanges(), clock, INTERVALS)
     _record_answers(first)
     await _step_until([first], clock, lambda: _has_deranked(first))
-    await _step_until([first], clock, lambda: first.replica._save_at > clock.now)
+    await _step_until([first], clock, lambda: first.replica._as_leader.save_at > clock.now)
     first.answer("a", count=7)
     if graceful:
         await first.replica.aclose()

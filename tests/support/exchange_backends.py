@@ -9,10 +9,10 @@ import redis.asyncio
 from sqlalchemy import insert
 
 from exacto_plugin.core.windows.deltas import Delta
+from exacto_plugin.sharing.intervals import ReplicaIntervals
 from exacto_plugin.sharing.protocol import Batch, Claim, Lease
 from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.exchange import RedisExchange
-from exacto_plugin.sharing.replica import ReplicaIntervals
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.store import Store

@@ -12,7 +12,8 @@ from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.core.windows.increments import CounterKind
-from exacto_plugin.sharing.replica import Replica, ReplicaIntervals
+from exacto_plugin.sharing.intervals import ReplicaIntervals
+from exacto_plugin.sharing.replica import Replica
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,10 +91,10 @@ class Worker:
         self.shared.change_detector = ChangeDetector()
         return self.shared
 
-    async def judge(self, common: Engine, now: float) -> bool:
+    async def recompute(self, common: Engine, now: float) -> bool:
         return self._recompute(common, now)
 
-    async def judge_alone(self, now: float) -> None:
+    async def recompute_alone(self, now: float) -> None:
         self._recompute(self.engine, now)
 
     def _recompute(self, engine: Engine, now: float) -> bool:

@@ -19,7 +19,7 @@ from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.sharing.replica import PUSH_S
+from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import location_of_url
 

@@ -33,7 +33,7 @@ class Fleet:
 
     async def agree(self) -> None:
         """Until one leads again and all serve what it says; no longer than an interval and a lease."""
-        for _ in range(int((PACE.recompute_s + PACE.patience_s + LEASE_S) / PACE.push_s) + 2):
+        for _ in range(int((PACE.recompute_s + PACE.overdue_after_s + LEASE_S) / PACE.push_s) + 2):
             await self.pass_time(PACE.push_s)
             if self.roles().count("leader") == 1 and len({one.snapshot.id for one in self.workers}) == 1:
                 return

@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.errors import StoreError
+from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.sharing.protocol import LostLeaseError
-from exacto_plugin.sharing.replica import PUSH_S
 from exacto_plugin.store.exchange import StoreExchange
 
 if TYPE_CHECKING:

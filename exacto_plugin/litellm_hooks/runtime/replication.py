@@ -17,8 +17,9 @@ from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.runtime.exchange_sources import pause_s, report_unavailable
+from exacto_plugin.sharing.intervals import replica_intervals
 from exacto_plugin.sharing.protocol import ExchangeError
-from exacto_plugin.sharing.replica import Replica, replica_intervals
+from exacto_plugin.sharing.replica import Replica
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -205,7 +206,7 @@ class Replication:
         self._rule = self._context.settings.rule()
         return self._new_engine(self._rule, self.worker[:4])
 
-    async def judge(self, common: Engine, now: float) -> bool:
+    async def recompute(self, common: Engine, now: float) -> bool:
         """Recompute the common engine for the deployments that are served now."""
         await self._settings_reload.take_changes()
         rule = self._context.settings.rule()
@@ -213,7 +214,7 @@ class Replication:
             self._rule = common.rule = rule
         return await self._recomputer.recompute_timed(lambda: self._roster_sync.recompute(common))
 
-    async def judge_alone(self, now: float) -> None:
+    async def recompute_alone(self, now: float) -> None:
         """Recompute from this process's own samples, after the last published result."""
         engine = self._engine
         engine.share_probes(ProbeShare())  # its snapshots' budgets come from its own traffic

@@ -176,7 +176,7 @@ async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServ
     """Its snapshots' budgets come from its own traffic, however many shared the last one."""
     process = Process(settings(url="redis://127.0.0.1:1/0"), router("g"))
     process.runtime.engine.share_probes(ProbeShare(-1, 10))
-    await process.runtime.replication.judge_alone(process.clock)
+    await process.runtime.replication.recompute_alone(process.clock)
     assert process.runtime.engine._probe_budget.share == ProbeShare()
     await process.runtime.timer.aclose()
 
