@@ -37,7 +37,7 @@ from exacto_plugin.litellm_hooks.runtime.replication import SINGLE_PROCESS
 from exacto_plugin.record_kinds import RecordKind as RecordKind
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
-from exacto_plugin.telemetry import ERROR_TYPES, OTHER
+from exacto_plugin.telemetry.attributes import ERROR_TYPES, OTHER
 
 ENUMS = {
     "tiers": Tier,

@@ -20,7 +20,7 @@ from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
-from exacto_plugin.telemetry import OTHER_ERROR, error_type
+from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -80,14 +80,14 @@ STEPS = (
     "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.flush",
     "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.record_recompute",
     "exacto_plugin.litellm_hooks.runtime.recorder:Recorder.record_rescue",
-    "exacto_plugin.telemetry:Telemetry._tiers",
-    "exacto_plugin.telemetry:Telemetry.attempt",
-    "exacto_plugin.telemetry:Telemetry.decision",
-    "exacto_plugin.telemetry:Telemetry.evaluations",
-    "exacto_plugin.telemetry:Telemetry.fault",
-    "exacto_plugin.telemetry:Telemetry.recomputed",
-    "exacto_plugin.telemetry:Telemetry.request",
-    "exacto_plugin.telemetry:Telemetry.rescue",
+    "exacto_plugin.telemetry.gauges:SnapshotGauges._tiers",
+    "exacto_plugin.telemetry.instruments:Telemetry.attempt",
+    "exacto_plugin.telemetry.instruments:Telemetry.decision",
+    "exacto_plugin.telemetry.instruments:Telemetry.evaluations",
+    "exacto_plugin.telemetry.instruments:Telemetry.fault",
+    "exacto_plugin.telemetry.instruments:Telemetry.recomputed",
+    "exacto_plugin.telemetry.instruments:Telemetry.request",
+    "exacto_plugin.telemetry.instruments:Telemetry.rescue",
 )
 """Inner steps that can be made to fail; the callback's hooks are found by themselves, see ``hooks``."""
 
