@@ -1,19 +1,50 @@
-"""The records: one frozen dataclass for each kind.
+"""Records, one frozen dataclass each, and their kinds.
 
-Times are UTC seconds, ids text.
-Plain data only; a record's wire names are the columns of its table and its keys in the API. Does not depend on the
-store.
+Times are UTC seconds, ids text. Plain data only; a record's wire names are the columns of its table and its keys in the
+API. Does not depend on the store.
 """
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from exacto_plugin._version import __version__
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+ENGINE_VERSION = f"{__version__}, numpy {np.__version__}, {platform.machine()}"
+"""The versions that must be equal to reproduce verdicts bit for bit; a field of records."""
+
+
+class RecordKind(StrEnum):
+    """A kind of records, with a retention of its own.
+
+    The values are keys of ``store.retention`` and values of ``exacto.audit.kind``.
+    """
+
+    REFERENCES = "references"
+    """References of peers, and the rules in force."""
+    DEPLOYMENTS = "deployments"
+    """Tiers, reasons and numbers, and the inputs that they were computed from."""
+    TRANSITIONS = "transitions"
+    DECISIONS = "decisions"
+    HOURS = "hours"
+    """Counts by the hour, for ``exacto report``."""
+    OVERRIDES = "overrides"
+    SETTINGS = "settings"
+    OBSERVED = "observed"
+    BENCHMARK_SCORES = "benchmark_scores"
+
+
+LEAST_DAYS: Mapping[RecordKind, float] = {RecordKind.BENCHMARK_SCORES: 90.0}
+"""Kinds that are kept longer than configured."""
 
 
 @wire("digest at rule engine_version")

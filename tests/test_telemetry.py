@@ -31,7 +31,7 @@ from exacto_plugin.core.model import (
 from exacto_plugin.core.scoring.evaluation import Evaluation
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.record_kinds import RecordKind
+from exacto_plugin.records import RecordKind
 from exacto_plugin.telemetry.attributes import ATTRIBUTES, ERROR_TYPES, OTHER, error_type
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import orjson
 
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain, replay
 from exacto_plugin.core.views import reason_view
-from exacto_plugin.engine_version import ENGINE_VERSION
+from exacto_plugin.records import ENGINE_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

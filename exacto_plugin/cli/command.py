@@ -43,9 +43,11 @@ def _print(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from exacto_plugin.cli.audit import add_audit
     from exacto_plugin.cli.curate import add_curate
     from exacto_plugin.cli.override import add_override
-    from exacto_plugin.cli.record_commands import add_record_commands
+    from exacto_plugin.cli.report import add_report
+    from exacto_plugin.cli.why import add_tiers, add_why
     from exacto_plugin.simulate.command import add_replay, add_simulate
 
     parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
@@ -67,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     add_curate(curate)
     override = verbs.add_parser("override", help="override a deployment's measured tier for a limited time")
     add_override(override)
-    add_record_commands(verbs)
+    add_tiers(verbs.add_parser("tiers", help="the tiers of all deployments, and the number behind each"))
+    add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))
+    add_audit(verbs.add_parser("audit", help="changes over time; `audit verify` recomputes and compares"))
+    add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))
     return parser
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from exacto_plugin.config.blocks import Days, Name, SettingsBlock, Share, no_bool
-from exacto_plugin.record_kinds import LEAST_DAYS, RecordKind
+from exacto_plugin.records import LEAST_DAYS, RecordKind
 
 
 class StoreSettings(SettingsBlock):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from exacto_plugin.record_kinds import RecordKind
+    from exacto_plugin.records import RecordKind
     from exacto_plugin.store.tables import TableOfKind
 
 ROWS = 1000

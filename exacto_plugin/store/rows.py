@@ -1,26 +1,26 @@
-"""Queries for records: plain functions on a connection.
-
-Used by the proxy's API, and by commands without a proxy. Writes nothing.
-"""
+"""Records to rows and back: plain functions on a connection."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from exacto_plugin.core.wire import wire_names
+from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
-from exacto_plugin.store.tables import are_there, table_of
+from exacto_plugin.store.tables import KEPT, are_there, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Connection
 
+    from exacto_plugin.records import Record
     from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
@@ -69,3 +69,31 @@ def find(
     columns = [table.c[name] for name in wire_names(kind).values()]
     query = select(*columns).where(*conditions).order_by(order).limit(limit)
     return [kind(*row) for row in connection.execute(query)]
+
+
+def insert_all(connection: Connection, records: Iterable[Record]) -> None:
+    """Insert records, with one statement for each kind.
+
+    In tables with a key a later record replaces the earlier one.
+    """
+    rows: dict[Any, dict[object, dict[str, Any]]] = {}
+    for number, record in enumerate(records):
+        kind: Any = type(record)
+        key, row = KEPT[kind].key, to_wire(record)
+        # One statement of PostgreSQL may not write a row twice.
+        name = tuple(row[column] for column in key) if key else number
+        of_kind = rows.setdefault(kind, {})
+        of_kind.pop(name, None)
+        of_kind[name] = row
+    for kind, of_kind in rows.items():
+        connection.execute(_statement(kind, connection.dialect.name), list(of_kind.values()))
+
+
+@cache
+def _statement(kind: Any, dialect: str) -> Any:
+    kept = KEPT[kind]
+    if not kept.key:
+        return insert(kept.table)
+    made = (postgresql if dialect == "postgresql" else sqlite).insert(kept.table)
+    later = {column: made.excluded[column] for column in wire_names(kind).values() if column not in kept.key}
+    return made.on_conflict_do_update(index_elements=list(kept.key), set_=later)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, Fault, Problem, problem_of
-from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import insert_all
 from exacto_plugin.store.tables import KEPT
 from exacto_plugin.store.transactions import RefusedError, TransactionRunner
 from exacto_plugin.store.worker import WorkerThread
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.record_kinds import RecordKind
-    from exacto_plugin.records import Record
+    from exacto_plugin.records import Record, RecordKind
     from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")

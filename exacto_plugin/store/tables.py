@@ -32,8 +32,7 @@ from sqlalchemy import (
 from exacto_plugin import records
 from exacto_plugin.core.wire import wire_names
 from exacto_plugin.errors import StoreError
-from exacto_plugin.record_kinds import RecordKind
-from exacto_plugin.records import Record
+from exacto_plugin.records import Record, RecordKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

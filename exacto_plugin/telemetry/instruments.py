@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Decision, Flaw, Tier, Transition
     from exacto_plugin.core.scoring.evaluation import Evaluation
-    from exacto_plugin.record_kinds import RecordKind
+    from exacto_plugin.records import RecordKind
     from exacto_plugin.telemetry.gauges import TelemetrySource
 
 ROUTING_BUCKETS_S = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1)

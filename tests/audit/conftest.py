@@ -9,7 +9,7 @@ import pytest
 
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
-from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import insert_all
 from tests.litellm_hooks.runtime.test_recorder import NAMES, World, asked
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from exacto_plugin.audit.formatting import moment
 from exacto_plugin.cli import source
 from exacto_plugin.cli.command import main
 from exacto_plugin.records import OverrideRecord, SettingsRecord
-from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import insert_all
 from exacto_plugin.store.tables import table_of
 from tests.audit.test_sentences import view
 

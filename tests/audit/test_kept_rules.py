@@ -13,8 +13,7 @@ from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.pruning import Pruning
-from exacto_plugin.store.row_values import insert_all
-from exacto_plugin.store.rows import find
+from exacto_plugin.store.rows import find, insert_all
 from exacto_plugin.store.tables import table_of
 from tests.litellm_hooks.runtime.test_recorder import NAMES, World
 

@@ -19,7 +19,7 @@ from exacto_plugin.records import (
     ReferenceRecord,
     SettingsRecord,
 )
-from exacto_plugin.store.row_values import insert_all
+from exacto_plugin.store.rows import insert_all
 from exacto_plugin.store.tables import table_of
 from tests.litellm_hooks.runtime.test_recorder import NAMES, asked, attempt, kinds
 

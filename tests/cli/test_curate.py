@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from exacto_plugin.cli import command
-from exacto_plugin.cli.curation import Criteria, ListProposal, block, propose, render
+from exacto_plugin.cli.curate import Criteria, ListProposal, block, propose, render
 from exacto_plugin.config.settings import load_settings
 
 

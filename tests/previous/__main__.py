@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.tiers.replay import preset_as_plain
-from exacto_plugin.engine_version import ENGINE_VERSION
+from exacto_plugin.records import ENGINE_VERSION
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.replay import Rates, Replay, read_log
 from tests.previous import facts, files

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from exacto_plugin.records import InputsRecord, RuleRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.pruning import ROWS, Pruning
-from exacto_plugin.store.row_values import insert_all
-from exacto_plugin.store.rows import find
+from exacto_plugin.store.rows import find, insert_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import update
 
 from exacto_plugin.errors import SettingsError, StoreError
-from exacto_plugin.record_kinds import RecordKind
 from exacto_plugin.records import (
     BenchmarkRecord,
     DecisionRecord,
@@ -23,6 +22,7 @@ from exacto_plugin.records import (
     ObservedRecord,
     OverrideRecord,
     Record,
+    RecordKind,
     ReferenceRecord,
     RuleRecord,
     SettingsRecord,

@@ -79,7 +79,7 @@ _ENTRY_MODULES: Final = frozenset(
         "sync_router_patches",
     }
 )
-_RECORDS: Final = frozenset({"records", "record_kinds", "engine_version", "_version"})
+_RECORDS: Final = frozenset({"records", "_version"})
 _NESTED: Final = {
     "core/scoring/json_schema": "core/scoring",
     "core/tiers/adaptive": "core/tiers",

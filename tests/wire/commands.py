@@ -14,7 +14,7 @@ import yaml
 
 from exacto_plugin.audit.verify import Difference, Verification
 from exacto_plugin.cli import command
-from exacto_plugin.cli.curation import Criteria, as_dict, propose
+from exacto_plugin.cli.curate import Criteria, as_dict, propose
 from exacto_plugin.cli.source import StoreSource
 from tests.support.served_proxy import START, model_list
 from tests.wire.plain import shape

@@ -34,7 +34,7 @@ from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import RecordCause
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionKind as RequestKind
 from exacto_plugin.litellm_hooks.runtime.replication import SINGLE_PROCESS
-from exacto_plugin.record_kinds import RecordKind as RecordKind
+from exacto_plugin.records import RecordKind as RecordKind
 from exacto_plugin.sharing.replica import Role
 from exacto_plugin.store.database import Fault
 from exacto_plugin.telemetry.attributes import ERROR_TYPES, OTHER

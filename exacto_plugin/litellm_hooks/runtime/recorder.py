@@ -22,9 +22,9 @@ from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, ChangeDetector, R
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.views import reason_view
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.engine_version import ENGINE_VERSION
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog
 from exacto_plugin.records import (
+    ENGINE_VERSION,
     DeploymentRecord,
     HourRecord,
     InputsRecord,

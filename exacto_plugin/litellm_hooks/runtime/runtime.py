@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.tiers.columns import Preset
-    from exacto_plugin.record_kinds import RecordKind
+    from exacto_plugin.records import RecordKind
     from exacto_plugin.store.location import StoreLocation
 
 
