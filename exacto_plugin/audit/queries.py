@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_PAGE_S = 3600.0
+_SLICE_S = 3600.0
 """Seconds whose records are verified at once."""
 
 
@@ -64,12 +64,12 @@ def deployments_in(connection: Connection, model_group: str | None = None) -> li
     return sorted((row[0], row[1]) for row in connection.execute(query))
 
 
-def standing_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
+def tier_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
     """Return the last record of a deployment at a time."""
     return _latest(connection, DeploymentRecord, *_of(DeploymentRecord, model_group, deployment, at))
 
 
-def first_standing(connection: Connection, deployment: str, model_group: str | None = None) -> DeploymentRecord | None:
+def first_tier(connection: Connection, deployment: str, model_group: str | None = None) -> DeploymentRecord | None:
     """Return a deployment's oldest record, in one model group or in any."""
     table: Any = table_of(DeploymentRecord)
     # One query for each group, because the index begins with it.
@@ -214,19 +214,19 @@ def _within(table: Any, since: float | None, until: float | None) -> list[Column
 def verify(connection: Connection, since: float | None = None, until: float | None = None) -> Verification:
     """Recompute all results on record in a time range and compare them bit for bit."""
     verifier = Verifier({record.digest: record for record in find(connection, RuleRecord)})
-    for page in _pages(connection, since, until):
+    for page in _time_slices(connection, since, until):
         for recompute in page:
             verifier.verify(recompute)
-    verifier.found.without_inputs = _without_inputs(connection, since, until)
-    return verifier.found
+    verifier.result.without_inputs = _without_inputs(connection, since, until)
+    return verifier.result
 
 
-def _pages(connection: Connection, since: float | None, until: float | None) -> Iterator[list[Recompute]]:
+def _time_slices(connection: Connection, since: float | None, until: float | None) -> Iterator[list[Recompute]]:
     table: Any = table_of(InputsRecord)
     bounds = select(func.min(table.c.at), func.max(table.c.at)).where(*_within(table, since, until))
     first, last = connection.execute(bounds).one()
     while first is not None and first <= last:
-        ends = first + _PAGE_S if until is None else min(first + _PAGE_S, until)
+        ends = first + _SLICE_S if until is None else min(first + _SLICE_S, until)
         yield _recomputes(connection, first, ends)
         later = select(func.min(table.c.at)).where(table.c.at >= ends, table.c.at <= last)
         first = connection.execute(later).scalar()

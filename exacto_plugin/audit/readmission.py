@@ -50,16 +50,18 @@ def readmission_conditions(
     if not isinstance(preset, AdaptivePreset):
         return [_above(reason) for reason in below.values()]
     rule, share = preset.rule, preset.exploration_share
-    told: list[Plain] = []
+    conditions: list[Plain] = []
     signals = {str(reason["signal"]): reason for reason in reasons}
     cause = int(_of(inputs, "memory.cause", deployment) or 0)
     if Signal.TOOL_CALL_SUCCESS in below or cause & ERRORS:
-        told.append(_fresh_calls(rule, share, inputs, deployment, signals.get(Signal.TOOL_CALL_SUCCESS)))
+        conditions.append(_fresh_calls(rule, share, inputs, deployment, signals.get(Signal.TOOL_CALL_SUCCESS)))
     speed = signals.get(Signal.THROUGHPUT)
     if speed is not None and (Signal.THROUGHPUT in below or cause & SLOW) and speed["threshold"] is not None:
-        told.append({"kind": "speed", "above": speed["threshold"] * math.exp(FRESH_MARGIN), "answers": FRESH_SPEEDS})
-    others = (Signal.TOOL_CALL_SUCCESS, Signal.THROUGHPUT)
-    return told + [_above(reason) for signal, reason in below.items() if signal not in others]
+        conditions.append(
+            {"kind": "speed", "above": speed["threshold"] * math.exp(FRESH_MARGIN), "answers": FRESH_SPEEDS}
+        )
+    separate = (Signal.TOOL_CALL_SUCCESS, Signal.THROUGHPUT)
+    return conditions + [_above(reason) for signal, reason in below.items() if signal not in separate]
 
 
 def _missing(reason: Mapping[str, Any]) -> Mapping[str, Any]:

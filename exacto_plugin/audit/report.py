@@ -49,20 +49,20 @@ def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
 
 
 def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
-    whole = counts[WHOLE_GROUP]
+    totals = counts[WHOLE_GROUP]
     names = sorted(name for name in counts if name != WHOLE_GROUP)
     rows = [to_wire(counts[one]) for one in names]
     columns = {name: np.array([row[name] for row in rows]) for name in wire_names(PickNumbers).values()}
     # Later turns of a conversation go to the deployment of the first one.
-    scale = (whole.picks + whole.stays) / whole.picks
+    scale = (totals.picks + totals.stays) / totals.picks
     draw = np.random.default_rng(0)
     rates, prices = _rates(columns, draw), _prices(columns, draw)
     with_tiers, without = columns["with_tiers"] * scale, columns["without_tiers"] * scale
     return {
         "model_group": name,
-        "requests": whole.picks + whole.stays,
-        "applied": whole.applied / whole.picks,
-        "changed": _share(whole.changed, whole.picks),
+        "requests": totals.picks + totals.stays,
+        "applied": totals.applied / totals.picks,
+        "changed": _share(totals.changed, totals.picks),
         "bad": _compared(with_tiers, without, rates),
         "spend_usd": None if prices is None else _compared(with_tiers, without, prices),
         "probes": {
@@ -72,7 +72,7 @@ def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
             if prices is None
             else _interval(lambda of: of @ (columns["probes"] - columns["instead"]), prices),
         },
-        "rescue": {"asked": whole.rescues, "rescued": whole.rescued, "extra_usd": whole.rescue_cost},
+        "rescue": {"asked": totals.rescues, "rescued": totals.rescued, "extra_usd": totals.rescue_cost},
         "unmeasured": [one for one in names if counts[one].answers == 0 and counts[one].with_tiers > 0],
     }
 

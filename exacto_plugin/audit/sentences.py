@@ -41,18 +41,18 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     measured = view.get("measured_at")
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
-    told = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
+    reasons = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
     parts += [
         _remembered(reason, _among(reason, view), past=old)
         if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
         else _reason(reason, _among(reason, view), past=old)
-        for reason in told
+        for reason in reasons
     ]
     conditions = () if override else view.get("way_back", ())
     parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
-    if measured is not None and aged and told:
+    if measured is not None and aged and reasons:
         stale = " Nothing newer is on record." if view.get("stale") else ""
         parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
     return " ".join(part for part in parts if part)
@@ -136,21 +136,21 @@ def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
     if signal == Signal.BENCHMARK:
         return f" (baseline {value(signal, reference['median'])})"
     spread = "" if reference["mad"] is None else f", MAD {value(signal, reference['mad'])}"
-    told = f"all {reference['peers']} with enough data: median {value(signal, reference['median'])}{spread}"
+    summary = f"all {reference['peers']} with enough data: median {value(signal, reference['median'])}{spread}"
     if view.get("preset") == "adaptive":
         cautious = ", estimated cautiously" if signal == Signal.TOOL_CALL_SUCCESS else ""
-        told += f"{cautious}; its threshold follows from the others"
-    return f" ({told})"
+        summary += f"{cautious}; its threshold follows from the others"
+    return f" ({summary})"
 
 
-def _condition(condition: Mapping[str, Any], asked: float, measured: float | None, zone: tzinfo | None) -> str:
+def _condition(condition: Mapping[str, Any], at: float, measured: float | None, zone: tzinfo | None) -> str:
     """Describe a condition of readmission.
 
     ``measured`` is the date of numbers without a date of their own; None: ``asked``.
     """
     kind, signal = condition["kind"], str(condition.get("signal"))
     if kind == "fresh_calls":
-        return _fresh_calls(condition, asked, asked if measured is None else measured, zone)
+        return _fresh_calls(condition, at, at if measured is None else measured, zone)
     if kind == "speed":
         return (
             f"It comes back with {condition['answers']} answers within an hour at a median above "
@@ -166,7 +166,7 @@ def _condition(condition: Mapping[str, Any], asked: float, measured: float | Non
     return ""
 
 
-def _fresh_calls(condition: Mapping[str, Any], asked: float, dated: float, zone: tzinfo | None) -> str:
+def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tzinfo | None) -> str:
     at_most = condition["bad_at_most"]
     if at_most is None:
         return (
@@ -183,7 +183,7 @@ def _fresh_calls(condition: Mapping[str, Any], asked: float, dated: float, zone:
         until = f"until {moment(counted_at, zone)}" if older and counted_at is not None else "so far"
         text += f"; {until} {condition['so_far']:,.0f}, of which {condition['so_far_bad']:,.0f} bad"
     trial = condition.get("next_trial_at")
-    if trial and trial > asked and not condition["so_far"]:
+    if trial and trial > at and not condition["so_far"]:
         text += f"; the next trial begins at {moment(trial, zone)}"
     return f"{text}."
 
@@ -227,12 +227,12 @@ def request_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str
 def _candidate(candidate: Mapping[str, Any]) -> str:
     tier = _TIERS.get(candidate["tier"], candidate["tier"])
     below = next((one for one in candidate["reasons"] if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
-    told = ""
+    detail = ""
     if below is not None and candidate["tier"] == Tier.DERANKED:
         signal = below["signal"]
-        told = f", {name_of(signal)} {value(signal, below['value'])} against {value(signal, below['threshold'])}"
+        detail = f", {name_of(signal)} {value(signal, below['value'])} against {value(signal, below['threshold'])}"
     pool = ", in the pool" if candidate["in_pool"] else ""
-    return f"{candidate['deployment']} ({tier}{told}{pool})"
+    return f"{candidate['deployment']} ({tier}{detail}{pool})"
 
 
 def _attempt(number: int, attempt: Mapping[str, Any]) -> str:

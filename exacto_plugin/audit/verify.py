@@ -78,52 +78,54 @@ class Verifier:
     """
 
     def __init__(self, rules: Mapping[str, RuleRecord]) -> None:
-        self.found = Verification()
+        self.result = Verification()
         self._rules = rules
         self._presets: dict[str, Preset] = {}
 
     def verify(self, recompute: Recompute) -> None:
         """Compare one recompute's records with the results computed from its inputs."""
-        kept, found = recompute.inputs, self.found
-        found.recomputes += 1
+        inputs, result = recompute.inputs, self.result
+        result.recomputes += 1
         try:
-            group = self._replayed(kept)
+            group = self._replayed(inputs)
         except InputsError as error:
-            if kept.engine_version == ENGINE_VERSION:
-                self._differs(kept, "inputs", str(error), None)
+            if inputs.engine_version == ENGINE_VERSION:
+                self._differs(inputs, "inputs", str(error), None)
             else:
-                found.unreadable += 1
+                result.unreadable += 1
             return
         for record in recompute.deployments:
-            found.deployments += 1
+            result.deployments += 1
             recorded = [record.tier, list(record.reasons), dict(record.signals)]
-            self._compare(kept, f"deployment {record.deployment}", recorded, _outcome(group, record.deployment))
+            self._compare(inputs, f"deployment {record.deployment}", recorded, _outcome(group, record.deployment))
         for change in recompute.transitions:
-            found.transitions += 1
-            follows = _outcome(group, change.deployment)
+            result.transitions += 1
+            recomputed = _outcome(group, change.deployment)
             recorded = [change.tier, list(change.reasons)]
-            self._compare(kept, f"transition {change.deployment}", recorded, follows and follows[:2])
-        told = {signal.value: _numbers(reference) for signal, reference in group.references.items()}
+            self._compare(inputs, f"transition {change.deployment}", recorded, recomputed and recomputed[:2])
+        references = {signal.value: _numbers(reference) for signal, reference in group.references.items()}
         for reference in recompute.references:
-            found.references += 1
+            result.references += 1
             numbers = [reference.median, reference.mad, reference.threshold, reference.peers]
-            self._compare(kept, f"reference {reference.signal}", numbers, told.get(reference.signal))
+            self._compare(inputs, f"reference {reference.signal}", numbers, references.get(reference.signal))
 
-    def _replayed(self, kept: InputsRecord) -> GroupSnapshot:
-        preset = self._presets.get(kept.rule)
+    def _replayed(self, inputs: InputsRecord) -> GroupSnapshot:
+        preset = self._presets.get(inputs.rule)
         if preset is None:
-            if kept.rule not in self._rules:
+            if inputs.rule not in self._rules:
                 raise InputsError("the rule in force is not on record")
-            preset = self._presets[kept.rule] = preset_of_plain(self._rules[kept.rule].rule)
-        return replay(decode(kept.inputs, preset), preset, kept.at)
+            preset = self._presets[inputs.rule] = preset_of_plain(self._rules[inputs.rule].rule)
+        return replay(decode(inputs.inputs, preset), preset, inputs.at)
 
-    def _compare(self, kept: InputsRecord, what: str, recorded: Any, follows: Any) -> None:
-        if recorded != follows:
-            self._differs(kept, what, recorded, follows)
+    def _compare(self, inputs: InputsRecord, what: str, recorded: Any, recomputed: Any) -> None:
+        if recorded != recomputed:
+            self._differs(inputs, what, recorded, recomputed)
 
-    def _differs(self, kept: InputsRecord, what: str, recorded: Any, follows: Any) -> None:
-        self.found.differences.append(
-            Difference(kept.snapshot, kept.at, kept.model_group, what, recorded, follows, kept.engine_version)
+    def _differs(self, inputs: InputsRecord, what: str, recorded: Any, recomputed: Any) -> None:
+        self.result.differences.append(
+            Difference(
+                inputs.snapshot, inputs.at, inputs.model_group, what, recorded, recomputed, inputs.engine_version
+            )
         )
 
 
@@ -136,8 +138,8 @@ def _outcome(group: GroupSnapshot, deployment: str) -> list[Any] | None:
     if verdict is None:
         return None
     signals = {signal.value: [value.value, value.samples] for signal, value in verdict.signals.items()}
-    told = [verdict.tier.value, [reason_view(reason) for reason in verdict.reasons], signals]
-    return list(orjson.loads(orjson.dumps(told)))  # in the form that a store writes
+    outcome = [verdict.tier.value, [reason_view(reason) for reason in verdict.reasons], signals]
+    return list(orjson.loads(orjson.dumps(outcome)))  # in the form that a store writes
 
 
 def _numbers(reference: Reference) -> list[float | int | None]:

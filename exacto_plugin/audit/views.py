@@ -46,8 +46,8 @@ def why(
     One answer for each model group that the deployment is on record in.
     """
     groups = [model_group] if model_group is not None else queries.groups_of(connection, deployment)
-    found = [(group, queries.standing_at(connection, group, deployment, at)) for group in groups]
-    return [_standing(connection, standing, at, past=past) for _, standing in found if standing is not None]
+    found = [(group, queries.tier_at(connection, group, deployment, at)) for group in groups]
+    return [_why_record(connection, record, at, past=past) for _, record in found if record is not None]
 
 
 def why_past(
@@ -58,16 +58,16 @@ def why_past(
     ``first_at`` is the time of the first record.
     """
     found = why(connection, deployment, at, past=past, model_group=model_group)
-    first = None if found else queries.first_standing(connection, deployment, model_group)
+    first = None if found else queries.first_tier(connection, deployment, model_group)
     return {"answers": found, **({} if first is None else {"first_at": first.at})}
 
 
-def _standing(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
-    word = queries.override_at(connection, record.model_group, record.deployment, at)
+def _why_record(connection: Connection, record: DeploymentRecord, at: float, *, past: bool) -> Plain:
+    override = queries.override_at(connection, record.model_group, record.deployment, at)
     # All of this record's moment: later records of the group concern other deployments.
     preset, inputs = kept_inputs(connection, record.model_group, record.at)
     references = queries.references_at(connection, record.model_group, record.at)
-    return why_view(judged_then(record, references), word, preset, inputs, at, past=past)
+    return why_view(judged_then(record, references), override, preset, inputs, at, past=past)
 
 
 def kept_inputs(connection: Connection, model_group: str, at: float) -> tuple[Preset | None, GroupInputs | None]:
@@ -99,7 +99,7 @@ def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
     """Return a request with the records of its candidates at that time."""
 
     def explained(candidate: Mapping[str, Any]) -> Plain:
-        known = queries.standing_at(connection, record.model_group, candidate["deployment"], record.at)
+        known = queries.tier_at(connection, record.model_group, candidate["deployment"], record.at)
         return {**candidate, "reasons": list(known.reasons) if known is not None else []}
 
     return {**to_wire(record), "candidates": [explained(one) for one in record.candidates]}
@@ -108,10 +108,10 @@ def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
 def audit(connection: Connection, **filters: Any) -> list[Plain]:
     """Return entries, newest first; see ``queries.audit``."""
     found = queries.audit(connection, **filters)
-    return [{**to_wire(record), "kind": kind, **_own_kind(kind, record)} for kind, record in found]
+    return [{**to_wire(record), "kind": kind, **_record_cause(kind, record)} for kind, record in found]
 
 
-def _own_kind(kind: str, record: Any) -> Plain:
+def _record_cause(kind: str, record: Any) -> Plain:
     """Return the kind that a record has in a field of its own."""
     return {"occasion": record.kind} if kind in ("decision", "deployment") else {}
 
@@ -124,31 +124,31 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
     """
     groups: dict[str, Plain] = {}
     for group, deployment in queries.deployments_in(connection, model_group):
-        record = queries.standing_at(connection, group, deployment, at)
+        record = queries.tier_at(connection, group, deployment, at)
         if record is None or at - record.at > STALE_S:
             continue
         if group not in groups:
             groups[group] = {"model_group": group, "at": record.at, "references": {}, "deployments": []}
-        word = queries.override_at(connection, group, deployment, at)
+        override = queries.override_at(connection, group, deployment, at)
         seen = queries.observed_at(connection, group, deployment, at)
         fresh = seen is not None and at - seen.at <= _OBSERVED_S
         observed = observed_view(from_wire(Observed, seen.numbers) if seen and fresh else Observed())
         groups[group]["at"] = max(groups[group]["at"], record.at)
-        groups[group]["deployments"].append({**_tier(record, word), "observed": observed})
-    for group, told in groups.items():
-        references = queries.references_at(connection, group, told["at"])
-        told["references"] = {signal: reference_view(one) for signal, one in references.items()}
+        groups[group]["deployments"].append({**_tier(record, override), "observed": observed})
+    for group, view in groups.items():
+        references = queries.references_at(connection, group, view["at"])
+        view["references"] = {signal: reference_view(one) for signal, one in references.items()}
     return list(groups.values())
 
 
-def _tier(record: DeploymentRecord, word: Override | None) -> Plain:
+def _tier(record: DeploymentRecord, override: Override | None) -> Plain:
     return {
         "deployment": record.deployment,
         "provider": record.provider,
         "at": record.at,
-        "tier": record.tier if word is None or word.tier is None else word.tier.value,
-        "since": record.since if word is None else word.since,
-        "override": None if word is None else {**word.as_plain(), "measured_tier": record.tier},
+        "tier": record.tier if override is None or override.tier is None else override.tier.value,
+        "since": record.since if override is None else override.since,
+        "override": None if override is None else {**override.as_plain(), "measured_tier": record.tier},
         "signals": {signal: signal_view(*numbers) for signal, numbers in record.signals.items()},
         "reasons": list(record.reasons),
     }

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, name_of, value
 from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.cli.source import StoreSource, add_source_options, place_of, query
+from exacto_plugin.cli.source import StoreSource, add_source_options, location_of, query
 from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.overrides import OverrideAction
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.audit.verify import Verification
 
-_SHOWN = 20
+_DEFAULT_LIMIT = 20
 """Differences that are printed one by one."""
 
 
@@ -83,10 +83,10 @@ def _verify(options: argparse.Namespace) -> int:
     given = [f"--{name}" for name in ("model", "deployment", "kind") if getattr(options, name) is not None]
     if given:
         raise ExactoError(f"`audit verify` verifies all records of a time range and takes no {' or '.join(given)}")
-    place = place_of(options)
-    if place is None:
+    location = location_of(options)
+    if location is None:
         raise ExactoError("verification reads the store itself: give --config FILE or --store URL")
-    found = StoreSource(place).verify(options.since, options.until)
+    found = StoreSource(location).verify(options.since, options.until)
     sys.stdout.write((json.dumps(asdict(found), indent=2) if options.json else _verified(found)) + "\n")
     return 1 if found.differences else 0
 
@@ -104,7 +104,7 @@ def _verified(found: Verification) -> str:
     lines += [
         f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
         f" (written by {one.engine_version})"
-        for one in found.differences[:_SHOWN]
+        for one in found.differences[:_DEFAULT_LIMIT]
     ]
     return "\n".join(lines)
 
@@ -135,8 +135,8 @@ def _what(entry: Mapping[str, Any]) -> str:
         why = f": {entry['reason']}" if entry["reason"] else ""
         return f"{entry['word']}{held}{why} (by {entry['author']})"
     if kind == "decision":
-        asked_of = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "no attempt"
-        return f"{entry['occasion']}: {entry['id']} {entry['policy']}, {asked_of}"
+        deployments = " → ".join(attempt["deployment"] for attempt in entry["attempts"]) or "no attempt"
+        return f"{entry['occasion']}: {entry['id']} {entry['policy']}, {deployments}"
     if entry["source"] == "start":
         begun = "; ".join(f"{name} {new!r} (default {old!r})" for name, (old, new) in entry["changes"].items())
         return f"start with settings {entry['digest']}: {begun or 'the defaults'}"
@@ -146,10 +146,10 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
-    told = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
-    told = told or next((one for one in reasons if one["signal"] == "tool_call_success"), None)
-    if told is None or told["value"] is None:
+    deciding = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
+    deciding = deciding or next((one for one in reasons if one["signal"] == "tool_call_success"), None)
+    if deciding is None or deciding["value"] is None:
         return ""
-    signal = told["signal"]
-    against = "" if told["threshold"] is None else f" against {value(signal, told['threshold'])}"
-    return f": {name_of(signal)} {value(signal, told['value'])}{against} ({told['samples']})"
+    signal = deciding["signal"]
+    against = "" if deciding["threshold"] is None else f" against {value(signal, deciding['threshold'])}"
+    return f": {name_of(signal)} {value(signal, deciding['value'])}{against} ({deciding['samples']})"

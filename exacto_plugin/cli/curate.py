@@ -108,7 +108,7 @@ def propose(group: Mapping[str, Any], criteria: Criteria) -> ListProposal:
     findings = tuple(_finding(one, unusual.get(one["deployment"]), keys, criteria) for one in deployments)
     configured = tuple(group["curated"] or ())
     broken, unproven = _checked(configured, findings)
-    return ListProposal(group["model_group"], keys, findings, _listed(findings), configured, broken, unproven)
+    return ListProposal(group["model_group"], keys, findings, _names(findings), configured, broken, unproven)
 
 
 def _signal(deployment: Deployment, name: str) -> tuple[float | None, int]:
@@ -189,7 +189,7 @@ def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str,
     return found
 
 
-def _listed(findings: Sequence[ListingCandidate]) -> tuple[str, ...]:
+def _names(findings: Sequence[ListingCandidate]) -> tuple[str, ...]:
     listed: list[str] = []
     for finding in findings:
         if finding.qualifies:

@@ -58,17 +58,17 @@ def run(options: argparse.Namespace) -> int:
         "model_group": options.model,
     }
     answer = request_json(options.url, "overrides", body)
-    told = [_sentence(word) for word in answer["overrides"]]
+    lines = [_sentence(one) for one in answer["overrides"]]
     if not answer["kept"]:
-        told.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
-    sys.stdout.write((json.dumps(answer, indent=2) if options.json else "\n".join(told)) + "\n")
+        lines.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
+    sys.stdout.write((json.dumps(answer, indent=2) if options.json else "\n".join(lines)) + "\n")
     return 0
 
 
-def _sentence(word: dict[str, Any]) -> str:
-    who = f"{word['model_group']}: {word['deployment']}"
-    measured = word["measured_tier"] or "nothing yet"
-    if word["word"] == "reset":
-        return f"{who} has its measured tier again: {measured}"
-    until = datetime.fromtimestamp(word["expires"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    return f"{who} is {word['word']} until {until}; measured: {measured}"
+def _sentence(override: dict[str, Any]) -> str:
+    subject = f"{override['model_group']}: {override['deployment']}"
+    measured = override["measured_tier"] or "nothing yet"
+    if override["word"] == "reset":
+        return f"{subject} has its measured tier again: {measured}"
+    until = datetime.fromtimestamp(override["expires"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return f"{subject} is {override['word']} until {until}; measured: {measured}"

@@ -59,16 +59,16 @@ def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **p
             params={name: value for name, value in parameters.items() if value is not None},
             timeout=30.0,
         )
-        found = answer.json() if answer.status_code not in (401, 403) else None
+        content = answer.json() if answer.status_code not in (401, 403) else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ProxyError(f"{url} cannot be reached: {type(error).__name__}", unreachable=True) from None
-    if answer.is_success and isinstance(found, dict):
-        return found
-    told = found.get("detail") if isinstance(found, dict) else None
-    if answer.status_code == 422 and isinstance(told, list):
-        told = "; ".join(_refusal(one) for one in told)
+    if answer.is_success and isinstance(content, dict):
+        return content
+    detail = content.get("detail") if isinstance(content, dict) else None
+    if answer.status_code == 422 and isinstance(detail, list):
+        detail = "; ".join(_refusal(one) for one in detail)
     hint = "" if answer.is_success else f"; an admin key in {KEYS[0]} is needed"
-    raise ProxyError(told if isinstance(told, str) else f"{url} answered {answer.status_code}{hint}")
+    raise ProxyError(detail if isinstance(detail, str) else f"{url} answered {answer.status_code}{hint}")
 
 
 def _refusal(one: Mapping[str, Any]) -> str:

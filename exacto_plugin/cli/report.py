@@ -65,12 +65,12 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
     period = f"From {moment(since)} to {moment(until)}"
     if not found["model_groups"]:
         return f"{period} no request was counted."
-    shown: list[RenderableType] = []
+    parts: list[RenderableType] = []
     for group in found["model_groups"]:
-        shown.append(_table(group))
+        parts.append(_table(group))
         if group["unmeasured"]:
-            shown.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
-    tables = render_tables(*shown, width=None if sys.stdout.isatty() else 150)
+            parts.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
+    tables = render_tables(*parts, width=None if sys.stdout.isatty() else 150)
     return f"{period}:\n{tables}\n{_METHOD}"
 
 

@@ -96,19 +96,19 @@ class ProxySource:
 class StoreSource:
     """A store, read directly."""
 
-    def __init__(self, place: StoreLocation) -> None:
-        self._place = place
+    def __init__(self, location: StoreLocation) -> None:
+        self._location = location
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with reading(self._place) as connection:
+        with reading(self._location) as connection:
             yield connection
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
         """Return the last state on record."""
         with self._reading() as connection:
-            asked = time.time() if at is None else at
-            return views.why_past(connection, deployment, asked, past=at is not None, model_group=model_group)
+            moment = time.time() if at is None else at
+            return views.why_past(connection, deployment, moment, past=at is not None, model_group=model_group)
 
     def request(self, name: str) -> Plain:
         """Return a request on record.
@@ -158,21 +158,21 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
         ExactoError: no source was given, or none can answer.
     """
     url = getattr(options, "url", None)
-    place = place_of(options)
+    location = location_of(options)
     if url is None:
-        if place is None:
+        if location is None:
             raise ExactoError("no source given: use --url PROXY, --config FILE or --store URL")
-        return question(StoreSource(place))
+        return question(StoreSource(location))
     try:
         return question(ProxySource(url))
     except ProxyError as error:
-        if place is None or not error.unreachable:
+        if location is None or not error.unreachable:
             raise
-        sys.stderr.write(f"exacto: {error}; reading {place.name} instead\n")
-        return question(StoreSource(place))
+        sys.stderr.write(f"exacto: {error}; reading {location.name} instead\n")
+        return question(StoreSource(location))
 
 
-def place_of(options: argparse.Namespace) -> StoreLocation | None:
+def location_of(options: argparse.Namespace) -> StoreLocation | None:
     """Return the store of ``--store`` or ``--config``; None without either.
 
     Raises:

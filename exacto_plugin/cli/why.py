@@ -69,12 +69,12 @@ def run_why(options: argparse.Namespace) -> int:
         return _print(json.dumps(view, indent=2) if options.json else request_sentence(view))
     found = query(options, lambda source: source.why(options.deployment, options.model, options.at))
     if not found["answers"]:
-        raise ExactoError(_nothing(options.deployment, options.model, options.at, found.get("first_at")))
+        raise ExactoError(_no_record(options.deployment, options.model, options.at, found.get("first_at")))
     lines = [why_sentence(view) for view in found["answers"]]
     return _print(json.dumps(found, indent=2) if options.json else "\n\n".join(lines + _ill(found)))
 
 
-def _nothing(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
+def _no_record(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
     """Return the message without an answer, with the remedy."""
     named = repr(deployment) if model_group is None else f"{deployment!r} in {model_group!r}"
     if at is not None and first_at is not None:

@@ -111,5 +111,5 @@ def _redact_text(text: str) -> str:
         return HIDDEN
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # the end of a password with a /, ? or # in it
         return f"{parts.scheme}://{HIDDEN}"
-    known = f"{HIDDEN}@" if "@" in parts.netloc else ""
-    return f"{parts.scheme}://{known}{host}{port}{parts.path}" + (f"?{HIDDEN}" if parts.query else "")
+    user = f"{HIDDEN}@" if "@" in parts.netloc else ""
+    return f"{parts.scheme}://{user}{host}{port}{parts.path}" + (f"?{HIDDEN}" if parts.query else "")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_SHOWN_CHARACTERS = 80
+_TRUNCATED_CHARACTERS = 80
 """Longest part of a client's bad value that the answer repeats."""
 
-_TOLD_CHARACTERS = 40
+_SAFE_CHARACTERS = 40
 """Longest part of a configuration value that a message repeats.
 More characters than any enum, number or boolean has."""
 
@@ -153,9 +153,9 @@ def safe_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return kind_of(value) if is_secret(value) else _cut(repr(value), _TOLD_CHARACTERS)
+        return kind_of(value) if is_secret(value) else _cut(repr(value), _SAFE_CHARACTERS)
     # Python does not format integers of thousands of digits.
-    written = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_TOLD_CHARACTERS)
+    written = isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_SAFE_CHARACTERS)
     return repr(value) if written else kind_of(value)
 
 
@@ -173,9 +173,9 @@ def kind_of(value: object) -> str:
     return next((words for kind, words in kinds if isinstance(value, kind)), "a value of another kind")
 
 
-def shown(value: object) -> str:
+def truncated(value: object) -> str:
     """Return a client's value as the answer to that client may repeat it."""
-    return safe_value(value) if value is None or isinstance(value, bool) else _cut(repr(value), _SHOWN_CHARACTERS)
+    return safe_value(value) if value is None or isinstance(value, bool) else _cut(repr(value), _TRUNCATED_CHARACTERS)
 
 
 def _cut(text: str, characters: int) -> str:
@@ -184,8 +184,8 @@ def _cut(text: str, characters: int) -> str:
 
 def nearest(given: object, known: Sequence[str]) -> str:
     """Return the suggestion "(did you mean X?)" if a known name is similar."""
-    words = given.lower() if isinstance(given, str) else ""
-    close = get_close_matches(words[:_KEY_CHARACTERS], known, n=1, cutoff=0.6)
+    text = given.lower() if isinstance(given, str) else ""
+    close = get_close_matches(text[:_KEY_CHARACTERS], known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

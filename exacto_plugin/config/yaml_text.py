@@ -67,8 +67,8 @@ def parse_yaml(text: str, where: str) -> object:
 
 def _plain(problem: str) -> str:
     """Return PyYAML's message up to a quotation of more than the grammar."""
-    told = problem if _OF_THE_GRAMMAR.fullmatch(problem) else re.split("['\"]", problem)[0]
-    return _CONTINUED.get(told, told.strip()) or "a syntax error"
+    known = problem if _OF_THE_GRAMMAR.fullmatch(problem) else re.split("['\"]", problem)[0]
+    return _CONTINUED.get(known, known.strip()) or "a syntax error"
 
 
 def _placed(fault: str, mark: yaml.Mark | None) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
-from exacto_plugin.config.messages import shown
+from exacto_plugin.config.messages import truncated
 from exacto_plugin.core.routing.filters import providers_of, unpriced
 
 if TYPE_CHECKING:
@@ -175,5 +175,5 @@ def pinned_unavailable(model_group: str, deployment: str, cooling_s: float) -> R
 
 def invalid_preference(field: str, value: object, expected: str) -> Refusal:
     """Build the refusal for a malformed field of the ``provider`` object."""
-    message = f"Invalid value for {field}: got {shown(value)}, expected {expected}."
+    message = f"Invalid value for {field}: got {truncated(value)}, expected {expected}."
     return Refusal(400, "invalid_request_error", message, field)

@@ -68,17 +68,17 @@ class Outbox:
         An accepted batch is kept until it is saved; batches that the exchange lost are queued again.
         """
         if receipt.accepted:
-            self._held = receipt.held
+            self._held = receipt.last_sequence
             if push.batch is not None:
                 self._sent.append(_Sent(self._waiting.popleft(), receipt.offset))
             while self._sent and self._sent[0].offset < receipt.saved:
                 self._sent.popleft()
             self._forget_surplus()
             return
-        self._held = receipt.held
-        lost = [sent.batch for sent in self._sent if sent.batch.sequence > receipt.held]
-        self._sent = deque(sent for sent in self._sent if sent.batch.sequence <= receipt.held)
-        self._waiting = deque([*lost, *(batch for batch in self._waiting if batch.sequence > receipt.held)])
+        self._held = receipt.last_sequence
+        lost = [sent.batch for sent in self._sent if sent.batch.sequence > receipt.last_sequence]
+        self._sent = deque(sent for sent in self._sent if sent.batch.sequence <= receipt.last_sequence)
+        self._waiting = deque([*lost, *(batch for batch in self._waiting if batch.sequence > receipt.last_sequence)])
 
     def _forget_surplus(self) -> None:
         kept = sum(len(sent.batch.deltas) for sent in self._sent)

@@ -73,7 +73,7 @@ class Receipt(NamedTuple):
     """False: the exchange holds another last batch than ``previous``.
 
     It lost some, and did not add this one."""
-    held: int
+    last_sequence: int
     """Number of the last batch that it holds of this worker."""
     offset: int
     """Position of the batch.

@@ -15,44 +15,44 @@ from exacto_plugin.sharing.protocol import Batch, Pulled, State, UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PAGE = 200
+BATCH_LIMIT = 200
 """Batches per read."""
 
-STATE_PAGE = 20
+GROUP_LIMIT = 20
 """Model groups of a state per read or write."""
 
 Windows = list[tuple[str, "Mapping[str, bytes]"]]
 """Model group and its dumped windows, by deployment."""
 
 
-async def pulled(found: Sequence[tuple[int, str | bytes]], position: int) -> Pulled:
+async def decode_batches(rows: Sequence[tuple[int, str | bytes]], position: int) -> Pulled:
     """Decode batches by position; those that cannot be read are left out.
 
     Other tasks run in between.
 
     Args:
-        found: position and payload, in order, at most ``PAGE``.
+        rows: position and payload, in order, at most ``BATCH_LIMIT``.
         position: to continue from when nothing was found.
     """
     batches: list[Batch] = []
-    for place, payload in found:
+    for place, payload in rows:
         position = place + 1
         with suppress(UnreadableError):
             batches.append(unpack_batch(payload))
         await asyncio.sleep(0)
-    return Pulled(batches, position, len(found) == PAGE)
+    return Pulled(batches, position, len(rows) == BATCH_LIMIT)
 
 
-def windows_of(found: Iterable[tuple[str, str | bytes | None]]) -> Windows:
+def decode_windows(rows: Iterable[tuple[str, str | bytes | None]]) -> Windows:
     """Decode the windows of some model groups, without missing or unreadable ones."""
     windows: Windows = []
-    for model_group, payload in found:
+    for model_group, payload in rows:
         with suppress(UnreadableError):
             windows.append((model_group, unpack_windows(payload or "")))
     return windows
 
 
-def state_of(plain: Any, windows: Windows) -> State:
+def decode_state(plain: Any, windows: Windows) -> State:
     """Decode a saved state.
 
     Args:

@@ -70,7 +70,7 @@ class DownError(StoreError):
         self.problem = problem
 
 
-def connect(place: StoreLocation, *, writing: bool) -> Connection:
+def connect(location: StoreLocation, *, writing: bool) -> Connection:
     """Open a connection.
 
     A writing connection creates the tables or migrates them to this version; a reading one checks their version only.
@@ -78,7 +78,7 @@ def connect(place: StoreLocation, *, writing: bool) -> Connection:
     Raises:
         SQLAlchemyError, NewerSchemaError, OSError: it cannot be opened; ``problem_of`` gives the remedy.
     """
-    engine = _engine(place, writing=writing)
+    engine = _engine(location, writing=writing)
     connection = engine.connect()
     try:
         with connection.begin():
@@ -89,19 +89,19 @@ def connect(place: StoreLocation, *, writing: bool) -> Connection:
     return connection
 
 
-def _engine(place: StoreLocation, *, writing: bool) -> Engine:
-    if not place.is_sqlite:
+def _engine(location: StoreLocation, *, writing: bool) -> Engine:
+    if not location.is_sqlite:
         isolation = "READ COMMITTED"
-        return create_engine(place.url, poolclass=NullPool, connect_args=_POSTGRESQL, isolation_level=isolation)
-    if place.file is not None:
-        place.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(place.url, poolclass=NullPool, connect_args={"check_same_thread": False})
+        return create_engine(location.url, poolclass=NullPool, connect_args=_POSTGRESQL, isolation_level=isolation)
+    if location.file is not None:
+        location.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(location.url, poolclass=NullPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def prepare(raw: Any, _record: object) -> None:
         raw.isolation_level = None  # transactions begin with the "begin" event below
         raw.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        if not place.is_persistent:
+        if not location.is_persistent:
             raw.execute(f"PRAGMA max_page_count={_MEMORY_PAGES}")
             raw.execute("PRAGMA read_uncommitted=1")
         elif writing:
@@ -133,7 +133,7 @@ _SQLITE = {
 
 _SQLSTATES = {"53100": Fault.DISK_FULL, "25006": Fault.READ_ONLY, "XX001": Fault.CORRUPT, "XX002": Fault.CORRUPT}
 
-_WORDS = {
+_MESSAGES = {
     Fault.DISK_FULL: (
         "no room to write to {place}",
         "free space on its disk (or lower store.retention_days); writing then resumes by itself",
@@ -164,17 +164,17 @@ _WORDS = {
 }
 
 
-def problem_of(error: BaseException, place: StoreLocation) -> Problem:
+def problem_of(error: BaseException, location: StoreLocation) -> Problem:
     """Describe an error with its remedy.
 
     The database's own message is never quoted, because it may contain a row.
     """
-    fault = _fault_of(error, place)
-    message, remedy = _WORDS[fault]
-    return Problem(fault, message.format(place=place.name, error=type(error).__name__), remedy)
+    fault = _fault_of(error, location)
+    message, remedy = _MESSAGES[fault]
+    return Problem(fault, message.format(place=location.name, error=type(error).__name__), remedy)
 
 
-def _fault_of(error: BaseException, place: StoreLocation) -> Fault:
+def _fault_of(error: BaseException, location: StoreLocation) -> Fault:
     if isinstance(error, DownError):
         return error.problem.fault
     if isinstance(error, NewerSchemaError):

@@ -61,8 +61,8 @@ def location_of_url(url: str) -> StoreLocation:
         if find_spec("psycopg") is None:
             raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
         made = made.set(drivername="postgresql+psycopg")
-        shown = made.set(drivername="postgresql", query={})
-        return StoreLocation(made, shown.render_as_string(hide_password=True))
+        display = made.set(drivername="postgresql", query={})
+        return StoreLocation(made, display.render_as_string(hide_password=True))
     if made.drivername != "sqlite":
         raise SettingsError(f"store.url: got another kind of address, expected {_DRIVERS}")
     if made.database in (None, "", ":memory:"):

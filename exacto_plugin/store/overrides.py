@@ -35,13 +35,13 @@ class StoreOverrides:
         self._store = store
         self._clock = clock
 
-    async def write(self, words: Sequence[Override]) -> None:
+    async def write(self, overrides: Sequence[Override]) -> None:
         """Write the overrides that are not stored yet.
 
         Raises:
             StoreError: not possible now.
         """
-        await self._store.work(lambda connection: _add(connection, words))
+        await self._store.work(lambda connection: _add(connection, overrides))
 
     async def read(self) -> Sequence[Override]:
         """Return the newest override of each deployment.
@@ -52,25 +52,25 @@ class StoreOverrides:
         return await self._store.read(lambda connection: _newest(connection, self._clock() - LONGEST_S))
 
 
-def _add(connection: Connection, words: Sequence[Override]) -> None:
+def _add(connection: Connection, overrides: Sequence[Override]) -> None:
     table = table_of(OverrideRecord)
-    for word in words:
+    for override in overrides:
         same = and_(
-            table.c.model_group == word.model_group,
-            table.c.deployment == word.deployment,
-            table.c.word == word.word.value,
-            table.c.at == word.since,
+            table.c.model_group == override.model_group,
+            table.c.deployment == override.deployment,
+            table.c.word == override.word.value,
+            table.c.at == override.since,
         )
         if connection.execute(select(table.c.at).where(same).limit(1)).first() is None:
-            plain = word.as_plain()
+            plain = override.as_plain()
             at = plain.pop("since")
             connection.execute(insert(table).values({**plain, "at": at}))
 
 
 def _newest(connection: Connection, since: float) -> list[Override]:
-    found = find(connection, OverrideRecord, table_of(OverrideRecord).c.at > since)
+    rows = find(connection, OverrideRecord, table_of(OverrideRecord).c.at > since)
     newest: dict[tuple[str, str], Override] = {}
-    for one in found:
+    for one in rows:
         newest[one.model_group, one.deployment] = override_of(
             {
                 "model_group": one.model_group,

@@ -58,7 +58,7 @@ class Pruning:
             self._waiting.pop()
         if self._waiting:
             return _SOON_S
-        return _SOON_S if connection.dialect.name == "sqlite" and _give_back(connection) else _LATER_S
+        return _SOON_S if connection.dialect.name == "sqlite" and _release_pages(connection) else _LATER_S
 
     def _for_s(self, kept: TableOfKind) -> float:
         """Return the seconds that records of a table are kept."""
@@ -66,7 +66,7 @@ class Pruning:
         return days * _DAY_S + (_NAMED_S if kept.named_by else 0.0)
 
 
-def _give_back(connection: Connection) -> bool:
+def _release_pages(connection: Connection) -> bool:
     """Return some free pages of SQLite's file to the disk; True if there are more."""
     free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
     for _ in range(min(free, _PAGES)):  # Python's driver runs the statement for one page, regardless of its argument

@@ -18,7 +18,7 @@ from exacto_plugin.store.tables import KEPT, are_there, table_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Table
 
     from exacto_plugin.records import Record
     from exacto_plugin.store.location import StoreLocation
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @contextmanager
-def reading(place: StoreLocation) -> Iterator[Connection]:
+def reading(location: StoreLocation) -> Iterator[Connection]:
     """Open a connection that only reads, in one transaction.
 
     For commands: it blocks.
@@ -35,16 +35,16 @@ def reading(place: StoreLocation) -> Iterator[Connection]:
     Raises:
         StoreError: there is no store, or it cannot be read; the message has its location and the remedy.
     """
-    if place.file is not None and not place.file.exists():
-        raise StoreError(f"there is no store at {place.name}; check --store or store.url")
+    if location.file is not None and not location.file.exists():
+        raise StoreError(f"there is no store at {location.name}; check --store or store.url")
     try:
-        with connect(place, writing=False) as connection, connection.begin():
+        with connect(location, writing=False) as connection, connection.begin():
             if not are_there(connection):
                 raise StoreError("there are no records of exacto_plugin in it")
             yield connection
     except (SQLAlchemyError, StoreError, OSError) as error:
         if isinstance(error, SQLAlchemyError | OSError) or type(error) is not StoreError:
-            raise DownError(problem_of(error, place)) from None
+            raise DownError(problem_of(error, location)) from None
         raise
 
 
@@ -94,6 +94,18 @@ def _statement(kind: Any, dialect: str) -> Any:
     kept = KEPT[kind]
     if not kept.key:
         return insert(kept.table)
-    made = (postgresql if dialect == "postgresql" else sqlite).insert(kept.table)
-    later = {column: made.excluded[column] for column in wire_names(kind).values() if column not in kept.key}
-    return made.on_conflict_do_update(index_elements=list(kept.key), set_=later)
+    return upsert(kept.table, wire_names(kind).values(), dialect)
+
+
+def upsert(table: Table, columns: Iterable[str], dialect: str) -> Any:
+    """Return a statement that inserts a row or replaces the one with its key.
+
+    Args:
+        table: with a primary key.
+        columns: those that are replaced, the key's own left out.
+        dialect: ``postgresql`` or ``sqlite``.
+    """
+    made = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    key = [column.name for column in table.primary_key.columns]
+    later = {name: made.excluded[name] for name in columns if name not in key}
+    return made.on_conflict_do_update(index_elements=key, set_=later)

@@ -44,8 +44,8 @@ _DEFAULTS = {wire_names(Sample)[entry.name]: entry.default for entry in fields(S
 
 def sample_line(sample: Sample) -> str:
     """Format one sample under its wire names; defaults are left out."""
-    said = {name: value for name, value in to_wire(sample).items() if value != _DEFAULTS[name]}
-    return orjson.dumps({"type": "sample", **said}).decode()
+    changed = {name: value for name, value in to_wire(sample).items() if value != _DEFAULTS[name]}
+    return orjson.dumps({"type": "sample", **changed}).decode()
 
 
 def members_line(model_group: str, prices: Mapping[str, float | None], at: float) -> str:
@@ -90,20 +90,20 @@ class SampleLog:
 
     def sample(self, sample: Sample) -> None:
         """Queue one sample to be written."""
-        self._take(sample.at, sample)
+        self._enqueue(sample.at, sample)
 
     def group_members(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
         """Queue the deployments of a model group as of a time, unless unchanged."""
-        told = dict(prices)
-        if told and self._rosters.get(model_group) != told:
-            self._rosters[model_group] = told
-            self._take(at, (model_group, told))
+        members = dict(prices)
+        if members and self._rosters.get(model_group) != members:
+            self._rosters[model_group] = members
+            self._enqueue(at, (model_group, members))
 
     def close(self) -> None:
         """Write the waiting entries and end."""
         self._worker.close(EVERY_S)
 
-    def _take(self, at: float, entry: Sample | tuple[str, dict[str, float | None]]) -> None:
+    def _enqueue(self, at: float, entry: Sample | tuple[str, dict[str, float | None]]) -> None:
         if len(self._waiting) >= CAPACITY:
             self.dropped += 1
             return
@@ -137,10 +137,10 @@ class SampleLog:
 
     def _line(self, line: str) -> None:
         if self._file is None or self._size >= self._most_bytes:
-            self._begin_file()
+            self._open_file()
         self._size += self._file.write(f"{line}\n")
 
-    def _begin_file(self) -> None:
+    def _open_file(self) -> None:
         self._close_file()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._number += 1

@@ -76,7 +76,7 @@ class Store:
     """The store of records; all methods are thread-safe.
 
     Args:
-        place: its location; None stores nothing.
+        location: None stores nothing.
         count: called with the number of records of a kind that were written or, with an ``error.type``, dropped; never
             raises.
         report: called with unexpected errors of the threads; never raises.
@@ -84,11 +84,11 @@ class Store:
 
     def __init__(
         self,
-        place: StoreLocation | None,
+        location: StoreLocation | None,
         count: Callable[[RecordKind, int, str | None], None] = lambda _kind, _number, _error: None,
         report: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
-        self.location = place
+        self.location = location
         self._count = count
         self._lock = threading.Lock()
         self._queue: deque[Record] = deque()
@@ -98,10 +98,10 @@ class Store:
         self._try_at = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._periodic_jobs: dict[Callable[[Connection], float], float] = {}
-        if place is not None:
+        if location is not None:
             self._writing, self._reading = (
-                TransactionRunner(place, writing=True),
-                TransactionRunner(place, writing=False),
+                TransactionRunner(location, writing=True),
+                TransactionRunner(location, writing=False),
             )
             self._writer = WorkerThread("exacto-store", self._run_job, self._on_idle, self._writing.close, report)
             self._reader = WorkerThread(
@@ -164,11 +164,11 @@ class Store:
         """
         return await self._request(lambda: self._reader, query, bound_s)
 
-    async def _request(self, desk: Callable[[], WorkerThread], job: Callable[[Connection], R], bound_s: float) -> R:
+    async def _request(self, thread: Callable[[], WorkerThread], job: Callable[[Connection], R], bound_s: float) -> R:
         if self.location is None:
             raise StoreError("there is no store: set store.url")
         try:
-            return await desk().request(job, bound_s)
+            return await thread().request(job, bound_s)
         except TimeoutError as error:
             raise DownError(problem_of(error, self.location)) from None
 
@@ -266,8 +266,8 @@ class Store:
     def _mark_up(self) -> None:
         if self._problem is not None:
             self._problem = None
-            place = self.location.name if self.location is not None else ""
-            logger.warning("exacto_plugin's store: %s is writable again; %d records were lost", place, self._dropped)
+            name = self.location.name if self.location is not None else ""
+            logger.warning("exacto_plugin's store: %s is writable again; %d records were lost", name, self._dropped)
 
     # --- in the thread that reads ------------------------------------------------------------------------------------
 

@@ -230,16 +230,16 @@ def check_version(connection: Connection) -> None:
         NewerSchemaError: they are too new.
     """
     if are_there(connection):
-        _found(connection)
+        _stored_version(connection)
 
 
-def _found(connection: Connection) -> int:
+def _stored_version(connection: Connection) -> int:
     """Return the version of the existing tables."""
-    said = {name: int(value) for name, value in connection.execute(select(meta.c.name, meta.c.value))}
-    found, readable_from = said.get("schema", 0), said.get("readable_from", 0)
+    stored = {name: int(value) for name, value in connection.execute(select(meta.c.name, meta.c.value))}
+    version, readable_from = stored.get("schema", 0), stored.get("readable_from", 0)
     if readable_from > VERSION:
-        raise NewerSchemaError(f"its tables have version {found}; this plugin reads versions up to {VERSION}")
-    return found
+        raise NewerSchemaError(f"its tables have version {version}; this plugin reads versions up to {VERSION}")
+    return version
 
 
 def migrate(connection: Connection) -> None:
@@ -257,8 +257,8 @@ def migrate(connection: Connection) -> None:
         rows = [{"name": "schema", "value": str(VERSION)}, {"name": "readable_from", "value": str(READABLE_FROM)}]
         connection.execute(insert(meta), rows)
         return
-    found = _found(connection)
-    for number, step in enumerate(STEPS[found - 1 :] if found < VERSION else (), start=found):
+    version = _stored_version(connection)
+    for number, step in enumerate(STEPS[version - 1 :] if version < VERSION else (), start=version):
         step(connection)
         for name, value in (("schema", number + 1), ("readable_from", READABLE_FROM)):
             connection.execute(update(meta).where(meta.c.name == name).values(value=str(value)))

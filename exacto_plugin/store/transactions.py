@@ -32,12 +32,12 @@ class TransactionRunner:
     """A runner of transactions, one after the other.
 
     Args:
-        place: the database's location.
+        location: the database's location.
         writing: False for read-only transactions.
     """
 
-    def __init__(self, place: StoreLocation, *, writing: bool) -> None:
-        self._place = place
+    def __init__(self, location: StoreLocation, *, writing: bool) -> None:
+        self._location = location
         self._open_for_writing = writing
         self._connection: Connection | None = None
         self._of: object = None
@@ -63,7 +63,7 @@ class TransactionRunner:
             if is_of_the_data(error):
                 raise RefusedError("the database refused the data") from None
             self.close()
-            raise DownError(problem_of(error, self._place)) from None
+            raise DownError(problem_of(error, self._location)) from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -81,17 +81,17 @@ class TransactionRunner:
                 self.close()
             self._connection = None  # a connection of the parent process must not be closed here
         if self._connection is None:
-            self._connection = connect(self._place, writing=self._open_for_writing)
+            self._connection = connect(self._location, writing=self._open_for_writing)
             self._pid = os.getpid()
             self._of = self._identity()
         return self._connection
 
     def _identity(self) -> object:
         """Return a value that changes with the file (when moved away) or the process."""
-        if self._place.file is None:
+        if self._location.file is None:
             return os.getpid()
         try:
-            found = self._place.file.stat()
+            status = self._location.file.stat()
         except OSError:
             return os.getpid(), None
-        return os.getpid(), found.st_dev, found.st_ino
+        return os.getpid(), status.st_dev, status.st_ino

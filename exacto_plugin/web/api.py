@@ -71,7 +71,7 @@ def api_router(runtime: Runtime) -> APIRouter:
         """Return one model group."""
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
-            raise HTTPException(404, _not_judged(model_group, runtime))
+            raise HTTPException(404, _no_verdicts_reason(model_group, runtime))
         return models_view.one(group)
 
     add_overrides(router, runtime.engine, runtime.overrides)
@@ -80,7 +80,7 @@ def api_router(runtime: Runtime) -> APIRouter:
     return router
 
 
-def _not_judged(model_group: str, runtime: Runtime) -> str:
+def _no_verdicts_reason(model_group: str, runtime: Runtime) -> str:
     """Return the reason why a model group has no verdicts."""
     if model_group in runtime.engine.groups():
         within_s = runtime.context.settings.tiers.recompute_interval_s

@@ -58,24 +58,24 @@ def add_overrides(router: APIRouter, engine: Engine, service: OverrideService) -
         service: sets overrides.
     """
 
-    def shown(word: Override) -> dict[str, Any]:
-        verdict = engine.snapshot.verdict(word.model_group, word.deployment)
+    def override_view(override: Override) -> dict[str, Any]:
+        verdict = engine.snapshot.verdict(override.model_group, override.deployment)
         measured = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict and verdict.tier
-        return {**word.as_plain(), "measured_tier": measured.value if measured else None}
+        return {**override.as_plain(), "measured_tier": measured.value if measured else None}
 
     @router.get("/overrides")
     async def overrides() -> dict[str, Any]:
         """Return the overrides in force."""
-        return {"overrides": [shown(word) for word in engine.overrides.in_force]}
+        return {"overrides": [override_view(one) for one in engine.overrides.in_force]}
 
     @router.post("/overrides")
-    async def override(said: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
+    async def override(request: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
         """Set an override of a deployment, or remove it."""
         author = service.author(str(user.user_id or user.api_key or ""))
         try:
             done = await service.apply_override(
-                said.word, said.deployment, said.for_s or LONGEST_S, said.reason, author, said.model_group
+                request.word, request.deployment, request.for_s or LONGEST_S, request.reason, author, request.model_group
             )
         except UnknownDeploymentError as error:
             raise HTTPException(404, str(error)) from None
-        return {"overrides": [shown(word) for word in done.words], "kept": done.kept}
+        return {"overrides": [override_view(one) for one in done.words], "kept": done.kept}

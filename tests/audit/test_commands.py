@@ -59,7 +59,7 @@ def test_why_now_and_then(story: Story, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_time_before_the_first_record(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """The deployment is on record, only not then: the answer says since when it is."""
     said(capsys, story, "tiers")
-    first = queries.first_standing(story.connection, "d")
+    first = queries.first_tier(story.connection, "d")
     assert first is not None
     story.connection.rollback()
     at = written(first.at - 60)

@@ -112,7 +112,7 @@ def test_tiers_of_any_time(story: Story) -> None:
 def test_tiers_are_dated(story: Story) -> None:
     """Each deployment's numbers are of when it was last put on record, the references of the newest of these."""
     (group,) = views.tiers(story.connection, story.now)
-    kept = {name: queries.standing_at(story.connection, "g", name, story.now) for name in NAMES}
+    kept = {name: queries.tier_at(story.connection, "g", name, story.now) for name in NAMES}
     assert {one["deployment"]: one["at"] for one in group["deployments"]} == {
         name: one.at for name, one in kept.items() if one is not None
     }

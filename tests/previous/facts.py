@@ -155,7 +155,7 @@ async def of_redis(url: str, now: float) -> Any:
     """What lies in Redis, before anybody writes there."""
     link = connection_to(url, "exacto")
     talks = SharedConversations(link, lambda: 600.0, _fail)
-    serving = asyncio.create_task(talks.serve())
+    serving = asyncio.create_task(talks.run())
     await asyncio.sleep(0)
     await talks.publish()
     try:

@@ -15,7 +15,7 @@ from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, pack_windows, unpack, unpack_batch, unpack_publication
 from exacto_plugin.sharing.protocol import Batch, Claim, ExchangeError, State, UnreadableError
-from exacto_plugin.sharing.stored_parts import pulled, state_of, windows_of
+from exacto_plugin.sharing.stored_parts import decode_batches, decode_state, decode_windows
 from exacto_plugin.store import tables
 from exacto_plugin.store.exchange import StoreExchange
 from exacto_plugin.store.location import location_of_url
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_windows_that_cannot_be_read_are_left_out() -> None:
     """So are those that went in between; all others stay."""
     found = [("g", pack_windows(WINDOWS)), ("gone", None), ("newer", pack(["x"])), ("broken", "x")]
-    assert windows_of(found) == [("g", WINDOWS)]
+    assert decode_windows(found) == [("g", WINDOWS)]
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, None, "7", MOST + 1, 2**64 - 1])
@@ -47,7 +47,7 @@ async def test_batches_of_what_cannot_have_happened_are_left_out(count: object) 
     """A leader counts all others, where an error would have it read the same batch again and again."""
     good = {"worker": "w", "sequence": 1, "names": ["g", "a"], "rows": [[0, 1, 7, [3, MOST], [700, 2]]]}
     found = [good, *({**good, "rows": [[0, 1, 7, *bad]]} for bad in ([[3, count], []], [[], [700, count]]))]
-    read = await pulled([(place, pack(batch)) for place, batch in enumerate(found)], 0)
+    read = await decode_batches([(place, pack(batch)) for place, batch in enumerate(found)], 0)
     assert (read.position, read.batches) == (3, [Batch("w", 1, [Delta("g", "a", 7, {3: MOST}, {700: 2})])])
 
 
@@ -55,7 +55,7 @@ async def test_batches_of_what_cannot_have_happened_are_left_out(count: object) 
 def test_a_state_of_another_kind_is_one_that_cannot_be_read(plain: Any) -> None:
     """Which tells a leader to begin with nothing, where any other error would have it wait."""
     with pytest.raises(UnreadableError):
-        state_of(plain, [])
+        decode_state(plain, [])
 
 
 async def test_a_store_is_read_as_far_as_it_can_be(store: Store) -> None:

@@ -14,7 +14,7 @@ from exacto_plugin.core.model import Outcome, Snapshot, Tier
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.protocol import Batch, Claim, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.replica import Role
-from exacto_plugin.sharing.stored_parts import PAGE
+from exacto_plugin.sharing.stored_parts import BATCH_LIMIT
 from tests.support.exchange_backends import DELTA, INTERVALS, LEASE_S, PUSH_S, batch, lead, renewed
 from tests.support.replica_workers import Clock, Worker
 from tests.support.saved_states import broken_save, save_across, save_within
@@ -32,7 +32,7 @@ async def test_batches_come_back_as_they_were(exchanges: ExchangeBackend) -> Non
     exchange = exchanges()
     many = Batch("w", 1, [DELTA, Delta("g", "b", 30_000_001, {11: 7}, {}), Delta("h", "a", 30_000_001, {}, {3: 1})])
     receipt = await exchange.push(Push("w", 0, many))
-    assert (receipt.accepted, receipt.held, receipt.leader, receipt.publication) == (True, 1, "", "")
+    assert (receipt.accepted, receipt.last_sequence, receipt.leader, receipt.publication) == (True, 1, "", "")
     pulled = await exchanges().pull(0)
     assert list(pulled.batches) == [many]
     assert not pulled.more
@@ -55,14 +55,14 @@ async def test_a_batch_that_does_not_follow_is_refused(exchanges: ExchangeBacken
     await exchange.push(Push("w", 0, batch(1)))
     for previous, sent in ((2, batch(3)), (2, None)):
         receipt = await exchange.push(Push("w", previous, sent))
-        assert (receipt.accepted, receipt.held) == (False, 1)
+        assert (receipt.accepted, receipt.last_sequence) == (False, 1)
     assert len((await exchange.pull(0)).batches) == 1
 
 
 async def test_positions_grow_and_pages_end(exchanges: ExchangeBackend) -> None:
     """More than two pages are read in pages, in order, with the batches of both workers."""
     workers = {"v": exchanges(), "w": exchanges()}
-    numbers = range(1, PAGE + 26)
+    numbers = range(1, BATCH_LIMIT + 26)
     for sequence in numbers:
         for name, exchange in workers.items():
             assert (await exchange.push(Push(name, sequence - 1, batch(sequence, name)))).accepted
@@ -137,7 +137,7 @@ async def test_an_emptied_exchange_is_noticed_by_worker_and_leader(exchanges: Ex
     await exchanges.empty()
     assert await exchange.claim(Claim("other")) is None
     receipt = await exchange.push(Push("w", 1, batch(2)))
-    assert (receipt.accepted, receipt.held) == (False, 0)
+    assert (receipt.accepted, receipt.last_sequence) == (False, 0)
     again = await renewed(exchange, "w", lease)
     assert again.exchange_reset
     assert again.token > lease.token

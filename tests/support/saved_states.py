@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.sharing.protocol import LostLeaseError, State
-from exacto_plugin.sharing.stored_parts import STATE_PAGE
+from exacto_plugin.sharing.stored_parts import GROUP_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -23,14 +23,14 @@ _WAIT_S = 20.0
 
 def page(content: bytes, first: str) -> Page:
     """As many model groups as are written at once, ``first`` being one of them."""
-    return [(first, {"a": content}), *((f"{first}{number}", {"a": content}) for number in range(1, STATE_PAGE))]
+    return [(first, {"a": content}), *((f"{first}{number}", {"a": content}) for number in range(1, GROUP_LIMIT))]
 
 
 async def broken_save(exchange: Exchange, lease: Lease) -> None:
     """A save that ends with an error after more groups than are written at once."""
 
     def broken() -> Iterator[tuple[str, dict[str, bytes]]]:
-        yield from ((f"g{number}", {"a": b"2"}) for number in range(STATE_PAGE + 10))
+        yield from ((f"g{number}", {"a": b"2"}) for number in range(GROUP_LIMIT + 10))
         raise KeyError("ended here")
 
     with pytest.raises(KeyError):
@@ -70,11 +70,11 @@ async def save_within(one: Exchange, old: Lease, two: Exchange, new: Lease) -> P
     whole = page(b"new", "g") + page(b"new", "h")
 
     def interrupted() -> Iterator[tuple[str, dict[str, bytes]]]:
-        yield from whole[:STATE_PAGE]
+        yield from whole[:GROUP_LIMIT]
         late = asyncio.run_coroutine_threadsafe(one.save(old, State(1, {}, {}, page(b"old", "g"))), loop)
         with pytest.raises(LostLeaseError):
             late.result(_WAIT_S)
-        yield from whole[STATE_PAGE:]
+        yield from whole[GROUP_LIMIT:]
 
     await two.save(new, State(2, {}, {}, interrupted()))
     return whole

@@ -189,7 +189,7 @@ class Replication:
         if self.conversations is None or not self._context.settings.affinity.enabled:
             return
         if self._publish_task is None or self._publish_task.done():
-            self._publish_task = asyncio.get_running_loop().create_task(self.conversations.serve(), name="exacto-tell")
+            self._publish_task = asyncio.get_running_loop().create_task(self.conversations.run(), name="exacto-tell")
 
     # --- called by the replica -------------------------------------------------------------------------------------
 

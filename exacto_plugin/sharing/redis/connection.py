@@ -45,15 +45,15 @@ class RedisConnection:
         Raises:
             ExchangeError: it failed or took longer than ``budget_s`` seconds.
         """
-        known = self._hashes.get(source)
-        if known is None:
+        digest = self._hashes.get(source)
+        if digest is None:
             # Redis identifies scripts by this hash; it protects nothing.
-            known = self._hashes[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+            digest = self._hashes[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         names = [self.key(key) for key in keys]
 
         async def run(client: Any) -> Any:
             try:
-                return await client.evalsha(known, len(names), *names, *arguments)
+                return await client.evalsha(digest, len(names), *names, *arguments)
             except NoScriptError:
                 return await client.eval(source, len(names), *names, *arguments)
 

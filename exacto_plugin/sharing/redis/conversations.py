@@ -29,7 +29,7 @@ BUDGET_S = 0.05
 PUBLISH_EVERY_S = 0.1
 """Seconds between two publications: less than a client needs for its next turn."""
 
-_BESIDE_S = 1.0
+_PUBLISH_BUDGET_S = 1.0
 """Time limit in seconds of background calls.
 
 Also the time between two attempts to reach an unavailable Redis."""
@@ -39,7 +39,7 @@ _WAITING = 10_000
 
 While Redis is unavailable, the longest waiting ones are dropped first."""
 
-_AFRESH = 4
+_PUBLICATIONS_PER_EXPIRY = 4
 """Number of times that an unchanged conversation is published per idle time."""
 
 
@@ -82,18 +82,18 @@ class SharedConversations:
         return max(1.0, self._idle_s())
 
     def _none_published(self) -> TTLCache[bytes, str]:
-        return TTLCache(100_000, self._expiry_s / _AFRESH, timer=time.monotonic)
+        return TTLCache(100_000, self._expiry_s / _PUBLICATIONS_PER_EXPIRY, timer=time.monotonic)
 
     def enqueue(self, conversation: bytes, deployment: str, *, probed: bool = False) -> None:
         """Queue the deployment of a conversation; an empty id releases it."""
-        said = f"{int(probed)}{deployment}" if deployment else ""
+        entry = f"{int(probed)}{deployment}" if deployment else ""
         with self._lock:
-            if self._published.ttl != self._expiry_s / _AFRESH:
+            if self._published.ttl != self._expiry_s / _PUBLICATIONS_PER_EXPIRY:
                 self._published = self._none_published()  # it was published with another expiry
-            if self._published.get(conversation) == said:
+            if self._published.get(conversation) == entry:
                 return
-            self._published[conversation] = said
-            self._waiting[conversation] = said
+            self._published[conversation] = entry
+            self._waiting[conversation] = entry
             self._waiting.move_to_end(conversation)
             if len(self._waiting) > _WAITING:
                 self._waiting.popitem(last=False)
@@ -104,17 +104,17 @@ class SharedConversations:
             return None
         key = self._key(conversation)
         try:
-            said = decode(await self._link.within(BUDGET_S, lambda client: client.get(key)))
+            entry = decode(await self._link.within(BUDGET_S, lambda client: client.get(key)))
         except ExchangeError as error:
             self._fail(error)
             return None
-        return SharedEntry(said[1:], said[0] == "1") if len(said) > 1 else None
+        return SharedEntry(entry[1:], entry[0] == "1") if len(entry) > 1 else None
 
-    async def serve(self) -> None:
+    async def run(self) -> None:
         """Publish queued entries until cancelled; try an unavailable Redis again."""
         self._loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(PUBLISH_EVERY_S if self.reachable else _BESIDE_S)
+            await asyncio.sleep(PUBLISH_EVERY_S if self.reachable else _PUBLISH_BUDGET_S)
             await self.publish()
 
     async def publish(self) -> None:
@@ -125,7 +125,7 @@ class SharedConversations:
             return
         started = time.monotonic()
         try:
-            await self._link.within(_BESIDE_S, lambda client: self._write(client, waiting))
+            await self._link.within(_PUBLISH_BUDGET_S, lambda client: self._write(client, waiting))
         except ExchangeError as error:
             self._fail(error)
             with self._lock:  # entries queued meanwhile are newer

@@ -21,7 +21,14 @@ from exacto_plugin.sharing.codec import (
 from exacto_plugin.sharing.protocol import Lease, LostLeaseError, Membership, Pulled, Receipt, State
 from exacto_plugin.sharing.redis import scripts
 from exacto_plugin.sharing.redis.connection import decode
-from exacto_plugin.sharing.stored_parts import PAGE, STATE_PAGE, Windows, pulled, state_of, windows_of
+from exacto_plugin.sharing.stored_parts import (
+    BATCH_LIMIT,
+    GROUP_LIMIT,
+    Windows,
+    decode_batches,
+    decode_state,
+    decode_windows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,15 +82,15 @@ class RedisExchange:
         arguments: list[Argument] = [push.worker, push.previous, sequence, payload, KEEP_S, OLDEST_S, self._absent_s]
         arguments += push.watched
         answer = await self._link.script(scripts.PUSH, keys, *arguments, budget_s=BUDGET_S)
-        accepted, held, place, saved, leader, publication = answer
-        return Receipt(bool(accepted), int(held), int(place), int(saved), decode(leader), decode(publication))
+        accepted, last_sequence, offset, saved, leader, publication = answer
+        return Receipt(bool(accepted), int(last_sequence), int(offset), int(saved), decode(leader), decode(publication))
 
     async def claim(self, claim: Claim) -> Lease | None:
         """Get or renew the lease."""
         self._worker = claim.worker
-        mine = (claim.worker, claim.token, claim.renewals, int(claim.is_prepared))
+        claimant = (claim.worker, claim.token, claim.renewals, int(claim.is_prepared))
         limits = (self._lease_s, self._grace_s, KEEP_S)
-        answer = await self._link.script(scripts.CLAIM, ("head",), *mine, *limits, budget_s=BUDGET_S)
+        answer = await self._link.script(scripts.CLAIM, ("head",), *claimant, *limits, budget_s=BUDGET_S)
         return None if answer is None else Lease(int(answer[0]), int(answer[1]), exchange_reset=bool(answer[2]))
 
     async def pull(self, position: int) -> Pulled:
@@ -94,15 +101,15 @@ class RedisExchange:
         key = self._link.key("batches")
 
         async def page(client: Any) -> Any:
-            return await client.zrangebyscore(key, position, "+inf", start=0, num=PAGE, withscores=True)
+            return await client.zrangebyscore(key, position, "+inf", start=0, num=BATCH_LIMIT, withscores=True)
 
         found = await self._link.within(LARGE_BUDGET_S, page)
-        return await pulled([(int(place), payload) for payload, place in found], position)
+        return await decode_batches([(int(place), payload) for payload, place in found], position)
 
     async def membership(self) -> Membership:
         """Return the active workers and the watched model groups."""
         keys = ("workers", "watched")
-        workers, watched = await self._link.script(scripts.CENSUS, keys, self._absent_s, budget_s=BUDGET_S)
+        workers, watched = await self._link.script(scripts.MEMBERSHIP, keys, self._absent_s, budget_s=BUDGET_S)
         return Membership(tuple(sorted(map(decode, workers))), tuple(sorted(map(decode, watched))))
 
     async def publish(self, lease: Lease, publication: Publication) -> None:
@@ -153,22 +160,22 @@ class RedisExchange:
             return None
         plain = await asyncio.to_thread(unpack, meta)
         windows: Windows = []
-        for first in range(0, len(groups), STATE_PAGE):
-            windows += await self._read(key, groups[first : first + STATE_PAGE])
-        return state_of(plain, windows)
+        for first in range(0, len(groups), GROUP_LIMIT):
+            windows += await self._read(key, groups[first : first + GROUP_LIMIT])
+        return decode_state(plain, windows)
 
     async def _read(self, key: str, groups: Sequence[str]) -> Windows:
         async def read(client: Any) -> Any:
             return await client.hmget(key, list(groups))
 
         found = await self._link.within(LARGE_BUDGET_S, read)
-        return await asyncio.to_thread(windows_of, zip(groups, found, strict=True))
+        return await asyncio.to_thread(decode_windows, zip(groups, found, strict=True))
 
     async def aclose(self) -> None:
         """Release the lease if this process holds it; close the connection if owned."""
         try:
             keys = ("head", "workers")
-            await self._link.script(scripts.LEAVE, keys, self._worker, budget_s=BUDGET_S)
+            await self._link.script(scripts.RELEASE, keys, self._worker, budget_s=BUDGET_S)
         finally:
             await self._link.aclose()
 
@@ -178,4 +185,4 @@ def _packed(windows: Iterator[tuple[str, Mapping[str, bytes]]]) -> dict[str, str
 
     Slow, so it runs in a thread.
     """
-    return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, STATE_PAGE)}
+    return {model_group: pack_windows(dumped) for model_group, dumped in itertools.islice(windows, GROUP_LIMIT)}

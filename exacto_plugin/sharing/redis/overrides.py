@@ -32,11 +32,11 @@ class RedisOverrides:
         self._link = link
         self._clock = clock
 
-    async def write(self, words: Sequence[Override]) -> None:
+    async def write(self, overrides: Sequence[Override]) -> None:
         """Write overrides; a newer one replaces the older one of the same deployment."""
-        if not words:
+        if not overrides:
             return
-        fields = {f"{word.model_group}\0{word.deployment}": pack(word.as_plain()) for word in words}
+        fields = {f"{one.model_group}\0{one.deployment}": pack(one.as_plain()) for one in overrides}
         key = self._link.key(_KEY)
 
         async def write(client: Any) -> None:
@@ -52,10 +52,10 @@ class RedisOverrides:
         """
         key = self._link.key(_KEY)
         found = await self._link.within(_BUDGET_S, lambda client: client.hvals(key))
-        words: list[Override] = []
+        overrides: list[Override] = []
         for text in found:
             try:
-                words.append(override_of(unpack(text)))
+                overrides.append(override_of(unpack(text)))
             except (UnreadableError, ValueError, AttributeError):
                 continue
-        return [word for word in words if word.since + LONGEST_S > self._clock()]
+        return [one for one in overrides if one.since + LONGEST_S > self._clock()]

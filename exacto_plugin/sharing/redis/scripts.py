@@ -123,7 +123,7 @@ return 1
 
 KEYS: head, batches, the new state, the state. ARGV: token, position, seconds until keys expire."""
 
-CENSUS = (
+MEMBERSHIP = (
     _NOW
     + """
 local since = text(now - tonumber(ARGV[1]) * 1000000)
@@ -132,7 +132,7 @@ return {redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf'), redis.call('ZRANGEB
 )
 """Return active workers and watched groups. KEYS: workers, watched. ARGV: seconds."""
 
-LEAVE = """
+RELEASE = """
 if redis.call('HGET', KEYS[1], 'leader') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', '0') end
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1

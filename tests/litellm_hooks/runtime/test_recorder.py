@@ -103,7 +103,7 @@ async def test_what_is_on_record_can_be_verified(preset: str) -> None:
         await world.recompute()
     kept = world.kept
     assert [(one.deployment, one.tier) for one in kept.of(TransitionRecord)][-1] == ("d", "deranked")
-    found = kept.verified().found
+    found = kept.verified().result
     assert found.differences == []
     assert found.transitions == len(kept.of(TransitionRecord))
     assert found.deployments == len(kept.of(DeploymentRecord)) > 12
@@ -121,20 +121,20 @@ async def test_a_record_that_was_tampered_with_is_found() -> None:
         for name in NAMES:
             world.answers(name, 60, 0)
         await world.recompute()
-    assert world.kept.verified().found.differences == []
+    assert world.kept.verified().result.differences == []
 
     def changed(kind: type[Any], **fields: Any) -> list[str]:
         records = Kept(world.kept)
         place = max(place for place, record in enumerate(records) if isinstance(record, kind))
         records[place] = replace(records[place], **fields)
-        return [difference.what.split()[0] for difference in records.verified().found.differences]
+        return [difference.what.split()[0] for difference in records.verified().result.differences]
 
     assert changed(DeploymentRecord, tier="deranked") == ["deployment"]
     assert changed(TransitionRecord, reasons=[]) == ["transition"]
     assert changed(ReferenceRecord, peers=99) == ["reference"]
     assert changed(InputsRecord, inputs=b"\x01nothing") == ["inputs"]
     without = Kept(record for record in world.kept if not isinstance(record, RuleRecord))
-    assert next(one.what.split()[0] for one in without.verified().found.differences) == "inputs"
+    assert next(one.what.split()[0] for one in without.verified().result.differences) == "inputs"
     assert changed(InputsRecord, inputs=b"\x02of tomorrow", engine_version="of tomorrow") == []
 
 
@@ -149,7 +149,7 @@ async def test_a_new_file_can_be_verified_at_once() -> None:
         world.answers(name, 60, 60 if name == "d" else 0)
     await world.recompute()
     assert world.kept.of(InputsRecord)
-    assert world.kept.verified().found.differences == []
+    assert world.kept.verified().result.differences == []
 
 
 async def test_references_are_written_when_they_change() -> None:

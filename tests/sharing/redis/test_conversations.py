@@ -43,7 +43,7 @@ class Process:
 
     async def begin(self) -> None:
         """Serve, and wait until Redis was reached."""
-        self._task = asyncio.get_running_loop().create_task(self.shared.serve())
+        self._task = asyncio.get_running_loop().create_task(self.shared.run())
         await asyncio.sleep(0)
         await self.shared.publish()
         assert self.shared.reachable

@@ -43,7 +43,7 @@ async def test_a_client_that_decodes_reads_the_same(backend: RedisBackend) -> No
     exchange = backend(decodes=True)
     many = Batch("w", 1, [DELTA, Delta("g", "b", 30_000_001, {11: 7}, {}), Delta("h", "a", 30_000_001, {}, {3: 1})])
     receipt = await exchange.push(Push("w", 0, many))
-    assert (receipt.accepted, receipt.held, receipt.leader, receipt.publication) == (True, 1, "", "")
+    assert (receipt.accepted, receipt.last_sequence, receipt.leader, receipt.publication) == (True, 1, "", "")
     pulled = await exchange.pull(0)
     assert list(pulled.batches) == [many]
     assert not pulled.more
