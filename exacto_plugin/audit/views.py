@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.why import STALE_S, judged_then, why_view
+from exacto_plugin.audit.why import STALE_S, judged_then, under_override, why_view
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain
 from exacto_plugin.core.views import observed_view, reference_view, signal_view
 from exacto_plugin.core.windows.observed import Observed
@@ -142,13 +142,14 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
 
 
 def _tier(record: DeploymentRecord, override: Override | None) -> Plain:
+    tier, since, shown_override = under_override(record.tier, record.since, override)
     return {
         "deployment": record.deployment,
         "provider": record.provider,
         "at": record.at,
-        "tier": record.tier if override is None or override.tier is None else override.tier.value,
-        "since": record.since if override is None else override.since,
-        "override": None if override is None else {**override.as_plain(), "measured_tier": record.tier},
+        "tier": tier,
+        "since": since,
+        "override": shown_override,
         "signals": {signal: signal_view(*numbers) for signal, numbers in record.signals.items()},
         "reasons": list(record.reasons),
     }

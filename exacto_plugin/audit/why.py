@@ -96,32 +96,47 @@ def judged_then(record: DeploymentRecord, references: Mapping[str, ReferenceReco
     )
 
 
+def under_override(tier: str, since: float, override: Override | None) -> tuple[str, float, Plain | None]:
+    """Return the tier in force, its start, and the override as plain data.
+
+    Args:
+        tier: the measured one.
+        since: of the measured one.
+        override: in force; None without one.
+    """
+    if override is None:
+        return tier, since, None
+    in_force = tier if override.tier is None else override.tier.value
+    return in_force, override.since, {**override.as_plain(), "measured_tier": tier}
+
+
 def why_view(
-    judged: Judged, word: Override | None, preset: Preset | None, inputs: GroupInputs | None, at: float, *, past: bool
+    judged: Judged, forced: Override | None, preset: Preset | None, inputs: GroupInputs | None, at: float, *, past: bool
 ) -> Plain:
     """Build the answer: a deployment's tier with its reasons.
 
     Args:
         judged: the measured state.
-        word: the override in force; None without one.
+        forced: the override in force; None without one.
         preset: the rule in force; None when it is not known.
         inputs: of the rule; None when they were not kept, or cannot be read.
         at: the requested time, UTC seconds.
         past: True for a time in the past.
     """
     measured_at = judged.measured_at
+    tier, since, shown = under_override(judged.tier, judged.since, forced)
     return {
         "model_group": judged.model_group,
         "deployment": judged.deployment,
         "provider": judged.provider,
-        "tier": judged.tier if word is None or word.tier is None else word.tier.value,
-        "since": judged.since if word is None else word.since,
+        "tier": tier,
+        "since": since,
         "at": at,
         "past": past,
         "measured_at": measured_at,
         "stale": measured_at is not None and at - measured_at > STALE_S,
         "snapshot": judged.snapshot,
-        "override": None if word is None else {**word.as_plain(), "measured_tier": judged.tier},
+        "override": shown,
         "throughput": judged.throughput,
         "latency_s": judged.latency_s,
         "signals": {signal: signal_view(*numbers) for signal, numbers in judged.signals.items()},
