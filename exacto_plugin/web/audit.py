@@ -126,7 +126,9 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
         except ExactoError as error:
             raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
-        found = await _read_store(store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters))
+        found = await _read_store(
+            store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters)
+        )
         return {"entries": found, "store": store_view(store)}
 
     @router.get("/decisions/{name}")

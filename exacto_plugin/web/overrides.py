@@ -74,7 +74,12 @@ def add_overrides(router: APIRouter, engine: Engine, service: OverrideService) -
         author = service.author(str(user.user_id or user.api_key or ""))
         try:
             done = await service.apply_override(
-                request.word, request.deployment, request.for_s or LONGEST_S, request.reason, author, request.model_group
+                request.word,
+                request.deployment,
+                request.for_s or LONGEST_S,
+                request.reason,
+                author,
+                request.model_group,
             )
         except UnknownDeploymentError as error:
             raise HTTPException(404, str(error)) from None

@@ -39,7 +39,7 @@ def eventually(seen: Callable[[], Any], wanted: Any, patience_s: float = PATIENC
         time.sleep(0.05)
 
 
-def seen_in(asking: Callable[[], T], wanted: Collection[T]) -> set[T]:
+def seen_in(asking: Callable[[], T], wanted: Collection[object]) -> set[T]:
     """Everything that came of asking, until all of ``wanted`` did, at most ``TRIES`` times."""
     seen: set[T] = set()
     for _ in range(TRIES):
