@@ -239,7 +239,9 @@ def test_reading_never_fails(
     read = ("knows_group", "clock", "providers", "engine", "faults", "observed")
     source = SimpleNamespace(**{name: getattr(bench.runtime.metrics, name) for name in read})
     setattr(source, where, broken[where])
-    monkeypatch.setattr(bench.runtime.context.telemetry, "_runtime", source)
+    telemetry = bench.runtime.context.telemetry
+    for reader in (telemetry, telemetry._gauges):
+        monkeypatch.setattr(reader, "_source", source)
     with caplog.at_level(logging.WARNING):
         assert bench.points("exacto.requests") == [({"exacto.request.outcome": "valid"}, 1)]
     assert bench.runtime.context.faults.counts["telemetry"] > 0

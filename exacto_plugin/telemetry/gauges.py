@@ -48,7 +48,7 @@ class LatestObserved(Protocol):
 
 
 class TelemetrySource(Protocol):
-    """The values that the instruments read; the runtime provides them."""
+    """The values that the instruments read."""
 
     @property
     def engine(self) -> Engine:
@@ -77,12 +77,12 @@ class SnapshotGauges:
     """Observable instruments of one runtime.
 
     Args:
-        runtime: source of the snapshot.
+        source: has the snapshot.
         meter: creates the instruments.
     """
 
-    def __init__(self, runtime: TelemetrySource, meter: Meter) -> None:
-        self._runtime = runtime
+    def __init__(self, source: TelemetrySource, meter: Meter) -> None:
+        self._source = source
         meter.create_observable_up_down_counter(
             "exacto.deployment.tier", [self._safe(self._tiers)], "1", "1 for the tier a deployment is in, else 0."
         )
@@ -112,20 +112,20 @@ class SnapshotGauges:
         """
 
         def observed(_: CallbackOptions) -> Iterable[Observation]:
-            return self._runtime.faults.guard("telemetry", lambda: list(observe()), [])
+            return self._source.faults.guard("telemetry", lambda: list(observe()), [])
 
         return observed
 
     def _groups(self) -> Iterator[tuple[str, GroupSnapshot]]:
-        for name, group in self._runtime.engine.snapshot.groups.items():
-            if self._runtime.knows_group(name):
+        for name, group in self._source.engine.snapshot.groups.items():
+            if self._source.knows_group(name):
                 yield name, group
 
     def _verdicts(self) -> Iterator[tuple[Mapping[str, str], Verdict]]:
         for name, group in self._groups():
             for key, verdict in group.verdicts.items():
                 # Whether the group is known is not checked again: the router may change meanwhile.
-                yield deployment_attributes(name, key, self._runtime.providers.get(key, "")), verdict
+                yield deployment_attributes(name, key, self._source.providers.get(key, "")), verdict
 
     def _tiers(self) -> Iterator[Observation]:
         for attributes, verdict in self._verdicts():
@@ -138,7 +138,7 @@ class SnapshotGauges:
                 yield Observation(value.samples, {**attributes, SIGNAL: signal.value})
 
     def _ages(self) -> Iterator[Observation]:
-        now = self._runtime.clock()
+        now = self._source.clock()
         for name, group in self._groups():
             yield Observation(max(0.0, now - group.at), {GROUP: name})
 
@@ -149,10 +149,10 @@ class SnapshotGauges:
                 yield Observation(value.value, attributes)
 
     def _observed(self, number: Callable[[Observed], float | None]) -> Iterator[Observation]:
-        for (group, key), numbers in self._runtime.observed.latest.items():
+        for (group, key), numbers in self._source.observed.latest.items():
             value = number(numbers)
-            if value is not None and self._runtime.knows_group(group):
-                yield Observation(value, deployment_attributes(group, key, self._runtime.providers.get(key, "")))
+            if value is not None and self._source.knows_group(group):
+                yield Observation(value, deployment_attributes(group, key, self._source.providers.get(key, "")))
 
     def _reference(self, signal: Signal, part: str) -> Iterator[Observation]:
         for name, group in self._groups():

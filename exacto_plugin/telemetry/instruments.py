@@ -46,12 +46,12 @@ class Telemetry:
     """All instruments of one runtime.
 
     Args:
-        runtime: source of the snapshot that observable instruments read.
+        source: has the snapshot that observable instruments read.
         meter_provider: the provider to use; the global one when omitted, bound late.
     """
 
-    def __init__(self, runtime: TelemetrySource, meter_provider: MeterProvider | None = None) -> None:
-        self._runtime = runtime
+    def __init__(self, source: TelemetrySource, meter_provider: MeterProvider | None = None) -> None:
+        self._source = source
         meter = metrics.get_meter("exacto_plugin", _package_version(), meter_provider)
         self._evaluations = meter.create_counter(
             "exacto.tool_call.evaluations", "{tool_call}", "Tool calls by verdict."
@@ -85,7 +85,7 @@ class Telemetry:
             "Time one recompute takes.",
             explicit_bucket_boundaries_advisory=RECOMPUTE_BUCKETS_S,
         )
-        self._gauges = SnapshotGauges(runtime, meter)
+        self._gauges = SnapshotGauges(source, meter)
 
     # --- counted at each event -------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Telemetry:
 
     def transition(self, transition: Transition) -> None:
         """Count a change of tier."""
-        provider = self._runtime.providers.get(transition.deployment, "")
+        provider = self._source.providers.get(transition.deployment, "")
         attributes = self._attributes_of(transition.model_group, transition.deployment, provider)
         change = {TIER: transition.tier.value, PREVIOUS_TIER: transition.previous.value}
         self._transitions.add(1, {**attributes, **change})
@@ -168,7 +168,7 @@ class Telemetry:
     # --- attributes ------------------------------------------------------------------------------------------------
 
     def _group(self, model_group: str) -> str:
-        return model_group if self._runtime.knows_group(model_group) else OTHER
+        return model_group if self._source.knows_group(model_group) else OTHER
 
     def _attributes_of(self, model_group: str, key: str, provider: str) -> dict[str, str]:
         group = self._group(model_group)
