@@ -25,9 +25,9 @@ CHAIN = (
 """Each of these core modules, with everything that it imports, knows none of a later step."""
 
 KNOWN_TO_CORE = {
-    "__future__", "array", "cachetools", "collections", "dataclasses", "enum", "fractions", "functools", "graphlib",
-    "heapq", "ipaddress", "itertools", "json", "jsonschema", "jsonschema_rs", "math", "numpy", "operator", "orjson",
-    "re", "referencing", "threading", "types", "typing", "urllib", "zlib", "bisect", "statistics", "hashlib",
+    "__future__", "array", "cachetools", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools",
+    "graphlib", "heapq", "ipaddress", "itertools", "json", "jsonschema", "jsonschema_rs", "math", "numpy", "operator",
+    "orjson", "re", "referencing", "threading", "types", "typing", "urllib", "zlib", "bisect", "statistics", "hashlib",
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 

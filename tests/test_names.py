@@ -44,9 +44,6 @@ STILL_THERE = {
     "demo.behaviour": {"HANG"},
     "store.exchange": {"beat"},
     # Local names that are still to be renamed.
-    "core.engine.engine": {"portion", "portions", "purse", "slab"},
-    "core.engine.recompute": {"ledger"},
-    "core.engine.state": {"slab"},
     "core.routing.affinity_rule": {"wishes"},
     "core.tiers.adaptive.evidence": {"slab", "surprise"},
     "core.tiers.adaptive.exploration": {"spared"},

@@ -1,44 +1,56 @@
 """Engine: samples in, and a snapshot of verdicts out at each recompute.
 
 The response path calls ``record``, which only adds counts; the request path reads ``snapshot``, which is replaced in
-one assignment; ``recompute`` connects both. An engine belongs to one thread (an event loop); ``snapshot`` and its
-contents can be read from any thread. The preset contains the rule.
+one assignment; ``recompute`` connects both. ``snapshot`` and its contents can be read from any thread. Everything else
+holds the engine's lock, which is released between two slices of a recompute: a request in another thread waits for at
+most one slice. The preset contains the rule.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block
+import numpy as np
+
+from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block, percentiles
 from exacto_plugin.core.engine.state import CAPACITY, EngineState
-from exacto_plugin.core.model import GroupSnapshot, Snapshot, Transition
-from exacto_plugin.core.routing.affinity_rule import apply_affinity
-from exacto_plugin.core.routing.ordering import RoutingRequest, decide, probe_shares
+from exacto_plugin.core.model import Snapshot, Transition
+from exacto_plugin.core.routing.attempt import decide_attempt
 from exacto_plugin.core.routing.overrides import Overrides
 from exacto_plugin.core.routing.probe_budget import ProbeBudget
 from exacto_plugin.core.tiers.rosters import ModelGroups
-from exacto_plugin.core.windows.percentiles import PercentileReader, PercentileRequests
-from exacto_plugin.core.windows.speed import recent_medians
-from exacto_plugin.core.windows.windows import ROWS, Retention
+from exacto_plugin.core.windows.codec import decode, encode
+from exacto_plugin.core.windows.percentiles import PercentileRequests
+from exacto_plugin.core.windows.windows import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    from exacto_plugin.core.engine.state import Remembered
     from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
+    from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeShare
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector
     from exacto_plugin.core.tiers.columns import Preset
+    from exacto_plugin.core.windows.codec import WindowDump
+    from exacto_plugin.core.windows.deltas import Delta, Deltas
+    from exacto_plugin.core.windows.minute_buffer import Additions
+
+    Lock = AbstractContextManager[object]
+    """Of a kind that its holder can take again, as ``threading.RLock`` is."""
 
 _NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
 _NO_FINGERPRINTS: Mapping[str, str] = MappingProxyType({})
 
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NO_LOCK = nullcontext()
 
 
-class Engine(EngineState):
+class Engine:
     """Engine of one process: turns samples into snapshots of all model groups."""
 
     def __init__(
@@ -49,21 +61,23 @@ class Engine(EngineState):
         instance: str = "",
         retention: Retention | None = None,
         capacity: int = CAPACITY,
+        lock: Lock = _NO_LOCK,
     ) -> None:
         """Create an engine without samples.
 
         Args:
             preset: the rule's configuration.
-            timer: clock in seconds for expiring unused deployments, preferably monotonic; None for the latest ``now``
-                that was given.
+            timer: clock in seconds for expiring unused deployments, preferably monotonic; None: the latest ``now``.
             instance: a short name of this process, the end of every snapshot's id.
             retention: retention and resolution of samples.
             capacity: largest number of deployments.
+            lock: ``threading.RLock()`` for a program with threads.
         """
-        super().__init__(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
-        self._now = 0.0
-        self._preset = preset
-        self._model_groups = ModelGroups(self._slots, self._slot)
+        self.lock = lock
+        """Held by every method that changes the engine; callers may hold it around several calls."""
+        self._now, self._preset = 0.0, preset
+        self._state = EngineState(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
+        self._model_groups = ModelGroups(self._state.slots, self._state.slot)
         self._scores: dict[str, BenchmarkScores] = {}
         self._instance = f"-{instance}" if instance else ""
         self._stamp = 0
@@ -76,6 +90,8 @@ class Engine(EngineState):
         """Overrides by operators; applied on top of the measured verdicts."""
         self.change_detector: ChangeDetector | None = None
         """Detector of changes to record; None: recomputes are not recorded."""
+        self.deltas: Deltas | None = None
+        """Deltas of recorded samples, for storing or sharing them; None: not kept."""
 
     @property
     def rule(self) -> Preset:
@@ -87,13 +103,10 @@ class Engine(EngineState):
 
     @rule.setter
     def rule(self, preset: Preset) -> None:
-        before = self._rule
-        self._preset = preset
-        self._rule = preset.judge()
-        self._rule.inherit(before, self._tier_state.tier)
-        self._rule.resize(len(self._windows.blocks) * ROWS)
-        self._windows.min_output_tokens = self._rule.min_output_tokens
-        self._current_run = None
+        with self.lock:
+            self._preset = preset
+            self._state.change_rule(preset.judge())
+            self._current_run = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -134,81 +147,135 @@ class Engine(EngineState):
             fingerprints: fingerprint of each deployment's configuration; when it changes, the evidence restarts, also
                 after an absence or a restart with ``load``.
         """
-        self._now = now
         served = tuple(deployments)
-        changed = self._model_groups.observe(model_group, served)
-        if changed is not None:
-            self._tier_state.start(changed, now)
-        self._model_groups.describe(model_group, weights, capacities)
-        for deployment in served:
-            fingerprint = fingerprints.get(deployment)
-            if fingerprint and self._tier_state.note_fingerprint(self._slot(model_group, deployment), fingerprint):
-                self.restart(model_group, deployment, now)
+        with self.lock:
+            self._now = now
+            changed = self._model_groups.observe(model_group, served)
+            if changed is not None:
+                self._state.tier_state.start(changed, now)
+            self._model_groups.describe(model_group, weights, capacities)
+            for deployment in served:
+                if fingerprint := fingerprints.get(deployment):
+                    self._state.note_fingerprint(model_group, deployment, fingerprint, now)
 
     def observe_scores(self, model_group: str, scores: BenchmarkScores | None) -> None:
         """Set the benchmark scores of a model group; None removes them."""
-        self._scores.pop(model_group, None)
-        if scores is not None:
-            self._scores[model_group] = scores
+        with self.lock:
+            self._scores.pop(model_group, None)
+            if scores is not None:
+                self._scores[model_group] = scores
 
     def watch(self, model_group: str, now: float) -> None:
         """Request a model group's percentiles in snapshots of the next hour."""
-        self._percentile_requests.request(model_group, now)
+        with self.lock:
+            self._percentile_requests.request(model_group, now)
 
     def watched(self, now: float) -> tuple[str, ...]:
         """Return the model groups whose percentiles are computed."""
-        return tuple(self._percentile_requests.current(now))
+        with self.lock:
+            return self._percentile_requests.current(now)
+
+    # --- samples and state -----------------------------------------------------------------------------------------
+
+    @property
+    def dropped(self) -> int:
+        """Samples that came too late to be counted."""
+        return self._state.windows.dropped
+
+    def groups(self) -> tuple[str, ...]:
+        """Return the model groups with a deployment within the retention time."""
+        with self.lock:
+            return self._state.slots.groups
 
     def record(self, sample: Sample) -> None:
         """Count one finished answer or failed attempt."""
-        if sample.probe:
-            self._probe_budget.record_result(sample)
-        super().record(sample)
+        with self.lock:
+            if sample.probe:
+                self._probe_budget.record_result(sample)
+            added = self._state.record(sample)
+            if self.deltas is not None:
+                self.deltas.add(sample.model_group, sample.deployment, sample.at, added)
+
+    def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
+        """Count many samples of one time at once; see ``Windows.add``."""
+        with self.lock:
+            self._state.add(model_group, deployment, counts, cells, at)
+
+    def add_deltas(self, deltas: Iterable[Delta]) -> None:
+        """Count the deltas of other processes; unknown counters are ignored."""
+        with self.lock:
+            self._state.add_deltas(deltas)
+
+    def restart(self, model_group: str, deployment: str, now: float) -> None:
+        """Restart the evidence of a deployment that was replaced as of ``now``.
+
+        It has insufficient data from the next recompute on.
+        """
+        with self.lock:
+            self._state.restart(model_group, deployment, now)
+
+    def dump(self, model_group: str | None = None) -> Remembered:
+        """Return the state beside the windows as plain data; None: of all groups."""
+        with self.lock:
+            return self._state.dump(model_group)
+
+    def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
+        """Load the state that ``dump`` returned; unknown fields are ignored."""
+        with self.lock:
+            self._state.load(remembered)
+
+    def copy_windows(self, model_group: str) -> dict[str, WindowDump]:
+        """Copy the windows of each deployment of a model group."""
+        with self.lock:
+            return self._state.copy_windows(model_group)
+
+    def restore_windows(self, model_group: str, held: Mapping[str, WindowDump], *, add: bool = False) -> None:
+        """Restore windows that ``copy_windows`` returned; with ``add`` to what is there."""
+        with self.lock:
+            self._state.restore_windows(model_group, held, add=add)
+
+    def dump_windows(self, model_group: str) -> dict[str, bytes]:
+        """Return ``copy_windows`` as bytes for any version, encoded without the lock."""
+        return {name: encode(held) for name, held in self.copy_windows(model_group).items()}
+
+    def load_windows(self, model_group: str, dumped: Mapping[str, bytes], *, add: bool = False) -> None:
+        """Restore the windows that ``dump_windows`` returned.
+
+        Raises:
+            WindowDumpError: some bytes cannot be decoded; then nothing is changed.
+        """
+        self.restore_windows(model_group, {name: decode(packed) for name, packed in dumped.items()}, add=add)
 
     def adopt(self, snapshot: Snapshot, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
         """Put another process's snapshot and state in force.
 
         A running recompute ends without a result. The transitions are reported by the other process.
         """
-        self._current_run = None
-        self.load(remembered)
-        self._stamp = max(self._stamp, int(snapshot.at * 1000))
-        self._transitions = ()
-        self._snapshot = snapshot
-        self._probe_budget.reset(snapshot)
+        with self.lock:
+            self._current_run = None
+            self._state.load(remembered)
+            self._stamp = max(self._stamp, int(snapshot.at * 1000))
+            self._transitions = ()
+            self._snapshot = snapshot
+            self._probe_budget.reset(snapshot)
+
+    # --- requests --------------------------------------------------------------------------------------------------
 
     def share_probes(self, share: ProbeShare) -> None:
-        """Set this process's share of the probe budgets of the snapshot in force.
-
-        Without a share the whole budgets apply.
-        """
-        self._probe_budget.share = share
+        """Set this process's share of the snapshots' probe budgets, at first all of them."""
+        with self.lock:
+            self._probe_budget.share = share
 
     def decide(self, ask: RoutingRequest, draw: Callable[[], float]) -> Decision:
         """Order the candidates of one attempt by the snapshot in force.
 
         Computes no statistics. Charges probes to the probe budget, so that the snapshot's budgets hold until the next
-        one. A probe that starts a conversation is charged all of its turns while the deployment is still being
-        measured.
+        one.
         """
-        snapshot, group, purse = self.snapshot, ask.model_group, self._probe_budget
-        shares = probe_shares(ask, snapshot)
-        if not shares:
-            return apply_affinity(ask, snapshot, decide(ask, snapshot, draw))
-        purse.accrue(group, sum(shares.values()))
-        if ask.in_conversation:
-            purse.skip(group)
-            decision = apply_affinity(ask, snapshot, decide(ask, snapshot, draw))
-        else:
-            passed = purse.take_skipped(group)
-            found = decide(ask, snapshot, draw, lambda key: purse.allows(snapshot, group, key), passed)
-            decision = apply_affinity(ask, snapshot, found)
-        goes_on = ask.home is not None and ask.home.from_probe and decision.pool == (ask.home.id,)
-        if decision.explored or goes_on:
-            key = next(ranked.key for ranked in decision.ranking if ranked.id in decision.pool)
-            if key in shares:
-                purse.charge(group, key)
-        return decision
+        with self.lock:
+            return decide_attempt(ask, self.snapshot, self._probe_budget, draw)
+
+    # --- recompute -------------------------------------------------------------------------------------------------
 
     def recompute(self, now: float) -> Snapshot:
         """Recompute all verdicts at once and return the new snapshot."""
@@ -217,73 +284,63 @@ class Engine(EngineState):
         return self.snapshot
 
     def recompute_slices(self, now: float) -> Iterator[None]:
-        """Recompute all verdicts in slices of a few milliseconds.
+        """Recompute all verdicts in slices of a few milliseconds, each under the lock.
 
         An async caller can run other tasks between slices. The new snapshot is in force when the iterator ends.
         Samples and peers that arrive meanwhile may be included now or at the next recompute. When another recompute
         starts meanwhile, this one ends without a result.
         """
+        return self._in_slices(self._recompute(now))
+
+    def age(self, now: float) -> Iterator[None]:
+        """Expire samples in slices, for a process that does not recompute itself."""
+        return self._in_slices(self._state.age(now))
+
+    def _in_slices(self, slices: Iterator[None]) -> Iterator[None]:
+        """Run each slice under the lock and release it in between."""
+        while True:
+            with self.lock:
+                try:
+                    next(slices)
+                except StopIteration:
+                    return
+            yield
+
+    def _recompute(self, now: float) -> Iterator[None]:
         running = self._current_run = object()
         self._now = now
-        for number, slab in enumerate(tuple(self._windows.blocks)):
-            slab.flush(now)
-            self._rule.measure(number, slab, now)
-            for columns, found in zip((self._speed, self._latency), recent_medians(slab, now), strict=True):
-                columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
-                columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
+        for _ in self._next_snapshot(now):
             yield
             if self._current_run is not running:
                 return
-        portions: list[BlockResult] = []
+        yield from self._state.erase_expired()
+
+    def _next_snapshot(self, now: float) -> Iterator[None]:
+        """Measure, evaluate and publish; may be left at any slice without a change."""
+        yield from self._state.measure(now)
+        results: list[BlockResult] = []
         for block in self._model_groups.blocks():
-            paces = (self._speed, self._latency)
-            portions.append(
-                evaluate_block(block, self._rule, self._tier_state, self._scores, paces, now, self.change_detector)
-            )
+            results.append(evaluate_block(block, self._state, self._scores, now, self.change_detector))
             yield
-            if self._current_run is not running:
-                return
-        told: dict[str, Mapping[str, RecentPace]] = {}
-        for group, recent in self._percentiles(portions, now):
-            told[group] = recent
+        paces: dict[str, Mapping[str, RecentPace]] = {}
+        for group, recent in percentiles(results, self._state, self._percentile_requests.current(now), now):
+            paces[group] = recent
             yield
-            if self._current_run is not running:
-                return
-        self._publish(portions, now, told)
-        yield from self._erase_expired()
+        self._publish(results, now, paces)
 
-    def _percentiles(self, found: Iterable[BlockResult], now: float) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
-        """Compute the percentiles of each recently requested group, one at a time."""
-        watched = set(self._percentile_requests.current(now))
-        if not watched:
-            return
-        percentiles = PercentileReader(self._windows.blocks, now)
-        for portion in found:
-            for group in portion.groups:
-                if group.model_group in watched:
-                    slot = partial(self._slot, group.model_group)
-                    yield group.model_group, percentiles.of(group.verdicts, slot)
-
-    def _publish(self, found: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[str, RecentPace]]) -> None:
-        groups: dict[str, GroupSnapshot] = {}
-        transitions: list[Transition] = []
-        for portion in found:
-            portion.commit(self._tier_state)
-            groups.update((group.model_group, group) for group in portion.groups)
-            transitions += portion.transitions
+    def _publish(
+        self, results: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[str, RecentPace]]
+    ) -> None:
+        for result in results:
+            result.commit(self._state.tier_state)
         if self.change_detector is not None:
-            self.change_detector.commit(portion.scan for portion in found if portion.scan is not None)
-        groups.update((name, replace(groups[name], paces=told)) for name, told in paces.items())
+            self.change_detector.commit(result.scan for result in results if result.scan is not None)
+        groups = {group.model_group: group for result in results for group in result.groups}
+        groups.update((name, replace(groups[name], paces=recent)) for name, recent in paces.items())
         # Later than the last stamp even if the clock went back, so that every id is unique.
         self._stamp = max(self._stamp + 1, int(now * 1000))
-        self._transitions = tuple(transitions)
-        self._snapshot = Snapshot(f"{_base36(self._stamp)}{self._instance}", now, MappingProxyType(groups))
+        self._transitions = tuple(chain.from_iterable(result.transitions for result in results))
+        self._snapshot = Snapshot(
+            f"{np.base_repr(self._stamp, 36).lower()}{self._instance}", now, MappingProxyType(groups)
+        )
         self._probe_budget.reset(self._snapshot)
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = _DIGITS[digit] + digits
-    return digits or "0"

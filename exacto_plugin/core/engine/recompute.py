@@ -1,26 +1,29 @@
-"""Evaluation of one block of model groups, without changing any state.
+"""Evaluation of blocks of model groups for the next snapshot.
 
-The preset contains the rule; the engine puts the resulting snapshot in force.
+Changes no state before ``BlockResult.commit``; the engine puts the resulting snapshot in force.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from exacto_plugin.core.model import Transition
 from exacto_plugin.core.tiers.columns import TIERS, BlockVerdicts
+from exacto_plugin.core.windows.percentiles import PercentileReader
 from exacto_plugin.core.windows.speed import merge_modes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
+    from exacto_plugin.core.engine.state import EngineState
+    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, RecentPace, Tier
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
-    from exacto_plugin.core.tiers.columns import Block, TierRule, TierState
-    from exacto_plugin.core.windows.speed import SpeedMedians
+    from exacto_plugin.core.tiers.columns import Block, TierState
 
 
 class BlockResult(NamedTuple):
@@ -31,37 +34,43 @@ class BlockResult(NamedTuple):
     transitions: Sequence[Transition]
     scan: ScanResult | None
 
-    def commit(self, standing: TierState) -> None:
+    def commit(self, tier_state: TierState) -> None:
         """Store the result when its snapshot comes into force."""
-        standing.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
+        tier_state.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
         self.verdicts.assignments.commit()
 
 
 def evaluate_block(
     block: Block,
-    judge: TierRule,
-    standing: TierState,
+    state: EngineState,
     scores: Mapping[str, BenchmarkScores],
-    paces: tuple[SpeedMedians, SpeedMedians],
     now: float,
-    ledger: ChangeDetector | None,
+    change_detector: ChangeDetector | None,
 ) -> BlockResult:
-    """Evaluate a block for the next snapshot; changes no state.
-
-    ``paces`` are medians of speed and latency, by slot.
-    """
-    judgement = judge.judge(block, scores)
-    previous, since = standing.compare(block, judgement.tier, now)
-    speed = merge_modes(paces[0].at(block.slots), 1.0)
-    latency = merge_modes(paces[1].at(block.slots), math.nan)
-    findings = BlockVerdicts(block, judgement, since, speed, latency, now)
-    groups = [findings.group(number) for number in range(len(block.groups))]
+    """Evaluate a block for the next snapshot; changes no state."""
+    assignments = state.rule.judge(block, scores)
+    previous, since = state.tier_state.compare(block, assignments.tier, now)
+    speed = merge_modes(state.speed.at(block.slots), 1.0)
+    latency = merge_modes(state.latency.at(block.slots), math.nan)
+    verdicts = BlockVerdicts(block, assignments, since, speed, latency, now)
+    groups = [verdicts.group(number) for number in range(len(block.groups))]
     transitions = [
         _transition(groups[number], tuple(block.positions[number])[place], TIERS[previous[number, place]])
-        for number, place in np.argwhere(previous != judgement.tier)
+        for number, place in np.argwhere(previous != assignments.tier)
     ]
-    look = None if ledger is None else ledger.scan(judge, block, judgement, scores, now)
-    return BlockResult(findings, groups, transitions, look)
+    scan = None if change_detector is None else change_detector.scan(state.rule, block, assignments, scores, now)
+    return BlockResult(verdicts, groups, transitions, scan)
+
+
+def percentiles(
+    results: Iterable[BlockResult], state: EngineState, requested: Collection[str], now: float
+) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
+    """Compute the percentiles of each requested group, one at a time."""
+    wanted = frozenset(requested)
+    reader = PercentileReader(state.windows.blocks, now)
+    for group in chain.from_iterable(result.groups for result in results):
+        if group.model_group in wanted:
+            yield group.model_group, reader.of(group.verdicts, partial(state.slot, group.model_group))
 
 
 def _transition(group: GroupSnapshot, deployment: str, previous: Tier) -> Transition:

@@ -1,6 +1,7 @@
 """State of every deployment: windows, previous tiers and the rule's state.
 
-This is the state that survives a restart and that replicas share. Evaluates nothing.
+This is the state that survives a restart and that replicas share. Evaluates nothing and holds no lock: the engine that
+holds it does both.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.tiers.columns import TierState
-from exacto_plugin.core.windows.codec import decode, encode
 from exacto_plugin.core.windows.slots import SlotAllocator
-from exacto_plugin.core.windows.speed import empty_medians, grow
+from exacto_plugin.core.windows.speed import empty_medians, grow, recent_medians
 from exacto_plugin.core.windows.windows import MINUTE_S, ROWS, Retention, Windows
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
     from exacto_plugin.core.tiers.columns import TierRule
     from exacto_plugin.core.windows.codec import WindowDump
-    from exacto_plugin.core.windows.deltas import Delta, Deltas
+    from exacto_plugin.core.windows.deltas import Delta
+    from exacto_plugin.core.windows.increments import Increments
     from exacto_plugin.core.windows.minute_buffer import Additions
 
     Remembered = dict[str, dict[str, dict[str, float | int | str | None]]]
@@ -37,84 +38,107 @@ class EngineState:
     """State of the deployments of every model group.
 
     Args:
-        judge: the rule in force, which has state of its own.
+        rule: the rule in force, which has state of its own.
         timer: clock in seconds for expiring unused deployments.
         retention: retention and resolution of samples.
         capacity: largest number of deployments.
     """
 
-    def __init__(self, judge: TierRule, timer: Callable[[], float], retention: Retention, capacity: int) -> None:
-        self._rule = judge
-        self._windows = Windows(retention, judge.min_output_tokens)
-        self._slots = SlotAllocator(capacity, retention.span_s, timer)
-        self._tier_state = TierState()
-        self._speed = empty_medians()
-        self._latency = empty_medians()
-        self.deltas: Deltas | None = None
-        """Deltas of recorded samples, for storing or sharing them; None: not kept."""
+    def __init__(self, rule: TierRule, timer: Callable[[], float], retention: Retention, capacity: int) -> None:
+        self.rule = rule
+        self.windows = Windows(retention, rule.min_output_tokens)
+        self.slots = SlotAllocator(capacity, retention.span_s, timer)
+        self.tier_state = TierState()
+        self.speed = empty_medians()
+        """Recent speeds by slot, as of the last ``measure``."""
+        self.latency = empty_medians()
+        """Recent latencies by slot, as of the last ``measure``."""
 
-    @property
-    def dropped(self) -> int:
-        """Samples that came too late to be counted."""
-        return self._windows.dropped
+    def slot(self, model_group: str, deployment: str) -> int:
+        """Return the slot of a deployment, a new one if it has none; renews its lease."""
+        slot = self.slots.acquire((model_group, deployment))
+        if slot >= len(self.windows.blocks) * ROWS:
+            self._resize(slot + 1)
+        return slot
 
-    def groups(self) -> tuple[str, ...]:
-        """Return the model groups with a deployment within the retention time."""
-        return self._slots.groups
+    def _resize(self, slots: int) -> None:
+        self.windows.resize(slots)
+        room = len(self.windows.blocks) * ROWS
+        self.tier_state.resize(room)
+        self.rule.resize(room)
+        self.speed = grow(self.speed, room)
+        self.latency = grow(self.latency, room)
 
-    def record(self, sample: Sample) -> None:
-        """Count one finished answer or failed attempt."""
-        added = self._windows.record(self._slot(sample.model_group, sample.deployment), sample)
-        if self.deltas is not None:
-            self.deltas.add(sample.model_group, sample.deployment, sample.at, added)
+    def change_rule(self, rule: TierRule) -> None:
+        """Put a new rule in force, which takes over the state of the previous one."""
+        before, self.rule = self.rule, rule
+        rule.inherit(before, self.tier_state.tier)
+        rule.resize(len(self.windows.blocks) * ROWS)
+        self.windows.min_output_tokens = rule.min_output_tokens
+
+    def record(self, sample: Sample) -> Increments:
+        """Count one finished answer or failed attempt; return its increments."""
+        return self.windows.record(self.slot(sample.model_group, sample.deployment), sample)
 
     def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
-        """Count many samples of one time at once.
+        """Count many samples of one time at once; see ``Windows.add``."""
+        self.windows.add(self.slot(model_group, deployment), counts, cells, at)
 
-        They are for example another replica's or a simulation's; see ``Windows.add``.
-        """
-        self._windows.add(self._slot(model_group, deployment), counts, cells, at)
+    def measure(self, now: float) -> Iterator[None]:
+        """Read the windows into the rule and into speed and latency, in slices."""
+        for number, block in enumerate(tuple(self.windows.blocks)):
+            block.flush(now)
+            self.rule.measure(number, block, now)
+            for columns, found in zip((self.speed, self.latency), recent_medians(block, now), strict=True):
+                columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
+                columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
+            yield
 
     def restart(self, model_group: str, deployment: str, now: float) -> None:
         """Restart the evidence of a deployment that was replaced as of ``now``.
 
         It has insufficient data from the next recompute on.
         """
-        self._rule.restart(self._slot(model_group, deployment), now)
+        self.rule.restart(self.slot(model_group, deployment), now)
+
+    def note_fingerprint(self, model_group: str, deployment: str, fingerprint: str, now: float) -> None:
+        """Store a configuration's fingerprint; restart the evidence if it changed."""
+        if self.tier_state.note_fingerprint(self.slot(model_group, deployment), fingerprint):
+            self.restart(model_group, deployment, now)
 
     def dump(self, model_group: str | None = None) -> Remembered:
         """Return the state beside the windows, by model group and deployment.
 
         Plain data; None: of all groups.
         """
-        groups = self._slots.groups if model_group is None else (model_group,)
+        groups = self.slots.groups if model_group is None else (model_group,)
         return {
-            group: {name: self._dump(self._slot(group, name)) for name in names}
+            group: {name: self._dump(self.slot(group, name)) for name in names}
             for group in groups
-            if (names := self._slots.of(group))
+            if (names := self.slots.of(group))
         }
 
     def _dump(self, slot: int) -> dict[str, float | int | str | None]:
-        own = {f"{_RULE_PREFIX}{name}": value for name, value in self._rule.dump(slot).items()}
-        return self._tier_state.dump(slot) | own
+        own = {f"{_RULE_PREFIX}{name}": value for name, value in self.rule.dump(slot).items()}
+        return self.tier_state.dump(slot) | own
 
     def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
         """Load the state that ``dump`` returned; unknown fields are ignored."""
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
-                slot = self._slot(group, deployment)
-                self._tier_state.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
+                slot = self.slot(group, deployment)
+                self.tier_state.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
                 own = {
                     name.removeprefix(_RULE_PREFIX): value
                     for name, value in plain.items()
                     if name.startswith(_RULE_PREFIX)
                 }
-                self._rule.load(slot, own)
+                self.rule.load(slot, own)
 
     def copy_windows(self, model_group: str) -> dict[str, WindowDump]:
         """Copy the windows of each deployment of a model group."""
-        names = self._slots.of(model_group)
-        return dict(zip(names, self._windows.read([self._slot(model_group, name) for name in names]), strict=True))
+        names = self.slots.of(model_group)
+        return dict(zip(names, self.windows.read([self.slot(model_group, name) for name in names]), strict=True))
 
     def restore_windows(self, model_group: str, held: Mapping[str, WindowDump], *, add: bool = False) -> None:
         """Restore windows that ``copy_windows`` returned, or add them.
@@ -122,60 +146,31 @@ class EngineState:
         With ``add`` the counts are added to the existing ones, else they replace them. Exact where the retention is
         the same.
         """
-        slots = {self._slot(model_group, name): one for name, one in held.items()}
+        slots = {self.slot(model_group, name): one for name, one in held.items()}
         if not add:
-            self._windows.forget(slots)
-        self._windows.add_dumps(slots)
-
-    def dump_windows(self, model_group: str) -> dict[str, bytes]:
-        """Return the windows of ``copy_windows`` as bytes for any version."""
-        return {name: encode(held) for name, held in self.copy_windows(model_group).items()}
-
-    def load_windows(self, model_group: str, dumped: Mapping[str, bytes], *, add: bool = False) -> None:
-        """Restore the windows that ``dump_windows`` returned.
-
-        Raises:
-            WindowDumpError: some bytes cannot be decoded; then nothing is changed.
-        """
-        self.restore_windows(model_group, {name: decode(packed) for name, packed in dumped.items()}, add=add)
+            self.windows.forget(slots)
+        self.windows.add_dumps(slots)
 
     def add_deltas(self, deltas: Iterable[Delta]) -> None:
         """Count the deltas of other processes; unknown counters are ignored."""
         for delta in deltas:
-            slot = self._slot(delta.model_group, delta.deployment)
-            self._windows.add(slot, *delta.known(), delta.minute * MINUTE_S)
-
-    def _slot(self, model_group: str, deployment: str) -> int:
-        slot = self._slots.acquire((model_group, deployment))
-        if slot >= len(self._windows.blocks) * ROWS:
-            self._resize(slot + 1)
-        return slot
-
-    def _resize(self, slots: int) -> None:
-        self._windows.resize(slots)
-        room = len(self._windows.blocks) * ROWS
-        self._tier_state.resize(room)
-        self._rule.resize(room)
-        self._speed = grow(self._speed, room)
-        self._latency = grow(self._latency, room)
+            slot = self.slot(delta.model_group, delta.deployment)
+            self.windows.add(slot, *delta.known(), delta.minute * MINUTE_S)
 
     def age(self, now: float) -> Iterator[None]:
-        """Expire samples without a recompute, in slices.
-
-        For a process that does not recompute itself.
-        """
-        for slab in tuple(self._windows.blocks):
-            slab.flush(now)
+        """Expire samples and unused deployments without a recompute, in slices."""
+        for block in tuple(self.windows.blocks):
+            block.flush(now)
             yield
-        yield from self._erase_expired()
+        yield from self.erase_expired()
 
-    def _erase_expired(self) -> Iterator[None]:
+    def erase_expired(self) -> Iterator[None]:
         """Erase deployments without use for the retention time."""
-        gone = self._slots.expire()
+        gone = self.slots.expire()
         for number in sorted({slot // ROWS for slot in gone}):
             slots = [slot for slot in gone if slot // ROWS == number]
-            self._windows.forget(slots)
-            self._tier_state.forget(slots)
-            self._rule.forget(slots)
-            self._slots.release(slots)
+            self.windows.forget(slots)
+            self.tier_state.forget(slots)
+            self.rule.forget(slots)
+            self.slots.release(slots)
             yield

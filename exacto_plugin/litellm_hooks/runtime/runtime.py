@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.engine.locked import LockedEngine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.routing.affinity import ConversationMap
 from exacto_plugin.core.routing.caller_preferences import CallerPreferences
 from exacto_plugin.core.scoring.evaluator import Evaluator
@@ -142,9 +143,9 @@ class Runtime:
         self.settings_reload.begin()
 
 
-def _new_engine(rule: Preset, name: str) -> LockedEngine:
+def _new_engine(rule: Preset, name: str) -> Engine:
     """Return an engine that events of several threads may reach."""
-    return LockedEngine(rule, timer=time.monotonic, instance=name)
+    return Engine(rule, timer=time.monotonic, instance=name, lock=threading.RLock())
 
 
 def _new_store(context: Context, place: StoreLocation | None) -> Store:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.engine.locked import LockedEngine
 from exacto_plugin.core.model import GroupSnapshot, Outcome, Sample, Snapshot, Tier, Verdict
 from exacto_plugin.core.routing.probe_budget import ProbeBudget, ProbeShare
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
@@ -67,7 +67,7 @@ def test_samples_age_without_a_recompute() -> None:
     """What a process records while another one judges moves on and is forgotten in time, and pages do not pile up."""
     for engine in (
         Engine(AdaptivePreset(AdaptiveParameters(), 0.02)),
-        LockedEngine(AdaptivePreset(AdaptiveParameters(), 0.02)),
+        Engine(AdaptivePreset(AdaptiveParameters(), 0.02), lock=threading.RLock()),
     ):
         engine.observe_peers("g", ["a"], NOW)
         for minute in range(10):

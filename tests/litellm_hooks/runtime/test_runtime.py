@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.engine.locked import LockedEngine
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Blame, Candidate, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
@@ -335,7 +335,7 @@ async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> No
     runtime.samples.note_flaws(
         Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a")
     )
-    common = LockedEngine(runtime.context.settings.rule(), timer=lambda: NOW)
+    common = Engine(runtime.context.settings.rule(), timer=lambda: NOW)
     assert await runtime.roster_sync.recompute(common)
     assert runtime.samples.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
     assert runtime.providers.by_deployment == {"a": "provider-a", "b": "provider-b"}
