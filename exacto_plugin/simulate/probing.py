@@ -27,7 +27,7 @@ class Probing:
     def __init__(self, groups: Sequence[str], names: Sequence[str]) -> None:
         self._groups = groups
         self._names = names
-        self._purse = ProbeBudget()
+        self._budget = ProbeBudget()
         self._snapshot: Snapshot | None = None
         self.shares = np.zeros((len(groups), len(names)))
         """Probability that a request probes a deployment, within the budgets."""
@@ -35,7 +35,7 @@ class Probing:
     def renew(self, snapshot: Snapshot) -> None:
         """Set the snapshot in force."""
         self._snapshot = snapshot
-        self._purse.reset(snapshot)
+        self._budget.reset(snapshot)
 
     def set_shares(self, number: int, shares: Mapping[str, float]) -> None:
         """Set one repetition's probabilities to probe each deployment."""
@@ -71,16 +71,16 @@ class Probing:
         asked = (asking.tolist(), repetition[asking].tolist(), wanted[asking].tolist(), faulty[asking].tolist())
         for at, number, place, fails in zip(*asked, strict=True):
             group, name = self._groups[number], self._names[place]
-            self._purse.accrue(group, share[number] * (at + 1 - passed[number]))
+            self._budget.accrue(group, share[number] * (at + 1 - passed[number]))
             passed[number] = at + 1
-            if not self._purse.allows(self._snapshot, group, name):
+            if not self._budget.allows(self._snapshot, group, name):
                 continue
             granted[at] = True
-            self._purse.charge(group, name)
+            self._budget.charge(group, name)
             if fails:
-                self._purse.record_result(
+                self._budget.record_result(
                     Sample(group, name, 0.0, tools_offered=True, outcome=Outcome.INVALID_JSON, probe=True)
                 )
         for number, group in enumerate(self._groups):
-            self._purse.accrue(group, share[number] * (first[number + 1] - passed[number]))
+            self._budget.accrue(group, share[number] * (first[number + 1] - passed[number]))
         return granted

@@ -233,9 +233,9 @@ def filled(
     left = 1.0
     while left > 1e-9 and (ready := [c for c in ask.candidates if room[c.id] > 1e-12]):
         spread = shares(replace(ask, candidates=ready), snapshot, weights)
-        portion = min([left, *(room[name] / share for name, share in spread.items() if share > 0.0)])
+        part = min([left, *(room[name] / share for name, share in spread.items() if share > 0.0)])
         for name, share in spread.items():
-            served[name] += portion * share
-            room[name] -= portion * share
-        left -= portion
+            served[name] += part * share
+            room[name] -= part * share
+        left -= part
     return served, left if left > 1e-9 else 0.0

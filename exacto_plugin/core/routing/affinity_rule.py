@@ -72,12 +72,12 @@ def _is_allowed(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
 
 
 def _is_in_order(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
-    group, wishes = snapshot.groups.get(ask.model_group), ask.policy.preferences
+    group, preferences = snapshot.groups.get(ask.model_group), ask.policy.preferences
 
     def standing(candidate: Candidate) -> tuple[int, bool, float]:
         verdict = snapshot.verdict(ask.model_group, candidate.key)
         deranked = verdict is not None and verdict.tier is Tier.DERANKED
-        return preference_class(wishes, candidate.key, group) if wishes else 0, deranked, level_of(candidate)
+        return preference_class(preferences, candidate.key, group) if preferences else 0, deranked, level_of(candidate)
 
     if at.id in ask.tried:
         return False

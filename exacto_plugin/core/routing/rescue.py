@@ -80,7 +80,7 @@ def choose_answer(qualities: Sequence[AnswerQuality | None], *, allow_text: bool
         qualities: in the order of arrival, at least one; None for an attempt without an answer.
         allow_text: see :meth:`AnswerQuality.is_usable`.
     """
-    for number, judgement in enumerate(qualities):
-        if judgement is not None and judgement.is_usable(allow_text=allow_text):
+    for number, quality in enumerate(qualities):
+        if quality is not None and quality.is_usable(allow_text=allow_text):
             return number
     return 0

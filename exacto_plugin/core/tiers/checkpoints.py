@@ -84,7 +84,7 @@ class ChangeDetector:
         self,
         judge: TierRule,
         block: Block,
-        judgement: TierAssignments,
+        assignments: TierAssignments,
         scores: Mapping[str, BenchmarkScores],
         now: float,
     ) -> ScanResult:
@@ -92,50 +92,50 @@ class ChangeDetector:
 
         Call it before the rule stores the new state.
         """
-        said = _outcome(judgement)
+        outcome = _outcome(assignments)
         found = ScanResult([], {})
         inputs: BlockInputs | None = None
         for number, group in enumerate(block.groups):
-            roster = block.positions[number]
-            own = said[:, number, : len(roster)]
+            positions = block.positions[number]
+            own = outcome[:, number, : len(positions)]
             hour = int((now + zlib.crc32(group.encode()) % CHECKPOINT_S) // CHECKPOINT_S)
             before = self._seen.get(group)
             due = before is None or before.hour != hour
-            changed = tuple(roster) if before is None else _differs(before, roster, own)
-            found.last_seen[group] = LastSeen(roster, own, hour)
+            changed = tuple(positions) if before is None else _differs(before, positions, own)
+            found.last_seen[group] = LastSeen(positions, own, hour)
             if due or changed is not None:
                 inputs = inputs or read_block(judge, block, scores)
-                occasion, names = (
-                    (RecordCause.CHECKPOINT, tuple(roster)) if due else (RecordCause.CHANGE, changed or ())
+                cause, names = (
+                    (RecordCause.CHECKPOINT, tuple(positions)) if due else (RecordCause.CHANGE, changed or ())
                 )
-                found.changes.append(GroupChange(group, occasion, names, inputs, number))
+                found.changes.append(GroupChange(group, cause, names, inputs, number))
         return found
 
-    def commit(self, looks: Iterable[ScanResult]) -> None:
+    def commit(self, scans: Iterable[ScanResult]) -> None:
         """Store the scans of the recompute that came into force."""
-        found = list(looks)
-        self.changes = tuple(account for look in found for account in look.changes)
-        self._seen = {group: seen for look in found for group, seen in look.last_seen.items()}
+        found = list(scans)
+        self.changes = tuple(change for scan in found for change in scan.changes)
+        self._seen = {group: seen for scan in found for group, seen in scan.last_seen.items()}
 
 
-def _outcome(judgement: TierAssignments) -> NDArray[np.int8]:
-    said = np.full((1 + len(_SIGNALS), *judgement.tier.shape), NO_REASON, np.int8)
-    said[0] = judgement.tier
-    for columns in judgement.signals:
-        said[1 + _SIGNALS[columns.signal]] = columns.code
-    return said
+def _outcome(assignments: TierAssignments) -> NDArray[np.int8]:
+    outcome = np.full((1 + len(_SIGNALS), *assignments.tier.shape), NO_REASON, np.int8)
+    outcome[0] = assignments.tier
+    for columns in assignments.signals:
+        outcome[1 + _SIGNALS[columns.signal]] = columns.code
+    return outcome
 
 
-def _differs(before: LastSeen, roster: Mapping[str, int], said: NDArray[np.int8]) -> tuple[str, ...] | None:
+def _differs(before: LastSeen, positions: Mapping[str, int], outcome: NDArray[np.int8]) -> tuple[str, ...] | None:
     """Return the deployments whose tier or reasons changed.
 
     None when nothing changed and no deployment was added or removed.
     """
-    if before.deployments is roster or before.deployments == roster:
-        different = (before.outcome != said).any(axis=0)
-        return tuple(name for name, place in roster.items() if different[place]) if different.any() else None
+    if before.deployments is positions or before.deployments == positions:
+        different = (before.outcome != outcome).any(axis=0)
+        return tuple(name for name, place in positions.items() if different[place]) if different.any() else None
     return tuple(
         name
-        for name, place in roster.items()
-        if name not in before.deployments or (before.outcome[:, before.deployments[name]] != said[:, place]).any()
+        for name, place in positions.items()
+        if name not in before.deployments or (before.outcome[:, before.deployments[name]] != outcome[:, place]).any()
     )

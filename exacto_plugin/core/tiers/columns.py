@@ -164,7 +164,7 @@ class TierRule(Protocol):
     def resize(self, slots: int) -> None:
         """Resize the arrays to slots below ``slots``."""
 
-    def measure(self, number: int, slab: WindowBlock, now: float) -> None:
+    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
         """Read the inputs of ``judge`` from window block ``number``."""
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
@@ -212,14 +212,14 @@ class BlockVerdicts:
 
     def group(self, number: int) -> GroupSnapshot:
         """Return one model group's part of the snapshot."""
-        spoken = {
+        with_reason = {
             columns.signal: columns for columns in self.assignments.signals if columns.code[number, 0] != NO_REASON
         }
-        roster = self.block.positions[number]
+        positions = self.block.positions[number]
         return GroupSnapshot(
             self.block.groups[number],
-            LazyMapping(roster, lambda name: self.verdict(name, (number, roster[name]))),
-            LazyMapping(spoken, lambda signal: spoken[signal].reference(number)),
+            LazyMapping(positions, lambda name: self.verdict(name, (number, positions[name]))),
+            LazyMapping(with_reason, lambda signal: with_reason[signal].reference(number)),
             self.at,
             self.assignments.probe_plan is not None and bool(self.assignments.probe_plan.merges_tiers[number]),
         )
@@ -227,14 +227,14 @@ class BlockVerdicts:
     def verdict(self, deployment: str, at: tuple[int, int]) -> Verdict:
         """Return the verdict on the deployment at (group, position) of the block."""
         reasons = ((columns, columns.reason(*at)) for columns in self.assignments.signals)
-        spoken = [(columns, reason) for columns, reason in reasons if reason is not None]
+        with_reason = [(columns, reason) for columns, reason in reasons if reason is not None]
         return Verdict(
             deployment,
             TIERS[self.assignments.tier[at]],
-            tuple(reason for _, reason in spoken),
+            tuple(reason for _, reason in with_reason),
             {
                 columns.signal: SignalValue(finite_or_none(columns.value[at]), int(columns.samples[at]))
-                for columns, _ in spoken
+                for columns, _ in with_reason
             },
             float(self.since[at]),
             finite_or_none(self.speed.medians[at]),

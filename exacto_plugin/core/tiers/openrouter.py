@@ -155,15 +155,15 @@ class OpenRouterTierRule:
             self._bad_calls = np.pad(self._bad_calls, (0, more))
             self._speed = grow(self._speed, slots)
 
-    def measure(self, number: int, slab: WindowBlock, now: float) -> None:
+    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
         """Read a window block's tool calls and speeds over the rule's windows."""
         rows = slice(number * ROWS, (number + 1) * ROWS)
-        calls = slab.sums((CounterKind.CALLED, *FAULTS, *self._lost_calls), now, self._rule.tool_call_window_s)
+        calls = window_block.sums((CounterKind.CALLED, *FAULTS, *self._lost_calls), now, self._rule.tool_call_window_s)
         lost = calls[1 + len(FAULTS) :].sum(axis=0)
         self._calls[rows] = calls[0] + lost
         self._bad_calls[rows] = calls[1:].sum(axis=0)
         speed = speed_medians(
-            slab, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, now, self._rule.throughput_window_s
+            window_block, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, now, self._rule.throughput_window_s
         )
         self._speed.samples[:, rows] = speed.samples
         self._speed.medians[:, rows] = speed.medians

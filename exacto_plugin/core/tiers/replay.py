@@ -157,12 +157,12 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
     weight, capacity = np.zeros((1, width)), np.full((1, width), np.inf)
     weight[0, :count], capacity[0, :count] = inputs.weight, inputs.capacity
     judge.restore(inputs.reading, slots[0, :count])
-    roster = {name: place for place, name in enumerate(inputs.deployments)}
-    block = Block((inputs.model_group,), (roster,), slots, slots != NO_SLOT, weight, capacity)
+    positions = {name: place for place, name in enumerate(inputs.deployments)}
+    block = Block((inputs.model_group,), (positions,), slots, slots != NO_SLOT, weight, capacity)
     scores = {} if inputs.scores is None else {inputs.model_group: inputs.scores}
     unknown = SpeedMedians(np.zeros((1, width), np.int64), np.full((1, width), np.nan))
-    judgement = judge.judge(block, scores)
-    return BlockVerdicts(block, judgement, np.zeros((1, width)), unknown, unknown, at).group(0)
+    assignments = judge.judge(block, scores)
+    return BlockVerdicts(block, assignments, np.zeros((1, width)), unknown, unknown, at).group(0)
 
 
 def preset_as_plain(preset: Preset) -> dict[str, Any]:

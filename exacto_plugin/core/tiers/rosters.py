@@ -64,18 +64,18 @@ class ModelGroups:
         known = self._groups.get(model_group)
         if known is not None and known.positions.keys() == places.keys():
             return None
-        roster = self._groups[model_group] = GroupMembers(places)
-        return self._slots_of(model_group, roster)
+        members = self._groups[model_group] = GroupMembers(places)
+        return self._slots_of(model_group, members)
 
     def describe(self, model_group: str, weights: Mapping[str, float], capacities: Mapping[str, float]) -> None:
         """Set weights and capacities of a group's deployments.
 
         A weight or capacity that is missing, negative or NaN is set to 1 or unlimited.
         """
-        roster = self._groups.get(model_group)
-        if roster is not None:
-            roster.weight = _column(roster.positions, weights, 1.0)
-            roster.capacity = _column(roster.positions, capacities, np.inf)
+        members = self._groups.get(model_group)
+        if members is not None:
+            members.weight = _column(members.positions, weights, 1.0)
+            members.capacity = _column(members.positions, capacities, np.inf)
 
     def blocks(self) -> Iterator[Block]:
         """Iterate over all groups in blocks of about ``BLOCK_SIZE``.
@@ -83,37 +83,37 @@ class ModelGroups:
         Each block has the state of the moment when it is returned.
         """
         for names in list(self._name_blocks()):
-            portion = {name: roster for name in names if (roster := self._groups.get(name)) is not None}
-            if portion:
-                yield self._block(portion)
+            groups = {name: members for name in names if (members := self._groups.get(name)) is not None}
+            if groups:
+                yield self._block(groups)
 
     def _name_blocks(self) -> Iterator[list[str]]:
         names: list[str] = []
         widest = 0
-        for name, roster in self._groups.items():
-            widest = max(widest, len(roster.positions))
+        for name, members in self._groups.items():
+            widest = max(widest, len(members.positions))
             if names and widest * (len(names) + 1) > BLOCK_SIZE:
                 yield names
-                names, widest = [], len(roster.positions)
+                names, widest = [], len(members.positions)
             names.append(name)
         if names:
             yield names
 
-    def _block(self, portion: Mapping[str, GroupMembers]) -> Block:
-        slots = np.full((len(portion), max(len(roster.positions) for roster in portion.values())), NO_SLOT, np.intp)
+    def _block(self, groups: Mapping[str, GroupMembers]) -> Block:
+        slots = np.full((len(groups), max(len(members.positions) for members in groups.values())), NO_SLOT, np.intp)
         weight, capacity = np.zeros(slots.shape), np.full(slots.shape, np.inf)
-        for number, (group, roster) in enumerate(portion.items()):
-            slots[number, : len(roster.positions)] = self._slots_of(group, roster)
-            weight[number, : len(roster.positions)] = roster.weight
-            capacity[number, : len(roster.positions)] = roster.capacity
-        places = tuple(roster.positions for roster in portion.values())
-        return Block(tuple(portion), places, slots, slots != NO_SLOT, weight, capacity)
+        for number, (group, members) in enumerate(groups.items()):
+            slots[number, : len(members.positions)] = self._slots_of(group, members)
+            weight[number, : len(members.positions)] = members.weight
+            capacity[number, : len(members.positions)] = members.capacity
+        places = tuple(members.positions for members in groups.values())
+        return Block(tuple(groups), places, slots, slots != NO_SLOT, weight, capacity)
 
-    def _slots_of(self, model_group: str, roster: GroupMembers) -> NDArray[np.intp]:
-        if roster.generation != self._slots.generation:
-            roster.generation = self._slots.generation
-            roster.slots = np.array([self._acquire(model_group, name) for name in roster.positions], np.intp)
-        return roster.slots
+    def _slots_of(self, model_group: str, members: GroupMembers) -> NDArray[np.intp]:
+        if members.generation != self._slots.generation:
+            members.generation = self._slots.generation
+            members.slots = np.array([self._acquire(model_group, name) for name in members.positions], np.intp)
+        return members.slots
 
 
 def _column(places: Mapping[str, int], numbers: Mapping[str, float], otherwise: float) -> NDArray[np.float64]:

@@ -68,8 +68,8 @@ class MinuteBuffer:
     def read(self, row: int) -> tuple[dict[int, int], dict[int, int]]:
         """Return the counters and cells of a row that are not 0."""
         counts = self.counts[row * _COLUMNS : (row + 1) * _COLUMNS]
-        marks = np.frombuffer(self.cell_hits, np.uint32)
-        cells = Counter((marks[marks % ROWS == row] // ROWS).tolist())
+        hits = np.frombuffer(self.cell_hits, np.uint32)
+        cells = Counter((hits[hits % ROWS == row] // ROWS).tolist())
         for chunk in self.histograms:
             here = chunk.keys % ROWS == row
             cells.update(dict(zip((chunk.keys[here] // ROWS).tolist(), chunk.counts[here].tolist(), strict=True)))
@@ -78,8 +78,8 @@ class MinuteBuffer:
     def erase(self, rows: Sequence[int]) -> None:
         """Set the counters and cells of some rows to 0."""
         self.table()[:, rows] = 0
-        marks = np.frombuffer(self.cell_hits, np.uint32)
-        self.cell_hits = array("I", marks[~np.isin(marks % ROWS, rows)].tobytes())
+        hits = np.frombuffer(self.cell_hits, np.uint32)
+        self.cell_hits = array("I", hits[~np.isin(hits % ROWS, rows)].tobytes())
         kept = [(chunk, ~np.isin(chunk.keys % ROWS, rows)) for chunk in self.histograms]
         self.histograms = [
             SparseHistogram(chunk.keys[mask], chunk.counts[mask], SECTIONS) for chunk, mask in kept if mask.any()
@@ -88,8 +88,8 @@ class MinuteBuffer:
 
 def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
     """Return the histogram of some minute buffers together."""
-    marks = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
-    keys, counts = np.unique(marks, return_counts=True)
+    hits = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
+    keys, counts = np.unique(hits, return_counts=True)
     added = [chunk for page in pages for chunk in page.histograms]
     if not added:
         return SparseHistogram(keys, counts, SECTIONS)

@@ -62,24 +62,24 @@ class PercentileReader:
     The histograms of a window block are read once for all groups.
 
     Args:
-        slabs: the window blocks.
+        blocks: the window blocks.
         now: UTC seconds of the recompute.
     """
 
-    def __init__(self, slabs: Sequence[WindowBlock], now: float) -> None:
-        self._slabs = slabs
+    def __init__(self, blocks: Sequence[WindowBlock], now: float) -> None:
+        self._blocks = blocks
         self._now = now
         self._cells: dict[tuple[int, float], NDArray[Any]] = {}
 
     def of(self, deployments: Iterable[str], slot: Callable[[str], int]) -> dict[str, RecentPace]:
         """Return the percentiles of deployments with enough recent answers."""
-        by_slab: dict[int, dict[str, int]] = {}
+        by_block: dict[int, dict[str, int]] = {}
         for name in deployments:
             number, row = divmod(slot(name), ROWS)
-            by_slab.setdefault(number, {})[name] = row
+            by_block.setdefault(number, {})[name] = row
         return {
             name: pace
-            for number, rows in by_slab.items()
+            for number, rows in by_block.items()
             for name, pace in zip(rows, self._speeds(number, list(rows.values())), strict=True)
             if pace != RecentPace()
         }
@@ -101,7 +101,7 @@ class PercentileReader:
     def _histograms(self, number: int, rows: Sequence[int], window_s: float) -> NDArray[np.float64]:
         """Return histograms of some rows over a window, ``[kind, bin, row]``."""
         if (number, window_s) not in self._cells:
-            cells = self._slabs[number].cells(
+            cells = self._blocks[number].cells(
                 HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_WHOLE, self._now, window_s
             )
             self._cells[number, window_s] = cells

@@ -61,7 +61,7 @@ def grow(of: SpeedMedians, slots: int) -> SpeedMedians:
 
 
 def speed_medians(
-    slab: WindowBlock,
+    window_block: WindowBlock,
     first: HistogramKind,
     last: HistogramKind,
     now: float,
@@ -74,13 +74,13 @@ def speed_medians(
     """
     samples = np.zeros((last - first + 1, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
-    cells = slab.cells(first, last, now, window_s)
-    where = slice(int(np.flatnonzero(slab.seen).max(initial=-1)) + 1) if rows is None else rows
+    cells = window_block.cells(first, last, now, window_s)
+    where = slice(int(np.flatnonzero(window_block.seen).max(initial=-1)) + 1) if rows is None else rows
     samples[:, where], values[:, where] = medians(cells[:, :, where])
     return SpeedMedians(samples, values)
 
 
-def recent_medians(slab: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:
+def recent_medians(window_block: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:
     """Compute speed and latency of a window block's rows for sorting.
 
     Each is taken from the shortest window of ``RECENT_S`` with ``RECENT_SAMPLES`` samples.
@@ -93,12 +93,12 @@ def recent_medians(slab: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMe
         if rows is not None:
             thin &= np.isin(np.arange(ROWS), rows)
         for place, first in enumerate((HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_STREAMED)):
-            found = speed_medians(slab, first, HistogramKind(first + 1), now, window_s, rows)
+            found = speed_medians(window_block, first, HistogramKind(first + 1), now, window_s, rows)
             np.copyto(samples[2 * place : 2 * place + 2], found.samples, where=thin[2 * place : 2 * place + 2])
             np.copyto(values[2 * place : 2 * place + 2], found.medians, where=thin[2 * place : 2 * place + 2])
         # One mode is enough: callers choose streaming, so one of them is often without samples.
         speeds, latencies = samples[:2].max(axis=0), samples[2:].max(axis=0)
-        rows = np.flatnonzero(slab.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
+        rows = np.flatnonzero(window_block.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
         if not len(rows):
             break
     return SpeedMedians(samples[:2], values[:2]), SpeedMedians(samples[2:], values[2:])

@@ -260,7 +260,7 @@ class Windows:
     @property
     def dropped(self) -> int:
         """Samples that came too late to be counted."""
-        return sum(slab.dropped for slab in self.blocks)
+        return sum(block.dropped for block in self.blocks)
 
     def resize(self, slots: int) -> None:
         """Allocate window blocks for slots below ``slots``."""
@@ -274,11 +274,11 @@ class Windows:
         row = slot % ROWS
         first = row * _COLUMNS
         counts, cells = added = increments_of(sample, self.min_output_tokens)
-        table, marks = page.counts, page.cell_hits
+        table, cell_hits = page.counts, page.cell_hits
         for column in counts:
             table[first + column] += 1
         for cell in cells:
-            marks.append(cell * ROWS + row)
+            cell_hits.append(cell * ROWS + row)
         return added
 
     def add(self, slot: int, counts: Additions, cells: Mapping[int, int], at: float) -> None:

@@ -45,9 +45,9 @@ def shifting(minutes: int = 240) -> Iterator[tuple[float, list[Sample]]]:
 
 def cells_of(engine: Engine, now: float) -> list[list[list[int]]]:
     """All cells over all windows, as the engine keeps them up to date."""
-    (slab,) = engine._state.windows.blocks
+    (block,) = engine._state.windows.blocks
     return [
-        slab.cells(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s).tolist()
+        block.cells(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s).tolist()
         for window_s in WINDOWS_S
     ]
 

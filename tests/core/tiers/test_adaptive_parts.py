@@ -29,8 +29,8 @@ def test_the_design_effect_of_independent_and_of_clustered_calls() -> None:
         (8 * draw.binomial(20, 0.03, (48, 200)), 8.0),
         (draw.binomial(160, np.where(np.arange(48) < 24, 0.01, 0.25)[:, np.newaxis], (48, 200)), 1.0),
     ):
-        surprise, pairs = dispersion(calls, bad)
-        assert surprise.sum() / pairs.sum() == pytest.approx(expected, rel=0.4)
+        total, pairs = dispersion(calls, bad)
+        assert total.sum() / pairs.sum() == pytest.approx(expected, rel=0.4)
 
 
 @pytest.mark.parametrize("failed", [40, 400, 4000])

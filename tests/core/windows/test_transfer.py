@@ -43,15 +43,15 @@ def engine_of(recorded: Iterable[Sample] = (), rule: AdaptivePreset | OpenRouter
 def sums(engine: Engine, now: float) -> list[object]:
     """Every sum over every window and every cell of group ``g``, by deployment."""
     read: list[object] = []
-    for slab in engine._state.windows.blocks:
-        slab.flush(now)
+    for block in engine._state.windows.blocks:
+        block.flush(now)
     for name in NAMES:
         slot = engine._state.slot("g", name)
-        slab, row = engine._state.windows.blocks[slot // ROWS], slot % ROWS
-        read += [slab.sums(list(CounterKind), now, window_s)[:, row].tolist() for window_s in WINDOWS_S]
-        read += [slab.series(list(CounterKind), now, w, w * n)[..., row].tolist() for w, n in ((60, 120), (1800, 144))]
+        block, row = engine._state.windows.blocks[slot // ROWS], slot % ROWS
+        read += [block.sums(list(CounterKind), now, window_s)[:, row].tolist() for window_s in WINDOWS_S]
+        read += [block.series(list(CounterKind), now, w, w * n)[..., row].tolist() for w, n in ((60, 120), (1800, 144))]
         for window_s in (3600, 86_400):
-            read.append(slab.histograms(0, 5, now, window_s)[:, row].tolist())  # type: ignore[arg-type]
+            read.append(block.histograms(0, 5, now, window_s)[:, row].tolist())  # type: ignore[arg-type]
     return read
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 SLOT = {"a": 1, "b": 2, "c": ROWS - 1, "d": ROWS, "e": 2 * ROWS + 7}
-"""Slots in three slabs."""
+"""Slots in three blocks."""
 WINDOWS_S = (300, 900, 1800, 3600, 7200, 21_600, 86_400, 259_200)
 
 
@@ -41,24 +41,24 @@ def windows(recorded: Iterable[Sample] = (), retention: Retention | None = None)
 def contents(of: Windows, now: float = START) -> list[Any]:
     """All that can be read of windows, as plain lists."""
     read: list[Any] = []
-    for number, slab in enumerate(of.blocks):
-        slab.flush(now)
+    for number, block in enumerate(of.blocks):
+        block.flush(now)
         rows = [slot % ROWS for slot in SLOT.values() if slot // ROWS == number]
-        read += [slab.sums(list(CounterKind), now, window_s)[:, rows].tolist() for window_s in WINDOWS_S]
+        read += [block.sums(list(CounterKind), now, window_s)[:, rows].tolist() for window_s in WINDOWS_S]
         read += [
-            slab.series(list(CounterKind), now, width_s, width_s * 30)[..., rows].tolist() for width_s in (60, 1800)
+            block.series(list(CounterKind), now, width_s, width_s * 30)[..., rows].tolist() for width_s in (60, 1800)
         ]
         for window_s in (600, 3600, 86_400):
-            cells = slab.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s)[:, rows]
+            cells = block.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.CALLERS, now, window_s)[:, rows]
             read += [np.argwhere(cells).tolist(), cells[cells > 0].tolist()]
     return [*read, of.dropped]
 
 
 def count(of: Windows, column: CounterKind, window_s: float, now: float = START, slot: int = 1) -> int:
     """One counter of one slot."""
-    slab = of.blocks[slot // ROWS]
-    slab.flush(now)
-    return int(slab.sums([column], now, window_s)[0, slot % ROWS])
+    block = of.blocks[slot // ROWS]
+    block.flush(now)
+    return int(block.sums([column], now, window_s)[0, slot % ROWS])
 
 
 def give(to: Windows, of: Windows, slots: dict[int, int]) -> None:
@@ -79,7 +79,7 @@ def test_merging_two_replicas_gives_the_windows_of_one(recorded: list[Sample], o
 
 
 def test_merging_renames_slots() -> None:
-    """A replica may have given a deployment another slot, in another slab."""
+    """A replica may have given a deployment another slot, in another block."""
     theirs = windows([answer("a"), answer("a", outcome=Outcome.INVALID_JSON), answer("b")])
     merged = windows([answer("d")])
     give(merged, theirs, {SLOT["a"]: SLOT["d"], SLOT["b"]: SLOT["a"]})
@@ -95,8 +95,8 @@ def test_order_of_arrival_does_not_matter(recorded: list[Sample], chance: random
     shuffled = list(recorded)
     chance.shuffle(shuffled)
     other = windows(shuffled[: len(shuffled) // 2])
-    for slab in other.blocks:
-        slab.flush(START)
+    for block in other.blocks:
+        block.flush(START)
     for sample in shuffled[len(shuffled) // 2 :]:
         other.record(SLOT[sample.deployment], sample)
     assert contents(windows(recorded)) == contents(other)
@@ -166,11 +166,11 @@ def test_no_clock_breaks_the_windows(steps: list[tuple[float, Sample]]) -> None:
     wild = windows()
     for offset, sample in steps:
         wild.record(SLOT[sample.deployment], sample)
-        for slab in wild.blocks:
-            slab.flush(START + offset)
-            sums = [slab.sums(list(CounterKind), START + offset, window_s) for window_s in WINDOWS_S[:5]]
+        for block in wild.blocks:
+            block.flush(START + offset)
+            sums = [block.sums(list(CounterKind), START + offset, window_s) for window_s in WINDOWS_S[:5]]
             assert all((longer >= shorter).all() for shorter, longer in pairwise(sums))
-    total = sum(int(slab.sums([CounterKind.ANSWERED, CounterKind.FAILED], START, 7200).sum()) for slab in wild.blocks)
+    total = sum(int(block.sums([CounterKind.ANSWERED, CounterKind.FAILED], START, 7200).sum()) for block in wild.blocks)
     assert total + wild.dropped <= len(steps)
 
 
@@ -222,8 +222,8 @@ def test_sums_that_are_kept_up_to_date_equal_fresh_ones(steps: list[tuple[float,
         for each in (often, once):
             for sample in recorded:
                 each.record(SLOT[sample.deployment], replace(sample, at=sample.at + now - START))
-            for slab in each.blocks:
-                slab.flush(now)
+            for block in each.blocks:
+                block.flush(now)
             each.forget([SLOT[name] for name in gone])
         contents(often, now)
         now += passed_s
@@ -237,9 +237,9 @@ def test_sums_widen_where_they_must() -> None:
     found = []
     for step, number in enumerate((200, 100, 70_000, 5_000_000_000, 3, 0, 0, 0, 0)):
         crowded.add(1, {CounterKind.TIMED: number}, {cell: number} if number else {}, START + step * 300)
-        slab = crowded.blocks[0]
-        slab.flush(START + step * 300)
-        cells = slab.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, START + step * 300, 900)
+        block = crowded.blocks[0]
+        block.flush(START + step * 300)
+        cells = block.histograms(HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, START + step * 300, 900)
         found.append((int(cells[1, 1, 7]), count(crowded, CounterKind.TIMED, 900, START + step * 300)))
     totals = [200, 300, 70_300, 5_000_070_300, 5_000_070_103, 5_000_070_003, 5_000_000_003, 3, 0]
     assert [cells for cells, _ in found] == totals

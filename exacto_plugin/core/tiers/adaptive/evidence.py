@@ -103,14 +103,14 @@ class EvidenceSeries(NamedTuple):
         return calls[place, rows], bad[place, rows], self.start[::-1][place]
 
 
-def evidence_series(slab: WindowBlock, rows: NDArray[np.intp], now: float) -> EvidenceSeries:
+def evidence_series(window_block: WindowBlock, rows: NDArray[np.intp], now: float) -> EvidenceSeries:
     """Read the history of some rows of a window block."""
     starts: list[NDArray[np.int64]] = []
     counts: list[NDArray[np.int64]] = []
     end = np.inf
-    widths = slab.counter_widths
+    widths = window_block.counter_widths
     for place, (width_s, reach_s) in enumerate(widths):
-        series = slab.series(COLUMNS, now, width_s, reach_s, rows)
+        series = window_block.series(COLUMNS, now, width_s, reach_s, rows)
         start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
         coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
         begin = -(-int(start[0]) // coarser_s) * coarser_s
@@ -127,7 +127,7 @@ _SHAPES = {
     "bad": (len(WINDOWS_S),),
     "weight_calls": (len(WINDOWS_S),),
     "weight_bad": (len(WINDOWS_S),),
-    "surprise": (),
+    "dispersion_sum": (),
     "pairs": (),
     "offered_day": (),
     "offered_hour": (),
@@ -146,8 +146,9 @@ _SHAPES = {
 
 
 @wire(
-    "calls bad weight_calls weight_bad surprise pairs offered_day offered_hour meant_day load minutes by_caller "
-    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad"
+    "calls bad weight_calls weight_bad pairs offered_day offered_hour meant_day load minutes by_caller "
+    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad",
+    dispersion_sum="surprise",
 )
 class Evidence:
     """Measurements of one recompute; slots are the last axis.
@@ -164,7 +165,7 @@ class Evidence:
     """Factor on the calls of each window that caps the largest caller.
     ``weight_bad`` is the factor on the bad calls."""
     weight_bad: Floats
-    surprise: Floats
+    dispersion_sum: Floats
     """Sum of squared rate changes between half-hours of a day.
     The unit is the variance of independent calls."""
     pairs: Floats
@@ -198,7 +199,7 @@ class Evidence:
 
     def resize(self, slots: int) -> None:
         """Resize the arrays to slots below ``slots``."""
-        if (more := slots - self.surprise.shape[-1]) > 0:
+        if (more := slots - self.dispersion_sum.shape[-1]) > 0:
             for name, shape in _SHAPES.items():
                 setattr(self, name, np.append(getattr(self, name), np.zeros((*shape, more)), axis=-1))
 
@@ -208,32 +209,32 @@ class Evidence:
             getattr(self, name)[..., list(slots)] = 0
 
     def measure(
-        self, number: int, slab: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
+        self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
     ) -> None:
         """Read one window block."""
         here = slice(number * ROWS, (number + 1) * ROWS)
         epoch = np.minimum(memory.epoch[here], now)
-        self._measure_windows(number, slab, now)
-        self._measure_traffic(here, slab, now)
-        self._measure_callers(here, slab, now, rule)
+        self._measure_windows(number, window_block, now)
+        self._measure_traffic(here, window_block, now)
+        self._measure_callers(here, window_block, now, rule)
         deranked = memory.cause[here] > 0
-        limited = np.flatnonzero(slab.seen & (deranked | (epoch > now - WINDOWS_S[-1])))
+        limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - WINDOWS_S[-1])))
         if len(limited):
-            history = evidence_series(slab, limited, now).since(epoch[limited])
+            history = evidence_series(window_block, limited, now).since(epoch[limited])
             self._measure_epochs(number * ROWS + limited, history, now)
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), memory, rule)
 
-    def _measure_windows(self, number: int, slab: WindowBlock, now: float) -> None:
+    def _measure_windows(self, number: int, window_block: WindowBlock, now: float) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
-            self.calls[place, here], self.bad[place, here] = calls_and_bad(slab.sums(COLUMNS, now, window_s))
-        width_s, _ = slab.counter_widths[-1]
+            self.calls[place, here], self.bad[place, here] = calls_and_bad(window_block.sums(COLUMNS, now, window_s))
+        width_s, _ = window_block.counter_widths[-1]
         # Ended periods change only with late samples, so this is computed every half-hour only.
-        if self._dispersion_revisions.get(number) != (revision := slab.revision(now, width_s)):
+        if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
-            calls, bad = calls_and_bad(slab.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
-            self.surprise[here], self.pairs[here] = dispersion(calls[:-1], bad[:-1])
+            calls, bad = calls_and_bad(window_block.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
+            self.dispersion_sum[here], self.pairs[here] = dispersion(calls[:-1], bad[:-1])
 
     def _measure_epochs(self, slots: NDArray[np.intp], history: EvidenceSeries, now: float) -> None:
         """Measure slots whose evidence started within a window."""
@@ -250,19 +251,19 @@ class Evidence:
         burst = history.since(begun)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
 
-    def _measure_traffic(self, here: slice, slab: WindowBlock, now: float) -> None:
-        quarter, hour, day = (slab.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
+    def _measure_traffic(self, here: slice, window_block: WindowBlock, now: float) -> None:
+        quarter, hour, day = (window_block.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
         self.load[here] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
         self.offered_hour[here] = hour[2]
         self.offered_day[here] = day[2]
         self.meant_day[here] = day[3:].sum(axis=0)
-        (fine_s, reach_s), (coarse_s, _) = slab.counter_widths[0], slab.counter_widths[-1]
-        minutes = slab.occupied(CounterKind.TIMED, now, fine_s, reach_s)
-        self.minutes[here] = minutes + slab.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
+        (fine_s, reach_s), (coarse_s, _) = window_block.counter_widths[0], window_block.counter_widths[-1]
+        minutes = window_block.occupied(CounterKind.TIMED, now, fine_s, reach_s)
+        self.minutes[here] = minutes + window_block.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
-    def _measure_callers(self, here: slice, slab: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
+    def _measure_callers(self, here: slice, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
         windows = [
-            slab.cells(
+            window_block.cells(
                 HistogramKind.CASE_MIX if place == DAY else HistogramKind.CALLERS, HistogramKind.CALLERS, now, window_s
             )
             for place, window_s in enumerate(WINDOWS_S[: DAY + 1])

@@ -56,9 +56,8 @@ def keep_for_capacity(
         before = np.concatenate([np.zeros_like(rest), np.cumsum(in_order, axis=-1)[:, :-1]], axis=-1)
     missing = np.empty_like(before)
     np.put_along_axis(missing, order, np.maximum(0.0, needed - rest - before), -1)
-    spared = deranked & member & (missing > 0) & (offered > 0)
-    carry = np.where(spared, np.minimum(missing, offered) / np.maximum(needed, 1e-9), 0.0)
-    return CapacityRelief(spared, carry)
+    kept = deranked & member & (missing > 0) & (offered > 0)
+    return CapacityRelief(kept, np.where(kept, np.minimum(missing, offered) / np.maximum(needed, 1e-9), 0.0))
 
 
 class ProbeDemand(NamedTuple):
@@ -89,7 +88,7 @@ def plan_probes(
     block: Block,
     tier: NDArray[np.int8],
     rates: FailureRates,
-    spared: CapacityRelief,
+    relief: CapacityRelief,
     demand: ProbeDemand,
     traffic: GroupTraffic,
     share: float,
@@ -103,15 +102,15 @@ def plan_probes(
     demand = demand._replace(in_burst=demand.in_burst & wanted, is_steady=demand.is_steady & wanted)
     good = weight * (tier == VERIFIED_GOOD)
     unsure = member & (tier == INSUFFICIENT_DATA)
-    undecided = unsure & ~spared.kept
+    undecided = unsure & ~relief.kept
     total = (good + weight * undecided).sum(axis=-1, keepdims=True)
     merged = good.sum(axis=-1, keepdims=True) < rule.cover * total
     keep = promise = _probability_good(rates, undecided)
     shared = (good + weight * np.where(undecided & merged, keep, 0.0)).sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        needed = spared.share * (1 + shared / weight)
+        needed = relief.share * (1 + shared / weight)
     needed = np.where(np.isfinite(needed), np.minimum(needed, 1.0), 1.0)
-    keep = np.where(spared.kept, needed, np.where(undecided & ~merged, 0.0, keep))
+    keep = np.where(relief.kept, needed, np.where(undecided & ~merged, 0.0, keep))
     calls_per_hour = 3600 * traffic.offered_per_s * np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     with np.errstate(invalid="ignore", divide="ignore"):
         natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
@@ -119,7 +118,7 @@ def plan_probes(
     missing = np.maximum(0.0, missing)
     unknown = rates.within_ttl.calls < rule.settled_calls * rates.phi
     shares = _probes(missing * promise, missing * unknown * (1 - promise), demand, traffic, (rule, share))
-    return ProbePlan((merged | spared.kept.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
+    return ProbePlan((merged | relief.kept.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
 
 
 def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:

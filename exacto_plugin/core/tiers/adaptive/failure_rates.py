@@ -142,7 +142,7 @@ class FailureRates:
 def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule: AdaptiveParameters) -> FailureRates:
     """Compute the failure rates of a block from its evidence."""
     slots, member = block.slots, block.member
-    phi = _design_effect(evidence.surprise[slots] * member, evidence.pairs[slots] * member, rule)
+    phi = _design_effect(evidence.dispersion_sum[slots] * member, evidence.pairs[slots] * member, rule)
     lone = _single_caller_cap(evidence.by_caller[:, slots] * member, rule)
     windows = []
     for place in range(len(WINDOWS_S)):
@@ -151,22 +151,28 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         windows.append(Counts(calls, np.minimum(bad, calls)))
     per_minute = np.maximum(evidence.offered_day[slots] / 1440, evidence.offered_hour[slots] / 60)
     quiet = (per_minute * member).sum(axis=-1, keepdims=True) < rule.quiet_requests_per_minute
-    living = Counts(*(np.where(quiet, long, day) for long, day in zip(windows[DAY + 1], windows[DAY], strict=True)))
+    within_ttl = Counts(*(np.where(quiet, long, day) for long, day in zip(windows[DAY + 1], windows[DAY], strict=True)))
     frozen = memory.frozen[slots]
     deranked = memory.cause[slots] > 0
-    upper = wilson_upper(living.bad / phi, living.calls / phi, rule.peer_z)
+    upper = wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, rule.peer_z)
     rates = np.where(deranked, frozen, upper)
-    telling = member & np.where(deranked, ~np.isnan(frozen), living.calls >= rule.peer_calls)
-    limit = _limits(rates, telling, rule) * _case_mix(
+    has_evidence = member & np.where(deranked, ~np.isnan(frozen), within_ttl.calls >= rule.peer_calls)
+    limit = _limits(rates, has_evidence, rule) * _case_mix(
         evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule
     )
     ttl_s = np.where(quiet, rule.quiet_ttl_s, rule.ttl_s)
     return FailureRates(
-        rule, phi, tuple(windows), living, ttl_s, np.clip(limit, *_LIMITS), peers(np.nan_to_num(rates), telling)
+        rule,
+        phi,
+        tuple(windows),
+        within_ttl,
+        ttl_s,
+        np.clip(limit, *_LIMITS),
+        peers(np.nan_to_num(rates), has_evidence),
     )
 
 
-def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveParameters) -> Floats:
+def _design_effect(dispersion_sum: Floats, pairs: Floats, rule: AdaptiveParameters) -> Floats:
     """Compute the design effect: dispersion of half-hours, pooled over a group.
 
     It is shrunk towards the start value while there are few pairs. In the example 20 pairs of prior weight at 2 and 20
@@ -176,7 +182,7 @@ def _design_effect(surprise: Floats, pairs: Floats, rule: AdaptiveParameters) ->
     >>> _design_effect(np.array([[60.0]]), np.array([[20.0]]), AdaptiveParameters()).tolist()
     [[2.5]]
     """
-    total = rule.phi_start * rule.phi_start_weight + surprise.sum(axis=-1, keepdims=True)
+    total = rule.phi_start * rule.phi_start_weight + dispersion_sum.sum(axis=-1, keepdims=True)
     return np.asarray(
         np.clip(total / (rule.phi_start_weight + pairs.sum(axis=-1, keepdims=True)), 1.0, max(1.0, rule.phi_max))
     )

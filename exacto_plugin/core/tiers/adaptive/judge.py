@@ -93,20 +93,22 @@ class AdaptiveTierRule:
         self._evidence.resize(slots)
         self._hour_speed, self._day_speed = grow(self._hour_speed, slots), grow(self._day_speed, slots)
 
-    def measure(self, number: int, slab: WindowBlock, now: float) -> None:
+    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
         """Read a window block's tool calls and speeds."""
         if now != self._now:
             shortest, _, longest = _INTERVAL_S
             first = self._now == 0.0
             self._interval_s = _INTERVAL_S[1] if first else min(max(now - self._now, shortest), longest)
             self._now = now
-        self._evidence.measure(number, slab, now, self.state, self._rule)
-        self._measure_speed(self._hour_speed, number, slab, WINDOWS_S[HOUR])
-        self._measure_speed(self._day_speed, number, slab, WINDOWS_S[DAY])
+        self._evidence.measure(number, window_block, now, self.state, self._rule)
+        self._measure_speed(self._hour_speed, number, window_block, WINDOWS_S[HOUR])
+        self._measure_speed(self._day_speed, number, window_block, WINDOWS_S[DAY])
 
-    def _measure_speed(self, into: SpeedMedians, number: int, slab: WindowBlock, window_s: float) -> None:
+    def _measure_speed(self, into: SpeedMedians, number: int, window_block: WindowBlock, window_s: float) -> None:
         rows = slice(number * ROWS, (number + 1) * ROWS)
-        found = speed_medians(slab, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, self._now, window_s)
+        found = speed_medians(
+            window_block, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, self._now, window_s
+        )
         into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
@@ -160,20 +162,20 @@ class AdaptiveTierRule:
         """Assign tiers to a block from the measurements."""
         memory, evidence, slots, rule = self.state, self._evidence, block.slots, self._rule
         rates = failure_rates(block, memory, evidence, rule)
-        convicted = rates.derank_test(memory.cause[slots] > 0)
+        test = rates.derank_test(memory.cause[slots] > 0)
         others = self._other_signals(block, scores, rates)
-        change = self._change(block, rates, convicted, others)
-        rate = np.where(change.deranked_now, convicted.evidence.rate(), memory.frozen[slots])
-        pauses, demand = self._probe_backoff(slots, change)
+        change = self._change(block, rates, test, others)
+        rate = np.where(change.deranked_now, test.evidence.rate(), memory.frozen[slots])
+        backoff, demand = self._probe_backoff(slots, change)
         deranked = change.cause > 0
-        spared = exploration.keep_for_capacity(block, deranked, rate, evidence.load[slots], rule)
-        tier = np.where(spared.kept, INSUFFICIENT_DATA, change.tier).astype(np.int8)
-        still = deranked & ~spared.kept
+        relief = exploration.keep_for_capacity(block, deranked, rate, evidence.load[slots], rule)
+        tier = np.where(relief.kept, INSUFFICIENT_DATA, change.tier).astype(np.int8)
+        still = deranked & ~relief.kept
         demand = demand._replace(in_burst=demand.in_burst & still, is_steady=demand.is_steady & still)
-        plan = exploration.plan_probes(block, tier, rates, spared, demand, self._traffic(block), self._share)
-        columns = self._tool_calls(block, rates, convicted, change, spared.kept)
-        signals = (columns, *(finding.columns for finding, _ in others))
-        return TierAssignments(tier, signals, plan, lambda: self._commit(block, rates, convicted, change, pauses))
+        plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
+        columns = self._tool_calls(block, rates, test, change, relief.kept)
+        signals = (columns, *(result.columns for result, _ in others))
+        return TierAssignments(tier, signals, plan, lambda: self._commit(block, rates, test, change, backoff))
 
     def _other_signals(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
@@ -195,18 +197,18 @@ class AdaptiveTierRule:
         self,
         block: Block,
         rates: FailureRates,
-        convicted: DerankTest,
+        test: DerankTest,
         others: list[tuple[other_signals.SignalResult, int]],
     ) -> _Change:
         memory, evidence, slots = self.state, self._evidence, block.slots
         before = memory.cause[slots]
         was_deranked = before > 0
         fresh = Counts(evidence.fresh_calls[slots], evidence.fresh_bad[slots])
-        cause = np.where(was_deranked, before, convicted.rejected * ERRORS)
+        cause = np.where(was_deranked, before, test.rejected * ERRORS)
         cause = np.where(was_deranked & rates.recovered(fresh), cause & ~ERRORS, cause)
-        for finding, bit in others:
-            cause = np.where(was_deranked & finding.is_normal, cause & ~bit, cause)
-            cause = np.where(~was_deranked & finding.is_outlier, cause | bit, cause)
+        for result, bit in others:
+            cause = np.where(was_deranked & result.is_normal, cause & ~bit, cause)
+            cause = np.where(~was_deranked & result.is_outlier, cause | bit, cause)
         cause = np.where(block.member, cause, 0).astype(np.int8)
         newly, back = ~was_deranked & (cause > 0), was_deranked & (cause == 0)
         unsure = block.member & ~was_deranked & (cause == 0) & (memory.tier[slots] == INSUFFICIENT_DATA)
@@ -229,9 +231,9 @@ class AdaptiveTierRule:
         )
         calls = np.where(change.deranked_now, 0.0, evidence.burst_calls[slots])
         bad = np.where(change.deranked_now, 0.0, evidence.burst_bad[slots])
-        pauses, demand = exploration.schedule_trials(self._now, before, (calls, bad), self._rule)
+        backoff, demand = exploration.schedule_trials(self._now, before, (calls, bad), self._rule)
         deranked = change.cause > 0
-        return pauses, demand._replace(in_burst=demand.in_burst & deranked, is_steady=demand.is_steady & deranked)
+        return backoff, demand._replace(in_burst=demand.in_burst & deranked, is_steady=demand.is_steady & deranked)
 
     def _traffic(self, block: Block) -> exploration.GroupTraffic:
         evidence, slots, member = self._evidence, block.slots, block.member
@@ -243,57 +245,52 @@ class AdaptiveTierRule:
         )
 
     def _tool_calls(
-        self,
-        block: Block,
-        rates: FailureRates,
-        convicted: DerankTest,
-        change: _Change,
-        spared: NDArray[np.bool_],
+        self, block: Block, rates: FailureRates, test: DerankTest, change: _Change, relieved: NDArray[np.bool_]
     ) -> SignalColumns:
         """Return the reasons for each tier, as success rates."""
-        memory, slots = self.state, block.slots
-        deranked = change.cause > 0
-        kept = deranked & ~change.deranked_now
-        by_errors = change.deranked_now & convicted.rejected
-
-        def shown(
-            at_once: NDArray[np.float64], frozen: NDArray[np.float64], living: NDArray[np.float64]
-        ) -> NDArray[np.float64]:
-            return np.where(by_errors, at_once, np.where(kept, frozen[slots], living))
-
-        bad = shown(convicted.evidence.rate(), memory.frozen, rates.within_ttl.rate())
-        calls = shown(convicted.evidence.calls, memory.frozen_calls, rates.within_ttl.calls)
-        window_s = shown(convicted.window_s, memory.frozen_window_s, np.broadcast_to(rates.ttl_s, bad.shape))
+        bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
         wanted = np.broadcast_to(np.ceil(self._rule.good_calls * rates.phi), bad.shape)
-        code = np.where(rates.within_ttl.calls < wanted, other_signals.FEW_SAMPLES, _UNDECIDED)
-        code = np.where(np.isnan(rates.threshold), other_signals.FEW_PEERS, code)
-        code = np.where(change.tier == VERIFIED_GOOD, other_signals.WITHIN, code)
-        code = np.where(change.improved, _RESTARTED, np.where(change.readmitted, _READMITTED, code))
-        code = np.where(change.cause & ERRORS > 0, other_signals.BELOW, code)
-        code = np.where(spared, _CAPACITY, code)
-        code = np.where(block.member, code, NO_REASON)
-        needed = np.where(deranked, self._rule.derank_calls, wanted).astype(np.int64)
+        code = np.where(relieved, _CAPACITY, _tool_call_codes(rates, change, wanted))
         return SignalColumns(
             Signal.TOOL_CALL_SUCCESS,
             1 - bad,
             np.floor(calls).astype(np.int64),
-            code,
+            np.where(block.member, code, NO_REASON),
             1 - rates.peers.median,
             rates.peers.mad,
             1 - rates.threshold,
             rates.peers.members,
-            needed,
+            np.where(change.cause > 0, self._rule.derank_calls, wanted).astype(np.int64),
             window_s,
             2,
+        )
+
+    def _reported_rates(
+        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: _Change
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return failure rates, calls and windows: those at the derank, else the latest."""
+        state = self.state
+        by_errors = change.deranked_now & test.rejected
+        still = (change.cause > 0) & ~change.deranked_now
+
+        def reported(
+            tested: NDArray[np.float64], frozen: NDArray[np.float64], latest: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            return np.where(by_errors, tested, np.where(still, frozen[slots], latest))
+
+        return (
+            reported(test.evidence.rate(), state.frozen, rates.within_ttl.rate()),
+            reported(test.evidence.calls, state.frozen_calls, rates.within_ttl.calls),
+            reported(test.window_s, state.frozen_window_s, np.broadcast_to(rates.ttl_s, slots.shape)),
         )
 
     def _commit(
         self,
         block: Block,
         rates: FailureRates,
-        convicted: DerankTest,
+        test: DerankTest,
         change: _Change,
-        pauses: exploration.ProbeBackoff,
+        backoff: exploration.ProbeBackoff,
     ) -> None:
         """Store the new state of a block."""
         memory, now = self.state, self._now
@@ -308,10 +305,10 @@ class AdaptiveTierRule:
         fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
         epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
         epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
-        by_errors = convicted.rejected
-        frozen = np.where(by_errors, convicted.evidence.rate(), rates.within_ttl.rate())
-        frozen_calls = np.where(by_errors, convicted.evidence.calls, rates.within_ttl.calls)
-        window_s = np.where(by_errors, convicted.window_s, rates.ttl_s)
+        by_errors = test.rejected
+        frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
+        frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
+        window_s = np.where(by_errors, test.window_s, rates.ttl_s)
         store(memory.epoch, epoch)
         store(memory.tier, change.tier)
         store(memory.cause, change.cause)
@@ -322,9 +319,18 @@ class AdaptiveTierRule:
         )
         store(memory.frozen_window_s, np.where(change.deranked_now, window_s, memory.frozen_window_s[at]))
         store(memory.phi, rates.phi)
-        store(memory.level, np.where(kept, pauses.level, 0))
-        store(memory.burst_at, np.where(kept, pauses.burst_at, np.nan))
-        store(memory.burst_from, np.where(kept, pauses.burst_from, np.nan))
+        store(memory.level, np.where(kept, backoff.level, 0))
+        store(memory.burst_at, np.where(kept, backoff.burst_at, np.nan))
+        store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
+
+
+def _tool_call_codes(rates: FailureRates, change: _Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the reason codes of tool calls; a later condition takes precedence."""
+    code = np.where(rates.within_ttl.calls < wanted, other_signals.FEW_SAMPLES, _UNDECIDED)
+    code = np.where(np.isnan(rates.threshold), other_signals.FEW_PEERS, code)
+    code = np.where(change.tier == VERIFIED_GOOD, other_signals.WITHIN, code)
+    code = np.where(change.improved, _RESTARTED, np.where(change.readmitted, _READMITTED, code))
+    return np.where(change.cause & ERRORS > 0, other_signals.BELOW, code)
 
 
 @dataclass(frozen=True, slots=True)
