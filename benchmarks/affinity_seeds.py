@@ -11,8 +11,9 @@ import statistics
 from typing import NamedTuple
 
 from benchmarks.conversations import BREAKS, ERRORS, INTERVAL_S, PER_MINUTE, Turn, error_rate, turns
+from exacto_plugin.core.decision import AffinityTarget
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import AffinityTarget, Candidate, Outcome, Sample, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample, Tier
 from exacto_plugin.core.routing.affinity import IDLE_S, ConversationMap
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
@@ -23,7 +24,7 @@ SEEDS = 24
 REQUESTS = (2_500, 10_000)
 """42 minutes, most of which is learning and the break; and 2 h 47 min."""
 _GROUP = "kimi"
-_CANDIDATES = tuple(Candidate(name, name) for name in ERRORS)
+_CANDIDATES = tuple(Candidate(LiteLLMId(name), DeploymentKey(name)) for name in ERRORS)
 
 
 class Paired(NamedTuple):
@@ -45,7 +46,7 @@ class Paired(NamedTuple):
 def _ended(turn: Turn, picked: str, *, bad: bool, probe: bool) -> Sample:
     return Sample(
         _GROUP,
-        picked,
+        DeploymentKey(picked),
         turn.at,
         tools_offered=True,
         outcome=Outcome.SCHEMA_MISMATCH if bad else Outcome.VALID,
@@ -59,11 +60,11 @@ def bad_share(workload: list[Turn], seed: int, *, affinity: bool) -> float:
     luck = random.Random(f"{seed} {affinity}")
     engine = Engine(AdaptivePreset(AdaptiveParameters(), 0.02))
     known = ConversationMap()
-    engine.observe_peers(_GROUP, ERRORS, 0.0)
+    engine.observe_peers(_GROUP, tuple(map(DeploymentKey, ERRORS)), 0.0)
     due, breaks_at, expected = INTERVAL_S, workload[len(workload) // 2].at, 0.0
     for turn in workload:
         while turn.at >= due:
-            engine.observe_peers(_GROUP, ERRORS, due)
+            engine.observe_peers(_GROUP, tuple(map(DeploymentKey, ERRORS)), due)
             engine.recompute(due)
             due += INTERVAL_S
         key = turn.conversation.to_bytes(8)
@@ -77,7 +78,7 @@ def bad_share(workload: list[Turn], seed: int, *, affinity: bool) -> float:
         expected += rate
         probe = decision.explored or (place is not None and place.from_probe and decision.pool == (place.deployment,))
         bad = luck.random() < rate
-        verdict = engine.snapshot.verdict(_GROUP, picked)
+        verdict = engine.snapshot.verdict(_GROUP, DeploymentKey(picked))
         if bad and (verdict is None or verdict.tier is not Tier.VERIFIED_GOOD):
             known.release(key, picked)
         engine.record(_ended(turn, picked, bad=bad, probe=probe))

@@ -18,7 +18,7 @@ import litellm
 import orjson
 
 from exacto_plugin.config.settings import load_settings
-from exacto_plugin.core.model import Candidate, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.proxy import middleware_of
@@ -109,7 +109,7 @@ class Parts:
                 }
             ],
         )
-        candidate = Candidate("d0", "d0", "openai")
+        candidate = Candidate(LiteLLMId("d0"), DeploymentKey("d0"), "openai")
         self.state = RequestState(model_group="kimi", attempts=[Attempt(candidate, "kimi", Tier.VERIFIED_GOOD)])
         self.middleware = middleware_of(self.runtime, lambda: self.router)(self._app)
         self.bare = self._bare_app
@@ -261,8 +261,8 @@ def _teach(runtime: Runtime, count: int) -> None:
         for answer in range(220):
             bad = number % 3 == 0 and answer % 4 == 0
             outcome = Outcome.SCHEMA_MISMATCH if bad else Outcome.VALID
-            runtime.engine.record(Sample("kimi", f"d{number}", now, tools_offered=True, outcome=outcome))
-    runtime.engine.observe_peers("kimi", [f"d{number}" for number in range(count)], now)
+            runtime.engine.record(Sample("kimi", DeploymentKey(f"d{number}"), now, tools_offered=True, outcome=outcome))
+    runtime.engine.observe_peers("kimi", [DeploymentKey(f"d{number}") for number in range(count)], now)
     runtime.engine.recompute(now)
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Sample, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.increments import CounterKind, increments_of
 
@@ -47,7 +47,7 @@ def sample_of(group: str, number: int, at: float, draw: random.Random) -> Sample
     streamed = draw.random() < 0.35
     return Sample(
         group,
-        NAMES[number],
+        DeploymentKey(NAMES[number]),
         at,
         tools_offered=True,
         outcome=Outcome.SCHEMA_MISMATCH if draw.random() < (0.1 if number % 5 == 0 else 0.002) else Outcome.VALID,
@@ -82,7 +82,7 @@ def fill(engine: Engine, groups: int, hours: float, draw: random.Random) -> floa
         for number in range(groups):
             for place, name in enumerate(NAMES):
                 counts, cells = draw.choice(patterns[place])
-                engine.add(f"group-{number}", name, counts, cells, now - draw.randrange(5) * 60)
+                engine.add(f"group-{number}", DeploymentKey(name), counts, cells, now - draw.randrange(5) * 60)
         engine.recompute(now)
         now += INTERVAL_S
     return now
@@ -122,7 +122,7 @@ def measure(groups: int, hours: float) -> Cost:
     draw = random.Random(7)
     engine = Engine(AdaptivePreset(), instance="bench")
     for number in range(groups):
-        engine.observe_peers(f"group-{number}", NAMES, START)
+        engine.observe_peers(f"group-{number}", tuple(map(DeploymentKey, NAMES)), START)
     now = fill(engine, groups, hours, draw)
     record_us, rounds = [], []
     for _ in range(ROUNDS):

@@ -21,6 +21,7 @@ import redis.asyncio
 
 from benchmarks.recompute import NAMES, sample_of
 from exacto_plugin.core.engine.engine import Engine
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.windows.deltas import Delta, Deltas
@@ -78,8 +79,8 @@ def filled(size: Size, now: float) -> Engine:
                         counts[column] = counts.get(column, 0) + 1
                     for cell in found.cells:
                         cells[cell] = cells.get(cell, 0) + 1
-                engine.add_deltas([Delta(name, deployment, int(at // 60), counts, cells)])
-        engine.observe_peers(name, NAMES, now)
+                engine.add_deltas([Delta(name, DeploymentKey(deployment), int(at // 60), counts, cells)])
+        engine.observe_peers(name, tuple(map(DeploymentKey, NAMES)), now)
     return engine
 
 

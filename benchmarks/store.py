@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.end_to_end import compare, proxy_config
 from benchmarks.recompute import patterns_of
 from exacto_plugin.config.settings import load_settings
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.counterfactual import PickNumbers
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.wire import to_wire
@@ -70,9 +71,9 @@ def size(days: int) -> Iterator[str]:
             for step in range(DAY_S // INTERVAL_S):
                 now = float(START + day * DAY_S + step * INTERVAL_S)
                 for group in groups:
-                    engine.observe_peers(group, names, now)
+                    engine.observe_peers(group, tuple(map(DeploymentKey, names)), now)
                     for number, name in enumerate(names):
-                        engine.add(group, name, *draw.choice(patterns[number]), now - 60)
+                        engine.add(group, DeploymentKey(name), *draw.choice(patterns[number]), now - 60)
                 engine.recompute(now)
                 accounts = engine.change_detector.changes
                 told = recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {})

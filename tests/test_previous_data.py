@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.audit import queries
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
 from tests.previous import facts, files
@@ -127,7 +128,9 @@ async def taken_over(proxy: ServedProxy, told: list[Any]) -> None:
     assert tiers == {group: {key: one[0] for key, one in verdicts.items()} for group, verdicts in told[2].items()}
     assert runtime.context.faults.counts == {}
     if runtime.context.settings.redis.url is not None:
-        assert in_force.groups["qwen3"].verdicts["fir"].tier == "deranked", "an override that lay in Redis"
+        assert in_force.groups["qwen3"].verdicts[DeploymentKey("fir")].tier == "deranked", (
+            "an override that lay in Redis"
+        )
 
 
 async def test_a_worker_takes_over(server: RedisServer) -> None:

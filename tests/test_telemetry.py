@@ -16,13 +16,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, Histogram, InMemoryMetricReader, Sum
 
 from exacto_plugin.config.settings import Settings
+from exacto_plugin.core.decision import Decision, Ranked
 from exacto_plugin.core.model import (
     BenchmarkScores,
     Candidate,
-    Decision,
+    DeploymentKey,
     Flaw,
+    LiteLLMId,
     Outcome,
-    Ranked,
     Sample,
     SignalValue,
     Tier,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 NOW = 1_700_000_000.0
-CANDIDATE = Candidate("a", "a", "provider-a")
+CANDIDATE = Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a")
 
 
 class Bench(NamedTuple):
@@ -86,8 +87,10 @@ def measured() -> Bench:
     runtime.routers.add(router)
     for key in ("a", "b", "c", "d"):
         for _ in range(3):
-            runtime.samples.record(_sample("kimi", key), Candidate(key, key, f"provider-{key}"))
-    scores = BenchmarkScores({key: SignalValue(0.9, 60) for key in "abcd"}, 0.9, 0.8, 50)
+            runtime.samples.record(
+                _sample("kimi", key), Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}")
+            )
+    scores = BenchmarkScores({DeploymentKey(key): SignalValue(0.9, 60) for key in "abcd"}, 0.9, 0.8, 50)
     runtime.engine.observe_scores("kimi", scores)
     asyncio.run(runtime.recomputer.recompute())
     told = Observed(0.4, 300, 1.5, 3.0, 40, 0.2, 50)
@@ -103,7 +106,14 @@ def bench() -> Bench:
 
 def _sample(group: str, key: str) -> Sample:
     return Sample(
-        group, key, NOW, tools_offered=True, outcome=Outcome.VALID, output_tokens=200, duration_s=2.0, caller="c"
+        group,
+        DeploymentKey(key),
+        NOW,
+        tools_offered=True,
+        outcome=Outcome.VALID,
+        output_tokens=200,
+        duration_s=2.0,
+        caller="c",
     )
 
 
@@ -115,13 +125,13 @@ def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     telemetry.request("valid")
     telemetry.attempt(group, Tier.VERIFIED_GOOD, None)
     telemetry.attempt(group, None, "timeout")
-    ranking = tuple(Ranked(key, key, 0, Tier.VERIFIED_GOOD) for key in ("a", "b"))
+    ranking = tuple(Ranked(LiteLLMId(key), DeploymentKey(key), 0, Tier.VERIFIED_GOOD) for key in ("a", "b"))
     for pool, applied in ((("a",), True), (("a", "b"), True), (("a", "b"), False)):
         telemetry.decision(group, Decision("auto", ranking, pool, applied, "tiers"), 0.0001)  # type: ignore[arg-type]
     telemetry.fallback_decision(group)
     telemetry.rescue(group, "rescued", 0.8, 0.002)
     telemetry.rescue(group, "failed", 0.1, None)
-    telemetry.transition(Transition(group, "a", Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
+    telemetry.transition(Transition(group, DeploymentKey("a"), Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
     telemetry.fault("order")
@@ -204,7 +214,9 @@ def test_callers_cannot_grow_series(bench: Bench) -> None:
     for number in range(50):
         group = f"made-up-{number}"
         count_everything(bench.runtime, group)
-        bench.runtime.samples.record(_sample(group, group), Candidate(group, group, "provider-a"))
+        bench.runtime.samples.record(
+            _sample(group, group), Candidate(LiteLLMId(group), DeploymentKey(group), "provider-a")
+        )
     asyncio.run(bench.runtime.recomputer.recompute())
     for name, metric in bench.metrics().items():
         for point in metric.data.data_points:

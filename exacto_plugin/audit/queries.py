@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import and_, func, or_, select
 
 from exacto_plugin.audit.verify import Recompute, Verification, Verifier
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.records import (
@@ -118,7 +119,7 @@ def override_at(connection: Connection, model_group: str, deployment: str, at: f
     if found is None or found.expires <= at or found.word == OverrideAction.RESET:
         return None
     word = OverrideAction(found.word)
-    return Override(model_group, deployment, word, found.reason, found.author, found.at, found.expires)
+    return Override(model_group, DeploymentKey(deployment), word, found.reason, found.author, found.at, found.expires)
 
 
 def decision_of(connection: Connection, name: str) -> DecisionRecord | None:

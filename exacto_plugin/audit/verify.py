@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain, replay
 from exacto_plugin.core.views import reason_view
 from exacto_plugin.records import ENGINE_VERSION
@@ -97,10 +98,12 @@ class Verifier:
         for record in recompute.deployments:
             result.deployments += 1
             recorded = [record.tier, list(record.reasons), dict(record.signals)]
-            self._compare(inputs, f"deployment {record.deployment}", recorded, _outcome(group, record.deployment))
+            self._compare(
+                inputs, f"deployment {record.deployment}", recorded, _outcome(group, DeploymentKey(record.deployment))
+            )
         for change in recompute.transitions:
             result.transitions += 1
-            recomputed = _outcome(group, change.deployment)
+            recomputed = _outcome(group, DeploymentKey(change.deployment))
             recorded = [change.tier, list(change.reasons)]
             self._compare(inputs, f"transition {change.deployment}", recorded, recomputed and recomputed[:2])
         references = {signal.value: _numbers(reference) for signal, reference in group.references.items()}
@@ -129,7 +132,7 @@ class Verifier:
         )
 
 
-def _outcome(group: GroupSnapshot, deployment: str) -> list[Any] | None:
+def _outcome(group: GroupSnapshot, deployment: DeploymentKey) -> list[Any] | None:
     """Return tier, reasons and signals in the form on record.
 
     None when there is no such deployment.

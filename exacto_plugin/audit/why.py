@@ -16,7 +16,7 @@ from exacto_plugin.core.views import reason_view, reference_view, signal_view
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.core.model import GroupSnapshot, Reference
+    from exacto_plugin.core.model import DeploymentKey, GroupSnapshot, Reference
     from exacto_plugin.core.routing.overrides import Override
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.tiers.replay import GroupInputs
@@ -54,7 +54,7 @@ class Judged(NamedTuple):
     """By signal."""
 
 
-def judged_now(group: GroupSnapshot, deployment: str, provider: str, snapshot: str) -> Judged:
+def judged_now(group: GroupSnapshot, deployment: DeploymentKey, provider: str, snapshot: str) -> Judged:
     """Return the state of a deployment in the snapshot in force.
 
     Raises:

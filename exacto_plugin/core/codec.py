@@ -15,7 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from exacto_plugin.core.model import GroupSnapshot, Snapshot
 from exacto_plugin.core.wire import wire_names
@@ -100,6 +100,8 @@ def _reader(kind: Any) -> Callable[[object], Any]:
         return _tuple_reader(_reader(arguments[0]))
     if origin is Mapping:
         return _mapping_reader(_reader(arguments[0]), _reader(arguments[1]))
+    if isinstance(kind, NewType):
+        return _reader(kind.__supertype__)
     if kind is float:
         return _float
     if is_dataclass(kind):

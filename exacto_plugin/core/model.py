@@ -8,12 +8,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NewType
 
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+LiteLLMId = NewType("LiteLLMId", str)
+"""LiteLLM's id of a deployment in its router: ``model_info.id``."""
+
+DeploymentKey = NewType("DeploymentKey", str)
+"""Key of a deployment's history, which samples, windows, verdicts and records use:
+the operator's id, else a fingerprint of provider, model and host."""
 
 
 class Tier(StrEnum):
@@ -141,7 +149,7 @@ class Sample:
     """One finished answer or failed attempt of one deployment; no text and no key."""
 
     model_group: str
-    deployment: str
+    deployment: DeploymentKey
     at: float
     """Time at which the answer ended."""
     ok: bool = True
@@ -220,7 +228,7 @@ class Reference:
 class Verdict:
     """The tier of one deployment in one model group, and the numbers behind it."""
 
-    deployment: str
+    deployment: DeploymentKey
     tier: Tier
     reasons: tuple[Reason, ...] = ()
     signals: Mapping[Signal, SignalValue] = field(default_factory=dict)
@@ -261,14 +269,14 @@ class GroupSnapshot:
     """The verdicts and references of one model group."""
 
     model_group: str
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[DeploymentKey, Verdict] = field(default_factory=dict)
     references: Mapping[Signal, Reference] = field(default_factory=dict)
     at: float = 0.0
     """Time at which this group was recomputed."""
     merge_tiers: bool = False
     """Verified good and insufficient data share the traffic.
     Otherwise the first deployments with a verdict would get all of it."""
-    paces: Mapping[str, RecentPace] = field(default_factory=dict)
+    paces: Mapping[DeploymentKey, RecentPace] = field(default_factory=dict)
     """Percentiles by deployment; only of recently requested groups."""
 
 
@@ -280,7 +288,7 @@ class Snapshot:
     at: float
     groups: Mapping[str, GroupSnapshot] = field(default_factory=dict)
 
-    def verdict(self, model_group: str, deployment: str) -> Verdict | None:
+    def verdict(self, model_group: str, deployment: DeploymentKey) -> Verdict | None:
         """Return the verdict on a deployment, or None when there is none."""
         group = self.groups.get(model_group)
         return group.verdicts.get(deployment) if group is not None else None
@@ -290,10 +298,8 @@ class Snapshot:
 class Candidate:
     """A deployment that LiteLLM accepts for the current request."""
 
-    id: str
-    """LiteLLM's ``model_info.id``."""
-    key: str
-    """The deployment key: operator's id, else a fingerprint (provider, model, host)."""
+    id: LiteLLMId
+    key: DeploymentKey
     provider: str = ""
     price: float | None = None
     """USD per token, prompt plus completion; None when unknown."""
@@ -316,55 +322,11 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class AffinityTarget:
-    """Deployment of the conversation that a request belongs to."""
-
-    id: str
-    """LiteLLM's ``model_info.id`` of the deployment."""
-    is_new: bool = False
-    """The first turn of a conversation that begins in the same way as a known one."""
-    from_probe: bool = False
-    """The conversation began with a probe of the deployment."""
-    pinned: bool = False
-    """Only this deployment can decode it (encrypted reasoning, stored response)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One candidate with its rank in the decision; equal ranks share a pool."""
-
-    id: str
-    key: str
-    rank: int
-    tier: Tier
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Ordering of the deployments for one attempt."""
-
-    policy: Sort
-    ranking: tuple[Ranked, ...]
-    """Every candidate, best rank first; stable inside a rank."""
-    pool: tuple[str, ...]
-    """LiteLLM ids that this attempt may use; never empty if there were candidates."""
-    applied: bool
-    """False when only observed or not requested, so that LiteLLM chooses freely."""
-    reason: str
-    """Machine-readable code.
-    Values are tiers, one_tier, sort, no_tools, mode_off, observe, share, tried_all, ..."""
-    preferred: tuple[str, ...] = ()
-    """Pool that the ordering gives; differs from ``pool`` when it is only observed."""
-    explored: bool = False
-    """True when exploration sent this attempt to a deployment that needs measuring."""
-
-
-@dataclass(frozen=True, slots=True)
 class Transition:
     """Change of a deployment's tier at a recompute."""
 
     model_group: str
-    deployment: str
+    deployment: DeploymentKey
     previous: Tier
     tier: Tier
     at: float
@@ -376,7 +338,7 @@ class Transition:
 class BenchmarkScores:
     """Benchmark scores of a model group, measured outside the plugin."""
 
-    scores: Mapping[str, SignalValue]
+    scores: Mapping[DeploymentKey, SignalValue]
     """Accuracy 0..1 and number of questions, per deployment."""
     baseline: float
     """The frozen median that scores are compared with."""

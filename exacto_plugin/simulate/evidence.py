@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of, bins_of
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 
@@ -98,7 +98,11 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
 
 
 def samples(
-    answers: Answers, names: tuple[str, ...], callers: tuple[str, ...], group_of: Callable[[int], str], at: float
+    answers: Answers,
+    names: tuple[DeploymentKey, ...],
+    callers: tuple[str, ...],
+    group_of: Callable[[int], str],
+    at: float,
 ) -> Iterator[Sample]:
     """Return the same answers one by one, in the form that ``Engine.record`` takes.
 

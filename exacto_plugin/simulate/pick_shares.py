@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.model import Tier
+from exacto_plugin.core.model import DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.core.routing.ordering import decide
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _T = (1.0 + _NODES) / (1.0 - _NODES)
 _DT = 2.0 * _NODE_WEIGHTS / (1.0 - _NODES) ** 2
 
 
-def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]) -> dict[str, float]:
+def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[LiteLLMId, float]) -> dict[LiteLLMId, float]:
     """Return each candidate's probability in a draw from the pool by ``weights``.
 
     Args:
@@ -63,7 +63,7 @@ def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[str, float]
     return {name: share / total for name, share in picked.items()}
 
 
-def _chance(ask: RoutingRequest, snapshot: Snapshot, key: str) -> float:
+def _chance(ask: RoutingRequest, snapshot: Snapshot, key: DeploymentKey) -> float:
     """Return the probability that a merged pool includes a deployment."""
     group = snapshot.groups.get(ask.model_group)
     verdict = snapshot.verdict(ask.model_group, key)
@@ -72,7 +72,7 @@ def _chance(ask: RoutingRequest, snapshot: Snapshot, key: str) -> float:
     return verdict.keep_probability
 
 
-def _lottery(pool: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
+def _lottery(pool: tuple[LiteLLMId, ...], weights: Mapping[LiteLLMId, float]) -> dict[LiteLLMId, float]:
     total = math.fsum(weights[name] for name in pool)
     return {name: weights[name] / total for name in pool}
 

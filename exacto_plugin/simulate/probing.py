@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.core.routing.probe_budget import ProbeBudget
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Probing:
     """The probes of several model groups, one a repetition."""
 
-    def __init__(self, groups: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(self, groups: Sequence[str], names: Sequence[DeploymentKey]) -> None:
         self._groups = groups
         self._names = names
         self._budget = ProbeBudget()
@@ -37,7 +37,7 @@ class Probing:
         self._snapshot = snapshot
         self._budget.reset(snapshot)
 
-    def set_shares(self, number: int, shares: Mapping[str, float]) -> None:
+    def set_shares(self, number: int, shares: Mapping[DeploymentKey, float]) -> None:
         """Set one repetition's probabilities to probe each deployment."""
         self.shares[number] = [shares.get(name, 0.0) for name in self._names]
 

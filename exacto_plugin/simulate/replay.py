@@ -24,14 +24,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, Mode, Outcome, Sample, Snapshot, Transition
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Outcome, Sample, Snapshot, Transition
 from exacto_plugin.core.routing.ordering import RoutingRequest, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.wire import wire_names
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.simulate.presets import NamedPreset
 
+Name = TypeVar("Name", bound=str)
+
 PRIOR_CALLS = 20.0
 """Weight of a deployment's overall rate in its rate of an hour, in calls."""
 
@@ -61,7 +63,7 @@ class MembersEntry(BaseModel):
     type: Literal["roster"] = "roster"
     model_group: Annotated[str, Field(min_length=1)]
     at: Annotated[float, Field(allow_inf_nan=False)]
-    deployments: dict[str, float | None]
+    deployments: dict[DeploymentKey, float | None]
     """Price per token, or null."""
 
 
@@ -119,7 +121,7 @@ class LogWriter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def roster(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
+    def roster(self, model_group: str, prices: Mapping[DeploymentKey, float | None], at: float) -> None:
         """Write the deployments that serve a model group as of a time."""
         self._out.write(f"{members_line(model_group, prices, at)}\n")
 
@@ -205,7 +207,7 @@ class Replay:
         self._rates = rates
         self._interval_s = interval_s
         self._due = math.nan
-        self._prices: dict[str, dict[str, float | None]] = {}
+        self._prices: dict[str, dict[DeploymentKey, float | None]] = {}
         self._listed: set[str] = set()
         self._waiting: dict[str, int] = defaultdict(int)
         self.groups: dict[str, GroupOutcome] = defaultdict(GroupOutcome)
@@ -239,7 +241,7 @@ class Replay:
         if sample.ok and sample.tools_offered and sample.routed:
             self._waiting[group] += 1
 
-    def _serve(self, group: str, prices: dict[str, float | None], at: float) -> None:
+    def _serve(self, group: str, prices: dict[DeploymentKey, float | None], at: float) -> None:
         self._spread(group)
         self._prices[group] = prices
         if self._engine is not None:
@@ -260,23 +262,23 @@ class Replay:
         prices = self._prices.get(group)
         if not requests or not prices:
             return
-        candidates = [Candidate(name, name) for name in prices]
+        candidates = [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in prices]
         mode, snapshot = (Mode.OFF, Snapshot("", 0.0)) if self._engine is None else (Mode.APPLY, self._engine.snapshot)
         ask = RoutingRequest(group, candidates, Policy(), tools=True, mode=mode)
         probed = probe_shares(ask, snapshot)
         rest = 1.0 - sum(probed.values())
-        found = shares(ask, snapshot, _weights(prices))
+        found = shares(ask, snapshot, _weights({LiteLLMId(name): price for name, price in prices.items()}))
         outcome = self.groups[group]
         at = self._due - self._interval_s
         for name in found:
-            share = rest * found[name] + probed.get(name, 0.0)
+            share = rest * found[name] + probed.get(DeploymentKey(name), 0.0)
             calls, bad = self._rates.per_request(group, name, at)
             outcome.picks[name] += requests * share
             outcome.calls += requests * share * calls
             outcome.bad += requests * share * bad
 
 
-def _weights(prices: Mapping[str, float | None]) -> dict[str, float]:
+def _weights(prices: Mapping[Name, float | None]) -> dict[Name, float]:
     """Return the weights of the lottery by price; equal if a price is unknown."""
     known = {name: price for name, price in prices.items() if price}
     return {name: price**PRICE_POWER if len(known) == len(prices) and price else 1.0 for name, price in prices.items()}

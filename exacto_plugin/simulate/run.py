@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, Mode, Snapshot
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Snapshot
 from exacto_plugin.core.routing.ordering import RoutingRequest, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.simulate.evidence import increments_of_answers, samples
@@ -55,7 +55,7 @@ class RunConfig:
 class SampleWriter:
     """Callbacks for every event of a run, to write a log."""
 
-    roster: Callable[[str, dict[str, float], float], None]
+    roster: Callable[[str, Mapping[DeploymentKey, float | None], float], None]
     """Model group, prices by deployment, time."""
     sample: Callable[[Sample], None]
 
@@ -161,8 +161,8 @@ class SimulationRun:
         weights = world.weight()
         for number in range(len(self._groups)):
             there = np.flatnonzero(world.present[number]).tolist()
-            liking = {world.names[place]: float(weights[number, place]) for place in there}
-            limits = {world.names[place]: float(world.capacity_rpm[number, place]) for place in there}
+            liking = {LiteLLMId(world.names[place]): float(weights[number, place]) for place in there}
+            limits = {LiteLLMId(world.names[place]): float(world.capacity_rpm[number, place]) for place in there}
             ask = self._ask(number, list(liking), step)
             snapshot = NO_WRITER if self._engine is None else self._engine.snapshot
             self._probing.set_shares(number, probe_shares(ask, snapshot))
@@ -170,9 +170,9 @@ class SimulationRun:
             picked[number, there] = list(found.values())
         return picked
 
-    def _ask(self, number: int, names: Sequence[str], step: int) -> RoutingRequest:
+    def _ask(self, number: int, ids: Sequence[LiteLLMId], step: int) -> RoutingRequest:
         mode = Mode.OFF if self._engine is None else Mode.APPLY if step >= self._first_applied else Mode.OBSERVE
-        candidates = [Candidate(name, name) for name in names]
+        candidates = [Candidate(one, DeploymentKey(one)) for one in ids]
         return RoutingRequest(self._groups[number], candidates, Policy(), tools=True, mode=mode)
 
     def _requests_per_minute(self, step: int) -> float:
@@ -210,10 +210,10 @@ def run_together(
 def filled(
     ask: RoutingRequest,
     snapshot: Snapshot,
-    weights: Mapping[str, float],
-    limits: Mapping[str, float],
+    weights: Mapping[LiteLLMId, float],
+    limits: Mapping[LiteLLMId, float],
     requests_per_minute: float,
-) -> tuple[dict[str, float], float]:
+) -> tuple[dict[LiteLLMId, float], float]:
     """Return the shares when deployments have rate limits.
 
     LiteLLM leaves out full deployments, and the rest is decided on anew.

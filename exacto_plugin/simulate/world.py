@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.simulate.scenario import EventKind, Provider
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class GroundTruth:
         providers = [*scenario.providers, *late]
         absent = {event.provider for event in newcomers}
         shape = (repetitions, len(providers))
-        self.names = tuple(provider.name for provider in providers)
+        self.names = tuple(DeploymentKey(provider.name) for provider in providers)
         self.tolerance = scenario.tolerance
         self.error_rate = _column([p.error_rate for p in providers], shape)
         self.lost_rate = _column([p.lost_rate for p in providers], shape)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from exacto_plugin.at_exit import at_exit
-from exacto_plugin.core.model import Sample
+from exacto_plugin.core.model import DeploymentKey, Sample
 from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.store.worker import WorkerThread
 
@@ -48,7 +48,7 @@ def sample_line(sample: Sample) -> str:
     return orjson.dumps({"type": "sample", **changed}).decode()
 
 
-def members_line(model_group: str, prices: Mapping[str, float | None], at: float) -> str:
+def members_line(model_group: str, prices: Mapping[DeploymentKey, float | None], at: float) -> str:
     """Format the deployments of a model group as of a time, with price per token."""
     entry = {"type": "roster", "model_group": model_group, "at": at, "deployments": dict(prices)}
     return orjson.dumps(entry).decode()
@@ -75,9 +75,9 @@ class SampleLog:
     def __init__(self, directory: Path, most_bytes: int, report: Callable[[Exception], None]) -> None:
         self._directory = directory
         self._most_bytes = most_bytes
-        self._waiting: deque[tuple[float, Sample | tuple[str, dict[str, float | None]]]] = deque()
-        self._rosters: dict[str, dict[str, float | None]] = {}
-        self._written: dict[str, dict[str, float | None]] = {}
+        self._waiting: deque[tuple[float, Sample | tuple[str, dict[DeploymentKey, float | None]]]] = deque()
+        self._rosters: dict[str, dict[DeploymentKey, float | None]] = {}
+        self._written: dict[str, dict[DeploymentKey, float | None]] = {}
         self._process = f"{int(time.time())}-{os.getpid()}"
         self._number = 0
         self._file: Any = None
@@ -92,7 +92,7 @@ class SampleLog:
         """Queue one sample to be written."""
         self._enqueue(sample.at, sample)
 
-    def group_members(self, model_group: str, prices: Mapping[str, float | None], at: float) -> None:
+    def group_members(self, model_group: str, prices: Mapping[DeploymentKey, float | None], at: float) -> None:
         """Queue the deployments of a model group as of a time, unless unchanged."""
         members = dict(prices)
         if members and self._rosters.get(model_group) != members:
@@ -103,7 +103,7 @@ class SampleLog:
         """Write the waiting entries and end."""
         self._worker.close(EVERY_S)
 
-    def _enqueue(self, at: float, entry: Sample | tuple[str, dict[str, float | None]]) -> None:
+    def _enqueue(self, at: float, entry: Sample | tuple[str, dict[DeploymentKey, float | None]]) -> None:
         if len(self._waiting) >= CAPACITY:
             self.dropped += 1
             return

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from exacto_plugin.core.model import Candidate, Decision, Flaw, Tier, Transition
+    from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.model import Candidate, Flaw, Tier, Transition
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.records import RecordKind
     from exacto_plugin.telemetry.gauges import TelemetrySource

@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Query
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.why import judged_now, why_view
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.errors import ExactoError, StoreError
 
@@ -69,10 +70,11 @@ class WhyNow:
         """Return why a deployment has its tier, in one model group or in each of its own."""
         snapshot = self._engine.snapshot
         groups = snapshot.groups.values()
-        serving = [one for one in groups if deployment in one.verdicts and model_group in (None, one.model_group)]
-        return [await self._answer(snapshot, group, deployment) for group in serving]
+        key = DeploymentKey(deployment)
+        serving = [one for one in groups if key in one.verdicts and model_group in (None, one.model_group)]
+        return [await self._answer(snapshot, group, key) for group in serving]
 
-    async def _answer(self, snapshot: Snapshot, group: GroupSnapshot, deployment: str) -> dict[str, Any]:
+    async def _answer(self, snapshot: Snapshot, group: GroupSnapshot, deployment: DeploymentKey) -> dict[str, Any]:
         verdict, now = group.verdicts[deployment], self._clock()
         try:
             _, inputs = await self._store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))

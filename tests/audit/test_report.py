@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.audit.report import report
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.records import HourRecord
@@ -28,10 +29,16 @@ def observed(seed: int, requests: int = 3000) -> list[HourRecord]:
     draw = np.random.default_rng(seed)
     counts = CounterfactualCounts()
     for _ in range(requests):
-        counts.add_pick(0.0, "kimi", ("a", "b", "c"), ("a", "b"), applied=False)
+        counts.add_pick(
+            0.0,
+            "kimi",
+            (*map(DeploymentKey, ("a", "b", "c")),),
+            (DeploymentKey("a"), DeploymentKey("b")),
+            applied=False,
+        )
         name = str(draw.choice(list(RATES)))
         cost = PRICES[name] * float(draw.lognormal(0, 0.5))
-        counts.add_answer(0.0, "kimi", name, bad=bool(draw.random() < RATES[name]), cost=cost)
+        counts.add_answer(0.0, "kimi", DeploymentKey(name), bad=bool(draw.random() < RATES[name]), cost=cost)
     return rows(counts)
 
 
@@ -64,9 +71,9 @@ def test_conversations_count_as_their_first_turn() -> None:
     """Requests that stay where their conversation is go where the picks went."""
     counts = CounterfactualCounts()
     for _ in range(10):
-        counts.add_pick(0.0, "kimi", ("a", "b"), ("a",))
-        counts.add_answer(0.0, "kimi", "a", bad=False, cost=1.0)
-        counts.add_answer(0.0, "kimi", "b", bad=True, cost=1.0)
+        counts.add_pick(0.0, "kimi", (DeploymentKey("a"), DeploymentKey("b")), (DeploymentKey("a"),))
+        counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=False, cost=1.0)
+        counts.add_answer(0.0, "kimi", DeploymentKey("b"), bad=True, cost=1.0)
     for _ in range(30):
         counts.add_stay(0.0, "kimi")
     (group,) = report(rows(counts))
@@ -79,11 +86,13 @@ def test_probes_and_rescue_have_a_price() -> None:
     """Extra spend of a probe is the difference to whom the tiers would have asked; rescue's is what nobody got."""
     counts = CounterfactualCounts()
     for _ in range(10):
-        counts.add_pick(0.0, "kimi", ("a", "b"), ("a",), "b")
-        counts.add_answer(0.0, "kimi", "a", bad=False, cost=1.0)
-        counts.add_answer(0.0, "kimi", "b", bad=False, cost=3.0)
+        counts.add_pick(
+            0.0, "kimi", (DeploymentKey("a"), DeploymentKey("b")), (DeploymentKey("a"),), DeploymentKey("b")
+        )
+        counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=False, cost=1.0)
+        counts.add_answer(0.0, "kimi", DeploymentKey("b"), bad=False, cost=3.0)
     counts.add_rescue(0.0, "kimi", rescued=True, cost=0.5)
-    counts.add_pick(0.0, "kimi", ("a", "new"), ("a", "new"))
+    counts.add_pick(0.0, "kimi", (DeploymentKey("a"), DeploymentKey("new")), (DeploymentKey("a"), DeploymentKey("new")))
     (group,) = report(rows(counts))
     assert group["probes"]["requests"] == 10
     assert group["probes"]["extra_usd"]["value"] == pytest.approx(20.0)
@@ -94,8 +103,8 @@ def test_probes_and_rescue_have_a_price() -> None:
 def test_without_prices_nothing_is_said_about_spend() -> None:
     """An unknown price is not a price of zero."""
     counts = CounterfactualCounts()
-    counts.add_pick(0.0, "kimi", ("a", "b"), ("a",))
-    counts.add_answer(0.0, "kimi", "a", bad=False, cost=None)
+    counts.add_pick(0.0, "kimi", (DeploymentKey("a"), DeploymentKey("b")), (DeploymentKey("a"),))
+    counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=False, cost=None)
     (group,) = report(rows(counts))
     assert group["spend_usd"] is None
     assert group["probes"]["extra_usd"] is None

@@ -11,7 +11,7 @@ import pytest
 from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
 from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.audit.sentences import why_sentence
-from exacto_plugin.core.model import Tier
+from exacto_plugin.core.model import DeploymentKey, Tier
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.views import reason_view
 from tests.core.tiers.test_replay import WholeLedger
@@ -146,7 +146,7 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
     ledger = engine.change_detector = WholeLedger()
 
     def asked() -> dict[str, Any]:
-        verdict = engine.snapshot.groups["g"].verdicts["d3"]
+        verdict = engine.snapshot.groups["g"].verdicts[DeploymentKey("d3")]
         told = [reason_view(one) for one in verdict.reasons]
         (condition,) = readmission_conditions(engine.rule, ledger.changes[0].inputs(), "d3", verdict.tier, told)
         return condition

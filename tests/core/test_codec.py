@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.codec import UnknownFormatError, from_plain, snapshot_from_plain, snapshot_to_plain, to_plain
+from exacto_plugin.core.decision import Ranked
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import (
+    DeploymentKey,
     GroupSnapshot,
-    Ranked,
+    LiteLLMId,
     Reason,
     ReasonCode,
     RecentPace,
@@ -80,7 +82,7 @@ def test_snapshots_come_back_equal(snapshot: Snapshot) -> None:
 def test_an_engines_snapshot_comes_back_equal(recorded: list[Sample]) -> None:
     """Also where verdicts are only made when they are read."""
     engine = Engine(AdaptivePreset())
-    engine.observe_peers("g", "abcde", START)
+    engine.observe_peers("g", map(DeploymentKey, "abcde"), START)
     engine.watch("g", START)
     for sample in recorded:
         engine.record(sample)
@@ -97,12 +99,12 @@ def test_samples_come_back_equal(sample: Sample) -> None:
 def test_what_is_never_stored_has_no_plain_form() -> None:
     """It has no wire names, so that nobody stores it under the names of its attributes."""
     with pytest.raises(TypeError, match="Ranked has no wire names"):
-        to_plain(Ranked("a", "k", 0, Tier.DERANKED))
+        to_plain(Ranked(LiteLLMId("a"), DeploymentKey("k"), 0, Tier.DERANKED))
 
 
 def test_a_newer_versions_names_are_left_out() -> None:
     """Fields, signals, codes and tiers that are not known here, or of another type, cost only what needs them."""
-    verdict = Verdict("a", Tier.DERANKED, (Reason(ReasonCode.CAPACITY),), since=5.0)
+    verdict = Verdict(DeploymentKey("a"), Tier.DERANKED, (Reason(ReasonCode.CAPACITY),), since=5.0)
     told = to_plain(verdict) | {"mood": "better", "latency_s": "soon", "probe_faults": "inf"}
     told["reasons"].append({"code": "moonphase", "value": 1.0})
     told["signals"] = {"throughput": {"value": 1.5, "samples": 3}, "charm": {"value": 1.0, "samples": 3}}

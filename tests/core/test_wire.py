@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from exacto_plugin.core.codec import UnknownFormatError, from_plain, to_plain
-from exacto_plugin.core.model import Tier, Verdict
+from exacto_plugin.core.model import DeploymentKey, Tier, Verdict
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.replay import InputsError, decode, encode
 from exacto_plugin.core.wire import from_wire, to_wire, wire, wire_names
@@ -81,7 +81,7 @@ def test_a_declaration_is_whole(declaration: Callable[[type[Any]], type[Any]], t
 
 def test_a_subclass_declares_its_own() -> None:
     """Its further attributes would silently be left out otherwise."""
-    verdict = OverriddenVerdict("a", Tier.DERANKED)
+    verdict = OverriddenVerdict(DeploymentKey("a"), Tier.DERANKED)
     assert isinstance(verdict, Verdict)
     with pytest.raises(TypeError, match="OverriddenVerdict has no wire names"):
         to_plain(verdict)

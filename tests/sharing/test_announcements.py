@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import DeploymentKey, Outcome
 from exacto_plugin.sharing.replica import Role
 from tests.support.memory_exchange import LEASE_S
 from tests.support.replica_workers import PACE, START
@@ -26,7 +26,9 @@ async def good_then_bad() -> Fleet:
         for deployment in ("a", "b", "c"):
             fleet.answer(worker, deployment, 60)
     await fleet.pass_time(30)
-    assert [one.snapshot.groups["g"].verdicts["c"].tier for one in fleet.workers] == ["verified_good"] * 3
+    assert [one.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier for one in fleet.workers] == [
+        "verified_good"
+    ] * 3
     for worker in fleet.workers:
         fleet.answer(worker, "c", 300, Outcome.INVALID_JSON)
     return fleet
@@ -49,7 +51,7 @@ def told(*workers: Worker) -> tuple[int, int]:
 
 def deranked(*workers: Worker) -> bool:
     """Whether all serve a snapshot that says so."""
-    return all(worker.snapshot.groups["g"].verdicts["c"].tier == "deranked" for worker in workers)
+    return all(worker.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier == "deranked" for worker in workers)
 
 
 @pytest.mark.parametrize("faults", [["before"], ["after"], ["before", "after", "before"]])
@@ -125,7 +127,7 @@ async def test_an_emptied_exchange_gets_the_result_that_is_not_told_yet(fault: s
     assert leader.replica.role is Role.LEADER
     published = fleet.exchange.memory.publication
     assert published is not None
-    assert published.snapshot.groups["g"].verdicts["c"].tier == "deranked"
+    assert published.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier == "deranked"
     await fleet.pass_time(30)
     assert deranked(*fleet.workers)
     assert told(*fleet.workers) == (1, 1)

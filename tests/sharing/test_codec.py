@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import update
 
-from exacto_plugin.core.model import GroupSnapshot, Snapshot, Tier, Verdict
+from exacto_plugin.core.model import DeploymentKey, GroupSnapshot, Snapshot, Tier, Verdict
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, pack_windows, unpack, unpack_batch, unpack_publication
@@ -48,7 +48,10 @@ async def test_batches_of_what_cannot_have_happened_are_left_out(count: object) 
     good = {"worker": "w", "sequence": 1, "names": ["g", "a"], "rows": [[0, 1, 7, [3, MOST], [700, 2]]]}
     found = [good, *({**good, "rows": [[0, 1, 7, *bad]]} for bad in ([[3, count], []], [[], [700, count]]))]
     read = await decode_batches([(place, pack(batch)) for place, batch in enumerate(found)], 0)
-    assert (read.position, read.batches) == (3, [Batch("w", 1, [Delta("g", "a", 7, {3: MOST}, {700: 2})])])
+    assert (read.position, read.batches) == (
+        3,
+        [Batch("w", 1, [Delta("g", DeploymentKey("a"), 7, {3: MOST}, {700: 2})])],
+    )
 
 
 @pytest.mark.parametrize("plain", [None, [], {}, {"position": "x", "read": {}, "remembered": {}}])
@@ -95,7 +98,9 @@ def test_a_newer_version_understands_what_an_older_one_publishes() -> None:
         "season": "winter",
     }
     found = unpack_publication(pack(plain))
-    assert found.snapshot == Snapshot("s", 1.5, {"g": GroupSnapshot("g", {"a": Verdict("a", Tier.DERANKED)})})
+    assert found.snapshot == Snapshot(
+        "s", 1.5, {"g": GroupSnapshot("g", {DeploymentKey("a"): Verdict(DeploymentKey("a"), Tier.DERANKED)})}
+    )
     assert found.workers == ()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.core.model import Outcome, Snapshot, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Snapshot, Tier
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.protocol import Batch, Claim, LostLeaseError, Publication, Push, State
 from exacto_plugin.sharing.replica import Role
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 async def test_batches_come_back_as_they_were(exchanges: ExchangeBackend) -> None:
     """Names, minutes, counters and cells, read by another process; once read, they are not read again."""
     exchange = exchanges()
-    many = Batch("w", 1, [DELTA, Delta("g", "b", 30_000_001, {11: 7}, {}), Delta("h", "a", 30_000_001, {}, {3: 1})])
+    many = Batch(
+        "w",
+        1,
+        [
+            DELTA,
+            Delta("g", DeploymentKey("b"), 30_000_001, {11: 7}, {}),
+            Delta("h", DeploymentKey("a"), 30_000_001, {}, {3: 1}),
+        ],
+    )
     receipt = await exchange.push(Push("w", 0, many))
     assert (receipt.accepted, receipt.last_sequence, receipt.leader, receipt.publication) == (True, 1, "", "")
     pulled = await exchanges().pull(0)
@@ -251,7 +259,7 @@ def _record_answers(worker: Worker) -> None:
 
 def _has_deranked(worker: Worker) -> bool:
     group = worker.snapshot.groups.get("g")
-    return group is not None and group.verdicts["c"].tier is Tier.DERANKED
+    return group is not None and group.verdicts[DeploymentKey("c")].tier is Tier.DERANKED
 
 
 async def test_an_unreadable_state_does_not_keep_a_worker_from_leading(exchanges: ExchangeBackend) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import DeploymentKey, Outcome
 from exacto_plugin.sharing.replica import Role
 from tests.support.memory_exchange import LEASE_S
 from tests.support.replica_workers import PACE, Worker
@@ -33,8 +33,8 @@ async def test_one_judges_from_everybodys_samples_and_all_serve_the_result() -> 
     assert len(snapshots) == 1
     assert snapshots == {fleet.leader.snapshot.id}
     for worker in fleet.workers:
-        assert worker.snapshot.groups["g"].verdicts["c"].tier == "deranked"
-        assert worker.snapshot.groups["g"].verdicts["a"].tier == "verified_good"
+        assert worker.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier == "deranked"
+        assert worker.snapshot.groups["g"].verdicts[DeploymentKey("a")].tier == "verified_good"
         assert worker.replica.workers == 3
     assert fleet.leader.counts() == {"a": 180, "b": 180, "c": 180}
     assert sum(worker.announced.count("c deranked") for worker in fleet.workers) == 1

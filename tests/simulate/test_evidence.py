@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.increments import CounterKind, increments_of
 from exacto_plugin.simulate.evidence import increments_of_answers, samples
@@ -37,10 +38,12 @@ def test_sums_are_tallies_added_up(seed: int) -> None:
     world, traffic = GroundTruth(content, seed, 2), TrafficGenerator(content, ("a", "b"))
     chance = np.random.default_rng(seed)
     requests = traffic.requests(chance, 2, 3.0, 240.0)
-    answers = traffic.answers(chance, requests, world, world.default_shares(), Probing(["0", "1"], ["a", "b"]))
+    answers = traffic.answers(
+        chance, requests, world, world.default_shares(), Probing(["0", "1"], [DeploymentKey("a"), DeploymentKey("b")])
+    )
     counts: Counter[tuple[str, str, int]] = Counter()
     cells: Counter[tuple[str, str, int]] = Counter()
-    for sample in samples(answers, ("a", "b"), traffic.callers, str, 600.0):
+    for sample in samples(answers, (DeploymentKey("a"), DeploymentKey("b")), traffic.callers, str, 600.0):
         raised, marked = increments_of(sample, 100)
         counts.update((sample.model_group, sample.deployment, column) for column in raised)
         cells.update((sample.model_group, sample.deployment, cell) for cell in marked)

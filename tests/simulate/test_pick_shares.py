@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Tier, Verdict
+from exacto_plugin.core.model import Candidate, DeploymentKey, GroupSnapshot, LiteLLMId, Mode, Snapshot, Tier, Verdict
 from exacto_plugin.core.routing.ordering import RoutingRequest, decide, probe_shares
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.simulate.pick_shares import shares
@@ -24,7 +24,9 @@ def _snapshot(verdicts: list[Verdict], *, merged: bool) -> Snapshot:
 
 
 def _ask(names: list[str], mode: Mode = Mode.APPLY) -> RoutingRequest:
-    return RoutingRequest(GROUP, [Candidate(name, name) for name in names], Policy(), tools=True, mode=mode)
+    return RoutingRequest(
+        GROUP, [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in names], Policy(), tools=True, mode=mode
+    )
 
 
 _VERDICTS = st.lists(
@@ -36,14 +38,17 @@ _VERDICTS = st.lists(
 def test_shares_add_up_over_all_chances(rows: list[tuple[Tier, float, float]], merged: bool, mode: Mode) -> None:
     """The shares equal the sum over every outcome of the coins that decide about the pool."""
     names = [f"d{number}" for number in range(len(rows))]
-    verdicts = [Verdict(name, tier, keep_probability=keep) for name, (tier, keep, _) in zip(names, rows, strict=True)]
+    verdicts = [
+        Verdict(DeploymentKey(name), tier, keep_probability=keep)
+        for name, (tier, keep, _) in zip(names, rows, strict=True)
+    ]
     snapshot = _snapshot(verdicts, merged=merged)
-    weights = {name: weight for name, (_, _, weight) in zip(names, rows, strict=True)}
+    weights = {LiteLLMId(name): weight for name, (_, _, weight) in zip(names, rows, strict=True)}
     ask = _ask(names, mode)
     coins = [keep for tier, keep, _ in rows if merged and tier is Tier.INSUFFICIENT_DATA and keep < 1.0]
     if mode is Mode.OFF:
         coins = []
-    expected = dict.fromkeys(names, 0.0)
+    expected = dict.fromkeys(weights, 0.0)
     for heads in itertools.product((True, False), repeat=len(coins)):
         chance = math.prod(keep if head else 1.0 - keep for keep, head in zip(coins, heads, strict=True))
         if not chance:
@@ -61,13 +66,15 @@ def test_shares_add_up_over_all_chances(rows: list[tuple[Tier, float, float]], m
 def test_shares_and_probes_are_what_decisions_come_to() -> None:
     """Ten thousand decisions with a lottery inside their pools fall as the shares and the probes say."""
     verdicts = [
-        Verdict("good", Tier.VERIFIED_GOOD),
-        Verdict("new", Tier.INSUFFICIENT_DATA, keep_probability=0.4, probe_share=0.05, probe_budget=math.inf),
-        Verdict("bad", Tier.DERANKED, probe_share=0.1, probe_budget=math.inf),
+        Verdict(DeploymentKey("good"), Tier.VERIFIED_GOOD),
+        Verdict(
+            DeploymentKey("new"), Tier.INSUFFICIENT_DATA, keep_probability=0.4, probe_share=0.05, probe_budget=math.inf
+        ),
+        Verdict(DeploymentKey("bad"), Tier.DERANKED, probe_share=0.1, probe_budget=math.inf),
     ]
     snapshot = _snapshot(verdicts, merged=True)
     ask = _ask(["good", "new", "bad"])
-    weights = {"good": 1.0, "new": 3.0, "bad": 5.0}
+    weights = {LiteLLMId("good"): 1.0, LiteLLMId("new"): 3.0, LiteLLMId("bad"): 5.0}
     draw = random.Random(7).random
     picks = dict.fromkeys(weights, 0)
     for _ in range(10_000):
@@ -77,14 +84,23 @@ def test_shares_and_probes_are_what_decisions_come_to() -> None:
     probed = probe_shares(ask, snapshot)
     rest = 1.0 - sum(probed.values())
     for name, share in shares(ask, snapshot, weights).items():
-        expected = 10_000 * (rest * share + probed.get(name, 0.0))
+        expected = 10_000 * (rest * share + probed.get(DeploymentKey(name), 0.0))
         assert abs(picks[name] - expected) < 4.0 * math.sqrt(expected + 1.0)
 
 
 def test_deployments_with_one_key_come_and_go_together() -> None:
     """Two candidates of one deployment share its coin: both are in a pool, or neither."""
-    verdicts = [Verdict("good", Tier.VERIFIED_GOOD), Verdict("twin", Tier.INSUFFICIENT_DATA, keep_probability=0.5)]
-    candidates = [Candidate("a", "good"), Candidate("b", "twin"), Candidate("c", "twin")]
+    verdicts = [
+        Verdict(DeploymentKey("good"), Tier.VERIFIED_GOOD),
+        Verdict(DeploymentKey("twin"), Tier.INSUFFICIENT_DATA, keep_probability=0.5),
+    ]
+    candidates = [
+        Candidate(LiteLLMId("a"), DeploymentKey("good")),
+        Candidate(LiteLLMId("b"), DeploymentKey("twin")),
+        Candidate(LiteLLMId("c"), DeploymentKey("twin")),
+    ]
     ask = RoutingRequest(GROUP, candidates, Policy(), tools=True)
-    found = shares(ask, _snapshot(verdicts, merged=True), {"a": 1.0, "b": 1.0, "c": 1.0})
+    found = shares(
+        ask, _snapshot(verdicts, merged=True), {LiteLLMId("a"): 1.0, LiteLLMId("b"): 1.0, LiteLLMId("c"): 1.0}
+    )
     assert found == pytest.approx({"a": 0.5 + 0.5 / 3.0, "b": 0.5 / 3.0, "c": 0.5 / 3.0}, abs=1e-6)

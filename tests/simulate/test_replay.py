@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.cli.command import main
-from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.replay import LogWriter, MembersEntry, Rates, Replay, read_log
@@ -27,7 +27,7 @@ GROUP = "model/0"
 
 def sample(deployment: str, at: float, outcome: Outcome | None = Outcome.VALID) -> Sample:
     """One answer to a request with tools."""
-    return Sample("g", deployment, at, tools_offered=True, outcome=outcome)
+    return Sample("g", DeploymentKey(deployment), at, tools_offered=True, outcome=outcome)
 
 
 @pytest.mark.parametrize("preset", ["openrouter", "adaptive"])
@@ -56,16 +56,24 @@ def test_replay_equals_the_simulation_that_was_recorded(preset: str, tmp_path: P
 def test_a_sample_survives_being_written_and_read(tmp_path: Path) -> None:
     """Reading a log gives the samples and rosters that were written."""
     written = [
-        Sample("g", "a", 1.0, tools_offered=True, outcome=Outcome.UNKNOWN_NAME, streamed=True, first_token_s=0.2),
-        Sample("g", "b", 2.0, ok=False, routed=False, caller="x", complexity=3, lost=True, probe=True),
+        Sample(
+            "g",
+            DeploymentKey("a"),
+            1.0,
+            tools_offered=True,
+            outcome=Outcome.UNKNOWN_NAME,
+            streamed=True,
+            first_token_s=0.2,
+        ),
+        Sample("g", DeploymentKey("b"), 2.0, ok=False, routed=False, caller="x", complexity=3, lost=True, probe=True),
     ]
     file = tmp_path / "log.jsonl"
     with file.open("w", encoding="utf-8") as out:
         writer = LogWriter(out)
-        writer.roster("g", {"a": 1e-6, "b": None}, 0.5)
+        writer.roster("g", {DeploymentKey("a"): 1e-6, DeploymentKey("b"): None}, 0.5)
         for one in written:
             writer.sample(one)
-    roster = MembersEntry(model_group="g", at=0.5, deployments={"a": 1e-6, "b": None})
+    roster = MembersEntry(model_group="g", at=0.5, deployments={DeploymentKey("a"): 1e-6, DeploymentKey("b"): None})
     assert list(read_log(file)) == [roster, *written]
 
 
@@ -97,7 +105,9 @@ def test_bad_calls_by_hand() -> None:
     log = [sample("a", 10.0 * n) for n in range(80)] + [sample("b", 800.0 + n, outcomes[n % 4]) for n in range(20)]
     rates = Rates(log)
     replay = Replay(preset_named("none"), rates)
-    replay.go([MembersEntry(model_group="g", at=0.0, deployments={"a": None, "b": None}), *log])
+    replay.go(
+        [MembersEntry(model_group="g", at=0.0, deployments={DeploymentKey("a"): None, DeploymentKey("b"): None}), *log]
+    )
     outcome = replay.groups["g"]
     assert outcome.picks == pytest.approx({"a": 50.0, "b": 50.0})
     assert outcome.bad == pytest.approx(50.0 * 0.25)

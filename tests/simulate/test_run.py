@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from exacto_plugin.core.model import Candidate, Snapshot
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Snapshot
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, TierAssignments
@@ -149,12 +149,20 @@ def test_nobody_waits_for_a_bad_newcomer() -> None:
 
 def test_full_deployments_pass_requests_on() -> None:
     """Who is full is left out; what nobody takes is unserved."""
-    ask = RoutingRequest("g", [Candidate(name, name) for name in "ab"], Policy(), tools=True)
+    ask = RoutingRequest("g", [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in "ab"], Policy(), tools=True)
     nothing = Snapshot("", 0.0)
-    served, unserved = filled(ask, nothing, {"a": 3.0, "b": 1.0}, {"a": 30.0, "b": float("inf")}, 100.0)
+    served, unserved = filled(
+        ask,
+        nothing,
+        {LiteLLMId("a"): 3.0, LiteLLMId("b"): 1.0},
+        {LiteLLMId("a"): 30.0, LiteLLMId("b"): float("inf")},
+        100.0,
+    )
     assert served == pytest.approx({"a": 0.3, "b": 0.7})
     assert unserved == 0.0
-    served, unserved = filled(ask, nothing, {"a": 3.0, "b": 1.0}, {"a": 30.0, "b": 20.0}, 100.0)
+    served, unserved = filled(
+        ask, nothing, {LiteLLMId("a"): 3.0, LiteLLMId("b"): 1.0}, {LiteLLMId("a"): 30.0, LiteLLMId("b"): 20.0}, 100.0
+    )
     assert served == pytest.approx({"a": 0.3, "b": 0.2})
     assert unserved == pytest.approx(0.5)
 
@@ -178,7 +186,7 @@ def test_sessions_share_their_fate() -> None:
     for seed in range(400):
         chance = np.random.default_rng(seed)
         requests = traffic.requests(chance, 1, 0.0, 60.0)
-        answers = traffic.answers(chance, requests, world, np.ones((1, 1)), Probing(["g"], ["a"]))
+        answers = traffic.answers(chance, requests, world, np.ones((1, 1)), Probing(["g"], [DeploymentKey("a")]))
         failed.append(answers.bad.sum() - 0.5 * len(answers.bad))
     assert np.var(failed) / (0.25 * 60.0) == pytest.approx(8.0, rel=0.25)
 

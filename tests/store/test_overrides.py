@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.config.diff import digest
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Sample, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Sample, Tier
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import ObservedRecord, OverrideRecord, SettingsRecord
@@ -27,10 +27,10 @@ async def test_words_are_shared_and_kept(lasting_place: StoreLocation) -> None:
     stores = [Store(lasting_place), Store(lasting_place)]
     first, second = (StoreOverrides(store, lambda: NOW + 10) for store in stores)
     words = [
-        Override("g", "a", OverrideAction.GOOD, "it is fine", "me", NOW, NOW + 60),
-        Override("g", "a", OverrideAction.RESET, "", "me", NOW + 1, NOW + 60),
-        Override("g", "b", OverrideAction.DERANKED, "maintenance", "me", NOW, NOW + 60),
-        Override("g", "c", OverrideAction.GOOD, "for a moment", "me", NOW, NOW + 5),
+        Override("g", DeploymentKey("a"), OverrideAction.GOOD, "it is fine", "me", NOW, NOW + 60),
+        Override("g", DeploymentKey("a"), OverrideAction.RESET, "", "me", NOW + 1, NOW + 60),
+        Override("g", DeploymentKey("b"), OverrideAction.DERANKED, "maintenance", "me", NOW, NOW + 60),
+        Override("g", DeploymentKey("c"), OverrideAction.GOOD, "for a moment", "me", NOW, NOW + 5),
     ]
     for _ in range(2):
         await first.write(words)
@@ -50,7 +50,10 @@ def test_what_a_process_puts_on_record(lasting_place: StoreLocation) -> None:
     router = _router("g")
     runtime.routers.set_source(lambda: router)
     asyncio.run(runtime.settings_reload.take_changes())
-    runtime.samples.record(Sample("g", "a", NOW, output_tokens=200, duration_s=2.0), Candidate("a", "a", "provider-a"))
+    runtime.samples.record(
+        Sample("g", DeploymentKey("a"), NOW, output_tokens=200, duration_s=2.0),
+        Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a"),
+    )
     asyncio.run(runtime.observed_job.run_due())
     now[0] += 3600
     asyncio.run(runtime.observed_job.run_due())

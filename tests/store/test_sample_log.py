@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
+from exacto_plugin.core.model import Blame, DeploymentKey, Flaw, Outcome, Sample
 from exacto_plugin.simulate.replay import MembersEntry, read_log
 from exacto_plugin.store.sample_log import FILES, SampleLog
 from tests.support.samples import START, answer
@@ -34,15 +34,17 @@ def test_samples_and_rosters_are_read_back(tmp_path: Path) -> None:
     log = log_in(tmp_path / "made")
     one = answer("a", START, Outcome.SCHEMA_MISMATCH, output_tokens=211, duration_s=3.4, caller="5f1c", streamed=True)
     lost = answer("b", START + 2, None, lost=True, flaws=(Flaw.LEAKED_MARKUP,), blame=Blame.PROVIDER)
-    failed = Sample("g", "a", START + 1, ok=False)
+    failed = Sample("g", DeploymentKey("a"), START + 1, ok=False)
     for _ in range(2):
-        log.group_members("g", {"a": 2e-6, "b": None}, START)
+        log.group_members("g", {DeploymentKey("a"): 2e-6, DeploymentKey("b"): None}, START)
     for sample in (one, lost, failed):
         log.sample(sample)
     log.close()
     (file,) = files(tmp_path / "made")
     entries = list(read_log(file))
-    assert entries[0] == MembersEntry(model_group="g", at=START, deployments={"a": 2e-6, "b": None})
+    assert entries[0] == MembersEntry(
+        model_group="g", at=START, deployments={DeploymentKey("a"): 2e-6, DeploymentKey("b"): None}
+    )
     assert entries[1:] == [one, failed, lost]
     assert (log.dropped, FAULTS) == (0, [])
 
@@ -50,7 +52,7 @@ def test_samples_and_rosters_are_read_back(tmp_path: Path) -> None:
 def test_files_are_of_bounded_size_and_number(tmp_path: Path) -> None:
     """A full file is followed by the next one, which can be replayed by itself; the oldest ones go."""
     log = log_in(tmp_path, most_bytes=2000)
-    log.group_members("g", {"a": None}, START)
+    log.group_members("g", {DeploymentKey("a"): None}, START)
     for number in range(400):
         log.sample(answer("a", START + number))
     log.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.log_bins import BINS
@@ -35,7 +35,7 @@ class Fleet:
         rule: Preset | None = None,
         share: float = 0.02,
         seed: int = 1,
-        capacities: Mapping[str, float] | None = None,
+        capacities: Mapping[DeploymentKey, float] | None = None,
     ) -> None:
         self.rates = np.array(rates, float)
         self.names = [f"d{number}" for number in range(len(rates))]
@@ -44,7 +44,7 @@ class Fleet:
         self.draw = np.random.default_rng(seed)
         self.transitions: list[Transition] = []
         self.calls = self.failed = self.probes = self.requests = self.fed = 0
-        self.engine.observe_peers("g", self.names, self.now, capacities=capacities or {})
+        self.engine.observe_peers("g", tuple(map(DeploymentKey, self.names)), self.now, capacities=capacities or {})
         self.engine.recompute(self.now)
 
     @property
@@ -70,7 +70,7 @@ class Fleet:
             CounterKind.CALLED: calls,
             CounterKind.SCHEMA_MISMATCH: failed,
         }
-        self.engine.add("g", name, counts, cells, self.now)
+        self.engine.add("g", DeploymentKey(name), counts, cells, self.now)
 
     def judge(self, after_s: float = INTERVAL_S) -> Mapping[str, Tier]:
         """Recompute a while later."""
@@ -81,7 +81,9 @@ class Fleet:
 
     def serve(self, requests_per_minute: float, hours: float, propensity: float = 1.0) -> Fleet:
         """Let the engine route requests with tools, the pool's members being picked evenly."""
-        ask = RoutingRequest("g", [Candidate(name, name) for name in self.names], Policy(), tools=True)
+        ask = RoutingRequest(
+            "g", [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in self.names], Policy(), tools=True
+        )
         for _ in range(round(hours * 3600 / INTERVAL_S)):
             counts = np.zeros(len(self.names), int)
             for _ in range(self.draw.poisson(requests_per_minute * INTERVAL_S / 60)):

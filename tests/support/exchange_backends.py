@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import redis.asyncio
 from sqlalchemy import insert
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.intervals import ReplicaIntervals
 from exacto_plugin.sharing.protocol import Batch, Claim, Lease
@@ -29,7 +30,7 @@ INTERVALS = ReplicaIntervals(recompute_s=0.2, push_s=PUSH_S, save_s=0.2)
 PREFIX = "test:{exacto}:1:"
 UNREADABLE = "gibberish"
 
-DELTA = Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2})
+DELTA = Delta("g", DeploymentKey("a"), 30_000_000, {0: 2, 3: 1}, {512: 2})
 
 
 def batch(sequence: int, worker: str = "w") -> Batch:

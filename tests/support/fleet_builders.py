@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import DeploymentKey, ReasonCode, Signal
 from tests.support.adaptive_fleets import Fleet
 
 
@@ -17,5 +17,5 @@ def fed(*counts: tuple[int, int], **more: object) -> Fleet:
 
 def code(fleet: Fleet, name: str, signal: Signal = Signal.TOOL_CALL_SUCCESS) -> ReasonCode:
     """Why a deployment has its tier."""
-    verdict = fleet.engine.snapshot.groups["g"].verdicts[name]
+    verdict = fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey(name)]
     return next(reason.code for reason in verdict.reasons if reason.signal is signal)

@@ -9,7 +9,10 @@ from tests.support.source_tree import PACKAGE, ROOT, modules
 
 _CORE: Final = frozenset(
     f"core/{name}"
-    for name in ("wire", "lazy", "model", "codec", "views", "stats", "windows", "scoring", "routing", "tiers", "engine")
+    for name in (
+        *("wire", "lazy", "model", "decision", "codec", "views"),
+        *("stats", "windows", "scoring", "routing", "tiers", "engine"),
+    )
 )
 _BASE: Final = _CORE | {"errors", "config", "at_exit", "telemetry", "hooks"}
 """What every part of the adapter may import; ``hooks`` are the modules at the bottom of ``litellm_hooks``."""
@@ -32,12 +35,15 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "core/wire": frozenset(),
     "core/lazy": frozenset(),
     "core/model": frozenset({"core/wire"}),
+    "core/decision": frozenset({"core/model"}),
     "core/stats": frozenset(),
     "core/windows": frozenset({"core/wire", "core/model", "core/stats"}),
     "core/scoring": frozenset({"core/wire", "core/lazy", "core/model"}),
-    "core/routing": frozenset({"core/wire", "core/lazy", "core/model"}),
+    "core/routing": frozenset({"core/wire", "core/lazy", "core/model", "core/decision"}),
     "core/tiers": frozenset({"core/wire", "core/lazy", "core/model", "core/stats", "core/windows"}),
-    "core/engine": frozenset({"core/wire", "core/model", "core/windows", "core/tiers", "core/routing"}),
+    "core/engine": frozenset(
+        {"core/wire", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
+    ),
     "core/codec": frozenset({"core/wire", "core/model"}),
     "core/views": frozenset({"core/model", "core/windows", "core/scoring", "core/routing"}),
     "core/": frozenset(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def say_good(runtime: Runtime, model_group: str, deployments: Iterable[str]) -> 
     """From now on these deployments are verified good."""
     now = runtime.context.clock()
     words = [
-        Override(model_group, name, OverrideAction.GOOD, "for a test", "", now, now + 3600) for name in deployments
+        Override(model_group, DeploymentKey(name), OverrideAction.GOOD, "for a test", "", now, now + 3600)
+        for name in deployments
     ]
     runtime.engine.overrides.merge(words, now)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
@@ -61,7 +61,7 @@ class Worker:
     def answer(self, deployment: str, outcome: Outcome = Outcome.VALID, count: int = 1) -> None:
         """Count answers with a tool call."""
         for _ in range(count):
-            sample = Sample(GROUP, deployment, self._clock.now, tools_offered=True, outcome=outcome)
+            sample = Sample(GROUP, DeploymentKey(deployment), self._clock.now, tools_offered=True, outcome=outcome)
             self.engine.record(replace(sample, output_tokens=200, duration_s=2.0))
 
     async def step(self) -> None:
@@ -98,7 +98,7 @@ class Worker:
         self._recompute(self.engine, now)
 
     def _recompute(self, engine: Engine, now: float) -> bool:
-        engine.observe_peers(GROUP, DEPLOYMENTS, now)
+        engine.observe_peers(GROUP, tuple(map(DeploymentKey, DEPLOYMENTS)), now)
         engine.recompute(now)
         return True
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import litellm
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -36,5 +36,5 @@ def router(*groups: str, keys: str = "ab", **more: Any) -> litellm.Router:
 
 def record(runtime: Runtime, key: str, group: str = "g", outcome: Outcome = Outcome.VALID) -> None:
     """One judged answer."""
-    sample = Sample(group, key, NOW, tools_offered=True, outcome=outcome)
-    runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))
+    sample = Sample(group, DeploymentKey(key), NOW, tools_offered=True, outcome=outcome)
+    runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"))

@@ -14,7 +14,7 @@ from unittest import mock
 import litellm
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
@@ -101,7 +101,7 @@ class ServedProxy:
 
     def candidates(self, group: str) -> list[Candidate]:
         """The deployments of a model group."""
-        return [Candidate(name, name, f"{name}-ai", _PRICES[name]) for name in GROUPS[group]]
+        return [Candidate(LiteLLMId(name), DeploymentKey(name), f"{name}-ai", _PRICES[name]) for name in GROUPS[group]]
 
     def answers(self, calls: int, failing: Mapping[str, float], span_s: float = INTERVAL_S) -> None:
         """Answers of every deployment, in order of time over the next ``span_s`` seconds.

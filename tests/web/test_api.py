@@ -14,7 +14,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Flaw, Outcome, Sample
+from exacto_plugin.core.model import Candidate, DeploymentKey, Flaw, LiteLLMId, Outcome, Sample
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -37,8 +37,8 @@ def measured(place: StoreLocation | None = None) -> Runtime:
     runtime.routers.set_source(lambda: router)
     for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
         for _ in range(2):
-            sample = Sample(GROUP, key, NOW, tools_offered=True, outcome=outcome)
-            runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))
+            sample = Sample(GROUP, DeploymentKey(key), NOW, tools_offered=True, outcome=outcome)
+            runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"))
     asyncio.run(runtime.recomputer.recompute())
     return runtime
 
@@ -89,9 +89,9 @@ def test_all_model_groups(client: TestClient) -> None:
 def test_what_is_observed(client: TestClient, runtime: Runtime) -> None:
     """Numbers that no tier follows from stand beside the verdict; what is not known yet is null."""
     for key, tokens in (("a", 300), ("b", 200), ("c", 200)):
-        sample = Sample(GROUP, key, NOW, output_tokens=tokens, duration_s=2.0)
+        sample = Sample(GROUP, DeploymentKey(key), NOW, output_tokens=tokens, duration_s=2.0)
         for _ in range(250):
-            runtime.samples.record(sample, Candidate(key, key, f"provider-{key}"))
+            runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"))
     asyncio.run(runtime.observed_job.run_due())
     deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
     told = {one["deployment"]: one["observed"] for one in deployments}
@@ -115,7 +115,9 @@ def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -
     runtime.routers.set_source(lambda: router)
     told = {name: client.get(f"/exacto/api/models/{name}").json()["detail"] for name in ("quiet", "new")}
     assert told == {name: f"{name!r} has had no requests lately, so it has no verdicts" for name in told}
-    runtime.samples.record(Sample("new", "a", NOW), Candidate("a", "a", "provider-a"))
+    runtime.samples.record(
+        Sample("new", DeploymentKey("a"), NOW), Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a")
+    )
     answer = client.get("/exacto/api/models/new")
     assert answer.status_code == 404
     assert answer.json()["detail"] == "'new' has no verdicts yet; the next recompute is within 300 s"
@@ -123,7 +125,9 @@ def test_a_group_that_was_not_judged_yet(client: TestClient, runtime: Runtime) -
 
 def test_programs_see_what_the_api_shows(client: TestClient, runtime: Runtime) -> None:
     """The same plain data, before it is JSON and after."""
-    runtime.samples.note_flaws(Attribution((Flaw.DUPLICATE_ID,)), GROUP, Candidate("a", "a", "provider-a"))
+    runtime.samples.note_flaws(
+        Attribution((Flaw.DUPLICATE_ID,)), GROUP, Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a")
+    )
     shown = client.get("/exacto/api/models").json()
     told = views_of(runtime).all()
     assert json.loads(json.dumps(told)) == shown
@@ -168,7 +172,7 @@ def test_why_is_answered_without_a_store(client: TestClient) -> None:
 
 def test_an_override_is_explained(client: TestClient, runtime: Runtime) -> None:
     """The word is told, and beside it what is measured."""
-    word = Override(GROUP, "c", OverrideAction.GOOD, "vendor fixed it", "5a17", NOW, NOW + 60)
+    word = Override(GROUP, DeploymentKey("c"), OverrideAction.GOOD, "vendor fixed it", "5a17", NOW, NOW + 60)
     runtime.engine.overrides.merge([word], NOW)
     (answer,) = client.get("/exacto/api/why", params={"deployment": "c"}).json()["answers"]
     assert (answer["tier"], answer["override"]["measured_tier"]) == ("verified_good", "deranked")

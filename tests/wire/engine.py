@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import BenchmarkScores, Outcome, Sample, SignalValue, Tier
+from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import bin_of
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW
@@ -34,11 +34,18 @@ def served(preset: Preset) -> Engine:
     """An engine with two deployments, one of which fails, after one recompute."""
     engine = Engine(preset, instance="0a1b")
     engine.change_detector = ChangeDetector()
-    engine.observe_peers("g", ["a", "b"], START, fingerprints={"a": "0f", "b": "1e"})
-    engine.observe_scores("g", BenchmarkScores({"a": SignalValue(0.9, 60)}, 0.8, 0.7, 50))
+    engine.observe_peers(
+        "g",
+        [DeploymentKey("a"), DeploymentKey("b")],
+        START,
+        fingerprints={DeploymentKey("a"): "0f", DeploymentKey("b"): "1e"},
+    )
+    engine.observe_scores("g", BenchmarkScores({DeploymentKey("a"): SignalValue(0.9, 60)}, 0.8, 0.7, 50))
     for number in range(120):
         for name, outcome in (("a", Outcome.VALID), ("b", Outcome.INVALID_JSON)):
-            sample = Sample("g", name, START + number, tools_offered=True, outcome=outcome, caller=str(number))
+            sample = Sample(
+                "g", DeploymentKey(name), START + number, tools_offered=True, outcome=outcome, caller=str(number)
+            )
             engine.record(sample)
     engine.recompute(START + 300)
     return engine
@@ -94,8 +101,10 @@ def windows() -> Any:
         return {"format": data[0], "plain": inflated(data)}
 
     engine = Engine(AdaptivePreset())
-    engine.observe_peers("g", ["a"], START)
-    sample = Sample("g", "a", START, tools_offered=True, outcome=Outcome.UNKNOWN_NAME, caller="c", complexity=2)
+    engine.observe_peers("g", [DeploymentKey("a")], START)
+    sample = Sample(
+        "g", DeploymentKey("a"), START, tools_offered=True, outcome=Outcome.UNKNOWN_NAME, caller="c", complexity=2
+    )
     engine.record(sample)
     page = dumped(engine)
     engine.recompute(START + 60)
@@ -114,7 +123,7 @@ def additions() -> Any:
 
 def _samples() -> Iterator[tuple[str, Sample]]:
     def answer(**more: Any) -> Sample:
-        return Sample("g", "a", START, **more)
+        return Sample("g", DeploymentKey("a"), START, **more)
 
     yield "failed", answer(ok=False)
     yield "no tools", answer()

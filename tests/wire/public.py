@@ -21,7 +21,8 @@ from exacto_plugin.cli.proxy_client import KEYS
 from exacto_plugin.config.diff import AT_THE_START, digest
 from exacto_plugin.config.settings import BLOCK, GroupSettings, Settings
 from exacto_plugin.config.sources import CONFIG_VARIABLE
-from exacto_plugin.core.model import Decision, Ranked, Sort, Tier
+from exacto_plugin.core.decision import Decision, Ranked
+from exacto_plugin.core.model import Sort, Tier
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.context import installation_salt

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from exacto_plugin.core.model import (
+    DeploymentKey,
     GroupSnapshot,
     Reason,
     ReasonCode,
@@ -54,7 +55,7 @@ def payloads() -> Any:
     """Each kind of text, opened."""
     reason = Reason(ReasonCode.BELOW_THRESHOLD, Signal.TOOL_CALL_SUCCESS, 0.5, 0.9, 212, 20, 3600.0, 3)
     verdict = Verdict(
-        "a",
+        DeploymentKey("a"),
         Tier.DERANKED,
         (reason,),
         {Signal.TOOL_CALL_SUCCESS: SignalValue(0.5, 212)},
@@ -68,11 +69,18 @@ def payloads() -> Any:
     )
     reference = Reference(Signal.TOOL_CALL_SUCCESS, 0.99, 0.01, 0.9, 4)
     pace = RecentPace((60.0, 50.0, 40.0, 30.0), None)
-    group = GroupSnapshot("g", {"a": verdict}, {reference.signal: reference}, START, True, {"a": pace})
+    group = GroupSnapshot(
+        "g", {DeploymentKey("a"): verdict}, {reference.signal: reference}, START, True, {DeploymentKey("a"): pace}
+    )
     remembered: Remembered = {"g": {"a": {"tier": "deranked", "since": START, "fingerprint": None}}}
     publication = Publication(Snapshot("mywppcdc-0a1b", START, {"g": group}), remembered, ("w", "x"))
-    deltas = [Delta("g", "a", 30_000_000, {0: 2, 3: 1}, {512: 2}), Delta("g", "b", 30_000_001, {1: 1}, {})]
-    word = Override("g", "a", OverrideAction.DERANKED, "it answers nonsense", "5a17", START, START + 60.0)
+    deltas = [
+        Delta("g", DeploymentKey("a"), 30_000_000, {0: 2, 3: 1}, {512: 2}),
+        Delta("g", DeploymentKey("b"), 30_000_001, {1: 1}, {}),
+    ]
+    word = Override(
+        "g", DeploymentKey("a"), OverrideAction.DERANKED, "it answers nonsense", "5a17", START, START + 60.0
+    )
     return {
         "batch": opened(pack_batch(Batch("w", 3, deltas))),
         "publication": opened(pack_publication(publication)),

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
+from exacto_plugin.core.model import Blame, DeploymentKey, Flaw, Outcome, Sample
 from exacto_plugin.sharing.codec import unpack
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
@@ -86,7 +86,7 @@ def outcome_log() -> Any:
     """Lines of the log of outcomes: a sample with everything in it, one with nothing, a roster; and what occurs."""
     everything = Sample(
         "g",
-        "a",
+        DeploymentKey("a"),
         START,
         ok=False,
         tools_offered=True,
@@ -106,8 +106,8 @@ def outcome_log() -> Any:
     )
     lines = [
         sample_line(everything),
-        sample_line(Sample("g", "a", START)),
-        members_line("g", {"a": 1e-6, "b": None}, START),
+        sample_line(Sample("g", DeploymentKey("a"), START)),
+        members_line("g", {DeploymentKey("a"): 1e-6, DeploymentKey("b"): None}, START),
     ]
     kept: dict[str, list[Any]] = {}
     for line in story().outcomes.splitlines():

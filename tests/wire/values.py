@@ -7,13 +7,15 @@ from typing import Any
 from exacto_plugin.audit.queries import KINDS
 from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.config.tiers import TierPreset
+from exacto_plugin.core.decision import AffinityTarget
 from exacto_plugin.core.model import (
     PERCENTILES,
-    AffinityTarget,
     Blame,
     Candidate,
+    DeploymentKey,
     Flaw,
     GroupSnapshot,
+    LiteLLMId,
     Mode,
     Outcome,
     ReasonCode,
@@ -75,10 +77,11 @@ def values() -> Any:
 
 def reasons_of_decisions() -> Any:
     """The ``reason`` of every kind of decision."""
-    verdicts = {"a": Verdict("a", Tier.VERIFIED_GOOD), "b": Verdict("b", Tier.DERANKED, probe_share=1.0)}
-    paces = {"a": RecentPace((60.0,) * 4, None), "b": RecentPace((6.0,) * 4, None)}
+    a, b = DeploymentKey("a"), DeploymentKey("b")
+    verdicts = {a: Verdict(a, Tier.VERIFIED_GOOD), b: Verdict(b, Tier.DERANKED, probe_share=1.0)}
+    paces = {a: RecentPace((60.0,) * 4, None), b: RecentPace((6.0,) * 4, None)}
     snapshot = Snapshot("s", 0.0, {"g": GroupSnapshot("g", verdicts, paces=paces)})
-    everybody = [Candidate("a", "a"), Candidate("b", "b")]
+    everybody = [Candidate(LiteLLMId(key), key) for key in (a, b)]
 
     def said(draw: float = 1.0, **more: Any) -> str:
         ask = RoutingRequest(**{"model_group": "g", "candidates": everybody, "policy": Policy(), "tools": True, **more})
@@ -96,8 +99,8 @@ def reasons_of_decisions() -> Any:
         said(mode=Mode.OFF),
         said(mode=Mode.OBSERVE),
         said(in_share=False),
-        said(home=AffinityTarget("a")),
-        said(home=AffinityTarget("b", pinned=True)),
+        said(home=AffinityTarget(LiteLLMId("a"))),
+        said(home=AffinityTarget(LiteLLMId("b"), pinned=True)),
     ]
 
 

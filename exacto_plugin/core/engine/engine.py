@@ -18,7 +18,7 @@ import numpy as np
 
 from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block, percentiles
 from exacto_plugin.core.engine.state import CAPACITY, EngineState
-from exacto_plugin.core.model import Snapshot, Transition
+from exacto_plugin.core.model import DeploymentKey, Snapshot, Transition
 from exacto_plugin.core.routing.attempt import decide_attempt
 from exacto_plugin.core.routing.overrides import Overrides
 from exacto_plugin.core.routing.probe_budget import ProbeBudget
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.state import Remembered
-    from exacto_plugin.core.model import BenchmarkScores, Decision, RecentPace, Sample
+    from exacto_plugin.core.model import BenchmarkScores, RecentPace, Sample
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeShare
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     Lock = AbstractContextManager[object]
     """Of a kind that its holder can take again, as ``threading.RLock`` is."""
 
-_NO_NUMBERS: Mapping[str, float] = MappingProxyType({})
-_NO_FINGERPRINTS: Mapping[str, str] = MappingProxyType({})
+_NO_NUMBERS: Mapping[DeploymentKey, float] = MappingProxyType({})
+_NO_FINGERPRINTS: Mapping[DeploymentKey, str] = MappingProxyType({})
 
 _NO_LOCK = nullcontext()
 
@@ -126,12 +127,12 @@ class Engine:
     def observe_peers(
         self,
         model_group: str,
-        deployments: Iterable[str],
+        deployments: Iterable[DeploymentKey],
         now: float,
         *,
-        weights: Mapping[str, float] = _NO_NUMBERS,
-        capacities: Mapping[str, float] = _NO_NUMBERS,
-        fingerprints: Mapping[str, str] = _NO_FINGERPRINTS,
+        weights: Mapping[DeploymentKey, float] = _NO_NUMBERS,
+        capacities: Mapping[DeploymentKey, float] = _NO_NUMBERS,
+        fingerprints: Mapping[DeploymentKey, str] = _NO_FINGERPRINTS,
     ) -> None:
         """Set the deployments of a model group as of ``now``.
 
@@ -196,7 +197,9 @@ class Engine:
             if self.deltas is not None:
                 self.deltas.add(sample.model_group, sample.deployment, sample.at, added)
 
-    def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
+    def add(
+        self, model_group: str, deployment: DeploymentKey, counts: Additions, cells: Mapping[int, int], at: float
+    ) -> None:
         """Count many samples of one time at once; see ``Windows.add``."""
         with self.lock:
             self._state.add(model_group, deployment, counts, cells, at)
@@ -206,7 +209,7 @@ class Engine:
         with self.lock:
             self._state.add_deltas(deltas)
 
-    def restart(self, model_group: str, deployment: str, now: float) -> None:
+    def restart(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
         """Restart the evidence of a deployment that was replaced as of ``now``.
 
         It has insufficient data from the next recompute on.
@@ -322,14 +325,14 @@ class Engine:
         for block in self._model_groups.blocks():
             results.append(evaluate_block(block, self._state, self._scores, now, self.change_detector))
             yield
-        paces: dict[str, Mapping[str, RecentPace]] = {}
+        paces: dict[str, Mapping[DeploymentKey, RecentPace]] = {}
         for group, recent in percentiles(results, self._state, self._percentile_requests.current(now), now):
             paces[group] = recent
             yield
         self._publish(results, now, paces)
 
     def _publish(
-        self, results: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[str, RecentPace]]
+        self, results: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[DeploymentKey, RecentPace]]
     ) -> None:
         for result in results:
             result.commit(self._state.tier_state)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.model import Transition
+from exacto_plugin.core.model import DeploymentKey, Transition
 from exacto_plugin.core.tiers.columns import TIERS, BlockVerdicts
 from exacto_plugin.core.windows.percentiles import PercentileReader
 from exacto_plugin.core.windows.speed import merge_modes
@@ -64,7 +64,7 @@ def evaluate_block(
 
 def percentiles(
     results: Iterable[BlockResult], state: EngineState, requested: Collection[str], now: float
-) -> Iterator[tuple[str, Mapping[str, RecentPace]]]:
+) -> Iterator[tuple[str, Mapping[DeploymentKey, RecentPace]]]:
     """Compute the percentiles of each requested group, one at a time."""
     wanted = frozenset(requested)
     reader = PercentileReader(state.windows.blocks, now)
@@ -73,6 +73,6 @@ def percentiles(
             yield group.model_group, reader.of(group.verdicts, partial(state.slot, group.model_group))
 
 
-def _transition(group: GroupSnapshot, deployment: str, previous: Tier) -> Transition:
+def _transition(group: GroupSnapshot, deployment: DeploymentKey, previous: Tier) -> Transition:
     verdict = group.verdicts[deployment]
     return Transition(group.model_group, deployment, previous, verdict.tier, group.at, verdict.reasons)

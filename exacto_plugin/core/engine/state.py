@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.columns import TierState
 from exacto_plugin.core.windows.slots import SlotAllocator
 from exacto_plugin.core.windows.speed import empty_medians, grow, recent_medians
@@ -54,7 +55,7 @@ class EngineState:
         self.latency = empty_medians()
         """Recent latencies by slot, as of the last ``measure``."""
 
-    def slot(self, model_group: str, deployment: str) -> int:
+    def slot(self, model_group: str, deployment: DeploymentKey) -> int:
         """Return the slot of a deployment, a new one if it has none; renews its lease."""
         slot = self.slots.acquire((model_group, deployment))
         if slot >= len(self.windows.blocks) * ROWS:
@@ -80,7 +81,9 @@ class EngineState:
         """Count one finished answer or failed attempt; return its increments."""
         return self.windows.record(self.slot(sample.model_group, sample.deployment), sample)
 
-    def add(self, model_group: str, deployment: str, counts: Additions, cells: Mapping[int, int], at: float) -> None:
+    def add(
+        self, model_group: str, deployment: DeploymentKey, counts: Additions, cells: Mapping[int, int], at: float
+    ) -> None:
         """Count many samples of one time at once; see ``Windows.add``."""
         self.windows.add(self.slot(model_group, deployment), counts, cells, at)
 
@@ -94,14 +97,14 @@ class EngineState:
                 columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
             yield
 
-    def restart(self, model_group: str, deployment: str, now: float) -> None:
+    def restart(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
         """Restart the evidence of a deployment that was replaced as of ``now``.
 
         It has insufficient data from the next recompute on.
         """
         self.rule.restart(self.slot(model_group, deployment), now)
 
-    def note_fingerprint(self, model_group: str, deployment: str, fingerprint: str, now: float) -> None:
+    def note_fingerprint(self, model_group: str, deployment: DeploymentKey, fingerprint: str, now: float) -> None:
         """Store a configuration's fingerprint; restart the evidence if it changed."""
         if self.tier_state.note_fingerprint(self.slot(model_group, deployment), fingerprint):
             self.restart(model_group, deployment, now)
@@ -126,7 +129,7 @@ class EngineState:
         """Load the state that ``dump`` returned; unknown fields are ignored."""
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
-                slot = self.slot(group, deployment)
+                slot = self.slot(group, DeploymentKey(deployment))
                 self.tier_state.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
                 own = {
                     name.removeprefix(_RULE_PREFIX): value
@@ -146,7 +149,7 @@ class EngineState:
         With ``add`` the counts are added to the existing ones, else they replace them. Exact where the retention is
         the same.
         """
-        slots = {self.slot(model_group, name): one for name, one in held.items()}
+        slots = {self.slot(model_group, DeploymentKey(name)): one for name, one in held.items()}
         if not add:
             self.windows.forget(slots)
         self.windows.add_dumps(slots)

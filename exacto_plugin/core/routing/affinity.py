@@ -12,6 +12,8 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
+from exacto_plugin.core.model import LiteLLMId
+
 IDLE_S = 600.0
 """Idle time after which a conversation is no longer kept at its deployment.
 Source: OpenRouter's sticky sessions end after 10 idle minutes; each success renews them."""
@@ -24,8 +26,8 @@ The least recently used one is removed first."""
 class AffinityEntry(NamedTuple):
     """The deployment that a conversation is assigned to."""
 
-    deployment: str
-    """LiteLLM's id, not the deployment key.
+    deployment: LiteLLMId
+    """Not the deployment key.
     Two accounts at one provider share a history, but not their prompt caches."""
     used_at: float
     from_probe: bool
@@ -57,12 +59,12 @@ class ConversationMap:
         place = self._entries.get(conversation)
         return place if place is not None and now - place.used_at <= idle_s else None
 
-    def last_known(self, conversation: bytes) -> str:
+    def last_known(self, conversation: bytes) -> LiteLLMId:
         """Return the last deployment of a conversation at any age; empty if unknown."""
         place = self._entries.get(conversation)
-        return "" if place is None else place.deployment
+        return LiteLLMId("") if place is None else place.deployment
 
-    def assign(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
+    def assign(self, conversation: bytes, deployment: LiteLLMId, now: float, *, probed: bool = False) -> None:
         """Assign a conversation to the deployment that its request was sent to.
 
         Sending to the same deployment again does not renew the entry; only success does.
@@ -72,7 +74,7 @@ class ConversationMap:
             if place is None or place.deployment != deployment:
                 self._put(conversation, AffinityEntry(deployment, now, probed))
 
-    def learn(self, conversation: bytes, deployment: str, now: float, *, probed: bool = False) -> None:
+    def learn(self, conversation: bytes, deployment: LiteLLMId, now: float, *, probed: bool = False) -> None:
         """Apply an assignment that another process published.
 
         An assignment to the deployment that the conversation has just left here is ignored.
@@ -82,7 +84,7 @@ class ConversationMap:
             if place is None or place.deployment != deployment or place.used_at > float("-inf"):
                 self._put(conversation, AffinityEntry(deployment, now, probed))
 
-    def touch(self, conversation: bytes, deployment: str, now: float) -> None:
+    def touch(self, conversation: bytes, deployment: LiteLLMId, now: float) -> None:
         """Renew the entry after a success, unless the conversation has moved meanwhile."""
         with self._lock:
             place = self._entries.get(conversation)
@@ -91,7 +93,7 @@ class ConversationMap:
             elif place.deployment == deployment:
                 self._put(conversation, place._replace(used_at=max(now, place.used_at)))
 
-    def release(self, conversation: bytes, deployment: str) -> None:
+    def release(self, conversation: bytes, deployment: LiteLLMId) -> None:
         """End the assignment after a failure, unless the conversation has moved meanwhile."""
         with self._lock:
             place = self._entries.get(conversation)

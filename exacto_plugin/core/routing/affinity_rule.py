@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.model import Mode, Ranked, Sort, Tier
+from exacto_plugin.core.decision import Ranked
+from exacto_plugin.core.model import Mode, Sort, Tier
 from exacto_plugin.core.routing.ordering import level_of
 from exacto_plugin.core.routing.preferences import preference_class
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.model import Candidate, Decision, Snapshot
+    from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.model import Candidate, Snapshot
     from exacto_plugin.core.routing.ordering import RoutingRequest
 
 _UNORDERED_SORTS = (Sort.AUTO, Sort.EXACTO, Sort.PRICE_WEIGHTED)

@@ -13,7 +13,8 @@ from exacto_plugin.core.routing.ordering import decide, probe_shares
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exacto_plugin.core.model import Decision, Snapshot
+    from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.model import Snapshot
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeBudget
 

@@ -13,10 +13,12 @@ from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 HOUR_S = 3600.0
 
@@ -24,7 +26,7 @@ _KINDS = 2048
 """Number of request classes kept apart before they are added up.
 Merged tiers draw a new pool for each request, so classes can be many."""
 
-WHOLE_GROUP = ""
+WHOLE_GROUP = DeploymentKey("")
 """The deployment name under which numbers of the whole model group are stored."""
 
 
@@ -85,7 +87,7 @@ class HourCount(NamedTuple):
     hour: float
     """Start of the hour, UTC seconds."""
     model_group: str
-    deployment: str
+    deployment: DeploymentKey
     """The deployment; ``WHOLE_GROUP`` for the numbers of the model group."""
     numbers: PickNumbers
 
@@ -95,9 +97,9 @@ class _PickClass(NamedTuple):
 
     hour: float
     model_group: str
-    everyone: tuple[str, ...]
-    preferred: tuple[str, ...]
-    probed: str
+    everyone: tuple[DeploymentKey, ...]
+    preferred: tuple[DeploymentKey, ...]
+    probed: DeploymentKey
     applied: bool
 
 
@@ -105,21 +107,21 @@ class CounterfactualCounts:
     """The counts of one process; thread-safe."""
 
     def __init__(self) -> None:
-        self.weights: Mapping[str, Mapping[str, float]] = {}
+        self.weights: Mapping[str, Mapping[DeploymentKey, float]] = {}
         """Declared weights by model group and deployment; a missing one is 1.
         The mapping is replaced, never changed in place."""
         self._lock = threading.Lock()
         self._kinds: dict[_PickClass, int] = {}
-        self._rows: dict[tuple[float, str, str], PickNumbers] = defaultdict(PickNumbers)
-        self._touched: set[tuple[float, str, str]] = set()
+        self._rows: dict[tuple[float, str, DeploymentKey], PickNumbers] = defaultdict(PickNumbers)
+        self._touched: set[tuple[float, str, DeploymentKey]] = set()
 
     def add_pick(
         self,
         at: float,
         model_group: str,
-        everyone: tuple[str, ...],
-        preferred: tuple[str, ...],
-        probed: str = "",
+        everyone: tuple[DeploymentKey, ...],
+        preferred: tuple[DeploymentKey, ...],
+        probed: DeploymentKey = WHOLE_GROUP,
         *,
         applied: bool = True,
     ) -> None:
@@ -145,7 +147,9 @@ class CounterfactualCounts:
         with self._lock:
             self._row(at, model_group, WHOLE_GROUP).stays += 1
 
-    def add_answer(self, at: float, model_group: str, deployment: str, *, bad: bool, cost: float | None) -> None:
+    def add_answer(
+        self, at: float, model_group: str, deployment: DeploymentKey, *, bad: bool, cost: float | None
+    ) -> None:
         """Count one answer to a request with tools.
 
         Args:
@@ -183,7 +187,7 @@ class CounterfactualCounts:
             )
             return rows
 
-    def _row(self, at: float, model_group: str, deployment: str) -> PickNumbers:
+    def _row(self, at: float, model_group: str, deployment: DeploymentKey) -> PickNumbers:
         key = (_hour(at), model_group, deployment)
         self._touched.add(key)
         return self._rows[key]
@@ -209,11 +213,11 @@ class CounterfactualCounts:
         self._kinds.clear()
 
 
-def shares(names: tuple[str, ...], weights: Mapping[str, float]) -> dict[str, float]:
+def shares(keys: tuple[DeploymentKey, ...], weights: Mapping[DeploymentKey, float]) -> dict[DeploymentKey, float]:
     """Return each deployment's share of requests by weight; equal shares if all are 0."""
-    given = {name: weights.get(name, 1.0) for name in names}
+    given = {key: weights.get(key, 1.0) for key in keys}
     total = math.fsum(given.values())
-    return {name: weight / total if total > 0 else 1.0 / len(given) for name, weight in given.items()}
+    return {key: weight / total if total > 0 else 1.0 / len(given) for key, weight in given.items()}
 
 
 def _hour(at: float) -> float:

@@ -8,16 +8,18 @@ own routing strategy picks inside it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.decision import Decision, Ranked
 from exacto_plugin.core.model import (
     TIER_RANK,
     Candidate,
-    Decision,
+    DeploymentKey,
     GroupSnapshot,
+    LiteLLMId,
     Mode,
-    Ranked,
     Snapshot,
     Sort,
     Tier,
@@ -27,10 +29,13 @@ from exacto_plugin.core.routing.filters import matches
 from exacto_plugin.core.routing.preferences import preference_class, preference_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
-    from exacto_plugin.core.model import AffinityTarget
+    from exacto_plugin.core.decision import AffinityTarget
     from exacto_plugin.core.routing.policy import Policy
+
+MayProbe = Callable[[DeploymentKey], bool]
+"""Returns True if a probe of a deployment is within its budget."""
 
 _LAST_LEVEL = math.inf
 """Level of deployments without ``order``: they come last.
@@ -48,7 +53,7 @@ class RoutingRequest:
     mode: Mode = Mode.APPLY
     in_share: bool = True
     """False when the conversation is outside ``apply_share``: tiers are only observed."""
-    tried: Collection[str] = ()
+    tried: Collection[LiteLLMId] = ()
     """LiteLLM ids that this request has already been sent to."""
     rescue: bool = False
     """True for a rescue after a bad answer: tiers are then not merged.
@@ -62,11 +67,11 @@ class RoutingRequest:
         return self.home is not None and not self.home.is_new
 
 
-def _always(deployment: str) -> bool:
+def _always(deployment: DeploymentKey) -> bool:
     return True
 
 
-def _never(deployment: str) -> bool:
+def _never(deployment: DeploymentKey) -> bool:
     return False
 
 
@@ -74,7 +79,7 @@ def decide(
     ask: RoutingRequest,
     snapshot: Snapshot,
     draw: Callable[[], float],
-    may_probe: Callable[[str], bool] = _always,
+    may_probe: MayProbe = _always,
     passed: int = 0,
 ) -> Decision:
     """Order the candidates of one attempt.
@@ -83,7 +88,7 @@ def decide(
         ask: the request.
         snapshot: the verdicts in force; nothing is computed from samples here.
         draw: uniform random numbers in [0, 1); used by lotteries, merged tiers and probes only.
-        may_probe: returns True if a probe of a deployment (by key) is within its budget.
+        may_probe: the budget of probes.
         passed: requests eligible for a probe that were skipped as part of a conversation, since the last one that was
             not.
 
@@ -127,11 +132,11 @@ def _unordered(ask: RoutingRequest, group: GroupSnapshot | None, reason: str) ->
     return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
 
 
-def _verdict(group: GroupSnapshot | None, key: str) -> Verdict | None:
+def _verdict(group: GroupSnapshot | None, key: DeploymentKey) -> Verdict | None:
     return group.verdicts.get(key) if group is not None else None
 
 
-def _tier(group: GroupSnapshot | None, key: str) -> Tier:
+def _tier(group: GroupSnapshot | None, key: DeploymentKey) -> Tier:
     verdict = _verdict(group, key)
     return Tier.INSUFFICIENT_DATA if verdict is None else verdict.tier
 
@@ -147,7 +152,7 @@ def _rank_by(
     return ranked
 
 
-def _best(ranked: Sequence[Ranked], tried: Collection[str]) -> tuple[tuple[str, ...], bool]:
+def _best(ranked: Sequence[Ranked], tried: Collection[LiteLLMId]) -> tuple[tuple[LiteLLMId, ...], bool]:
     """Return the ids of the best untried rank (of all if everything was tried)."""
     left = [r for r in ranked if r.id not in tried] if tried else ranked
     fresh = bool(left)
@@ -163,7 +168,9 @@ def level_of(candidate: Candidate) -> float:
     return _LAST_LEVEL if candidate.level is None else float(candidate.level)
 
 
-def _tier_ranks(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> dict[str, int]:
+def _tier_ranks(
+    ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]
+) -> dict[DeploymentKey, int]:
     """Return the rank of each deployment's tier, with merged tiers drawn at random.
 
     While tiers are merged, deployments with insufficient data join the best tier with their keep probability. If no
@@ -200,7 +207,7 @@ def _may_explore(ask: RoutingRequest) -> bool:
     return ask.tools and not asked and ask.mode is Mode.APPLY and ask.in_share and not ask.tried
 
 
-def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[str, float]:
+def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[DeploymentKey, float]:
     """Return the probability of a probe by this attempt for each deployment key.
 
     Only positive probabilities are returned; budgets are checked elsewhere. The share that running conversations
@@ -225,8 +232,12 @@ def _is_deranked(verdict: Verdict | None) -> bool:
 
 
 def _probed(
-    ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
-) -> tuple[str, ...]:
+    ask: RoutingRequest,
+    snapshot: Snapshot,
+    draw: Callable[[], float],
+    may_probe: MayProbe,
+    passed: int,
+) -> tuple[LiteLLMId, ...]:
     """Draw the deployment that this attempt probes; return its ids, or none.
 
     Only new conversations are probed. A conversation sent to a deranked deployment leaves it at the next turn, so its
@@ -245,7 +256,11 @@ def _probed(
 
 
 def _by_tier(
-    ask: RoutingRequest, snapshot: Snapshot, draw: Callable[[], float], may_probe: Callable[[str], bool], passed: int
+    ask: RoutingRequest,
+    snapshot: Snapshot,
+    draw: Callable[[], float],
+    may_probe: MayProbe,
+    passed: int,
 ) -> Decision:
     """Order by operator level, then tier; deranked deployments come after all levels."""
     if ask.mode is Mode.OFF:

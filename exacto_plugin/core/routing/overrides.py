@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.lazy import LazyMapping
-from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
+from exacto_plugin.core.model import DeploymentKey, GroupSnapshot, Reason, ReasonCode, Snapshot, Tier, Verdict
 from exacto_plugin.core.wire import to_wire, wire
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Override:
     """One override of one deployment of one model group. Times are UTC seconds."""
 
     model_group: str
-    deployment: str
+    deployment: DeploymentKey
     word: OverrideAction
     reason: str
     """The operator's own words."""
@@ -74,7 +74,7 @@ def override_of(plain: Mapping[str, object]) -> Override:
     since, expires = (float(at) if isinstance(at, int | float) else float("nan") for at in times)
     if not since <= expires:
         raise ValueError("a time of an override is missing")
-    return Override(group, deployment, OverrideAction(word), reason, author, since, expires)
+    return Override(group, DeploymentKey(deployment), OverrideAction(word), reason, author, since, expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ class Overrides:
     __slots__ = ("_applied", "_in_force", "_newest")
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[str, str], Override] = {}
+        self._newest: dict[tuple[str, DeploymentKey], Override] = {}
         """The newest override of each deployment, by model group and deployment.
         See ``merge``."""
-        self._in_force: Mapping[tuple[str, str], Override] = MappingProxyType({})
+        self._in_force: Mapping[tuple[str, DeploymentKey], Override] = MappingProxyType({})
         """Those of the newest overrides that set a tier now."""
-        self._applied: tuple[Snapshot, Mapping[tuple[str, str], Override], Snapshot] | None = None
+        self._applied: tuple[Snapshot, Mapping[tuple[str, DeploymentKey], Override], Snapshot] | None = None
         """A snapshot, the overrides, and the snapshot with the overrides applied."""
 
     def merge(self, words: Iterable[Override], now: float) -> tuple[Override, ...]:
@@ -117,7 +117,7 @@ class Overrides:
             The overrides that are new and have not expired.
         """
         heard = {key: word for key, word in self._newest.items() if now < word.since + LONGEST_S}
-        news: dict[tuple[str, str], Override] = {}
+        news: dict[tuple[str, DeploymentKey], Override] = {}
         for word in words:
             key = (word.model_group, word.deployment)
             if now < word.since + LONGEST_S and (key not in heard or _sort_key(heard[key]) < _sort_key(word)):
@@ -159,21 +159,21 @@ def _sort_key(word: Override) -> tuple[float, str]:
     return word.since, word.word.value
 
 
-def _apply_all(snapshot: Snapshot, words: Mapping[tuple[str, str], Override]) -> Snapshot:
-    by_group: dict[str, dict[str, Override]] = {}
+def _apply_all(snapshot: Snapshot, words: Mapping[tuple[str, DeploymentKey], Override]) -> Snapshot:
+    by_group: dict[str, dict[DeploymentKey, Override]] = {}
     for word in words.values():
         by_group.setdefault(word.model_group, {})[word.deployment] = word
     changed = {name: _group(snapshot.groups.get(name), name, told) for name, told in by_group.items()}
     return replace(snapshot, groups=MappingProxyType({**snapshot.groups, **changed}))
 
 
-def _group(group: GroupSnapshot | None, name: str, words: Mapping[str, Override]) -> GroupSnapshot:
+def _group(group: GroupSnapshot | None, name: str, words: Mapping[DeploymentKey, Override]) -> GroupSnapshot:
     """Return a model group with overrides on some deployments, measured or not."""
     if group is None:
         group = GroupSnapshot(name, at=min(word.since for word in words.values()))
     measured = group.verdicts
 
-    def verdict(deployment: str) -> Verdict:
+    def verdict(deployment: DeploymentKey) -> Verdict:
         word = words.get(deployment)
         return measured[deployment] if word is None else apply_override(measured.get(deployment), word)
 

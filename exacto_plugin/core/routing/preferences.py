@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.model import PERCENTILES
+from exacto_plugin.core.model import PERCENTILES, DeploymentKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +33,12 @@ def preference_classes(
     return [one for one in classes if one]
 
 
-def preference_class(preferences: Sequence[Preference], deployment: str, group: GroupSnapshot | None) -> int:
+def preference_class(preferences: Sequence[Preference], deployment: DeploymentKey, group: GroupSnapshot | None) -> int:
     """Return a deployment's class: 0 meets all preferences, 1 unknown, 2 misses one."""
     return max((_class_of(wish, deployment, group) for wish in preferences), default=_MEETS)
 
 
-def _class_of(preference: Preference, deployment: str, group: GroupSnapshot | None) -> int:
+def _class_of(preference: Preference, deployment: DeploymentKey, group: GroupSnapshot | None) -> int:
     value = _measured(preference, deployment, group)
     if value is None:
         return _UNKNOWN
@@ -46,7 +46,7 @@ def _class_of(preference: Preference, deployment: str, group: GroupSnapshot | No
     return _MEETS if met else _MISSES
 
 
-def _measured(preference: Preference, deployment: str, group: GroupSnapshot | None) -> float | None:
+def _measured(preference: Preference, deployment: DeploymentKey, group: GroupSnapshot | None) -> float | None:
     """Return the percentile that a preference refers to.
 
     Until percentiles have been requested and computed, the verdict's median stands in for the 50th.

@@ -10,7 +10,7 @@ import math
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import DeploymentKey, Outcome
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample, Snapshot
@@ -34,7 +34,7 @@ class ProbeShare(NamedTuple):
     -1 for a process that joined later and has no share before the next snapshot."""
     workers: int = 1
 
-    def of(self, budget: float, key: tuple[str, str], snapshot: str) -> int:
+    def of(self, budget: float, key: tuple[str, DeploymentKey], snapshot: str) -> int:
         """Return this process's part of ``budget`` probes; the parts add up to the budget.
 
         The remainder of the division goes to different processes for each deployment and each snapshot.
@@ -57,8 +57,8 @@ class ProbeBudget:
     def __init__(self) -> None:
         self.share = ProbeShare()
         self._accrued: dict[str, float] = {}
-        self._spent: dict[tuple[str, str], int] = {}
-        self._faults: dict[tuple[str, str], int] = {}
+        self._spent: dict[tuple[str, DeploymentKey], int] = {}
+        self._faults: dict[tuple[str, DeploymentKey], int] = {}
         self._skipped: dict[str, int] = {}
 
     def reset(self, snapshot: Snapshot) -> None:
@@ -80,7 +80,7 @@ class ProbeBudget:
         """Return and clear the number of skipped requests, for the current one to use."""
         return self._skipped.pop(model_group, 0)
 
-    def allows(self, snapshot: Snapshot, model_group: str, deployment: str) -> bool:
+    def allows(self, snapshot: Snapshot, model_group: str, deployment: DeploymentKey) -> bool:
         """Check that a probe of this deployment is within all budgets."""
         verdict = snapshot.verdict(model_group, deployment)
         if verdict is None or self._accrued.get(model_group, 1.0) < 1.0:
@@ -93,7 +93,7 @@ class ProbeBudget:
             faults = max(min(faults, 1.0), faults / self.share.workers)
         return self._spent.get(key, 0) < budget and self._faults.get(key, 0) < faults
 
-    def charge(self, model_group: str, deployment: str) -> None:
+    def charge(self, model_group: str, deployment: DeploymentKey) -> None:
         """Charge a probe, or a further turn of a conversation that a probe started.
 
         The balance may become negative.

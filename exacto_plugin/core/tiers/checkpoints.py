@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.model import Signal
+from exacto_plugin.core.model import DeploymentKey, Signal
 from exacto_plugin.core.tiers.columns import NO_REASON
 from exacto_plugin.core.tiers.replay import read_block
 
@@ -44,7 +44,7 @@ class GroupChange(NamedTuple):
 
     model_group: str
     cause: RecordCause
-    deployments: tuple[str, ...]
+    deployments: tuple[DeploymentKey, ...]
     """Deployments whose tier or reasons changed; all of them at a checkpoint."""
     block: BlockInputs
     number: int
@@ -58,7 +58,7 @@ class GroupChange(NamedTuple):
 class LastSeen(NamedTuple):
     """State of a group at the last scan."""
 
-    deployments: Mapping[str, int]
+    deployments: Mapping[DeploymentKey, int]
     outcome: NDArray[np.int8]
     """Tier, then the reason code of each signal; ``[1 + signal, deployment]``."""
     hour: int
@@ -126,7 +126,9 @@ def _outcome(assignments: TierAssignments) -> NDArray[np.int8]:
     return outcome
 
 
-def _differs(before: LastSeen, positions: Mapping[str, int], outcome: NDArray[np.int8]) -> tuple[str, ...] | None:
+def _differs(
+    before: LastSeen, positions: Mapping[DeploymentKey, int], outcome: NDArray[np.int8]
+) -> tuple[DeploymentKey, ...] | None:
     """Return the deployments whose tier or reasons changed.
 
     None when nothing changed and no deployment was added or removed.

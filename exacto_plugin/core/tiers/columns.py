@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from exacto_plugin.core.lazy import LazyMapping
-from exacto_plugin.core.model import GroupSnapshot, Reason, ReasonCode, Reference, Signal, SignalValue, Tier, Verdict
+from exacto_plugin.core.model import (
+    DeploymentKey,
+    GroupSnapshot,
+    Reason,
+    ReasonCode,
+    Reference,
+    Signal,
+    SignalValue,
+    Tier,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,7 +48,7 @@ class Block:
     """Model groups evaluated together; ``[group, deployment]``, padded to the widest."""
 
     groups: Sequence[str]
-    positions: Sequence[Mapping[str, int]]
+    positions: Sequence[Mapping[DeploymentKey, int]]
     """Positions by deployment, per group."""
     slots: NDArray[np.intp]
     """``slots.NO_SLOT`` in the padding."""
@@ -224,7 +234,7 @@ class BlockVerdicts:
             self.assignments.probe_plan is not None and bool(self.assignments.probe_plan.merges_tiers[number]),
         )
 
-    def verdict(self, deployment: str, at: tuple[int, int]) -> Verdict:
+    def verdict(self, deployment: DeploymentKey, at: tuple[int, int]) -> Verdict:
         """Return the verdict on the deployment at (group, position) of the block."""
         reasons = ((columns, columns.reason(*at)) for columns in self.assignments.signals)
         with_reason = [(columns, reason) for columns, reason in reasons if reason is not None]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.model import BenchmarkScores, SignalValue
+from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.columns import Block, BlockVerdicts, Reading
@@ -50,7 +50,7 @@ class GroupInputs:
     """Inputs of one model group; deployments are the last axis of each array."""
 
     model_group: str
-    deployments: tuple[str, ...]
+    deployments: tuple[DeploymentKey, ...]
     width: int
     """Width of the evaluated block; sums of floats depend on the length of the
     summed array."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.core.windows.slots import SlotAllocator
 
 BLOCK_SIZE = 1024
@@ -29,7 +30,7 @@ class GroupMembers:
 
     __slots__ = ("capacity", "generation", "positions", "slots", "weight")
 
-    def __init__(self, places: Mapping[str, int]) -> None:
+    def __init__(self, places: Mapping[DeploymentKey, int]) -> None:
         self.weight = np.ones(len(places))
         self.capacity = np.full(len(places), np.inf)
         self.positions = places
@@ -47,12 +48,12 @@ class ModelGroups:
         claim: returns the slot of a model group's deployment and renews its lease.
     """
 
-    def __init__(self, slots: SlotAllocator, claim: Callable[[str, str], int]) -> None:
+    def __init__(self, slots: SlotAllocator, claim: Callable[[str, DeploymentKey], int]) -> None:
         self._slots = slots
         self._acquire = claim
         self._groups: dict[str, GroupMembers] = {}
 
-    def observe(self, model_group: str, deployments: Iterable[str]) -> NDArray[np.intp] | None:
+    def observe(self, model_group: str, deployments: Iterable[DeploymentKey]) -> NDArray[np.intp] | None:
         """Set the members of a model group; an empty list removes the group.
 
         Returns the slots if the members changed.
@@ -67,7 +68,9 @@ class ModelGroups:
         members = self._groups[model_group] = GroupMembers(places)
         return self._slots_of(model_group, members)
 
-    def describe(self, model_group: str, weights: Mapping[str, float], capacities: Mapping[str, float]) -> None:
+    def describe(
+        self, model_group: str, weights: Mapping[DeploymentKey, float], capacities: Mapping[DeploymentKey, float]
+    ) -> None:
         """Set weights and capacities of a group's deployments.
 
         A weight or capacity that is missing, negative or NaN is set to 1 or unlimited.
@@ -116,7 +119,9 @@ class ModelGroups:
         return members.slots
 
 
-def _column(places: Mapping[str, int], numbers: Mapping[str, float], otherwise: float) -> NDArray[np.float64]:
+def _column(
+    places: Mapping[DeploymentKey, int], numbers: Mapping[DeploymentKey, float], otherwise: float
+) -> NDArray[np.float64]:
     """Return one number per deployment, in the order of their positions."""
     given = np.array([numbers.get(name, otherwise) for name in places], np.float64)
     return np.where(given >= 0, given, otherwise)

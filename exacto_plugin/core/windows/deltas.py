@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 CAPACITY = 100_000
 """Largest number of deltas: an hour of 1,600 busy deployments, about 100 MB."""
 
-Key = tuple[str, str, int]
+Key = tuple[str, DeploymentKey, int]
 """Model group, deployment, minute."""
 
 
@@ -28,7 +29,7 @@ class Delta(NamedTuple):
     """Increments of one deployment in one minute."""
 
     model_group: str
-    deployment: str
+    deployment: DeploymentKey
     minute: int
     """Minutes since the epoch."""
     counts: Mapping[int, int]
@@ -65,7 +66,7 @@ class Deltas:
         """Return the number of pending deltas."""
         return len(self._pending)
 
-    def add(self, model_group: str, deployment: str, at: float, tally: Increments) -> None:
+    def add(self, model_group: str, deployment: DeploymentKey, at: float, tally: Increments) -> None:
         """Add the increments of one sample at a time in UTC seconds."""
         key = (model_group, deployment, int(at // MINUTE_S))
         with self._lock:

@@ -17,7 +17,7 @@ from exacto_plugin.core.wire import wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.core.model import Sample
+    from exacto_plugin.core.model import DeploymentKey, Sample
 
 HOUR_S = 3600.0
 HOURS = 24
@@ -117,7 +117,7 @@ class ObservedMetrics:
     __slots__ = ("_hours", "_most")
 
     def __init__(self, most: int = DEPLOYMENTS) -> None:
-        self._hours: dict[tuple[str, str], list[Hour]] = {}
+        self._hours: dict[tuple[str, DeploymentKey], list[Hour]] = {}
         self._most = most
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class ObservedMetrics:
             sums_of[1] += speed
             sums_of[2] += speed * speed
 
-    def _hour(self, key: tuple[str, str], number: int) -> Hour:
+    def _hour(self, key: tuple[str, DeploymentKey], number: int) -> Hour:
         hours = self._hours.get(key)
         if hours is None:
             hours = self._hours[key] = []
@@ -164,7 +164,7 @@ class ObservedMetrics:
             del hours[:-HOURS]
         return hours[-1]
 
-    def of(self, model_group: str, deployments: Iterable[str], now: float) -> dict[str, Observed]:
+    def of(self, model_group: str, deployments: Iterable[DeploymentKey], now: float) -> dict[DeploymentKey, Observed]:
         """Compute the metrics of deployments of a model group.
 
         The deployments are compared with each other.
@@ -177,9 +177,9 @@ class ObservedMetrics:
         burnt = {name: _added(hour.burnt for hour in some) for name, some in hours.items()}
         return {name: _observed(name, some, burnt, number) for name, some in hours.items()}
 
-    def groups(self) -> dict[str, list[str]]:
+    def groups(self) -> dict[str, list[DeploymentKey]]:
         """Return the deployments with answers in the retained hours, by model group."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[DeploymentKey]] = {}
         for group, deployment in self._hours:
             found.setdefault(group, []).append(deployment)
         return found
@@ -204,11 +204,14 @@ def _added(sums: Iterable[Mapping[int, Sequence[int]]]) -> dict[int, tuple[int, 
 
 
 def _observed(
-    name: str, hours: Sequence[Hour], burnt: Mapping[str, Mapping[int, tuple[int, int]]], number: int
+    key: DeploymentKey,
+    hours: Sequence[Hour],
+    burnt: Mapping[DeploymentKey, Mapping[int, tuple[int, int]]],
+    number: int,
 ) -> Observed:
     recent = [hour for hour in hours if hour.number > number - RECENT]
-    others = [kinds for other, kinds in burnt.items() if other != name]
-    burn, answers = _burn(burnt[name], others)
+    others = [kinds for other, kinds in burnt.items() if other != key]
+    burn, answers = _burn(burnt[key], others)
     queue = _queue(hours, recent)
     return Observed(burn, answers, *queue, *_spread(recent))
 

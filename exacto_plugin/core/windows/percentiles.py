@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.model import PERCENTILES, RecentPace
+from exacto_plugin.core.model import PERCENTILES, DeploymentKey, RecentPace
 from exacto_plugin.core.stats.log_bins import quantiles
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import RECENT_SAMPLES
@@ -71,9 +71,11 @@ class PercentileReader:
         self._now = now
         self._cells: dict[tuple[int, float], NDArray[Any]] = {}
 
-    def of(self, deployments: Iterable[str], slot: Callable[[str], int]) -> dict[str, RecentPace]:
+    def of(
+        self, deployments: Iterable[DeploymentKey], slot: Callable[[DeploymentKey], int]
+    ) -> dict[DeploymentKey, RecentPace]:
         """Return the percentiles of deployments with enough recent answers."""
-        by_block: dict[int, dict[str, int]] = {}
+        by_block: dict[int, dict[DeploymentKey, int]] = {}
         for name in deployments:
             number, row = divmod(slot(name), ROWS)
             by_block.setdefault(number, {})[name] = row

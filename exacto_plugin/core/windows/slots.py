@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
+from exacto_plugin.core.model import DeploymentKey
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-Key = tuple[str, str]
+Key = tuple[str, DeploymentKey]
 """Model group and deployment."""
 
 NO_SLOT = 0
@@ -56,7 +58,7 @@ class SlotAllocator:
         self._dropped: list[tuple[Key, int]] = []
         self._leases = _Leases(capacity, ttl_s, timer, self._dropped)
         self._slots: dict[Key, int] = {}
-        self._groups: dict[str, dict[str, None]] = {}
+        self._groups: dict[str, dict[DeploymentKey, None]] = {}
         self._touched: dict[Key, float] = {}
         self._touch_after_s = ttl_s / _TOUCHES_PER_LIFE
         self._free: list[int] = []
@@ -77,7 +79,7 @@ class SlotAllocator:
         """Model groups with at least one slot."""
         return tuple(self._groups)
 
-    def of(self, model_group: str) -> tuple[str, ...]:
+    def of(self, model_group: str) -> tuple[DeploymentKey, ...]:
         """Return the deployments of a model group that have a slot."""
         return tuple(self._groups.get(model_group, ()))
 

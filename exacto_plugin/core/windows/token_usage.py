@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from exacto_plugin.core.model import Sample
+    from exacto_plugin.core.model import DeploymentKey, Sample
 
 HALF_LIFE_S = 3600.0
 """Half-life of an answer's weight: limits are per minute, and demand is
@@ -35,7 +35,7 @@ class TokenUsage:
     __slots__ = ("_sums",)
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+        self._sums: dict[tuple[str, DeploymentKey], tuple[float, float, float, float]] = {}
         """Time of the latest answer, then decayed sums of answers, input and output
         tokens."""
 
@@ -56,11 +56,11 @@ class TokenUsage:
             got * kept + sample.output_tokens,
         )
 
-    def average(self, model_group: str, deployment: str) -> Tokens | None:
+    def average(self, model_group: str, deployment: DeploymentKey) -> Tokens | None:
         """Return the mean tokens of a request; None while there are too few answers."""
         _, answers, given, got = self._sums.get((model_group, deployment), (0.0, 0.0, 0.0, 0.0))
         return Tokens(given / answers, got / answers) if answers >= KNOWN_FROM else None
 
-    def retain(self, served: Collection[tuple[str, str]]) -> None:
+    def retain(self, served: Collection[tuple[str, DeploymentKey]]) -> None:
         """Drop all deployments except the ``served`` ones."""
         self._sums = {key: sums for key, sums in self._sums.items() if key in served}

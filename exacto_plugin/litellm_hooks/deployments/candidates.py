@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.filters import plain_provider
 from exacto_plugin.litellm_hooks.deployments.prices import prices_of
 
@@ -134,7 +134,15 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
     price = None if prompt is None or completion is None else prompt + completion
     declared = _declared(info)
     return Candidate(
-        litellm_id or key, key, provider, price, level, prompt, completion, caches=caches(prices), **declared
+        LiteLLMId(litellm_id or key),
+        DeploymentKey(key),
+        provider,
+        price,
+        level,
+        prompt,
+        completion,
+        caches=caches(prices),
+        **declared,
     )
 
 

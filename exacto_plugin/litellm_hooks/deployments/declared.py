@@ -17,6 +17,7 @@ from exacto_plugin.litellm_hooks.deployments.candidates import model_fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.core.windows.token_usage import Tokens
 
 SHUFFLE = "simple-shuffle"
@@ -32,23 +33,23 @@ The first one that any deployment has is used for all of them.
 class DeclaredDeployment(NamedTuple):
     """LiteLLM's deployment and its deployment key, which several may share."""
 
-    key: str
+    key: DeploymentKey
     deployment: Mapping[str, Any]
 
 
 class DeclaredLimits(NamedTuple):
     """Declared values by deployment key; deployments that share one are summed."""
 
-    weights: Mapping[str, float] = {}
+    weights: Mapping[DeploymentKey, float] = {}
     """Relative traffic."""
-    capacities: Mapping[str, float] = {}
+    capacities: Mapping[DeploymentKey, float] = {}
     """Requests per minute; only for deployments with a known limit."""
-    fingerprints: Mapping[str, str] = {}
+    fingerprints: Mapping[DeploymentKey, str] = {}
     """Fingerprint of model and server."""
 
 
 def declared_limits(
-    peers: Sequence[DeclaredDeployment], shuffled: bool, tokens: Callable[[str], Tokens | None]
+    peers: Sequence[DeclaredDeployment], shuffled: bool, tokens: Callable[[DeploymentKey], Tokens | None]
 ) -> DeclaredLimits:
     """Return the declared values of a model group's deployments.
 
@@ -57,8 +58,8 @@ def declared_limits(
         shuffled: whether LiteLLM selects by weights.
         tokens: average tokens of a request, by key.
     """
-    capacities: dict[str, float] = defaultdict(float)
-    natures: dict[str, set[str]] = defaultdict(set)
+    capacities: dict[DeploymentKey, float] = defaultdict(float)
+    natures: dict[DeploymentKey, set[str]] = defaultdict(set)
     for key, deployment in peers:
         capacities[key] += capacity_rpm(deployment, tokens(key))
         natures[key].add(model_fingerprint(deployment))
@@ -96,7 +97,7 @@ def capacity_rpm(deployment: Mapping[str, Any], tokens: Tokens | None) -> float:
     return min(limit(name) / used for name, used in per_request.items() if used > 0.0)
 
 
-def _weights(peers: Sequence[DeclaredDeployment], shuffled: bool) -> dict[str, float]:
+def _weights(peers: Sequence[DeclaredDeployment], shuffled: bool) -> dict[DeploymentKey, float]:
     each = [1.0] * len(peers)
     for metric in _METRICS if shuffled else ():
         params = (peer.deployment.get("litellm_params") or {} for peer in peers)
@@ -104,7 +105,7 @@ def _weights(peers: Sequence[DeclaredDeployment], shuffled: bool) -> dict[str, f
         if max(given, default=0.0) > 0.0:
             each = given
             break
-    weights: dict[str, float] = defaultdict(float)
+    weights: dict[DeploymentKey, float] = defaultdict(float)
     for peer, weight in zip(peers, each, strict=True):
         weights[peer.key] += weight
     return weights

@@ -6,6 +6,10 @@ They are compared by model as a router's deployments are. They are not routed, a
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.model import DeploymentKey
 
 CAPACITY = 1_000
 """Most deployments that are remembered.
@@ -24,16 +28,16 @@ class DirectCalls:
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
         self._lock = threading.Lock()
-        self._called: dict[tuple[str, str], float] = {}
+        self._called: dict[tuple[str, DeploymentKey], float] = {}
 
-    def add(self, model: str, deployment: str, at: float) -> None:
+    def add(self, model: str, deployment: DeploymentKey, at: float) -> None:
         """Add one answer; beyond ``CAPACITY`` new deployments are ignored."""
         called = (model, deployment)
         with self._lock:
             if called in self._called or len(self._called) < CAPACITY:
                 self._called[called] = at
 
-    def of(self, model: str) -> tuple[str, ...]:
+    def of(self, model: str) -> tuple[DeploymentKey, ...]:
         """Return the deployments of a model."""
         with self._lock:
             return tuple(deployment for named, deployment in self._called if named == model)

@@ -13,7 +13,8 @@ from exacto_plugin.core.views import reason_view
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from exacto_plugin.core.model import Candidate, Decision, Snapshot
+    from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.model import Candidate, Snapshot
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 
 HEADER = b"x-exacto-metadata"

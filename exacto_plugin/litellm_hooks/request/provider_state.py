@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litellm.responses.utils import ResponsesAPIRequestUtils
 
+from exacto_plugin.core.model import LiteLLMId
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -33,7 +35,7 @@ A client that returns encrypted reasoning sends it in the newest turns.
 class ProviderState(NamedTuple):
     """Provider-bound state of one request."""
 
-    deployment: str = ""
+    deployment: LiteLLMId = LiteLLMId("")
     """LiteLLM's id of the deployment, where the state names it; else empty."""
     releasable: bool = False
     """True when LiteLLM's own check handles the state.
@@ -53,7 +55,7 @@ def provider_state_of(kwargs: Mapping[str, Any], messages: Sequence[Any] | None)
     """
     previous = kwargs.get("previous_response_id")
     if isinstance(previous, str) and previous:
-        return ProviderState(ResponsesAPIRequestUtils.get_model_id_from_response_id(previous) or "")
+        return ProviderState(LiteLLMId(ResponsesAPIRequestUtils.get_model_id_from_response_id(previous) or ""))
     items = kwargs.get("input")
     if isinstance(items, list):
         return next((bond for item in reversed(items) if (bond := _state_of_item(item)) is not None), None)
@@ -70,7 +72,7 @@ def _state_of_item(item: Any) -> ProviderState | None:
     if isinstance(sealed, str) and sealed:
         found, _ = ResponsesAPIRequestUtils.unwrap_encrypted_content_with_model_id(sealed)
         decoded = ResponsesAPIRequestUtils.decode_encrypted_item_id(name) if isinstance(name, str) else None
-        deployment = found or (decoded or {}).get("model_id") or ""
+        deployment = LiteLLMId(found or (decoded or {}).get("model_id") or "")
         return ProviderState(deployment, releasable=bool(deployment))
     return ProviderState() if item.get("type") == "item_reference" else None
 

@@ -13,12 +13,13 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.model import Sort
+from exacto_plugin.core.model import LiteLLMId, Sort
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from exacto_plugin.core.model import Candidate, Decision, Tier
+    from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.model import Candidate, Tier
     from exacto_plugin.core.routing.policy import Policy, Slug
     from exacto_plugin.core.routing.rescue import AnswerQuality
     from exacto_plugin.litellm_hooks.refusal import Refusal
@@ -196,7 +197,7 @@ class RequestState:
     """
 
     @property
-    def tried(self) -> set[str]:
+    def tried(self) -> set[LiteLLMId]:
         """LiteLLM ids of the deployments that this request was sent to."""
         return {attempt.candidate.id for attempt in self.attempts}
 

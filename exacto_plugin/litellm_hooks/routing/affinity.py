@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exacto_plugin.core.model import AffinityTarget, Mode, Tier
+from exacto_plugin.core.decision import AffinityTarget
+from exacto_plugin.core.model import LiteLLMId, Mode, Tier
 from exacto_plugin.core.routing.affinity_rule import is_usable
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, pinned_unavailable
@@ -31,7 +32,7 @@ class PublishedEntry(Protocol):
     """The entry of a conversation that another process published."""
 
     @property
-    def deployment(self) -> str:
+    def deployment(self) -> LiteLLMId:
         """Its deployment."""
 
     @property
@@ -154,10 +155,10 @@ class ConversationAffinity:
         found = self._conversations.find(state.conversation.key, self._context.clock(), affinity.idle_s)
         return None if found is None else AffinityTarget(found.deployment, state.conversation.is_new, found.from_probe)
 
-    def _pinned_deployment(self, state: RequestState) -> str:
+    def _pinned_deployment(self, state: RequestState) -> LiteLLMId:
         bond, conversation = state.provider_state, state.conversation
         if bond is None or bond.deployment or conversation is None or conversation.is_new:
-            return "" if bond is None else bond.deployment
+            return LiteLLMId("") if bond is None else bond.deployment
         return self._conversations.last_known(conversation.key)
 
     @staticmethod

@@ -16,7 +16,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exacto_plugin.core.model import Candidate, Decision, Mode, Tier
+from exacto_plugin.core.model import Candidate, Mode, Tier
 from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, reachable
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
@@ -39,6 +39,7 @@ from exacto_plugin.litellm_hooks.routing.failover import Failover
 from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
 
 if TYPE_CHECKING:
+    from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.routing.policy import Filter, Slug
     from exacto_plugin.litellm_hooks.context import Context

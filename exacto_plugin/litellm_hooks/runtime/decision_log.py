@@ -18,7 +18,7 @@ from exacto_plugin.records import DecisionRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exacto_plugin.core.model import Decision
+    from exacto_plugin.core.decision import Decision
     from exacto_plugin.litellm_hooks.refusal import Refusal
     from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
 

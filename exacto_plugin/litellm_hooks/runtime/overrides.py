@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import Candidate
+    from exacto_plugin.core.model import Candidate, DeploymentKey
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
 
@@ -131,7 +131,7 @@ class OverrideService:
         shared = [await self._write_to(board, words) for board in tuple(self._backends)]
         return OverrideResult(words, bool(shared) and all(shared))
 
-    def _resolve(self, deployment: str, model_group: str | None) -> list[tuple[str, str]]:
+    def _resolve(self, deployment: str, model_group: str | None) -> list[tuple[str, DeploymentKey]]:
         known = self.known()
         meant = [
             (group, one.key)

@@ -17,7 +17,7 @@ from opentelemetry import trace
 
 from exacto_plugin.at_exit import at_exit
 from exacto_plugin.core.model import Sort
-from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
+from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, CounterfactualCounts
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, ChangeDetector, RecordCause
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.views import reason_view
@@ -36,8 +36,9 @@ from exacto_plugin.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import Decision, GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
@@ -125,7 +126,7 @@ class Recorder:
         everyone = tuple(key_of.values())
         left = decision.preferred or decision.pool
         preferred = everyone if len(left) == len(everyone) else tuple([key_of[one] for one in left])
-        probed = key_of[decision.pool[0]] if decision.explored else ""
+        probed = key_of[decision.pool[0]] if decision.explored else WHOLE_GROUP
         self.picks.add_pick(now, ask.model_group, everyone, preferred, probed, applied=decision.applied)
 
     def record_refusal(self, state: RequestState) -> None:

@@ -24,6 +24,7 @@ from exacto_plugin.sharing.replica import Replica
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.litellm_hooks.context import Context

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
@@ -83,8 +84,8 @@ class RosterSync:
             faults.guard("router", functools.partial(routers.prepare, router), None)
         routers.direct_calls.drop_expired(now)
         providers: dict[str, str] = {}
-        weights: dict[str, Mapping[str, float]] = {}
-        served: set[tuple[str, str]] = set()
+        weights: dict[str, Mapping[DeploymentKey, float]] = {}
+        served: set[tuple[str, DeploymentKey]] = set()
         flawed = samples.flawed()  # deployments that answer for the first time in the meantime are kept
         # Model groups reach the engine for the samples of all processes later than this process's own engine.
         groups = dict.fromkeys([*groups, *self._engine.groups()])

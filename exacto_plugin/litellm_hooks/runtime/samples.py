@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import Candidate, Sample
+    from exacto_plugin.core.model import Candidate, DeploymentKey, Sample
     from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
@@ -87,7 +87,7 @@ class SampleSink:
         with self._lock:
             return self.flaws.deployments()
 
-    def forget_removed(self, served: set[tuple[str, str]], flawed: set[tuple[str, str]]) -> None:
+    def forget_removed(self, served: set[tuple[str, DeploymentKey]], flawed: set[tuple[str, str]]) -> None:
         """Forget the numbers of removed deployments.
 
         Args:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cachetools import TTLCache
 
+from exacto_plugin.core.model import LiteLLMId
 from exacto_plugin.sharing.protocol import ExchangeError
 from exacto_plugin.sharing.redis.connection import decode
 
@@ -46,8 +47,7 @@ _PUBLICATIONS_PER_EXPIRY = 4
 class SharedEntry(NamedTuple):
     """The entry of a conversation, published by another process."""
 
-    deployment: str
-    """LiteLLM's id."""
+    deployment: LiteLLMId
     from_probe: bool
     """A probe of that deployment began the conversation."""
 
@@ -108,7 +108,7 @@ class SharedConversations:
         except ExchangeError as error:
             self._fail(error)
             return None
-        return SharedEntry(entry[1:], entry[0] == "1") if len(entry) > 1 else None
+        return SharedEntry(LiteLLMId(entry[1:]), entry[0] == "1") if len(entry) > 1 else None
 
     async def run(self) -> None:
         """Publish queued entries until cancelled; try an unavailable Redis again."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, ReasonCode, Sample, Signal, Snapshot, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, ReasonCode, Sample, Signal, Snapshot, Tier
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.windows import ROWS
@@ -27,7 +27,7 @@ SMALL = OpenRouterParameters(tool_call_requests=5, throughput_requests=3)
 def engine_of(**options: object) -> Engine:
     """An engine that knows the peers of group ``g``."""
     engine = Engine(SMALL, **options)  # type: ignore[arg-type]
-    engine.observe_peers("g", PEERS, START)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), START)
     return engine
 
 
@@ -35,7 +35,7 @@ def calls(engine: Engine, deployment: str, called: int, bad: int, at: float = ST
     """Tool-call answers of a deployment."""
     engine.add(
         group,
-        deployment,
+        DeploymentKey(deployment),
         {CounterKind.ANSWERED: called, CounterKind.CALLED: called, CounterKind.INVALID_JSON: bad},
         {},
         at,
@@ -57,7 +57,7 @@ def test_starts_empty() -> None:
     engine = engine_of(instance="x1")
     engine.record(answer())
     assert engine.snapshot == Snapshot("0-x1", 0.0, {})
-    assert engine.snapshot.verdict("g", "a") is None
+    assert engine.snapshot.verdict("g", DeploymentKey("a")) is None
     assert engine.transitions == ()
 
 
@@ -65,7 +65,7 @@ def test_new_deployments_have_insufficient_data() -> None:
     """Without samples everybody is in the middle tier since the time they were observed, for stated reasons."""
     engine = engine_of()
     engine.recompute(START + 100)
-    verdict = engine.snapshot.groups["g"].verdicts["a"]
+    verdict = engine.snapshot.groups["g"].verdicts[DeploymentKey("a")]
     assert (verdict.tier, verdict.since, verdict.throughput, verdict.latency_s) == (
         Tier.INSUFFICIENT_DATA,
         START,
@@ -88,20 +88,20 @@ def test_a_break_and_its_end() -> None:
     assert changed(engine)["e"] == (Tier.INSUFFICIENT_DATA, Tier.DERANKED)
     assert set(changed(engine)) == set(PEERS)
     (change,) = (change for change in engine.transitions if change.deployment == "e")
-    assert change.reasons == engine.snapshot.groups["g"].verdicts["e"].reasons
+    assert change.reasons == engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].reasons
     assert (change.model_group, change.at) == ("g", START)
 
     engine.recompute(START + 300)
     assert not changed(engine)
-    assert engine.snapshot.groups["g"].verdicts["e"].since == START
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].since == START
 
     later = START + 3 * 3600
     for name in PEERS:
         calls(engine, name, 100, 0, later)
     engine.recompute(later)
     assert changed(engine) == {"e": (Tier.DERANKED, Tier.VERIFIED_GOOD)}
-    assert engine.snapshot.groups["g"].verdicts["e"].since == later
-    assert engine.snapshot.groups["g"].verdicts["a"].since == START
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].since == later
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("a")].since == START
 
 
 def test_only_who_serves_the_group_is_a_peer() -> None:
@@ -110,14 +110,14 @@ def test_only_who_serves_the_group_is_a_peer() -> None:
     for name in PEERS:
         calls(engine, name, 100, 60 if name == "e" else 0)
     engine.recompute(START)
-    engine.observe_peers("g", ("a", "b", "c", "d"), START + 10)
+    engine.observe_peers("g", (*map(DeploymentKey, ("a", "b", "c", "d")),), START + 10)
     engine.recompute(START + 10)
     assert set(tiers_of(engine)) == set("abcd")
     assert engine.snapshot.groups["g"].references[Signal.TOOL_CALL_SUCCESS].peers == 4
-    engine.observe_peers("g", PEERS, START + 20)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), START + 20)
     engine.recompute(START + 20)
-    assert engine.snapshot.groups["g"].verdicts["e"].tier is Tier.DERANKED
-    assert engine.snapshot.groups["g"].verdicts["e"].since == START
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].tier is Tier.DERANKED
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].since == START
     engine.observe_peers("g", (), START + 30)
     assert engine.recompute(START + 30).groups == {}
 
@@ -125,8 +125,8 @@ def test_only_who_serves_the_group_is_a_peer() -> None:
 def test_groups_are_judged_apart() -> None:
     """A deployment can be the worst of one model group and the best of another; a group of another width is no harm."""
     engine = engine_of()
-    engine.observe_peers("h", ("a", "x", "y", "z"), START)
-    engine.observe_peers("lonely", ("a",), START)
+    engine.observe_peers("h", (*map(DeploymentKey, ("a", "x", "y", "z")),), START)
+    engine.observe_peers("lonely", (DeploymentKey("a"),), START)
     for name in PEERS:
         calls(engine, name, 100, 60 if name == "a" else 0)
     for name in "xyz":
@@ -143,7 +143,7 @@ def test_groups_are_judged_apart() -> None:
 def test_groups_are_known_from_samples_alone() -> None:
     """A group that nobody has observed is named, so that its peers can be, but has no verdicts."""
     engine = Engine(SMALL)
-    engine.record(Sample("unseen", "a", START))
+    engine.record(Sample("unseen", DeploymentKey("a"), START))
     assert engine.groups() == ("unseen",)
     assert engine.recompute(START).groups == {}
 
@@ -154,7 +154,7 @@ def test_speed_and_latency_are_told() -> None:
     for _ in range(6):
         engine.record(answer(at=START - 5, output_tokens=300, duration_s=5.0, first_token_s=0.8, streamed=True))
     engine.recompute(START)
-    verdict = engine.snapshot.groups["g"].verdicts["a"]
+    verdict = engine.snapshot.groups["g"].verdicts[DeploymentKey("a")]
     assert verdict.throughput == pytest.approx(60.0, rel=0.1)
     assert verdict.latency_s == pytest.approx(0.8, rel=0.1)
     assert verdict.signals[Signal.THROUGHPUT].samples == 6
@@ -167,10 +167,10 @@ def test_old_snapshots_do_not_change() -> None:
         calls(engine, name, 100, 60 if name == "e" else 0)
     old = engine.recompute(START)
     calls(engine, "e", 10_000, 0, START + 60)
-    engine.observe_peers("g", ("e", "f"), START + 60)
+    engine.observe_peers("g", (DeploymentKey("e"), DeploymentKey("f")), START + 60)
     new = engine.recompute(START + 60)
-    assert old.groups["g"].verdicts["e"].tier is Tier.DERANKED
-    assert old.groups["g"].verdicts["e"].signals[Signal.TOOL_CALL_SUCCESS].samples == 100
+    assert old.groups["g"].verdicts[DeploymentKey("e")].tier is Tier.DERANKED
+    assert old.groups["g"].verdicts[DeploymentKey("e")].signals[Signal.TOOL_CALL_SUCCESS].samples == 100
     assert list(new.groups["g"].verdicts) == ["e", "f"]
     with pytest.raises(TypeError):
         old.groups["g"] = new.groups["g"]  # type: ignore[index]
@@ -181,11 +181,11 @@ def test_verdicts_are_a_mapping() -> None:
     engine = engine_of()
     engine.recompute(START)
     verdicts = engine.snapshot.groups["g"].verdicts
-    assert verdicts["a"] is verdicts["a"]
-    assert verdicts.get("nobody") is None
+    assert verdicts[DeploymentKey("a")] is verdicts[DeploymentKey("a")]
+    assert verdicts.get(DeploymentKey("nobody")) is None
     assert "nobody" not in verdicts
     with pytest.raises(KeyError):
-        verdicts["nobody"]
+        verdicts[DeploymentKey("nobody")]
     assert len(verdicts) == 5
     assert repr(verdicts) == repr(dict(verdicts))
 
@@ -204,7 +204,7 @@ def test_slices_publish_only_at_the_end() -> None:
     """While a sliced recompute is under way the old snapshot is in force."""
     engine = engine_of()
     for number in range(3 * ROWS):
-        engine.observe_peers(f"g{number // 20}", [f"d{n}" for n in range(20)], START)
+        engine.observe_peers(f"g{number // 20}", [DeploymentKey(f"d{n}") for n in range(20)], START)
         calls(engine, f"d{number % 20}", 50, 0, group=f"g{number // 20}")
     engine.recompute(START)
     before = engine.snapshot
@@ -233,11 +233,11 @@ def test_a_newer_recompute_ends_an_older_one() -> None:
 def test_peers_may_change_between_slices() -> None:
     """Groups that come and go while a recompute is under way are taken in or left out, and nothing breaks."""
     engine = engine_of()
-    engine.observe_peers("h", ("x",), START)
+    engine.observe_peers("h", (DeploymentKey("x"),), START)
     calls(engine, "x", 50, 0, group="h")
     for step, _ in enumerate(engine.recompute_slices(START)):
         engine.observe_peers("h", (), START)
-        engine.observe_peers(f"new{step}", [f"n{number}" for number in range(2 * ROWS)], START)
+        engine.observe_peers(f"new{step}", [DeploymentKey(f"n{number}") for number in range(2 * ROWS)], START)
     assert "h" not in engine.snapshot.groups
     assert "g" in engine.snapshot.groups
 
@@ -248,13 +248,13 @@ def test_forgotten_deployments_leave_nothing_behind() -> None:
     engine = Engine(SMALL, timer=lambda: now)
     for name in PEERS:
         calls(engine, name, 100, 60 if name == "e" else 0)
-    engine.observe_peers("g", PEERS, now)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), now)
     engine.recompute(now)
     engine.observe_peers("g", (), now)
     now += 4 * 86_400
     engine.recompute(START)
     assert engine.groups() == ()
-    engine.observe_peers("g", [f"new{number}" for number in range(5)], START)
+    engine.observe_peers("g", [DeploymentKey(f"new{number}") for number in range(5)], START)
     engine.recompute(START)
     verdicts = engine.snapshot.groups["g"].verdicts.values()
     assert {(verdict.tier, verdict.since) for verdict in verdicts} == {(Tier.INSUFFICIENT_DATA, START)}
@@ -265,19 +265,19 @@ def test_served_deployments_are_kept_alive() -> None:
     """A deployment without traffic keeps its standing as long as it is served."""
     now = START
     engine = Engine(SMALL, timer=lambda: now)
-    engine.observe_peers("g", PEERS, now)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), now)
     for _ in range(400):
         now += 1800
         engine.recompute(now)
-    assert engine.snapshot.groups["g"].verdicts["a"].since == START
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("a")].since == START
 
 
 def test_capacity_bounds_what_is_remembered() -> None:
     """Names beyond the capacity push out the oldest; recording and recomputing go on."""
     engine = Engine(SMALL, capacity=10)
     for number in range(50):
-        engine.record(Sample(f"g{number}", "a", START))
-        engine.observe_peers(f"g{number}", ("a",), START)
+        engine.record(Sample(f"g{number}", DeploymentKey("a"), START))
+        engine.observe_peers(f"g{number}", (DeploymentKey("a"),), START)
     engine.recompute(START)
     assert len(engine.groups()) == 10
     assert len(engine.snapshot.groups) == 50
@@ -341,7 +341,7 @@ def test_no_clock_breaks_the_engine(steps: list[tuple[float, list[Sample]]]) -> 
 def test_bad_calls_never_raise_the_rate(recorded: list[Sample]) -> None:
     """Turning valid calls into bad ones leaves the evidence as large and never raises the success rate."""
     worse = [
-        Sample("g", "a", sample.at, tools_offered=True, outcome=Outcome.INVALID_JSON)
+        Sample("g", DeploymentKey("a"), sample.at, tools_offered=True, outcome=Outcome.INVALID_JSON)
         if sample.deployment == "a" and sample.outcome is Outcome.VALID and sample.ok and sample.tools_offered
         else sample
         for sample in recorded
@@ -349,10 +349,10 @@ def test_bad_calls_never_raise_the_rate(recorded: list[Sample]) -> None:
     rule = OpenRouterParameters(tool_call_requests=3)
     engines = Engine(rule), Engine(rule)
     for engine, feed in zip(engines, (recorded, worse), strict=True):
-        engine.observe_peers("g", PEERS, START)
+        engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), START)
         for sample in feed:
             engine.record(sample)
         engine.recompute(START)
-    reasons = [engine.snapshot.groups["g"].verdicts["a"].reasons[1] for engine in engines]
+    reasons = [engine.snapshot.groups["g"].verdicts[DeploymentKey("a")].reasons[1] for engine in engines]
     assert reasons[0].samples == reasons[1].samples
     assert (reasons[0].value or 0.0) >= (reasons[1].value or 0.0)

@@ -9,7 +9,7 @@ import pytest
 
 from exacto_plugin.core.engine import engine as engine_module
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Snapshot, Sort
+from exacto_plugin.core.model import DeploymentKey, Snapshot, Sort
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.routing.probe_budget import ProbeShare
@@ -28,9 +28,11 @@ REQUEST = RoutingRequest("g", (), Policy(Sort.AUTO), tools=True)
 ACTIONS: dict[str, Callable[[Engine], object]] = {
     "rule": lambda engine: setattr(engine, "rule", OpenRouterParameters(min_peers=2)),
     "groups": lambda engine: engine.groups(),
-    "observe_peers": lambda engine: engine.observe_peers("g", ["a"], START, fingerprints={"a": "f"}),
+    "observe_peers": lambda engine: engine.observe_peers(
+        "g", [DeploymentKey("a")], START, fingerprints={DeploymentKey("a"): "f"}
+    ),
     "observe_scores": lambda engine: engine.observe_scores("g", None),
-    "restart": lambda engine: engine.restart("g", "a", START),
+    "restart": lambda engine: engine.restart("g", DeploymentKey("a"), START),
     "dump": lambda engine: engine.dump(),
     "load": lambda engine: engine.load({}),
     "copy_windows": lambda engine: engine.copy_windows("g"),
@@ -42,7 +44,7 @@ ACTIONS: dict[str, Callable[[Engine], object]] = {
     "watch": lambda engine: engine.watch("g", START),
     "watched": lambda engine: engine.watched(START),
     "record": lambda engine: engine.record(answer()),
-    "add": lambda engine: engine.add("g", "a", {CounterKind.CALLED: 1}, {}, START),
+    "add": lambda engine: engine.add("g", DeploymentKey("a"), {CounterKind.CALLED: 1}, {}, START),
     "add_deltas": lambda engine: engine.add_deltas([]),
     "decide": lambda engine: engine.decide(REQUEST, lambda: 0.5),
     "recompute": lambda engine: engine.recompute(START),
@@ -122,7 +124,7 @@ def test_the_lock_is_free_between_slices() -> None:
     for slices_of in (Engine.recompute_slices, Engine.age):
         lock = CountingLock()
         engine = Engine(OpenRouterParameters(), lock=lock)
-        engine.observe_peers("g", ["a", "b"], START)
+        engine.observe_peers("g", [DeploymentKey("a"), DeploymentKey("b")], START)
         taken = lock.taken
         depths = [lock.depth for _ in slices_of(engine, START)]
         assert depths == [0] * len(depths)
@@ -149,7 +151,7 @@ def _waits(action: Callable[[], object], engine: Engine) -> bool:
 def test_threads_wait_for_each_other() -> None:
     """What changes the engine waits; what only reads the snapshot does not."""
     engine = Engine(OpenRouterParameters(), lock=threading.RLock())
-    engine.observe_peers("g", ["a"], START)
+    engine.observe_peers("g", [DeploymentKey("a")], START)
     assert _waits(lambda: engine.record(answer()), engine)
     assert _waits(lambda: engine.recompute(START), engine)
     assert not _waits(lambda: engine.snapshot, engine)
@@ -159,7 +161,7 @@ def test_the_lock_changes_no_verdict() -> None:
     """The same samples give the same snapshot with and without a lock."""
     plain, shared = Engine(OpenRouterParameters()), Engine(OpenRouterParameters(), lock=threading.RLock())
     for engine in (plain, shared):
-        engine.observe_peers("g", ["a", "b"], START)
+        engine.observe_peers("g", [DeploymentKey("a"), DeploymentKey("b")], START)
         for _ in range(3):
             engine.record(answer())
     for _ in shared.recompute_slices(START):

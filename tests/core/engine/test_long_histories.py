@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Signal, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Signal, Tier
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.openrouter import OpenRouterPreset
@@ -31,7 +31,7 @@ STATES = Path(__file__).parents[2] / "data" / "states"
 def engine_of(*deployments: str, preset: Preset | None = None) -> Engine:
     """An engine that knows the peers of group ``g``."""
     engine = Engine(preset or AdaptivePreset())
-    engine.observe_peers("g", deployments, START)
+    engine.observe_peers("g", tuple(map(DeploymentKey, deployments)), START)
     return engine
 
 
@@ -120,14 +120,16 @@ def test_no_number_is_too_large_for_a_verdict(preset: Preset, calls: int) -> Non
                 first = int(HistogramKind.CALLERS) * BINS + 2 * caller
                 mix = int(HistogramKind.CASE_MIX) * BINS
                 cells = {first: calls - bad, first + 1: bad, mix: calls - bad, mix + 1: bad, speed: calls}
-                engine.add("g", name, {**counts, CounterKind.SCHEMA_MISMATCH: bad}, cells, START + 60 * minute)
+                engine.add(
+                    "g", DeploymentKey(name), {**counts, CounterKind.SCHEMA_MISMATCH: bad}, cells, START + 60 * minute
+                )
         if minute % 5 == 4:
             engine.recompute(START + 60 * minute)
     loaded = engine_of(*names, preset=preset)
     loaded.load_windows("g", engine.dump_windows("g"))
     loaded.recompute(START + 3540)
     for one in (engine, loaded):
-        signals = one.snapshot.groups["g"].verdicts["a"].signals
+        signals = one.snapshot.groups["g"].verdicts[DeploymentKey("a")].signals
         assert signals[Signal.TOOL_CALL_SUCCESS].value == pytest.approx(1 - calls // 5000 / calls)
         assert signals[Signal.TOOL_CALL_SUCCESS].samples == 180 * calls
         assert signals[Signal.THROUGHPUT].samples == 3 * calls * (60 if isinstance(preset, AdaptivePreset) else 35)

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exacto_plugin.core.decision import AffinityTarget, Decision
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import (
-    AffinityTarget,
     Candidate,
-    Decision,
+    DeploymentKey,
     GroupSnapshot,
+    LiteLLMId,
     Mode,
     Snapshot,
     Sort,
@@ -31,12 +32,14 @@ from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
 NOW = 1_700_000_000.0
 IDLE_S = 600.0
-GOOD, GOOD2, MIDDLE, BAD = (Candidate(name, name) for name in ("good", "good2", "middle", "bad"))
+GOOD, GOOD2, MIDDLE, BAD = (
+    Candidate(LiteLLMId(name), DeploymentKey(name)) for name in ("good", "good2", "middle", "bad")
+)
 EVERYBODY = (GOOD, GOOD2, MIDDLE, BAD)
 VERDICTS = {
-    "good": Verdict("good", Tier.VERIFIED_GOOD),
-    "good2": Verdict("good2", Tier.VERIFIED_GOOD),
-    "bad": Verdict("bad", Tier.DERANKED),
+    GOOD.key: Verdict(GOOD.key, Tier.VERIFIED_GOOD),
+    GOOD2.key: Verdict(GOOD2.key, Tier.VERIFIED_GOOD),
+    BAD.key: Verdict(BAD.key, Tier.DERANKED),
 }
 
 
@@ -50,7 +53,7 @@ def ask(
     home: AffinityTarget | str | None, *candidates: Candidate, sort: Sort = Sort.AUTO, **more: object
 ) -> RoutingRequest:
     """A turn of a conversation that is at ``home``."""
-    at = AffinityTarget(home) if isinstance(home, str) else home
+    at = AffinityTarget(LiteLLMId(home)) if isinstance(home, str) else home
     told = {"tools": True, **more}
     return RoutingRequest("g", candidates or EVERYBODY, Policy(sort), home=at, **told)  # type: ignore[arg-type]
 
@@ -67,11 +70,11 @@ def decided(question: RoutingRequest, verdicts: Snapshot | None = None) -> Decis
 def test_a_conversation_is_kept_while_it_succeeds() -> None:
     """Success renews the time; sending alone does not."""
     known = ConversationMap()
-    known.assign(b"a", "d1", NOW)
-    known.assign(b"a", "d1", NOW + 500)
+    known.assign(b"a", LiteLLMId("d1"), NOW)
+    known.assign(b"a", LiteLLMId("d1"), NOW + 500)
     assert known.find(b"a", NOW + 600, IDLE_S) is not None
     assert known.find(b"a", NOW + 601, IDLE_S) is None
-    known.touch(b"a", "d1", NOW + 500)
+    known.touch(b"a", LiteLLMId("d1"), NOW + 500)
     assert known.find(b"a", NOW + 1100, IDLE_S) == ("d1", NOW + 500, False)
     assert known.find(b"b", NOW, IDLE_S) is None
 
@@ -79,12 +82,12 @@ def test_a_conversation_is_kept_while_it_succeeds() -> None:
 def test_a_conversation_moves_and_stays_at_the_new_place() -> None:
     """A late answer or failure of the old place changes nothing any more."""
     known = ConversationMap()
-    known.assign(b"a", "d1", NOW, probed=True)
-    known.release(b"a", "d1")
+    known.assign(b"a", LiteLLMId("d1"), NOW, probed=True)
+    known.release(b"a", LiteLLMId("d1"))
     assert known.find(b"a", NOW, IDLE_S) is None
-    known.assign(b"a", "d2", NOW + 1)
-    known.touch(b"a", "d1", NOW + 2)
-    known.release(b"a", "d1")
+    known.assign(b"a", LiteLLMId("d2"), NOW + 1)
+    known.touch(b"a", LiteLLMId("d1"), NOW + 2)
+    known.release(b"a", LiteLLMId("d1"))
     assert known.find(b"a", NOW + 2, IDLE_S) == ("d2", NOW + 1, False)
 
 
@@ -92,22 +95,22 @@ def test_what_was_left_is_still_recalled() -> None:
     """What only one deployment can read does not become readable elsewhere by a failure or by waiting."""
     known = ConversationMap()
     assert known.last_known(b"a") == ""
-    known.touch(b"a", "d1", NOW)
+    known.touch(b"a", LiteLLMId("d1"), NOW)
     assert known.find(b"a", NOW + 10_000, IDLE_S) is None
-    known.release(b"a", "d1")
+    known.release(b"a", LiteLLMId("d1"))
     assert known.last_known(b"a") == "d1"
 
 
 def test_another_process_knows_better_but_where_it_was_left() -> None:
     """What others say replaces what is old or elsewhere; a deployment that has just failed here is not gone back to."""
     known = ConversationMap()
-    known.touch(b"a", "d1", NOW)
-    known.learn(b"a", "d1", NOW + 10_000)
+    known.touch(b"a", LiteLLMId("d1"), NOW)
+    known.learn(b"a", LiteLLMId("d1"), NOW + 10_000)
     assert known.find(b"a", NOW + 10_000, IDLE_S) == ("d1", NOW + 10_000, False)
-    known.release(b"a", "d1")
-    known.learn(b"a", "d1", NOW + 10_001)
+    known.release(b"a", LiteLLMId("d1"))
+    known.learn(b"a", LiteLLMId("d1"), NOW + 10_001)
     assert known.find(b"a", NOW + 10_001, IDLE_S) is None
-    known.learn(b"a", "d2", NOW + 10_002, probed=True)
+    known.learn(b"a", LiteLLMId("d2"), NOW + 10_002, probed=True)
     assert known.find(b"a", NOW + 10_002, IDLE_S) == ("d2", NOW + 10_002, True)
 
 
@@ -118,7 +121,7 @@ def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
     for at, (number, step) in enumerate(steps):
         key = bytes([number])
         if step == "release":
-            known.release(key, "d")
+            known.release(key, LiteLLMId("d"))
         else:
             getattr(known, step)(key, "d", NOW + at)
             assert known.last_known(key) == "d"
@@ -136,8 +139,8 @@ def test_memory_is_bounded(steps: list[tuple[int, str]]) -> None:
         (ask("bad"), ("good", "good2")),
         (ask("gone"), ("good", "good2")),  # cooling down
         (ask("good2", tried=("good2",)), ("good",)),
-        (ask(AffinityTarget("good2", pinned=True), tried=("good2",)), ("good2",)),
-        (ask(AffinityTarget("bad", pinned=True)), ("bad",)),
+        (ask(AffinityTarget(LiteLLMId("good2"), pinned=True), tried=("good2",)), ("good2",)),
+        (ask(AffinityTarget(LiteLLMId("bad"), pinned=True)), ("bad",)),
         (ask("middle", tools=False), ("middle",)),
         (ask("bad", tools=False), ("good", "good2", "middle", "bad")),
         (ask("middle", sort=Sort.EXACTO), ("middle",)),
@@ -163,12 +166,15 @@ def test_wishes_about_speed_are_stronger() -> None:
     """A conversation leaves a deployment that misses what the client now asks for, unless only that one can read it."""
     wish = Policy(preferences=(Preference("throughput", 50, 30.0),))
     quick, slow = (
-        Verdict(name, Tier.VERIFIED_GOOD, throughput=speed) for name, speed in (("good", 50.0), ("good2", 5.0))
+        Verdict(DeploymentKey(name), Tier.VERIFIED_GOOD, throughput=speed)
+        for name, speed in (("good", 50.0), ("good2", 5.0))
     )
     verdicts = snapshot(quick, slow)
     assert decided(replace(ask("good2"), policy=wish), verdicts).pool == ("good",)
     assert decided(replace(ask("good"), policy=wish), verdicts).reason == "affinity"
-    assert decided(replace(ask(AffinityTarget("good2", pinned=True)), policy=wish), verdicts).pool == ("good2",)
+    assert decided(replace(ask(AffinityTarget(LiteLLMId("good2"), pinned=True)), policy=wish), verdicts).pool == (
+        "good2",
+    )
 
 
 def test_where_the_cache_saves_nothing_nobody_stays() -> None:
@@ -202,13 +208,13 @@ def test_the_ranking_goes_on_where_tiers_would() -> None:
 
 def test_openings_are_spread_while_tiers_are_merged() -> None:
     """Many conversations that begin alike do not hide the others from being measured."""
-    opening = AffinityTarget("middle", is_new=True)
+    opening = AffinityTarget(LiteLLMId("middle"), is_new=True)
     assert decided(ask(opening)).pool == ("middle",)
     merged = snapshot(merged=True)
     assert len(decided(ask(opening), merged).pool) > 1
     assert decided(ask("middle"), merged).pool == ("middle",)
     assert is_usable(ask(opening), merged)
-    assert not is_usable(ask(AffinityTarget("bad", is_new=True)), merged)
+    assert not is_usable(ask(AffinityTarget(LiteLLMId("bad"), is_new=True)), merged)
     assert not is_usable(ask(None), merged)
 
 
@@ -223,7 +229,7 @@ class Traffic:
     def __init__(self, probed: str, seed: int = 1) -> None:
         self.engine = Engine(AdaptivePreset(AdaptiveParameters(), SHARE))
         tier = Tier.DERANKED if probed == "bad" else Tier.INSUFFICIENT_DATA
-        wanted = Verdict(probed, tier, probe_share=SHARE, probe_budget=1e9)
+        wanted = Verdict(DeploymentKey(probed), tier, probe_share=SHARE, probe_budget=1e9)
         self.engine._snapshot = snapshot(wanted)
         self.known = ConversationMap()
         self.random = random.Random(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from exacto_plugin.core.model import LiteLLMId
 from exacto_plugin.core.routing.affinity import ConversationMap
 
 
@@ -14,9 +15,9 @@ def test_many_threads_share_it() -> None:
     def converse(number: int) -> None:
         for turn in range(400):
             key = bytes([number, turn % 40])
-            conversations.assign(key, str(number), turn)
-            conversations.touch(key, str(number), turn)
-            conversations.release(key, "another")
+            conversations.assign(key, LiteLLMId(str(number)), turn)
+            conversations.touch(key, LiteLLMId(str(number)), turn)
+            conversations.release(key, LiteLLMId("another"))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(converse, range(8)))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, CounterfactualCounts, PickNumbers, shares
 
 NAMES = ("a", "b", "c", "d")
@@ -23,15 +24,19 @@ def test_what_tiers_leave_out_is_changed() -> None:
     """With one of four out, a quarter of even picks is changed; declared weights shift that."""
     counts = CounterfactualCounts()
     for _ in range(40):
-        counts.add_pick(100.0, "g", NAMES, ("a", "b", "c"))
+        counts.add_pick(100.0, "g", tuple(map(DeploymentKey, NAMES)), (*map(DeploymentKey, ("a", "b", "c")),))
     found = rows(counts)
     assert found[WHOLE_GROUP].picks == found[WHOLE_GROUP].applied == 40
     assert found[WHOLE_GROUP].changed == pytest.approx(10)
     assert [found[name].without_tiers for name in NAMES] == pytest.approx([10] * 4)
     assert [found[name].with_tiers for name in NAMES] == pytest.approx([40 / 3] * 3 + [0])
     counts = CounterfactualCounts()
-    counts.weights = {"g": {"a": 1.0, "b": 0.0, "c": 0.0, "d": 3.0}}
-    counts.add_pick(100.0, "g", NAMES, ("a", "b", "c"), applied=False)
+    counts.weights = {
+        "g": {DeploymentKey("a"): 1.0, DeploymentKey("b"): 0.0, DeploymentKey("c"): 0.0, DeploymentKey("d"): 3.0}
+    }
+    counts.add_pick(
+        100.0, "g", tuple(map(DeploymentKey, NAMES)), (*map(DeploymentKey, ("a", "b", "c")),), applied=False
+    )
     whole = rows(counts)[WHOLE_GROUP]
     assert (whole.picks, whole.applied) == (1, 0)
     assert whole.changed == pytest.approx(0.75)
@@ -40,7 +45,9 @@ def test_what_tiers_leave_out_is_changed() -> None:
 def test_a_probe_costs_what_the_tiers_would_not_have_paid() -> None:
     """Probes go to the probed deployment; whom the tiers would have asked instead is known."""
     counts = CounterfactualCounts()
-    counts.add_pick(100.0, "g", NAMES, ("a", "b"), "d")
+    counts.add_pick(
+        100.0, "g", tuple(map(DeploymentKey, NAMES)), (DeploymentKey("a"), DeploymentKey("b")), DeploymentKey("d")
+    )
     found = rows(counts)
     assert (found["d"].with_tiers, found["d"].probes, found["a"].instead, found["a"].with_tiers) == (1, 1, 0.5, 0)
 
@@ -50,9 +57,11 @@ def test_a_probe_costs_what_the_tiers_would_not_have_paid() -> None:
 def test_every_request_goes_somewhere(asked: list[tuple[tuple[str, ...], str]], weight: float) -> None:
     """With and without tiers, the deployments' expected requests add up to all requests."""
     counts = CounterfactualCounts()
-    counts.weights = {"g": {"a": weight}}
+    counts.weights = {"g": {DeploymentKey("a"): weight}}
     for preferred, probed in asked:
-        counts.add_pick(100.0, "g", NAMES, preferred, probed)
+        counts.add_pick(
+            100.0, "g", tuple(map(DeploymentKey, NAMES)), tuple(map(DeploymentKey, preferred)), DeploymentKey(probed)
+        )
     found = rows(counts)
     for column in ("with_tiers", "without_tiers"):
         assert math.fsum(getattr(row, column) for row in found.values()) == pytest.approx(len(asked))
@@ -63,7 +72,7 @@ def test_many_kinds_of_requests_take_bounded_room() -> None:
     """When every request has a pool of its own, counts stay right and memory stays small."""
     counts = CounterfactualCounts()
     for number in range(5000):
-        counts.add_pick(100.0, "g", ("a", f"d{number}"), ("a",))
+        counts.add_pick(100.0, "g", (DeploymentKey("a"), DeploymentKey(f"d{number}")), (DeploymentKey("a"),))
     assert len(counts._kinds) <= 2048
     assert rows(counts)[WHOLE_GROUP].changed == pytest.approx(2500)
 
@@ -71,9 +80,9 @@ def test_many_kinds_of_requests_take_bounded_room() -> None:
 def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
     """A row that is told again replaces the one before; old hours are forgotten once they were told."""
     counts = CounterfactualCounts()
-    counts.add_answer(10.0, "g", "a", bad=True, cost=0.5)
+    counts.add_answer(10.0, "g", DeploymentKey("a"), bad=True, cost=0.5)
     assert rows(counts)["a"] == PickNumbers(answers=1, bad=1, priced=1, cost=0.5, cost_squares=0.25)
-    counts.add_answer(20.0, "g", "a", bad=False, cost=None)
+    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None)
     counts.add_rescue(20.0, "g", rescued=True, cost=0.25)
     counts.add_stay(20.0, "g")
     found = rows(counts)
@@ -86,9 +95,12 @@ def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
 
 def test_a_name_that_comes_twice_counts_once() -> None:
     """Two of LiteLLM's deployments may share a history, and its weight is that of both."""
-    assert shares(("a", "a", "b"), {"a": 3.0}) == {"a": 0.75, "b": 0.25}
+    assert shares((*map(DeploymentKey, ("a", "a", "b")),), {DeploymentKey("a"): 3.0}) == {"a": 0.75, "b": 0.25}
 
 
 def test_weights_of_nothing_are_even() -> None:
     """Where nobody has a weight, everybody is as likely."""
-    assert shares(("a", "b"), {"a": 0.0, "b": 0.0}) == {"a": 0.5, "b": 0.5}
+    assert shares((DeploymentKey("a"), DeploymentKey("b")), {DeploymentKey("a"): 0.0, DeploymentKey("b"): 0.0}) == {
+        "a": 0.5,
+        "b": 0.5,
+    }

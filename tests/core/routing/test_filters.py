@@ -6,14 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.filters import NAMES, apply_filters, blocking_filters, passes, reachable, unpriced
 from exacto_plugin.core.routing.policy import Filter, Policy
 
 FIRE = Candidate(
-    "1", "fire", "fireworks_ai/turbo", 9e-6, None, 3e-6, 6e-6, "fp8", "deny", zdr=True, parameters=frozenset({"tools"})
+    LiteLLMId("1"),
+    DeploymentKey("fire"),
+    "fireworks_ai/turbo",
+    9e-6,
+    None,
+    3e-6,
+    6e-6,
+    "fp8",
+    "deny",
+    zdr=True,
+    parameters=frozenset({"tools"}),
 )
-DARK = Candidate("2", "dark-key", "dark")
+DARK = Candidate(LiteLLMId("2"), DeploymentKey("dark-key"), "dark")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +113,10 @@ def test_only_a_filter_leaves_nobody(some: list[Filter], everybody: list[Candida
 
 def test_the_earliest_filters_are_named() -> None:
     """One that leaves nobody by itself is named alone; two that do so together are both named."""
-    everybody = [Candidate("1", "1", "a", zdr=True), Candidate("2", "2", "b")]
+    everybody = [
+        Candidate(LiteLLMId("1"), DeploymentKey("1"), "a", zdr=True),
+        Candidate(LiteLLMId("2"), DeploymentKey("2"), "b"),
+    ]
     only_b, zdr, nobody = Filter("only", ("b",)), Filter("zdr", ("true",)), Filter("only", ("c",))
     assert blocking_filters([only_b, zdr], everybody) == (only_b, zdr)
     assert blocking_filters([nobody, only_b, zdr], everybody) == (nobody,)
@@ -113,8 +126,8 @@ def test_the_earliest_filters_are_named() -> None:
 
 def test_whose_price_is_the_reason() -> None:
     """Only of those that a known price could let pass: not of what is too dear, or ruled out by another filter."""
-    half = Candidate("3", "3", "half", prompt_price=1e-6)
-    dear = Candidate("4", "4", "dear", prompt_price=9e-6)
+    half = Candidate(LiteLLMId("3"), DeploymentKey("3"), "half", prompt_price=1e-6)
+    dear = Candidate(LiteLLMId("4"), DeploymentKey("4"), "dear", prompt_price=9e-6)
     everybody = [FIRE, DARK, half, dear]
     caps = Filter("max_price", (("prompt", 2.0), ("completion", 2.0)))
     assert unpriced([caps], everybody) == [DARK, half]

@@ -8,14 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, Snapshot, Sort, Tier, Verdict
+from exacto_plugin.core.model import (
+    Candidate,
+    DeploymentKey,
+    GroupSnapshot,
+    LiteLLMId,
+    Mode,
+    Snapshot,
+    Sort,
+    Tier,
+    Verdict,
+)
 from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.policy import Policy
 
 
 def snapshot(tiers: dict[str, Tier], **speeds: float) -> Snapshot:
     """A snapshot of group ``g``."""
-    verdicts = {key: Verdict(key, tier, throughput=speeds.get(key)) for key, tier in tiers.items()}
+    verdicts = {
+        (key := DeploymentKey(name)): Verdict(key, tier, throughput=speeds.get(name)) for name, tier in tiers.items()
+    }
     return Snapshot("s", 0.0, {"g": GroupSnapshot("g", verdicts)})
 
 
@@ -29,7 +41,11 @@ def no_draw() -> float:
     raise AssertionError("nothing random here")
 
 
-GOOD, MIDDLE, BAD = Candidate("1", "good"), Candidate("2", "middle"), Candidate("3", "bad")
+GOOD, MIDDLE, BAD = (
+    Candidate(LiteLLMId("1"), DeploymentKey("good")),
+    Candidate(LiteLLMId("2"), DeploymentKey("middle")),
+    Candidate(LiteLLMId("3"), DeploymentKey("bad")),
+)
 TIERS = snapshot({"good": Tier.VERIFIED_GOOD, "bad": Tier.DERANKED})
 
 
@@ -47,9 +63,9 @@ def test_tiers_in_order() -> None:
 
 def test_operator_levels_stand_except_for_deranked() -> None:
     """Tiers apply inside a level; only a deranked deployment falls behind later levels."""
-    first_middle = Candidate("a", "middle", level=1)
-    second_good = Candidate("b", "good", level=2)
-    first_bad = Candidate("c", "bad", level=1)
+    first_middle = Candidate(LiteLLMId("a"), DeploymentKey("middle"), level=1)
+    second_good = Candidate(LiteLLMId("b"), DeploymentKey("good"), level=2)
+    first_bad = Candidate(LiteLLMId("c"), DeploymentKey("bad"), level=1)
     assert decide(ask(second_good, first_middle, first_bad), TIERS, no_draw).pool == ("a",)
     ranking = decide(ask(second_good, first_middle, first_bad), TIERS, no_draw).ranking
     assert [ranked.id for ranked in ranking] == ["a", "b", "c"]
@@ -85,8 +101,11 @@ def test_exacto_orders_requests_without_tools() -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_explicit_sorts_hold_in_every_mode(mode: Mode) -> None:
     """Turning tiers off does not turn a price sort off."""
-    cheap, dear = Candidate("c", "bad", price=1.0), Candidate("d", "good", price=2.0)
-    unknown = Candidate("u", "middle")
+    cheap, dear = (
+        Candidate(LiteLLMId("c"), DeploymentKey("bad"), price=1.0),
+        Candidate(LiteLLMId("d"), DeploymentKey("good"), price=2.0),
+    )
+    unknown = Candidate(LiteLLMId("u"), DeploymentKey("middle"))
     question = ask(unknown, dear, cheap, sort=Sort.PRICE, mode=mode)
     assert [r.id for r in decide(question, TIERS, no_draw).ranking] == ["c", "d", "u"]
 
@@ -101,11 +120,15 @@ def test_throughput_sort_falls_through() -> None:
 
 def test_price_weighted_is_the_inverse_square_lottery() -> None:
     """A deployment at half the price is picked four times as often; one without a price only when alone."""
-    cheap, dear, unknown = Candidate("c", "c", price=1.0), Candidate("d", "d", price=2.0), Candidate("u", "u")
+    cheap, dear, unknown = (
+        Candidate(LiteLLMId("c"), DeploymentKey("c"), price=1.0),
+        Candidate(LiteLLMId("d"), DeploymentKey("d"), price=2.0),
+        Candidate(LiteLLMId("u"), DeploymentKey("u")),
+    )
     draw = random.Random(7).random
     picks = [decide(ask(cheap, dear, unknown, sort=Sort.PRICE_WEIGHTED), TIERS, draw).pool for _ in range(5000)]
     assert all(len(pool) == 1 for pool in picks)
-    assert 0.78 < picks.count(("c",)) / 5000 < 0.82
+    assert 0.78 < picks.count((LiteLLMId("c"),)) / 5000 < 0.82
     assert ("u",) not in picks
 
 
@@ -145,7 +168,11 @@ def test_every_deployment_is_reached(some: list[Candidate], seen: Snapshot, sort
     draw = random.Random(2).random
     tried: list[str] = []
     for _ in some:
-        pool = decide(RoutingRequest("g", some, Policy(sort), True, Mode.APPLY, True, tuple(tried)), seen, draw).pool
+        pool = decide(
+            RoutingRequest("g", some, Policy(sort), True, Mode.APPLY, True, tuple(tuple(map(LiteLLMId, tried)))),
+            seen,
+            draw,
+        ).pool
         left = [i for i in pool if i not in tried]
         if not left:  # left alone: LiteLLM picks among all
             assert set(pool) == {c.id for c in some}
@@ -167,9 +194,10 @@ def test_same_input_same_order_and_stable_inside_a_tier(some: list[Candidate], s
 
 def test_a_rescue_prefers_verified_good_while_tiers_are_merged() -> None:
     """Who shares the traffic with the verified ones is no match for them when a bad call is asked for again."""
+    good, middle = DeploymentKey("good"), DeploymentKey("middle")
     verdicts = {
-        "good": Verdict("good", Tier.VERIFIED_GOOD),
-        "middle": Verdict("middle", Tier.INSUFFICIENT_DATA, keep_probability=1.0),
+        good: Verdict(good, Tier.VERIFIED_GOOD),
+        middle: Verdict(middle, Tier.INSUFFICIENT_DATA, keep_probability=1.0),
     }
     merged = Snapshot("s", 0.0, {"g": GroupSnapshot("g", verdicts, merge_tiers=True)})
     assert set(decide(ask(MIDDLE, GOOD), merged, no_draw).pool) == {"1", "2"}

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, Reason, ReasonCode, Snapshot, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Reason, ReasonCode, Snapshot, Tier
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.overrides import (
     LONGEST_S,
@@ -37,16 +37,16 @@ def said(
     reason: str = "told",
 ) -> Override:
     """A word."""
-    return Override(group, deployment, word, reason, "author", at, at + for_s)
+    return Override(group, DeploymentKey(deployment), word, reason, "author", at, at + for_s)
 
 
 def judged() -> Engine:
     """Four deployments of which ``d`` is deranked and ``c`` is not judged yet."""
     engine = Engine(replace(RULE, min_peers=3))
-    engine.observe_peers("g", PEERS, START)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), START)
     for name, called, bad in (("a", 100, 0), ("b", 100, 0), ("c", 1, 0), ("d", 100, 60)):
         counts = {CounterKind.ANSWERED: called, CounterKind.CALLED: called, CounterKind.INVALID_JSON: bad}
-        engine.add("g", name, counts, {}, START)
+        engine.add("g", DeploymentKey(name), counts, {}, START)
     engine.recompute(START)
     return engine
 
@@ -54,12 +54,12 @@ def judged() -> Engine:
 def tiers(engine: Engine) -> str:
     """The tiers of the group: good, insufficient, deranked."""
     group = engine.snapshot.groups["g"]
-    return "".join(group.verdicts[name].tier.value[0] for name in PEERS)
+    return "".join(group.verdicts[DeploymentKey(name)].tier.value[0] for name in PEERS)
 
 
 def pool(engine: Engine) -> set[str]:
     """Whom a request with tools may go to."""
-    candidates = [Candidate(name, name) for name in PEERS]
+    candidates = [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in PEERS]
     return set(engine.decide(RoutingRequest("g", candidates, Policy(), tools=True), lambda: 0.5).pool)
 
 
@@ -76,14 +76,14 @@ def test_words_change_tiers_and_who_is_asked() -> None:
 def test_what_is_measured_stays_visible() -> None:
     """The reason comes first, and the numbers behind the tier that was measured follow; nobody is probed."""
     engine = judged()
-    measured = engine.measured.groups["g"].verdicts["d"]
+    measured = engine.measured.groups["g"].verdicts[DeploymentKey("d")]
     engine.overrides.merge([said("d", OverrideAction.GOOD, START + 5)], START + 5)
-    verdict = engine.snapshot.groups["g"].verdicts["d"]
+    verdict = engine.snapshot.groups["g"].verdicts[DeploymentKey("d")]
     assert isinstance(verdict, OverriddenVerdict)
     assert verdict.reasons == (Reason(ReasonCode.OVERRIDE), *measured.reasons)
     assert (verdict.measured, verdict.since, verdict.signals) == (Tier.DERANKED, START + 5, measured.signals)
     assert (verdict.probe_share, verdict.probe_budget) == (0.0, 0.0)
-    assert engine.measured.groups["g"].verdicts["d"] == measured
+    assert engine.measured.groups["g"].verdicts[DeploymentKey("d")] == measured
 
 
 def test_a_word_expires_between_recomputes() -> None:
@@ -118,7 +118,7 @@ def test_a_word_before_anything_was_judged() -> None:
     engine = Engine(RULE)
     engine.overrides.merge([said("b", OverrideAction.DERANKED), said("c", OverrideAction.GOOD)], START)
     assert pool(engine) == {"c"}
-    engine.observe_peers("g", ("a",), START)
+    engine.observe_peers("g", (DeploymentKey("a"),), START)
     engine.recompute(START + 1)
     assert list(engine.snapshot.groups["g"].verdicts) == ["a", "b", "c"]
     assert pool(engine) == {"c"}

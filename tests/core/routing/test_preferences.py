@@ -9,27 +9,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate, GroupSnapshot, Mode, RecentPace, Snapshot, Sort, Tier, Verdict
+from exacto_plugin.core.model import (
+    Candidate,
+    DeploymentKey,
+    GroupSnapshot,
+    LiteLLMId,
+    Mode,
+    RecentPace,
+    Snapshot,
+    Sort,
+    Tier,
+    Verdict,
+)
 from exacto_plugin.core.routing.ordering import RoutingRequest, best_rank, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
 from exacto_plugin.core.routing.preferences import preference_classes
 
-QUICK = Candidate("q", "quick", "a", price=3.0)
-SLOW = Candidate("s", "slow", "b", price=1.0)
-NEW = Candidate("n", "new", "b/turbo", price=2.0)
+QUICK = Candidate(LiteLLMId("q"), DeploymentKey("quick"), "a", price=3.0)
+SLOW = Candidate(LiteLLMId("s"), DeploymentKey("slow"), "b", price=1.0)
+NEW = Candidate(LiteLLMId("n"), DeploymentKey("new"), "b/turbo", price=2.0)
 EVERYBODY = (NEW, SLOW, QUICK)
 GROUP = GroupSnapshot(
     "g",
     {
-        "quick": Verdict("quick", Tier.DERANKED, throughput=100.0, latency_s=0.2),
-        "slow": Verdict("slow", Tier.VERIFIED_GOOD, throughput=10.0, latency_s=2.0),
+        DeploymentKey("quick"): Verdict(DeploymentKey("quick"), Tier.DERANKED, throughput=100.0, latency_s=0.2),
+        DeploymentKey("slow"): Verdict(DeploymentKey("slow"), Tier.VERIFIED_GOOD, throughput=10.0, latency_s=2.0),
     },
 )
 PACED = replace(
     GROUP,
     paces={
-        "quick": RecentPace((100.0, 90.0, 80.0, 70.0), (0.2, 0.3, 0.4, 0.5)),
-        "slow": RecentPace((10.0, 9.0, 8.0, 7.0), None),
+        DeploymentKey("quick"): RecentPace((100.0, 90.0, 80.0, 70.0), (0.2, 0.3, 0.4, 0.5)),
+        DeploymentKey("slow"): RecentPace((10.0, 9.0, 8.0, 7.0), None),
     },
 )
 FAST = Preference("throughput", 90, 80.0)
@@ -42,7 +53,7 @@ def snapshot(group: GroupSnapshot = PACED) -> Snapshot:
 
 def first(policy: Policy, *, tools: bool = True, mode: Mode = Mode.APPLY, tried: tuple[str, ...] = ()) -> list[str]:
     """Who would be tried, one after the other."""
-    asked = RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tried)
+    asked = RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tuple(map(LiteLLMId, tried)))
     return [one.id for one in decide(asked, snapshot(), random.Random(1).random).ranking]
 
 
@@ -52,7 +63,9 @@ def test_order_wins_over_tiers(mode: Mode) -> None:
     policy = Policy(Sort.ORDER, explicit=True, order=("nobody", "a", "s"), preferences=(FAST,))
     assert first(policy, mode=mode) == ["q", "s", "n"]
     assert first(replace(policy, order=("b",)), mode=mode) == ["n", "s", "q"]
-    decision = decide(RoutingRequest("g", EVERYBODY, policy, True, mode, True, ("q",)), snapshot(), random.random)
+    decision = decide(
+        RoutingRequest("g", EVERYBODY, policy, True, mode, True, (LiteLLMId("q"),)), snapshot(), random.random
+    )
     assert (decision.policy, decision.pool, decision.applied) == (Sort.ORDER, ("s",), True)
 
 
@@ -106,7 +119,9 @@ def test_a_wish_rules_nobody_out(
     tried = data.draw(st.lists(st.sampled_from(["q", "s", "n"]), unique=True))
     policy = Policy(sort, order=("b",) if sort is Sort.ORDER else (), preferences=tuple(wishes))
     decision = decide(
-        RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tried), snapshot(), random.Random(1).random
+        RoutingRequest("g", EVERYBODY, policy, tools, mode, True, tuple(map(LiteLLMId, tried))),
+        snapshot(),
+        random.Random(1).random,
     )
     assert sorted(ranked.id for ranked in decision.ranking) == ["n", "q", "s"]
     assert decision.pool
@@ -123,4 +138,4 @@ def test_models_are_put_in_order_by_their_best() -> None:
     wishing = replace(by_price, preferences=(FAST,))
     assert best_rank(wishing, [QUICK], PACED) < best_rank(wishing, [NEW], PACED) < best_rank(wishing, [SLOW], PACED)
     assert best_rank(Policy(Sort.EXACTO), [SLOW], PACED) < best_rank(Policy(Sort.EXACTO), [QUICK, NEW], PACED)
-    assert best_rank(by_price, [Candidate("u", "u")], None) < best_rank(by_price, [], None)
+    assert best_rank(by_price, [Candidate(LiteLLMId("u"), DeploymentKey("u"))], None) < best_rank(by_price, [], None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exacto_plugin.core.model import Outcome, ReasonCode, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, ReasonCode, Tier
 from exacto_plugin.core.tiers.adaptive.evidence import calls_and_bad
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
@@ -126,15 +126,19 @@ def test_deranked_ones_keep_their_rate_in_the_reference() -> None:
     """When their calls are too old to count, those who are left are not measured against each other alone."""
     counts = [(900, 0), (900, 0), (900, 27), (900, 27), (900, 27), *[(900, 270)] * 4]
     fleet = fed(*counts)
-    before = [fleet.engine.snapshot.groups["g"].verdicts[name].reasons[0].threshold for name in fleet.names[:5]]
+    before = [
+        fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey(name)].reasons[0].threshold for name in fleet.names[:5]
+    ]
     for _ in range(8):
         fleet.now += 10 * 3600.0
-        fleet.engine.observe_peers("g", fleet.names, fleet.now)
+        fleet.engine.observe_peers("g", tuple(map(DeploymentKey, fleet.names)), fleet.now)
         fleet.engine.recompute(fleet.now)
     for name, (calls, failed) in zip(fleet.names[:5], counts, strict=False):
         fleet.feed(name, calls, failed)
     fleet.judge()
-    after = [fleet.engine.snapshot.groups["g"].verdicts[name].reasons[0].threshold for name in fleet.names[:5]]
+    after = [
+        fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey(name)].reasons[0].threshold for name in fleet.names[:5]
+    ]
     assert after == pytest.approx(before, abs=0.005)
     assert list(fleet.tiers.values())[5:] == [DERANKED] * 4
 
@@ -155,7 +159,9 @@ def test_a_new_fingerprint_restarts_the_evidence() -> None:
     """Another model behind the same id has insufficient data, whatever the old one had."""
     fleet = fed((300, 0), (300, 75))
     for mark in ("old", "old", "new"):
-        fleet.engine.observe_peers("g", fleet.names, fleet.now, fingerprints={"d1": mark})
+        fleet.engine.observe_peers(
+            "g", tuple(map(DeploymentKey, fleet.names)), fleet.now, fingerprints={DeploymentKey("d1"): mark}
+        )
         assert fleet.judge()["d1"] is (UNSURE if mark == "new" else DERANKED)
 
 
@@ -163,9 +169,13 @@ def test_one_that_was_away_is_known_by_its_fingerprint() -> None:
     """Who comes back as it was has its evidence still; who comes back as another one has not."""
     for mark, tier in (("old", DERANKED), ("new", UNSURE)):
         fleet = fed((300, 0), (300, 75))
-        fleet.engine.observe_peers("g", fleet.names, fleet.now, fingerprints={"d1": "old"})
+        fleet.engine.observe_peers(
+            "g", tuple(map(DeploymentKey, fleet.names)), fleet.now, fingerprints={DeploymentKey("d1"): "old"}
+        )
         for served in (["d0"], []):
-            fleet.engine.observe_peers("g", served, fleet.now)
+            fleet.engine.observe_peers("g", tuple(map(DeploymentKey, served)), fleet.now)
             fleet.engine.recompute(fleet.now)
-        fleet.engine.observe_peers("g", fleet.names, fleet.now, fingerprints={"d1": mark})
+        fleet.engine.observe_peers(
+            "g", tuple(map(DeploymentKey, fleet.names)), fleet.now, fingerprints={DeploymentKey("d1"): mark}
+        )
         assert fleet.judge()["d1"] is tier

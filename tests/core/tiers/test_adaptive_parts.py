@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exacto_plugin.core.model import Candidate, Mode, Outcome, ReasonCode, Signal, Sort, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Outcome, ReasonCode, Signal, Sort, Tier
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.stats.concentration import caller_weight_cap
@@ -41,7 +41,7 @@ def test_one_caller_cannot_derank(failed: int) -> None:
     fleet.feed("d1", 400, 0)
     fleet.feed("d1", 4000, failed, caller=3)
     assert fleet.judge() == {"d0": GOOD, "d1": GOOD}
-    assert fleet.engine.snapshot.groups["g"].verdicts["d1"].reasons[0].samples < 900
+    assert fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d1")].reasons[0].samples < 900
 
 
 def test_two_callers_can_derank_and_a_lone_one_too() -> None:
@@ -93,7 +93,7 @@ def test_declared_capacity_spares_the_best_of_the_bad() -> None:
     assert code(fleet, "d1") is ReasonCode.CAPACITY
     group = fleet.engine.snapshot.groups["g"]
     assert group.merge_tiers
-    carried = group.verdicts["d1"].keep_probability
+    carried = group.verdicts[DeploymentKey("d1")].keep_probability
     assert 132 * carried / 2 == pytest.approx(132 - 90)  # of 120 requests a minute and a tenth more
 
 
@@ -113,8 +113,13 @@ def test_good_and_insufficient_share_until_good_covers() -> None:
     fleet = fed(*counts)
     group = fleet.engine.snapshot.groups["g"]
     assert group.merge_tiers
-    assert 0.2 < group.verdicts["d2"].keep_probability < 0.9
-    fleet.engine.observe_peers("g", fleet.names, fleet.now, weights={"d0": 9, "d1": 9, "d2": 1, "d3": 1})
+    assert 0.2 < group.verdicts[DeploymentKey("d2")].keep_probability < 0.9
+    fleet.engine.observe_peers(
+        "g",
+        tuple(map(DeploymentKey, fleet.names)),
+        fleet.now,
+        weights={DeploymentKey("d0"): 9, DeploymentKey("d1"): 9, DeploymentKey("d2"): 1, DeploymentKey("d3"): 1},
+    )
     fleet.judge()
     assert not fleet.engine.snapshot.groups["g"].merge_tiers
 
@@ -129,13 +134,15 @@ def probing_fleet() -> Fleet:
     return fleet
 
 
-ASK = RoutingRequest("g", [Candidate(f"d{n}", f"d{n}") for n in range(3)], Policy(), tools=True)
+ASK = RoutingRequest(
+    "g", [Candidate(LiteLLMId(f"d{n}"), DeploymentKey(f"d{n}")) for n in range(3)], Policy(), tools=True
+)
 
 
 def test_a_burst_is_short_and_ends_at_the_second_failure() -> None:
     """20 probes at most until the next recompute, and none after two came back bad."""
     fleet = probing_fleet()
-    verdict = fleet.engine.snapshot.groups["g"].verdicts["d2"]
+    verdict = fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d2")]
     assert (verdict.probe_budget, verdict.probe_faults) == (20, 2)
     assert 0 < verdict.probe_share <= 0.02
     for bad, most in ((False, 20), (True, 2)):
@@ -154,7 +161,9 @@ def test_a_burst_is_short_and_ends_at_the_second_failure() -> None:
 def test_probes_stay_within_their_share() -> None:
     """Whatever is wanted, the share of the requests holds from the first request on."""
     fleet = fed((300, 0), (300, 0), (300, 0), (300, 0), (10, 0))
-    ask = RoutingRequest("g", [Candidate(name, name) for name in fleet.names], Policy(), tools=True)
+    ask = RoutingRequest(
+        "g", [Candidate(LiteLLMId(name), DeploymentKey(name)) for name in fleet.names], Policy(), tools=True
+    )
     explored = [fleet.engine.decide(ask, fleet.draw.random).explored for _ in range(3000)]
     assert 0 < sum(explored) <= 0.02 * 3000 + 3
 
@@ -184,8 +193,13 @@ def test_a_weight_of_0_keeps_probes_away() -> None:
     """Whom the operator's strategy never picks is not probed either, neither in bursts nor for lack of data."""
     fleet = fed((2000, 2), (2000, 2), (2000, 500), (0, 0), share=0.2)
     for weight, probed in ((1.0, {"d2", "d3"}), (0.0, set())):
-        weights = {"d0": 9.0, "d1": 9.0, "d2": weight, "d3": weight}
-        fleet.engine.observe_peers("g", fleet.names, fleet.now, weights=weights)
+        weights = {
+            DeploymentKey("d0"): 9.0,
+            DeploymentKey("d1"): 9.0,
+            DeploymentKey("d2"): weight,
+            DeploymentKey("d3"): weight,
+        }
+        fleet.engine.observe_peers("g", tuple(map(DeploymentKey, fleet.names)), fleet.now, weights=weights)
         fleet.now += 3 * 3600.0
         for name in fleet.names[:2]:
             fleet.feed(name, 500, 0)
@@ -208,7 +222,7 @@ def test_failed_bursts_double_the_pause() -> None:
     for _ in range(12 * 50):
         for name in fleet.names[:2]:
             fleet.feed(name, 100, 0)
-        if fleet.engine.snapshot.groups["g"].verdicts["d2"].probe_share > 0:
+        if fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d2")].probe_share > 0:
             begun.append(fleet.now)
             fleet.feed("d2", 5, 3)
         fleet.judge()

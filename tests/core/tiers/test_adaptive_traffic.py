@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.increments import CounterKind
 from tests.support.adaptive_fleets import Fleet
@@ -46,13 +46,13 @@ BACKGROUND = background()
 def engine_with(recorded: Iterable[Sample]) -> Engine:
     """An engine that has seen some samples of five peers, not judged yet."""
     engine = Engine(AdaptivePreset())
-    engine.observe_peers("g", NAMES, START - 8000)
+    engine.observe_peers("g", tuple(map(DeploymentKey, NAMES)), START - 8000)
     for sample in recorded:
         engine.record(sample)
     return engine
 
 
-def verdicts(engine: Engine) -> dict[str, Verdict]:
+def verdicts(engine: Engine) -> dict[DeploymentKey, Verdict]:
     """All that the snapshot says about each deployment."""
     return dict(engine.snapshot.groups["g"].verdicts)
 
@@ -91,7 +91,7 @@ def test_tiers_follow_from_windows_and_memory_alone(extra: list[Sample], recompu
     for step in range(recomputes):
         one.recompute(START + 300 * step)
     two = Engine(AdaptivePreset())
-    two.observe_peers("g", NAMES, START)
+    two.observe_peers("g", tuple(map(DeploymentKey, NAMES)), START)
     two.load_windows("g", one.dump_windows("g"))
     two.load(json.loads(json.dumps(one.dump())))
     for step in range(recomputes, recomputes + 3):
@@ -174,13 +174,13 @@ def test_identical_fleets_are_left_alone() -> None:
         fleet = Fleet([rate] * 5, seed=int(rate * 1000))
         names = [f"model-{number}" for number in range(10)]
         for name in names:
-            fleet.engine.observe_peers(name, fleet.names, fleet.now)
+            fleet.engine.observe_peers(name, tuple(map(DeploymentKey, fleet.names)), fleet.now)
         for _ in range(144):
             for model in names:
                 for name, calls in zip(fleet.names, fleet.draw.poisson(20, 5).tolist(), strict=True):
                     bad = int(fleet.draw.binomial(calls, rate))
                     counts = {CounterKind.OFFERED: calls, CounterKind.CALLED: calls, CounterKind.SCHEMA_MISMATCH: bad}
-                    fleet.engine.add(model, name, counts, {}, fleet.now)
+                    fleet.engine.add(model, DeploymentKey(name), counts, {}, fleet.now)
             fleet.judge(600.0)
         wrong += sum(transition.tier is DERANKED for transition in fleet.transitions)
     assert wrong == 0

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import BenchmarkScores, Reason, ReasonCode, Reference, Signal, SignalValue, Tier
+from exacto_plugin.core.model import (
+    BenchmarkScores,
+    DeploymentKey,
+    Reason,
+    ReasonCode,
+    Reference,
+    Signal,
+    SignalValue,
+    Tier,
+)
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.stats.peers import MAD_TO_SD
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterPreset
@@ -31,7 +40,7 @@ def engine_of(
     """An engine in which deployments of group ``g`` had (tool calls, bad ones) and (answers, tokens/s)."""
     calls, speeds = calls or {}, speeds or {}
     engine = Engine(rule or OpenRouterParameters())
-    engine.observe_peers("g", [*calls, *(name for name in speeds if name not in calls)], START)
+    engine.observe_peers("g", map(DeploymentKey, {**calls, **speeds}), START)
     for name, (called, bad) in calls.items():
         counts = {
             CounterKind.ANSWERED: called,
@@ -39,10 +48,16 @@ def engine_of(
             CounterKind.CALLED: called,
             CounterKind.SCHEMA_MISMATCH: bad,
         }
-        engine.add("g", name, counts, {}, START)
+        engine.add("g", DeploymentKey(name), counts, {}, START)
     for name, (answers, speed) in speeds.items():
         cell = HistogramKind.SPEED_STREAMED * BINS + bin_of(speed)
-        engine.add("g", name, {CounterKind.ANSWERED: answers, CounterKind.TIMED: answers}, {cell: answers}, START)
+        engine.add(
+            "g",
+            DeploymentKey(name),
+            {CounterKind.ANSWERED: answers, CounterKind.TIMED: answers},
+            {cell: answers},
+            START,
+        )
     engine.recompute(START)
     return engine
 
@@ -106,7 +121,7 @@ def test_lost_calls_count_only_where_somebody_asked_for_it() -> None:
     """As published they are invisible; counted, they derank who loses a quarter of its calls."""
     for preset, flagged in ((OpenRouterParameters(), set()), (OpenRouterPreset(counts_lost=True), {"e"})):
         engine = Engine(preset)
-        engine.observe_peers("g", list("abcde"), START)
+        engine.observe_peers("g", map(DeploymentKey, "abcde"), START)
         for name in "abcde":
             lost = 100 if name == "e" else 0
             counts = {
@@ -115,10 +130,10 @@ def test_lost_calls_count_only_where_somebody_asked_for_it() -> None:
                 CounterKind.CALLED: 400 - lost,
                 CounterKind.LOST: lost,
             }
-            engine.add("g", name, counts, {}, START)
+            engine.add("g", DeploymentKey(name), counts, {}, START)
         engine.recompute(START)
         assert deranked(engine) == flagged
-        value = engine.snapshot.groups["g"].verdicts["e"].signals[Signal.TOOL_CALL_SUCCESS]
+        value = engine.snapshot.groups["g"].verdicts[DeploymentKey("e")].signals[Signal.TOOL_CALL_SUCCESS]
         assert (value.samples, value.value) == ((400, 0.75) if flagged else (300, 1.0))
 
 
@@ -129,13 +144,16 @@ def test_reasons_carry_the_numbers() -> None:
     """Verdicts say value, threshold, samples, needed and window, for the good and the deranked alike."""
     verdicts = engine_of(CALLS).snapshot.groups["g"].verdicts
     few = Reason(ReasonCode.TOO_FEW_SAMPLES, Signal.THROUGHPUT, None, None, 0, 100, 1800.0)
-    limit = verdicts["a"].reasons[1].threshold
+    limit = verdicts[DeploymentKey("a")].reasons[1].threshold
     assert limit == pytest.approx(0.98 - 2 * MAD_TO_SD * 0.005)
     good = Reason(ReasonCode.WITHIN_THRESHOLD, Signal.TOOL_CALL_SUCCESS, 0.99, limit, 400, 200, 7200.0)
     bad = Reason(ReasonCode.BELOW_THRESHOLD, Signal.TOOL_CALL_SUCCESS, 0.8, limit, 250, 200, 7200.0)
-    assert (verdicts["a"].tier, verdicts["a"].reasons) == (Tier.VERIFIED_GOOD, (few, good))
-    assert (verdicts["e"].tier, verdicts["e"].reasons) == (Tier.DERANKED, (few, bad))
-    assert verdicts["a"].signals == {
+    assert (verdicts[DeploymentKey("a")].tier, verdicts[DeploymentKey("a")].reasons) == (
+        Tier.VERIFIED_GOOD,
+        (few, good),
+    )
+    assert (verdicts[DeploymentKey("e")].tier, verdicts[DeploymentKey("e")].reasons) == (Tier.DERANKED, (few, bad))
+    assert verdicts[DeploymentKey("a")].signals == {
         Signal.THROUGHPUT: SignalValue(None, 0),
         Signal.TOOL_CALL_SUCCESS: SignalValue(0.99, 400),
     }
@@ -146,7 +164,7 @@ def test_fewer_than_four_peers_derank_nobody() -> None:
     engine = engine_of({"a": (400, 0), "b": (400, 0), "c": (400, 200), "d": (199, 0)})
     assert deranked(engine) == set()
     assert tiers_of(engine)["d"] is Tier.INSUFFICIENT_DATA
-    reason = engine.snapshot.groups["g"].verdicts["c"].reasons[1]
+    reason = engine.snapshot.groups["g"].verdicts[DeploymentKey("c")].reasons[1]
     assert reason == Reason(ReasonCode.TOO_FEW_PEERS, Signal.TOOL_CALL_SUCCESS, 0.5, None, 400, 4, 7200.0, peers=3)
 
 
@@ -168,7 +186,7 @@ def test_throughput_is_one_sided() -> None:
     speeds = {"slow": (100, 20.0), "a": (100, 55.0), "b": (100, 60.0), "c": (100, 66.0), "fast": (100, 180.0)}
     engine = engine_of(speeds=speeds)
     assert deranked(engine) == {"slow"}
-    reason = engine.snapshot.groups["g"].verdicts["slow"].reasons[0]
+    reason = engine.snapshot.groups["g"].verdicts[DeploymentKey("slow")].reasons[0]
     assert (reason.code, reason.samples, reason.window_s) == (ReasonCode.BELOW_THRESHOLD, 100, 1800.0)
 
 
@@ -186,7 +204,8 @@ def test_an_outlier_on_one_signal_is_enough() -> None:
 
 def test_benchmark_has_its_own_baseline() -> None:
     """Scores are compared with the given threshold, need their questions and four peers, and verify nobody."""
-    scores = {name: SignalValue(0.8, 60) for name in "abcd"} | {"e": SignalValue(0.6, 60), "f": SignalValue(0.5, 49)}
+    scores = {DeploymentKey(name): SignalValue(0.8, 60) for name in "abcd"}
+    scores |= {DeploymentKey("e"): SignalValue(0.6, 60), DeploymentKey("f"): SignalValue(0.5, 49)}
     engine = engine_of(dict.fromkeys("abcdef", (400, 4)))
     assert deranked(engine) == set()
     engine.observe_scores("g", BenchmarkScores(scores, baseline=0.8, threshold=0.7, needed=50))
@@ -194,7 +213,7 @@ def test_benchmark_has_its_own_baseline() -> None:
     assert deranked(engine) == {"e"}
     group = engine.snapshot.groups["g"]
     assert group.references[Signal.BENCHMARK] == Reference(Signal.BENCHMARK, 0.8, None, 0.7, 5)
-    assert [reason.code for reason in group.verdicts["f"].reasons][-1] is ReasonCode.TOO_FEW_SAMPLES
+    assert [reason.code for reason in group.verdicts[DeploymentKey("f")].reasons][-1] is ReasonCode.TOO_FEW_SAMPLES
     few = {name: score for name, score in scores.items() if name in "abe"}
     engine.observe_scores("g", BenchmarkScores(few, baseline=0.8, threshold=0.7, needed=50))
     engine.recompute(START)

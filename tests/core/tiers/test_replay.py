@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import BenchmarkScores, SignalValue, Tier
+from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
@@ -82,13 +82,15 @@ def fleet(preset: Preset, sizes: list[int], seed: int) -> Engine:
         chosen = [name for name in names if draw.random() < 0.3]
         engine.observe_peers(
             f"g{number}",
-            names,
+            tuple(map(DeploymentKey, names)),
             START,
-            weights={name: float(draw.lognormal()) for name in names},
-            capacities={name: float(draw.lognormal(1.0)) for name in chosen},
+            weights={DeploymentKey(name): float(draw.lognormal()) for name in names},
+            capacities={DeploymentKey(name): float(draw.lognormal(1.0)) for name in chosen},
         )
         if draw.random() < 0.3:
-            scores = {name: SignalValue(float(draw.random()), int(draw.integers(100))) for name in chosen}
+            scores = {
+                DeploymentKey(name): SignalValue(float(draw.random()), int(draw.integers(100))) for name in chosen
+            }
             engine.observe_scores(f"g{number}", BenchmarkScores(scores, 0.7, 0.7 - draw.random() / 3, 45))
     return engine
 
@@ -229,7 +231,7 @@ def test_changes_and_hours_are_accounted_for() -> None:
     assert occasions == set(RecordCause)
     for times in checkpoints.values():
         assert max(later - earlier for earlier, later in pairwise(times[1:])) == 3600.0
-    engine.observe_peers("g1", ["d0", "new"], now)
+    engine.observe_peers("g1", [DeploymentKey("d0"), DeploymentKey("new")], now)
     engine.recompute(now + 300)
     (account,) = (one for one in ledger.changes if one.model_group == "g1")
     assert "new" in account.deployments

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
-from exacto_plugin.core.model import Outcome, Sample
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.windows.increments import (
     CALLERS,
@@ -65,7 +65,7 @@ def marked(sample: Sample) -> dict[HistogramKind, int]:
                 CounterKind.PINNED_FAULTY,
             },
         ),
-        (Sample("g", "a", 0.0, outcome=Outcome.INVALID_JSON), {CounterKind.ANSWERED}),
+        (Sample("g", DeploymentKey("a"), 0.0, outcome=Outcome.INVALID_JSON), {CounterKind.ANSWERED}),
         (answer(ok=False), {CounterKind.FAILED}),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Sample, Signal, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample, Signal, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
@@ -16,7 +16,9 @@ from exacto_plugin.core.windows.observed import ANSWERS, BURN_ANSWERS, HOUR_S, H
 from tests.support.samples import START
 
 PEERS = ("a", "b", "c", "d", "e")
-ANSWER = Sample("g", "a", START, tools_offered=True, outcome=Outcome.VALID, input_tokens=500, output_tokens=200)
+ANSWER = Sample(
+    "g", DeploymentKey("a"), START, tools_offered=True, outcome=Outcome.VALID, input_tokens=500, output_tokens=200
+)
 
 
 def fed(*answers: tuple[Sample, int]) -> ObservedMetrics:
@@ -30,12 +32,15 @@ def fed(*answers: tuple[Sample, int]) -> ObservedMetrics:
 
 def seen(observing: ObservedMetrics, now: float = START) -> dict[str, Observed]:
     """The numbers of everybody."""
-    return observing.of("g", PEERS, now)
+    return {str(key): one for key, one in observing.of("g", map(DeploymentKey, PEERS), now).items()}
 
 
 def burning(**tokens: int) -> list[tuple[Sample, int]]:
     """Enough answers of these lengths."""
-    return [(replace(ANSWER, deployment=name, output_tokens=length), BURN_ANSWERS) for name, length in tokens.items()]
+    return [
+        (replace(ANSWER, deployment=DeploymentKey(name), output_tokens=length), BURN_ANSWERS)
+        for name, length in tokens.items()
+    ]
 
 
 # --- token burn -------------------------------------------------------------------------------------------------------
@@ -118,7 +123,9 @@ def test_the_spread_of_the_throughput() -> None:
     """A steady deployment has none; streamed and whole answers may differ without being a spread."""
     rng = random.Random(1)
     steady = [(replace(ANSWER, duration_s=2.0), 50), (replace(ANSWER, duration_s=8.0, streamed=True), 50)]
-    unsteady = [(replace(ANSWER, deployment="b", duration_s=rng.lognormvariate(1, 0.5)), 1) for _ in range(500)]
+    unsteady = [
+        (replace(ANSWER, deployment=DeploymentKey("b"), duration_s=rng.lognormvariate(1, 0.5)), 1) for _ in range(500)
+    ]
     found = seen(fed(*steady, *unsteady))
     assert found["a"].throughput_spread == pytest.approx(0.0, abs=1e-6)
     assert found["a"].throughput_answers == 100
@@ -148,7 +155,7 @@ def test_no_more_deployments_than_there_is_room_for() -> None:
     """Names that callers invent cannot fill the memory; those that are known go on."""
     observing = ObservedMetrics(most=2)
     for name in ("a", "b", "c", "a"):
-        observing.add(replace(ANSWER, deployment=name))
+        observing.add(replace(ANSWER, deployment=DeploymentKey(name)))
     assert observing.groups() == {"g": ["a", "b"]}
 
 
@@ -161,19 +168,19 @@ def test_no_more_deployments_than_there_is_room_for() -> None:
 def test_never_a_reason(preset: OpenRouterParameters | AdaptivePreset) -> None:
     """One that burns ten times the tokens, queues and swings like nobody else keeps the tier of its equals."""
     engine, observing, rng = Engine(preset), ObservedMetrics(), random.Random(2)
-    engine.observe_peers("g", PEERS, START)
+    engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), START)
     for name in PEERS:
         for number in range(400):
             odd = name == "e"
             tokens, swing = (2000, rng.lognormvariate(0, 1.0)) if odd else (200, 1.0)
             first_s = 0.1 if number < 50 else 5.0 if odd else 0.5
             sample = replace(
-                ANSWER, deployment=name, at=START, streamed=True, first_token_s=first_s,
+                ANSWER, deployment=DeploymentKey(name), at=START, streamed=True, first_token_s=first_s,
                 output_tokens=tokens, duration_s=tokens / 50 * swing,
             )  # fmt: skip
             engine.record(sample)
             observing.add(sample)
-    found = seen(observing)["e"]
+    found = seen(observing)[DeploymentKey("e")]
     assert found.burns
     assert found.queue_s is not None
     assert found.queue_s > 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Sample
+from exacto_plugin.core.model import DeploymentKey, Sample
 from exacto_plugin.core.stats.log_bins import ALPHA, BINS, bin_of, quantiles
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.windows.percentiles import KEPT_FOR_S, PercentileRequests
@@ -18,14 +18,22 @@ from tests.support.samples import START
 def sample(latency_s: float, at: float = START - 10, *, streamed: bool = True, group: str = "g") -> Sample:
     """An answer of 200 tokens whose first one came after ``latency_s`` and the last one after twice that."""
     first = latency_s if streamed else None
-    return Sample(group, "a", at, output_tokens=200, duration_s=2 * latency_s, first_token_s=first, streamed=streamed)
+    return Sample(
+        group,
+        DeploymentKey("a"),
+        at,
+        output_tokens=200,
+        duration_s=2 * latency_s,
+        first_token_s=first,
+        streamed=streamed,
+    )
 
 
 def engine_with(samples: list[Sample], *watched: str) -> Engine:
     """An engine after one recompute."""
     engine = Engine(OpenRouterParameters())
     for group in ("g", "h"):
-        engine.observe_peers(group, ["a", "b"], START)
+        engine.observe_peers(group, [DeploymentKey("a"), DeploymentKey("b")], START)
     for one in samples:
         engine.record(one)
     for group in watched:
@@ -52,8 +60,8 @@ def test_percentiles_of_a_watched_group() -> None:
     engine = engine_with([sample(0.1)] * 89 + [sample(1.0)] * 11, "g")
     paces = engine.snapshot.groups["g"].paces
     assert set(paces) == {"a"}
-    assert paces["a"].latency_s == pytest.approx((0.1, 0.1, 1.0, 1.0), rel=0.11)
-    assert paces["a"].throughput == pytest.approx((1000.0, 1000.0, 100.0, 100.0), rel=0.11)
+    assert paces[DeploymentKey("a")].latency_s == pytest.approx((0.1, 0.1, 1.0, 1.0), rel=0.11)
+    assert paces[DeploymentKey("a")].throughput == pytest.approx((1000.0, 1000.0, 100.0, 100.0), rel=0.11)
 
 
 def test_only_who_asked_pays() -> None:
@@ -68,7 +76,7 @@ def test_only_who_asked_pays() -> None:
 def test_whole_answers_say_little_about_the_first_token() -> None:
     """Where there are enough streams, only they tell the latency; both tell the speed."""
     engine = engine_with([sample(0.1)] * 6 + [sample(3.0, streamed=False)] * 60, "g")
-    pace = engine.snapshot.groups["g"].paces["a"]
+    pace = engine.snapshot.groups["g"].paces[DeploymentKey("a")]
     assert pace.latency_s == pytest.approx((0.1,) * 4, rel=0.11)
     assert pace.throughput is not None
     assert pace.throughput[0] < 50.0

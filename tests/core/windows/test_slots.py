@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.windows.slots import NO_SLOT, SlotAllocator
 
 
@@ -28,9 +29,9 @@ def sweep(slots: SlotAllocator) -> set[int]:
 def test_a_deployment_keeps_its_slot() -> None:
     """Two deployments have different slots, each the same for ever, and never the reserved one."""
     slots = SlotAllocator(100, 640.0, Timer())
-    first, second = slots.acquire(("g", "a")), slots.acquire(("g", "b"))
+    first, second = slots.acquire(("g", DeploymentKey("a"))), slots.acquire(("g", DeploymentKey("b")))
     assert len({first, second, NO_SLOT}) == 3
-    assert slots.acquire(("g", "a")) == first
+    assert slots.acquire(("g", DeploymentKey("a"))) == first
     assert list(slots) == [("g", "a"), ("g", "b")]
 
 
@@ -38,26 +39,26 @@ def test_what_is_not_touched_expires() -> None:
     """After the retention time a slot is taken back; one that was claimed meanwhile stays."""
     timer = Timer()
     slots = SlotAllocator(100, 640.0, timer)
-    kept, gone = slots.acquire(("g", "kept")), slots.acquire(("g", "gone"))
+    kept, gone = slots.acquire(("g", DeploymentKey("kept"))), slots.acquire(("g", DeploymentKey("gone")))
     timer.now += 400
-    slots.acquire(("g", "kept"))
+    slots.acquire(("g", DeploymentKey("kept")))
     timer.now += 300
     assert sweep(slots) == {gone}
     assert list(slots) == [("g", "kept")]
-    assert slots.acquire(("g", "kept")) == kept
+    assert slots.acquire(("g", DeploymentKey("kept"))) == kept
 
 
 def test_a_slot_is_given_out_again_only_after_it_was_erased() -> None:
     """Between sweep and erasure nobody gets the slot, afterwards the next deployment does."""
     timer = Timer()
     slots = SlotAllocator(100, 640.0, timer)
-    gone = slots.acquire(("g", "gone"))
+    gone = slots.acquire(("g", DeploymentKey("gone")))
     timer.now += 1000
     erased = slots.expire()
     assert erased == (gone,)
-    assert slots.acquire(("g", "b")) != gone
+    assert slots.acquire(("g", DeploymentKey("b"))) != gone
     slots.release(erased)
-    assert slots.acquire(("g", "c")) == gone
+    assert slots.acquire(("g", DeploymentKey("c"))) == gone
     assert slots.expire() == ()
 
 
@@ -67,11 +68,11 @@ def test_capacity_takes_from_who_was_touched_longest_ago() -> None:
     slots = SlotAllocator(2, 640.0, timer)
     for name in ("a", "b"):
         timer.now += 1
-        slots.acquire(("g", name))
+        slots.acquire(("g", DeploymentKey(name)))
     timer.now += 20
-    slots.acquire(("g", "a"))
+    slots.acquire(("g", DeploymentKey("a")))
     before = slots.generation
-    slots.acquire(("g", "c"))
+    slots.acquire(("g", DeploymentKey("c")))
     assert set(slots) == {("g", "a"), ("g", "c")}
     assert slots.generation != before
 
@@ -80,11 +81,11 @@ def test_a_clock_that_goes_back_expires_nobody() -> None:
     """A lease that was touched in what is now the future is renewed, not lost."""
     timer = Timer(10_000.0)
     slots = SlotAllocator(100, 640.0, timer)
-    slot = slots.acquire(("g", "a"))
+    slot = slots.acquire(("g", DeploymentKey("a")))
     timer.now = 1000.0
-    assert slots.acquire(("g", "a")) == slot
+    assert slots.acquire(("g", DeploymentKey("a"))) == slot
     timer.now = 1600.0
-    assert slots.acquire(("g", "a")) == slot
+    assert slots.acquire(("g", DeploymentKey("a"))) == slot
     assert sweep(slots) == set()
 
 
@@ -100,7 +101,7 @@ class Leases(RuleBasedStateMachine):
     @rule(name=st.sampled_from("abcdefg"))
     def claim(self, name: str) -> None:
         """A claimed slot belongs to nobody else who is still known."""
-        slot = self.slots.acquire(("g", name))
+        slot = self.slots.acquire(("g", DeploymentKey(name)))
         self.held[("g", name)] = slot
         assert slot != NO_SLOT
         assert ("g", name) in self.alive()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Outcome, Sample, Tier
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.windows.codec import VERSION, WindowDumpError, decode, encode
 from exacto_plugin.core.windows.deltas import Delta, Deltas
@@ -34,7 +34,7 @@ WIDE = samples(within_s=280_000, until_s=-90.0)
 def engine_of(recorded: Iterable[Sample] = (), rule: AdaptivePreset | OpenRouterParameters | None = None) -> Engine:
     """An engine that knows the peers of group ``g`` and some samples."""
     engine = Engine(rule or AdaptivePreset())
-    engine.observe_peers("g", NAMES, START - 8000)
+    engine.observe_peers("g", tuple(map(DeploymentKey, NAMES)), START - 8000)
     for sample in recorded:
         engine.record(sample)
     return engine
@@ -46,7 +46,7 @@ def sums(engine: Engine, now: float) -> list[object]:
     for block in engine._state.windows.blocks:
         block.flush(now)
     for name in NAMES:
-        slot = engine._state.slot("g", name)
+        slot = engine._state.slot("g", DeploymentKey(name))
         block, row = engine._state.windows.blocks[slot // ROWS], slot % ROWS
         read += [block.sums(list(CounterKind), now, window_s)[:, row].tolist() for window_s in WINDOWS_S]
         read += [block.series(list(CounterKind), now, w, w * n)[..., row].tolist() for w, n in ((60, 120), (1800, 144))]
@@ -55,7 +55,7 @@ def sums(engine: Engine, now: float) -> list[object]:
     return read
 
 
-def verdicts(engine: Engine) -> dict[str, Verdict]:
+def verdicts(engine: Engine) -> dict[DeploymentKey, Verdict]:
     """All that the snapshot says about each deployment."""
     return dict(engine.snapshot.groups["g"].verdicts)
 
@@ -121,9 +121,11 @@ def test_deltas_taken_in_elsewhere_give_the_same_windows(recorded: list[Sample],
 def test_deltas_of_a_newer_version_are_understood_as_far_as_possible() -> None:
     """A counter and a cell that this version does not have change nothing; the others count."""
     engine = engine_of()
-    engine.add_deltas([Delta("g", "a", int(START // MINUTE_S), {CounterKind.ANSWERED: 3, 4711: 8}, {7: 2, 10**6: 1})])
+    engine.add_deltas(
+        [Delta("g", DeploymentKey("a"), int(START // MINUTE_S), {CounterKind.ANSWERED: 3, 4711: 8}, {7: 2, 10**6: 1})]
+    )
     same = engine_of()
-    same.add("g", "a", {CounterKind.ANSWERED: 3}, {7: 2}, START)
+    same.add("g", DeploymentKey("a"), {CounterKind.ANSWERED: 3}, {7: 2}, START)
     assert sums(engine, START) == sums(same, START)
 
 
@@ -132,7 +134,7 @@ def test_what_nobody_asks_for_is_dropped_and_counted() -> None:
     deltas = Deltas(capacity=2)
     for minute in range(4):
         for _ in range(minute + 1):
-            deltas.add("g", "a", START + 60 * minute, increments_of(answer(), 100))
+            deltas.add("g", DeploymentKey("a"), START + 60 * minute, increments_of(answer(), 100))
     assert [delta.minute - int(START // 60) for delta in deltas.take()] == [2, 3]
     assert deltas.dropped == 1 + 2
 
@@ -151,7 +153,13 @@ def test_old_windows_do_not_displace_new_ones() -> None:
 def test_counts_beyond_a_byte_come_back() -> None:
     """Counters that had to widen are exact after the way through bytes."""
     one, two = engine_of(), engine_of()
-    one.add("g", "a", {CounterKind.ANSWERED: 5_000_000_000, CounterKind.CALLED: 300}, {130: 70_000}, START - 4000)
+    one.add(
+        "g",
+        DeploymentKey("a"),
+        {CounterKind.ANSWERED: 5_000_000_000, CounterKind.CALLED: 300},
+        {130: 70_000},
+        START - 4000,
+    )
     one.recompute(START)
     two.load_windows("g", one.dump_windows("g"))
     assert sums(one, START) == sums(two, START)
@@ -229,7 +237,7 @@ def test_an_adopted_snapshot_is_in_force() -> None:
 def test_a_dump_of_one_group_is_its_part_of_the_whole() -> None:
     """What is remembered can be asked for group by group; a group that nobody knows has nothing."""
     engine = engine_of([answer()])
-    engine.record(Sample("h", "x", START))
+    engine.record(Sample("h", DeploymentKey("x"), START))
     assert engine.dump("h") == {"h": engine.dump()["h"]}
     assert engine.dump("unheard of") == {}
     assert set(engine.dump_windows("h")) == {"x"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.filters import matches
 from exacto_plugin.litellm_hooks.deployments.candidates import (
     CandidateCache,
@@ -119,14 +119,14 @@ def test_price() -> None:
 )
 def test_curated_entry(entry: str, fits: bool) -> None:
     """Providers match without regard to case and LiteLLM's ``_ai``; ids match exactly."""
-    assert matches(entry, Candidate("x", "dep-1", "fireworks_ai")) is fits
+    assert matches(entry, Candidate(LiteLLMId("x"), DeploymentKey("dep-1"), "fireworks_ai")) is fits
 
 
 def test_a_base_slug_means_all_endpoints() -> None:
     """``deepinfra`` means ``deepinfra/turbo`` too, not the other way round."""
-    assert matches("deepinfra", Candidate("x", "x", "deepinfra/turbo"))
-    assert not matches("deepinfra/turbo", Candidate("x", "x", "deepinfra"))
-    assert matches("Fireworks", Candidate("x", "x", "fireworks_ai/turbo"))
+    assert matches("deepinfra", Candidate(LiteLLMId("x"), DeploymentKey("x"), "deepinfra/turbo"))
+    assert not matches("deepinfra/turbo", Candidate(LiteLLMId("x"), DeploymentKey("x"), "deepinfra"))
+    assert matches("Fireworks", Candidate(LiteLLMId("x"), DeploymentKey("x"), "fireworks_ai/turbo"))
 
 
 def test_cache_follows_changed_parameters() -> None:

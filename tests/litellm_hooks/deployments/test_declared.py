@@ -10,6 +10,7 @@ import litellm
 import pytest
 from litellm.router_strategy.simple_shuffle import simple_shuffle
 
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.windows.token_usage import Tokens
 from exacto_plugin.litellm_hooks.deployments.declared import (
     DeclaredDeployment,
@@ -27,7 +28,8 @@ DRAWS = 4000
 def peer(key: str, info: Mapping[str, Any] | None = None, **params: Any) -> DeclaredDeployment:
     """A deployment whose key is ``key``."""
     return DeclaredDeployment(
-        key, {"litellm_params": {"model": "openai/m", **params}, "model_info": {"id": key, **(info or {})}}
+        DeploymentKey(key),
+        {"litellm_params": {"model": "openai/m", **params}, "model_info": {"id": key, **(info or {})}},
     )
 
 
@@ -54,7 +56,7 @@ def test_weights_are_what_litellm_picks_by(params: list[dict[str, Any]]) -> None
     deployments = [one.deployment for one in peers]
     picks = Counter(simple_shuffle(lambda _: None, deployments, "g", {})["model_info"]["id"] for _ in range(DRAWS))
     for name in "abc":
-        expected = weights[name] / sum(weights.values())
+        expected = weights[DeploymentKey(name)] / sum(weights.values())
         assert picks[name] / DRAWS == pytest.approx(expected, abs=5 * math.sqrt(0.25 / DRAWS))
         assert (picks[name] == 0) == (expected == 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import litellm
 import pytest
 
-from exacto_plugin.core.model import Candidate, Outcome, Sample
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.support.runtimes import NOW, settings
@@ -28,9 +28,9 @@ def limited(*limits: dict[str, Any], **params: Any) -> litellm.Router:
 def serve(runtime: Runtime, tokens: int = 0) -> None:
     """A hundred good calls of ``a`` and ``b``, and as many bad ones of ``c``: 20 requests a minute in all."""
     for key, outcome in (("a", Outcome.VALID), ("b", Outcome.VALID), ("c", Outcome.INVALID_JSON)):
-        sample = Sample("g", key, NOW, tools_offered=True, outcome=outcome, input_tokens=tokens)
+        sample = Sample("g", DeploymentKey(key), NOW, tools_offered=True, outcome=outcome, input_tokens=tokens)
         for _ in range(100):
-            runtime.samples.record(sample, Candidate(key, key))
+            runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key)))
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ async def test_the_rest_must_be_able_to_carry_the_traffic(limits: list[Any], tok
     serve(runtime, tokens)
     await runtime.recomputer.recompute()
     verdicts = runtime.engine.snapshot.groups["g"].verdicts
-    assert verdicts["c"].tier == tier
-    assert (verdicts["c"].reasons[0].code == "capacity") is (tier == "insufficient_data")
-    assert verdicts["a"].tier == verdicts["b"].tier == "verified_good"
+    assert verdicts[DeploymentKey("c")].tier == tier
+    assert (verdicts[DeploymentKey("c")].reasons[0].code == "capacity") is (tier == "insufficient_data")
+    assert verdicts[DeploymentKey("a")].tier == verdicts[DeploymentKey("b")].tier == "verified_good"
 
 
 async def test_weights_decide_when_the_good_ones_cover_the_traffic() -> None:
@@ -65,9 +65,9 @@ async def test_weights_decide_when_the_good_ones_cover_the_traffic() -> None:
         one = limited({"weight": weight}, {"weight": weight}, {"weight": 1})
         runtime.routers.add(one)
         for key in "ab":
-            sample = Sample("g", key, NOW, tools_offered=True, outcome=Outcome.VALID)
+            sample = Sample("g", DeploymentKey(key), NOW, tools_offered=True, outcome=Outcome.VALID)
             for _ in range(300):
-                runtime.samples.record(sample, Candidate(key, key))
+                runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key)))
         await runtime.recomputer.recompute()
         assert runtime.engine.snapshot.groups["g"].merge_tiers is merged
 
@@ -79,7 +79,7 @@ async def tier_after(runtime: Runtime, one: litellm.Router, **changes: Any) -> s
     params = {**known.litellm_params.model_dump(exclude_none=True), **changes}
     one.upsert_deployment(litellm.Deployment("g", litellm.LiteLLM_Params(**params), known.model_info))
     await runtime.recomputer.recompute()
-    return runtime.engine.snapshot.groups["g"].verdicts["c"].tier.value
+    return runtime.engine.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier.value
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_a_restart_of_the_process_is_no_change() -> None:
         after.routers.add(started)
         serve(after)
         await after.recomputer.recompute()
-        assert after.engine.snapshot.groups["g"].verdicts["c"].tier == tier
+        assert after.engine.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier == tier
 
 
 async def test_accounts_of_one_provider_in_any_order_are_one_deployment() -> None:
@@ -133,7 +133,9 @@ async def test_accounts_of_one_provider_in_any_order_are_one_deployment() -> Non
     keys = [candidate_of(one).key for one in current[0].model_list]
     for key, outcome in zip(keys, (Outcome.VALID, Outcome.VALID, Outcome.INVALID_JSON), strict=True):
         for _ in range(100):
-            runtime.samples.record(Sample("g", key, NOW, tools_offered=True, outcome=outcome), Candidate(key, key))
+            runtime.samples.record(
+                Sample("g", key, NOW, tools_offered=True, outcome=outcome), Candidate(LiteLLMId(key), key)
+            )
     for model_list in (entries[:3], entries, entries[::-1]):
         current[0] = litellm.Router(model_list=model_list)
         await runtime.recomputer.recompute()
@@ -147,7 +149,7 @@ async def test_what_cannot_be_read_limits_nobody(monkeypatch: pytest.MonkeyPatch
     serve(runtime)
     monkeypatch.setattr("exacto_plugin.litellm_hooks.runtime.roster_sync.picks_by_weight", None)
     await runtime.recomputer.recompute()
-    assert runtime.engine.snapshot.groups["g"].verdicts["c"].tier == "deranked"
+    assert runtime.engine.snapshot.groups["g"].verdicts[DeploymentKey("c")].tier == "deranked"
     assert runtime.context.faults.counts == {"declared": 1}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
@@ -27,7 +27,7 @@ async def _headers(expose: Mapping[str, bool], *, may_move: bool = False, status
         state = CURRENT.get()
         assert state is not None
         state.policy, state.snapshot_id, state.may_move = Policy(), "s-1", may_move
-        state.attempts.append(Attempt(Candidate("d", "d", "vendor"), "g", Tier.VERIFIED_GOOD))
+        state.attempts.append(Attempt(Candidate(LiteLLMId("d"), DeploymentKey("d"), "vendor"), "g", Tier.VERIFIED_GOOD))
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 

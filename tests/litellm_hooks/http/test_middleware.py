@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Sort
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Sort
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, PathModel, attach, path_model
 from exacto_plugin.litellm_hooks.proxy import middleware_of
@@ -119,7 +119,7 @@ async def test_a_header_is_one_line(runtime: Runtime) -> None:
         state = CURRENT.get()
         assert state is not None
         state.policy = Policy(Sort.AUTO)
-        state.attempts.append(Attempt(Candidate("i", key, "provider"), "group"))
+        state.attempts.append(Attempt(Candidate(LiteLLMId("i"), DeploymentKey(key), "provider"), "group"))
         await JSONResponse({})(scope, receive, send)
 
     answer = await _post(middleware_of(runtime, lambda: None)(served))

@@ -10,6 +10,7 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
+from exacto_plugin.core.model import LiteLLMId
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
@@ -111,9 +112,12 @@ MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
 @pytest.mark.parametrize(
     ("kwargs", "bond"),
     [
-        ({"previous_response_id": STORED, "input": "x"}, ProviderState("d1")),
+        ({"previous_response_id": STORED, "input": "x"}, ProviderState(LiteLLMId("d1"))),
         ({"previous_response_id": "resp_foreign", "input": "x"}, ProviderState()),
-        ({"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]}, ProviderState("d2", releasable=True)),
+        (
+            {"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]},
+            ProviderState(LiteLLMId("d2"), releasable=True),
+        ),
         ({"input": [{"type": "reasoning", "encrypted_content": "gAAAA"}, USER]}, ProviderState()),
         ({"input": [{"type": "item_reference", "id": "rs_1"}]}, ProviderState()),
         (

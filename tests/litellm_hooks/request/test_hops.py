@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader
 from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
@@ -21,7 +21,7 @@ FIRST, RETRY, ELSEWHERE = AttemptPosition(True, True), AttemptPosition(False, Tr
 def state() -> Iterator[RequestState]:
     """The state of a request that asked ``a`` once."""
     one = RequestState(http=True, model_group="a")
-    one.attempts.append(Attempt(Candidate("id", "key", "provider"), "a"))
+    one.attempts.append(Attempt(Candidate(LiteLLMId("id"), DeploymentKey("key"), "provider"), "a"))
     CURRENT.set(one)
     yield one
     CURRENT.set(None)

@@ -10,7 +10,7 @@ from litellm.router_utils.fallback_event_handlers import _trigger_cooldown_for_f
 from litellm.router_utils.router_callbacks.track_deployment_metrics import get_deployment_failures_for_current_minute
 
 from exacto_plugin.config.settings import Settings, load_settings
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.policy import Filter, Policy
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
@@ -160,7 +160,7 @@ def test_a_fallback_to_a_named_deployment(state: RequestState) -> None:
     """What the filters let pass of the model group before says nothing of the deployment that is named after it."""
     callback = callback_of(model_groups={"d": {"ignore": ["us"]}})
     state.policy, state.model_group = Policy(), "other"
-    state.candidates = {"d2": Candidate("d2", "d2", "eu")}
+    state.candidates = {"d2": Candidate(LiteLLMId("d2"), DeploymentKey("d2"), "eu")}
     with pytest.raises(ExactoRefusedError):
         callback.record_attempt({**call("d2"), "fallback_depth": 1})
 

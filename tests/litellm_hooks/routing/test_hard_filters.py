@@ -10,7 +10,7 @@ import pytest
 from litellm.litellm_core_utils.secret_redaction import redact_internal_details
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.policy import Filter, Slug
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.refusal import (
@@ -121,7 +121,7 @@ async def test_filters_fail_closed(
 
 
 CAPS = Filter("max_price", (("prompt", 2.0),))
-NAMELESS = Candidate("3", "3", "dark")
+NAMELESS = Candidate(LiteLLMId("3"), DeploymentKey("3"), "dark")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_refusal_says_whose_price_is_not_known(
     source: str, expose: bool, picked: Candidate | None, told: str
 ) -> None:
     """A provider's name where clients may see them; of a price that is known and too high, nothing."""
-    everybody = [] if picked else [NAMELESS, Candidate("4", "4", "dear", prompt_price=9e-6)]
+    everybody = [] if picked else [NAMELESS, Candidate(LiteLLMId("4"), DeploymentKey("4"), "dear", prompt_price=9e-6)]
     error = refused_by([replace(CAPS, source=source)], "g", everybody, None, expose=expose, picked=picked)
     assert error.refusal.message == f"No deployment of g is left by {told}"
     assert error.refusal.param == "max_price"

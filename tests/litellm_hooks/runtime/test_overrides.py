@@ -15,7 +15,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from exacto_plugin.cli.command import main
 from exacto_plugin.cli.override import duration_s
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Tier
+from exacto_plugin.core.model import DeploymentKey, Tier
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
 from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -79,7 +79,7 @@ def client_of(runtime: Runtime, role: LitellmUserRoles = LitellmUserRoles.PROXY_
 
 def tier(runtime: Runtime, group: str = "g", deployment: str = "a") -> Tier | None:
     """The tier that is in force."""
-    verdict = runtime.engine.snapshot.verdict(group, deployment)
+    verdict = runtime.engine.snapshot.verdict(group, DeploymentKey(deployment))
     return None if verdict is None else verdict.tier
 
 
@@ -213,7 +213,7 @@ def test_a_word_expires_without_a_recompute() -> None:
 async def test_the_timer_looks_after_words() -> None:
     """With the recompute timer begins the upkeep, and with it the polling of boards."""
     board = Paper()
-    board.words["g", "a"] = Override("g", "a", OverrideAction.GOOD, "trusted", "me", NOW, NOW + 60)
+    board.words["g", "a"] = Override("g", DeploymentKey("a"), OverrideAction.GOOD, "trusted", "me", NOW, NOW + 60)
     runtime = runtime_of("g", board=board)
     polled = asyncio.Event()
 

@@ -12,7 +12,8 @@ from opentelemetry import trace
 
 from exacto_plugin.audit.verify import Recompute, Verifier
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Decision, Outcome, Ranked, Sample, Sort, Tier
+from exacto_plugin.core.decision import Decision, Ranked
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample, Sort, Tier
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
@@ -80,9 +81,16 @@ class World:
         """Calls of one deployment of model group ``g``."""
         for number in range(calls):
             outcome = Outcome.SCHEMA_MISMATCH if number < bad else Outcome.VALID
-            sample = Sample("g", name, self.now - number % 200, tools_offered=True, outcome=outcome, caller=str(number))
+            sample = Sample(
+                "g",
+                DeploymentKey(name),
+                self.now - number % 200,
+                tools_offered=True,
+                outcome=outcome,
+                caller=str(number),
+            )
             self.runtime.samples.record_direct_call(sample)
-            self.runtime.samples.record(sample, Candidate(name, name, f"provider-{name}"))
+            self.runtime.samples.record(sample, Candidate(LiteLLMId(name), DeploymentKey(name), f"provider-{name}"))
 
     async def recompute(self) -> None:
         """One recompute, five minutes later, and all of it written."""
@@ -181,10 +189,20 @@ async def test_without_a_store_nothing_is_followed() -> None:
 
 def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState, RoutingRequest, Decision]:
     """A request with tools for ``g`` that tiers send to ``pool``."""
-    candidates = [Candidate(name, name, f"provider-{name}") for name in NAMES]
-    ranking = tuple(Ranked(name, name, int(name not in pool), Tier.VERIFIED_GOOD) for name in NAMES)
+    candidates = [Candidate(LiteLLMId(name), DeploymentKey(name), f"provider-{name}") for name in NAMES]
+    ranking = tuple(
+        Ranked(LiteLLMId(name), DeploymentKey(name), int(name not in pool), Tier.VERIFIED_GOOD) for name in NAMES
+    )
     preferred = ("a",) if explored else pool
-    decision = Decision(Sort.AUTO, ranking, pool, applied=True, reason="tiers", preferred=preferred, explored=explored)
+    decision = Decision(
+        Sort.AUTO,
+        ranking,
+        tuple(map(LiteLLMId, pool)),
+        applied=True,
+        reason="tiers",
+        preferred=tuple(map(LiteLLMId, preferred)),
+        explored=explored,
+    )
     state = RequestState(model_group="g", policy=Policy(), decision=decision, tools=True, **more)
     state.candidates = {candidate.id: candidate for candidate in candidates}
     return state, RoutingRequest("g", candidates, Policy(), tools=True), decision
@@ -192,7 +210,7 @@ def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState
 
 def attempt(name: str, **more: Any) -> Attempt:
     """One attempt of a request."""
-    return Attempt(Candidate(name, name, f"provider-{name}"), "g", Tier.VERIFIED_GOOD, **more)
+    return Attempt(Candidate(LiteLLMId(name), DeploymentKey(name), f"provider-{name}"), "g", Tier.VERIFIED_GOOD, **more)
 
 
 def kinds(states: Sequence[RequestState], share: float = 0.0) -> list[DecisionRecord]:

@@ -10,7 +10,7 @@ from litellm.caching.redis_cache import RedisCache
 
 from exacto_plugin.config.routing import AffinitySettings
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Candidate, Outcome, Tier
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
 from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
@@ -126,7 +126,7 @@ async def test_litellms_own_connection_is_taken_under_its_namespace(server: Redi
     served.cache.redis_cache = RedisCache(host="127.0.0.1", port=server.port, namespace="theirs")
     await until(lambda: process.role == "leader" and "g" in process.runtime.engine.snapshot.groups, process)
     # What was measured before it was there counts as well.
-    signals = process.runtime.engine.snapshot.groups["g"].verdicts["a"].signals
+    signals = process.runtime.engine.snapshot.groups["g"].verdicts[DeploymentKey("a")].signals
     assert [one.samples for one in signals.values() if one.samples] == [1]
     with server.client() as client:
         keys: Any = client.keys("theirs:*")
@@ -193,7 +193,7 @@ def affinity_of(runtime: Runtime) -> ConversationAffinity:
 
 def attempt(key: str) -> Attempt:
     """One attempt of a request."""
-    return Attempt(Candidate(key, key, f"provider-{key}"), "g", Tier.VERIFIED_GOOD)
+    return Attempt(Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"), "g", Tier.VERIFIED_GOOD)
 
 
 async def test_affinity_that_is_switched_on_later_is_shared(
@@ -225,7 +225,7 @@ async def test_affinity_that_is_switched_on_later_is_shared(
         one.runtime.context.settings = without
         under_way = attempt("a")
         under_way.conversation = bytes(16)
-        one.runtime.conversations.assign(under_way.conversation, "a", one.clock)
+        one.runtime.conversations.assign(under_way.conversation, LiteLLMId("a"), one.clock)
         affinity_of(one.runtime).note_answer(under_way)
         shared = one.runtime.replication.conversations
         assert shared is not None

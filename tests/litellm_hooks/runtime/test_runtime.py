@@ -12,7 +12,7 @@ import pytest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Blame, Candidate, Flaw
+from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
@@ -333,7 +333,9 @@ async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> No
     runtime.routers.add(live)
     record(runtime, "a")
     runtime.samples.note_flaws(
-        Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER), "g", Candidate("a", "a", "provider-a")
+        Attribution((Flaw.INVALID_JSON,), Blame.PROVIDER),
+        "g",
+        Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a"),
     )
     common = Engine(runtime.context.settings.rule(), timer=lambda: NOW)
     assert await runtime.roster_sync.recompute(common)

@@ -9,7 +9,7 @@ import litellm
 import pytest
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.model import Blame, Candidate, Flaw, Outcome, Sample, Tier
+from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId, Outcome, Sample, Tier
 from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
@@ -60,7 +60,9 @@ def scorer_of(runtime: Runtime) -> ResponseScorer:
 
 def attempt(key: str, **more: Any) -> Attempt:
     """An attempt on a deployment."""
-    return Attempt(Candidate(key, key, f"provider-{key}"), "group", Tier.VERIFIED_GOOD, **more)
+    return Attempt(
+        Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"), "group", Tier.VERIFIED_GOOD, **more
+    )
 
 
 def event(*attempts: Attempt, at: str = "a", **more: Any) -> dict[str, Any]:

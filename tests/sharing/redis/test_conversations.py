@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
+from exacto_plugin.core.model import DeploymentKey, LiteLLMId
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
 from exacto_plugin.sharing.redis.connection import RedisConnection
 from exacto_plugin.sharing.redis.conversations import SharedConversations, SharedEntry
@@ -76,7 +77,7 @@ async def test_another_process_learns_where_a_conversation_is(pair: tuple[Proces
     for deployment, probed in (("a", True), ("b", False)):
         one.shared.enqueue(TALK, deployment, probed=probed)
         await one.shared.publish()
-        assert await two.shared.find(TALK) == SharedEntry(deployment, probed)
+        assert await two.shared.find(TALK) == SharedEntry(LiteLLMId(deployment), probed)
     one.shared.enqueue(TALK, "")
     await one.shared.publish()
     assert await two.shared.find(TALK) is None
@@ -138,7 +139,7 @@ async def test_a_redis_that_stopped_is_asked_once(pair: tuple[Process, Process],
         server.resume()
     await one.shared.publish()
     await one.shared.publish()
-    assert await one.shared.find(TALK) == SharedEntry("b", from_probe=False)
+    assert await one.shared.find(TALK) == SharedEntry(LiteLLMId("b"), from_probe=False)
 
 
 async def test_what_waits_for_redis_is_bounded(pair: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +156,9 @@ async def test_words_hang_where_everybody_reads_them(pair: tuple[Process, Proces
     one, two = (RedisOverrides(process.link, lambda: 100.0) for process in pair)
 
     def word(deployment: str, said: OverrideAction, ends: float) -> Override:
-        return Override("g", deployment, said, "because", "someone", 50.0, ends)
+        return Override("g", DeploymentKey(deployment), said, "because", "someone", 50.0, ends)
 
-    old = Override("g", "c", OverrideAction.GOOD, "because", "someone", 99.0 - LONGEST_S, 99.0)
+    old = Override("g", DeploymentKey("c"), OverrideAction.GOOD, "because", "someone", 99.0 - LONGEST_S, 99.0)
     await one.write([word("a", OverrideAction.DERANKED, 200.0), word("b", OverrideAction.GOOD, 99.0), old])
     await two.write([word("a", OverrideAction.GOOD, 300.0)])
     with server.client() as client:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import DeploymentKey, Outcome
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.protocol import Batch, ExchangeError, Push
 from exacto_plugin.sharing.redis.connection import RedisConnection
@@ -41,7 +41,15 @@ async def backend(server: RedisServer) -> AsyncIterator[RedisBackend]:
 async def test_a_client_that_decodes_reads_the_same(backend: RedisBackend) -> None:
     """LiteLLM's client may be configured to decode what it reads."""
     exchange = backend(decodes=True)
-    many = Batch("w", 1, [DELTA, Delta("g", "b", 30_000_001, {11: 7}, {}), Delta("h", "a", 30_000_001, {}, {3: 1})])
+    many = Batch(
+        "w",
+        1,
+        [
+            DELTA,
+            Delta("g", DeploymentKey("b"), 30_000_001, {11: 7}, {}),
+            Delta("h", DeploymentKey("a"), 30_000_001, {}, {3: 1}),
+        ],
+    )
     receipt = await exchange.push(Push("w", 0, many))
     assert (receipt.accepted, receipt.last_sequence, receipt.leader, receipt.publication) == (True, 1, "", "")
     pulled = await exchange.pull(0)
