@@ -1,7 +1,7 @@
 """The rules of the plugin, without I/O, clocks or frameworks.
 
-Time is an argument. ``model`` defines the records and imports nothing else; ``codec`` and ``wire`` convert them to
-plain data. The packages ``stats``, ``windows``, ``scoring``, ``tiers``, ``routing`` and ``engine`` are layers;
-recomputes and requests meet only in ``engine``. Imports only the standard library, NumPy, cachetools, orjson and the
-JSON Schema packages.
+Time is an argument. ``model`` and ``decision`` define the records; ``wire`` declares the names of their attributes in
+stored data, and ``codec`` and ``views`` convert them to plain data. ``scoring`` evaluates one answer, ``windows`` holds
+counters over time, ``tiers`` turns counters into verdicts, and ``routing`` orders the deployments of one request;
+``stats`` has the statistics for that. ``engine`` is the one stateful object and joins windows, tiers and routing.
 """

@@ -20,8 +20,7 @@ LiteLLMId = NewType("LiteLLMId", str)
 """LiteLLM's id of a deployment in its router: ``model_info.id``."""
 
 DeploymentKey = NewType("DeploymentKey", str)
-"""Key of a deployment's history, which samples, windows, verdicts and records use:
-the operator's id, else a fingerprint of provider, model and host."""
+"""Key of a deployment's history: the operator's id, else a fingerprint of provider, model and host."""
 
 
 class Tier(StrEnum):
@@ -32,10 +31,6 @@ class Tier(StrEnum):
     DERANKED = "deranked"
 
 
-TIER_RANK: Mapping[Tier, int] = {tier: rank for rank, tier in enumerate(Tier)}
-"""Position of each tier in the order; 0 is tried first."""
-
-
 class Outcome(StrEnum):
     """Evaluation of one tool call; ``unscored`` is stored but never counted."""
 
@@ -44,6 +39,11 @@ class Outcome(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     SCHEMA_MISMATCH = "schema_mismatch"
     UNSCORED = "unscored"
+
+    @property
+    def is_bad(self) -> bool:
+        """True for a call that a client cannot execute."""
+        return self not in (Outcome.VALID, Outcome.UNSCORED)
 
 
 class Blame(StrEnum):

@@ -74,9 +74,7 @@ class DemoCounts:
     @property
     def bad(self) -> int:
         """Delivered answers with a bad tool call."""
-        return sum(
-            self.outcomes[o.value] for o in (Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH)
-        )
+        return sum(self.outcomes[outcome.value] for outcome in Outcome if outcome.is_bad)
 
     @property
     def total(self) -> int:

@@ -19,14 +19,20 @@ def test_the_dense_modules_have_examples() -> None:
     dense = {
         "stats.binomial",
         "stats.concentration",
+        "stats.integers",
         "stats.leave_one_out",
         "stats.log_bins",
         "stats.peers",
         "tiers.adaptive.evidence",
         "tiers.adaptive.exploration",
         "tiers.adaptive.failure_rates",
+        "tiers.signals",
         "windows.counter_ring",
         "windows.histogram_ring",
+        "windows.minute_buffer",
+        "windows.percentiles",
+        "windows.speed",
+        "windows.windows",
     }
     assert dense <= {name.removeprefix("exacto_plugin.core.") for name in WITH_EXAMPLES}
 

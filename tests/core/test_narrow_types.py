@@ -12,7 +12,8 @@ from exacto_plugin.core.stats.integers import narrowest
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.parameters import LARGEST
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, MOST_FAILED, PROPENSITY, SLOW
-from exacto_plugin.core.tiers.columns import CODES, NO_REASON, TIERS
+from exacto_plugin.core.tiers.columns import TIERS
+from exacto_plugin.core.tiers.signals import CODES, NO_REASON
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.minute_buffer import CELLS, ROWS
 from exacto_plugin.simulate.trace import TIER_NOW

@@ -8,13 +8,12 @@ own routing strategy picks inside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.decision import Decision, Ranked
 from exacto_plugin.core.model import (
-    TIER_RANK,
     Candidate,
     DeploymentKey,
     GroupSnapshot,
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import AffinityTarget
     from exacto_plugin.core.routing.policy import Policy
+
+TIER_RANK: Mapping[Tier, int] = {tier: rank for rank, tier in enumerate(Tier)}
+"""Position of each tier in the order; 0 is tried first."""
 
 MayProbe = Callable[[DeploymentKey], bool]
 """Returns True if a probe of a deployment is within its budget."""

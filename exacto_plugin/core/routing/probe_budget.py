@@ -10,12 +10,8 @@ import math
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.model import DeploymentKey, Outcome
-
 if TYPE_CHECKING:
-    from exacto_plugin.core.model import Sample, Snapshot
-
-_BAD = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
+    from exacto_plugin.core.model import DeploymentKey, Sample, Snapshot
 
 _MOST_ACCRUED = 3.0
 """Most unused probes that a model group can accumulate.
@@ -104,6 +100,6 @@ class ProbeBudget:
 
     def record_result(self, sample: Sample) -> None:
         """Count the failures of probes, which may end a burst before the next recompute."""
-        if not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome in _BAD):
+        if not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome.is_bad):
             key = (sample.model_group, sample.deployment)
             self._faults[key] = self._faults.get(key, 0) + 1

@@ -6,14 +6,12 @@ Pure: answer qualities in, decisions out. The requests themselves are made in ``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-BAD: Final = frozenset({Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,8 @@ class AnswerQuality:
     @property
     def bad(self) -> bool:
         """True if the tool call is unusable and its provider is to blame."""
-        return not (self.incomplete or self.excused) and (self.lost or self.outcome in BAD)
+        has_bad_call = self.lost or (self.outcome is not None and self.outcome.is_bad)
+        return has_bad_call and not (self.incomplete or self.excused)
 
     def is_usable(self, *, allow_text: bool = True) -> bool:
         """Check that this answer may replace a bad one.

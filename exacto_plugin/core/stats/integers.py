@@ -11,6 +11,9 @@ def narrowest(most: int) -> np.dtype[np.integer]:
     """Return the narrowest type for counts up to ``most``.
 
     8, 16 or 32 bits unsigned, else int64; never uint64, because NumPy converts uint64 with int64 to floats.
+
+    >>> [narrowest(most).name for most in (255, 256, 2**32)]
+    ['uint8', 'uint16', 'int64']
     """
     found = np.min_scalar_type(most)
     return found if found.itemsize < _LARGEST.itemsize else _LARGEST

@@ -1,13 +1,13 @@
-"""Benchmark scores as columns of a block.
-
-The scores are measured outside the plugin and laid out like the measured signals.
-"""
+"""The benchmark signal: scores that are measured outside the plugin, compared with their own frozen baseline."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from exacto_plugin.core.model import Signal
+from exacto_plugin.core.tiers.signals import NO_REASON, SignalColumns, reason_codes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,3 +51,36 @@ def score_columns(block: Block, scores: Mapping[str, BenchmarkScores]) -> ScoreC
             if score is not None and score.value is not None:
                 columns.values[number, place], columns.samples[number, place] = score.value, score.samples
     return columns
+
+
+def benchmark_columns(block: Block, scores: Mapping[str, BenchmarkScores], min_peers: int) -> SignalColumns:
+    """Compare the scores of a block's groups with their thresholds.
+
+    Groups without scores have no reason for this signal.
+
+    Args:
+        block: the model groups.
+        scores: by model group.
+        min_peers: deployments with enough questions without which a group has no threshold; 0: it always has one.
+    """
+    values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
+    enough = block.member & (samples >= needed[:, np.newaxis])
+    peers = enough.sum(axis=-1)
+    limit = np.broadcast_to(np.where(peers >= min_peers, threshold, np.nan)[:, np.newaxis], values.shape)
+    with np.errstate(invalid="ignore"):
+        code = reason_codes(block.member, values < limit, enough, np.isnan(limit))
+    code[np.isnan(baseline)] = NO_REASON
+    mad = np.full(len(block.groups), np.nan)
+    return SignalColumns(
+        Signal.BENCHMARK,
+        values,
+        samples,
+        code,
+        baseline,
+        mad,
+        limit,
+        peers,
+        needed,
+        window_s,
+        max(1, min_peers),
+    )

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import DeploymentKey, Signal
-from exacto_plugin.core.tiers.columns import NO_REASON
 from exacto_plugin.core.tiers.replay import read_block
+from exacto_plugin.core.tiers.signals import NO_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

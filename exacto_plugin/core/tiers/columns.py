@@ -7,7 +7,6 @@ rules themselves are in ``openrouter`` and ``adaptive``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -17,14 +16,11 @@ from exacto_plugin.core.lazy import LazyMapping
 from exacto_plugin.core.model import (
     DeploymentKey,
     GroupSnapshot,
-    Reason,
-    ReasonCode,
-    Reference,
-    Signal,
     SignalValue,
     Tier,
     Verdict,
 )
+from exacto_plugin.core.tiers.signals import NO_REASON, finite_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,14 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.tiers.signals import SignalColumns
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
 
 TIERS = tuple(Tier)
-CODES = tuple(ReasonCode)
-NO_REASON = -1
-"""In place of a reason code: the signal has no reason for the deployment."""
-
 VERIFIED_GOOD, INSUFFICIENT_DATA, DERANKED = (TIERS.index(tier) for tier in Tier)
 
 
@@ -58,61 +51,6 @@ class Block:
     """Relative traffic under the operator's strategy; 0 in the padding."""
     capacity: NDArray[np.float64]
     """Requests a minute that each can take; infinite when unknown."""
-
-
-def _value_at(column: NDArray[Any], group: int, place: int) -> Any:
-    """Return a number of a column per group or per deployment."""
-    return column[group] if column.ndim == 1 else column[group, place]
-
-
-@dataclass(frozen=True, slots=True)
-class SignalColumns:
-    """One signal of a block: measured values, references and reason codes."""
-
-    signal: Signal
-    value: NDArray[np.float64]
-    """Per deployment; NaN without a measurement."""
-    samples: NDArray[np.int64]
-    code: NDArray[np.int64]
-    """Per deployment: index into ``CODES``, or ``NO_REASON``."""
-    median: NDArray[np.float64]
-    """Per group, as are ``mad`` and ``peers``.
-    ``needed`` and ``window_s`` are per group or per deployment."""
-    mad: NDArray[np.float64]
-    threshold: NDArray[np.float64]
-    """Per deployment; NaN when the signal cannot derank it."""
-    peers: NDArray[np.int64]
-    needed: NDArray[np.int64]
-    window_s: NDArray[np.float64]
-    min_peers: int
-
-    def reason(self, group: int, place: int) -> Reason | None:
-        """Return this signal's reason for one deployment; None without one."""
-        code = int(self.code[group, place])
-        if code == NO_REASON:
-            return None
-        few_peers = CODES[code] is ReasonCode.TOO_FEW_PEERS
-        return Reason(
-            CODES[code],
-            self.signal,
-            finite_or_none(self.value[group, place]),
-            finite_or_none(self.threshold[group, place]),
-            int(self.samples[group, place]),
-            self.min_peers if few_peers else int(_value_at(self.needed, group, place)),
-            float(_value_at(self.window_s, group, place)),
-            int(_value_at(self.peers, group, place)) if few_peers else 0,
-        )
-
-    def reference(self, group: int) -> Reference:
-        """Return the reference of one group."""
-        thresholds = self.threshold[group]
-        return Reference(
-            self.signal,
-            finite_or_none(self.median[group]),
-            finite_or_none(self.mad[group]),
-            finite_or_none(thresholds[0]),
-            int(self.peers[group]),
-        )
 
 
 def write_columns(
@@ -257,11 +195,6 @@ class BlockVerdicts:
         if plan is None:
             return ()
         return tuple(float(column[at]) for column in (plan.keep_probability, plan.share, plan.budget, plan.faults))
-
-
-def finite_or_none(number: np.float64 | float) -> float | None:
-    """Convert NaN to None, so that the value can be written as JSON."""
-    return None if math.isnan(number) else float(number)
 
 
 class TierState:

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import Signal
 from exacto_plugin.core.stats.peers import Peers, lower_threshold, peers
 from exacto_plugin.core.tiers.adaptive.parameters import LARGEST
-from exacto_plugin.core.tiers.benchmark import score_columns
+from exacto_plugin.core.tiers.benchmark import benchmark_columns
 from exacto_plugin.core.tiers.columns import (
-    CODES,
     DERANKED,
     INSUFFICIENT_DATA,
-    NO_REASON,
     VERIFIED_GOOD,
     Reading,
-    SignalColumns,
     TierAssignments,
     write_columns,
 )
+from exacto_plugin.core.tiers.signals import BELOW, FEW_SAMPLES, SignalColumns, reason_codes
 from exacto_plugin.core.windows.increments import FAULTS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, merge_modes, speed_medians
 from exacto_plugin.core.windows.windows import MINUTE_S, ROWS
@@ -40,16 +38,6 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers.columns import Block, TierRule
     from exacto_plugin.core.windows.windows import WindowBlock
-
-_WITHIN, _BELOW, _FEW_SAMPLES, _FEW_PEERS = (
-    CODES.index(code)
-    for code in (
-        ReasonCode.WITHIN_THRESHOLD,
-        ReasonCode.BELOW_THRESHOLD,
-        ReasonCode.TOO_FEW_SAMPLES,
-        ReasonCode.TOO_FEW_PEERS,
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +195,11 @@ class OpenRouterTierRule:
         """
         signals = [self._throughput(block), self._tool_calls(block)]
         measurable = np.stack([columns.peers > 0 for columns in signals])[..., np.newaxis]
-        enough = np.stack([columns.code != _FEW_SAMPLES for columns in signals])
+        enough = np.stack([columns.code != FEW_SAMPLES for columns in signals])
         verified = (enough | ~measurable).all(axis=0) & measurable.any(axis=0)
         if any(group in scores for group in block.groups):
-            signals.append(self._benchmark(block, scores))
-        abnormal = np.stack([columns.code == _BELOW for columns in signals]).any(axis=0)
+            signals.append(benchmark_columns(block, scores, self._rule.min_peers))
+        abnormal = np.stack([columns.code == BELOW for columns in signals]).any(axis=0)
         tier = np.where(abnormal, DERANKED, np.where(verified, VERIFIED_GOOD, INSUFFICIENT_DATA))
         return TierAssignments(tier.astype(np.int8), signals)
 
@@ -241,19 +229,6 @@ class OpenRouterTierRule:
         needed, window_s = rule.tool_call_requests, rule.tool_call_window_s
         return self._compare(Signal.TOOL_CALL_SUCCESS, block, (rates, samples), of, threshold, (needed, window_s))
 
-    def _benchmark(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalColumns:
-        """Evaluate scores against their own frozen baseline.
-
-        Groups without scores have no reason for this signal.
-        """
-        values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
-        count = (block.member & (samples >= needed[:, np.newaxis])).sum(axis=-1)
-        threshold = np.where(count >= self._rule.min_peers, threshold, np.nan)
-        of = Peers(count, baseline, np.full(len(block.groups), np.nan))
-        columns = self._compare(Signal.BENCHMARK, block, (values, samples), of, threshold, (needed, window_s))
-        columns.code[np.isnan(baseline)] = NO_REASON
-        return columns
-
     def _compare(
         self,
         signal: Signal,
@@ -271,10 +246,8 @@ class OpenRouterTierRule:
         groups = len(block.groups)
         needed, window_s = np.broadcast_to(asked[0], groups), np.broadcast_to(asked[1], groups)
         limits = np.broadcast_to(threshold[:, np.newaxis], values.shape)
-        code = np.where(values < limits, _BELOW, _WITHIN)
-        code = np.where(np.isnan(limits), _FEW_PEERS, code)
-        code = np.where(samples < needed[:, np.newaxis], _FEW_SAMPLES, code)
-        code = np.where(block.member, code, NO_REASON)
+        enough = samples >= needed[:, np.newaxis]
+        code = reason_codes(block.member, values < limits, enough, np.isnan(limits))
         return SignalColumns(
             signal, values, samples, code, of.median, of.mad, limits, of.members, needed, window_s, self._rule.min_peers
         )

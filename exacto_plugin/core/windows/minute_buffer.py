@@ -87,7 +87,16 @@ class MinuteBuffer:
 
 
 def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
-    """Return the histogram of some minute buffers together."""
+    """Return the histogram of some minute buffers together.
+
+    A key is that of a cell and a row; here cell 0 of row 3 twice, and cell 1 of row 3 (key 1 * 256 + 3) once.
+
+    >>> one, other = MinuteBuffer(), MinuteBuffer()
+    >>> one.cell_hits.extend([3, 259]); other.cell_hits.append(3)
+    >>> found = histogram_of([one, other])
+    >>> found.keys.tolist(), found.counts.tolist()
+    ([3, 259], [2, 1])
+    """
     hits = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
     keys, counts = np.unique(hits, return_counts=True)
     added = [chunk for page in pages for chunk in page.histograms]

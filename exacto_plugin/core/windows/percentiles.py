@@ -113,7 +113,12 @@ class PercentileReader:
 def _first_enough(histograms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Select for each row the first histogram with enough samples.
 
-    Shape ``[bin, row]``; an empty histogram where none has enough.
+    Shape ``[bin, row]``; an empty histogram where none has enough. In the example the first row has enough samples in
+    the short window, the second one only in the long window.
+
+    >>> short, long = np.array([[5.0, 1.0]]), np.array([[9.0, 6.0]])
+    >>> _first_enough([short, long]).tolist()
+    [[5.0, 6.0]]
     """
     chosen = np.zeros_like(histograms[0])
     for histogram in histograms:

@@ -111,6 +111,14 @@ def merge_modes(of: SpeedMedians, unknown_ratio: float) -> SpeedMedians:
     samples in the group. Those of the other mode are multiplied by the median ratio between the modes among
     deployments that have ``PAIRED_SAMPLES`` in both, or by ``unknown_ratio`` if there is no such deployment (NaN: the
     other mode is left out); then both are averaged on the log scale, weighted by their samples.
+
+    In the example whole answers are the usual ones of the group, and 80 streamed tokens/s count as 40 whole ones,
+    because streamed answers of the other two deployments are twice as fast as their whole ones.
+
+    >>> samples = np.array([[[10, 10, 30]], [[90, 90, 0]]])
+    >>> medians = np.array([[[60.0, 100.0, 80.0]], [[30.0, 50.0, 0.0]]])
+    >>> merge_modes(SpeedMedians(samples, medians), 1.0).medians.round(1).tolist()
+    [[30.0, 50.0, 40.0]]
     """
     whole_is_usual = (of.samples[1].sum(axis=-1) > of.samples[0].sum(axis=-1))[..., np.newaxis]
     samples = np.where(whole_is_usual, of.samples[::-1], of.samples)

@@ -236,6 +236,9 @@ def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]
     """Return the periods of some minutes and the index of each one's first.
 
     Periods are of ``width_s`` seconds and in the order of the minutes.
+
+    >>> _periods([3, 4, 5, 11], 300)
+    ([0, 1, 2], [0, 2, 3])
     """
     first: dict[int, int] = {}
     for place, minute in enumerate(minutes):

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Blame, Outcome, Sample
-from exacto_plugin.core.routing.rescue import BAD, AnswerQuality
+from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
@@ -125,7 +125,7 @@ class ResponseScorer:
             complexity=complexity(tools) if tools else 0,
         )
         self._record(sample, attempt)
-        bad = sample.lost or sample.outcome in BAD
+        bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
         self._context.faults.guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
         attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost

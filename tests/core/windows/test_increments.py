@@ -132,3 +132,9 @@ def test_every_tally_fits_the_windows(sample: Sample) -> None:
     if set(FAULTS) & set(counts):
         assert CounterKind.CALLED in counts
     assert (CounterKind.ANSWERED in counts) == sample.ok
+
+
+def test_bad_outcomes_are_the_faults_that_tiers_count() -> None:
+    """``Outcome.is_bad``, which rescue and probes ask, and the counters of the windows agree."""
+    counted = {one for one in Outcome if set(FAULTS) & set(increments_of(answer(outcome=one), 0).counts)}
+    assert {one for one in Outcome if one.is_bad} == counted

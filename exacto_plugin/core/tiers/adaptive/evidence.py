@@ -58,7 +58,12 @@ It prevents a single step from counting as clusters."""
 def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return router-chosen calls and bad calls of counters ``COLUMNS``.
 
-    The counters are along the first axis.
+    The counters are along the first axis. In the example 10 answers called a tool and 2 more lost their calls; 3 calls
+    were pinned, one of them bad.
+
+    >>> calls, bad = calls_and_bad(np.array([[10], [1], [0], [2], [2], [3], [1]]))
+    >>> calls.tolist(), bad.tolist()
+    ([9], [4])
     """
     called, json, name, schema, lost, pinned, pinned_bad = counts
     return called + lost - pinned, json + name + schema + lost - pinned_bad
@@ -94,6 +99,11 @@ class EvidenceSeries(NamedTuple):
         """Sum the newest tiles that hold ``wanted`` calls of each row.
 
         Returns calls, bad calls and the start of the oldest of these tiles; all tiles if there are fewer calls.
+
+        >>> column = lambda *numbers: np.array(numbers)[:, np.newaxis]
+        >>> series = EvidenceSeries(np.array([0, 60, 120]), column(10, 20, 30), column(5, 2, 1))
+        >>> [part.tolist() for part in series.latest(np.array([40.0]))]
+        [[50], [3], [60]]
         """
         calls = np.cumsum(self.calls[::-1], axis=0)
         bad = np.cumsum(self.bad[::-1], axis=0)

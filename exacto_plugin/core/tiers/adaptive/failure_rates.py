@@ -208,7 +208,15 @@ def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveParameter
     """Compute the expected failures of a deployment's mix relative to average.
 
     This is the expectation of O/E. The expected rate of each complexity bucket comes from the other deployments and is
-    shrunk towards their overall rate; 1 where the others have no failures.
+    shrunk towards their overall rate; 1 where the others have no failures. In the example (2 buckets, 1 group, 3
+    deployments) hard tools fail at 10 % elsewhere and easy ones at 1 %; the first deployment has only hard ones, so
+    1.8 times the usual failures are expected of it.
+
+    >>> from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    >>> calls = np.array([[[0.0, 5e4, 5e4]], [[1e5, 5e4, 5e4]]])
+    >>> bad = np.array([[[0.0, 5e2, 5e2]], [[1e4, 5e3, 5e3]]])
+    >>> _case_mix(calls, bad, np.ones((1, 3), bool), AdaptiveParameters(case_mix_max=3.0))[0, 0].round(1).item()
+    1.8
     """
     calls, bad = calls * member, bad * member
     calls_elsewhere = calls.sum(axis=-1, keepdims=True) - calls

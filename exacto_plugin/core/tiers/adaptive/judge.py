@@ -12,22 +12,31 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
 from exacto_plugin.core.tiers.columns import (
-    CODES,
     DERANKED,
     INSUFFICIENT_DATA,
-    NO_REASON,
     VERIFIED_GOOD,
     Reading,
-    SignalColumns,
     TierAssignments,
     write_columns,
+)
+from exacto_plugin.core.tiers.signals import (
+    BELOW,
+    CAPACITY,
+    FEW_PEERS,
+    FEW_SAMPLES,
+    NO_REASON,
+    READMITTED,
+    RESTARTED,
+    UNDECIDED,
+    WITHIN,
+    SignalColumns,
 )
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, speed_medians
@@ -43,16 +52,6 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Block, TierRule
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
-
-_UNDECIDED, _READMITTED, _RESTARTED, _CAPACITY = (
-    CODES.index(code)
-    for code in (
-        ReasonCode.UNDECIDED,
-        ReasonCode.READMITTED,
-        ReasonCode.EVIDENCE_RESTARTED,
-        ReasonCode.CAPACITY,
-    )
-)
 
 _INTERVAL_S = (1.0, 300.0, 3600.0)
 """Shortest, initial and longest interval of recomputes for probe budgets."""
@@ -250,7 +249,7 @@ class AdaptiveTierRule:
         """Return the reasons for each tier, as success rates."""
         bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
         wanted = np.broadcast_to(np.ceil(self._rule.good_calls * rates.phi), bad.shape)
-        code = np.where(relieved, _CAPACITY, _tool_call_codes(rates, change, wanted))
+        code = np.where(relieved, CAPACITY, _tool_call_codes(rates, change, wanted))
         return SignalColumns(
             Signal.TOOL_CALL_SUCCESS,
             1 - bad,
@@ -326,11 +325,11 @@ class AdaptiveTierRule:
 
 def _tool_call_codes(rates: FailureRates, change: _Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the reason codes of tool calls; a later condition takes precedence."""
-    code = np.where(rates.within_ttl.calls < wanted, other_signals.FEW_SAMPLES, _UNDECIDED)
-    code = np.where(np.isnan(rates.threshold), other_signals.FEW_PEERS, code)
-    code = np.where(change.tier == VERIFIED_GOOD, other_signals.WITHIN, code)
-    code = np.where(change.improved, _RESTARTED, np.where(change.readmitted, _READMITTED, code))
-    return np.where(change.cause & ERRORS > 0, other_signals.BELOW, code)
+    code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
+    code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)
+    code = np.where(change.tier == VERIFIED_GOOD, WITHIN, code)
+    code = np.where(change.improved, RESTARTED, np.where(change.readmitted, READMITTED, code))
+    return np.where(change.cause & ERRORS > 0, BELOW, code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import Signal
 from exacto_plugin.core.stats.leave_one_out import leave_one_out_median
 from exacto_plugin.core.stats.peers import Peers, peers
-from exacto_plugin.core.tiers.benchmark import score_columns
-from exacto_plugin.core.tiers.columns import CODES, NO_REASON, SignalColumns
+from exacto_plugin.core.tiers.benchmark import benchmark_columns
+from exacto_plugin.core.tiers.signals import BELOW, SignalColumns, reason_codes
 from exacto_plugin.core.windows.speed import merge_modes
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
-
-WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS = (
-    CODES.index(code)
-    for code in (
-        ReasonCode.WITHIN_THRESHOLD,
-        ReasonCode.BELOW_THRESHOLD,
-        ReasonCode.TOO_FEW_SAMPLES,
-        ReasonCode.TOO_FEW_PEERS,
-    )
-)
 
 FRESH_SPEEDS = 8
 """Answers within an hour from which a slow deployment can be normal again."""
@@ -88,7 +78,7 @@ def throughput(block: Block, paces: SpeedWindows, epoch_age_s: Floats, rule: Ada
         fast = (hour.samples >= FRESH_SPEEDS) & (np.log(hour.medians) > limit + FRESH_MARGIN)
     normal = (epoch_age_s > _HOUR_S) & (fast | np.isnan(limit)) | (epoch_age_s > _DAY_S) & ~enough
     of = peers(np.where(enough, speed, 0.0), enough)
-    code = _codes(block, slow, enough, np.isnan(limit))
+    code = reason_codes(block.member, slow, enough, np.isnan(limit))
     window_s = np.where(recent, _HOUR_S, _DAY_S)
     needed = np.full(len(block.groups), rule.speed_minutes)
     return SignalResult(
@@ -116,7 +106,7 @@ def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: 
         bound = others.median + np.where(distance < 0, -1, 1) * (margin + error)
         share = np.where(offered > 0, meant / np.maximum(offered, 1), np.nan)
     limit = np.where(known, 1 / (1 + np.exp(-bound)), np.nan)
-    code = _codes(block, unusual, enough, ~known)
+    code = reason_codes(block.member, unusual, enough, ~known)
     of = peers(np.nan_to_num(share), enough)
     needed = np.full(len(block.groups), rule.propensity_requests)
     asked = (needed, np.full(len(block.groups), _DAY_S))
@@ -125,28 +115,10 @@ def propensity(block: Block, offered: Floats, meant: Floats, phi: Floats, rule: 
 
 
 def benchmark(block: Block, scores: Mapping[str, BenchmarkScores]) -> SignalResult:
-    """Compare scores with their own frozen baseline.
-
-    Groups without scores have no reason for this signal.
-    """
-    values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
-    enough = block.member & (samples >= needed[:, np.newaxis])
-    limit = np.broadcast_to(threshold[:, np.newaxis], values.shape)
-    with np.errstate(invalid="ignore"):
-        poor = enough & (values < limit)
-    code = _codes(block, poor, enough, np.isnan(limit))
-    code[np.isnan(baseline)] = NO_REASON
-    of = Peers(enough.sum(axis=-1), baseline, np.full(len(block.groups), np.nan))
-    return SignalResult(
-        _columns(Signal.BENCHMARK, values, samples, code, of, limit, (needed, window_s), 1), poor, ~poor
-    )
-
-
-def _codes(block: Block, abnormal: Bools, enough: Bools, unknown: Bools) -> NDArray[np.int64]:
-    code = np.where(abnormal, BELOW, WITHIN)
-    code = np.where(unknown, FEW_PEERS, code)
-    code = np.where(enough, code, FEW_SAMPLES)
-    return np.where(block.member, code, NO_REASON)
+    """Compare scores with their own frozen baseline; no peers are needed."""
+    columns = benchmark_columns(block, scores, 0)
+    poor = columns.code == BELOW
+    return SignalResult(columns, poor, ~poor)
 
 
 def _columns(

@@ -1,0 +1,117 @@
+"""Signals of a block as columns: measured values, references and reason codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin.core.model import Reason, ReasonCode, Reference, Signal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CODES = tuple(ReasonCode)
+NO_REASON = -1
+"""In place of a reason code: the signal has no reason for the deployment."""
+
+WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACITY = map(
+    CODES.index,
+    (
+        ReasonCode.WITHIN_THRESHOLD,
+        ReasonCode.BELOW_THRESHOLD,
+        ReasonCode.TOO_FEW_SAMPLES,
+        ReasonCode.TOO_FEW_PEERS,
+        ReasonCode.UNDECIDED,
+        ReasonCode.READMITTED,
+        ReasonCode.EVIDENCE_RESTARTED,
+        ReasonCode.CAPACITY,
+    ),
+)
+"""Indices into ``CODES``."""
+
+
+def reason_codes(
+    member: NDArray[np.bool_], abnormal: NDArray[np.bool_], enough: NDArray[np.bool_], unknown: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the reason code of each deployment for one signal.
+
+    Too few samples take precedence over too few peers, and both over the comparison.
+
+    Args:
+        member: False in the padding of the block.
+        abnormal: the value is worse than its threshold.
+        enough: the deployment has enough samples.
+        unknown: there is no threshold, since there are too few peers.
+
+    >>> member, no = np.array([[True, True, True, False]]), np.array([[False] * 4])
+    >>> abnormal, enough = np.array([[True, False, True, True]]), np.array([[True, True, False, True]])
+    >>> [CODES[code].value for code in reason_codes(member, abnormal, enough, no)[0, :3]]
+    ['below_threshold', 'within_threshold', 'too_few_samples']
+    """
+    code = np.where(abnormal, BELOW, WITHIN)
+    code = np.where(unknown, FEW_PEERS, code)
+    code = np.where(enough, code, FEW_SAMPLES)
+    return np.where(member, code, NO_REASON)
+
+
+def finite_or_none(number: np.float64 | float) -> float | None:
+    """Convert NaN to None, so that the value can be written as JSON."""
+    return None if math.isnan(number) else float(number)
+
+
+def _value_at(column: NDArray[Any], group: int, place: int) -> Any:
+    """Return a number of a column per group or per deployment."""
+    return column[group] if column.ndim == 1 else column[group, place]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalColumns:
+    """One signal of a block: measured values, references and reason codes."""
+
+    signal: Signal
+    value: NDArray[np.float64]
+    """Per deployment; NaN without a measurement."""
+    samples: NDArray[np.int64]
+    code: NDArray[np.int64]
+    """Per deployment: index into ``CODES``, or ``NO_REASON``."""
+    median: NDArray[np.float64]
+    """Per group, as are ``mad`` and ``peers``.
+    ``needed`` and ``window_s`` are per group or per deployment."""
+    mad: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    """Per deployment; NaN when the signal cannot derank it."""
+    peers: NDArray[np.int64]
+    needed: NDArray[np.int64]
+    window_s: NDArray[np.float64]
+    min_peers: int
+
+    def reason(self, group: int, place: int) -> Reason | None:
+        """Return this signal's reason for one deployment; None without one."""
+        code = int(self.code[group, place])
+        if code == NO_REASON:
+            return None
+        few_peers = CODES[code] is ReasonCode.TOO_FEW_PEERS
+        return Reason(
+            CODES[code],
+            self.signal,
+            finite_or_none(self.value[group, place]),
+            finite_or_none(self.threshold[group, place]),
+            int(self.samples[group, place]),
+            self.min_peers if few_peers else int(_value_at(self.needed, group, place)),
+            float(_value_at(self.window_s, group, place)),
+            int(_value_at(self.peers, group, place)) if few_peers else 0,
+        )
+
+    def reference(self, group: int) -> Reference:
+        """Return the reference of one group."""
+        thresholds = self.threshold[group]
+        return Reference(
+            self.signal,
+            finite_or_none(self.median[group]),
+            finite_or_none(self.mad[group]),
+            finite_or_none(thresholds[0]),
+            int(self.peers[group]),
+        )
