@@ -1,4 +1,7 @@
-"""The benchmark signal: scores that are measured outside the plugin, compared with their own frozen baseline."""
+"""The benchmark signal of a block.
+
+The scores are measured outside the plugin and compared with their own frozen baseline.
+"""
 
 from __future__ import annotations
 
