@@ -19,7 +19,7 @@ JOBS ?= 2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak clean
+.PHONY: help venv demo test lint format bench soak compat clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -73,5 +73,8 @@ bench: $(VENV)/.with-test ## Measure the cost of the plugin beside bare LiteLLM.
 soak: $(VENV)/.with-test ## Fuzz and strain for an hour, then say what broke (ARGS="--minutes 5").
 	$(BIN)/python -m tests.soak $(ARGS)
 
-clean: ## Remove the virtual environment and caches.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+compat: $(VENV)/.with-test ## Try every listed LiteLLM and write docs/compatibility.md (ARGS="--version 1.110.2").
+	$(BIN)/python -m tests.compat $(ARGS)
+
+clean: ## Remove the virtual environments and caches.
+	rm -rf $(VENV) .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,103 @@
+"""One version of LiteLLM with one Python: environment, smoke, and whether that is good enough."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.compat.environments import Environment, environment
+from tests.compat.judging import Status
+from tests.compat.known_off import known_off
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_TIMEOUT_S: Final = 1200
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one version came to with one Python.
+
+    Args:
+        version: of LiteLLM.
+        python: version of Python.
+        environment: None where it could not be made.
+        rows: the smoke's, as ``python -m tests.compat.smoke --json`` writes them.
+        features: what the proxy and the program said of their features.
+        failed: why there are no rows.
+    """
+
+    version: str
+    python: str
+    environment: Environment | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failed: str = ""
+
+    def status(self, line: str) -> str:
+        """The result of a ``CHANNEL/ROW``; empty where it was not asked."""
+        found = {row["name"]: "lucky" if row["lucky"] else str(row["status"]) for row in self.rows}
+        return found.get(line, "")
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many lines have each result."""
+        return Counter(self.status(row["name"]) for row in self.rows)
+
+    @property
+    def faults(self) -> list[str]:
+        """Everything that must not be, one text each."""
+        found = [self.failed] if self.failed else []
+        if self.environment is not None:
+            found += [f"installing the package changes {change}" for change in self.environment.changes]
+        known = known_off(self.version)
+        for row in self.rows:
+            status = self.status(row["name"])
+            if status != Status.OK and not (status == Status.OFF and row["name"] in known):
+                found.append(f"{row['name']} is {status}: {row['note']}")
+        return found
+
+    @property
+    def mended(self) -> list[str]:
+        """Lines that are listed as off and are ok."""
+        known = known_off(self.version)
+        return sorted(row["name"] for row in self.rows if row["name"] in known and row["status"] == Status.OK)
+
+
+def run_cell(version: str, python: str, cache: Path, checkout: Path, smoke: bool) -> Cell:
+    """Make the environment of a version, and run the smoke in it.
+
+    Args:
+        version: of LiteLLM.
+        python: the interpreter to make the environment from.
+        cache: folder of environments, wheels and results.
+        checkout: the repository of the package.
+        smoke: whether to run the smoke as well.
+    """
+    shown = subprocess.run([python, "-c", _PYTHON], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        place = environment(version, python, cache, checkout)
+    except RuntimeError as error:
+        return Cell(version, shown, failed=f"no environment: {error}")
+    if not smoke:
+        return Cell(version, shown, place)
+    written = cache / "results" / f"{version}-python{shown}.json"
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tests.compat.smoke", "--python", str(place.interpreter)]
+    command += ["--checkout", str(checkout), "--json", str(written)]
+    with written.with_suffix(".log").open("w") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=False, timeout=_TIMEOUT_S, cwd=Path(__file__).parents[2])
+    if not written.exists():
+        return Cell(version, shown, place, failed=f"the smoke did not end well, see {written.with_suffix('.log').name}")
+    told = json.loads(written.read_text())
+    return Cell(version, shown, place, told["rows"], told["features"])
+
+
+_PYTHON: Final = "import platform; print(platform.python_version())"
