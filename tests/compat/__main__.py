@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.version import Version
 
-from tests.compat.cells import Cell, run_cell
+from tests.compat.cells import Cell, kept_cells, run_cell
 from tests.compat.contract.check import Contract, check_wheel
 from tests.compat.contract.uses import listed
 from tests.compat.contract.wheel import Wheel
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = options.version or versions
     contracts = {version: _contract(version, options.cache / "wheels") for version in versions}
     pairs = [] if options.contract_only else _pairs(wanted, options.python)
-    cells = [_shown(run_cell(version, python, options.cache, _REPOSITORY, smoke=True)) for version, python in pairs]
+    cells = [_shown(run_cell(version, python, options.cache, _REPOSITORY)) for version, python in pairs]
     faults = [
         *(f"LiteLLM {version}: {fault}" for version in LISTED for fault in _faults_of(contracts[version])),
         *(f"LiteLLM {cell.version}: {fault}" for cell in cells if cell.version in LISTED for fault in cell.faults),
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if whole or options.write:
         target = options.write or _REPOSITORY / "docs" / "compatibility.md"
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        target.write_text(page(cells, contracts, _UNTRIED.read_text(), day))
+        every = _ordered([*kept_cells(options.cache, _REPOSITORY), *cells])
+        target.write_text(page(every, contracts, _UNTRIED.read_text(), day))
     sys.stdout.writelines(f"warning: {one}\n" for one in dict.fromkeys(warnings))
     sys.stdout.writelines(f"FAULT: {one}\n" for one in dict.fromkeys(faults))
     sys.stdout.write(f"compat: {len(contracts)} wheels, {len(cells)} environments, {len(faults)} faults\n")
@@ -75,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="append", default=[], help="smoke of this version only; may be repeated")
     parser.add_argument("--python", action="append", default=[], help="interpreter for all; may be repeated")
     parser.add_argument("--cache", type=Path, default=_REPOSITORY / ".compat", help="environments, wheels, results")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there, also after part of a run")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write the page there, also after part of a run; what earlier runs kept is in it",
+    )
     return parser
 
 
@@ -89,6 +95,12 @@ def _pairs(versions: Sequence[str], pythons: Sequence[str]) -> list[tuple[str, s
         *((version, own) for version in versions),
         *((version, other) for other in others for version in versions if version in _WITH_EVERY_PYTHON),
     ]
+
+
+def _ordered(cells: Sequence[Cell]) -> list[Cell]:
+    """The last of each version with each Python, by version."""
+    last = {(Version(cell.version), Version(cell.python)): cell for cell in cells}
+    return [last[key] for key in sorted(last)]
 
 
 def _interpreters() -> list[str]:

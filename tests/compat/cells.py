@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,25 +71,56 @@ class Cell:
         return sorted(row["name"] for row in self.rows if row["name"] in known and row["status"] == Status.OK)
 
 
-def run_cell(version: str, python: str, cache: Path, checkout: Path, smoke: bool) -> Cell:
-    """Make the environment of a version, and run the smoke in it.
+def run_cell(version: str, python: str, cache: Path, checkout: Path) -> Cell:
+    """Make the environment of a version, run the smoke in it, and keep the result.
 
     Args:
         version: of LiteLLM.
         python: the interpreter to make the environment from.
         cache: folder of environments, wheels and results.
         checkout: the repository of the package.
-        smoke: whether to run the smoke as well.
     """
+    found = _run(version, python, cache, checkout)
+    kept = {"source": _source(checkout), **asdict(found)}
+    _results(cache).joinpath(f"cell-{version}-{found.python}.json").write_text(json.dumps(kept, default=str))
+    return found
+
+
+def kept_cells(cache: Path, checkout: Path) -> list[Cell]:
+    """The results that earlier runs kept for the same source of the package."""
+    cells = []
+    for path in sorted(_results(cache).glob("cell-*.json")):
+        told = json.loads(path.read_text())
+        if told.pop("source") == _source(checkout):
+            place = told.pop("environment")
+            cells.append(Cell(**told, environment=place and _environment(place)))
+    return cells
+
+
+def _environment(told: Mapping[str, Any]) -> Environment:
+    lists = {name: tuple(told[name]) for name in ("changes", "added")}
+    return Environment(Path(told["interpreter"]), told["way"], **lists)
+
+
+def _results(cache: Path) -> Path:
+    folder = cache / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _source(checkout: Path) -> str:
+    """A text that changes with the source of the package and its requirements."""
+    files = [*sorted((checkout / "exacto_plugin").rglob("*.py")), checkout / "pyproject.toml"]
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _run(version: str, python: str, cache: Path, checkout: Path) -> Cell:
     shown = subprocess.run([python, "-c", _PYTHON], capture_output=True, text=True, check=True).stdout.strip()
     try:
         place = environment(version, python, cache, checkout)
     except RuntimeError as error:
         return Cell(version, shown, failed=f"no environment: {error}")
-    if not smoke:
-        return Cell(version, shown, place)
-    written = cache / "results" / f"{version}-python{shown}.json"
-    written.parent.mkdir(parents=True, exist_ok=True)
+    written = _results(cache) / f"{version}-python{shown}.json"
     written.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.compat.smoke", "--python", str(place.interpreter)]
     command += ["--checkout", str(checkout), "--json", str(written)]

@@ -164,11 +164,11 @@ def untouched(proxy: Proxy, provider_server: SimulatedProviders) -> dict[str, ob
 
 
 def _calls(proxy: Proxy, model: str, **more: Any) -> str:
-    """``valid`` for an answer with calls that fit, else the error's status and message."""
+    """``valid`` for an answer with calls that fit, else the error's status, message and type."""
     try:
         chunks = ask(proxy.client(), model, **more)
     except openai.APIStatusError as error:
-        return f"{error.status_code} {error.message}"
+        return f"{error.status_code} {error.message} ({error.type})"
     choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
     parts = [choice.delta if more.get("stream") else choice.message for choice in choices]
     calls = [call for part in parts for call in part.tool_calls or ()]

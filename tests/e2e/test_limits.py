@@ -210,7 +210,9 @@ def test_counting_tokens(proxy: Proxy, providers: SimulatedProviders) -> None:
             answer = post(proxy, path, {"model": model, **body}, "sk-own")
             assert answer.status_code == 404, (path, model)
             assert answer.json()["error"]["type"] == "exacto_no_endpoints"
-            assert post(proxy, path, {"model": model, **body}, "sk-free").status_code == 200
+            free = post(proxy, path, {"model": model, **body}, "sk-free")
+            # From 1.108 on LiteLLM passes on that a provider has no such route; before, it estimated the number.
+            assert free.status_code == 200 or "Not Found" in free.text
         assert post(proxy, path, {"model": "claude", **body}, "sk-own").json()["litellm_count_source"] != "provider"
 
 

@@ -152,7 +152,11 @@ def test_other_surfaces(proxy: Proxy, providers: SimulatedProviders) -> None:
     with proxy.anthropic() as anthropic:
         answer = anthropic.messages.create(model="kimi:floor", max_tokens=9, messages=MESSAGES)
         assert answer.model == "kimi:floor"
-        assert anthropic.messages.count_tokens(model="kimi:floor", messages=MESSAGES).input_tokens > 0
+    # From 1.108 on LiteLLM passes on that a provider has no such route; before, it estimated the number.
+    counts = [post(proxy, "/v1/messages/count_tokens", {"model": name, "messages": MESSAGES})
+              for name in ("kimi", "kimi:floor")]  # fmt: skip
+    assert counts[0].text == counts[1].text
+    assert "input_tokens" in counts[1].text or "Not Found" in counts[1].text
     assert asked(providers, KIMI) == {"dear": 0, "cheap": 4, "unpriced": 0}
     assert {seen["path"].rsplit("/v1/", 1)[1] for seen in providers.control.seen("cheap")} >= {
         "completions",

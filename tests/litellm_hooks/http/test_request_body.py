@@ -78,10 +78,11 @@ async def test_half_a_body_is_never_taken_for_the_whole() -> None:
 
 
 def test_half_a_body_is_not_parsed() -> None:
-    """What came so far may be an object by itself; bare LiteLLM reads nothing then."""
+    """What came so far may be an object by itself; LiteLLM reads nothing then, or from 1.108 on says that it left."""
     half = Delivery(({"type": "http.request", "body": SLUG, "more_body": True},), whole=False)
-    found = read(half, [], plugin=True, raw_first=False)
-    assert (found.parsed, found.raw) == ({}, None)
+    with_us, without = (read(half, [], plugin=plugin, raw_first=False) for plugin in (True, False))
+    assert (with_us.parsed, with_us.raw) == (without.parsed, None)
+    assert with_us.parsed in ({}, ("HTTPException", "499: Client disconnected the request"))
 
 
 def test_a_changed_body_is_written_as_it_is_parsed() -> None:
