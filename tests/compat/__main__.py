@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.version import Version
 
-from tests.compat.cells import Cell, kept_cells, run_cell
+from tests.compat.cells import Cell, kept_cells, kept_database_rows, run_cell
 from tests.compat.contract.check import Contract, check_wheel
 from tests.compat.contract.uses import listed
 from tests.compat.contract.wheel import Wheel
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         target = options.write or _REPOSITORY / "docs" / "compatibility.md"
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         every = _ordered([*kept_cells(options.cache, _REPOSITORY), *cells])
-        target.write_text(page(every, contracts, _UNTRIED.read_text(), day))
+        target.write_text(page(every, contracts, kept_database_rows(options.cache), _UNTRIED.read_text(), day))
     sys.stdout.writelines(f"warning: {one}\n" for one in dict.fromkeys(warnings))
     sys.stdout.writelines(f"FAULT: {one}\n" for one in dict.fromkeys(faults))
     sys.stdout.write(f"compat: {len(contracts)} wheels, {len(cells)} environments, {len(faults)} faults\n")

@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.version import Version
+
 from tests.compat.environments import Environment, environment
 from tests.compat.judging import Status
 from tests.compat.known_off import known_off
@@ -95,6 +97,12 @@ def kept_cells(cache: Path, checkout: Path) -> list[Cell]:
             place = told.pop("environment")
             cells.append(Cell(**told, environment=place and _environment(place)))
     return cells
+
+
+def kept_database_rows(cache: Path) -> dict[str, dict[str, str]]:
+    """What ``tests.compat.database`` kept: version -> row -> fault, which is empty for a row that is right."""
+    files = sorted(_results(cache).glob("database-*.json"), key=lambda path: Version(path.stem.partition("-")[2]))
+    return {path.stem.partition("-")[2]: json.loads(path.read_text()) for path in files}
 
 
 def _environment(told: Mapping[str, Any]) -> Environment:

@@ -28,17 +28,33 @@ routing or rescue also has a control with the feature switched off, which must c
 * **WRONG**: neither. **lucky**: the control is right as well. **-**: not tried.
 """
 
+_WITH_DATABASE: Final = """## With LiteLLM's database
 
-def page(cells: Sequence[Cell], contracts: Mapping[str, Contract | str], untried: str, day: str) -> str:
+`python -m tests.compat.database --version ...`: LiteLLM's proxy with its own keys, teams, budgets and models in a real
+PostgreSQL, one worker. Prisma's query engine is a program that its tools download from a server outside the package
+registries; what runs here is the same engine of the same commit as WebAssembly (npm: `@prisma/query-engine-wasm`),
+served over HTTP by `tests/compat/database/engine.mjs`. The tables come from the migrations in `litellm-proxy-extras`.
+"""
+
+
+def page(
+    cells: Sequence[Cell],
+    contracts: Mapping[str, Contract | str],
+    database: Mapping[str, Mapping[str, str]],
+    untried: str,
+    day: str,
+) -> str:
     """The whole page.
 
     Args:
         cells: what was run.
         contracts: by version; a text is the reason why there is none.
+        database: the rows with LiteLLM's database: version -> row -> fault.
         untried: the section about what was not tried, in Markdown.
         day: the date.
     """
-    parts = [_HEAD.format(day=day), _summary(cells, contracts), _rows(cells), _off(cells), _absent(contracts), untried]
+    parts = [_HEAD.format(day=day), _summary(cells, contracts), _rows(cells), _off(cells), _absent(contracts)]
+    parts += [_database(database), untried]
     return "\n".join(part.rstrip() + "\n" for part in parts if part)
 
 
@@ -110,6 +126,15 @@ def _off(cells: Sequence[Cell]) -> str:
     faults = [f"* LiteLLM {cell.version}, Python {cell.python}: {fault}" for cell in cells for fault in cell.faults]
     parts = ["## Off, and why\n", *(lines or ["Nothing."])]
     return "\n".join([*parts, *(["\n## Faults\n", *faults] if faults else [])]) + "\n"
+
+
+def _database(rows: Mapping[str, Mapping[str, str]]) -> str:
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    lines = [[name.replace("_", " "), *("-" if name not in one else "**WRONG**" if one[name] else "ok"
+                                         for one in rows.values())] for name in names]  # fmt: skip
+    faults = [f"* {version}, {name}: {fault}" for version, one in rows.items() for name, fault in one.items() if fault]
+    table = _table(["row", *rows], lines) if rows else "Not tried."
+    return "\n".join([_WITH_DATABASE, table, *(["", *faults] if faults else [])]) + "\n"
 
 
 def _absent(contracts: Mapping[str, Contract | str]) -> str:
