@@ -22,7 +22,8 @@ from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.proxy import middleware_of
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 

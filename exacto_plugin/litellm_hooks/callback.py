@@ -139,7 +139,7 @@ class ExactoCallback(CustomLogger):
         if isinstance(suffixes, str):
             curated = "exacto" in suffixes.split(":")
         else:
-            curated = state is not None and state.slug is not None and state.slug.curated
+            curated = state is not None and state.slugs.slug is not None and state.slugs.slug.curated
         return curated and self.context.settings.curated_list(model) is not None
 
     def _slug_unresolved(self, model: str, deployments: list[Any]) -> bool:
@@ -158,7 +158,7 @@ class ExactoCallback(CustomLogger):
         """Store ``error`` for the middleware, which sends it to the client, and return it."""
         state = CURRENT.get()
         if state is not None:
-            state.refusals.append(error.refusal)
+            state.routing.refusals.append(error.refusal)
             self.faults.guard("record", lambda: self._recorder.record_refusal(state), None)
         return error
 
@@ -207,7 +207,7 @@ class ExactoCallback(CustomLogger):
         if before is not None and before.is_rescue_attempt:
             pass  # the same request calls another deployment, though nothing failed
         elif before is not None and is_pending_call(before, kwargs):
-            before.pending_tools = None  # a synchronous call that LiteLLM runs on a loop of its own
+            before.sync.pending_tools = None  # a synchronous call that LiteLLM runs on a loop of its own
         elif (
             before is not None
             and previous is not None

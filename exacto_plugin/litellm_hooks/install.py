@@ -41,7 +41,7 @@ def install_patches(callback: ExactoCallback) -> None:
             group = state.model_group if state is not None else ""
             faults.guard("telemetry", lambda: context.telemetry.fallback_decision(group), None)
             return deployments
-        if not kept and state is not None and state.last_error is not None:
+        if not kept and state is not None and state.series.last_error is not None:
             failover.raise_last_error()
         return kept or deployments
 

@@ -17,7 +17,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrou
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
-from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState, SyncHandover
 from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RouterEntries:
         def enter(*args: Any, **kwargs: Any) -> Any:
             if _INSIDE.get():
                 return original(*args, **kwargs)
-            CURRENT.set(RequestState(in_sync_entry=True))
+            CURRENT.set(RequestState(sync=SyncHandover(in_entry=True)))
             args, kwargs = self._read(router, args, kwargs)
             token = _INSIDE.set(True)
             try:
@@ -169,7 +169,7 @@ class RouterEntries:
                 it.
         """
         begun = CURRENT.get()
-        synchronous = begun is not None and begun.in_sync_entry
+        synchronous = begun is not None and begun.sync.in_entry
         self._context.faults.guard("body", lambda: self._enter(router, kwargs), None)
         if synchronous and not self._context.features.has(Feature.SYNC):
             self._refuse_unfiltered(router, kwargs)
@@ -191,12 +191,12 @@ class RouterEntries:
     def _enter(self, router: Any, kwargs: dict[str, Any]) -> None:
         self._routers.register(router)
         begun = CURRENT.get()
-        state = begun if begun is not None and begun.in_sync_entry else RequestState()
-        state.in_sync_entry = False
+        state = begun if begun is not None and begun.sync.in_entry else RequestState()
+        state.sync.in_entry = False
         CURRENT.set(state)
         if needs_rewrite(kwargs):
             asked = kwargs.get("model")
-            state.slug = rewrite_body(
+            state.slugs.slug = rewrite_body(
                 kwargs,
                 name_resolver(router),
                 preferences=self._context.settings.client_preferences == "allow",
@@ -206,14 +206,14 @@ class RouterEntries:
                 metadata = kwargs.get(name)
                 if isinstance(metadata, dict) and metadata.get("model_group") == asked:
                     metadata["model_group"] = kwargs.get("model")
-        state.fallbacks = bool(kwargs.get("fallbacks"))
+        state.fallbacks.has_own = bool(kwargs.get("fallbacks"))
 
 
 def _synchronous_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def enter(*args: Any, **kwargs: Any) -> Any:
         # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
         if not kwargs.get("fallback_depth"):
-            CURRENT.set(RequestState(in_sync_entry=True))
+            CURRENT.set(RequestState(sync=SyncHandover(in_entry=True)))
         return original(*args, **kwargs)
 
     return enter

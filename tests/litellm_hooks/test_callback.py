@@ -257,13 +257,13 @@ async def test_a_fault_while_filtering(
 ) -> None:
     """Without ``:exacto`` LiteLLM's list goes on; with it, in the slug or in a fallback's entry, the request ends."""
     monkeypatch.setattr(callback.routing, "filter", None)
-    state.slug = slug
+    state.slugs.slug = slug
     kwargs = call() if hop is None else call(depth=1, suffixes=hop)
     if refused:
         with pytest.raises(ExactoRefusedError) as caught:
             await callback.async_filter_deployments("g", _deployments(), None, kwargs)
         assert caught.value.__suppress_context__, "LiteLLM would write down what it came from"
-        assert [refusal.status for refusal in state.refusals] == [404]
+        assert [refusal.status for refusal in state.routing.refusals] == [404]
     else:
         assert await callback.async_filter_deployments("g", _deployments(), None, kwargs) == _deployments()
     assert callback.faults.counts == {"filter": 1}

@@ -17,7 +17,9 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.routing_state import RoutingState
+from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.store.exchange import StoreExchange
@@ -148,13 +150,13 @@ class ServedProxy:
             fails_first: the first attempt ends with an error, so that a second one is made.
         """
         runtime, candidates = self.runtime, self.candidates(group)
-        state = RequestState(model_group=group, policy=Policy(), tools=True)
+        state = RequestState(model_group=group, routing=RoutingState(Policy()), tools=True)
         state.call_id = f"call-{state.decision_id}"
         for fails in (True, False) if fails_first else (False,):
             ask = RoutingRequest(group, candidates, Policy(), tools=True, tried=state.tried)
             decision = runtime.engine.decide(ask, self._random.random)
-            state.decision, state.snapshot_id = decision, runtime.engine.snapshot.id
-            state.candidates = {one.id: one for one in candidates}
+            state.routing.decision, state.routing.snapshot_id = decision, runtime.engine.snapshot.id
+            state.routing.candidates = {one.id: one for one in candidates}
             runtime.recorder.record_decision(state, ask, decision)
             picked = next(one for one in candidates if one.id == decision.pool[0])
             tier = next(one.tier for one in decision.ranking if one.id == picked.id)

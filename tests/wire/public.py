@@ -29,10 +29,11 @@ from exacto_plugin.litellm_hooks.context import installation_salt
 from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, model_fingerprint
 from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
+from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyBlock
 from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RescueProgress
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.sharing.redis.source import key_prefix
 from exacto_plugin.store.location import default_location
 from tests.support.served_proxy import GROUPS, ServedProxy
@@ -131,10 +132,10 @@ def _answered() -> httpx.Response:
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         state = CURRENT.get()
         assert state is not None
-        state.model_group, state.policy, state.slug = KIMI, Policy(Sort.EXACTO), Slug(KIMI, ("exacto",))
-        state.decision = Decision(Sort.EXACTO, ranking, (first.candidate.id,), applied=True, reason="tiers")
-        state.decision_id, state.snapshot_id = "0123456789abcdef", "mywppcdc-0a1b"
-        state.candidates = {one.candidate.id: one.candidate for one in (first, second)}
+        state.model_group, state.routing.policy, state.slugs.slug = KIMI, Policy(Sort.EXACTO), Slug(KIMI, ("exacto",))
+        state.routing.decision = Decision(Sort.EXACTO, ranking, (first.candidate.id,), applied=True, reason="tiers")
+        state.decision_id, state.routing.snapshot_id = "0123456789abcdef", "mywppcdc-0a1b"
+        state.routing.candidates = {one.candidate.id: one.candidate for one in (first, second)}
         state.attempts = [first, second]
         state.rescue = RescueProgress(first, attempts=1, answered_by=second, extra_cost=0.002)
         headers = [(b"content-type", b"application/json")]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.model import Candidate, Snapshot
-    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 HEADER = b"x-exacto-metadata"
 KEY = "exacto_metadata"
@@ -35,7 +36,7 @@ def take_header(scope: MutableMapping[str, Any]) -> bool:
 
 def add_metadata(answer: dict[str, Any], state: RequestState, snapshot: Snapshot, *, named: bool) -> bool:
     """Add the metadata to an answer; return False when there are none."""
-    if state.policy is None and not state.attempts:
+    if state.routing.policy is None and not state.attempts:
         return False
     answer[KEY] = metadata_of_request(state, snapshot, named=named)
     return True
@@ -49,16 +50,16 @@ def metadata_of_request(state: RequestState, snapshot: Snapshot, *, named: bool)
         snapshot: has the reasons of the tiers.
         named: whether clients may see deployments and providers.
     """
-    decision = state.decision
-    slug = state.slug
+    decision = state.routing.decision
+    slug = state.slugs.slug
     return {
         "model_group": state.model_group,
         "suffixes": list(slug.suffixes) if slug is not None else [],
-        "policy": state.reported_sort.value if state.policy is not None else None,
+        "policy": state.routing.reported_sort.value if state.routing.policy is not None else None,
         "reason": decision.reason if decision is not None else None,
         "applied": decision.applied if decision is not None else False,
         "decision": state.decision_id,
-        "snapshot": state.snapshot_id or None,
+        "snapshot": state.routing.snapshot_id or None,
         "candidates": _candidates(decision, state, snapshot, named=named) if decision is not None else [],
         "attempts": [_attempt(attempt, state, named=named) for attempt in state.attempts],
     }
@@ -75,7 +76,7 @@ def _candidates(decision: Decision, state: RequestState, snapshot: Snapshot, *, 
             "in_pool": ranked.id in pool,
             "reasons": [reason_view(reason) for reason in verdict.reasons] if verdict is not None else [],
         }
-        candidate = state.candidates.get(ranked.id)
+        candidate = state.routing.candidates.get(ranked.id)
         told.append({**_name(candidate), **one} if named and candidate is not None else one)
     return told
 

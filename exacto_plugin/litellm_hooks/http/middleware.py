@@ -212,7 +212,7 @@ class ExactoMiddleware:
             asked = body.get("model")
             before = dict(body)
             resolve, group_of = name_resolver(router), _group_of(router)
-            state.batch = batch_slugs(asked, resolve, group_of)
+            state.slugs.batch = batch_slugs(asked, resolve, group_of)
             slug = rewrite_body(
                 body,
                 resolve,
@@ -225,14 +225,14 @@ class ExactoMiddleware:
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
                 self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
-            state.listed = self._context.faults.guard("names", names, {})
-        state.fallbacks = bool(body.get("fallbacks"))
+            state.slugs.listed = self._context.faults.guard("names", names, {})
+        state.fallbacks.has_own = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None
 
     @staticmethod
     def _take_suffixes(scope: Scope, state: RequestState, requested: str, slug: Slug) -> None:
-        state.slug, state.requested = slug, requested
+        state.slugs.slug, state.slugs.requested = slug, requested
         scope[CLIENT_MODEL_KEY] = requested
 
 
@@ -248,7 +248,7 @@ def _response_name(state: RequestState, *, responses: bool) -> str:
     """
     served = state.answered_by
     told = served.response_name if served is not None else None
-    return told if told is not None else state.requested if responses else ""
+    return told if told is not None else state.slugs.requested if responses else ""
 
 
 def _group_of(router: Any) -> Callable[[str], str]:

@@ -34,7 +34,7 @@ class Responder:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
             self._context.faults.guard("headers", lambda: self._add_headers(message), None)
-            if self._state.refusals and message["status"] == 400:
+            if self._state.routing.refusals and message["status"] == 400:
                 self._held = message
                 return
         elif self._held is not None and message["type"] == "http.response.body":
@@ -52,7 +52,7 @@ class Responder:
         await self._send({"type": "http.response.body", "body": body})
 
     def _refused(self, start: Message, body: bytes) -> tuple[Message, bytes]:
-        refusal = match_refusal(body, self._state.refusals)
+        refusal = match_refusal(body, self._state.routing.refusals)
         if refusal is None:
             return start, body
         body = refusal.body(anthropic=self._anthropic)
@@ -62,14 +62,14 @@ class Responder:
 
     def _add_headers(self, message: Message) -> None:
         settings, state = self._context.settings, self._state
-        if not settings.expose.headers or state.policy is None:
+        if not settings.expose.headers or state.routing.policy is None:
             return
-        pairs = {"x-exacto-policy": state.reported_sort.value, "x-exacto-decision": state.decision_id}
-        if state.snapshot_id:
-            pairs["x-exacto-snapshot"] = state.snapshot_id
+        pairs = {"x-exacto-policy": state.routing.reported_sort.value, "x-exacto-decision": state.decision_id}
+        if state.routing.snapshot_id:
+            pairs["x-exacto-snapshot"] = state.routing.snapshot_id
         served = state.answered_by
         # A header that may become wrong is omitted: LiteLLM can move a stream after these headers are sent.
-        if served is not None and not (state.may_move and message["status"] == 200):
+        if served is not None and not (state.routing.may_move and message["status"] == 200):
             if served.tier is not None:
                 pairs["x-exacto-tier"] = served.tier.value
             if settings.expose.providers:

@@ -62,7 +62,8 @@ def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
     """
     info = sent.get("model_info") or {}
     picked = state.served_by
-    return state.pending_tools is not None and picked is not None and str(info.get("id") or "") == picked.candidate.id
+    pending = state.sync.pending_tools is not None
+    return pending and picked is not None and str(info.get("id") or "") == picked.candidate.id
 
 
 def attach_state(details: dict[str, Any]) -> None:
@@ -77,10 +78,11 @@ def attach_state(details: dict[str, Any]) -> None:
     if not is_pending_call(state, details.get("litellm_params") or {}):
         return  # another call of the same thread
     details[LOG_KEY] = state
-    details.setdefault(TOOLS_KEY, state.pending_tools)
-    if state.pending_tools and state.pending_choice is not None:
-        details.setdefault(CHOICE_KEY, state.pending_choice)
-    state.pending_tools = state.pending_choice = None
+    sync = state.sync
+    details.setdefault(TOOLS_KEY, sync.pending_tools)
+    if sync.pending_tools and sync.pending_choice is not None:
+        details.setdefault(CHOICE_KEY, sync.pending_choice)
+    sync.pending_tools = sync.pending_choice = None
     asked = CURRENT_ATTEMPT.get()
     if asked is not None:
         asked.details = details

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from exacto_plugin.litellm_hooks.request.provider_state import ProviderState
 
 _UNSTABLE = frozenset({"cache_control", "id", "role", "status", "type"})
 """Message fields left out of the hash.
@@ -31,6 +34,20 @@ class Conversation(NamedTuple):
 
     Several conversations may begin with the same messages.
     """
+
+
+@dataclass(slots=True)
+class ConversationState:
+    """The conversation of one request, in the model group of its newest attempt."""
+
+    conversation: Conversation | None = None
+    """None when nothing identifies it, and where no setting needs it."""
+    provider_state: ProviderState | None = None
+    """Provider-bound state of the request; None without any."""
+    is_assigned: bool = True
+    """True when the conversation is assigned to the selected deployment."""
+    in_share: bool = True
+    """False when this conversation is outside ``apply_share``."""
 
 
 def conversation_of(

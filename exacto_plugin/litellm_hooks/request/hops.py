@@ -77,7 +77,7 @@ class PositionReader:
             return position_of(kwargs), kwargs
         asked_first = state.attempts[0].model_group
         if group == state.model_group:
-            return AttemptPosition(False, group == asked_first), {**kwargs, **state.entry}
+            return AttemptPosition(False, group == asked_first), {**kwargs, **state.fallbacks.entry}
         return AttemptPosition(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
 
     def _continues(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
@@ -101,7 +101,7 @@ class PositionReader:
         found = list(self._entries(group, kwargs))
         if not found:
             return {SUFFIXES_KEY: None}
-        entry = next((one for one in found if one not in state.followed_entries), found[-1])
-        state.followed_entries.append(entry)
-        state.entry = {name: value for name, value in entry.items() if name != "model"}
-        return state.entry
+        entry = next((one for one in found if one not in state.fallbacks.followed), found[-1])
+        state.fallbacks.followed.append(entry)
+        state.fallbacks.entry = {name: value for name, value in entry.items() if name != "model"}
+        return state.fallbacks.entry

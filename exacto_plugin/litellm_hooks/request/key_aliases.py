@@ -33,13 +33,13 @@ def take_alias(data: dict[str, Any], key: Any, state: RequestState) -> None:
         state: the request's state.
     """
     model = data.get("model")
-    if state.slug is not None or not isinstance(model, str) or ":" not in model:
+    if state.slugs.slug is not None or not isinstance(model, str) or ":" not in model:
         return
     aliases = {**(key.team_model_aliases or {}), **(key.aliases or {})}
     slug = split_slug(model, lambda name: Resolution.EXACT if name in aliases else Resolution.UNKNOWN)
     if slug.suffixes:
         data["model"] = aliases[slug.base]
-        state.slug, state.requested = slug, model
+        state.slugs.slug, state.slugs.requested = slug, model
 
 
 def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) -> None:
@@ -55,7 +55,7 @@ def take_fallbacks(data: dict[str, Any], state: RequestState, resolve: Resolve) 
         return
     fallbacks = settings.get("fallbacks")
     if isinstance(fallbacks, list) and fallbacks:
-        state.fallbacks = True
+        state.fallbacks.has_own = True
         data["router_settings_override"] = {**settings, "fallbacks": rewrite_fallbacks(fallbacks, resolve)}
 
 
@@ -84,7 +84,7 @@ class KeyAliases:
         """
         state = CURRENT.get()
         model = request_data.get("model")
-        if state is None or state.slug is not None or not isinstance(model, str) or ":" not in model:
+        if state is None or state.slugs.slug is not None or not isinstance(model, str) or ":" not in model:
             return
         if split_slug(model, lambda _name: Resolution.PATTERN).suffixes == ():
             return  # none of the plugin's suffixes, for any set of names
@@ -95,7 +95,7 @@ class KeyAliases:
         from litellm.proxy.common_utils.http_parsing_utils import rewrite_request_model  # needs LiteLLM's proxy extra
 
         rewrite_request_model(request_data, request, slug.base)
-        state.slug, state.requested = slug, model
+        state.slugs.slug, state.slugs.requested = slug, model
         if request is not None:
             request.scope[CLIENT_MODEL_KEY] = model
 

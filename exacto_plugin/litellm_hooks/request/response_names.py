@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exacto_plugin.litellm_hooks.deployments.fallbacks import Resolve
-    from exacto_plugin.litellm_hooks.request.state import Listed, RequestState
+    from exacto_plugin.litellm_hooks.request.slugs import Listed
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 
 def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[str], str]) -> Listed:
@@ -54,8 +55,8 @@ def fallback_name(state: RequestState, model: str, suffixes: object, *, same_gro
         suffixes: those of the hop's entry; None when it has none of the plugin's.
         same_group: whether the hop is for the model group that the client requested.
     """
-    listed = state.listed.get((model, suffixes if isinstance(suffixes, str) else None))
-    return listed or (state.requested if same_group else "")
+    listed = state.slugs.listed.get((model, suffixes if isinstance(suffixes, str) else None))
+    return listed or (state.slugs.requested if same_group else "")
 
 
 def rename(answer: dict[str, Any], name: str) -> bool:

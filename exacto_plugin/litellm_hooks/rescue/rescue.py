@@ -33,8 +33,9 @@ from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
 from exacto_plugin.litellm_hooks.background import run_in_thread
 from exacto_plugin.litellm_hooks.faults import fail_open
+from exacto_plugin.litellm_hooks.request.attempts import RescueProgress
 from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TOOLS_KEY, RescuableAttempt
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState, RescueProgress
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from exacto_plugin.litellm_hooks.context import Context
-    from exacto_plugin.litellm_hooks.request.state import Attempt
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
@@ -135,11 +136,11 @@ class AnswerRescue:
 
         Requires tools, a deployment selected by the router, applied tiers, fallbacks and no provider-bound state.
         """
-        attempt, policy = state.served_by, state.policy
+        attempt, policy = state.served_by, state.routing.policy
         if not state.tools or policy is None or attempt is None or not attempt.routed:
             return False
-        applied = state.in_share and self._context.settings.mode_of(state.model_group) is Mode.APPLY
-        return applied and policy.allow_fallbacks and state.provider_state is None
+        applied = state.affinity.in_share and self._context.settings.mode_of(state.model_group) is Mode.APPLY
+        return applied and policy.allow_fallbacks and state.affinity.provider_state is None
 
     def scores_early(self, state: RequestState) -> bool:
         """Return whether a synchronous answer is assessed before its delivery."""
@@ -184,7 +185,7 @@ class AnswerRescue:
         bad = state.served_by if state is not None else None
         if state is None or bad is None or bad is before:
             return answer
-        if state.sync:
+        if state.sync.selected:
             self.faults.guard("rescue", partial(self.assess_sync, state, asked, answer), None)
         if bad.quality is None or not bad.quality.bad:
             return answer
@@ -246,7 +247,7 @@ class AnswerRescue:
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
         """Return the ids of candidates that passed all filters and were not tried."""
-        return set(state.candidates) - state.tried
+        return set(state.routing.candidates) - state.tried
 
     async def _retry_elsewhere(
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
@@ -257,7 +258,7 @@ class AnswerRescue:
         async def ask() -> Any:
             async with require_budget(asked.kwargs):
                 answer = await again.call(dict(again.kwargs))
-            if state.sync:
+            if state.sync.selected:
                 self.assess_sync(state, again, answer)
             return answer
 
@@ -266,7 +267,7 @@ class AnswerRescue:
         context.run(CURRENT_ATTEMPT.set, again)
         rescuing.in_progress = True
         task: asyncio.Future[Any]
-        if state.sync:  # LiteLLM's synchronous call blocks the event loop that runs it
+        if state.sync.selected:  # LiteLLM's synchronous call blocks the event loop that runs it
             task = asyncio.wrap_future(run_in_thread(ask, context, _NAME))
         else:
             task = asyncio.get_running_loop().create_task(ask(), name=_NAME, context=context)

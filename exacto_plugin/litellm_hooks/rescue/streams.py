@@ -27,8 +27,9 @@ from exacto_plugin.litellm_hooks.rescue.rescue import cost_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
-    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 
 
@@ -101,7 +102,7 @@ def buffer_stream(
     if asked.logging is None:
         return stream
     # Its headers are sent before the source of the delivered call is known.
-    state.may_move = True
+    state.routing.may_move = True
     kind = BufferedSyncStream if synchronous else BufferedStream
     return kind(stream, make(stream), rescue, state, attempt, asked)
 

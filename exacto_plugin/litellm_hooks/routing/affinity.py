@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
-    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
+    from exacto_plugin.litellm_hooks.request.provider_state import ProviderState
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 
 class PublishedEntry(Protocol):
@@ -80,14 +82,15 @@ class ConversationAffinity:
     ) -> None:
         """Put the request's conversation into ``state`` if the settings require it."""
         settings = self._context.settings
-        state.conversation = state.provider_state = None
-        state.assigns_conversation = True
+        found = state.affinity
+        found.conversation = found.provider_state = None
+        found.is_assigned = True
         if settings.mode_of(group) is Mode.OFF:
             return
         share = settings.apply_share_of(group)
         if settings.affinity.enabled or 0.0 < share < 1.0:
-            state.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages)
-        state.provider_state = provider_state_of(kwargs, messages)
+            found.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages)
+        found.provider_state = provider_state_of(kwargs, messages)
 
     @fail_open("affinity")
     async def look_up(self, state: RequestState) -> None:
@@ -95,7 +98,7 @@ class ConversationAffinity:
 
         The first request of a conversation has no entry to look up unless the client named the conversation.
         """
-        shared, conversation = self._shared.conversations, state.conversation
+        shared, conversation = self._shared.conversations, state.affinity.conversation
         if shared is None or conversation is None or conversation.is_new or state.attempts or SYNC.get():
             return
         if not self._context.settings.affinity.enabled or self._is_known(state, conversation.key):
@@ -112,7 +115,7 @@ class ConversationAffinity:
         For state that only one deployment can read, the last known deployment is enough.
         """
         conversations, now = self._conversations, self._context.clock()
-        if state.provider_state is not None and conversations.last_known(key):
+        if state.affinity.provider_state is not None and conversations.last_known(key):
             return True
         return conversations.find(key, now, self._context.settings.affinity.idle_s) is not None
 
@@ -127,9 +130,9 @@ class ConversationAffinity:
         at = self._pinned_deployment(state)
         if (
             not at
-            or (state.provider_state is not None and state.provider_state.releasable)
+            or _is_releasable(state.affinity.provider_state)
             or settings.mode_of(group) is not Mode.APPLY
-            or not state.in_share
+            or not state.affinity.in_share
         ):
             return
         if any(_id(deployment) == at for deployment in healthy):
@@ -143,22 +146,23 @@ class ConversationAffinity:
 
     def locate(self, state: RequestState, kwargs: Mapping[str, Any]) -> AffinityTarget | None:
         """Return the deployment of the request's conversation; None for a new one."""
-        if state.provider_state is not None and isinstance(kwargs.get("input"), list):
+        if state.affinity.provider_state is not None and isinstance(kwargs.get("input"), list):
             # LiteLLM's own check may have removed the encrypted content meanwhile.
-            state.provider_state = provider_state_of(kwargs, None)
+            state.affinity.provider_state = provider_state_of(kwargs, None)
         bound = self._pinned_deployment(state)
         if bound:
             return AffinityTarget(bound, pinned=True)
         affinity = self._context.settings.affinity
-        if state.conversation is None or not affinity.enabled:
+        conversation = state.affinity.conversation
+        if conversation is None or not affinity.enabled:
             return None
-        found = self._conversations.find(state.conversation.key, self._context.clock(), affinity.idle_s)
-        return None if found is None else AffinityTarget(found.deployment, state.conversation.is_new, found.from_probe)
+        found = self._conversations.find(conversation.key, self._context.clock(), affinity.idle_s)
+        return None if found is None else AffinityTarget(found.deployment, conversation.is_new, found.from_probe)
 
     def _pinned_deployment(self, state: RequestState) -> LiteLLMId:
-        bond, conversation = state.provider_state, state.conversation
-        if bond is None or bond.deployment or conversation is None or conversation.is_new:
-            return LiteLLMId("") if bond is None else bond.deployment
+        bound, conversation = state.affinity.provider_state, state.affinity.conversation
+        if bound is None or bound.deployment or conversation is None or conversation.is_new:
+            return LiteLLMId("") if bound is None else bound.deployment
         return self._conversations.last_known(conversation.key)
 
     @staticmethod
@@ -168,18 +172,18 @@ class ConversationAffinity:
         Where many conversations have the same first messages, one that is sent elsewhere (a probe, measuring) does not
         move the others, as long as their deployment stays usable.
         """
-        state.assigns_conversation = ask.home is None or not ask.home.is_new or not is_usable(ask, snapshot)
+        state.affinity.is_assigned = ask.home is None or not ask.home.is_new or not is_usable(ask, snapshot)
 
     def note_attempt(self, state: RequestState, attempt: Attempt) -> None:
         """Assign the conversation to this attempt's deployment."""
         if (
-            state.conversation is None
-            or not state.assigns_conversation
+            state.affinity.conversation is None
+            or not state.affinity.is_assigned
             or not attempt.routed
             or not self._context.settings.affinity.enabled
         ):
             return
-        attempt.conversation = state.conversation.key
+        attempt.conversation = state.affinity.conversation.key
         now = self._context.clock()
         self._conversations.assign(attempt.conversation, attempt.candidate.id, now, probed=attempt.probe)
         self._share(attempt.conversation)
@@ -211,6 +215,10 @@ class ConversationAffinity:
             shared.enqueue(
                 conversation, "" if place is None else place.deployment, probed=place is not None and place.from_probe
             )
+
+
+def _is_releasable(provider_state: ProviderState | None) -> bool:
+    return provider_state is not None and provider_state.releasable
 
 
 def _id(deployment: Mapping[str, Any]) -> str:

@@ -57,22 +57,18 @@ class Failover:
 
         Another model group, or a fallback entry with suffixes of its own, begins a new series.
         """
-        series = (group, suffixes)
-        if state.series != series:
-            state.series = series
-            state.series_start = len(state.attempts)
-            state.series_ended = False
+        state.series.begin((group, suffixes), len(state.attempts))
 
     def is_exhausted(self, state: RequestState, candidates: Collection[Candidate]) -> bool:
         """Return whether a series of attempts has no attempt left.
 
         It has none when the limit is reached, no deployment is left, or the request itself caused the error.
         """
-        limit, policy = self.limit, state.policy or Policy()
+        limit, policy = self.limit, state.routing.policy or Policy()
         if limit is None and policy.allow_fallbacks:
             return False
-        asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
-        if state.series_ended or (limit is not None and len(state.attempts) - state.series_start >= limit):
+        asked = state.tried_in_series
+        if state.series.ended or (limit is not None and len(state.attempts) - state.series.start >= limit):
             return True
         tried = state.tried
         return all(one.id in tried for one in candidates if reachable(policy, one, asked))
@@ -97,8 +93,9 @@ class Failover:
         """
         state = self._current_series()
         if state is not None and isinstance(error, openai.APIError) and not isinstance(error, ExactoRefusedError):
-            state.last_error = error
-            state.series_ended = state.series_ended or getattr(error, "status_code", None) == _CALLER_ERRORS
+            series = state.series
+            series.last_error = error
+            series.ended = series.ended or getattr(error, "status_code", None) == _CALLER_ERRORS
 
     def should_retry(self, error: Exception) -> bool | None:
         """Return whether LiteLLM shall retry after ``error``; None leaves it to LiteLLM."""
@@ -106,16 +103,16 @@ class Failover:
         if state is None:
             return None
         self.failed(error)
-        if self.is_exhausted(state, state.candidates.values()):
+        if self.is_exhausted(state, state.routing.candidates.values()):
             return False
         return True if self.limit is not None and getattr(error, "status_code", None) in _PROVIDER_ERRORS else None
 
     def _current_series(self) -> RequestState | None:
         """Return the state of a routed request with limited attempts, or None."""
         state = CURRENT.get()
-        if state is None or state.policy is None:
+        if state is None or state.routing.policy is None:
             return None
-        return state if self.limit is not None or not state.policy.allow_fallbacks else None
+        return state if self.limit is not None or not state.routing.policy.allow_fallbacks else None
 
     @staticmethod
     def raise_last_error() -> NoReturn:
@@ -125,9 +122,9 @@ class Failover:
             Exception: that error, which is more specific than "no deployments available".
         """
         state = CURRENT.get()
-        if state is None or state.last_error is None:
+        if state is None or state.series.last_error is None:
             raise LookupError("no attempt has failed")
-        raise state.last_error
+        raise state.series.last_error
 
     async def on_stream(self, stream: Any, slot: AsyncExitStack | None) -> Any:
         """Return ``stream`` with its first chunk read.

@@ -68,7 +68,7 @@ class FinalCheck:
             if promise is not None:
                 raise ExactoRefusedError(no_endpoints(asked, promise, "could not be evaluated", ()), asked)
         except ExactoRefusedError as error:
-            state.refusals.append(error.refusal)
+            state.routing.refusals.append(error.refusal)
             state.model_group = state.model_group or str(metadata.get("deployment_model_name") or asked)
             context.faults.guard("record", lambda: self._recorder.record_refusal(state), None)
             raise
@@ -80,14 +80,14 @@ class FinalCheck:
         if picked is None:
             return True
         filters = limits_of(settings, self._callers.of(kwargs), picked.groups)
-        unasked = not picked.named and (state.policy is None or _is_another_hop(state, kwargs))
+        unasked = not picked.named and (state.routing.policy is None or _is_another_hop(state, kwargs))
         if unasked:
             wished = self._policy(picked.groups[-1] if picked.groups else asked, state, kwargs).filters
             filters = (*wished, *(one for one in filters if one not in wished))
         if not filters:
             return True
         # The deployments that this attempt's filters were applied to are known.
-        known = None if picked.named else state.candidates.get(picked.id)
+        known = None if picked.named else state.routing.candidates.get(picked.id)
         candidate = known or candidate_of(picked.deployment, asked)
         ruled_out_by = blocking_filters(filters, [informed(candidate, kwargs) if unasked else candidate])
         if ruled_out_by:
@@ -101,7 +101,7 @@ def _is_another_hop(state: RequestState, kwargs: Mapping[str, Any]) -> bool:
     Since LiteLLM 1.110 only the call contains the fallback entry for certain.
     """
     suffixes = kwargs.get(SUFFIXES_KEY)
-    return isinstance(suffixes, str) and state.series is not None and suffixes != (state.series[1] or "")
+    return isinstance(suffixes, str) and state.series.key is not None and suffixes != (state.series.key[1] or "")
 
 
 def nobody_was_called(details: MutableMapping[str, Any]) -> None:

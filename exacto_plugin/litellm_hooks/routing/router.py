@@ -26,6 +26,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
@@ -33,7 +34,8 @@ from exacto_plugin.litellm_hooks.request.operator_limits import own_limits
 from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import fallback_name
-from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.slugs import Slugs
+from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState
 from exacto_plugin.litellm_hooks.router_core import loops_in_python
 from exacto_plugin.litellm_hooks.routing.failover import Failover
 from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
@@ -91,15 +93,16 @@ class Routing:
         Requests of programs have no middleware.
         """
         state = CURRENT.get()
-        if state is not None and state.batch is not None:
+        if state is not None and state.slugs.batch is not None:
             # LiteLLM's comma-separated form calls several models in tasks of their own inside one HTTP request.
-            slugs = state.batch.get(group)
-            state = RequestState(http=True, slug=slugs.pop(0) if slugs else None)
+            slugs = state.slugs.batch.get(group)
+            state = RequestState(http=True, slugs=Slugs(slugs.pop(0) if slugs else None))
             CURRENT.set(state)
         elif state is None or (hop.is_first and state.attempts and not state.is_rescue_attempt):
             # SDK tasks make requests one after the other.
             http = state is not None and state.http
-            state = RequestState(http=http, slug=state.slug if state is not None and http else None)
+            slug = state.slugs.slug if state is not None and http else None
+            state = RequestState(http=http, slugs=Slugs(slug))
             CURRENT.set(state)
         return state
 
@@ -124,25 +127,25 @@ class Routing:
         # OpenRouter reads ``provider`` itself, so it is passed on without the plugin's checks.
         state.extra_provider = extra_provider(kwargs)
         openrouter = bool(healthy) and all(is_openrouter(deployment) for deployment in healthy)
-        slug = slug_of(group, kwargs, state.slug, same_group=hop.same_group)
+        slug = slug_of(group, kwargs, state.slugs.slug, same_group=hop.same_group)
         try:
-            state.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
+            state.routing.policy = self.policy(group, slug, kwargs, openrouter=openrouter)
         except ExactoRefusedError:
             # The rest of the request's policy is known, and part of the refusal.
-            state.policy = self.policy(group, slug, kwargs, openrouter=True)
+            state.routing.policy = self.policy(group, slug, kwargs, openrouter=True)
             raise
         state.tools = offers_tools(kwargs)
         state.model_group = group
         self._guard(lambda: self._affinity.identify(state, group, kwargs, metadata_of(kwargs), messages))
-        state.in_share = self._in_share(group, state)
+        state.affinity.in_share = self._in_share(group, state)
         self.failover.start_series(state, group, kwargs.get(SUFFIXES_KEY))
         await self._affinity.look_up(state)
         await self._affinity.require_available(state, group, healthy)
-        if state.policy.preferences:
+        if state.routing.policy.preferences:
             self._engine.watch(group, self._context.clock())
-        kept = await self._apply_filters(state.policy, group, healthy)
+        kept = await self._apply_filters(state.routing.policy, group, healthy)
         self._note_candidates(state, kept, group)
-        return kept if state.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
+        return kept if state.routing.policy.allow_fallbacks else self._without_fallbacks(state, kept, hop)
 
     def policy(self, group: str, slug: Slug, kwargs: Mapping[str, Any], *, openrouter: bool) -> Policy:
         """Return the policy of an attempt.
@@ -165,7 +168,7 @@ class Routing:
 
     def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
         """Return the policy of an attempt for which LiteLLM did not call ``filter``."""
-        slug = slug_of(group, kwargs, state.slug, same_group=position_of(kwargs).same_group)
+        slug = slug_of(group, kwargs, state.slugs.slug, same_group=position_of(kwargs).same_group)
         return self.policy(group, slug, kwargs, openrouter=is_openrouter({"litellm_params": kwargs}))
 
     def _without_fallbacks(self, state: RequestState, kept: list[Deployment], hop: AttemptPosition) -> list[Deployment]:
@@ -174,22 +177,22 @@ class Routing:
         Raises:
             ExactoRefusedError: no deployment is left, and no attempt has failed with an error of its own.
         """
-        policy, group = state.policy or Policy(), state.model_group
-        asked = {attempt.candidate.id for attempt in state.attempts[state.series_start :]}
+        policy, group = state.routing.policy or Policy(), state.model_group
+        asked = state.tried_in_series
         # The middleware switches configured fallbacks off; Python callers have no middleware.
         elsewhere = not hop.same_group and not state.http and self._routers.falls_back_to(group)
         left = [] if elsewhere else [one for one in kept if reachable(policy, self._cache.get(one, group), asked)]
         if left:
             return left
-        if state.last_error is None or not self._context.features.has(Feature.FAILOVER):
+        if state.series.last_error is None or not self._context.features.has(Feature.FAILOVER):
             raise ExactoRefusedError(no_endpoints(group, "allow_fallbacks", False, ()), group)
-        state.series_ended = True  # ends with the last attempt's own error when the next deployment would be selected
+        state.series.ended = True  # ends with the last attempt's own error when the next deployment would be selected
         return kept
 
     def _note_candidates(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
         """Record the deployments that the router may choose; nothing is decided yet."""
-        state.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
-        state.decision, state.snapshot_id = None, ""
+        state.routing.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
+        state.routing.decision, state.routing.snapshot_id = None, ""
 
     def _candidates(self, deployments: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> list[Candidate]:
         """Return the candidates with all fields that the filters read."""
@@ -213,7 +216,7 @@ class Routing:
     def _in_share(self, group: str, state: RequestState) -> bool:
         """Return whether tiers apply to this conversation; constant per conversation."""
         share = self._context.settings.apply_share_of(group)
-        return share_of(state.conversation) < share if 0.0 < share < 1.0 else share > 0.0
+        return share_of(state.affinity.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
     def _guard(self, action: Callable[[], R]) -> R | None:
         """Return ``action()``; after a fault the request has no conversation."""
@@ -242,7 +245,7 @@ class Routing:
                 request has used up its attempts; the error that it then ends with is in the state.
         """
         state = CURRENT.get()
-        if state is None or state.policy is None or not deployments:
+        if state is None or state.routing.policy is None or not deployments:
             return deployments
         started = time.perf_counter()
         group = state.model_group
@@ -251,15 +254,19 @@ class Routing:
         eligible = [c for c in candidates if target is None or c.level == target]
         if not eligible:
             return deployments
-        if state.last_error is not None and not state.is_rescue_attempt and self.failover.is_exhausted(state, eligible):
+        if (
+            state.series.last_error is not None
+            and not state.is_rescue_attempt
+            and self.failover.is_exhausted(state, eligible)
+        ):
             return []
         ask = self._routing_request(group, eligible, state, kwargs)
         decision = self._engine.decide(ask, random.random)
         self._guard(lambda: self._affinity.note_decision(state, ask, self._engine.snapshot))
-        state.decision = decision
-        state.snapshot_id = self._engine.snapshot.id
-        state.candidates = {candidate.id: candidate for candidate in candidates}
-        state.may_move = bool(kwargs.get("stream")) and _can_fall_back(router, state, kwargs, candidates)
+        state.routing.decision = decision
+        state.routing.snapshot_id = self._engine.snapshot.id
+        state.routing.candidates = {candidate.id: candidate for candidate in candidates}
+        state.routing.may_move = bool(kwargs.get("stream")) and _can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)
         self._context.faults.guard("record", lambda: self._recorder.record_decision(state, ask, decision), None)
         kept = deployments
@@ -274,10 +281,12 @@ class Routing:
     def _routing_request(
         self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]
     ) -> RoutingRequest:
-        mode, policy = Mode(self._context.settings.mode_of(group)), state.policy or Policy()
+        mode, policy = Mode(self._context.settings.mode_of(group)), state.routing.policy or Policy()
         home = self._guard(lambda: self._affinity.locate(state, kwargs))
         again = state.is_rescue_attempt
-        return RoutingRequest(group, candidates, policy, state.tools, mode, state.in_share, state.tried, again, home)
+        return RoutingRequest(
+            group, candidates, policy, state.tools, mode, state.affinity.in_share, state.tried, again, home
+        )
 
     # --- the selected deployment -----------------------------------------------------------------------------------
 
@@ -298,7 +307,7 @@ class Routing:
         if last is not None and last.candidate.id == litellm_id and not last.ended:
             return state
         self.final_check.keep(state, kwargs, metadata)
-        known = state.candidates.get(litellm_id)
+        known = state.routing.candidates.get(litellm_id)
         routed = known is not None
         # A deployment named by its id belongs to its own model group, whatever name the caller used.
         own = info.get("team_public_model_name") or metadata.get("deployment_model_name")
@@ -306,7 +315,7 @@ class Routing:
         group = group or state.model_group or str(metadata.get("model_group") or "")
         if known is None:
             known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
-        decision = state.decision if routed else None
+        decision = state.routing.decision if routed else None
         tier = _tier_in(decision, litellm_id)
         probe = bool(decision and decision.explored)
         attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.is_rescue_attempt)
@@ -327,7 +336,11 @@ def _can_fall_back(
 
     That is after its first chunk, and so after the headers.
     """
-    if state.fallbacks or router.enable_weighted_failover or len({candidate.level for candidate in candidates}) > 1:
+    if (
+        state.fallbacks.has_own
+        or router.enable_weighted_failover
+        or len({candidate.level for candidate in candidates}) > 1
+    ):
         return True
     names = {"*", state.model_group, str(metadata_of(kwargs).get("model_group"))}
     names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM also tries the bare model name

@@ -17,6 +17,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
+from exacto_plugin.litellm_hooks.request.slugs import Slugs
 from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SyncSelection:
         slug = split_slug(model, name_resolver(router))
         if not slug.suffixes:
             return model
-        CURRENT.set(RequestState(slug=slug))
+        CURRENT.set(RequestState(slugs=Slugs(slug)))
         return slug.base
 
     def _chosen(self, chosen: Mapping[str, Any], kwargs: dict[str, Any]) -> None:
@@ -140,9 +141,9 @@ class SyncSelection:
         metadata = {**metadata_of(kwargs), "deployment_model_name": chosen.get("model_name")}
         sent = {**kwargs, **params, "model_info": chosen.get("model_info") or {}, "metadata": metadata}
         state = self._callback.record_attempt(sent)
-        state.sync = True
-        state.pending_tools = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
-        state.pending_choice = choice_of(kwargs)
+        state.sync.selected = True
+        state.sync.pending_tools = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
+        state.sync.pending_choice = choice_of(kwargs)
         attempt = state.served_by
         if attempt is not None and not kwargs.get("stream"):
             attempt.is_scored_early = self._scores_early(state)

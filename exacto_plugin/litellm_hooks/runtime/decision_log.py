@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.litellm_hooks.refusal import Refusal
-    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
+    from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _CAPACITY = 20_000
 """Most pending requests; further ones are not recorded."""
@@ -132,7 +133,7 @@ def kind_of(state: RequestState) -> DecisionKind:
     """Return the reason for which a request would be recorded."""
     served = state.answered_by
     answered = served is not None and not served.ended
-    if state.refusals and not answered:
+    if state.routing.refusals and not answered:
         return DecisionKind.REFUSED
     rescuing = state.rescue
     if rescuing is not None and rescuing.attempts:
@@ -146,8 +147,8 @@ def kind_of(state: RequestState) -> DecisionKind:
 
 def record_of(state: RequestState, kind: DecisionKind, at: float) -> DecisionRecord:
     """Return the record of a request."""
-    decision, policy, slug = state.decision, state.policy, state.slug
-    trace_id, span_id = state.span or ("", "")
+    decision, policy, slug = state.routing.decision, state.routing.policy, state.slugs.slug
+    trace_id, span_id = state.routing.span or ("", "")
     rescuing = state.rescue
     return DecisionRecord(
         id=state.decision_id,
@@ -161,9 +162,9 @@ def record_of(state: RequestState, kind: DecisionKind, at: float) -> DecisionRec
         suffixes=list(slug.suffixes) if slug is not None else [],
         candidates=_candidates(decision, state) if decision is not None else [],
         attempts=[_attempt(attempt, state) for attempt in state.attempts],
-        refusals=[_refused_by(refusal) for refusal in state.refusals],
+        refusals=[_refused_by(refusal) for refusal in state.routing.refusals],
         rescue_cost=rescuing.extra_cost if rescuing is not None else None,
-        snapshot=state.snapshot_id,
+        snapshot=state.routing.snapshot_id,
         trace_id=trace_id,
         span_id=span_id,
     )
@@ -182,7 +183,7 @@ def _candidates(decision: Decision, state: RequestState) -> list[dict[str, Any]]
     return [
         {
             "deployment": ranked.key,
-            "provider": state.candidates[ranked.id].provider if ranked.id in state.candidates else "",
+            "provider": state.routing.candidates[ranked.id].provider if ranked.id in state.routing.candidates else "",
             "tier": ranked.tier.value,
             "rank": ranked.rank,
             "in_pool": ranked.id in pool,

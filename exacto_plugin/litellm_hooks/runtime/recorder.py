@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.context import Context
-    from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
+    from exacto_plugin.litellm_hooks.request.state import RequestState
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.records import Record
 
@@ -113,8 +114,8 @@ class Recorder:
         if not self._on:
             return
         now = self._context.clock()
-        if state.span is None:
-            state.span = _current_span()
+        if state.routing.span is None:
+            state.routing.span = _current_span()
         self.decisions.note(state, now)
         if state.attempts or decision.policy not in _BY_TIERS or decision.reason in _UNORDERED or not ask.tools:
             return
@@ -132,8 +133,8 @@ class Recorder:
     def record_refusal(self, state: RequestState) -> None:
         """Record the refusal of a request or of one of its fallbacks."""
         if self._on:
-            if state.span is None:
-                state.span = _current_span()
+            if state.routing.span is None:
+                state.routing.span = _current_span()
             self.decisions.note(state, self._context.clock())
 
     def record_answer(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
@@ -143,7 +144,7 @@ class Recorder:
         now = self._context.clock()
         if tools:
             self.picks.add_answer(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
-        if state is not None and state.policy is not None:
+        if state is not None and state.routing.policy is not None:
             self.decisions.note(state, now, answered=True)
 
     def record_rescue(self, state: RequestState, cost: float | None) -> None:
@@ -155,7 +156,7 @@ class Recorder:
 
     def record_end(self, state: RequestState) -> None:
         """Record the end of a request: the client has its answer, or is gone."""
-        if self._on and (state.decision is not None or state.refusals):
+        if self._on and (state.routing.decision is not None or state.routing.refusals):
             self.decisions.note(state, self._context.clock(), ended=True)
 
     # --- recomputes --------------------------------------------------------------------------------------------------

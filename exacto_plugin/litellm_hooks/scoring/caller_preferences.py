@@ -39,9 +39,9 @@ class PreferenceCounter:
             state: of the request, where there is one.
             caller: salted hash of the API key in hexadecimal digits; empty when there is none.
         """
-        if not isinstance(state, RequestState) or state.policy is None:
+        if not isinstance(state, RequestState) or state.routing.policy is None:
             return
-        policy, group = state.policy, state.model_group
+        policy, group = state.routing.policy, state.model_group
         if not self._routers.knows_group(group):
             return
         key = int(caller[:16] or "0", 16)

@@ -16,8 +16,9 @@ from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
 from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
@@ -215,7 +216,7 @@ class ResponseScorer:
         LiteLLM logs it in a thread, perhaps when the next attempt has already begun.
         """
         state = CURRENT.get()
-        if state is not None and state.sync and state.attempts:
+        if state is not None and state.sync.selected and state.attempts:
             self.record_failure(state.attempts[-1], error)
 
     def record_broken_stream(self, details: Mapping[str, Any], error: BaseException) -> None:

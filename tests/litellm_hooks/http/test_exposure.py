@@ -10,7 +10,8 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.proxy import middleware_of
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def _headers(expose: Mapping[str, bool], *, may_move: bool = False, status
         await receive()
         state = CURRENT.get()
         assert state is not None
-        state.policy, state.snapshot_id, state.may_move = Policy(), "s-1", may_move
+        state.routing.policy, state.routing.snapshot_id, state.routing.may_move = Policy(), "s-1", may_move
         state.attempts.append(Attempt(Candidate(LiteLLMId("d"), DeploymentKey("d"), "vendor"), "g", Tier.VERIFIED_GOOD))
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})

@@ -17,7 +17,8 @@ from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Sort
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, PathModel, attach, path_model
 from exacto_plugin.litellm_hooks.proxy import middleware_of
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ async def test_a_header_is_one_line(runtime: Runtime) -> None:
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         state = CURRENT.get()
         assert state is not None
-        state.policy = Policy(Sort.AUTO)
+        state.routing.policy = Policy(Sort.AUTO)
         state.attempts.append(Attempt(Candidate(LiteLLMId("i"), DeploymentKey(key), "provider"), "group"))
         await JSONResponse({})(scope, receive, send)
 

@@ -8,8 +8,9 @@ import pytest
 
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader
-from exacto_plugin.litellm_hooks.request.state import CURRENT, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -133,7 +133,9 @@ def test_named_deployments(
     if named:
         with pytest.raises(ExactoRefusedError, match=f"No deployment of {litellm_id} is left by {named}"):
             callback.record_attempt(call(litellm_id, key=key))
-        assert [(one.status, one.type, one.param) for one in state.refusals] == [(404, "exacto_no_endpoints", named)]
+        assert [(one.status, one.type, one.param) for one in state.routing.refusals] == [
+            (404, "exacto_no_endpoints", named)
+        ]
         assert not state.attempts
     else:
         assert callback.record_attempt(call(litellm_id, key=key)).tried == {litellm_id}
@@ -159,8 +161,8 @@ def test_a_clients_fields_are_not_the_operators(key: object, field: dict[str, An
 def test_a_fallback_to_a_named_deployment(state: RequestState) -> None:
     """What the filters let pass of the model group before says nothing of the deployment that is named after it."""
     callback = callback_of(model_groups={"d": {"ignore": ["us"]}})
-    state.policy, state.model_group = Policy(), "other"
-    state.candidates = {"d2": Candidate(LiteLLMId("d2"), DeploymentKey("d2"), "eu")}
+    state.routing.policy, state.model_group = Policy(), "other"
+    state.routing.candidates = {"d2": Candidate(LiteLLMId("d2"), DeploymentKey("d2"), "eu")}
     with pytest.raises(ExactoRefusedError):
         callback.record_attempt({**call("d2"), "fallback_depth": 1})
 
@@ -224,14 +226,14 @@ def _refusal() -> ExactoRefusedError:
 def test_a_hop_to_another_entry(state: RequestState) -> None:
     """A call made for another fallback entry than the filters were applied for keeps that entry's curated list."""
     callback = callback_of(curated={"d": ["eu"]})
-    state.policy = Policy()
+    state.routing.policy = Policy()
     call = {"model_info": {"id": "d2"}, "exacto_suffixes": "exacto", "model": "openai/m"}
     metadata = {"model_group": "d", "deployment_model_name": "d"}
     last = callback.routing.final_check
-    state.series = ("d", "exacto")
+    state.series.key = ("d", "exacto")
     last.keep(state, call, metadata)
     for assumed in ("floor", "", None):
-        state.series = ("d", assumed)
+        state.series.key = ("d", assumed)
         with pytest.raises(ExactoRefusedError) as refused:
             last.keep(state, call, metadata)
         assert refused.value.refusal.param == "curated"

@@ -20,6 +20,7 @@ from exacto_plugin.litellm_hooks.refusal import (
     no_endpoints,
     refused_by,
 )
+from exacto_plugin.litellm_hooks.request.slugs import Slugs
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def state() -> Iterator[RequestState]:
     """A request for ``g:exacto`` that no routing hook has seen, as under LiteLLM's older routing strategies."""
-    state = RequestState(http=True, slug=Slug("g", ("exacto",)))
+    state = RequestState(http=True, slugs=Slugs(Slug("g", ("exacto",))))
     token = CURRENT.set(state)
     yield state
     CURRENT.reset(token)
@@ -48,7 +49,7 @@ def test_a_pick_off_the_list_is_refused(state: RequestState) -> None:
     """The last moment before the call is soon enough to keep the promise."""
     with pytest.raises(ExactoRefusedError, match="curated"):
         _picked("other")
-    assert [refusal.status for refusal in state.refusals] == [404]
+    assert [refusal.status for refusal in state.routing.refusals] == [404]
     assert not state.attempts
 
 

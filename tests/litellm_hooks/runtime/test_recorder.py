@@ -19,7 +19,9 @@ from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.litellm_hooks.refusal import Refusal
-from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState, RescueProgress
+from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
+from exacto_plugin.litellm_hooks.request.routing_state import RoutingState
+from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionKind, DecisionLog
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import (
@@ -203,8 +205,8 @@ def asked(*pool: str, explored: bool = False, **more: Any) -> tuple[RequestState
         preferred=tuple(map(LiteLLMId, preferred)),
         explored=explored,
     )
-    state = RequestState(model_group="g", policy=Policy(), decision=decision, tools=True, **more)
-    state.candidates = {candidate.id: candidate for candidate in candidates}
+    state = RequestState(model_group="g", routing=RoutingState(Policy(), decision), tools=True, **more)
+    state.routing.candidates = {candidate.id: candidate for candidate in candidates}
     return state, RoutingRequest("g", candidates, Policy(), tools=True), decision
 
 
@@ -230,7 +232,7 @@ def kinds(states: Sequence[RequestState], share: float = 0.0) -> list[DecisionRe
 def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     """Refused, rescued, not rescued, failed over and probed requests are; others only when chance takes them."""
     refused, _, _ = asked("a")
-    refused.refusals.append(Refusal(404, "exacto_no_endpoints", "", param="curated"))
+    refused.routing.refusals.append(Refusal(404, "exacto_no_endpoints", "", param="curated"))
     rescued, _, _ = asked("a")
     rescued.attempts = [attempt("a", verdict="invalid_json", cost=0.5), attempt("b", rescue=True, verdict="valid")]
     rescued.rescue = RescueProgress(rescued.attempts[0], attempts=1, answered_by=rescued.attempts[1], extra_cost=0.5)
@@ -248,7 +250,7 @@ def test_what_went_out_of_the_ordinary_is_always_kept() -> None:
     assert [DecisionKind(record.kind) for record in written] == list(DecisionKind)[:5]
     assert written[0].refusals == ["curated"]
     malformed, _, _ = asked("a")
-    malformed.refusals.append(Refusal(400, "invalid_request_error", "", param="provider.what the client wrote"))
+    malformed.routing.refusals.append(Refusal(400, "invalid_request_error", "", param="provider.what the client wrote"))
     assert kinds([malformed])[0].refusals == ["invalid_request_error"]
     assert [(one["deployment"], one["status"]) for one in written[1].attempts] == [("a", "replaced"), ("b", "answered")]
     assert written[1].rescue_cost == 0.5

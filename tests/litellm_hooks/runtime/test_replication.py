@@ -12,8 +12,9 @@ from exacto_plugin.config.routing import AffinitySettings
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Tier
 from exacto_plugin.core.routing.probe_budget import ProbeShare
-from exacto_plugin.litellm_hooks.request.conversation_key import Conversation
-from exacto_plugin.litellm_hooks.request.state import Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, ConversationState
+from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.sharing.protocol import ExchangeError, LostLeaseError
@@ -183,7 +184,7 @@ async def test_who_judges_alone_has_the_whole_budget_of_probes(server: RedisServ
 
 def request() -> RequestState:
     """A later turn of a conversation."""
-    return RequestState(model_group="g", conversation=Conversation(TALK, is_new=False))
+    return RequestState(model_group="g", affinity=ConversationState(Conversation(TALK, is_new=False)))
 
 
 def affinity_of(runtime: Runtime) -> ConversationAffinity:

@@ -12,8 +12,9 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId, Outcome, Sample, Tier
 from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
-from exacto_plugin.litellm_hooks.request.state import LOG_KEY, Attempt, RequestState
+from exacto_plugin.litellm_hooks.request.state import LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
 from tests.litellm_hooks.scoring.test_response import CALL, chat
