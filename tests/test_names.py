@@ -20,9 +20,7 @@ LONGER_FUNCTIONS = {
     # The closures that join hooks to LiteLLM's functions.
     "litellm_hooks.install:install_patches",
     # Still to be split.
-    "litellm_hooks.request.policy:policy_of",
     "litellm_hooks.rescue.rescue:AnswerRescue.replace_answer",
-    "litellm_hooks.scoring.scorer:ResponseScorer.record_answer",
 }
 """Functions beyond the limit; none may be added."""
 
@@ -40,8 +38,6 @@ STILL_THERE = {
     "demo.behaviour": {"HANG"},
     "store.exchange": {"beat"},
     # Local names that are still to be renamed.
-    "litellm_hooks.router_patches": {"spared"},
-    "litellm_hooks.runtime.overrides": {"board"},
 }
 """Identifiers with a retired word, by module; none may be added."""
 

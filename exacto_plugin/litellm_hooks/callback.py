@@ -34,8 +34,9 @@ from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
 from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
+from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check
-from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
+from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -183,12 +183,12 @@ def install_events(on_stream: Surface) -> list[Gap]:
     return gaps
 
 
-def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
+def install_attempts(attempt: Attempt, is_rescue: Callable[[], bool]) -> list[Gap]:
     """Make each attempt of LiteLLM's async retry loop through ``attempt``.
 
     Args:
         attempt: makes one attempt or more.
-        spared: returns whether a failure of the current attempt is left out of cooldowns.
+        is_rescue: returns whether the rescue makes the current attempt; its failure is left out of cooldowns.
 
     Returns:
         The gaps of missing targets.
@@ -202,7 +202,7 @@ def install_attempts(attempt: Attempt, spared: Callable[[], bool]) -> list[Gap]:
     owner, module = router_core(), import_module(router_core().__module__)
 
     def sparing(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: False if spared() else original(*args, **kwargs)
+        return lambda *args, **kwargs: False if is_rescue() else original(*args, **kwargs)
 
     for name in _COOLDOWN:
         if hasattr(module, name) and name in _used(owner):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
@@ -180,7 +181,7 @@ class RouterEntries:
         def hard_filter() -> str | None:
             # The limits of a deployment's own model groups hold for its id too.
             listed = router.get_model_list() or ()
-            named = [one for one in listed if (one.get("model_info") or {}).get("id") == group]
+            named = [one for one in listed if litellm_id(one) == group]
             return self._hard_filter_of(group, kwargs, named)
 
         promise = self._context.faults.guard("filter", hard_filter, None)

@@ -106,6 +106,11 @@ def _declared(model_info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def litellm_id(deployment: Mapping[str, Any]) -> str:
+    """Return LiteLLM's id of a deployment, its ``model_info.id``; empty without one."""
+    return str((deployment.get("model_info") or {}).get("id") or "")
+
+
 def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candidate:
     """Build the candidate of one deployment.
 
@@ -117,10 +122,10 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
     """
     params: Mapping[str, Any] = deployment.get("litellm_params") or {}
     info: Mapping[str, Any] = deployment.get("model_info") or {}
-    litellm_id = str(info.get("id") or "")
+    own_id = litellm_id(deployment)
     provider = provider_of(params, info)
-    key = litellm_id
-    if not litellm_id or _GENERATED_ID.fullmatch(litellm_id):
+    key = own_id
+    if not own_id or _GENERATED_ID.fullmatch(own_id):
         key = fingerprint(provider, str(params.get("model") or ""), host_of(params.get("api_base")))
     if "*" in str(deployment.get("model_name") or ""):
         key = f"{key}:{asked_model}"
@@ -134,7 +139,7 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
     price = None if prompt is None or completion is None else prompt + completion
     declared = _declared(info)
     return Candidate(
-        LiteLLMId(litellm_id or key),
+        LiteLLMId(own_id or key),
         DeploymentKey(key),
         provider,
         price,
@@ -212,8 +217,7 @@ class CandidateCache:
     def get(self, deployment: Mapping[str, Any], asked_model: str) -> Candidate:
         """Return the candidate of ``deployment`` for a requested model name."""
         params = deployment.get("litellm_params")
-        info = deployment.get("model_info") or {}
-        name = (str(info.get("id") or ""), asked_model)
+        name = (litellm_id(deployment), asked_model)
         known = self._known.get(name)
         if known is not None and known[0] is params:
             return known[1]

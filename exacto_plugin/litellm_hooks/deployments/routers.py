@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.windows.windows import Retention
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
@@ -102,8 +103,10 @@ class Routers:
             found = list(router.get_model_list(model_name=model_group) or ())
             if found and model_group not in router.model_names:
                 # Wildcard deployments have the requested name here, and the pattern's name in requests.
-                wild = {_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)}
-                found = [wild.get(_id(one), one) for one in found]
+                wild = {
+                    litellm_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)
+                }
+                found = [wild.get(litellm_id(one), one) for one in found]
             if model_group in router.team_public_model_names:
                 found += [one for one in router.model_list if _team_name(one) == model_group and one not in found]
             if found:
@@ -144,7 +147,3 @@ class Routers:
 
 def _team_name(deployment: Mapping[str, Any]) -> object:
     return (deployment.get("model_info") or {}).get("team_public_model_name")
-
-
-def _id(deployment: Mapping[str, Any]) -> object:
-    return (deployment.get("model_info") or {}).get("id")

@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from exacto_plugin.litellm_hooks.refusal import match_refusal
-from exacto_plugin.litellm_hooks.rescue.rescue import header_value
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.http.request_body import Message, Send
+    from exacto_plugin.litellm_hooks.request.attempts import RescueProgress
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _NOT_PRINTABLE = re.compile(rb"[^ -~]")
@@ -76,7 +76,7 @@ class Responder:
                 pairs["x-exacto-deployment"] = served.candidate.key
                 pairs["x-exacto-provider"] = served.candidate.provider
         if state.rescue is not None:
-            pairs |= header_value(state.rescue, names=settings.expose.providers)
+            pairs |= _rescue_headers(state.rescue, names=settings.expose.providers)
         headers = list(message.get("headers", ()))
         headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
         message["headers"] = headers
@@ -88,3 +88,18 @@ def _header(value: str) -> bytes:
     The key of a wildcard's deployment ends with the model name that the client requested.
     """
     return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
+
+
+def _rescue_headers(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
+    """Return the headers: replaced deployment, further attempts, their cost in USD.
+
+    Args:
+        rescuing: the rescue of the request.
+        names: whether clients may see deployments.
+    """
+    pairs = {"x-exacto-rescue-attempts": str(rescuing.attempts)} if rescuing.attempts else {}
+    if rescuing.answered_by not in (None, rescuing.replaced_attempt):
+        pairs["x-exacto-rescued"] = rescuing.replaced_attempt.candidate.key if names else "true"
+    if rescuing.attempts and rescuing.extra_cost is not None:
+        pairs["x-exacto-rescue-cost"] = f"{rescuing.extra_cost:.9f}"
+    return pairs

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:
@@ -60,10 +61,9 @@ def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
         state: of the request.
         sent: LiteLLM's arguments for the deployment's call.
     """
-    info = sent.get("model_info") or {}
     picked = state.served_by
     pending = state.sync.pending_tools is not None
-    return pending and picked is not None and str(info.get("id") or "") == picked.candidate.id
+    return pending and picked is not None and litellm_id(sent) == picked.candidate.id
 
 
 def attach_state(details: dict[str, Any]) -> None:

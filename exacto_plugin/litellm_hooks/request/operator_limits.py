@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_hard_filter
 
 if TYPE_CHECKING:
@@ -102,16 +103,16 @@ def picked_of(
     """
     found = kwargs.get("model_info")
     info: Mapping[str, Any] = found if isinstance(found, dict) else metadata.get("model_info") or {}
-    litellm_id = str(info.get("id") or "")
-    if not litellm_id:
+    called_id = litellm_id({"model_info": info})
+    if not called_id:
         return None
     # A client that sends its own provider key gets a deployment that no router has, with a new id.
-    own_id = str(info.get("original_model_id") or litellm_id)
+    own_id = str(info.get("original_model_id") or called_id)
     called = metadata.get("deployment_model_name")
     sent = {"litellm_params": kwargs, "model_info": info, "model_name": called}
     deployment = _entry(routers, own_id, kwargs.get("model")) or sent
     groups = groups_of(deployment)
-    named = metadata.get("model_group") in (None, own_id, litellm_id)
+    named = metadata.get("model_group") in (None, own_id, called_id)
     if named:  # one id may be in several model groups
         groups = (*(group for group in settings.model_groups if _holds(routers, group, own_id)), *groups)
     elif called not in groups and _holds(routers, called, own_id):
@@ -119,13 +120,13 @@ def picked_of(
     return Picked(own_id, deployment, groups, named)
 
 
-def _entry(routers: Routers, litellm_id: str, model: object) -> Deployment | None:
+def _entry(routers: Routers, own_id: str, model: object) -> Deployment | None:
     """Return the ``model_list`` entry with an id; None without one.
 
     Where a wildcard leaves the model open, the entry gets the model that is called.
     """
     for router in routers.live:
-        at = router.model_id_to_deployment_index_map.get(litellm_id)
+        at = router.model_id_to_deployment_index_map.get(own_id)
         if at is None:
             continue
         entry: Deployment = router.model_list[at]
@@ -135,10 +136,10 @@ def _entry(routers: Routers, litellm_id: str, model: object) -> Deployment | Non
     return None
 
 
-def _holds(routers: Routers, group: object, litellm_id: str) -> bool:
+def _holds(routers: Routers, group: object, own_id: str) -> bool:
     """Return whether a model group has an entry with an id."""
     return any(
-        (router.model_list[at].get("model_info") or {}).get("id") == litellm_id
+        litellm_id(router.model_list[at]) == own_id
         for router in routers.live
         for at in router.model_name_to_deployment_indices.get(group, ())
     )

@@ -69,6 +69,13 @@ def policy_of(
     filters = (*_curated(curated), *provider.filters(), *limits_of(settings, caller, (group,)))
     if provider is NO_PREFERENCES:
         return replace(policy, filters=_in_order(filters)) if filters else policy
+    return _with_preferences(policy, provider, filters, sent)
+
+
+def _with_preferences(
+    policy: Policy, provider: ProviderObject, filters: tuple[Filter, ...], sent: Callable[[], tuple[str, ...]]
+) -> Policy:
+    """Add a ``provider`` object; its own hard filters are among ``filters``."""
     parameters = sent() if provider.require_parameters else ()
     filters += (Filter("require_parameters", parameters),) if parameters else ()
     filters += (Filter("order", provider.order),) if provider.order and provider.allow_fallbacks is False else ()

@@ -334,18 +334,3 @@ def _outcome(task: asyncio.Future[Any]) -> str:
     if not task.done() or task.cancelled():
         return "too_late"
     return "in_vain" if task.exception() is None else "failed"
-
-
-def header_value(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
-    """Return the headers: replaced deployment, further attempts, their cost in USD.
-
-    Args:
-        rescuing: the rescue of the request.
-        names: whether clients may see deployments.
-    """
-    pairs = {"x-exacto-rescue-attempts": str(rescuing.attempts)} if rescuing.attempts else {}
-    if rescuing.answered_by not in (None, rescuing.replaced_attempt):
-        pairs["x-exacto-rescued"] = rescuing.replaced_attempt.candidate.key if names else "true"
-    if rescuing.attempts and rescuing.extra_cost is not None:
-        pairs["x-exacto-rescue-cost"] = f"{rescuing.extra_cost:.9f}"
-    return pairs

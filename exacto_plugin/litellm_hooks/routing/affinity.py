@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exacto_plugin.core.decision import AffinityTarget
 from exacto_plugin.core.model import LiteLLMId, Mode, Tier
 from exacto_plugin.core.routing.affinity_rule import is_usable
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, pinned_unavailable
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
@@ -135,9 +136,9 @@ class ConversationAffinity:
             or not state.affinity.in_share
         ):
             return
-        if any(_id(deployment) == at for deployment in healthy):
+        if any(litellm_id(deployment) == at for deployment in healthy):
             return
-        if not any(_id(deployment) == at for deployment in self._routers.deployments_of(group)):
+        if not any(litellm_id(deployment) == at for deployment in self._routers.deployments_of(group)):
             return
         cooling_s = await self._routers.cooldown_s([at], synchronous=SYNC.get())
         if cooling_s is not None:
@@ -219,7 +220,3 @@ class ConversationAffinity:
 
 def _is_releasable(provider_state: ProviderState | None) -> bool:
     return provider_state is not None and provider_state.releasable
-
-
-def _id(deployment: Mapping[str, Any]) -> str:
-    return str((deployment.get("model_info") or {}).get("id") or "")

@@ -20,7 +20,7 @@ from exacto_plugin.core.model import Candidate, Mode, Tier
 from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, reachable
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache
+from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache, litellm_id
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
@@ -37,7 +37,7 @@ from exacto_plugin.litellm_hooks.request.response_names import fallback_name
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
 from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState
 from exacto_plugin.litellm_hooks.router_core import loops_in_python
-from exacto_plugin.litellm_hooks.routing.failover import Failover
+from exacto_plugin.litellm_hooks.routing.failover import Failover, can_fall_back
 from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Routing:
         state.routing.decision = decision
         state.routing.snapshot_id = self._engine.snapshot.id
         state.routing.candidates = {candidate.id: candidate for candidate in candidates}
-        state.routing.may_move = bool(kwargs.get("stream")) and _can_fall_back(router, state, kwargs, candidates)
+        state.routing.may_move = bool(kwargs.get("stream")) and can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)
         self._context.faults.guard("record", lambda: self._recorder.record_decision(state, ask, decision), None)
         kept = deployments
@@ -302,12 +302,12 @@ class Routing:
         metadata = metadata_of(kwargs)
         info = kwargs.get("model_info")
         info = info if isinstance(info, dict) else metadata.get("model_info") or {}
-        litellm_id = str(info.get("id") or "")
+        called_id = litellm_id({"model_info": info})
         last = state.served_by
-        if last is not None and last.candidate.id == litellm_id and not last.ended:
+        if last is not None and last.candidate.id == called_id and not last.ended:
             return state
         self.final_check.keep(state, kwargs, metadata)
-        known = state.routing.candidates.get(litellm_id)
+        known = state.routing.candidates.get(called_id)
         routed = known is not None
         # A deployment named by its id belongs to its own model group, whatever name the caller used.
         own = info.get("team_public_model_name") or metadata.get("deployment_model_name")
@@ -316,7 +316,7 @@ class Routing:
         if known is None:
             known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
         decision = state.routing.decision if routed else None
-        tier = _tier_in(decision, litellm_id)
+        tier = _tier_in(decision, called_id)
         probe = bool(decision and decision.explored)
         attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.is_rescue_attempt)
         if kwargs.get("fallback_depth"):
@@ -329,25 +329,7 @@ class Routing:
         return state
 
 
-def _can_fall_back(
-    router: Any, state: RequestState, kwargs: Mapping[str, Any], candidates: Sequence[Candidate]
-) -> bool:
-    """Return whether LiteLLM may move a stream to another deployment midway.
-
-    That is after its first chunk, and so after the headers.
-    """
-    if (
-        state.fallbacks.has_own
-        or router.enable_weighted_failover
-        or len({candidate.level for candidate in candidates}) > 1
-    ):
-        return True
-    names = {"*", state.model_group, str(metadata_of(kwargs).get("model_group"))}
-    names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM also tries the bare model name
-    return any(not isinstance(entry, dict) or not names.isdisjoint(entry) for entry in router.fallbacks or ())
-
-
-def _tier_in(decision: Decision | None, litellm_id: str) -> Tier | None:
+def _tier_in(decision: Decision | None, called_id: str) -> Tier | None:
     if decision is None:
         return None
-    return next((ranked.tier for ranked in decision.ranking if ranked.id == litellm_id), None)
+    return next((ranked.tier for ranked in decision.ranking if ranked.id == called_id), None)

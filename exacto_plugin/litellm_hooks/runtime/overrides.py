@@ -79,9 +79,9 @@ class OverrideService:
         self.faults = context.faults
         self._backends: list[OverrideBackend] = []
 
-    def add_backend(self, board: OverrideBackend) -> None:
+    def add_backend(self, backend: OverrideBackend) -> None:
         """Read and write overrides through a backend from the next ``poll`` on."""
-        self._backends.append(board)
+        self._backends.append(backend)
 
     def author(self, identity: str) -> str:
         """Return the author's name in an override: a salted hash."""
@@ -128,7 +128,7 @@ class OverrideService:
             for group, key in self._resolve(deployment, model_group)
         ]
         self._take(words)
-        shared = [await self._write_to(board, words) for board in tuple(self._backends)]
+        shared = [await self._write_to(backend, words) for backend in tuple(self._backends)]
         return OverrideResult(words, bool(shared) and all(shared))
 
     def _resolve(self, deployment: str, model_group: str | None) -> list[tuple[str, DeploymentKey]]:
@@ -148,21 +148,21 @@ class OverrideService:
         """Read other processes' overrides, rewrite lost ones, and remove expired ones."""
         overrides = self._engine.overrides
         overrides.expire(self._context.clock())
-        for board in tuple(self._backends):
+        for backend in tuple(self._backends):
             try:
-                words = await board.read()
+                words = await backend.read()
             except ExactoError:  # the backend reports its own failures
                 continue
             self._take(words)
             there = {(word.model_group, word.deployment): word for word in words}
             lost = [word for word in overrides.known if there.get((word.model_group, word.deployment)) != word]
             if lost:
-                await self._write_to(board, lost)
+                await self._write_to(backend, lost)
 
     @staticmethod
-    async def _write_to(board: OverrideBackend, words: Sequence[Override]) -> bool:
+    async def _write_to(backend: OverrideBackend, words: Sequence[Override]) -> bool:
         try:
-            await board.write(words)
+            await backend.write(words)
         except ExactoError:
             return False
         return True

@@ -15,10 +15,9 @@ from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribut
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
 from exacto_plugin.core.scoring.tools import complexity
-from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
-from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from exacto_plugin.core.model import Candidate
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.runtime.samples import SampleSink
@@ -43,12 +42,6 @@ _ATTRIBUTED = ("", "client_disconnect", "cut_short")
 """Skip reasons of answers whose flaws are counted.
 
 These are scored answers, and answers that a party other than the provider ended.
-"""
-
-_MOST_TOKENS = 10**9
-"""A hundred times the largest context.
-
-A larger number is an error of its source, and an unbounded integer does not fit a float.
 """
 
 _CALLERS_FAULT = (400, 413, 422)
@@ -92,7 +85,7 @@ class ResponseScorer:
         if self._context.closed or answer.skip_reason == "health_check":
             return
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
-        attempt = attempt_of(kwargs, _model_info(kwargs))
+        attempt = attempt_of(kwargs, model_info_of(kwargs))
         if self._is_duplicate(attempt, response):
             return
         evaluations, attribution = self.evaluate(kwargs, tools, answer, response)
@@ -103,10 +96,38 @@ class ResponseScorer:
         if attempt.started_at is not None:  # LiteLLM's events of streams start with the request, not with the attempt
             start = max(start, attempt.started_at)
         outcome = worst(evaluations)
+        sample = self._sample_of(kwargs, answer, attempt, outcome, attribution, (start, end))
+        self._record(sample, attempt)
+        bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
+        guard = self._context.faults.guard
+        guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
+        attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
+        attempt.cost = cost_in(kwargs) if attempt.cost is None else attempt.cost
+        guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
+        if tools:
+            guard("choices", lambda: self._preferences.record(kwargs.get(LOG_KEY), sample.caller), None)
+        self._context.telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
+        quality = attempt.quality
+        if quality is None and attempt.is_scored_early:
+            quality = quality_of(answer, evaluations, attribution, response)
+        self._count(attempt, quality)
+
+    def _sample_of(
+        self,
+        kwargs: Mapping[str, Any],
+        answer: ParsedResponse,
+        attempt: Attempt,
+        outcome: Outcome | None,
+        attribution: Attribution,
+        times: tuple[datetime, datetime],
+    ) -> Sample:
+        """Return the sample of an answer; ``times`` are those of sending and of its end."""
+        tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         counted, lost = self._context.settings.charge.charged_outcome(outcome, attribution)
+        start, end = times
         first = kwargs.get("completion_start_time")
         streamed = bool(kwargs.get("stream"))
-        sample = Sample(
+        return Sample(
             model_group=attempt.model_group,
             deployment=attempt.candidate.key,
             at=self._context.clock(),
@@ -115,8 +136,8 @@ class ResponseScorer:
             lost=lost,
             flaws=attribution.flaws,
             blame=attribution.blame,
-            input_tokens=_tokens(kwargs, "prompt_tokens"),
-            output_tokens=_tokens(kwargs, "completion_tokens"),
+            input_tokens=tokens_in(kwargs, "prompt_tokens"),
+            output_tokens=tokens_in(kwargs, "completion_tokens"),
             duration_s=(end - start).total_seconds(),
             first_token_s=(first - start).total_seconds() if streamed and isinstance(first, datetime) else None,
             streamed=streamed,
@@ -125,22 +146,14 @@ class ResponseScorer:
             caller=self._caller(kwargs),
             complexity=complexity(tools) if tools else 0,
         )
-        self._record(sample, attempt)
-        bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
-        self._context.faults.guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
-        attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
-        attempt.cost = _cost(kwargs) if attempt.cost is None else attempt.cost
-        self._context.faults.guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
-        if tools:
-            state = kwargs.get(LOG_KEY)
-            self._context.faults.guard("choices", lambda: self._preferences.record(state, sample.caller), None)
+
+    def _count(self, attempt: Attempt, quality: AnswerQuality | None) -> None:
+        """Count an answered attempt, and its request unless the rescue counts that.
+
+        A rescued request is counted by the rescue: once, however many answers it took.
+        """
         telemetry = self._context.telemetry
-        telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
-        judged = attempt.quality or (
-            quality_of(answer, evaluations, attribution, response) if attempt.is_scored_early else None
-        )
-        if not (attempt.rescue or (judged is not None and judged.bad)):
-            # A rescued request is counted by the rescue: once, however many answers it took.
+        if not (attempt.rescue or (quality is not None and quality.bad)):
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
 
@@ -208,7 +221,7 @@ class ResponseScorer:
             return
         error = details.get("exception")
         otherwise = "broken_stream" if details.get("stream") else OTHER_ERROR
-        self.record_failure(attempt_of(details, _model_info(details)), error, otherwise)
+        self.record_failure(attempt_of(details, model_info_of(details)), error, otherwise)
 
     def record_sync_failure(self, error: BaseException) -> None:
         """Record a synchronous attempt's failure as soon as its request gets the error.
@@ -231,7 +244,7 @@ class ResponseScorer:
         """
         state = details.get(LOG_KEY)
         if not isinstance(state, RequestState) or not state.attempts:
-            self.record_failure(attempt_of(details, _model_info(details)), error, "broken_stream")
+            self.record_failure(attempt_of(details, model_info_of(details)), error, "broken_stream")
         elif not any(attempt.ended for attempt in state.attempts):
             self.record_failure(state.attempts[-1], error, "broken_stream")
 
@@ -277,42 +290,6 @@ def quality_of(
     return AnswerQuality(worst(evaluations), attribution.lost, excused, cut, has_text(response))
 
 
-def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:
-    """Return the attempt that an event is about: the newest on that deployment.
-
-    Args:
-        details: LiteLLM's ``model_call_details``.
-        model_info: of the deployment.
-    """
-    litellm_id = str(model_info.get("id") or "")
-    state = details.get(LOG_KEY)
-    if isinstance(state, RequestState):
-        for attempt in reversed(state.attempts):
-            if not litellm_id or attempt.candidate.id == litellm_id:
-                if not attempt.model_group:  # a direct call, of which LiteLLM's events have more data than its hooks
-                    attempt.candidate, attempt.model_group = _named(details, model_info)
-                    attempt.routed = attempt.direct = True
-                return attempt
-    # A direct call pins no deployment: there is no router that could have chosen another one.
-    return Attempt(*_named(details, model_info), routed=not litellm_id, direct=not litellm_id)
-
-
-def _named(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> tuple[Candidate, str]:
-    """Return the called deployment and its model group from LiteLLM's log event.
-
-    Of a direct call the model takes the place of the model group.
-    """
-    params = {**(details.get("litellm_params") or {}), "model": details.get("model")}
-    params["custom_llm_provider"] = details.get("custom_llm_provider") or params.get("custom_llm_provider")
-    payload: Mapping[str, Any] = details.get("standard_logging_object") or {}
-    group = str(payload.get("model_group") or details.get("model") or "")
-    return candidate_of({"litellm_params": params, "model_info": model_info}), group
-
-
-def _model_info(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (kwargs.get("litellm_params") or {}).get("model_info") or {}
-
-
 def _request_outcome(
     answer: ParsedResponse, tools: Sequence[Any], outcome: Outcome | None, attribution: Attribution
 ) -> str:
@@ -323,16 +300,3 @@ def _request_outcome(
     if outcome is not None:
         return outcome.value
     return "lost" if attribution.lost else "no_call"
-
-
-def _cost(kwargs: Mapping[str, Any]) -> float | None:
-    """Return the USD of an answer as LiteLLM counts them; None without a price."""
-    payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
-    cost = payload.get("response_cost")
-    return float(cost) if isinstance(cost, int | float) and cost > 0 else None
-
-
-def _tokens(kwargs: Mapping[str, Any], kind: str) -> int:
-    payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
-    tokens = payload.get(kind)
-    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else 0

@@ -273,7 +273,8 @@ def test_a_part_of_a_request_is_over_when_nothing_follows() -> None:
 
 def test_candidates_and_the_pool_are_kept() -> None:
     """Of each candidate: provider, tier, rank and whether it was in the pool."""
-    state, _, _ = asked("a", "b", call_id="litellm-1", span=("t" * 32, "s" * 16))
+    state, _, _ = asked("a", "b", call_id="litellm-1")
+    state.routing.span = ("t" * 32, "s" * 16)
     state.attempts = [attempt("b")]
     (record,) = kinds([state], share=1.0)
     assert [(one["deployment"], one["in_pool"]) for one in record.candidates] == [

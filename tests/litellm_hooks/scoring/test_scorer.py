@@ -16,11 +16,13 @@ from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
-from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer, attempt_of
+from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of
 from tests.litellm_hooks.scoring.test_response import CALL, chat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
 
 NOW = 1_700_000_000.0
