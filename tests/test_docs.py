@@ -17,8 +17,7 @@ from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
-from exacto_plugin.litellm_hooks.http import middleware
-from exacto_plugin.litellm_hooks.rescue import rescue
+from exacto_plugin.litellm_hooks.http import middleware, responder
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
 
@@ -53,7 +52,7 @@ def test_every_number_of_the_published_rule_is_in_the_readme(name: str) -> None:
 
 def test_every_header_is_in_the_readme() -> None:
     """Whatever the middleware may send is explained."""
-    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (middleware, rescue))
+    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (middleware, responder))
     headers = set(re.findall(r"x-exacto-[a-z]+(?:-[a-z]+)*", source))
     assert headers
     assert {header for header in headers if f"`{header}`" not in README} == set()
