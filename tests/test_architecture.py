@@ -31,7 +31,7 @@ KNOWN_TO_CORE = {
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 
-PROGRAMS = ("cli", "demo", "simulate", "bench", "tables")
+PROGRAMS = ("cli", "demo", "simulate", "bench", "text_tables")
 """What people start; nothing that serves requests knows of it."""
 
 COMPOSITION_ROOT = "exacto_plugin.litellm_hooks.runtime.runtime"
@@ -161,4 +161,4 @@ def test_tables_are_printed_in_one_place() -> None:
         for node in ast.walk(tree(name))
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Console"
     }
-    assert makers == {"exacto_plugin.tables", "exacto_plugin.demo.run"}  # the demo's data is its own
+    assert makers == {"exacto_plugin.text_tables", "exacto_plugin.demo.run"}  # the demo's data is its own

@@ -17,7 +17,7 @@ from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     import argparse

@@ -15,7 +15,7 @@ from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     import argparse

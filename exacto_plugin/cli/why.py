@@ -15,7 +15,7 @@ from exacto_plugin.audit.sentences import request_sentence, why_sentence
 from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

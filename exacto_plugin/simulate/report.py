@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.simulate.metrics import mean_and_margin
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

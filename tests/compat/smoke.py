@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from exacto_plugin.demo.provider import SimulatedProviders
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 from tests.compat.judging import Outcome, judge
 from tests.compat.plan import Line, Plan
 from tests.compat.program_side import ask_program

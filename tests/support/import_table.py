@@ -24,13 +24,23 @@ _SCORING: Final = _ROUTING | {"litellm_hooks/routing"}
 _RESCUE: Final = _SCORING | {"litellm_hooks/scoring"}
 _HTTP: Final = _RESCUE | {"litellm_hooks/rescue"}
 _ENTRY: Final = _HTTP | _RUNTIME | {"litellm_hooks/http", "entry", "web", "root", "asgi"}
-_PROGRAMS: Final = _CORE | {"errors", "config", "records", "store", "sharing", "audit", "tables", "at_exit", "root"}
+_PROGRAMS: Final = _CORE | {
+    "errors",
+    "config",
+    "records",
+    "store",
+    "sharing",
+    "audit",
+    "text_tables",
+    "at_exit",
+    "root",
+}
 
 ALLOWED: Final[dict[str, frozenset[str]]] = {
     "root": frozenset({"errors", "hooks", "entry", "records"}),
     "asgi": frozenset({"entry"}),
     "errors": frozenset(),
-    "tables": frozenset(),
+    "text_tables": frozenset(),
     "at_exit": frozenset(),
     "core/wire": frozenset(),
     "core/lazy": frozenset(),

@@ -26,7 +26,7 @@ from exacto_plugin.core.model import Sort, Tier
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
 from exacto_plugin.core.routing.policy import Policy, Slug
 from exacto_plugin.litellm_hooks.context import installation_salt
-from exacto_plugin.litellm_hooks.deployments.candidates import fingerprint, model_fingerprint
+from exacto_plugin.litellm_hooks.deployments.candidates import generated_key, model_fingerprint
 from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.refusal import MARKER, invalid_preference, no_endpoints
 from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
@@ -174,7 +174,7 @@ def derived_names() -> Any:
     assert named is not None
     return {
         "stores": [place.as_posix() for place in places],
-        "deployment": fingerprint("moonshot", "openai/kimi-k2", "api.example.com"),
+        "deployment": generated_key("moonshot", "openai/kimi-k2", "api.example.com"),
         "what a deployment is": model_fingerprint(deployment),
         "salt": salt.hex(),
         "author of an override": author,

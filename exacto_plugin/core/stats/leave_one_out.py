@@ -75,7 +75,7 @@ def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -
     return LeaveOneOut(ranks.count, median, MAD_TO_SD * spread)
 
 
-def leave_one_out_best(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
+def leave_one_out_near_best(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
     """Return the second-lowest value of the others.
 
     The lowest if there are at most ``few`` others; NaN without others.

@@ -86,7 +86,7 @@ class MinuteBuffer:
         ]
 
 
-def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
+def histogram_of(buffers: Sequence[MinuteBuffer]) -> SparseHistogram:
     """Return the histogram of some minute buffers together.
 
     A key is that of a cell and a row; here cell 0 of row 3 twice, and cell 1 of row 3 (key 1 * 256 + 3) once.
@@ -97,9 +97,9 @@ def histogram_of(pages: Sequence[MinuteBuffer]) -> SparseHistogram:
     >>> found.keys.tolist(), found.counts.tolist()
     ([3, 259], [2, 1])
     """
-    hits = np.concatenate([np.frombuffer(page.cell_hits, np.uint32) for page in pages])
+    hits = np.concatenate([np.frombuffer(buffer.cell_hits, np.uint32) for buffer in buffers])
     keys, counts = np.unique(hits, return_counts=True)
-    added = [chunk for page in pages for chunk in page.histograms]
+    added = [chunk for buffer in buffers for chunk in buffer.histograms]
     if not added:
         return SparseHistogram(keys, counts, SECTIONS)
     keys = np.concatenate([keys, *(chunk.keys for chunk in added)])

@@ -70,12 +70,12 @@ class Retention:
 class WindowBlock:
     """The windows of ``ROWS`` slots."""
 
-    __slots__ = ("_counters", "_histograms", "_pages", "dropped", "seen")
+    __slots__ = ("_buffers", "_counters", "_histograms", "dropped", "seen")
 
     def __init__(self, retention: Retention, patience: int = MOST_UNMERGED) -> None:
         self._counters = [CounterRing(width_s, n, len(CounterKind), ROWS) for width_s, n in retention.counters]
         self._histograms = [HistogramRing(width_s, n, SECTIONS, patience) for width_s, n in retention.histograms]
-        self._pages: dict[int, MinuteBuffer] = {}
+        self._buffers: dict[int, MinuteBuffer] = {}
         self.dropped = 0
         """Samples outside the periods of every ring: too late or too far ahead."""
         self.seen = np.zeros(ROWS, np.bool_)
@@ -86,13 +86,13 @@ class WindowBlock:
         """Seconds per bucket and total seconds of each counter ring, finest first."""
         return tuple((ring.width_s, ring.width_s * ring.buckets) for ring in self._counters)
 
-    def page(self, at: float) -> MinuteBuffer:
+    def buffer(self, at: float) -> MinuteBuffer:
         """Return the minute buffer for samples of the time ``at``."""
         minute = int(at // MINUTE_S)
-        page = self._pages.get(minute)
-        if page is None:
-            page = self._pages[minute] = MinuteBuffer()
-        return page
+        buffer = self._buffers.get(minute)
+        if buffer is None:
+            buffer = self._buffers[minute] = MinuteBuffer()
+        return buffer
 
     def flush(self, now: float) -> None:
         """Move all minute buffers into the rings.
@@ -100,13 +100,13 @@ class WindowBlock:
         Samples that no counter ring retains are dropped and counted, and so are samples from more than a minute after
         ``now``: after the clock went back they would take effect at an arbitrary time.
         """
-        pages, self._pages = self._pages, {}
-        ahead = [minute for minute in pages if minute > now // MINUTE_S + 1]
-        self.dropped += sum(_samples(pages.pop(minute).table()) for minute in ahead)
-        if not pages:
+        buffers, self._buffers = self._buffers, {}
+        ahead = [minute for minute in buffers if minute > now // MINUTE_S + 1]
+        self.dropped += sum(_samples(buffers.pop(minute).table()) for minute in ahead)
+        if not buffers:
             return
-        minutes = sorted(pages)
-        counts = np.stack([pages[minute].table() for minute in minutes], axis=1)
+        minutes = sorted(buffers)
+        counts = np.stack([buffers[minute].table() for minute in minutes], axis=1)
         self.seen |= counts.any(axis=(0, 1))
         for ring in self._counters:
             periods, first = _periods(minutes, ring.width_s)
@@ -117,7 +117,7 @@ class WindowBlock:
         finest_s = self._histograms[0].width_s
         periods, first = _periods(minutes, finest_s)
         for period, begin, end in zip(periods, first, [*first[1:], len(minutes)], strict=True):
-            chunk = histogram_of([pages[minute] for minute in minutes[begin:end]])
+            chunk = histogram_of([buffers[minute] for minute in minutes[begin:end]])
             for histogram in self._histograms:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
@@ -176,8 +176,8 @@ class WindowBlock:
     def forget(self, rows: Sequence[int]) -> None:
         """Erase some rows."""
         self.seen[rows] = False
-        for page in self._pages.values():
-            page.erase(rows)
+        for buffer in self._buffers.values():
+            buffer.erase(rows)
         for ring in self._counters:
             ring.forget(rows)
         for histogram in self._histograms:
@@ -193,7 +193,7 @@ class WindowBlock:
                 bool(self.seen[row]),
                 {width_s: _cells_of_row(found, row) for width_s, found in counters.items()},
                 {width_s: _cells_of_row(found, row) for width_s, found in cells.items()},
-                {minute: content for minute, page in self._pages.items() if any(content := page.read(row))},
+                {minute: content for minute, buffer in self._buffers.items() if any(content := buffer.read(row))},
             )
             for row in rows
         ]
@@ -203,7 +203,7 @@ class WindowBlock:
         for row, one in held.items():
             self.seen[row] |= one.seen
             for minute, (counts, cells) in one.minutes.items():
-                self.page(minute * MINUTE_S).add(row, counts, cells)
+                self.buffer(minute * MINUTE_S).add(row, counts, cells)
         for ring in self._counters:
             ring.add_counts(_cells_for_row({row: one.counters.get(ring.width_s) for row, one in held.items()}))
         for histogram in self._histograms:
@@ -273,11 +273,11 @@ class Windows:
 
     def record(self, slot: int, sample: Sample) -> Increments:
         """Count one sample and return its increments."""
-        page = self.blocks[slot // ROWS].page(sample.at)
+        buffer = self.blocks[slot // ROWS].buffer(sample.at)
         row = slot % ROWS
         first = row * _COLUMNS
         counts, cells = added = increments_of(sample, self.min_output_tokens)
-        table, cell_hits = page.counts, page.cell_hits
+        table, cell_hits = buffer.counts, buffer.cell_hits
         for column in counts:
             table[first + column] += 1
         for cell in cells:
@@ -301,7 +301,7 @@ class Windows:
             raise ValueError(f"numbers of samples are never negative, and at most {MOST}: {counts} {cells}")
         if cells and not 0 <= min(cells) <= max(cells) < CELLS:
             raise ValueError(f"cells are 0 to {CELLS - 1}: {cells}")
-        self.blocks[slot // ROWS].page(at).add(slot % ROWS, counts, cells)
+        self.blocks[slot // ROWS].buffer(at).add(slot % ROWS, counts, cells)
 
     def read(self, slots: Sequence[int]) -> list[WindowDump]:
         """Return the dumps of some slots, in their order."""

@@ -126,7 +126,7 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
     provider = provider_of(params, info)
     key = own_id
     if not own_id or _GENERATED_ID.fullmatch(own_id):
-        key = fingerprint(provider, str(params.get("model") or ""), host_of(params.get("api_base")))
+        key = generated_key(provider, str(params.get("model") or ""), host_of(params.get("api_base")))
     if "*" in str(deployment.get("model_name") or ""):
         key = f"{key}:{asked_model}"
     order = params.get("order")
@@ -151,7 +151,7 @@ def candidate_of(deployment: Mapping[str, Any], asked_model: str = "") -> Candid
     )
 
 
-def fingerprint(provider: str, model: str, host: str) -> str:
+def generated_key(provider: str, model: str, host: str) -> str:
     """Return a short stable key for a deployment that the operator did not name.
 
     It contains no credential.

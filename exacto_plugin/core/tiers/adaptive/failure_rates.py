@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_lower, wilson_upper
-from exacto_plugin.core.stats.leave_one_out import leave_one_out_best, leave_one_out_median
+from exacto_plugin.core.stats.leave_one_out import leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
@@ -30,7 +30,7 @@ _FEW_PEERS = 3
 """Up to this many others, the reference of the cap is the best of them; with
 more, the second-best."""
 
-_LIMITS = (1e-4, 0.95)
+_RATE_RANGE = (1e-4, 0.95)
 """Range of thresholds in which every test is defined."""
 
 
@@ -143,7 +143,7 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     """Compute the failure rates of a block from its evidence."""
     slots, member = block.slots, block.member
     phi = _design_effect(evidence.dispersion_sum[slots] * member, evidence.pairs[slots] * member, rule)
-    lone = _single_caller_cap(evidence.by_caller[:, slots] * member, rule)
+    lone = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
     windows = []
     for place in range(len(WINDOWS_S)):
         calls = evidence.calls[place][slots] * np.where(lone, 1.0, evidence.weight_calls[place][slots])
@@ -157,7 +157,7 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     upper = wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, rule.peer_z)
     rates = np.where(deranked, frozen, upper)
     has_evidence = member & np.where(deranked, ~np.isnan(frozen), within_ttl.calls >= rule.peer_calls)
-    limit = _limits(rates, has_evidence, rule) * _case_mix(
+    limit = _thresholds(rates, has_evidence, rule) * _case_mix(
         evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule
     )
     ttl_s = np.where(quiet, rule.quiet_ttl_s, rule.ttl_s)
@@ -167,7 +167,7 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         tuple(windows),
         within_ttl,
         ttl_s,
-        np.clip(limit, *_LIMITS),
+        np.clip(limit, *_RATE_RANGE),
         peers(np.nan_to_num(rates), has_evidence),
     )
 
@@ -188,20 +188,20 @@ def _design_effect(dispersion_sum: Floats, pairs: Floats, rule: AdaptiveParamete
     )
 
 
-def _single_caller_cap(by_caller: Floats, rule: AdaptiveParameters) -> Bools:
+def _has_one_caller(by_caller: Floats, rule: AdaptiveParameters) -> Bools:
     """Find groups with practically one caller, shape ``[group, 1]``."""
     calls = by_caller.sum(axis=-1)
     return np.asarray(calls.max(axis=0) >= rule.lone_caller_share * calls.sum(axis=0))[:, np.newaxis]
 
 
-def _limits(rates: Floats, has_evidence: Bools, rule: AdaptiveParameters) -> Floats:
+def _thresholds(rates: Floats, has_evidence: Bools, rule: AdaptiveParameters) -> Floats:
     """Compute each deployment's threshold from the other deployments.
 
     It is their median plus a margin for their spread, capped relative to the best of them.
     """
     others = leave_one_out_median(rates, has_evidence)
     spread = others.median + np.maximum(rule.deviations * others.deviation, rule.rate_floor)
-    return np.minimum(spread, leave_one_out_best(rates, has_evidence, _FEW_PEERS) + rule.peer_cap)
+    return np.minimum(spread, leave_one_out_near_best(rates, has_evidence, _FEW_PEERS) + rule.peer_cap)
 
 
 def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveParameters) -> Floats:

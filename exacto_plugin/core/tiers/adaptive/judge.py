@@ -2,7 +2,8 @@
 
 A deployment is deranked when one of several windows shows more failures than chance explains, is verified when its
 failures are few enough to exclude a rate above its threshold, and keeps its tier in between. A derank restarts the
-evidence, and only later calls lead to readmission. The parameters and their sources are in ``parameters``.
+evidence, and only later calls lead to readmission. The
+test and the threshold are in ``failure_rates``, the parameters and their sources in ``parameters``.
 """
 
 from __future__ import annotations

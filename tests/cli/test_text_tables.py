@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.table import Table
 
-from exacto_plugin.tables import render_tables
+from exacto_plugin.text_tables import render_tables
 
 
 @pytest.mark.parametrize("text", ["see [/ticket-7]", "[red]bold[/red]", "[eu]west", ":warning: 12.5", "\\[x]"])
