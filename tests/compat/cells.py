@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.version import Version
 
-from tests.compat.environments import Environment, environment
+from tests.compat.environments import Environment, environment, requirements
 from tests.compat.judging import Status
 from tests.compat.known_off import known_off
 
@@ -118,8 +118,9 @@ def _results(cache: Path) -> Path:
 
 def _source(checkout: Path) -> str:
     """A text that changes with the source of the package and its requirements."""
-    files = [*sorted((checkout / "exacto_plugin").rglob("*.py")), checkout / "pyproject.toml"]
-    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    files = sorted((checkout / "exacto_plugin").rglob("*.py"))
+    wanted = "\n".join(requirements(checkout)).encode()
+    return sha256(b"".join([*(path.read_bytes() for path in files), wanted])).hexdigest()
 
 
 def _run(version: str, python: str, cache: Path, checkout: Path) -> Cell:

@@ -130,11 +130,16 @@ def _off(cells: Sequence[Cell]) -> str:
 
 def _database(rows: Mapping[str, Mapping[str, str]]) -> str:
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
-    lines = [[name.replace("_", " "), *("-" if name not in one else "**WRONG**" if one[name] else "ok"
+    lines = [[name.replace("_", " "), *("-" if name not in one else _of_database(one[name])
                                          for one in rows.values())] for name in names]  # fmt: skip
-    faults = [f"* {version}, {name}: {fault}" for version, one in rows.items() for name, fault in one.items() if fault]
+    faults = [f"* {version}, {name}: {fault}" for version, one in rows.items() for name, fault in one.items()
+              if _of_database(fault) == "**WRONG**"]  # fmt: skip
     table = _table(["row", *rows], lines) if rows else "Not tried."
     return "\n".join([_WITH_DATABASE, table, *(["", *faults] if faults else [])]) + "\n"
+
+
+def _of_database(fault: str) -> str:
+    return "ok" if not fault else "off" if fault.startswith("off: ") else "**WRONG**"
 
 
 def _absent(contracts: Mapping[str, Contract | str]) -> str:

@@ -217,19 +217,20 @@ def requests_per_minute(here: Database) -> str:
     return "" if found[:2] == ["rescuer", "breaker"] and {one[:3] for one in found[2:]} == {"429"} else ", ".join(found)
 
 
-ROWS: Final = (
-    sorts_for_a_key,
-    curated_list_for_a_key,
-    models_of_a_key,
-    alias_of_a_key,
-    limit_of_a_key,
-    sorts_for_a_team,
-    models_of_a_team,
-    limit_of_a_team,
-    model_in_the_database,
-    rescue_is_paid_for,
-    budget_of_a_key,
-    budget_of_a_team,
-    reserved_budget_comes_back,
-    requests_per_minute,
-)
+ROWS: Final[Mapping[Callable[[Database], str], str]] = {
+    sorts_for_a_key: "sorts",
+    curated_list_for_a_key: "filters",
+    models_of_a_key: "",
+    alias_of_a_key: "sorts",
+    limit_of_a_key: "filters",
+    sorts_for_a_team: "sorts",
+    models_of_a_team: "",
+    limit_of_a_team: "filters",
+    model_in_the_database: "scoring",
+    rescue_is_paid_for: "rescue",
+    budget_of_a_key: "sorts",
+    budget_of_a_team: "sorts",
+    reserved_budget_comes_back: "rescue",
+    requests_per_minute: "rescue",
+}
+"""The rows, each with the feature of the plugin that it shows; empty for one of LiteLLM's that must not be lost."""
