@@ -67,7 +67,7 @@ def test_a_stalled_stream_falls_silent_in_the_middle(providers: SimulatedProvide
     providers.control.behave("p", next=["stall"])
     stream = client.chat.completions.create(model="m", messages=MESSAGES, tools=TOOLS, stream=True, timeout=1)
     chunks: list[Any] = []
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises((httpx.ReadTimeout, openai.APITimeoutError)):  # the client of openai 2 and of 3
         read_into(chunks, stream)
     assert verdict(*streamed_calls(chunks)[0][1:]) is Act.INVALID_JSON
 
@@ -79,7 +79,7 @@ def test_a_dropped_stream_breaks_in_the_middle_of_the_arguments(
     providers.control.behave("p", next=["drop"])
     chunks: list[Any] = []
     stream = client.chat.completions.create(model="m", messages=MESSAGES, tools=TOOLS, stream=True)
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises((httpx.RemoteProtocolError, openai.APIConnectionError)):
         read_into(chunks, stream)
     (_, name, arguments), *_ = streamed_calls(chunks)
     assert name in NAMES
