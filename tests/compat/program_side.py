@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.compat.plan import Plan, Request
 
 _PROGRAM: Final = Path(__file__).with_name("program.py")
-_TIMEOUT_S: Final = 300.0
+_TIMEOUT_S: Final = 600.0
 _TAIL: Final = 2_000
 """Characters of the end of what a program that failed said."""
 
