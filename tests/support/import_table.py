@@ -98,6 +98,7 @@ _ENTRY_MODULES: Final = frozenset(
 _RECORDS: Final = frozenset({"records", "_version"})
 _NESTED: Final = {
     "core/scoring/json_schema": "core/scoring",
+    "core/scoring/answers": "core/scoring",
     "core/tiers/adaptive": "core/tiers",
     "sharing/redis": "sharing",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.scoring.flaws import BLAME, flaw_of
@@ -18,6 +18,10 @@ class ToolCall:
     name: str
     arguments: object
     """JSON text, or an object on surfaces that parse it; None counts as empty text."""
+    id: str = field(default="", compare=False)
+    """As the client got it; empty without one."""
+    custom: bool = field(default=False, compare=False)
+    """True for a call in the form of OpenAI's custom tools, whose argument is free text."""
 
 
 @dataclass(frozen=True, slots=True)

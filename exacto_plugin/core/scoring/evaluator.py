@@ -9,15 +9,17 @@ is unscored and never counted as bad. Stores no arguments and reads no clock.
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.arguments import JSON_WHITESPACE, InvalidJsonError, parse_arguments
 from exacto_plugin.core.scoring.evaluation import Evaluation
+from exacto_plugin.core.scoring.flaws import FLAW_OF
 from exacto_plugin.core.scoring.json_schema.cache import SchemaCache
 from exacto_plugin.core.scoring.json_schema.engine import make_engine
 from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
-from exacto_plugin.core.scoring.tools import OfferedTool, ToolKind, find_tool, is_open_set
+from exacto_plugin.core.scoring.tools import OfferedTool, ToolKind, find_tool, find_tools, is_open_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,6 +44,10 @@ _OPEN_TOOL_SET: Final = Evaluation(Outcome.UNSCORED, "open_tool_set")
 _MISMATCH: Final = Evaluation(Outcome.SCHEMA_MISMATCH)
 _ENGINE_ERROR: Final = Evaluation(Outcome.UNSCORED, "engine_error")
 _EMPTY_REFUSED: Final = Evaluation(Outcome.INVALID_JSON, "empty_arguments")
+
+_MOST_NAMESAKES: Final = 8
+"""Tools of one name that a call is compared with.
+Each of them may need a schema to be compiled."""
 
 _SEVERITY: Final = (Outcome.INVALID_JSON, Outcome.UNKNOWN_NAME, Outcome.SCHEMA_MISMATCH, Outcome.UNSCORED)
 """Outcomes from worst to best: an earlier failure leaves the client less to use."""
@@ -73,16 +79,19 @@ class Evaluator:
         self._limits = limits
         self._empty_is_object = EmptyArguments(empty_arguments) is EmptyArguments.EMPTY_OBJECT
 
-    def evaluate(self, call: ToolCall, tools: Sequence[object], *, explain: bool = False) -> Evaluation:
+    def evaluate(
+        self, call: ToolCall, tools: Sequence[object], *, explain: bool = False, open_set: bool = False
+    ) -> Evaluation:
         """Evaluate one call against the ``tools`` of its request; raises no error.
 
         Args:
             call: the model's call.
             tools: in any supported form, as the client sent them; entries of unknown kinds are allowed.
             explain: also locate a mismatch, at about the cost of a second validation.
+            open_set: True if the request brings tools by other means than ``tools``.
         """
         try:
-            return self._evaluate(call, tools, explain)
+            return self._evaluate(call, tools, explain, open_set)
         except BaseException as error:
             # Every error is caught here: schemas come from clients and arguments from models, and an error of a parser
             # or an engine on them must neither count against the deployment nor fail the request.
@@ -92,15 +101,24 @@ class Evaluator:
             return _ENGINE_ERROR
 
     def evaluate_all(
-        self, calls: Iterable[ToolCall], tools: Sequence[object], *, explain: bool = False
+        self, calls: Iterable[ToolCall], tools: Sequence[object], *, explain: bool = False, open_set: bool = False
     ) -> tuple[Evaluation, ...]:
         """Evaluate all calls of one answer, in their order."""
-        return tuple(self.evaluate(call, tools, explain=explain) for call in calls)
+        return tuple(self.evaluate(call, tools, explain=explain, open_set=open_set) for call in calls)
 
-    def _evaluate(self, call: ToolCall, tools: Sequence[object], explain: bool) -> Evaluation:
+    def _evaluate(self, call: ToolCall, tools: Sequence[object], explain: bool, open_set: bool) -> Evaluation:
         tool = find_tool(tools, call.name)
         if tool is None:
-            return _OPEN_TOOL_SET if is_open_set(tools) else _UNKNOWN_NAME
+            return _OPEN_TOOL_SET if open_set or is_open_set(tools) else _UNKNOWN_NAME
+        verdict = self._of_one(call, tool, explain)
+        if verdict.outcome in FLAW_OF:
+            # A request may offer several tools of one name; then a call is right if any of them accepts it.
+            namesakes = islice(find_tools(tools, call.name), 1, _MOST_NAMESAKES)
+            others = (self._of_one(call, other, explain) for other in namesakes)
+            return next((other for other in others if other.outcome not in FLAW_OF), verdict)
+        return verdict
+
+    def _of_one(self, call: ToolCall, tool: OfferedTool, explain: bool) -> Evaluation:
         if tool.kind is ToolKind.FREE_TEXT:
             return _NO_SCHEMA
         arguments = call.arguments

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from exacto_plugin.core.scoring.fields import get_field
+from exacto_plugin.core.scoring.provider_calls import SERVER_CALL_PREFIX
+
 MOST_ITEMS: Final = 20_000
 """Largest number of messages (or blocks of one message) that are read.
 Histories beyond a model's context are cut off here."""
@@ -51,7 +54,7 @@ def is_broken(history: object, *, complete: bool = True) -> bool:
     called: set[object] = set()
     calls_only_from = 0
     for place, item in enumerate(history[:MOST_ITEMS]):
-        if _get(item, "type") == "item_reference":
+        if get_field(item, "type") == "item_reference":
             complete = False
         calls, results = _links(item)
         if complete and not called.issuperset(results):
@@ -66,30 +69,25 @@ def is_broken(history: object, *, complete: bool = True) -> bool:
     return any(place < calls_only_from for place in waiting.values())
 
 
-_SERVERS_OWN: Final = "srvtoolu_"
-"""Prefix of the ids of calls that Anthropic runs itself.
-LiteLLM lists them among the others, and no message answers them."""
-
-
 def _links(item: object) -> _Links:
     links = _Links([], [])
-    kind = _get(item, "type")
+    kind = get_field(item, "type")
     if isinstance(kind, str) and kind in _CALLS:
         links.calls.append(_id(item, _CALLS[kind]))
     elif isinstance(kind, str) and kind in _RESULTS:
         links.results.append(_id(item, _RESULTS[kind]))
-    elif _get(item, "role") == "tool":
+    elif get_field(item, "role") == "tool":
         links.results.append(_id(item, "tool_call_id"))
     else:
-        ids = (_id(call, "id") for call in _listed(_get(item, "tool_calls")))
-        links.calls.extend(one for one in ids if not (isinstance(one, str) and one.startswith(_SERVERS_OWN)))
-        for block in (*_listed(_get(item, "content")), *_listed(_get(item, "parts"))):
+        ids = (_id(call, "id") for call in _listed(get_field(item, "tool_calls")))
+        links.calls.extend(one for one in ids if not (isinstance(one, str) and one.startswith(SERVER_CALL_PREFIX)))
+        for block in (*_listed(get_field(item, "content")), *_listed(get_field(item, "parts"))):
             _add_block(block, links)
     return links
 
 
 def _add_block(block: object, links: _Links) -> None:
-    kind = _get(block, "type")
+    kind = get_field(block, "type")
     if isinstance(kind, str):
         if kind in _CALLS:
             links.calls.append(_id(block, _CALLS[kind]))
@@ -97,7 +95,7 @@ def _add_block(block: object, links: _Links) -> None:
             links.results.append(_id(block, _RESULTS[kind]))
         return
     for keys, found in ((_WRAPPED_CALLS, links.calls), (_WRAPPED_RESULTS, links.results)):
-        found.extend(_id(wrapped, name) for key, name in keys.items() if (wrapped := _get(block, key)) is not None)
+        found.extend(_id(wrapped, name) for key, name in keys.items() if (wrapped := get_field(block, key)) is not None)
 
 
 def _listed(value: object) -> Iterator[object]:
@@ -109,10 +107,5 @@ def _listed(value: object) -> Iterator[object]:
 
 
 def _id(item: object, key: str) -> object:
-    found = _get(item, key)
+    found = get_field(item, key)
     return found if isinstance(found, str) and found else None
-
-
-def _get(item: object, key: str) -> object:
-    """Read a field of a mapping, or of an object such as LiteLLM's own messages."""
-    return item.get(key) if isinstance(item, Mapping) else getattr(item, key, None)

@@ -1,14 +1,14 @@
 """Finds the tools that a request offers, in the five forms that clients send.
 
-OpenAI chat ``{"type": "function", "function": {...}}``, Responses (the same, flat), Anthropic ``input_schema``,
-Bedrock ``toolSpec`` and Gemini ``function_declarations``. Built-in tools of the provider have a type or a key instead
-of a schema. The search is linear: requests carry up to hundreds of tools and call one or two of them. Copies,
-serialises and compiles no schema.
+OpenAI chat ``{"type": "function", "function": {...}}``, Responses (the same, flat, also inside a ``namespace``),
+Anthropic ``input_schema``, Bedrock ``toolSpec`` and Gemini ``function_declarations``. Built-in tools of the provider
+have a type or a key instead of a schema. The search is linear: requests carry up to hundreds of tools and call one or
+two of them. Copies, serialises and compiles no schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -17,8 +17,21 @@ from exacto_plugin.core.scoring.json_schema.openapi import draft7_of
 NO_SCHEMA: Final = None
 """The value of ``OfferedTool.parameters`` for a tool that declares none."""
 
-_OPEN_SETS: Final = ("mcp", "tool_search", "namespace", "toolset")
+_OPEN_SETS: Final = ("mcp", "tool_search", "toolset")
 """Type prefixes of entries that add tools which the request does not list."""
+
+_CLOSED_SETS: Final = (
+    "function", "custom", "web_search", "file_search", "code_interpreter", "image_generation", "computer",
+    "local_shell", "shell", "apply_patch",
+)  # fmt: skip
+"""Type prefixes of entries without a name that add no unlisted function.
+OpenAI's tools: their calls are items of types of their own. Any other entry without a name may add tools under names
+of the provider's, as xAI's ``x_search`` does (``x_keyword_search``, ``x_user_search``)."""
+
+_NAMESPACE: Final = "namespace"
+_JOINTS: Final = (".", "__")
+"""Joints of the name of a namespace and that of its tool.
+Responses has two fields, models write a dot, and LiteLLM two underscores."""
 
 _GEMINI: Final = ("function_declarations", "functionDeclarations")
 
@@ -64,22 +77,50 @@ def find_tool(tools: Sequence[object], name: str) -> OfferedTool | None:
             if tool["function"]["name"] == name:  # type: ignore[index]  # any other form raises
                 return OfferedTool(ToolKind.FUNCTION, _parameters(tool["function"]))  # type: ignore[index]
     except (KeyError, TypeError, AttributeError):
-        return _find_in_any_form(tools, name)
+        return next(find_tools(tools, name), None)
     return None
+
+
+def find_tools(tools: Sequence[object], name: str) -> Iterator[OfferedTool]:
+    """Yield every offered tool of that name, in order; else a built-in one called so.
+
+    Several MCP servers may offer tools of one name.
+    """
+    if not name:
+        return
+    found = False
+    for tool in tools:
+        if isinstance(tool, dict) and _is_other_function(tool, name):
+            continue
+        for offered, entry in _entries(tool):
+            if offered == name or _is_full_name(tool, offered, name):
+                found = True
+                yield entry._replace(parameters=draft7_of(entry.parameters)) if _is_gemini(tool) else entry
+    if not found:
+        yield from _variants(tools, name)
+
+
+def is_one_of(name: str, names: Collection[str]) -> bool:
+    """Check that a call names one of some tools, with or without a namespace."""
+    return name in names or any(name.endswith(f"{joint}{other}") for other in names for joint in _JOINTS)
 
 
 def is_open_set(tools: Sequence[object]) -> bool:
     """Check that the request allows tools that it does not list.
 
-    Examples are MCP servers, tool search, and objects of unknown kind.
+    Examples are MCP servers, tool search, provider-run tools of unknown types, and objects of unknown kind.
     """
-    for tool in tools:
-        if not isinstance(tool, Mapping):
-            return True
-        kind = tool.get("type")
-        if isinstance(kind, str) and kind.startswith(_OPEN_SETS):
-            return True
-    return False
+    return any(not isinstance(tool, Mapping) or _opens(tool) for tool in tools)
+
+
+def _opens(tool: Mapping[str, object]) -> bool:
+    kind = tool.get("type")
+    if not isinstance(kind, str):
+        return False
+    if kind == _NAMESPACE:
+        members = tool.get("tools")
+        return not isinstance(members, list) or not members or is_open_set(members)
+    return kind.startswith(_OPEN_SETS) or not (_named(tool) or "function" in tool or kind.startswith(_CLOSED_SETS))
 
 
 def complexity(tools: Sequence[object]) -> int:
@@ -104,17 +145,17 @@ def _top_level_properties(tool: OfferedTool) -> int:
     return len(properties) if isinstance(properties, Mapping) else 0
 
 
-def _find_in_any_form(tools: Sequence[object], name: str) -> OfferedTool | None:
+def _variants(tools: Sequence[object], name: str) -> Iterator[OfferedTool]:
+    """Yield the built-in tools whose calls have other names than their entries.
+
+    Examples: web_search_preview is called as web_search, code_execution as bash_code_execution.
+    """
     for tool in tools:
         if isinstance(tool, dict) and _is_other_function(tool, name):
             continue
         for offered, found in _entries(tool):
-            if offered == name:
-                return found._replace(parameters=draft7_of(found.parameters)) if _is_gemini(tool) else found
             if found.kind is ToolKind.BUILT_IN and (offered.startswith(f"{name}_") or name.endswith(f"_{offered}")):
-                # Examples: web_search_preview is called as web_search, code_execution as bash_code_execution.
-                return found
-    return None
+                yield found
 
 
 def _is_other_function(tool: dict[str, object], name: str) -> bool:
@@ -156,7 +197,9 @@ def _flat(tool: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:
     """Yield the tools of flat entries: Responses, Anthropic, and built-in tools."""
     kind, name = tool.get("type"), _named(tool)
     has_schema = "input_schema" in tool or "parameters" in tool
-    if kind == "custom" and not has_schema:
+    if kind == _NAMESPACE:
+        yield from _members(tool)
+    elif kind == "custom" and not has_schema:
         wrapped = tool.get("custom")
         yield _named(wrapped) if isinstance(wrapped, Mapping) else name, _FREE_TEXT
     elif name and (has_schema or kind in (None, "function")):
@@ -171,6 +214,21 @@ def _flat(tool: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:
             yield key, _BUILT_IN
             if isinstance(value, Mapping) and (inner := _named(value)):
                 yield inner, _BUILT_IN
+
+
+def _members(namespace: Mapping[str, object]) -> Iterator[tuple[str, OfferedTool]]:
+    """Yield the tools of a namespace under their own names."""
+    members = namespace.get("tools")
+    for member in members if isinstance(members, list) else ():
+        if isinstance(member, Mapping) and member.get("type") != _NAMESPACE:
+            yield from _entries(member)
+
+
+def _is_full_name(tool: object, own: str, name: str) -> bool:
+    """Check for the name of a namespace and one of its tools, joined."""
+    if not isinstance(tool, Mapping) or tool.get("type") != _NAMESPACE:
+        return False
+    return any(name == f"{_named(tool)}{joint}{own}" for joint in _JOINTS)
 
 
 def _named(entry: Mapping[str, object]) -> str:

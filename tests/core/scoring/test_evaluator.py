@@ -98,6 +98,34 @@ def test_unknown_settings_are_refused() -> None:
         Evaluator(empty_arguments="null")
 
 
+@BOTH
+def test_tools_of_one_name_accept_what_either_accepts(engine: str) -> None:
+    """Two servers may offer a tool of one name; a call that none of them accepts is still bad."""
+    evaluator = Evaluator(engine)
+    tools = [
+        {"type": "function", "function": {"name": "search", "parameters": {"type": "object", "required": [key]}}}
+        for key in ("query", "text")
+    ]
+    for arguments, outcome in (
+        ('{"query": 1}', Outcome.VALID),
+        ('{"text": 1}', Outcome.VALID),
+        ('{"other": 1}', Outcome.SCHEMA_MISMATCH),
+        ('{"text": 1', Outcome.INVALID_JSON),
+    ):
+        assert evaluator.evaluate(ToolCall("search", arguments), tools).outcome is outcome
+    assert evaluator.evaluate(ToolCall("search", '{"text": 1}'), tools[:1]).outcome is Outcome.SCHEMA_MISMATCH
+
+
+def test_other_means_can_open_a_set() -> None:
+    """An unlisted name is not judged where the request brings tools by another parameter; a listed one is."""
+    evaluator = Evaluator()
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "required": ["a"]}}}]
+    unlisted, wrong = ToolCall("g", "{}"), ToolCall("f", "{}")
+    assert evaluator.evaluate(unlisted, tools).outcome is Outcome.UNKNOWN_NAME
+    assert evaluator.evaluate(unlisted, tools, open_set=True).outcome is Outcome.UNSCORED
+    assert evaluator.evaluate(wrong, tools, open_set=True).outcome is Outcome.SCHEMA_MISMATCH
+
+
 def test_unlisted_names_of_open_tool_sets_are_not_judged() -> None:
     """With an MCP server among the tools nobody can say that a name is wrong; listed ones are judged as ever."""
     tools = [*offered(BOOKING), {"type": "mcp", "server_label": "files"}]

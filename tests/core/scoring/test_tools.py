@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import pytest
 
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
 from exacto_plugin.core.scoring.evaluator import Evaluator
-from exacto_plugin.core.scoring.tools import ToolKind, complexity, find_tool, is_open_set
+from exacto_plugin.core.scoring.tools import ToolKind, complexity, find_tool, find_tools, is_open_set
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -194,10 +194,51 @@ def test_odd_entries_are_passed_over(odd: object) -> None:
 def test_tools_from_elsewhere_make_the_set_open() -> None:
     """With an MCP server or a tool search among the tools, an unlisted name may be right."""
     assert not is_open_set(list(FORMS.values()))
-    assert not is_open_set([{"type": "web_search"}])
-    for kind in ("mcp", "mcp_toolset", "tool_search_tool_regex_20251119", "namespace"):
+    for kind in ("web_search", "file_search", "code_interpreter", "computer_use_preview", "local_shell"):
+        assert not is_open_set([FORMS["openai chat"], {"type": kind}])
+    assert not is_open_set([FORMS["openai chat"], {"type": "web_search_20250305", "name": "web_search"}])
+    for kind in ("mcp", "mcp_toolset", "tool_search_tool_regex_20251119", "namespace", "x_search"):
         assert is_open_set([FORMS["openai chat"], {"type": kind}])
     assert is_open_set([object()])
+
+
+SPACE: dict[str, Any] = {
+    "type": "namespace",
+    "name": "agents",
+    "tools": [{"type": "function", "name": "spawn", "parameters": {"type": "object", "required": ["task"]}}],
+}
+
+
+@pytest.mark.parametrize("name", ["spawn", "agents.spawn", "agents__spawn"])
+def test_tools_of_a_namespace_are_offered(name: str) -> None:
+    """Under their own name, and with their namespace in front, with their schema."""
+    for tools in ([SPACE], [FORMS["openai chat"], SPACE]):
+        found = find_tool(tools, name)
+        assert found is not None
+        assert found.parameters == {"type": "object", "required": ["task"]}
+
+
+def test_a_namespace_that_lists_its_tools_is_closed() -> None:
+    """Its own name is none of them; without a list, or with an open member, anything may be one."""
+    assert not is_open_set([SPACE])
+    for name in ("agents", "agents.", "other.spawn", "agents.close", "agentsspawn"):
+        assert find_tool([SPACE], name) is None
+    assert is_open_set([{**SPACE, "tools": []}])
+    assert is_open_set([{**SPACE, "tools": [{"type": "mcp", "server_label": "x"}]}])
+    assert complexity([SPACE]) == complexity(SPACE["tools"])
+
+
+def test_every_tool_of_a_name_is_found() -> None:
+    """In their order, and a built-in one by another name only where none has the name."""
+    first, second = ({"name": "f", "input_schema": {"type": "object", "title": title}} for title in "ab")
+    assert [tool.parameters for tool in find_tools([first, FORMS["openai chat"], second], "f")] == [
+        first["input_schema"],
+        second["input_schema"],
+    ]
+    shell = {"type": "bash_20250124", "name": "bash"}
+    run = {"name": "run_bash", "input_schema": {"type": "object"}}
+    assert [tool.kind for tool in find_tools([shell, run], "run_bash")] == [ToolKind.FUNCTION]
+    assert [tool.kind for tool in find_tools([shell], "run_bash")] == [ToolKind.BUILT_IN]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Collects the output items of a Responses stream.
+
+Each item is complete in the event that ends it; the last event of the stream may lack them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from exacto_plugin.core.scoring.answers.calls import AnswerCalls, items_calls
+from exacto_plugin.core.scoring.fields import get_field
+
+_ITEM_DONE: Final = "response.output_item.done"
+
+
+class ResponseEvents:
+    """The items of one response, as far as their events have arrived."""
+
+    def __init__(self) -> None:
+        self._items: dict[object, Any] = {}
+
+    def feed(self, event: Any) -> None:
+        """Read one event."""
+        kind = get_field(event, "type")
+        if kind == _ITEM_DONE:  # LiteLLM's event types are an enum of strings
+            index = get_field(event, "output_index")
+            self._items[len(self._items) if index is None else index] = get_field(event, "item")
+
+    def answer(self) -> AnswerCalls:
+        """Return the calls so far."""
+        return items_calls(self._items.values())
