@@ -103,6 +103,28 @@ def parse_arguments(arguments: object, *, max_chars: int, max_depth: int) -> Arg
     return Arguments(parse_json(text), text)
 
 
+_UNFINISHED = re.compile(r"(?:-|t|tr|tru|f|fa|fal|fals|n|nu|nul)?|[.eE][+-]?\d*|\\?u[0-9a-fA-F]{0,4}|\\")
+"""A literal, a number or an escape at the end of a text that breaks off in it."""
+
+
+def is_cut_off(arguments: object) -> bool:
+    """Check for arguments that break off: a beginning of JSON text that is not JSON.
+
+    Empty text is such a beginning.
+    """
+    if arguments is None:
+        return True
+    if not isinstance(arguments, str):
+        return False
+    try:
+        json.loads(arguments)
+    except json.JSONDecodeError as error:
+        return error.msg.startswith("Unterminated string") or _UNFINISHED.fullmatch(arguments, error.pos) is not None
+    except (RecursionError, ValueError):
+        return False
+    return False
+
+
 def json_text(value: object) -> str:
     """Serialise a parsed value to JSON text.
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 from exacto_plugin.core.model import Blame, Flaw, Outcome
 from exacto_plugin.core.scoring.flaws import BLAME, FLAW_OF, LOSSES
 from exacto_plugin.core.scoring.message_history import is_broken
-from exacto_plugin.core.scoring.tool_choice import ChoiceMode, ToolChoice, read_choice
-from exacto_plugin.core.scoring.tools import ToolKind, find_tool, is_open_set
+from exacto_plugin.core.scoring.tool_choice import ChoiceMode, ToolChoice, as_sent, read_choice
+from exacto_plugin.core.scoring.tools import ToolKind, find_tool, is_one_of, is_open_set
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
 
@@ -59,6 +59,8 @@ class RequestExpectations:
     """``messages``, ``input`` or ``contents``."""
     whole_history: bool = True
     """False if the provider stores earlier turns."""
+    sent_choice: Callable[[], object] | None = None
+    """Returns the choice that the provider got, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,19 @@ class ObservedAnswer:
     calls: tuple[ToolCall, ...] = ()
     ending: Ending = Ending.STOP
     leaked: bool = False
-    """True if the answer's text contains a tool call (see ``leaked_calls``)."""
+    """True if the answer's text contains a lost tool call (see ``leaked_calls``)."""
     duplicate_ids: bool = False
     others: bool = False
     """True if it has calls that the provider runs itself (web search, MCP).
     These calls get no verdict."""
+    written: bool = False
+    """True if the answer is a lost tool call written as JSON, without a model's markup.
+    A required call that arrives so is an ignored choice."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if it has no call in any form but plain JSON."""
+        return not (self.leaked or self.calls or self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +116,18 @@ def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Se
     found = {flaw for each in evaluations if (flaw := each.flaw) is not None}
     choice = read_choice(asked.choice)
     contradictory = _is_contradictory(choice, asked.tools)
-    if reply.leaked:
-        found.add(Flaw.LEAKED_MARKUP)
     if reply.duplicate_ids:
         found.add(Flaw.DUPLICATE_ID)
-    if not reply.leaked and not reply.calls and not reply.others:
-        if reply.ending is Ending.CALLS:
-            found.add(Flaw.MISSING_CALL)
-        elif choice.mode is ChoiceMode.REQUIRED and reply.ending is not Ending.REFUSAL:
-            found.add(Flaw.IGNORED_CHOICE)
-    elif _violates_choice(choice, reply.calls, asked.tools):
+    if reply.leaked:
+        found.add(Flaw.LEAKED_MARKUP)
+    if reply.is_empty and not reply.written and reply.ending is Ending.CALLS:
+        found.add(Flaw.MISSING_CALL)
+    elif _ignores(choice, reply, asked.tools) and (
+        asked.sent_choice is None or _ignores(as_sent(choice, read_choice(asked.sent_choice())), reply, asked.tools)
+    ):
         found.add(Flaw.IGNORED_CHOICE)
+    elif reply.written:
+        found.add(Flaw.LEAKED_MARKUP)
     if any(BLAME[flaw] is Blame.PROVIDER for flaw in found):
         if contradictory:
             found.discard(Flaw.IGNORED_CHOICE)
@@ -139,11 +150,18 @@ def _is_contradictory(choice: ToolChoice, tools: Sequence[object]) -> bool:
     return bool(choice.names) and not is_open_set(tools) and not any(find_tool(tools, name) for name in choice.names)
 
 
-def _violates_choice(choice: ToolChoice, calls: Sequence[ToolCall], tools: Sequence[object]) -> bool:
-    """Check for calls that the choice rules out; built-in tools are not counted."""
+def _ignores(choice: ToolChoice, reply: ObservedAnswer, tools: Sequence[object]) -> bool:
+    """Check for a missing call that the choice requires, or a call that it rules out.
+
+    Built-in tools are not counted: their provider runs them, and LiteLLM may not pass them on.
+    """
+    if any((tool := find_tool(tools, name)) is not None and tool.kind is ToolKind.BUILT_IN for name in choice.names):
+        return False
+    if reply.is_empty:
+        return choice.mode is ChoiceMode.REQUIRED and reply.ending is not Ending.REFUSAL
     if choice.mode is not ChoiceMode.NONE and not choice.names:
         return False
-    ruled_out = [call.name for call in calls if call.name not in choice.names]
+    ruled_out = [call.name for call in reply.calls if not is_one_of(call.name, choice.names)]
     found = (find_tool(tools, name) for name in ruled_out)
     return any(tool is None or tool.kind is not ToolKind.BUILT_IN for tool in found)
 

@@ -44,6 +44,7 @@ _NAMED: Final = ("function", "tool", "custom")
 """Types, and keys, under which one tool is named."""
 
 _GEMINI: Final = ("functionCallingConfig", "function_calling_config")
+_BEDROCK: Final = "toolChoice"
 
 
 def read_choice(choice: object) -> ToolChoice:
@@ -59,16 +60,26 @@ def read_choice(choice: object) -> ToolChoice:
     for key in _GEMINI:
         if isinstance(config := choice.get(key), Mapping):
             return _of_gemini(config)
+    if isinstance(wrapped := choice.get(_BEDROCK), Mapping):
+        choice = wrapped
     kind = choice.get("type")
     if kind == "allowed_tools":
         return _of_allowed(choice)
     if kind in _NAMED or kind is None:
         return _of_one(choice)
-    if isinstance(kind, str):
-        # Any other word is the type of a built-in tool, which must then be used. Its calls have other names than its
-        # type, so any call meets the requirement.
-        return _WORDS.get(kind, ToolChoice(ChoiceMode.REQUIRED))
-    return FREE
+    # Any other word is the type of a built-in tool. Its provider runs it, and need not show that in the answer.
+    return _WORDS.get(kind, FREE) if isinstance(kind, str) else FREE
+
+
+def as_sent(asked: ToolChoice, sent: ToolChoice) -> ToolChoice:
+    """Return the requirements of the client that the provider got.
+
+    Args:
+        asked: the choice of the client.
+        sent: the choice in the request that was sent, whose names may be others.
+    """
+    mode = asked.mode if sent.mode is asked.mode else ChoiceMode.AUTO
+    return ToolChoice(mode, asked.names if sent.names else frozenset())
 
 
 def _of_one(choice: Mapping[object, object]) -> ToolChoice:
@@ -92,9 +103,9 @@ def _of_allowed(choice: Mapping[object, object]) -> ToolChoice:
     entries = tools if isinstance(tools, list | tuple) else ()
     named = [_of_one(entry).names for entry in entries if isinstance(entry, Mapping)]
     # A tool without a name is a built-in one, and its calls cannot be identified by a name.
-    names = (
-        frozenset[str]().union(*named) if entries and len(named) == len(entries) and all(named) else frozenset[str]()
-    )
+    if not any(named):
+        return FREE
+    names = frozenset[str]().union(*named) if len(named) == len(entries) and all(named) else frozenset[str]()
     return ToolChoice(ChoiceMode.REQUIRED if allowed.get("mode") == "required" else ChoiceMode.AUTO, names)
 
 

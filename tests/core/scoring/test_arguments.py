@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.scoring.arguments import (
     InvalidJsonError,
+    is_cut_off,
     is_deeper_than,
     json_text,
     nesting,
@@ -156,3 +157,22 @@ def test_long_and_deep_arguments_are_declined_before_they_are_parsed() -> None:
     for text, reason in [("[" * 129 + "]" * 129, "depth"), ('"' + "x" * 10_000 + '"', "too_large")]:
         with pytest.raises(UnscorableError, match=reason):
             parse_arguments(text, **BOUNDS)
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values, max_size=4), st.data())
+def test_every_beginning_of_arguments_is_cut_off(value: object, data: st.DataObject) -> None:
+    """Wherever a text breaks off; the whole text is not cut off."""
+    text = json.dumps(value)
+    assert not is_cut_off(text)
+    assert is_cut_off(text[: data.draw(st.integers(0, len(text) - 1))])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'a': 1}", '{"a": 1}}', '{"a": 1,}', '{"a": True', '{"a": NaN}', '{"a": 1} {"a"', "{a: 1", '{"a": 01', "[1",
+     '{"a": "x\ny', '{"a": 1<|end|>', {"a": 1}, 5],
+    ids=str,
+)  # fmt: skip
+def test_other_faults_are_not(text: object) -> None:
+    """Text that no JSON begins with, and what is no text."""
+    assert is_cut_off(text) is (text == "[1")

@@ -77,6 +77,11 @@ CASES = (
     Case("text as demanded", (), None, ending=Ending.STOP, choice="none"),
     Case("the demanded call is in the text", (Flaw.LEAKED_MARKUP,), PROVIDER, ending=Ending.STOP, choice="any",
          leaked=True),
+    Case("text though a built-in tool is named", (), None, ending=Ending.STOP,
+         choice={"type": "tool", "name": "web_search"}),
+    Case("text though a built-in tool is demanded", (), None, ending=Ending.STOP, choice={"type": "web_search"}),
+    Case("another call than of the named built-in tool", (), None, (GOOD,),
+         choice={"type": "tool", "name": "web_search"}),
     Case("a demanded call that the provider runs itself", (), None, ending=Ending.STOP, choice="required", others=True),
     Case("a refusal though a call is demanded", (), None, ending=Ending.REFUSAL, choice="required"),
     Case("two calls under one id", (Flaw.DUPLICATE_ID,), PROVIDER, (GOOD, GOOD), duplicate_ids=True),
@@ -212,3 +217,26 @@ def test_the_provider_is_blamed_for_nothing_but_its_own(
         outcome, lost = ADAPTIVE.charged_outcome(Outcome.SCHEMA_MISMATCH, found)
         assert (outcome, lost) == (Outcome.UNSCORED, False)
     assert list(found.flaws) == sorted(set(found.flaws), key=list(Flaw).index)
+
+
+@pytest.mark.parametrize(
+    ("sent", "flaws"),
+    [(None, ()), ("auto", ()), ("required", (Flaw.IGNORED_CHOICE,)), ({"type": "any"}, (Flaw.IGNORED_CHOICE,))],
+)
+def test_a_choice_that_was_not_sent_is_not_ignored(sent: object, flaws: tuple[Flaw, ...]) -> None:
+    """LiteLLM drops choices that a provider does not know."""
+    asked = RequestExpectations(TOOLS, "required", sent_choice=lambda: sent)
+    assert attribute(asked, ObservedAnswer(), ()).flaws == flaws
+
+
+def test_a_required_call_as_json_is_an_ignored_choice() -> None:
+    """Without the requirement, or where it was not sent, it is a call in the text; both are lost."""
+    answer = ObservedAnswer(written=True)
+    for choice, sent, flaw in (
+        ("required", "required", Flaw.IGNORED_CHOICE),
+        ("required", None, Flaw.LEAKED_MARKUP),
+        ("auto", "auto", Flaw.LEAKED_MARKUP),
+    ):
+        asked = RequestExpectations(TOOLS, choice, sent_choice=lambda sent=sent: sent)  # type: ignore[misc]
+        found = attribute(asked, answer, ())
+        assert (found.flaws, found.blame, found.lost) == ((flaw,), PROVIDER, True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.scoring.tool_choice import FREE, ChoiceMode, ToolChoice, read_choice
+from exacto_plugin.core.scoring.tool_choice import FREE, ChoiceMode, ToolChoice, as_sent, read_choice
 
 NONE = ToolChoice(ChoiceMode.NONE)
 SOME = ToolChoice(ChoiceMode.REQUIRED)
@@ -28,8 +28,8 @@ NAMED_IN_CHAT = {"type": "function", "function": {"name": "f"}}
          ToolChoice(ChoiceMode.AUTO, frozenset({"f"}))),
         ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, {"type": "mcp"}]},
          SOME),
-        ({"type": "file_search"}, SOME),
-        ({"type": "mcp", "server_label": "files"}, SOME),
+        ({"type": "file_search"}, FREE),
+        ({"type": "mcp", "server_label": "files"}, FREE),
         ({"type": "auto"}, FREE), ({"type": "any", "disable_parallel_tool_use": True}, SOME), ({"type": "none"}, NONE),
         ({"type": "tool", "name": "f"}, F),
         ({"auto": {}}, FREE), ({"any": {}}, SOME), ({"tool": {"name": "f"}}, F),
@@ -69,3 +69,24 @@ def test_what_is_no_choice_demands_nothing(choice: object) -> None:
 def test_nothing_that_json_can_say_raises(choice: object) -> None:
     """Whatever the client sent."""
     assert read_choice(choice).mode in ChoiceMode
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "left"),
+    [
+        (SOME, None, FREE),
+        (SOME, "auto", FREE),
+        (SOME, {"type": "any"}, SOME),
+        (SOME, {"toolChoice": {"any": {}}, "tools": []}, SOME),
+        (F, None, FREE),
+        (F, "required", SOME),
+        (F, {"type": "tool", "name": "another"}, F),
+        (NONE, None, FREE),
+        (NONE, {"type": "none"}, NONE),
+        (NONE, "required", FREE),
+    ],
+    ids=str,
+)
+def test_only_what_was_sent_is_required(asked: ToolChoice, sent: object, left: ToolChoice) -> None:
+    """A choice that did not reach the provider requires nothing; the names are the client's."""
+    assert as_sent(asked, read_choice(sent)) == left
