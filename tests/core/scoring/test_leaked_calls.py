@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.scoring.leaked_calls import _FORMATS, MOST_CHARS, has_leaked_call
+from exacto_plugin.core.scoring.call_formats import FORMATS
+from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.leaked_calls import MOST_CHARS, find_leaked_calls, has_leaked_call, lost_calls
 
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 ARGUMENTS = '{"city": "Lisbon"}'
@@ -44,6 +46,17 @@ LEAKS = {
     "harmony": "<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>ARGS",
     "harmony, by role": "<|start|>assistant to=functions.NAME<|channel|>commentary json<|message|>ARGS<|call|>",
     "llama 3": '<|python_tag|>{"name": "NAME", "parameters": ARGS}',
+    "llama 4": '<|python_start|>{"name": "NAME", "parameters": ARGS}<|python_end|>',
+    "llama 4 pythonic": '<|python_start|>[NAME(city="Lisbon")]<|python_end|>',
+    "cohere": '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "NAME", "parameters": ARGS}]<|END_ACTION|>',
+    "nemotron": '<TOOLCALL>[{"name": "NAME", "arguments": ARGS}]</TOOLCALL>',
+    "granite": '<|tool_call|>[{"name": "NAME", "arguments": ARGS}]',
+    "phi": '<|tool_call|>[{"name": "NAME", "arguments": ARGS}]<|/tool_call|>',
+    "gemma 4": '<|tool_call>call:NAME{city:<|"|>Lisbon<|"|>}<tool_call|>',
+    "function gemma": "<start_function_call>call:NAME{city:<escape>Lisbon<escape>}<end_function_call>",
+    "jamba": '<tool_calls>[{"name": "NAME", "arguments": ARGS}]</tool_calls>',
+    "internlm": '<|action_start|><|plugin|>{"name": "NAME", "parameters": ARGS}<|action_end|>',
+    "grok": '<xai:function_call name="NAME">\n<parameter name="city">Lisbon</parameter>\n</xai:function_call>',
 }  # fmt: skip
 
 
@@ -127,13 +140,105 @@ def test_examples_in_code_are_no_calls(form: str) -> None:
     assert not has_leaked_call(far, TOOLS)
 
 
+PLAIN = (
+    '{"name": "get_weather", "arguments": {"city": "Lisbon"}}',
+    '{"name": "get_weather", "parameters": {}}',
+    ' {"type": "function", "name": "get_weather", "parameters": {"city": "Lisbon"}}\n',
+    '{"type": "function", "function": {"name": "get_weather", "arguments": "{}"}}',
+    '[{"name": "get_weather", "arguments": {"city": "Lisbon"}}]',
+    '```json\n{"name": "get_weather", "arguments": {"city": "Lisbon"}}\n```',
+    '~~~\n{"name": "get_weather", "arguments": {"city": "Lisbon"}}\n~~~\n',
+    '<think>I need it.</think>\n{"name": "get_weather", "arguments": {}}',
+    '{"name": "get_weather", "arguments": {}}\n{"name": "get_weather", "arguments": {"city": "Rome"}}',
+    '[get_weather(city="Lisbon")]',
+    "[get_weather(city='Lisbon'), get_weather(city='Rome')]",
+    '```tool_code\nprint(get_weather(city="Lisbon"))\n```',
+    'I will look.\n\n```tool_code\ndefault_api.get_weather(city="Lisbon")\n```',
+)
+"""Answers that are nothing but calls, without a marker."""
+
+JSON_ANSWERS = (
+    '{"name": "look_up", "arguments": {"city": "Lisbon"}}',
+    '{"name": "get_weather", "city": "Lisbon"}',
+    '{"name": "get_weather", "arguments": {}, "explanation": "It asks for the weather."}',
+    '{"name": "get_weather", "arguments": 5}',
+    '{"name": "get_weather"}',
+    '{"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}',
+    'Like this: {"name": "get_weather", "arguments": {"city": "Lisbon"}}',
+    '{"name": "get_weather", "arguments": {"city": "Lisbon"}} calls the tool.',
+    'Like this:\n```json\n{"name": "get_weather", "arguments": {"city": "Lisbon"}}\n```',
+    '```json\n{"name": "get_weather", "arguments": {}}\n```\nThat is a call.',
+    "[1, 2]",
+    "{}",
+    "[look_up(city='Lisbon')]",
+    "[get_weather]",
+    "get_weather(city='Lisbon')",
+    '```python\nprint(get_weather(city="Lisbon"))\n```',
+    '```tool_code\nprint(get_weather(city="Lisbon"))\n```\nis how Gemma writes it.',
+)
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_calls_without_markup_are_found(text: str) -> None:
+    """JSON of exactly the shape of a call, as the whole answer; and lists of Python calls."""
+    assert [leak.plain for leak in find_leaked_calls(text, TOOLS)].count(True) >= 1
+
+
+@pytest.mark.parametrize("text", JSON_ANSWERS)
+def test_other_json_is_an_answer(text: str) -> None:
+    """An unlisted name, other keys, a tool's definition, and calls that the text talks about."""
+    assert not has_leaked_call(text, TOOLS)
+
+
+QUOTED = (
+    "~~~\nCALL\n~~~\nThat is all.",
+    "````md\n```\nCALL\n```\n````",
+    "> CALL",
+    "<pre>\nCALL\n</pre>",
+    "<details>\nCALL\n</details>",
+    'text = "CALL"',
+    'TEXT = """\nCALL\n"""\nprint(TEXT)',
+    "parse('CALL')\nassert calls == []",
+    "* CALL\n* and so on",
+    "CALL is how the model writes it.",
+    "It writes CALL and waits.",
+)
+
+
+@pytest.mark.parametrize("form", LEAKS)
+@pytest.mark.parametrize("around", QUOTED)
+def test_talk_about_a_whole_call_is_none(form: str, around: str) -> None:
+    """In any fence, quote, element of HTML, string or list, and as a part of a sentence."""
+    if not ("\n" in leak(form) and around.startswith((">", "*", "CALL", "It"))):
+        assert not has_leaked_call(around.replace("CALL", leak(form)), TOOLS)
+
+
+@pytest.mark.parametrize("form", LEAKS)
+def test_a_call_that_arrived_is_not_lost(form: str) -> None:
+    """Its markup, or its beginning, may stand in the text as well; another call in the text is lost."""
+    call = leak(form)
+    for text in (call, call[: len(call) * 3 // 4]):
+        leaks = list(find_leaked_calls(text, TOOLS))
+        assert lost_calls(leaks, [ToolCall("get_weather", ARGUMENTS)]) == []
+        assert lost_calls(leaks, [ToolCall("get_weather", {"city": "Lisbon"})]) == []
+        assert lost_calls(leaks, []) == leaks
+        assert lost_calls(leaks, [ToolCall("get_time", "{}")]) == leaks
+    assert list(find_leaked_calls(call, TOOLS))
+
+
+@pytest.mark.parametrize("form", ["hermes", "qwen3-coder", "glm 4.7", "minimax", "kimi k2", "cohere", "harmony"])
+def test_a_second_call_of_the_same_tool_is_lost(form: str) -> None:
+    """A parser may convert one of two calls and leave the other in the text."""
+    assert lost_calls(list(find_leaked_calls(leak(form), TOOLS)), [ToolCall("get_weather", '{"city": "Rome"}')])
+
+
 def test_no_text_holds_no_call() -> None:
     """Neither does a text without tools to call, unless it is a whole call."""
     assert not has_leaked_call("", TOOLS)
     assert not has_leaked_call("Hello", [])
 
 
-@pytest.mark.parametrize("form", _FORMATS, ids=lambda form: form.marker)
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.marker)
 @pytest.mark.parametrize("filler", ["", " ", "\n", "{", "[", '{"name": "', "a", ":", "<", "json ", "<|a|>", "0", "`"])
 def test_hostile_texts_cost_little(form: Any, filler: str) -> None:
     """A megabyte of markers and of long runs of what the expressions look for: linear, so far below a second."""
@@ -144,7 +249,7 @@ def test_hostile_texts_cost_little(form: Any, filler: str) -> None:
     assert time.process_time() - began < 1.0
 
 
-PIECES = [form.marker for form in _FORMATS] + [
+PIECES = [form.marker for form in FORMATS] + [
     "get_weather", "</tool_call>", '{"name": "get_weather", "arguments": {}}', "{", "}", "[", "]", "```", "`", "\n",
     " ", "<arg_key>", "functions.", ":0", "<|tool_call_argument_begin|>", "<\uff5ctool\u2581sep\uff5c>", "[ARGS]",
     '">', "prose",
@@ -154,14 +259,14 @@ PIECES = [form.marker for form in _FORMATS] + [
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text())
 def test_whatever_a_model_writes_gets_an_answer(text: str) -> None:
     """No exception; and without a marker there is no call."""
-    found = has_leaked_call(text, TOOLS)
-    if found:
-        assert any(form.marker in text for form in _FORMATS)
+    leaks = list(find_leaked_calls(text, TOOLS))
+    if any(not leak.plain for leak in leaks):
+        assert any(form.marker in text for form in FORMATS)
 
 
 def test_formats_are_told_apart() -> None:
     """Each leak is found by its own marker: with all others taken away it still is."""
     for form in LEAKS:
-        assert any(entry.marker in leak(form) for entry in _FORMATS)
-    markers = [entry.marker for entry in _FORMATS]
+        assert any(entry.marker in leak(form) for entry in FORMATS)
+    markers = [entry.marker for entry in FORMATS]
     assert not [pair for pair in itertools.permutations(markers, 2) if pair[0] in pair[1]]
