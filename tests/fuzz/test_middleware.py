@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, name_resolver
-from exacto_plugin.litellm_hooks.http.middleware import path_model
+from exacto_plugin.litellm_hooks.http.model_routes import path_model
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from tests.fuzz.asgi import read, router, runtime
 from tests.fuzz.bodies import Delivery, content_types, deliveries, raw_bodies, slugs

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks.http.middleware import path_model
+from exacto_plugin.litellm_hooks.http.model_routes import path_model
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.key_defaults import SOURCES
 from exacto_plugin.litellm_hooks.request.state import CURRENT
@@ -62,18 +62,19 @@ class AuthenticatedRequestCheck:
         await self._names.take(request_data, key, request)
         try:
             if state is not None and request is not None:
-                faults.guard("filter", lambda: self._check(state, request_data, request.scope["path"]), None)
+                faults.guard("filter", lambda: self._check(state, request_data, request.scope), None)
         except ExactoRefusedError as error:
             from litellm.proxy._types import ProxyException  # needs LiteLLM's proxy extra
 
             refusal = error.refusal
             raise ProxyException(refusal.marked, refusal.type, refusal.param, error.status_code) from None
 
-    def _check(self, state: RequestState, request_data: Mapping[str, Any], path: str) -> None:
+    def _check(self, state: RequestState, request_data: Mapping[str, Any], scope: Mapping[str, Any]) -> None:
         """Refuse token counting by a named deployment that the limits exclude."""
+        path = scope["path"]
         if _COUNTS.search(path) is None:
             return
-        in_path = path_model(path)
+        in_path = path_model(path, scope.get("root_path", ""))
         model = in_path.model if in_path is not None else request_data.get("model")
         for router in self._routers.live:
             if isinstance(model, str) and model not in router.model_names and router.has_model_id(model):

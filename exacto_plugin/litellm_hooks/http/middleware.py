@@ -7,16 +7,16 @@ LiteLLM's own place for it. The middleware has no state of its own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
+from exacto_plugin.litellm_hooks.http.model_routes import PathModel, is_model_route, path_model
 from exacto_plugin.litellm_hooks.http.request_body import (
     Receive,
     Scope,
@@ -43,54 +43,11 @@ if TYPE_CHECKING:
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_MODEL_ROUTE = re.compile(
-    r"/(chat/completions|completions|responses(/compact|/input_tokens)?|messages(/count_tokens)?|embeddings"
-    r"|rerank|moderations|images/(generations|edits|variations)|audio/(speech|transcriptions)|utils/token_counter"
-    r"|interactions|ocr|videos)/?$"
-)
-"""Routes whose JSON body has a ``model``.
-
-Administration routes are not among them (``/key/generate`` has ``models``).
-"""
-
 _PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
 """Characters that RFC 3986, section 3.3, allows unescaped in a path.
 
 Besides letters, digits and ``-._``.
 """
-
-_PATH_HEADS = ("/openai/deployments/", "/engines/", "/models/")
-_PATH_TAIL = re.compile(
-    r"(?:/(?:chat/completions|completions|embeddings|images/generations|audio/speech)"
-    r"|:(?:generateContent|streamGenerateContent|countTokens))$"
-)
-"""Routes with the model in the path.
-
-These are Azure's, OpenAI's old engines and Gemini's.
-"""
-
-
-class PathModel(NamedTuple):
-    """Path with a model, split into its parts."""
-
-    head: str
-    model: str
-    tail: str
-
-
-def path_model(path: str) -> PathModel | None:
-    """Split a path that contains a model; None for other paths.
-
-    Takes time linear in the length of the path, since any client may send one of any length.
-    """
-    tail = _PATH_TAIL.search(path)
-    if tail is None:
-        return None
-    begins = max((at + len(head) for head in _PATH_HEADS if (at := path.rfind(head, 0, tail.start())) >= 0), default=-1)
-    model = path[begins : tail.start()] if begins >= 0 else ""
-    if not model or model.startswith("/") or model.endswith("/"):
-        return None
-    return PathModel(path[:begins], model, tail.group())
 
 
 class ExactoMiddleware:
@@ -129,8 +86,9 @@ class ExactoMiddleware:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, self._model_list_send(scope, send))
             return
-        found = path_model(scope["path"])
-        if found is None and _MODEL_ROUTE.search(scope["path"]) is None:
+        path, root = scope["path"], scope.get("root_path", "")
+        found = path_model(path, root)
+        if found is None and not is_model_route(path, root):
             await self._app(scope, receive, send)
             return
         state = RequestState(http=True)

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Sort
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, PathModel, attach, path_model
+from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
+from exacto_plugin.litellm_hooks.http.model_routes import PathModel, is_model_route, path_model
 from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT
@@ -36,9 +37,14 @@ LONG = 8000
             ("/openai/deployments/", "a/b:exacto", "/chat/completions"),
         ),
         ("/engines/x/completions", ("/engines/", "x", "/completions")),
-        ("/root/engines/x/embeddings", ("/root/engines/", "x", "/embeddings")),
         ("/v1beta/models/g:exacto:generateContent", ("/v1beta/models/", "g:exacto", ":generateContent")),
-        ("/models/models/completions", ("/models/", "models", "/completions")),
+        ("/engines/engines/completions", ("/engines/", "engines", "/completions")),
+        ("/models/x/completions", None),
+        ("/engines/x:generateContent", None),
+        ("/root/engines/x/embeddings", None),
+        ("/gemini/v1beta/models/g:exacto:generateContent", None),
+        ("/vertex_ai/v1/projects/p/models/g:generateContent", None),
+        ("/pt/openai/deployments/x/chat/completions", None),
         ("/openai/deployments/x/images/generations", ("/openai/deployments/", "x", "/images/generations")),
         ("/v1/chat/completions", None),
         ("/models//chat/completions", None),
@@ -47,8 +53,8 @@ LONG = 8000
         ("", None),
         # Anybody may send these: a pattern that backtracks took 13 seconds for the first.
         ("/models" * LONG + "/x", None),
-        ("/models/" * LONG + "completions", None),
-        ("/models/" + "a/" * LONG + "x/completions", ("/models/", "a/" * LONG + "x", "/completions")),
+        ("/engines/" * LONG + "completions", None),
+        ("/engines/" + "a/" * LONG + "x/completions", ("/engines/", "a/" * LONG + "x", "/completions")),
         (":" * 5 * LONG, None),
     ],
     ids=lambda value: str(value)[:40],
@@ -56,6 +62,36 @@ LONG = 8000
 def test_paths_that_carry_a_model(path: str, found: tuple[str, str, str] | None) -> None:
     """Azure's, OpenAI's old and Gemini's paths are taken apart, whatever else the path says and however long it is."""
     assert path_model(path) == (None if found is None else PathModel(*found))
+
+
+def test_paths_under_a_root() -> None:
+    """The root is the proxy's own; another prefix belongs to another endpoint."""
+    assert path_model("/root/engines/x/embeddings", "/root") == PathModel("/root/engines/", "x", "/embeddings")
+    assert path_model("/root/engines/x/embeddings", "/root/") == PathModel("/root/engines/", "x", "/embeddings")
+    assert path_model("/other/engines/x/embeddings", "/root") is None
+    assert is_model_route("/root/v1/chat/completions", "/root")
+    assert not is_model_route("/other/v1/chat/completions", "/root")
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        *((path, True) for path in (
+            "/v1/chat/completions", "/chat/completions", "/chat/completions/", "/v1/responses", "/openai/v1/responses",
+            "/v1/responses/compact", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings", "/v2/rerank",
+            "/v1/images/generations", "/v1/audio/transcriptions", "/utils/token_counter", "/v1beta/interactions",
+            "/cursor/chat/completions",
+        )),
+        *((path, False) for path in (
+            "/openai/v1/chat/completions", "/openai/chat/completions", "/anthropic/v1/messages", "/pt/chat/completions",
+            "/openrouter/v1/chat/completions", "/vllm/v1/chat/completions", "/mistral/v1/embeddings", "/messages/",
+            "/v1/threads/t/messages", "/mcp/sse/messages", "/key/generate", "/v1/chat/completions/x", "/", "",
+        )),
+    ],
+)  # fmt: skip
+def test_routes_whose_body_names_a_model(path: str, known: bool) -> None:
+    """LiteLLM's own, by their whole paths: pass-through endpoints may end alike."""
+    assert is_model_route(path) is known
 
 
 async def _answer(request: Request) -> JSONResponse:
