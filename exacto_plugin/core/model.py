@@ -163,7 +163,7 @@ class Sample:
     flaws: tuple[Flaw, ...] = ()
     """All flaws of the answer, counted for tiers or not; each at most once."""
     blame: Blame | None = None
-    """Attribution of the flaws; None without any."""
+    """Attribution of the flaws, or of the failure; None without any."""
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0

@@ -226,6 +226,7 @@ class ExactoCallback(CustomLogger):
         attempt = state.served_by
         if attempt is not None and attempt.started_at is None:
             attempt.position = place
+            attempt.streamed = kwargs.get("stream") is True
             attempt.started_at = datetime.now()  # noqa: DTZ005 -- LiteLLM's own times are naive, and this is compared to them
         return state
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
+from exacto_plugin.litellm_hooks.features import Gap
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
+from exacto_plugin.litellm_hooks.router_patches import fits, unwrap, wrap
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
+from exacto_plugin.litellm_hooks.scoring.finish_reasons import MAP, OWNERS, observe_mapping
+from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_chunks, watch_events
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -50,14 +54,17 @@ def install_patches(callback: ExactoCallback) -> None:
         return faults.guard("failover", lambda: failover.should_retry(error), None)
 
     async def opened(stream: Any, slot: Any) -> Any:
+        faults.guard("score", lambda: watch_chunks(stream), None)
         if faults.guard("failover", lambda: failover.limit, None) is not None:
             stream = await failover.on_stream(stream, slot)
         return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer), stream)
 
-    def events(stream: Any, surface: str) -> Any:
+    def events(given: Any, surface: str) -> Any:
+        stream = faults.guard("score", lambda: watch_events(given, surface, faults), given)
         return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, _BUFFERS[surface]), stream)
 
     def opened_synchronously(stream: Any) -> Any:
+        faults.guard("score", lambda: watch_chunks(stream), None)
         return faults.guard(
             "rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer, synchronous=True), stream
         )
@@ -70,12 +77,23 @@ def install_patches(callback: ExactoCallback) -> None:
             *router_patches.install_streams(opened),
             *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
             *router_patches.install_events(events),
+            *_install_finish_reasons(),
             *sync_router_patches.install(selection, opened_synchronously),
         ]
     )
 
 
+def _install_finish_reasons() -> list[Gap]:
+    if not all(fits(getattr(owner, MAP, None), ["finish_reason"]) for owner in OWNERS):
+        return [Gap(MAP, (), "streams that a provider ended for a reason of its own count as ended normally")]
+    for owner in OWNERS:
+        wrap(owner, MAP, observe_mapping)
+    return []
+
+
 def uninstall_patches() -> None:
     """Restore LiteLLM's own functions."""
     router_patches.uninstall()
+    for owner in OWNERS:
+        unwrap(owner, MAP)
     sync_router_patches.uninstall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate, Tier
     from exacto_plugin.core.routing.rescue import AnswerQuality
+    from exacto_plugin.core.scoring.answers.calls import StreamReader
 
 
 @dataclass(slots=True)
@@ -60,6 +61,12 @@ class Attempt:
     """True when it was made because of an earlier bad answer of this request."""
     last_response_id: str = ""
     """Id of the newest answer that LiteLLM reported."""
+    streamed: bool = False
+    """True when a stream was requested."""
+    stream: StreamReader | None = None
+    """Reader of the stream that leaves for the client; None for a whole answer."""
+    finish_reasons: set[str] = field(default_factory=set)
+    """Finish reasons as the provider wrote them, where LiteLLM reports others."""
     response_name: str | None = None
     """Model name in a fallback hop's answer.
 

@@ -71,6 +71,11 @@ class RequestState:
     """Set once an answer of this request was bad and a replacement was attempted."""
     sync: SyncHandover = field(default_factory=SyncHandover)
 
+    def newest_attempt(self, litellm_id: str) -> Attempt | None:
+        """Return the newest attempt at a deployment; of all attempts for an empty id."""
+        known = (one for one in reversed(self.attempts) if not litellm_id or one.candidate.id == litellm_id)
+        return next(known, None)
+
     @property
     def tried(self) -> set[LiteLLMId]:
         """LiteLLM ids of the deployments that this request was sent to."""

@@ -29,13 +29,12 @@ def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Att
     """
     called_id = litellm_id({"model_info": model_info})
     state = details.get(LOG_KEY)
-    if isinstance(state, RequestState):
-        for attempt in reversed(state.attempts):
-            if not called_id or attempt.candidate.id == called_id:
-                if not attempt.model_group:  # a direct call, of which LiteLLM's events have more data than its hooks
-                    attempt.candidate, attempt.model_group = _named(details, model_info)
-                    attempt.routed = attempt.direct = True
-                return attempt
+    attempt = state.newest_attempt(called_id) if isinstance(state, RequestState) else None
+    if attempt is not None:
+        if not attempt.model_group:  # a direct call, of which LiteLLM's events have more data than its hooks
+            attempt.candidate, attempt.model_group = _named(details, model_info)
+            attempt.routed = attempt.direct = True
+        return attempt
     # A direct call pins no deployment: there is no router that could have chosen another one.
     return Attempt(*_named(details, model_info), routed=not called_id, direct=not called_id)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.scoring.attribution import RequestExpectations
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, choice_of
+from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,4 +26,10 @@ def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Request
     sent: Mapping[str, Any] = details.get("optional_params") or {}
     choice = details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(sent)
     elsewhere = any(sent.get(key) for key in ("previous_response_id", "conversation"))
-    return RequestExpectations(tools, choice, details.get("messages"), whole_history=not elsewhere)
+    return RequestExpectations(
+        tools,
+        choice,
+        details.get("messages"),
+        whole_history=not elsewhere,
+        sent_choice=lambda: SentRequest(details).choice(choice),
+    )

@@ -1,29 +1,46 @@
 """Parser of LiteLLM's log events: an answer's tool calls, and reasons to skip it.
 
-All surfaces are handled here, so that scoring does not depend on the surface.
+All surfaces are handled here, so that scoring does not depend on the surface. Calls of a stream are those that left for
+the client; LiteLLM's own assembly, which loses calls without an id, counts only where the stream was not seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
 
+from exacto_plugin.core.scoring.answers.calls import AnswerCalls, whole_calls
+from exacto_plugin.core.scoring.arguments import is_cut_off
 from exacto_plugin.core.scoring.attribution import Ending, ObservedAnswer
-from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.core.scoring.fields import get_field, get_list
+from exacto_plugin.core.scoring.provider_calls import is_providers_own
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.scoring.seen_streams import native_reasons, seen_calls
+from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
+from exacto_plugin.litellm_hooks.scoring.short_names import full_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from exacto_plugin.core.scoring.evaluation import ToolCall
+    from exacto_plugin.core.scoring.leaked_calls import LeakedCall
+
 REDACTED = "redacted-by-litellm"
 """LiteLLM's substitute for arguments under ``turn_off_message_logging``."""
 
-_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
+_LENGTH = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "model_context_window_exceeded"}
+    | {"model_length", "max_length", "token_limit", "max_new_tokens", "compaction"}
+)
+"""Finish reasons in small letters; ``model_length`` is Mistral's, and LiteLLM reports it as ``stop``."""
 _FILTER = frozenset({"content_filter"})
 _CALLED = frozenset({"tool_calls", "function_call", "tool_use"})
+_MALFORMED = frozenset({"malformed_function_call", "unexpected_tool_call", "too_many_tool_calls"})
+"""Gemini's reasons for a call that it could not parse; LiteLLM reports them as ``stop``."""
 
 _MESSAGES = "anthropic_messages"
 """LiteLLM's name for calls of the Messages API.
@@ -32,9 +49,9 @@ A stream that ends without its stop reason, for instance because a program stops
 finished one with calls has the reason ``tool_use``.
 """
 
-_CALL_ITEMS = ("function_call", "custom_tool_call")
-_PROVIDERS_OWN = ("_call", "_approval_request")
-"""Suffixes of Responses item types for calls that the provider runs itself."""
+_ESTIMATED = 0.8
+"""Part of a limit at which an answer may end there, where LiteLLM estimated its tokens.
+Its tokenizer is not the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +74,14 @@ class ParsedResponse:
         """True if it ended as after a tool call, but carries no call."""
         return not self.skip_reason and not self.calls and not self.others and self.ending is Ending.CALLS
 
-    def observed(self, *, leaked: bool = False) -> ObservedAnswer:
+    def observed(self, lost: Sequence[LeakedCall] = ()) -> ObservedAnswer:
         """Return the parts that the attribution depends on.
 
         Args:
-            leaked: whether a call is in the answer's text.
+            lost: the calls that are in the answer's text only.
         """
-        return ObservedAnswer(self.calls, self.ending, leaked, self.duplicate_ids, self.others)
+        leaked, written = (any(one.plain is plain for one in lost) for plain in (False, True))
+        return ObservedAnswer(self.calls, self.ending, leaked, self.duplicate_ids, self.others, written)
 
 
 def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
@@ -73,22 +91,59 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
         kwargs: LiteLLM's ``model_call_details``.
         response: the response object: chat, Responses or Anthropic form.
     """
-    calls = tuple(_calls(response))
-    ending = _ending(kwargs, response)
-    skip = _skip_reason(kwargs, response, calls, ending)
-    others = any(_is_providers_own(item) for item in _get(response, "output") or ())
-    return ParsedResponse(calls, skip, ending, _has_duplicate_ids(response), others)
+    found = _found_calls(kwargs, response)
+    tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
+    sent = SentRequest(kwargs)
+    renamed = tuple(replace(call, name=full_name(call.name, tools)) for call in found.calls)
+    calls = tuple(call for call in renamed if not (tools and is_providers_own(call, tools, lambda: sent.tools)))
+    ending = _ending(kwargs, response, found)
+    if ending in (Ending.STOP, Ending.CALLS) and tools and _is_cut_off(calls, found, response, sent):
+        ending = Ending.LENGTH
+    skip = _skip_reason(kwargs, response, calls, ending, finished=bool(found.reasons))
+    others = found.others or len(calls) < len(renamed)
+    return ParsedResponse(calls, skip, ending, found.has_duplicate_ids, others)
 
 
-def texts_of(response: Any) -> Iterator[str]:
+def _found_calls(kwargs: Mapping[str, Any], response: Any) -> AnswerCalls:
+    """Return the calls that left for the client, else those in LiteLLM's answer.
+
+    Arguments that LiteLLM redacts are not read from the stream either.
+    """
+    seen, whole = seen_calls(kwargs), whole_calls(response)
+    if seen is None or any(call.arguments == REDACTED for call in whole.calls):
+        return whole
+    return seen if seen.calls or not get_list(response, "output") else replace(whole, reasons=seen.reasons)
+
+
+def _is_cut_off(calls: Sequence[ToolCall], found: AnswerCalls, response: Any, sent: SentRequest) -> bool:
+    """Check for an answer that the limit of its request ended.
+
+    Its finish reason may be another: vLLM reports the call where an answer has one.
+    """
+    limit = sent.token_limit
+    if limit is None:
+        return False
+    usage, used = get_field(response, "usage"), found.output_tokens
+    if used is None:
+        used = get_field(usage, "completion_tokens") or get_field(usage, "output_tokens")
+    if not isinstance(used, int) or used < limit * (_ESTIMATED if found.estimated else 1):
+        return False
+    return not calls or any(is_cut_off(call.arguments) for call in calls)
+
+
+def texts_of(response: Any, calls: Sequence[ToolCall] = ()) -> Iterator[str]:
     """Return every text of an answer beside its calls, piece by piece.
 
     Reasoning counts only when the answer has neither text nor a call: a call that is drafted in reasoning and then made
     is not leaked, but parsers also lose calls after unclosed reasoning.
+
+    Args:
+        response: the answer.
+        calls: that it is known to have.
     """
     spoken = [text for text in _message_texts(response) if text.strip()]
     yield from spoken
-    if not spoken and next(_calls(response), None) is None:
+    if not spoken and not calls and not whole_calls(response).calls:
         for choice in getattr(response, "choices", None) or ():
             thought = getattr(getattr(choice, "message", None), "reasoning_content", None)
             if isinstance(thought, str):
@@ -100,13 +155,14 @@ def _message_texts(response: Any) -> Iterator[str]:
         getattr(getattr(choice, "message", None), "content", None)
         for choice in getattr(response, "choices", None) or ()
     ]
-    contents += [_parts(item) for item in _get(response, "output") or () if _get(item, "type") == "message"]
-    contents.append(_blocks(response))
+    output = get_list(response, "output")
+    contents += [get_list(item, "content") for item in output if get_field(item, "type") == "message"]
+    contents.append(get_list(response, "content"))
     for content in contents:
         if isinstance(content, str):
             yield content
         elif isinstance(content, list):
-            yield from (text for part in content if isinstance(text := _get(part, "text"), str))
+            yield from (text for part in content if isinstance(text := get_field(part, "text"), str))
 
 
 def has_text(response: Any) -> bool:
@@ -114,27 +170,31 @@ def has_text(response: Any) -> bool:
     return any(text.strip() for text in _message_texts(response))
 
 
-def _ending(kwargs: Mapping[str, Any], response: Any) -> Ending:
+def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> Ending:
     if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
         return Ending.CLIENT_LEFT
     choices = getattr(response, "choices", None) or ()
-    reasons = {getattr(choice, "finish_reason", None) for choice in choices}
+    reasons = {getattr(choice, "finish_reason", None) for choice in choices} | found.reasons
     if isinstance(response, Mapping):
         reasons.add(response.get("stop_reason"))
     if getattr(response, "status", None) == "incomplete":
-        reasons.add(_get(getattr(response, "incomplete_details", None), "reason") or "length")
+        reasons.add(get_field(getattr(response, "incomplete_details", None), "reason") or "length")
+    native = {reason.lower() for reason in native_reasons(kwargs, response)}
     if reasons & _FILTER:
         return Ending.FILTER
-    if reasons & _LENGTH:
+    if (reasons | native) & _LENGTH:
         return Ending.LENGTH
-    if "refusal" in reasons or any(_get(getattr(choice, "message", None), "refusal") for choice in choices):
+    if "refusal" in reasons or any(get_field(getattr(choice, "message", None), "refusal") for choice in choices):
         return Ending.REFUSAL
-    if any(_get(part, "type") == "refusal" for item in _get(response, "output") or () for part in _parts(item)):
+    parts = (part for item in get_list(response, "output") for part in get_list(item, "content"))
+    if any(get_field(part, "type") == "refusal" for part in parts):
         return Ending.REFUSAL
-    return Ending.CALLS if reasons & _CALLED else Ending.STOP
+    return Ending.CALLS if reasons & _CALLED or native & _MALFORMED else Ending.STOP
 
 
-def _skip_reason(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], ending: Ending) -> str:
+def _skip_reason(
+    kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolCall], ending: Ending, *, finished: bool
+) -> str:
     if is_health_check(kwargs):
         return "health_check"
     if kwargs.get("cache_hit"):
@@ -143,7 +203,7 @@ def _skip_reason(kwargs: Mapping[str, Any], response: Any, calls: Sequence[ToolC
         return "client_disconnect"
     if ending in (Ending.LENGTH, Ending.FILTER) or getattr(response, "status", None) in ("failed", "cancelled"):
         return "cut_short"
-    if calls and ending is Ending.STOP and kwargs.get("stream") and kwargs.get("call_type") == _MESSAGES:
+    if calls and not finished and ending is Ending.STOP and _is_message_stream(kwargs):
         return "cut_short"
     if any(call.arguments == REDACTED for call in calls):
         return "redacted"
@@ -173,57 +233,5 @@ def _metadata(kwargs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield found
 
 
-def _calls(response: Any) -> Iterator[ToolCall]:
-    for choice in getattr(response, "choices", None) or ():
-        message = getattr(choice, "message", None)
-        for call in getattr(message, "tool_calls", None) or ():
-            function, custom = _get(call, "function"), _get(call, "custom")
-            if function is not None:
-                yield ToolCall(_get(function, "name") or "", _get(function, "arguments"))
-            elif custom is not None:
-                yield ToolCall(_get(custom, "name") or "", _get(custom, "input"))
-        legacy = getattr(message, "function_call", None)
-        if legacy is not None:
-            yield ToolCall(legacy.name or "", legacy.arguments)
-    for item in _get(response, "output") or ():
-        if _get(item, "type") in _CALL_ITEMS:
-            custom = _get(item, "type") != "function_call"
-            yield ToolCall(_get(item, "name") or "", _get(item, "input" if custom else "arguments"))
-    for block in _blocks(response):
-        if _get(block, "type") == "tool_use":
-            yield ToolCall(_get(block, "name") or "", _get(block, "input"))
-
-
-def _is_providers_own(item: Any) -> bool:
-    kind = _get(item, "type")
-    return isinstance(kind, str) and kind.endswith(_PROVIDERS_OWN) and kind not in _CALL_ITEMS
-
-
-def _has_duplicate_ids(response: Any) -> bool:
-    """Return whether two calls of one choice have the same id.
-
-    Several choices are several answers.
-    """
-    choices = [getattr(choice, "message", None) for choice in getattr(response, "choices", None) or ()]
-    groups = [[_get(call, "id") for call in getattr(message, "tool_calls", None) or ()] for message in choices]
-    items = [item for item in _get(response, "output") or () if _get(item, "type") in _CALL_ITEMS]
-    groups.append([_get(item, "call_id") for item in items])
-    groups.append([_get(block, "id") for block in _blocks(response) if _get(block, "type") == "tool_use"])
-    known = [[one for one in ids if isinstance(one, str) and one] for ids in groups]
-    return any(len(set(ids)) < len(ids) for ids in known)
-
-
-def _blocks(response: Any) -> Sequence[Any]:
-    """Return the content of an answer in Anthropic's form."""
-    content = response.get("content") if isinstance(response, Mapping) else None
-    return content if isinstance(content, list) else ()
-
-
-def _parts(item: Any) -> Sequence[Any]:
-    """Return the content of one item of a Responses answer."""
-    content = _get(item, "content")
-    return content if isinstance(content, list) else ()
-
-
-def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+def _is_message_stream(kwargs: Mapping[str, Any]) -> bool:
+    return bool(kwargs.get("stream")) and kwargs.get("call_type") == _MESSAGES

@@ -13,13 +13,15 @@ from exacto_plugin.core.model import Blame, Outcome, Sample
 from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
 from exacto_plugin.core.scoring.evaluator import worst
-from exacto_plugin.core.scoring.leaked_calls import has_leaked_call
+from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
 from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
 from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
+from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.scoring.evaluation import Evaluation
+    from exacto_plugin.core.scoring.leaked_calls import LeakedCall
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
@@ -42,12 +45,6 @@ _ATTRIBUTED = ("", "client_disconnect", "cut_short")
 """Skip reasons of answers whose flaws are counted.
 
 These are scored answers, and answers that a party other than the provider ended.
-"""
-
-_CALLERS_FAULT = (400, 413, 422)
-"""Statuses by which a deployment rejects the client's request.
-
-All others are the deployment's own or its operator's responsibility.
 """
 
 
@@ -174,11 +171,13 @@ class ResponseScorer:
         if not tools or answer.skip_reason not in _ATTRIBUTED:
             return (), Attribution()
         evaluations: tuple[Evaluation, ...] = ()
-        leaked = False
+        lost: list[LeakedCall] = []
         if not answer.skip_reason:
-            evaluations = self._context.evaluator.evaluate_all(answer.calls, tools)
-            leaked = any(has_leaked_call(text, tools) for text in texts_of(response))
-        return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(leaked=leaked), evaluations)
+            opened = SentRequest(kwargs).opens_tools
+            evaluations = self._context.evaluator.evaluate_all(answer.calls, tools, open_set=opened)
+            leaks = [leak for text in texts_of(response, answer.calls) for leak in find_leaked_calls(text, tools)]
+            lost = lost_calls(leaks, answer.calls)
+        return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(lost), evaluations)
 
     def record_answer_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer of a synchronous call.
@@ -203,12 +202,21 @@ class ResponseScorer:
         attempt.ended = True
         attempt.failure = error_type(error, otherwise)
         self._context.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
-        if getattr(error, "status_code", None) in _CALLERS_FAULT:
+        if is_callers_fault(error):
             return
         self._context.faults.guard("affinity", lambda: self._affinity.note_failure(attempt), None)
         at = self._context.clock()
         group, key = attempt.model_group, attempt.candidate.key
-        sample = Sample(group, key, at, ok=False, routed=attempt.routed, probe=attempt.probe)
+        sample = Sample(
+            group,
+            key,
+            at,
+            ok=False,
+            blame=Blame.PROVIDER,
+            streamed=attempt.streamed,
+            routed=attempt.routed,
+            probe=attempt.probe,
+        )
         self._record(sample, attempt)
 
     def record_failure_sync(self, details: Mapping[str, Any]) -> None:

@@ -102,9 +102,12 @@ def test_request_limits_count_both_asks(proxy: Proxy, providers: SimulatedProvid
 
 
 def test_token_limits_count_both_answers(proxy: Proxy, providers: SimulatedProviders) -> None:
-    """Two answers of 600 tokens exceed a limit of 1,000 tokens per minute that one of them does not."""
+    """Two answers of 600 tokens exceed a limit of 1,000 tokens per minute that one of them does not.
+
+    Neither ends at `max_tokens`, where a broken call would be truncated.
+    """
     for name in ("tokens-1", "tokens-2"):
-        providers.control.behave(name, prompt_tokens=TOKENS - 100, completion_tokens=100)
+        providers.control.behave(name, prompt_tokens=TOKENS - 99, completion_tokens=99)
     keys = ("sk-rescued", "sk-alone")
     proxy.set_keys({key: {"models": ["tokens"], "tpm_limit": 1000} for key in keys})
     providers.control.behave("tokens-1", next=[Act.INVALID_JSON, Act.VALID])
@@ -153,7 +156,7 @@ def test_a_client_that_leaves_does_no_harm(proxy: Proxy, providers: SimulatedPro
 def test_budgets_count_both_answers(proxy: Proxy, providers: SimulatedProviders) -> None:
     """Two answers exceed a key's budget that one of them does not; LiteLLM keeps what was spent in memory."""
     for name in ("budget-1", "budget-2"):
-        providers.control.behave(name, prompt_tokens=TOKENS - 100, completion_tokens=100)
+        providers.control.behave(name, prompt_tokens=TOKENS - 99, completion_tokens=99)
     keys = ("sk-budget-rescued", "sk-budget-alone")
     proxy.set_keys({key: {"models": ["budget"], "max_budget": 1.5 * TOKENS * 1e-6} for key in keys})
     providers.control.behave("budget-1", next=[Act.INVALID_JSON, Act.VALID])

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from litellm import ModelResponse
+from litellm import ModelResponse, Usage
 from litellm.litellm_core_utils.redact_messages import REDACTED_BY_LITELLM
 from litellm.types.llms.openai import ResponsesAPIResponse
 
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
+from exacto_plugin.core.scoring.answers.calls import AnswerCalls
 from exacto_plugin.core.scoring.attribution import Ending
 from exacto_plugin.core.scoring.evaluation import ToolCall
+from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
+from exacto_plugin.litellm_hooks.request.state import LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.response import (
     REDACTED,
     ParsedResponse,
@@ -219,3 +224,103 @@ def test_health_checks_are_told_before_they_are_sent(name: str) -> None:
     assert is_health_check(mark)
     assert is_health_check({"litellm_params": mark})
     assert not is_health_check({})
+
+
+LIMITED = {"optional_params": {"max_tokens": 16}, TOOLS_KEY: [{"type": "function", "function": {"name": "f"}}]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tokens", "ending"),
+    [
+        ('{"a": 1', 16, Ending.LENGTH),
+        ('{"a": 1', 20, Ending.LENGTH),
+        ("", 16, Ending.LENGTH),
+        ('{"a": 1', 15, Ending.CALLS),
+        ('{"a": 1', 0, Ending.CALLS),
+        ('{"a": 1}', 16, Ending.CALLS),
+        ('{"a": 1}}', 16, Ending.CALLS),
+        ("{'a': 1", 16, Ending.CALLS),
+    ],
+)
+def test_the_callers_limit_cuts_a_call(arguments: str, tokens: int, ending: Ending) -> None:
+    """Whatever the finish reason; below the limit, or where the arguments are wrong, the call is judged."""
+    response = chat(ToolCall("f", arguments))
+    response.usage = Usage(completion_tokens=tokens)  # type: ignore[attr-defined]
+    assert parse_response(LIMITED, response).ending is ending
+    assert parse_response({TOOLS_KEY: LIMITED[TOOLS_KEY]}, response).ending is Ending.CALLS
+
+
+@pytest.mark.parametrize(("tokens", "ending"), [(13, Ending.LENGTH), (12, Ending.CALLS)])
+def test_estimated_tokens_are_read_generously(tokens: int, ending: Ending) -> None:
+    """LiteLLM counts the tokens of a stream without usage, with another tokenizer than the model's."""
+    attempt = Attempt(Candidate(LiteLLMId("id"), DeploymentKey("key")), "g")
+    cut = ToolCall("f", '{"a": 1')
+    kwargs = {**LIMITED, LOG_KEY: RequestState(attempts=[attempt])}
+    response = chat(cut)
+    response.usage = Usage(completion_tokens=tokens)  # type: ignore[attr-defined]
+    attempt.stream = Seen(AnswerCalls(((cut,),), reasons=frozenset({"tool_calls"}), estimated=True))
+    assert parse_response(kwargs, response).ending is ending
+    attempt.stream = Seen(AnswerCalls(((cut,),), reasons=frozenset({"tool_calls"}), output_tokens=tokens))
+    assert parse_response(kwargs, response).ending is Ending.CALLS
+
+
+@pytest.mark.parametrize(
+    ("native", "ending"),
+    [
+        ("model_length", Ending.LENGTH),
+        ("MALFORMED_FUNCTION_CALL", Ending.CALLS),
+        ("UNEXPECTED_TOOL_CALL", Ending.CALLS),
+        ("STOP", Ending.STOP),
+        ("end_turn", Ending.STOP),
+    ],
+)
+def test_the_providers_own_finish_reason_counts(native: str, ending: Ending) -> None:
+    """LiteLLM reports unknown ones as an ordinary end."""
+    fields = {"native_finish_reason": native}
+    choice = {"message": {"content": None}, "finish_reason": "stop", "provider_specific_fields": fields}
+    answer = parse_response({}, ModelResponse(choices=[{"index": 0, **choice}]))
+    assert answer.ending is ending
+    assert answer.lost is (ending is Ending.CALLS)
+
+
+def test_calls_that_the_provider_runs_itself_are_no_calls() -> None:
+    """They are told, and what is beside them is judged."""
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    calls = [
+        {"id": identity, "type": "function", "function": {"name": name, "arguments": '{"a": 1}'}}
+        for identity, name in (("srvtoolu_1", "web_search"), ("call_1", "f"), ("call_2", "web_search"))
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    response = ModelResponse(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])
+    answer = parse_response({TOOLS_KEY: tools}, response)
+    assert (answer.calls, answer.others) == ((CALL, ToolCall("web_search", '{"a": 1}')), True)
+    assert [call.id for call in answer.calls] == ["call_1", "call_2"]
+    searching = {TOOLS_KEY: tools, "optional_params": {"tools": [*tools, {"type": "web_search", "name": "web_search"}]}}
+    assert parse_response(searching, response).calls == (CALL,)
+
+
+def test_what_left_for_the_client_counts() -> None:
+    """A stream's calls are those that were seen, not those that LiteLLM assembled."""
+    attempt = Attempt(Candidate(LiteLLMId("id"), DeploymentKey("key")), "g")
+    kwargs = {LOG_KEY: RequestState(attempts=[attempt]), "stream": True, "call_type": "anthropic_messages"}
+    attempt.stream = Seen(AnswerCalls(((CALL,),), reasons=frozenset({"end_turn"})))
+    assert parse_response(kwargs, chat(finish="stop")) == ParsedResponse((CALL,))
+    attempt.stream = Seen(AnswerCalls(((CALL,),)))
+    assert parse_response(kwargs, chat(finish="stop")).skip_reason == "cut_short"
+    attempt.stream = Seen(AnswerCalls(((),)))
+    assert parse_response(kwargs, chat(CALL)) == ParsedResponse(ending=Ending.CALLS)
+    attempt.stream = Seen(None)
+    assert parse_response(kwargs, chat(CALL)) == ParsedResponse((CALL,), ending=Ending.CALLS)
+    attempt.stream = Seen(AnswerCalls(((),)))
+    assert parse_response(kwargs, responses(CALL)).calls == (CALL,)
+
+
+class Seen:
+    """A reader of a stream that has ended."""
+
+    def __init__(self, answer: AnswerCalls | None) -> None:
+        self._answer = answer
+
+    def answer(self) -> AnswerCalls | None:
+        """The calls."""
+        return self._answer

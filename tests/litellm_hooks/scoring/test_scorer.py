@@ -237,6 +237,7 @@ REQUIRED: Any = {CHOICE_KEY: "required"}
 ORPHAN: Any = {"messages": [{"role": "tool", "tool_call_id": "x", "content": "sunny"}]}
 BAD = ToolCall("f", "{}")
 LEAKED = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+ANOTHER = LEAKED.replace("1", "2")
 
 
 @pytest.mark.parametrize(
@@ -257,8 +258,9 @@ LEAKED = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
         ("adaptive", {**ORPHAN, "optional_params": {"previous_response_id": "r"}}, chat(BAD),
          (Outcome.SCHEMA_MISMATCH, False), (Flaw.SCHEMA_MISMATCH,), Blame.PROVIDER),
         ("adaptive", {}, chat(finish="stop", content=LEAKED), (None, True), (Flaw.LEAKED_MARKUP,), Blame.PROVIDER),
-        ("adaptive", {}, chat(CALL, content=LEAKED), (None, True), (Flaw.LEAKED_MARKUP,), Blame.PROVIDER),
-        ("openrouter", {}, chat(CALL, content=LEAKED), (Outcome.VALID, False), (Flaw.LEAKED_MARKUP,), Blame.PROVIDER),
+        ("adaptive", {}, chat(CALL, content=LEAKED), (Outcome.VALID, False), (), None),
+        ("adaptive", {}, chat(CALL, content=ANOTHER), (None, True), (Flaw.LEAKED_MARKUP,), Blame.PROVIDER),
+        ("openrouter", {}, chat(CALL, content=ANOTHER), (Outcome.VALID, False), (Flaw.LEAKED_MARKUP,), Blame.PROVIDER),
         ("adaptive", {}, chat(finish="length", content=LEAKED), (None, False), (Flaw.TRUNCATED,), Blame.LIMIT),
         ("adaptive", {}, chat(BAD, finish="length"), (None, False), (Flaw.TRUNCATED,), Blame.LIMIT),
     ],

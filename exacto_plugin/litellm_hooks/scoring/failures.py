@@ -1,0 +1,57 @@
+"""Attribution of failed attempts, by their errors.
+
+A status of 400, 413 or 422 rejects a request, and the caller caused it, with two exceptions: a provider that could not
+parse its own model's call (Groq's ``tool_use_failed``), and an error that came with the status 200, for which LiteLLM
+invents a status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+_CALLERS: Final = (400, 413, 422)
+"""Statuses by which a deployment rejects the client's request.
+
+All others are the deployment's own or its operator's responsibility.
+"""
+
+_FAILED_CALL: Final = "tool_use_failed"
+_FAILED_CALL_IN_TEXT: Final = re.compile(r'"code"\s*+:\s*+"tool_use_failed"')
+_UNREADABLE: Final = "Error converting to valid response block"
+"""LiteLLM's words for a body with the status 200 that it cannot read; their status is 422."""
+_MOST_CAUSES: Final = 6
+
+
+def is_callers_fault(error: BaseException | None) -> bool:
+    """Return whether an error rejects the request.
+
+    Such an error is no evidence about its deployment.
+
+    Args:
+        error: of LiteLLM, with its causes; None if it is unknown.
+    """
+    if error is None or getattr(error, "status_code", None) not in _CALLERS:
+        return False
+    return not any(_is_deployments(each) for each in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    each: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if each is None:
+            return
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _is_deployments(error: BaseException) -> bool:
+    if type(error) is Exception and hasattr(error, "status_code"):
+        return True  # so LiteLLM raises the error in a body with the status 200
+    body = getattr(error, "body", None)
+    code = body.get("code") if isinstance(body, Mapping) else None
+    if _FAILED_CALL in (code, getattr(error, "code", None)):
+        return True
+    text = str(error)
+    return _UNREADABLE in text or _FAILED_CALL_IN_TEXT.search(text) is not None

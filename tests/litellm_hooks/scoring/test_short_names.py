@@ -1,0 +1,33 @@
+"""Names that LiteLLM shortens are known again, and no other name is taken for one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from exacto_plugin.litellm_hooks.scoring.short_names import full_name, short_name
+
+LONG = "mcp__plugin_chrome-devtools-mcp_chrome-devtools__performance_analyze_insight"
+TOOLS = [{"name": LONG, "input_schema": {}}, {"name": LONG + "s", "input_schema": {}}, {"name": "Read"}]
+
+
+@pytest.mark.parametrize("name", ["Read", "x" * 64, "x" * 65, LONG, LONG + "s"])
+def test_short_names_are_litellms(name: str) -> None:
+    """The same as LiteLLM's own, wherever its version has it."""
+    for place in ("llms.anthropic.pass_through.adapters", "llms.anthropic.messages.adapters"):
+        try:
+            transformation = import_module(f"litellm.{place}.transformation")
+        except ImportError:
+            continue
+        assert short_name(name) == transformation.truncate_tool_name(name)
+        return
+    pytest.fail("LiteLLM's function was not found")
+
+
+def test_a_short_name_is_the_tool_that_it_was_made_of() -> None:
+    """Tools that begin alike are told apart, and other names stay."""
+    for name in (LONG, LONG + "s", "Read"):
+        assert full_name(short_name(name), TOOLS) == name
+    for name in (short_name(LONG + "x"), LONG[:64], "x" * 64, ""):
+        assert full_name(name, TOOLS) == name
