@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.litellm_hooks.deployments.candidates import model_fingerprint
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,9 +74,7 @@ def picks_by_weight(router: Any, model_group: str) -> bool:
 
     Routing groups have strategies of their own. Strategies of single keys and requests are not considered.
     """
-    context = getattr(router, "_get_routing_context", None)
-    strategy = context(model_group)[0] if context is not None else getattr(router, "routing_strategy", None)
-    return getattr(strategy, "value", strategy) == SHUFFLE
+    return router_view(router).strategy(model_group) == SHUFFLE
 
 
 def capacity_rpm(deployment: Mapping[str, Any], tokens: Tokens | None) -> float:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import Resolution
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from exacto_plugin.litellm_hooks.deployments.router_view import RouterView
 
 
 CLIENT_MODEL_KEY = "litellm.client_requested_model"
@@ -20,29 +23,28 @@ def name_resolver(router: Any) -> Callable[[str], Resolution]:
     Exact names are model names, aliases, ids and team names; a wildcard matches as a pattern.
     """
 
+    view = router_view(router)
+
     def resolve(name: str) -> Resolution:
         if not name:
             return Resolution.UNKNOWN
-        known = router.is_recognized_model(name)
-        if known or name in router.team_public_model_names or name in router.deployment_names:
+        if view.knows(name):
             return Resolution.EXACT
-        return Resolution.PATTERN if _pattern_matches(router, name) else Resolution.UNKNOWN
+        return Resolution.PATTERN if _pattern_matches(view, name) else Resolution.UNKNOWN
 
     return resolve
 
 
-def _pattern_matches(router: Any, name: str) -> bool:
+def _pattern_matches(view: RouterView, name: str) -> bool:
     """Return whether a wildcard serves ``name`` and the suffix can be stripped.
 
     OpenRouter supports ``:exacto``, ``:floor`` and ``:nitro``, so the slug is kept where a wildcard has only OpenRouter
     deployments.
     """
-    # Checked first, because LiteLLM's lookup costs more than the rest of the middleware, also without a wildcard.
-    patterns = router.pattern_router.patterns
-    deployments = (router.pattern_router.get_deployments_by_pattern(model=name) or []) if patterns else []
+    deployments = view.by_pattern(name)
     if deployments:
         return any(not is_openrouter(deployment) for deployment in deployments)
-    return router.default_deployment is not None
+    return view.setting("default_deployment") is not None
 
 
 def leads_to_openrouter(router: Any, name: str) -> bool:
@@ -50,8 +52,9 @@ def leads_to_openrouter(router: Any, name: str) -> bool:
 
     OpenRouter applies the client's preferences itself.
     """
-    pinned = router.get_model_info(id=name)
-    deployments = [pinned] if pinned else router.get_model_list(model_name=name) or ()
+    view = router_view(router)
+    pinned = view.deployment(name)
+    deployments = [pinned] if pinned else view.deployments(name)
     return bool(deployments) and all(is_openrouter(deployment) for deployment in deployments)
 
 

@@ -10,11 +10,10 @@ from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets, rewrite_fallbacks
 from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-_FALLBACK_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 
 class Routers:
@@ -86,12 +85,13 @@ class Routers:
 
     def prepare(self, router: Any) -> None:
         """Resolve configured fallbacks with suffixes; lists that are resolved stay as is."""
-        for name in _FALLBACK_LISTS:
-            configured = getattr(router, name, None)
+        view = router_view(router)
+        for name in FALLBACK_LISTS:
+            configured = view.setting(name)
             if isinstance(configured, list) and configured:
                 rewritten = rewrite_fallbacks(configured, name_resolver(router))
                 if rewritten is not configured:
-                    setattr(router, name, rewritten)
+                    view.set_fallbacks(name, rewritten)
 
     def deployments_of(self, model_group: str) -> list[Any]:
         """Return all configured deployments of a model group, teams' own included."""
@@ -100,15 +100,14 @@ class Routers:
     def routing_for(self, model_group: str) -> tuple[Any, list[Any]]:
         """Return the router and the deployments of a model group, or None and none."""
         for router in self.live:
-            found = list(router.get_model_list(model_name=model_group) or ())
-            if found and model_group not in router.model_names:
+            view = router_view(router)
+            found = list(view.deployments(model_group))
+            if found and model_group not in view.model_names:
                 # Wildcard deployments have the requested name here, and the pattern's name in requests.
-                wild = {
-                    litellm_id(one): one for one in router.pattern_router.get_deployments_by_pattern(model=model_group)
-                }
+                wild = {litellm_id(one): one for one in view.by_pattern(model_group)}
                 found = [wild.get(litellm_id(one), one) for one in found]
-            if model_group in router.team_public_model_names:
-                found += [one for one in router.model_list if _team_name(one) == model_group and one not in found]
+            if model_group in view.team_names:
+                found += [one for one in view.all() if _team_name(one) == model_group and one not in found]
             if found:
                 return router, found
         return None, []
@@ -120,12 +119,14 @@ class Routers:
     def configured_fallbacks(self) -> Iterator[Any]:
         """Yield the entries of all configured fallback lists, in LiteLLM's forms."""
         for router in self.live:
-            for name in _FALLBACK_LISTS:
-                yield from getattr(router, name, None) or ()
+            view = router_view(router)
+            for name in FALLBACK_LISTS:
+                yield from view.setting(name) or ()
 
     def knows_group(self, model_group: str) -> bool:
         """Return whether the name is configured (wildcards match invented names too)."""
-        return any(model_group in router.model_names for router in self.live) or bool(self.direct_calls.of(model_group))
+        known = any(model_group in router_view(router).model_names for router in self.live)
+        return known or bool(self.direct_calls.of(model_group))
 
     async def cooldown_s(self, litellm_ids: list[str], *, synchronous: bool) -> float | None:
         """Return seconds until the first of these leaves its cooldown; None without any.
@@ -135,10 +136,11 @@ class Routers:
             synchronous: True where the caller cannot wait for a shared cache.
         """
         for router in self.live:
+            cooldowns = router_view(router).cooldowns
             if synchronous:
-                cooling = router.cooldown_cache.get_active_cooldowns(litellm_ids, parent_otel_span=None)
+                cooling = cooldowns.get_active_cooldowns(litellm_ids, parent_otel_span=None)
             else:
-                cooling = await router.cooldown_cache.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
+                cooling = await cooldowns.async_get_active_cooldowns(litellm_ids, parent_otel_span=None)
             left_s = [value["timestamp"] + value["cooldown_time"] - self._clock() for _, value in cooling]
             if left_s:
                 return float(min(left_s))

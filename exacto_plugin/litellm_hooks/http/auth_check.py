@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.http.model_routes import path_model
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.key_defaults import SOURCES
@@ -77,7 +78,8 @@ class AuthenticatedRequestCheck:
         in_path = path_model(path, scope.get("root_path", ""))
         model = in_path.model if in_path is not None else request_data.get("model")
         for router in self._routers.live:
-            if isinstance(model, str) and model not in router.model_names and router.has_model_id(model):
+            view = router_view(router)
+            if isinstance(model, str) and model not in view.model_names and view.has_id(model):
                 self._final_check.keep(state, {"model_info": {"id": model}}, {"model_group": model})
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
 from exacto_plugin.litellm_hooks.http.model_routes import PathModel, is_model_route, path_model
@@ -210,7 +211,7 @@ def _response_name(state: RequestState, *, responses: bool) -> str:
 
 
 def _group_of(router: Any) -> Callable[[str], str]:
-    return lambda name: str(router.get_model_from_alias(name) or name)
+    return lambda name: str(router_view(router).alias(name) or name)
 
 
 def attach(app: Any, wrap: Callable[[ASGIApp], ExactoMiddleware]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.routing.filters import apply_filters
 from exacto_plugin.core.routing.ordering import best_rank
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.policy import policy_of
 from exacto_plugin.litellm_hooks.request.provider_object import read_provider
@@ -55,7 +56,7 @@ class ModelOrder:
         return sorted(slugs, key=lambda slug: self._place(router, preferences, slug))
 
     def _place(self, router: Any, preferences: ProviderObject, slug: Slug) -> tuple[float, ...]:
-        group = router.get_model_from_alias(slug.base) or slug.base
+        group = router_view(router).alias(slug.base) or slug.base
         policy = policy_of(self._context.settings, group, slug, preferences)
         candidates = [candidate_of(deployment, group) for deployment in self._routers.deployments_of(group)]
         filters = [one for one in policy.filters if one.name != "require_parameters"]

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_hard_filter
 
 if TYPE_CHECKING:
@@ -126,10 +127,9 @@ def _entry(routers: Routers, own_id: str, model: object) -> Deployment | None:
     Where a wildcard leaves the model open, the entry gets the model that is called.
     """
     for router in routers.live:
-        at = router.model_id_to_deployment_index_map.get(own_id)
-        if at is None:
+        entry: Deployment | None = router_view(router).deployment(own_id)
+        if entry is None:
             continue
-        entry: Deployment = router.model_list[at]
         params: Mapping[str, Any] = entry["litellm_params"]
         is_open = "*" in str(params.get("model"))
         return {**entry, "litellm_params": {**params, "model": model}} if is_open else entry
@@ -138,8 +138,4 @@ def _entry(routers: Routers, own_id: str, model: object) -> Deployment | None:
 
 def _holds(routers: Routers, group: object, own_id: str) -> bool:
     """Return whether a model group has an entry with an id."""
-    return any(
-        litellm_id(router.model_list[at]) == own_id
-        for router in routers.live
-        for at in router.model_name_to_deployment_indices.get(group, ())
-    )
+    return isinstance(group, str) and any(router_view(router).holds(group, own_id) for router in routers.live)

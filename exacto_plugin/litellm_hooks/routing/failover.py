@@ -17,6 +17,7 @@ from litellm.exceptions import MidStreamFallbackError
 
 from exacto_plugin.core.routing.filters import reachable
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.first_chunks import NO_CHUNK, ResumedStream
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
@@ -160,15 +161,16 @@ def can_fall_back(router: Any, state: RequestState, kwargs: Mapping[str, Any], c
 
     That is after its first chunk, and so after the headers.
     """
+    view = router_view(router)
     if (
         state.fallbacks.has_own
-        or router.enable_weighted_failover
+        or view.setting("enable_weighted_failover")
         or len({candidate.level for candidate in candidates}) > 1
     ):
         return True
     names = {"*", state.model_group, str(metadata_of(kwargs).get("model_group"))}
     names |= {name.split("/", 1)[1] for name in names if "/" in name}  # LiteLLM also tries the bare model name
-    return any(not isinstance(entry, dict) or not names.isdisjoint(entry) for entry in router.fallbacks or ())
+    return any(not isinstance(entry, dict) or not names.isdisjoint(entry) for entry in view.setting("fallbacks") or ())
 
 
 async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:

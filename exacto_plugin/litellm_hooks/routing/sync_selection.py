@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
@@ -96,7 +97,7 @@ class SyncSelection:
         if not isinstance(kwargs, dict) or not self._routers.serves(router):
             return original(model, **given)
         model = self._faults.guard("body", lambda: self._resolved(router, model, kwargs), model)
-        group = router.get_model_from_alias(model=model) or model
+        group = router_view(router).alias(model) or model
         token = _CURRENT_SELECTION.set(_Selection(router, group, given.get("messages"), kwargs))
         try:
             chosen = original(model, **given)

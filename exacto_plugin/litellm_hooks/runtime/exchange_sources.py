@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.errors import StoreError
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.sharing.intervals import PUSH_S
 from exacto_plugin.sharing.protocol import LostLeaseError
 from exacto_plugin.store.exchange import StoreExchange
@@ -119,5 +120,5 @@ class RedisExchangeSource:
         found = getattr(server, "redis_usage_cache", None)
         if found is not None:
             return found
-        caches = (getattr(getattr(router, "cache", None), "redis_cache", None) for router in self._routers.live)
+        caches = (router_view(router).redis for router in self._routers.live)
         return next((cache for cache in caches if cache is not None), None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.faults import fail_open
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class OverrideService:
 
         These are the configured ones, and those behind wildcards that had requests lately.
         """
-        names = dict.fromkeys(name for router in self._routers.live for name in _names(router))
+        names = dict.fromkeys(name for router in self._routers.live for name in router_view(router).names)
         groups = dict.fromkeys([*names, *self._engine.groups()])
         found = {group: _candidates(self._routers.deployments_of(group), group) for group in groups if "*" not in group}
         return {group: candidates for group, candidates in found.items() if candidates}
@@ -173,11 +174,6 @@ class OverrideService:
             held = "as measured again" if word.tier is None else f"{word.tier} until {until}"
             why = f": {word.reason!r}" if word.reason else ""
             logger.warning("%s: %s is %s by an override%s", word.model_group, word.deployment, held, why)
-
-
-def _names(router: object) -> list[str]:
-    teams = getattr(router, "team_public_model_names", None) or ()
-    return [*getattr(router, "model_names", ()), *teams]
 
 
 def _candidates(deployments: Iterable[Mapping[str, object]], group: str) -> tuple[Candidate, ...]:
