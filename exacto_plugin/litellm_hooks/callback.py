@@ -31,6 +31,7 @@ from exacto_plugin.litellm_hooks.request.provider_object import client_hard_filt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
+from exacto_plugin.litellm_hooks.routing.dry_run import passed_in_dry_run
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
 from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.litellm_hooks.request.state import RequestState
+    from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
@@ -95,8 +97,9 @@ class ExactoCallback(CustomLogger):
             self.context, runtime.engine.lock, runtime.samples, self._recorder, affinity, preferences
         )
         self.rescue = AnswerRescue(self.context, self._recorder, self.scoring)
+        self.early_pool: EarlyPool | None = None
+        """Set where LiteLLM has no later point for tiers and sorts."""
 
-    @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def async_filter_deployments(
         self,
         model: str,
@@ -106,6 +109,22 @@ class ExactoCallback(CustomLogger):
         parent_otel_span: Any = None,
     ) -> list[Any]:
         """Apply the hard filters before LiteLLM sorts, falls back or balances.
+
+        Tiers and sorts are applied as well where LiteLLM has no later point for them.
+        """
+        passed = passed_in_dry_run(healthy_deployments)
+        if passed is not None:
+            return passed
+        kept: list[Any] = await self._filtered(model, healthy_deployments, messages, request_kwargs)
+        if self.early_pool is None or not isinstance(request_kwargs, dict):
+            return kept
+        return await self.early_pool.narrow(model, kept, request_kwargs, messages)
+
+    @fail_open("filter", otherwise=_fail_open_or_refuse)
+    async def _filtered(
+        self, model: str, healthy_deployments: list[Any], messages: Any, request_kwargs: dict[str, Any] | None
+    ) -> list[Any]:
+        """Apply the hard filters.
 
         A curated list must not be bypassed: it fails closed.
         """
@@ -188,7 +207,7 @@ class ExactoCallback(CustomLogger):
             self.faults.guard("pre_call", lambda: nobody_was_called(details), None)
             raise
         details[LOG_KEY] = state
-        self.rescue.note_logging(kwargs.get("litellm_logging_obj"))
+        self.rescue.note_logging(kwargs.get("litellm_logging_obj"), state.served_by)
         # Set once: LiteLLM may serve one surface through another and call this hook again with translated tools.
         if TOOLS_KEY not in details and offers_tools(kwargs):
             details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")

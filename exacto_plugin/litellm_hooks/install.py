@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
+import litellm
+
+from exacto_plugin.litellm_hooks import router_calls, router_patches, rust_sync_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.features import Gap
 from exacto_plugin.litellm_hooks.request.state import CURRENT
+from exacto_plugin.litellm_hooks.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
 from exacto_plugin.litellm_hooks.router_patches import fits, unwrap, wrap
+from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run
+from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
+from exacto_plugin.litellm_hooks.routing.rust_sync import RustSyncSelection
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 from exacto_plugin.litellm_hooks.scoring.finish_reasons import MAP, OWNERS, observe_mapping
 from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_chunks, watch_events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
 
@@ -69,10 +78,13 @@ def install_patches(callback: ExactoCallback) -> None:
             "rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer, synchronous=True), stream
         )
 
+    context.features.lose(_install_pool(callback, select_pool))
+    if router_calls.needed():
+        context.features.lose(_install_around_calls(callback, goes_on))
+        return
     selection = SyncSelection(callback, select_pool, callback.rescue.scores_early, routers, faults)
     context.features.lose(
         [
-            *router_patches.install_order(select_pool),
             *router_patches.install_retries(goes_on),
             *router_patches.install_streams(opened),
             *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
@@ -91,9 +103,49 @@ def _install_finish_reasons() -> list[Gap]:
     return []
 
 
+def _install_pool(callback: ExactoCallback, narrow: SelectPool) -> list[Gap]:
+    """Choose the pool after LiteLLM's constraints, or in the filter hook where a dry run shows what they leave."""
+    gaps = router_patches.install_order(narrow)
+    callback.early_pool = None
+    if not gaps or not can_dry_run(litellm.Router):
+        return gaps
+    context, routers = callback.context, callback.routers
+
+    def skipped() -> None:
+        state = CURRENT.get()
+        context.telemetry.fallback_decision(state.model_group if state is not None else "")
+
+    def router() -> Any:
+        found, known = router_calls.current_router(), routers.live
+        return found if found is not None or len(known) != 1 else known[0]
+
+    callback.early_pool = EarlyPool(router, narrow, skipped, callback, context.faults)
+    return []
+
+
+def _install_around_calls(callback: ExactoCallback, on_failure: Callable[[Exception], object]) -> list[Gap]:
+    """Take the steps around whole requests, for LiteLLM's compiled retry loop."""
+    routers, faults, failover = callback.routers, callback.faults, callback.routing.failover
+
+    def takes(router: Any) -> bool:
+        if not routers.serves(router):
+            return False
+        routers.add(router)
+        return True
+
+    router_calls.install(RequestCalls(callback.rescue, lambda: failover.limit, takes, faults))
+    selection = RustSyncSelection(callback, callback.rescue.scores_early, routers.serves, on_failure, faults)
+    gaps = rust_sync_patches.install(selection)
+    effect = "a rescue that fails can put its deployment into cooldown"
+    return [*gaps, Gap("a way to leave an attempt out of cooldowns", (), effect)]
+
+
 def uninstall_patches() -> None:
     """Restore LiteLLM's own functions."""
     router_patches.uninstall()
     for owner in OWNERS:
         unwrap(owner, MAP)
     sync_router_patches.uninstall()
+    rust_sync_patches.uninstall()
+    if router_calls.needed():
+        router_calls.uninstall()

@@ -44,5 +44,8 @@ def loops_in_python() -> bool:
 
 def public_router(core: Any) -> Any:
     """Return the public router for the ``self`` of one of its methods."""
-    public = getattr(core, "_core_public", None)
-    return core if public is None else public()
+    if hasattr(type(core), "_core_public"):  # 1.109
+        return core._core_public()
+    owner = vars(core).get("_core_owner")  # since 1.110
+    public = owner() if callable(owner) else None
+    return core if public is None else public

@@ -15,10 +15,12 @@ import litellm
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState, SyncHandover
+from exacto_plugin.litellm_hooks.router_calls import named_arguments
 from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:
@@ -91,23 +93,23 @@ class RouterEntries:
         names = ENTRIES if self._shared else _METHODS
         for name in names:
             method = getattr(router, name, None)
-            if method is None or hasattr(method, "exacto_wraps"):
+            if method is None or hasattr(method, "exacto_entry"):
                 continue
             if name == ENTRIES[0]:
                 wrapper = self._shared_entry(router, method)
             elif name == ENTRIES[1]:
                 wrapper = _synchronous_entry(method)
             elif inspect.iscoroutinefunction(method) or name.startswith("a"):
-                wrapper = self._method(router, method)
+                wrapper = self._method(router, name, method)
             else:
-                wrapper = self._synchronous_method(router, method)
-            wrapper.exacto_wraps = method  # type: ignore[attr-defined]
+                wrapper = self._synchronous_method(router, name, method)
+            wrapper.exacto_entry = method  # type: ignore[attr-defined]
             setattr(router, name, wrapper)
 
     def unwrap(self, router: Any) -> None:
         """Restore a router's own methods."""
         for name in (*ENTRIES, *_METHODS):
-            if hasattr(vars(router).get(name), "exacto_wraps"):
+            if hasattr(vars(router).get(name), "exacto_entry"):
                 delattr(router, name)
 
     # --- wrappers --------------------------------------------------------------------------------------------------
@@ -120,11 +122,11 @@ class RouterEntries:
 
         return enter
 
-    def _method(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _method(self, router: Any, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         async def enter(*args: Any, **kwargs: Any) -> Any:
             if _INSIDE.get():
                 return await original(*args, **kwargs)
-            args, kwargs = self._read(router, args, kwargs)
+            args, kwargs = self._read(router, name, args, kwargs)
             token = _INSIDE.set(True)
             try:
                 return await original(*args, **kwargs)
@@ -133,12 +135,12 @@ class RouterEntries:
 
         return enter
 
-    def _synchronous_method(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+    def _synchronous_method(self, router: Any, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def enter(*args: Any, **kwargs: Any) -> Any:
             if _INSIDE.get():
                 return original(*args, **kwargs)
             CURRENT.set(RequestState(sync=SyncHandover(in_entry=True)))
-            args, kwargs = self._read(router, args, kwargs)
+            args, kwargs = self._read(router, name, args, kwargs)
             token = _INSIDE.set(True)
             try:
                 return original(*args, **kwargs)
@@ -149,11 +151,14 @@ class RouterEntries:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def _read(self, router: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    def _read(
+        self, router: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], Any]:
         """Return the arguments of a public method as they are passed on to LiteLLM.
 
-        The model name is the first positional argument or a keyword.
+        Of an unknown method the model name is the first positional argument or a keyword.
         """
+        args, kwargs = named_arguments(name, args, kwargs)
         if not args:
             self._begin(router, kwargs)
             return args, kwargs
@@ -180,7 +185,7 @@ class RouterEntries:
 
         def hard_filter() -> str | None:
             # The limits of a deployment's own model groups hold for its id too.
-            listed = router.get_model_list() or ()
+            listed = router_view(router).deployments()
             named = [one for one in listed if litellm_id(one) == group]
             return self._hard_filter_of(group, kwargs, named)
 

@@ -13,10 +13,13 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
     Call = Callable[[dict[str, Any]], Awaitable[Any]]
     """Makes one attempt with these arguments."""
+    Again = Callable[[dict[str, Any]], dict[str, Any]]
+    """Returns the arguments of a whole request changed to one attempt."""
 
 TOOLS_KEY = "exacto_tools"
 """Key of the client's tools on the logging object.
@@ -48,6 +51,10 @@ class RescuableAttempt:
     """LiteLLM's logging object, set at sending; a sync call has it only for a stream."""
     details: Mapping[str, Any] | None = None
     """LiteLLM's ``model_call_details`` of the attempt, set when it is sent."""
+    made: Attempt | None = None
+    """The attempt that they belong to; a whole request may make several."""
+    again: Again | None = None
+    """Set where ``call`` makes a whole request, and not one attempt."""
 
 
 CURRENT_ATTEMPT: ContextVar[RescuableAttempt | None] = ContextVar("exacto_asked", default=None)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
+    from exacto_plugin.litellm_hooks.request.call_details import Again
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
@@ -153,20 +154,22 @@ class AnswerRescue:
         return wanted and self.may_rescue(state) and bool(self._untried(state))
 
     @staticmethod
-    def note_logging(logging: Any) -> None:
-        """Store LiteLLM's first logging object of the attempt, that of its surface."""
+    def note_logging(logging: Any, attempt: Attempt | None) -> None:
+        """Store LiteLLM's first logging object of an attempt, that of its surface."""
         asked = CURRENT_ATTEMPT.get()
-        if asked is not None and asked.logging is None:
+        if asked is not None and (asked.logging is None or asked.made is not attempt):
             asked.logging, asked.details = logging, getattr(logging, "model_call_details", None)
+            asked.made = attempt
 
     # --- retry -----------------------------------------------------------------------------------------------------
 
-    async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
-        """Make one attempt of LiteLLM's retry loop, with rescue of a bad answer.
+    async def attempt(self, ask: Ask, kwargs: dict[str, Any], again: Again | None = None) -> Any:
+        """Make one attempt of LiteLLM's retry loop, or a whole request, with rescue of a bad answer.
 
         Args:
             ask: makes the attempt.
             kwargs: arguments of the attempt.
+            again: returns the arguments of a whole request changed to one attempt; None for an attempt.
 
         Raises:
             Exception: the error of the attempt itself; errors of rescue attempts are not raised.
@@ -175,7 +178,7 @@ class AnswerRescue:
         if not self._context.settings.rescue.enabled or (state is not None and state.is_rescue_attempt):
             return await ask(kwargs)
         before = state.served_by if state is not None else None
-        asked = RescuableAttempt(ask, kwargs)
+        asked = RescuableAttempt(ask, kwargs, again=again)
         token = CURRENT_ATTEMPT.set(asked)
         try:
             answer = await ask(kwargs)
@@ -190,6 +193,40 @@ class AnswerRescue:
         if bad.quality is None or not bad.quality.bad:
             return answer
         return await self.replace_answer(answer, state, asked)
+
+    def attempt_sync(self, ask: Callable[[dict[str, Any]], Any], kwargs: dict[str, Any], again: Again) -> Any:
+        """Make a synchronous request, with rescue of a bad answer.
+
+        Args:
+            ask: makes the request.
+            kwargs: its arguments.
+            again: returns them changed to one attempt.
+
+        Raises:
+            Exception: the error of the request itself; errors of rescue attempts are not raised.
+        """
+        before = CURRENT.get()
+        if not self._context.settings.rescue.enabled or (before is not None and before.is_rescue_attempt):
+            return ask(kwargs)
+        served = before.served_by if before is not None else None
+
+        async def call(asked: dict[str, Any]) -> Any:
+            return ask(asked)
+
+        asked = RescuableAttempt(call, kwargs, again=again)
+        token = CURRENT_ATTEMPT.set(asked)
+        try:
+            answer = ask(kwargs)
+        finally:
+            CURRENT_ATTEMPT.reset(token)
+        state = CURRENT.get()
+        bad = state.served_by if state is not None else None
+        if state is None or bad is None or bad is served:
+            return answer
+        self.faults.guard("rescue", partial(self.assess_sync, state, asked, answer), None)
+        if bad.quality is None or not bad.quality.bad:
+            return answer
+        return run_in_thread(partial(self.replace_answer, answer, state, asked), copy_context(), _NAME).result()
 
     @fail_open("rescue", otherwise=_unchanged)
     async def replace_answer(
@@ -253,7 +290,8 @@ class AnswerRescue:
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
     ) -> asyncio.Future[Any]:
         """Call another deployment in a separate task for at most ``left_s`` seconds."""
-        again = RescuableAttempt(asked.call, retry_request(asked.kwargs, state.tried))
+        kwargs = retry_request(asked.kwargs, state.tried)
+        again = RescuableAttempt(asked.call, kwargs if asked.again is None else asked.again(kwargs))
 
         async def ask() -> Any:
             async with require_budget(asked.kwargs):

@@ -1,0 +1,149 @@
+"""The plugin's steps around a call of a router's public method: rescue, and the number of attempts.
+
+Used where LiteLLM's retry loop has no seam (:mod:`.router_calls`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, fallback_targets
+from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter
+from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
+from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
+from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
+from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
+from exacto_plugin.litellm_hooks.router_calls import SYNC_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exacto_plugin.litellm_hooks.faults import FaultReporter
+    from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
+    from exacto_plugin.litellm_hooks.router_calls import Call
+
+_BUFFERS: Final = {"chat": ChatBuffer, "responses": ResponsesBuffer, "messages": MessagesBuffer}
+_OURS: Final = ("provider", SUFFIXES_KEY, "models")
+_POLICY: Final = "model_group_retry_policy"
+_POLICIES: Final = ("retry_policy", _POLICY)
+_NEVER: Final = ("BadRequestErrorRetries", "ContentPolicyViolationErrorRetries")
+"""Errors that the request itself causes."""
+_OTHERS: Final = (
+    "AuthenticationErrorRetries",
+    "TimeoutErrorRetries",
+    "RateLimitErrorRetries",
+    "InternalServerErrorRetries",
+    "ServiceUnavailableErrorRetries",
+    "NotFoundErrorRetries",
+    "DefaultRetries",
+)
+"""The other fields of LiteLLM's retry policy (``litellm.types.router.RetryPolicy``)."""
+
+
+class RequestCalls:
+    """The steps around one request. One per process, without state.
+
+    Args:
+        rescue: replaces bad answers.
+        limit: returns the attempts within a model group; None leaves them to LiteLLM.
+        takes: registers a router; returns whether its requests are routed by the plugin.
+        faults: reports errors of the plugin.
+    """
+
+    def __init__(
+        self,
+        rescue: AnswerRescue,
+        limit: Callable[[], int | None],
+        takes: Callable[[Any], bool],
+        faults: FaultReporter,
+    ) -> None:
+        self._rescue = rescue
+        self._limit = limit
+        self._takes = takes
+        self._faults = faults
+
+    async def call(self, surface: str | None, router: Any, ask: Call, kwargs: dict[str, Any]) -> Any:
+        """Make an asynchronous request by ``ask(kwargs)``; returns its answer or stream."""
+        if not self._faults.guard("router", partial(self._takes, router), False):
+            return await ask(kwargs)
+        kwargs = self._faults.guard("failover", partial(self._with_attempts, router, kwargs), kwargs)
+        if surface is None:
+            return await ask(kwargs)
+
+        async def buffered(asked: dict[str, Any]) -> Any:
+            answer = await ask(asked)
+            if not asked.get("stream") or not hasattr(answer, "__aiter__"):
+                return answer
+            hold = partial(buffer_stream, self._rescue, answer, _BUFFERS[surface])
+            return self._faults.guard("rescue", hold, answer)
+
+        return await self._rescue.attempt(buffered, kwargs, one_attempt)
+
+    def call_sync(
+        self, surface: str | None, router: Any, ask: Callable[[dict[str, Any]], Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Make a synchronous request; the plugin's keys are not passed on."""
+        if not self._faults.guard("router", partial(self._takes, router), False):
+            return ask(kwargs)
+        kwargs = self._faults.guard("failover", partial(self._with_attempts, router, kwargs), kwargs)
+        nothing: dict[str, Any] = {}
+        own = self._faults.guard("body", partial(_own_fields, router, kwargs), nothing)
+        kwargs = {name: value for name, value in kwargs.items() if name not in own}
+        if CURRENT.get() is None:
+            CURRENT.set(RequestState())
+
+        def buffered(asked: dict[str, Any]) -> Any:
+            token = SYNC_FIELDS.set(own)
+            try:
+                answer = ask(asked)
+            finally:
+                SYNC_FIELDS.reset(token)
+            if surface is None or not asked.get("stream") or not hasattr(answer, "__iter__"):
+                return answer
+            hold = partial(buffer_stream, self._rescue, answer, _BUFFERS[surface], synchronous=True)
+            return self._faults.guard("rescue", hold, answer)
+
+        return self._rescue.attempt_sync(buffered, kwargs, one_attempt) if surface is not None else buffered(kwargs)
+
+    def _with_attempts(self, router: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the request with a retry policy for ``failover.max_attempts``.
+
+        Retries of the request itself, and the operator's retry policies, take precedence.
+        """
+        limit = self._limit()
+        view = router_view(router)
+        if limit is None or kwargs.get("num_retries") is not None or _POLICY in kwargs:
+            return kwargs
+        if any(view.setting(name) for name in _POLICIES):
+            return kwargs
+        policy = {**dict.fromkeys(_OTHERS, limit - 1), **dict.fromkeys(_NEVER, 0)}
+        asked = str(kwargs.get("model") or "")
+        own = kwargs.get("fallbacks")
+        lists = chain(own if isinstance(own, list) else (), *(view.setting(name) or () for name in FALLBACK_LISTS))
+        groups = {asked, view.alias(asked) or asked, *fallback_targets(lists)}
+        return {**kwargs, _POLICY: dict.fromkeys(groups, policy)}
+
+
+def _own_fields(router: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that are meant for the plugin; OpenRouter reads two of them itself."""
+    found = {name: kwargs[name] for name in _OURS if name in kwargs}
+    if found and leads_to_openrouter(router, str(kwargs.get("model") or "")):
+        return {name: value for name, value in found.items() if name == SUFFIXES_KEY}
+    return found
+
+
+def one_attempt(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return a request changed to one attempt, without retries and fallbacks of LiteLLM's.
+
+    It is for the model group of the state's newest attempt, with the fields of its fallback entry.
+    """
+    state = CURRENT.get()
+    asked = {name: value for name, value in kwargs.items() if name != _POLICY}
+    asked |= {"num_retries": 0, "disable_fallbacks": True}
+    if state is not None and state.attempts and state.model_group != state.attempts[0].model_group:
+        asked |= {**state.fallbacks.entry, "model": state.model_group}
+    return asked
