@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks.features import Feature, Gap
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.router_core import public_router
 from exacto_plugin.litellm_hooks.router_patches import fits, names_in, unwrap, wrap
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _CORE: Final = "litellm.router_rust.core"
 _DRIVER: Final = "_Driver"
 _METHODS: Final = ("select_sync", "attempt_sync")
-_USED: Final = frozenset({"_core", "_request", "_pick_raised", "_plan", "pick_input"})
+_USED: Final = frozenset({"_core", "_request", "_failed", "_pick_raised", "_plan", "pick_input"})
 """Attributes of the driver, and of its parts, that the patches use; LiteLLM's own methods use them as well."""
 _FILTERS: Final = "callback_filters"
 _EFFECT: Final = "synchronous calls are LiteLLM's own, and those under a hard filter are refused"
@@ -100,7 +101,10 @@ def _with_level(request: Mapping[str, Any], step: Mapping[str, Any]) -> Mapping[
 
 def _patch_attempt(selection: RustSyncSelection, original: Callable[..., Any]) -> Callable[..., Any]:
     def attempted(self: Any, step: Any, *args: Any, **given: Any) -> Any:
-        step = selection.begin(public_router(self._core), step, self._request)
+        try:
+            step = selection.begin(public_router(self._core), step, self._request)
+        except ExactoRefusedError as refused:  # no deployment was called: the refusal is nobody's failure
+            return {**self._failed(step, {}, None, refused), "recorded": True}
         outcome = original(self, step, *args, **given)
         if outcome.get("ok") is False:
             selection.failed(self.last_error)
