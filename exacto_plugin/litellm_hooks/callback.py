@@ -14,6 +14,7 @@ from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.call_details import (
@@ -136,6 +137,8 @@ class ExactoCallback(CustomLogger):
         if state is not None:
             state.call_id = state.call_id or call_id_of(request_kwargs)
         try:
+            for router in self.routers.live:
+                healthy_deployments = router_view(router).in_group(model, healthy_deployments)
             if self._slug_unresolved(model, healthy_deployments):
                 raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
             return await self.routing.filter(model, healthy_deployments, request_kwargs, messages)

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
-from exacto_plugin.litellm_hooks import router_calls, router_patches, rust_sync_patches, sync_router_patches
-from exacto_plugin.litellm_hooks.features import Gap
+from exacto_plugin.litellm_hooks import (
+    router_calls,
+    router_patches,
+    rust_failure_patch,
+    rust_sync_patches,
+    sync_router_patches,
+)
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.features import Gap
     from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
@@ -135,9 +141,7 @@ def _install_around_calls(callback: ExactoCallback, on_failure: Callable[[Except
 
     router_calls.install(RequestCalls(callback.rescue, lambda: failover.limit, takes, faults))
     selection = RustSyncSelection(callback, callback.rescue.scores_early, routers.serves, on_failure, faults)
-    gaps = rust_sync_patches.install(selection)
-    effect = "a rescue that fails can put its deployment into cooldown"
-    return [*gaps, Gap("a way to leave an attempt out of cooldowns", (), effect)]
+    return [*rust_sync_patches.install(selection), *rust_failure_patch.install(is_rescue_attempt)]
 
 
 def uninstall_patches() -> None:
@@ -147,5 +151,6 @@ def uninstall_patches() -> None:
         unwrap(owner, MAP)
     sync_router_patches.uninstall()
     rust_sync_patches.uninstall()
+    rust_failure_patch.uninstall()
     if router_calls.needed():
         router_calls.uninstall()

@@ -121,7 +121,21 @@ class RouterView:
 
     def holds(self, group: str, litellm_id: str) -> bool:
         """Return whether a model group has an entry with an id."""
-        return any((one.get("model_info") or {}).get("id") == litellm_id for one in self.named(group))
+        return any(_id(one) == litellm_id for one in self.named(group))
+
+    def in_group(self, group: str, deployments: list[Any]) -> list[Any]:
+        """Return a model group's deployments, each as its entry in that group.
+
+        One id may be in several groups, and since 1.110 LiteLLM passes the entry of any of them.
+        """
+        if all(one.get("model_name") == group for one in deployments):
+            return deployments
+        own = {_id(one): one for one in self.named(group)}
+        return [own.get(_id(one), one) for one in deployments] if own else deployments
+
+
+def _id(deployment: Mapping[str, Any]) -> object:
+    return (deployment.get("model_info") or {}).get("id")
 
 
 class RegistryView(RouterView):
