@@ -55,7 +55,7 @@ def running(provider_server: SimulatedProviders, start_proxy: StartProxy) -> Pro
         "enable_pre_call_checks": True,
     }
     proxy = start_proxy(config(_model_list(provider_server), router=router, tiers=QUICK), keys=KEYS)
-    bring_about(proxy, provider_server, GROUPS)
+    bring_about(proxy, provider_server, GROUPS, keys={"team": "sk-team"})
     return proxy
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.demo.behaviour import Act
 from tests.support.proxy.observation import api, eventually
 from tests.support.proxy.openai_client import ask
-from tests.support.proxy.proxy import deployment
+from tests.support.proxy.proxy import MASTER_KEY, deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.support.proxy.proxy import Proxy
@@ -56,14 +56,24 @@ def expected_tiers(group: str) -> dict[str, str]:
     return {**good, f"{group}-{NEW}": INSUFFICIENT, f"{group}-{BAD}": DERANKED}
 
 
-def bring_about(proxy: Proxy, providers: SimulatedProviders, groups: Iterable[str]) -> None:
-    """Call every deployment but the new ones often enough, wait for the verdicts, and make everybody well again."""
+def bring_about(
+    proxy: Proxy, providers: SimulatedProviders, groups: Iterable[str], keys: Mapping[str, str] | None = None
+) -> None:
+    """Call every deployment but the new ones often enough, wait for the verdicts, and make everybody well again.
+
+    Args:
+        proxy: the proxy to ask.
+        providers: behind its deployments.
+        groups: the model groups.
+        keys: model group to the API key that may call its deployments; the master key for others.
+    """
     groups = tuple(groups)
     for group in groups:
         providers.control.behave(f"{group}-{BAD}", always=Act.INVALID_JSON)
-    pinned = [name for group in groups for name in names(group, *GOOD, BAD) for _ in range(CALLS)]
+    called = {group: (keys or {}).get(group, MASTER_KEY) for group in groups}
+    pinned = [(name, key) for group, key in called.items() for name in names(group, *GOOD, BAD) for _ in range(CALLS)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: ask(proxy, name), pinned))
+        list(pool.map(lambda one: ask(proxy, one[0], key=one[1]), pinned))
     wanted = {group: expected_tiers(group) for group in groups}
     eventually(lambda: {group: seen_tiers(proxy, group) for group in groups}, wanted)
     providers.control.reset()
