@@ -13,6 +13,7 @@ from exacto_plugin.litellm_hooks import (
     rust_sync_patches,
     sync_router_patches,
 )
+from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
@@ -139,7 +140,9 @@ def _install_around_calls(callback: ExactoCallback, on_failure: Callable[[Except
         routers.add(router)
         return True
 
-    router_calls.install(RequestCalls(callback.rescue, lambda: failover.limit, takes, faults))
+    features = callback.context.features
+    calls = RequestCalls(callback.rescue, lambda: failover.limit, lambda: features.has(Feature.SYNC), takes, faults)
+    router_calls.install(calls)
     selection = RustSyncSelection(callback, callback.rescue.scores_early, routers.serves, on_failure, faults)
     return [*rust_sync_patches.install(selection), *rust_failure_patch.install(is_rescue_attempt)]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, fallback_targets
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter
 from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
+from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
@@ -50,6 +51,7 @@ class RequestCalls:
     Args:
         rescue: replaces bad answers.
         limit: returns the attempts within a model group; None leaves them to LiteLLM.
+        selects_sync: returns whether synchronous calls go through the plugin.
         takes: registers a router; returns whether its requests are routed by the plugin.
         faults: reports errors of the plugin.
     """
@@ -58,11 +60,13 @@ class RequestCalls:
         self,
         rescue: AnswerRescue,
         limit: Callable[[], int | None],
+        selects_sync: Callable[[], bool],
         takes: Callable[[Any], bool],
         faults: FaultReporter,
     ) -> None:
         self._rescue = rescue
         self._limit = limit
+        self._selects_sync = selects_sync
         self._takes = takes
         self._faults = faults
 
@@ -93,6 +97,8 @@ class RequestCalls:
         nothing: dict[str, Any] = {}
         own = self._faults.guard("body", partial(_own_fields, router, kwargs), nothing)
         kwargs = {name: value for name, value in kwargs.items() if name not in own}
+        if not self._selects_sync():
+            self._faults.guard("body", partial(dropped_upstream, kwargs), None)
         if CURRENT.get() is None:
             CURRENT.set(RequestState())
 

@@ -19,6 +19,7 @@ from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState, SyncHandover
 from exacto_plugin.litellm_hooks.router_calls import named_arguments
 from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
@@ -179,6 +180,7 @@ class RouterEntries:
         self._context.faults.guard("body", lambda: self._enter(router, kwargs), None)
         if synchronous and not self._context.features.has(Feature.SYNC):
             self._refuse_unfiltered(router, kwargs)
+            self._context.faults.guard("body", lambda: dropped_upstream(kwargs), None)
 
     def _refuse_unfiltered(self, router: Any, kwargs: dict[str, Any]) -> None:
         group = str(kwargs.get("model") or "")

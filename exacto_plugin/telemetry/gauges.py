@@ -9,7 +9,7 @@ from opentelemetry.metrics import Observation
 
 from exacto_plugin.core.model import Signal, Tier
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.telemetry.attributes import GROUP, SIGNAL, TIER, deployment_attributes
+from exacto_plugin.telemetry.attributes import FEATURE, GROUP, SIGNAL, TIER, deployment_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,6 +66,10 @@ class TelemetrySource(Protocol):
     def providers(self) -> Mapping[str, str]:
         """Deployment key -> provider."""
 
+    @property
+    def features(self) -> Mapping[str, bool]:
+        """Feature -> whether it is on with the installed LiteLLM."""
+
     def clock(self) -> float:
         """UTC seconds."""
 
@@ -92,6 +96,9 @@ class SnapshotGauges:
         meter.create_observable_gauge(
             "exacto.snapshot.age", [self._safe(self._ages)], "s", "Age of a model group's verdicts."
         )
+        meter.create_observable_up_down_counter(
+            "exacto.feature.enabled", [self._safe(self._features)], "1", "1 for a feature that is on, else 0."
+        )
         for name, (unit, description, number) in _OBSERVED_INSTRUMENTS.items():
             values = self._safe(partial(self._observed, number))
             meter.create_observable_gauge(f"exacto.observed.{name}", [values], unit, description)
@@ -115,6 +122,10 @@ class SnapshotGauges:
             return self._source.faults.guard("telemetry", lambda: list(observe()), [])
 
         return observed
+
+    def _features(self) -> Iterator[Observation]:
+        for name, on in self._source.features.items():
+            yield Observation(int(on), {FEATURE: name})
 
     def _groups(self) -> Iterator[tuple[str, GroupSnapshot]]:
         for name, group in self._source.engine.snapshot.groups.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import litellm
 import pytest
 
 from exacto_plugin.config.settings import Settings
@@ -12,24 +11,13 @@ from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.features import Feature, Features, Gap
 from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
-from exacto_plugin.litellm_hooks.router_core import router_core
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from tests.support.private_seams import private_seams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOST = {
-    "_filter_by_routing_plugin_candidates": {"tiers", "sorts", "affinity", "failover"},
-    "should_retry_this_error": {"failover"},
-    "_acompletion_streaming_iterator": {"rescue_streams", "failover"},
-    "_aresponses_streaming_iterator": {"rescue_streams"},
-    "_aanthropic_messages_streaming_iterator": {"rescue_streams"},
-    "make_call": {"rescue", "rescue_streams"},
-    "get_available_deployment": {"sync"},
-    "_filter_blocked_deployments": {"sync"},
-    "_completion_streaming_iterator": {"sync", "rescue_streams"},
-}
-"""A method of LiteLLM's router, and the features that need it."""
+    from tests.support.private_seams import PrivateSeam
 
 
 @pytest.fixture
@@ -54,22 +42,19 @@ def test_all_features_are_on(installed: Any) -> None:
     assert features.view() == {one.value: {"on": True, "reason": None, "remedy": None} for one in Feature}
 
 
-@pytest.mark.parametrize("name", LOST)
-def test_a_seam_costs_its_own_features_only(name: str, installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seam", private_seams(), ids=lambda seam: seam.name)
+def test_a_seam_costs_its_own_features_only(seam: PrivateSeam, installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each seam with another signature in turn: exactly its features are off, and the other seams are wrapped."""
 
     def changed(self: Any, something: Any, else_: Any) -> None: ...
 
-    core = router_core()
-    monkeypatch.setattr(core, name, changed)
+    monkeypatch.setattr(seam.owner, seam.name, changed)
     features = installed()
-    assert {one.value for one in features.off} == LOST[name]
-    assert all(name in reason for reason in features.off.values())
-    assert not hasattr(getattr(core, name), "exacto_wraps")
-    # The steps of the synchronous selection are wrapped together or not at all.
-    selection = {"get_available_deployment", "_filter_blocked_deployments"}
-    others = set(LOST) - {name} - (selection if name in selection else set())
-    assert all(hasattr(getattr(core, other), "exacto_wraps") for other in others)
+    assert {one.value for one in features.off} == seam.features
+    assert all(seam.name in reason for reason in features.off.values())
+    assert not hasattr(getattr(seam.owner, seam.name), "exacto_wraps")
+    others = [one for one in private_seams() if one.name not in {seam.name, *seam.together}]
+    assert all(hasattr(getattr(other.owner, other.name), "exacto_wraps") for other in others)
 
 
 def test_added_optional_parameters_are_no_change() -> None:
@@ -103,8 +88,8 @@ def test_what_is_off_is_told() -> None:
 
 def test_litellms_own_functions_come_back() -> None:
     """After uninstalling, the router's methods are LiteLLM's own."""
-    before = {name: getattr(litellm.Router, name) for name in LOST}
+    before = [getattr(one.owner, one.name) for one in private_seams()]
     install_patches(ExactoCallback(Runtime(Settings())))
-    assert all(getattr(litellm.Router, name) is not before[name] for name in LOST)
+    assert all(hasattr(getattr(one.owner, one.name), "exacto_wraps") for one in private_seams())
     uninstall_patches()
-    assert {name: getattr(litellm.Router, name) for name in LOST} == before
+    assert [getattr(one.owner, one.name) for one in private_seams()] == before

@@ -39,6 +39,9 @@ def slug_of(group: str, kwargs: Mapping[str, Any], asked: Slug | None, *, same_g
     return asked if same_group and asked is not None else Slug(group)
 
 
+_OURS = (SUFFIXES_KEY, "provider", "models")
+
+
 def policy_of(
     settings: Settings,
     group: str,
@@ -96,6 +99,16 @@ def _in_order(filters: Iterable[Filter]) -> tuple[Filter, ...]:
 
 def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
     return () if listed is None else (Filter("curated", listed),)
+
+
+def dropped_upstream(kwargs: dict[str, Any]) -> None:
+    """Have LiteLLM drop the plugin's keys, those of fallback entries included; changes ``kwargs`` in place.
+
+    For calls that reach a deployment without a hook of the plugin's.
+    """
+    for name in _OURS:
+        kwargs.pop(name, None)
+    kwargs["additional_drop_params"] = [*(kwargs.get("additional_drop_params") or ()), *_OURS]
 
 
 def without_our_keys(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from exacto_plugin.litellm_hooks.features import Feature
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.faults import FaultReporter
+    from exacto_plugin.litellm_hooks.features import Features
     from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
 
@@ -25,6 +28,12 @@ class MetricsSource:
     clock: Callable[[], float]
     known_providers: Providers
     routers: Routers
+    known_features: Features
+
+    @property
+    def features(self) -> Mapping[str, bool]:
+        """Feature -> whether it is on with the installed LiteLLM."""
+        return {one.value: self.known_features.has(one) for one in Feature}
 
     @property
     def providers(self) -> Mapping[str, str]:

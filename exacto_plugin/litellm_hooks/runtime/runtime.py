@@ -97,10 +97,10 @@ class Runtime:
     def _new_context(
         self, settings: Settings, clock: Callable[[], float], meter_provider: MeterProvider | None
     ) -> Context:
-        faults = FaultReporter()
-        self.metrics = MetricsSource(self.engine, faults, self.observed, clock, self.providers, self.routers)
+        faults, features = FaultReporter(), Features(litellm_version(), REMEDY)
+        self.metrics = MetricsSource(self.engine, faults, self.observed, clock, self.providers, self.routers, features)
         evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
-        features, telemetry = Features(litellm_version(), REMEDY), Telemetry(self.metrics, meter_provider)
+        telemetry = Telemetry(self.metrics, meter_provider)
         salt, shared = installation_salt(), salt_is_shared()
         context = Context(settings, evaluator, clock, salt, shared, faults, features, telemetry)
         faults.count = lambda stage: context.telemetry.fault(stage)
