@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, fallback_targets
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter
 from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
+from exacto_plugin.litellm_hooks.request.hops import RETRY_POLICY
 from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 _BUFFERS: Final = {"chat": ChatBuffer, "responses": ResponsesBuffer, "messages": MessagesBuffer}
 _OURS: Final = ("provider", SUFFIXES_KEY, "models")
-_POLICY: Final = "model_group_retry_policy"
-_POLICIES: Final = ("retry_policy", _POLICY)
+_POLICIES: Final = ("retry_policy", RETRY_POLICY)
 _NEVER: Final = ("BadRequestErrorRetries", "ContentPolicyViolationErrorRetries")
 """Errors that the request itself causes."""
 _OTHERS: Final = (
@@ -118,20 +118,21 @@ class RequestCalls:
     def _with_attempts(self, router: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the request with a retry policy for ``failover.max_attempts``.
 
-        Retries of the request itself, and the operator's retry policies, take precedence.
+        Retries of the request itself, and the operator's retry policies, take precedence. A deployment that is
+        requested by its id has LiteLLM's own number of attempts.
         """
         limit = self._limit()
         view = router_view(router)
-        if limit is None or kwargs.get("num_retries") is not None or _POLICY in kwargs:
+        if limit is None or kwargs.get("num_retries") is not None or RETRY_POLICY in kwargs:
             return kwargs
-        if any(view.setting(name) for name in _POLICIES):
+        asked = str(kwargs.get("model") or "")
+        if any(view.setting(name) for name in _POLICIES) or (asked not in view.model_names and view.has_id(asked)):
             return kwargs
         policy = {**dict.fromkeys(_OTHERS, limit - 1), **dict.fromkeys(_NEVER, 0)}
-        asked = str(kwargs.get("model") or "")
         own = kwargs.get("fallbacks")
         lists = chain(own if isinstance(own, list) else (), *(view.setting(name) or () for name in FALLBACK_LISTS))
         groups = {asked, view.alias(asked) or asked, *fallback_targets(lists)}
-        return {**kwargs, _POLICY: dict.fromkeys(groups, policy)}
+        return {**kwargs, RETRY_POLICY: dict.fromkeys(groups, policy)}
 
 
 def _own_fields(router: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def one_attempt(kwargs: dict[str, Any]) -> dict[str, Any]:
     It is for the model group of the state's newest attempt, with the fields of its fallback entry.
     """
     state = CURRENT.get()
-    asked = {name: value for name, value in kwargs.items() if name != _POLICY}
+    asked = {name: value for name, value in kwargs.items() if name != RETRY_POLICY}
     asked |= {"num_retries": 0, "disable_fallbacks": True}
     if state is not None and state.attempts and state.model_group != state.attempts[0].model_group:
         asked |= {**state.fallbacks.entry, "model": state.model_group}

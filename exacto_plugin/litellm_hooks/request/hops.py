@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _DEPTH: Final = "fallback_depth"
+RETRY_POLICY: Final = "model_group_retry_policy"
+"""Keyword of LiteLLM's with the retry policy of each model group."""
+_NEVER_RETRIED: Final = frozenset({"bad_request"})
+"""Failures after which LiteLLM makes no retry, as values of ``error.type``."""
 
 
 def metadata_of(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,6 +57,28 @@ def position_of(kwargs: Mapping[str, Any]) -> AttemptPosition:
     return AttemptPosition(fresh, not depth or original is None or original == metadata.get("model_group"))
 
 
+def _retries(group: str, kwargs: Mapping[str, Any]) -> int | None:
+    """Return the retries that LiteLLM makes at a model group, None where that is unknown.
+
+    By the request's retry policy, else LiteLLM's own number.
+    """
+    policies = kwargs.get(RETRY_POLICY)
+    policy = policies.get(group) if isinstance(policies, dict) else None
+    found = policy.get("DefaultRetries") if isinstance(policy, dict) else metadata_of(kwargs).get("max_retries")
+    return found if isinstance(found, int) else None
+
+
+def _of(configured: Iterable[Any], group: str, kwargs: Mapping[str, Any]) -> Iterable[Any]:
+    """Yield the configured fallbacks that this request may follow.
+
+    Of the form ``{group: [names]}`` those of other groups than the requested one are left out, if it has any itself.
+    """
+    lists = list(configured)
+    asked = {kwargs.get("model"), metadata_of(kwargs).get("model_group"), "*"} - {group}
+    own = [one for one in lists if not isinstance(one, dict) or "model" in one or not asked.isdisjoint(one)]
+    return own or lists
+
+
 class PositionReader:
     """Reader of an attempt's position while LiteLLM selects a deployment.
 
@@ -76,7 +102,7 @@ class PositionReader:
         if self._told or state is None or kwargs.get(_DEPTH) or not self._continues(state, group, kwargs):
             return position_of(kwargs), kwargs
         asked_first = state.attempts[0].model_group
-        if group == state.model_group:
+        if group == state.model_group and not self._hops_within(state, group, kwargs):
             return AttemptPosition(False, group == asked_first), {**kwargs, **state.fallbacks.entry}
         return AttemptPosition(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
 
@@ -90,8 +116,22 @@ class PositionReader:
     def _entries(self, group: str, kwargs: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         """Yield the fallback entries for a model group, the client's own first."""
         own = kwargs.get("fallbacks")
-        lists = chain(own if isinstance(own, list) else (), self._configured())
+        lists = chain(own if isinstance(own, list) else (), _of(self._configured(), group, kwargs))
         return (entry for entry in fallback_entries(lists) if entry.get("model") == group)
+
+    def _hops_within(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
+        """Return whether an attempt at the same model group belongs to its next fallback entry.
+
+        It does when LiteLLM has no retry left, and is not on its way over ``order`` levels.
+        """
+        if kwargs.get("_target_order") is not None:
+            return False
+        if all(entry in state.fallbacks.followed for entry in self._entries(group, kwargs)):
+            return False
+        newest, retries = state.served_by, _retries(group, kwargs)
+        if newest is not None and newest.failure in _NEVER_RETRIED:
+            return True
+        return retries is not None and len(state.attempts) - state.series.start > retries
 
     def _entry(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the fields of the first entry not followed yet.

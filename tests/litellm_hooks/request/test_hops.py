@@ -79,6 +79,35 @@ def test_entries_are_followed_in_order(state: RequestState) -> None:
     assert (hop, kwargs[SUFFIXES_KEY], kwargs["provider"]) == (ELSEWHERE, "exacto", {"only": ["x"]})
 
 
+@pytest.mark.parametrize(
+    ("made", "more", "follows"),
+    [
+        (1, {"metadata": {"max_retries": 0}}, True),
+        (1, {"metadata": {"max_retries": 1}}, False),
+        (2, {"metadata": {"max_retries": 1}}, True),
+        (2, {"metadata": {"max_retries": 0}, "model_group_retry_policy": {"a": {"DefaultRetries": 2}}}, False),
+        (1, {"metadata": {"max_retries": 0}, "_target_order": 2}, False),
+    ],
+)
+def test_the_same_group_under_another_suffix(
+    state: RequestState, made: int, more: dict[str, Any], follows: bool
+) -> None:
+    """Once LiteLLM has no retry left, the same group is its next entry; an ``order`` level is none."""
+    state.attempts *= made
+    state.attempts[0].ended = True
+    asked = {"fallbacks": [{"model": "a", SUFFIXES_KEY: "exacto"}], **more}
+    hop, read = _read("a", asked)
+    assert hop.is_first is False
+    assert read == ({SUFFIXES_KEY: "exacto"} if follows else {})
+
+
+def test_a_list_of_another_group_is_not_followed(state: RequestState) -> None:
+    """Two groups may fall back to one model under different suffixes."""
+    configured = ({"x": [{"model": "b", SUFFIXES_KEY: "floor"}]}, {"a": [{"model": "b", SUFFIXES_KEY: "exacto"}]})
+    state.attempts[0].ended = True
+    assert _read("b", {"model": "a"}, configured) == (ELSEWHERE, {SUFFIXES_KEY: "exacto"})
+
+
 def test_configured_entries(state: RequestState) -> None:
     """An operator's fallback, also after a stream that broke without a word."""
     configured = ({"a": [{"model": "b", SUFFIXES_KEY: "exacto"}]},)
