@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
 from litellm.router_utils.fallback_event_handlers import _trigger_cooldown_for_failed_deployment
-from litellm.router_utils.router_callbacks.track_deployment_metrics import get_deployment_failures_for_current_minute
 
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
@@ -20,6 +20,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
 from exacto_plugin.litellm_hooks.routing import final_check
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from tests.support.routers import failures_this_minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,13 +208,14 @@ def test_a_refused_call_is_nobodys() -> None:
 def test_a_refused_fallback_is_no_failure() -> None:
     """LiteLLM counts what fails in a fallback by itself, towards a cooldown of the deployment that it had picked."""
     counted: list[int] = []
+    router: Any = ROUTER
+    if hasattr(ROUTER, "health"):
+        router = import_module("litellm.router_api").RoutingContext(ROUTER)
     for error in (_refusal(), litellm.BadRequestError("no", "d2", "openai")):
         vars(error)["failed_deployment_id"] = "d2"  # LiteLLM's router says so on its way out
-        before = get_deployment_failures_for_current_minute(ROUTER, "d2")
-        _trigger_cooldown_for_failed_deployment(
-            litellm_router=ROUTER, kwargs={}, exception=error, model_call_details={}
-        )
-        counted.append(get_deployment_failures_for_current_minute(ROUTER, "d2") - before)
+        before = failures_this_minute(ROUTER, "d2")
+        _trigger_cooldown_for_failed_deployment(router, kwargs={}, exception=error, model_call_details={})
+        counted.append(failures_this_minute(ROUTER, "d2") - before)
     assert counted == [0, 1]
 
 
