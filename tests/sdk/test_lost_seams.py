@@ -54,7 +54,7 @@ def test_a_lost_seam_is_told_and_breaks_nothing(
     ):
         served = program.ask(router, model, **more)
         state = CURRENT.get()  # of synchronous requests only: others run in a context of their own
-        if state is not None and state.reported_sort.value == SORTED:
+        if state is not None and state.routing.reported_sort.value == SORTED:
             assert served == "cheap", "a sort is told where it was applied"
         if (model, more) != ("kimi", {}) and not seam.features & {"sorts", "sync"}:
             assert served == "cheap", "a sort is applied while its feature is on"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -58,7 +60,7 @@ class RouterView:
         """Return the model group that an alias leads to; None for other names."""
         raise NotImplementedError
 
-    def deployment(self, litellm_id: str) -> Mapping[str, Any] | None:
+    def deployment(self, own_id: str) -> Mapping[str, Any] | None:
         """Return the entry of ``model_list`` with an id."""
         raise NotImplementedError
 
@@ -119,9 +121,9 @@ class RouterView:
         # Checked first, because LiteLLM's lookup costs more than the rest of the middleware, also without a wildcard.
         return (patterns.get_deployments_by_pattern(model=name) or ()) if patterns.patterns else ()
 
-    def holds(self, group: str, litellm_id: str) -> bool:
+    def holds(self, group: str, own_id: str) -> bool:
         """Return whether a model group has an entry with an id."""
-        return any(_id(one) == litellm_id for one in self.named(group))
+        return any(litellm_id(one) == own_id for one in self.named(group))
 
     def in_group(self, group: str, deployments: list[Any]) -> list[Any]:
         """Return a model group's deployments, each as its entry in that group.
@@ -130,12 +132,8 @@ class RouterView:
         """
         if all(one.get("model_name") == group for one in deployments):
             return deployments
-        own = {_id(one): one for one in self.named(group)}
-        return [own.get(_id(one), one) for one in deployments] if own else deployments
-
-
-def _id(deployment: Mapping[str, Any]) -> object:
-    return (deployment.get("model_info") or {}).get("id")
+        own = {litellm_id(one): one for one in self.named(group)}
+        return [own.get(litellm_id(one), one) for one in deployments] if own else deployments
 
 
 class RegistryView(RouterView):
@@ -165,8 +163,8 @@ class RegistryView(RouterView):
     def alias(self, name: str) -> str | None:
         return self._router.registry().resolve(name, kind="alias")  # type: ignore[no-any-return]
 
-    def deployment(self, litellm_id: str) -> Mapping[str, Any] | None:
-        return self._router.registry().deployment_dict(litellm_id)  # type: ignore[no-any-return]
+    def deployment(self, own_id: str) -> Mapping[str, Any] | None:
+        return self._router.registry().deployment_dict(own_id)  # type: ignore[no-any-return]
 
     def deployments(self, name: str | None = None) -> Sequence[Mapping[str, Any]]:
         return self._router.registry().deployments(model_name=name) or ()
@@ -240,8 +238,8 @@ class MemberView(RouterView):
     def alias(self, name: str) -> str | None:
         return self._router.get_model_from_alias(model=name)  # type: ignore[no-any-return]
 
-    def deployment(self, litellm_id: str) -> Mapping[str, Any] | None:
-        return self._router.get_model_info(id=litellm_id)  # type: ignore[no-any-return]
+    def deployment(self, own_id: str) -> Mapping[str, Any] | None:
+        return self._router.get_model_info(id=own_id)  # type: ignore[no-any-return]
 
     def deployments(self, name: str | None = None) -> Sequence[Mapping[str, Any]]:
         return self._router.get_model_list(model_name=name) or ()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _ENDPOINTS: Final = ("enforce_supported_endpoints", "enable_tag_filtering")
 def passed_in_dry_run(healthy: Sequence[Deployment]) -> list[Deployment] | None:
     """Return the filter hook's answer while a selection is tried; None in a real one."""
     passed = PASSED.get()
-    return None if passed is None else [one for one in healthy if id_of(one) in passed]
+    return None if passed is None else [one for one in healthy if litellm_id(one) in passed]
 
 
 def can_dry_run(router: Any) -> bool:
@@ -106,14 +107,14 @@ async def survivors(
     Returns:
         A sublist of ``deployments``; all ``order`` levels. Empty where LiteLLM would refuse the request.
     """
-    token = PASSED.set(frozenset(map(id_of, deployments)))
+    token = PASSED.set(frozenset(map(litellm_id, deployments)))
     try:
         left: set[str] = set()
         for level in _levels(deployments, kwargs):
             left |= await _healthy(router, group, kwargs, messages, level)
     finally:
         PASSED.reset(token)
-    return [one for one in deployments if id_of(one) in left]
+    return [one for one in deployments if litellm_id(one) in left]
 
 
 def _levels(deployments: Sequence[Deployment], kwargs: Mapping[str, Any]) -> Sequence[object]:
@@ -139,9 +140,4 @@ async def _healthy(router: Any, group: str, kwargs: Mapping[str, Any], messages:
         found = await router.select(group, asked, kind="healthy", messages=messages, input=kwargs.get("input"))
     except Exception:  # LiteLLM's own refusal, of one of many types: this level has no deployment
         return set()
-    return {id_of(one) for one in ([found] if isinstance(found, dict) else found)}
-
-
-def id_of(deployment: Deployment) -> str:
-    """Return LiteLLM's id of a deployment."""
-    return str((deployment.get("model_info") or {}).get("id") or "")
+    return {litellm_id(one) for one in ([found] if isinstance(found, dict) else found)}

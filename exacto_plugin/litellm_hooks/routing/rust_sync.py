@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.state import SYNC
 from exacto_plugin.litellm_hooks.router_calls import SYNC_FIELDS
-from exacto_plugin.litellm_hooks.routing.dry_run import id_of
 from exacto_plugin.litellm_hooks.routing.sync_selection import run_sync
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RustSyncSelection:
         if not self._serves(router):
             return candidates
         view = router_view(router)
-        healthy = [one for litellm_id in candidates if (one := view.deployment(litellm_id)) is not None]
+        healthy = [one for own_id in candidates if (one := view.deployment(own_id)) is not None]
         token = SYNC.set(True)
         try:
             kept = run_sync(
@@ -75,7 +75,7 @@ class RustSyncSelection:
             )
         finally:
             SYNC.reset(token)
-        return [id_of(one) for one in kept]
+        return [litellm_id(one) for one in kept]
 
     def begin(self, router: Any, step: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Record the attempt that LiteLLM is about to make.

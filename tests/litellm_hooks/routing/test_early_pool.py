@@ -9,8 +9,9 @@ import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
 
+from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.faults import FaultReporter
-from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run, id_of, may_lose, passed_in_dry_run, survivors
+from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run, may_lose, passed_in_dry_run, survivors
 from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
 
 if TYPE_CHECKING:
@@ -32,20 +33,20 @@ class _Hook(CustomLogger):
 def hook() -> Iterator[_Hook]:
     """The hook among LiteLLM's callbacks."""
     one = _Hook()
-    litellm.logging_callback_manager.add_litellm_callback(one)
+    litellm.callbacks.append(one)
     yield one
-    litellm.logging_callback_manager.remove_callback_from_list_by_object(litellm.callbacks, one)
+    litellm.callbacks.remove(one)
 
 
-def _entry(litellm_id: str, *, order: int | None = None, tags: list[str] | None = None, **info: Any) -> dict[str, Any]:
+def _entry(own_id: str, *, order: int | None = None, tags: list[str] | None = None, **info: Any) -> dict[str, Any]:
     params: dict[str, Any] = {"model": "openai/m", "api_key": "x", "api_base": "http://127.0.0.1:1/v1"}
     params |= {} if order is None else {"order": order}
     params |= {} if tags is None else {"tags": tags}
-    return {"model_name": "g", "litellm_params": params, "model_info": {"id": litellm_id, **info}}
+    return {"model_name": "g", "litellm_params": params, "model_info": {"id": own_id, **info}}
 
 
 def _left(router: Any, kwargs: dict[str, Any], messages: Any = MESSAGES) -> list[str]:
-    return [id_of(one) for one in asyncio.run(survivors(router, "g", router.registry().all(), kwargs, messages))]
+    return [litellm_id(one) for one in asyncio.run(survivors(router, "g", router.registry().all(), kwargs, messages))]
 
 
 @needs_dry_run
@@ -106,7 +107,7 @@ def test_other_callbacks_and_declared_endpoints_may_remove() -> None:
 
 def _pool(router: Any, kept: list[Any], faults: FaultReporter, skipped: list[bool], **kwargs: Any) -> list[str]:
     early = EarlyPool(lambda: router, lambda _r, left, _k: left[:1], lambda: skipped.append(True), None, faults)
-    return [id_of(one) for one in asyncio.run(early.narrow("g", kept, kwargs, MESSAGES))]
+    return [litellm_id(one) for one in asyncio.run(early.narrow("g", kept, kwargs, MESSAGES))]
 
 
 def test_without_a_router_nothing_is_chosen() -> None:
@@ -126,7 +127,7 @@ def test_a_refused_dry_run_leaves_all(hook: _Hook) -> None:
     early: list[bool] = []
     pool = EarlyPool(lambda: router, lambda _r, left, _k: left[:1], lambda: early.append(True), None, FaultReporter())
     long = [{"role": "user", "content": "word " * 400}]
-    assert [id_of(one) for one in asyncio.run(pool.narrow("g", entries, {}, long))] == ["a", "b"]
+    assert [litellm_id(one) for one in asyncio.run(pool.narrow("g", entries, {}, long))] == ["a", "b"]
     assert early == [True]
 
 
