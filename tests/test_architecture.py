@@ -57,6 +57,12 @@ BOUNDARIES = {
     # The store's thread must outlive whatever happens in it; whoever waits for an answer is told.
     "store.worker:WorkerThread._run_one",
     "store.worker:WorkerThread._run_idle",
+    # LiteLLM refuses a selection with an exception of its own, of one of many types.
+    "litellm_hooks.routing.dry_run:_healthy",
+    # A fault of a selection ends in LiteLLM's own choice, which has to be counted as well.
+    "litellm_hooks.routing.early_pool:EarlyPool.choose",
+    # What the asynchronous hook raises, LiteLLM itself catches and tells its router; here nobody else does.
+    "litellm_hooks.compiled.sync_patches:_patch_select.answered",
     # A stream that broke may not close in good order either.
     "litellm_hooks.routing.failover:_closed",
     # Raised again where somebody waits for it, in another thread.

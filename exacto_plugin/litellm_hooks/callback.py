@@ -14,7 +14,6 @@ from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, name_resolver
-from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.call_details import (
@@ -109,17 +108,13 @@ class ExactoCallback(CustomLogger):
         request_kwargs: dict[str, Any] | None = None,
         parent_otel_span: Any = None,
     ) -> list[Any]:
-        """Apply the hard filters before LiteLLM sorts, falls back or balances.
-
-        Tiers and sorts are applied as well where LiteLLM has no later point for them.
-        """
-        passed = passed_in_dry_run(healthy_deployments)
-        if passed is not None:
+        """Apply the hard filters, and tiers and sorts where LiteLLM has no later point."""
+        if (passed := passed_in_dry_run(healthy_deployments)) is not None:
             return passed
         kept: list[Any] = await self._filtered(model, healthy_deployments, messages, request_kwargs)
         if self.early_pool is None or not isinstance(request_kwargs, dict):
             return kept
-        return await self.early_pool.narrow(model, kept, request_kwargs, messages)
+        return await self.early_pool.choose(model, kept, request_kwargs, messages)
 
     @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def _filtered(
@@ -137,8 +132,7 @@ class ExactoCallback(CustomLogger):
         if state is not None:
             state.call_id = state.call_id or call_id_of(request_kwargs)
         try:
-            for router in self.routers.live:
-                healthy_deployments = router_view(router).in_group(model, healthy_deployments)
+            healthy_deployments = self.routers.in_group(model, healthy_deployments)
             if self._slug_unresolved(model, healthy_deployments):
                 raise ExactoRefusedError(no_endpoints(model, "curated", "could not be evaluated", ()), model)
             return await self.routing.filter(model, healthy_deployments, request_kwargs, messages)

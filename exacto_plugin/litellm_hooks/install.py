@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
-from exacto_plugin.litellm_hooks import (
-    router_calls,
-    router_patches,
-    rust_failure_patch,
-    rust_sync_patches,
-    sync_router_patches,
-)
+from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
+from exacto_plugin.litellm_hooks.compiled import failure_patch, router_methods, sync_patches
+from exacto_plugin.litellm_hooks.compiled.request_calls import RequestCalls
+from exacto_plugin.litellm_hooks.compiled.sync_selection import RustSyncSelection
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
@@ -24,7 +20,6 @@ from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
 from exacto_plugin.litellm_hooks.router_patches import fits, unwrap, wrap
 from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run
 from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
-from exacto_plugin.litellm_hooks.routing.rust_sync import RustSyncSelection
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 from exacto_plugin.litellm_hooks.scoring.finish_reasons import MAP, OWNERS, observe_mapping
 from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_chunks, watch_events
@@ -86,7 +81,7 @@ def install_patches(callback: ExactoCallback) -> None:
         )
 
     context.features.lose(_install_pool(callback, select_pool))
-    if router_calls.needed():
+    if router_methods.needed():
         context.features.lose(_install_around_calls(callback, goes_on))
         return
     selection = SyncSelection(callback, select_pool, callback.rescue.scores_early, routers, faults)
@@ -110,9 +105,9 @@ def _install_finish_reasons() -> list[Gap]:
     return []
 
 
-def _install_pool(callback: ExactoCallback, narrow: SelectPool) -> list[Gap]:
-    """Choose the pool after LiteLLM's constraints, or in the filter hook where a dry run shows what they leave."""
-    gaps = router_patches.install_order(narrow)
+def _install_pool(callback: ExactoCallback, select_pool: SelectPool) -> list[Gap]:
+    """Choose the pool after LiteLLM's constraints, else in the filter hook."""
+    gaps = router_patches.install_order(select_pool)
     callback.early_pool = None
     if not gaps or not can_dry_run(litellm.Router):
         return gaps
@@ -123,10 +118,10 @@ def _install_pool(callback: ExactoCallback, narrow: SelectPool) -> list[Gap]:
         context.telemetry.fallback_decision(state.model_group if state is not None else "")
 
     def router() -> Any:
-        found, known = router_calls.current_router(), routers.live
+        found, known = router_methods.current_router(), routers.live
         return found if found is not None or len(known) != 1 else known[0]
 
-    callback.early_pool = EarlyPool(router, narrow, skipped, callback, context.faults)
+    callback.early_pool = EarlyPool(router, select_pool, skipped, callback, context.faults)
     return []
 
 
@@ -142,9 +137,9 @@ def _install_around_calls(callback: ExactoCallback, on_failure: Callable[[Except
 
     features = callback.context.features
     calls = RequestCalls(callback.rescue, lambda: failover.limit, lambda: features.has(Feature.SYNC), takes, faults)
-    router_calls.install(calls)
+    router_methods.install(calls)
     selection = RustSyncSelection(callback, callback.rescue.scores_early, routers.serves, on_failure, faults)
-    return [*rust_sync_patches.install(selection), *rust_failure_patch.install(is_rescue_attempt)]
+    return [*sync_patches.install(selection), *failure_patch.install(is_rescue_attempt)]
 
 
 def uninstall_patches() -> None:
@@ -153,7 +148,7 @@ def uninstall_patches() -> None:
     for owner in OWNERS:
         unwrap(owner, MAP)
     sync_router_patches.uninstall()
-    rust_sync_patches.uninstall()
-    rust_failure_patch.uninstall()
-    if router_calls.needed():
-        router_calls.uninstall()
+    sync_patches.uninstall()
+    failure_patch.uninstall()
+    if router_methods.needed():
+        router_methods.uninstall()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 
+from exacto_plugin.litellm_hooks.compiled.router_methods import named_arguments
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, name_resolver
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
@@ -21,7 +22,6 @@ from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState, SyncHandover
-from exacto_plugin.litellm_hooks.router_calls import named_arguments
 from exacto_plugin.litellm_hooks.router_core import ENTRIES, loops_in_python
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ class RouterView:
         raise NotImplementedError
 
     def knows(self, name: str) -> bool:
-        """Return whether a name is a model group, an alias, an id, a team's name or an upstream model."""
+        """Return whether a name is configured, as any kind of name but a wildcard."""
         raise NotImplementedError
 
     def has_id(self, name: str) -> bool:
@@ -90,7 +90,10 @@ class RouterView:
         raise NotImplementedError
 
     def strategy(self, group: str) -> str | None:
-        """Return the routing strategy of a model group; those of keys and requests are not considered."""
+        """Return a model group's routing strategy.
+
+        Strategies of single keys and requests are not considered.
+        """
         raise NotImplementedError
 
     @property
@@ -116,7 +119,7 @@ class RouterView:
         return [*self.model_names, *self.team_names]
 
     def by_pattern(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Return the deployments of the wildcard that serves a name, under the wildcard's name."""
+        """Return the entries of the wildcard that serves a name."""
         patterns = self.patterns
         # Checked first, because LiteLLM's lookup costs more than the rest of the middleware, also without a wildcard.
         return (patterns.get_deployments_by_pattern(model=name) or ()) if patterns.patterns else ()

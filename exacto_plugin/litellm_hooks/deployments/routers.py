@@ -93,6 +93,12 @@ class Routers:
                 if rewritten is not configured:
                     view.set_fallbacks(name, rewritten)
 
+    def in_group(self, model_group: str, deployments: list[Any]) -> list[Any]:
+        """Return a model group's deployments, each as its entry in that group."""
+        for router in self.live:
+            deployments = router_view(router).in_group(model_group, deployments)
+        return deployments
+
     def deployments_of(self, model_group: str) -> list[Any]:
         """Return all configured deployments of a model group, teams' own included."""
         return self.routing_for(model_group)[1]

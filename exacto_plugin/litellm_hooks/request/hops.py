@@ -58,7 +58,7 @@ def position_of(kwargs: Mapping[str, Any]) -> AttemptPosition:
 
 
 def _retries(group: str, kwargs: Mapping[str, Any]) -> int | None:
-    """Return the retries that LiteLLM makes at a model group, None where that is unknown.
+    """Return the retries that LiteLLM makes at a model group; None if unknown.
 
     By the request's retry policy, else LiteLLM's own number.
     """
@@ -120,9 +120,9 @@ class PositionReader:
         return (entry for entry in fallback_entries(lists) if entry.get("model") == group)
 
     def _hops_within(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
-        """Return whether an attempt at the same model group belongs to its next fallback entry.
+        """Return whether an attempt at the same group is for its next entry.
 
-        It does when LiteLLM has no retry left, and is not on its way over ``order`` levels.
+        It is when LiteLLM has no retry left, and is not on its way over ``order`` levels.
         """
         if kwargs.get("_target_order") is not None:
             return False

@@ -102,9 +102,9 @@ def _curated(listed: tuple[str, ...] | None) -> tuple[Filter, ...]:
 
 
 def dropped_upstream(kwargs: dict[str, Any]) -> None:
-    """Have LiteLLM drop the plugin's keys, those of fallback entries included; changes ``kwargs`` in place.
+    """Have LiteLLM drop the plugin's keys; changes ``kwargs`` in place.
 
-    For calls that reach a deployment without a hook of the plugin's.
+    Those of fallback entries are included. For calls that reach a deployment without a hook of the plugin's.
     """
     for name in _OURS:
         kwargs.pop(name, None)

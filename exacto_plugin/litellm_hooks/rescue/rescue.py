@@ -132,6 +132,11 @@ class AnswerRescue:
         attempt.quality = self.quality(asked.details, response)
         attempt.cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
 
+    @property
+    def is_enabled(self) -> bool:
+        """True when the settings allow rescue at all."""
+        return self._context.settings.rescue.enabled
+
     def may_rescue(self, state: RequestState) -> bool:
         """Return whether answers to this request may be replaced.
 
@@ -164,7 +169,7 @@ class AnswerRescue:
     # --- retry -----------------------------------------------------------------------------------------------------
 
     async def attempt(self, ask: Ask, kwargs: dict[str, Any], again: Again | None = None) -> Any:
-        """Make one attempt of LiteLLM's retry loop, or a whole request, with rescue of a bad answer.
+        """Make an attempt of LiteLLM, or a whole request, with rescue of a bad answer.
 
         Args:
             ask: makes the attempt.
@@ -193,40 +198,6 @@ class AnswerRescue:
         if bad.quality is None or not bad.quality.bad:
             return answer
         return await self.replace_answer(answer, state, asked)
-
-    def attempt_sync(self, ask: Callable[[dict[str, Any]], Any], kwargs: dict[str, Any], again: Again) -> Any:
-        """Make a synchronous request, with rescue of a bad answer.
-
-        Args:
-            ask: makes the request.
-            kwargs: its arguments.
-            again: returns them changed to one attempt.
-
-        Raises:
-            Exception: the error of the request itself; errors of rescue attempts are not raised.
-        """
-        before = CURRENT.get()
-        if not self._context.settings.rescue.enabled or (before is not None and before.is_rescue_attempt):
-            return ask(kwargs)
-        served = before.served_by if before is not None else None
-
-        async def call(asked: dict[str, Any]) -> Any:
-            return ask(asked)
-
-        asked = RescuableAttempt(call, kwargs, again=again)
-        token = CURRENT_ATTEMPT.set(asked)
-        try:
-            answer = ask(kwargs)
-        finally:
-            CURRENT_ATTEMPT.reset(token)
-        state = CURRENT.get()
-        bad = state.served_by if state is not None else None
-        if state is None or bad is None or bad is served:
-            return answer
-        self.faults.guard("rescue", partial(self.assess_sync, state, asked, answer), None)
-        if bad.quality is None or not bad.quality.bad:
-            return answer
-        return run_in_thread(partial(self.replace_answer, answer, state, asked), copy_context(), _NAME).result()
 
     @fail_open("rescue", otherwise=_unchanged)
     async def replace_answer(

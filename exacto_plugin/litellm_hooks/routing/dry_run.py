@@ -1,4 +1,6 @@
-"""The deployments that LiteLLM's later constraints would leave, found by a selection without a call.
+"""The deployments that LiteLLM's later constraints would leave.
+
+They are found by a selection without a call.
 
 The filter hook runs before LiteLLM's pre-call checks, tags and the filters of other callbacks. A pool chosen there
 could become empty, so where one of them may remove a deployment, ``Router.select(kind="healthy")`` is asked first: it

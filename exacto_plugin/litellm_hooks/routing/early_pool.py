@@ -1,4 +1,6 @@
-"""Tiers and sorts in LiteLLM's public filter hook, for versions without a later point.
+"""Tiers and sorts in LiteLLM's public filter hook.
+
+For versions without a later point.
 
 The same steps as :meth:`exacto_plugin.litellm_hooks.routing.router.Routing.select_pool` at the later point, on the
 deployments that LiteLLM's remaining constraints will leave (:mod:`.dry_run`).
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class EarlyPool:
-    """The choice of an attempt's pool in the filter hook. One per process, without state.
+    """The choice of an attempt's pool in the filter hook.
+
+    One per process, without state.
 
     Args:
         router: returns the router of the current request, or None where it is unknown.
@@ -46,7 +50,7 @@ class EarlyPool:
         self._own = own
         self._faults = faults
 
-    async def narrow(self, group: str, kept: list[Any], kwargs: dict[str, Any], messages: Any) -> list[Any]:
+    async def choose(self, group: str, kept: list[Any], kwargs: dict[str, Any], messages: Any) -> list[Any]:
         """Return the pool of an attempt, a sublist of ``kept``.
 
         Args:

@@ -107,7 +107,7 @@ def test_other_callbacks_and_declared_endpoints_may_remove() -> None:
 
 def _pool(router: Any, kept: list[Any], faults: FaultReporter, skipped: list[bool], **kwargs: Any) -> list[str]:
     early = EarlyPool(lambda: router, lambda _r, left, _k: left[:1], lambda: skipped.append(True), None, faults)
-    return [litellm_id(one) for one in asyncio.run(early.narrow("g", kept, kwargs, MESSAGES))]
+    return [litellm_id(one) for one in asyncio.run(early.choose("g", kept, kwargs, MESSAGES))]
 
 
 def test_without_a_router_nothing_is_chosen() -> None:
@@ -127,7 +127,7 @@ def test_a_refused_dry_run_leaves_all(hook: _Hook) -> None:
     early: list[bool] = []
     pool = EarlyPool(lambda: router, lambda _r, left, _k: left[:1], lambda: early.append(True), None, FaultReporter())
     long = [{"role": "user", "content": "word " * 400}]
-    assert [litellm_id(one) for one in asyncio.run(pool.narrow("g", entries, {}, long))] == ["a", "b"]
+    assert [litellm_id(one) for one in asyncio.run(pool.choose("g", entries, {}, long))] == ["a", "b"]
     assert early == [True]
 
 

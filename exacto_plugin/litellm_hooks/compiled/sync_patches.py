@@ -1,4 +1,4 @@
-"""The patches of the compiled router's synchronous selection, for which LiteLLM has no public hook.
+"""The patches of the compiled router's synchronous selection.
 
 Since 1.110 LiteLLM calls no callback while it selects for a synchronous call. These functions are not public:
 
@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.router_patches import fits, names_in, unwrap, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exacto_plugin.litellm_hooks.routing.rust_sync import RustSyncSelection
+    from exacto_plugin.litellm_hooks.compiled.sync_selection import RustSyncSelection
 
 _CORE: Final = "litellm.router_rust.core"
 _DRIVER: Final = "_Driver"

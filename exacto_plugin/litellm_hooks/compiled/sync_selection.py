@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.litellm_hooks.compiled.router_methods import SYNC_FIELDS
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.state import SYNC
-from exacto_plugin.litellm_hooks.router_calls import SYNC_FIELDS
 from exacto_plugin.litellm_hooks.routing.sync_selection import run_sync
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The public methods of LiteLLM's routers, where its retry loop has no seam: each call is one request.
+"""The public methods of LiteLLM's routers, each call of which is one request.
 
 Up to 1.109 LiteLLM retries in Python, and the plugin's steps are inside that loop (:mod:`.router_patches`). Since 1.110
 the loop is compiled. What it offers instead is public: the methods that the proxy and programs call, and the keywords
@@ -158,7 +158,7 @@ def _synchronous(original: Callable[..., Any], name: str, steps: RequestSteps) -
 
 
 def named_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a call's arguments with the positional ones as keywords, where their names are known."""
+    """Return a call's arguments with known positional ones as keywords."""
     names = POSITIONAL.get(name, ())
     if len(args) > len(names) or kwargs.keys() & set(names[: len(args)]):
         return args, kwargs

@@ -1,4 +1,6 @@
-"""The patch of the compiled router's failures, for which LiteLLM has no public hook.
+"""The patch of the compiled router's description of failures.
+
+LiteLLM has no public hook for it.
 
 ``_Driver._failed`` describes a failed attempt to the router, which counts it towards a cooldown unless it lies outside
 of the deployment.
@@ -27,11 +29,11 @@ def _driver() -> Any:
         return None
 
 
-def install(spared: Callable[[], bool]) -> list[Gap]:
+def install(excluded: Callable[[], bool]) -> list[Gap]:
     """Leave failures out of cooldowns.
 
     Args:
-        spared: returns whether a failure of the current attempt is left out.
+        excluded: returns whether a failure of the current attempt is left out.
 
     Returns:
         The patch's gap, when its target is missing.
@@ -41,7 +43,7 @@ def install(spared: Callable[[], bool]) -> list[Gap]:
     known = fits(original, ["self", "step", "deployment", "call", "error"])
     if not known or _OUTSIDE not in _strings(original):
         return [Gap(f"_Driver.{_NAME}", (), "a rescue that fails can put its deployment into cooldown")]
-    wrap(_driver(), _NAME, functools.partial(_patch, spared))
+    wrap(_driver(), _NAME, functools.partial(_patch, excluded))
     return []
 
 
@@ -59,9 +61,9 @@ def uninstall() -> None:
         unwrap(driver, _NAME)
 
 
-def _patch(spared: Callable[[], bool], original: Callable[..., Any]) -> Callable[..., Any]:
+def _patch(excluded: Callable[[], bool], original: Callable[..., Any]) -> Callable[..., Any]:
     def failed(self: Any, *args: Any, **kwargs: Any) -> Any:
         outcome = original(self, *args, **kwargs)
-        return {**outcome, _OUTSIDE: True} if spared() else outcome
+        return {**outcome, _OUTSIDE: True} if excluded() else outcome
 
     return failed

@@ -1,17 +1,21 @@
-"""The plugin's steps around a call of a router's public method: rescue, and the number of attempts.
+"""The plugin's steps around a request: rescue, and the number of attempts.
 
-Used where LiteLLM's retry loop has no seam (:mod:`.router_calls`).
+Used where LiteLLM's retry loop has no seam (:mod:`.router_methods`).
 """
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from exacto_plugin.litellm_hooks.background import run_in_thread
+from exacto_plugin.litellm_hooks.compiled.router_methods import SYNC_FIELDS
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY, fallback_targets
 from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter
 from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
+from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, RescuableAttempt
 from exacto_plugin.litellm_hooks.request.hops import RETRY_POLICY
 from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
@@ -19,14 +23,13 @@ from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
-from exacto_plugin.litellm_hooks.router_calls import SYNC_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from exacto_plugin.litellm_hooks.compiled.router_methods import Call
     from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
-    from exacto_plugin.litellm_hooks.router_calls import Call
 
 _BUFFERS: Final = {"chat": ChatBuffer, "responses": ResponsesBuffer, "messages": MessagesBuffer}
 _OURS: Final = ("provider", SUFFIXES_KEY, "models")
@@ -113,7 +116,33 @@ class RequestCalls:
             hold = partial(buffer_stream, self._rescue, answer, _BUFFERS[surface], synchronous=True)
             return self._faults.guard("rescue", hold, answer)
 
-        return self._rescue.attempt_sync(buffered, kwargs, one_attempt) if surface is not None else buffered(kwargs)
+        return self._rescued(buffered, kwargs) if surface is not None else buffered(kwargs)
+
+    def _rescued(self, ask: Callable[[dict[str, Any]], Any], kwargs: dict[str, Any]) -> Any:
+        """Make a synchronous request, and replace a bad answer."""
+        rescue, before = self._rescue, CURRENT.get()
+        if not rescue.is_enabled or (before is not None and before.is_rescue_attempt):
+            return ask(kwargs)
+        served = before.served_by if before is not None else None
+
+        async def call(asked: dict[str, Any]) -> Any:
+            return ask(asked)
+
+        made = RescuableAttempt(call, kwargs, again=one_attempt)
+        token = CURRENT_ATTEMPT.set(made)
+        try:
+            answer = ask(kwargs)
+        finally:
+            CURRENT_ATTEMPT.reset(token)
+        state = CURRENT.get()
+        bad = state.served_by if state is not None else None
+        if state is None or bad is None or bad is served:
+            return answer
+        self._faults.guard("rescue", partial(rescue.assess_sync, state, made, answer), None)
+        if bad.quality is None or not bad.quality.bad:
+            return answer
+        again = partial(rescue.replace_answer, answer, state, made)
+        return run_in_thread(again, copy_context(), "exacto-rescue").result()
 
     def _with_attempts(self, router: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the request with a retry policy for ``failover.max_attempts``.
@@ -136,7 +165,7 @@ class RequestCalls:
 
 
 def _own_fields(router: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that are meant for the plugin; OpenRouter reads two of them itself."""
+    """Return the fields for the plugin; OpenRouter reads two of them itself."""
     found = {name: kwargs[name] for name in _OURS if name in kwargs}
     if found and leads_to_openrouter(router, str(kwargs.get("model") or "")):
         return {name: value for name, value in found.items() if name == SUFFIXES_KEY}
@@ -144,7 +173,7 @@ def _own_fields(router: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def one_attempt(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return a request changed to one attempt, without retries and fallbacks of LiteLLM's.
+    """Return a request without retries and fallbacks of LiteLLM's.
 
     It is for the model group of the state's newest attempt, with the fields of its fallback entry.
     """
