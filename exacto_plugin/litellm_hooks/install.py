@@ -10,7 +10,7 @@ from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.compiled import failure_patch, router_methods, sync_patches
 from exacto_plugin.litellm_hooks.compiled.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.compiled.sync_selection import RustSyncSelection
-from exacto_plugin.litellm_hooks.features import Feature
+from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
-    from exacto_plugin.litellm_hooks.features import Gap
     from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}

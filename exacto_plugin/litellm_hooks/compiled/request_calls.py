@@ -152,9 +152,9 @@ class RequestCalls:
         """
         limit = self._limit()
         view = router_view(router)
-        if limit is None or kwargs.get("num_retries") is not None or RETRY_POLICY in kwargs:
-            return kwargs
         asked = str(kwargs.get("model") or "")
+        if not asked or limit is None or kwargs.get("num_retries") is not None or RETRY_POLICY in kwargs:
+            return kwargs
         if any(view.setting(name) for name in _POLICIES) or (asked not in view.model_names and view.has_id(asked)):
             return kwargs
         policy = {**dict.fromkeys(_OTHERS, limit - 1), **dict.fromkeys(_NEVER, 0)}

@@ -29,6 +29,8 @@ PASSED: ContextVar[frozenset[str] | None] = ContextVar("exacto_dry_run", default
 """Ids that the filter hook passes while a selection is tried; None in a real one."""
 
 _METADATA: Final = ("metadata", "litellm_metadata")
+_REAL_ONLY: Final = frozenset({"_target_order", "litellm_logging_obj"})
+"""Keys that a dry run does without; LiteLLM logs a refused selection on the logging object."""
 _TEXT: Final = frozenset(
     {"text", "input_text", "output_text", "tool_use", "tool_result", "thinking", "redacted_thinking", "refusal"}
 )
@@ -132,7 +134,7 @@ def _levels(deployments: Sequence[Deployment], kwargs: Mapping[str, Any]) -> Seq
 
 
 async def _healthy(router: Any, group: str, kwargs: Mapping[str, Any], messages: Any, level: object) -> set[str]:
-    asked = {name: value for name, value in kwargs.items() if name != "_target_order"}
+    asked = {name: value for name, value in kwargs.items() if name not in _REAL_ONLY}
     for name in _METADATA:
         if isinstance(asked.get(name), dict):
             asked[name] = dict(asked[name])  # LiteLLM notes the tags there

@@ -58,6 +58,7 @@ def test_tags_and_levels(hook: _Hook) -> None:
     kwargs = {"metadata": {"tags": ["paid"]}}
     assert _left(router, kwargs) == ["b", "c"]
     assert kwargs == {"metadata": {"tags": ["paid"]}}
+    assert _left(router, {**kwargs, "litellm_logging_obj": None}) == ["b", "c"]
     assert _left(router, {"metadata": {}}) == ["a"]
     assert _left(router, {**kwargs, "_target_order": 3}) == ["c"]
     assert _left(router, {"metadata": {"tags": ["nobody's"]}}) in ([], ["a"])

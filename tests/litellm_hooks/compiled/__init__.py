@@ -1,0 +1,1 @@
+"""Tests of :mod:`exacto_plugin.litellm_hooks.compiled`."""
