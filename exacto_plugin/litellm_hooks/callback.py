@@ -93,9 +93,8 @@ class ExactoCallback(CustomLogger):
         affinity = ConversationAffinity(self.context, runtime.conversations, runtime.replication, self.routers)
         preferences = PreferenceCounter(self.context.clock, self.routers, runtime.caller_preferences)
         self.routing = Routing(self.context, runtime.engine, self.routers, self._recorder, affinity)
-        self.scoring = ResponseScorer(
-            self.context, runtime.engine.lock, runtime.samples, self._recorder, affinity, preferences
-        )
+        lock = runtime.engine.lock
+        self.scoring = ResponseScorer(self.context, lock, runtime.samples, self._recorder, affinity, preferences)
         self.rescue = AnswerRescue(self.context, self._recorder, self.scoring)
         self.early_pool: EarlyPool | None = None
         """Set where LiteLLM has no later point for tiers and sorts."""

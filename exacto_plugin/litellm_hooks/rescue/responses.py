@@ -93,7 +93,10 @@ class ResponsesBuffer(StreamBuffer):
         known = [self._known[number] for number in sorted(self._known)]
         whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
-        opened = [] if self._sent else [event.model_copy(update={"response": started}) for event in self._opened]
+        # A response of its own for each event: LiteLLM encrypts ids in place.
+        opened = [
+            event.model_copy(update={"response": started.model_copy()}) for event in self._opened if not self._sent
+        ]
         told = [event for place, item in enumerate(items, len(known)) for event in _item_events(place, item)]
         return [self._numbered(event) for event in (*opened, *told, self._end.model_copy(update={"response": whole}))]
 

@@ -225,7 +225,7 @@ class Routing:
     async def _refuse_empty(
         self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str
     ) -> ExactoRefusedError:
-        """Return the error: 404 if no configured deployment passes, 429 if one is cooling down."""
+        """Return the error: 404 if no deployment passes, 429 if one is cooling down."""
         candidates = self._candidates(self._routers.deployments_of(group), group, filters)
         left = apply_filters(filters, candidates)
         cooling_s = await self._cooldown_s(left) if left else None
