@@ -161,7 +161,7 @@ def _ignores(choice: ToolChoice, reply: ObservedAnswer, tools: Sequence[object])
         return choice.mode is ChoiceMode.REQUIRED and reply.ending is not Ending.REFUSAL
     if choice.mode is not ChoiceMode.NONE and not choice.names:
         return False
-    ruled_out = [call.name for call in reply.calls if not is_one_of(call.name, choice.names)]
+    ruled_out = [call.name for call in reply.calls if not is_one_of(tools, call.name, choice.names)]
     found = (find_tool(tools, name) for name in ruled_out)
     return any(tool is None or tool.kind is not ToolKind.BUILT_IN for tool in found)
 

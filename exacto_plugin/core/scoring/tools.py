@@ -100,9 +100,9 @@ def find_tools(tools: Sequence[object], name: str) -> Iterator[OfferedTool]:
         yield from _variants(tools, name)
 
 
-def is_one_of(name: str, names: Collection[str]) -> bool:
-    """Check that a call names one of some tools, with or without a namespace."""
-    return name in names or any(name.endswith(f"{joint}{other}") for other in names for joint in _JOINTS)
+def is_one_of(tools: Sequence[object], name: str, names: Collection[str]) -> bool:
+    """Check that a call names one of some tools, with or without its namespace."""
+    return name in names or any(_is_full_name(tool, own, name) for tool in tools for own in names)
 
 
 def is_open_set(tools: Sequence[object]) -> bool:

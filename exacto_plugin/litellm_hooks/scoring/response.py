@@ -39,8 +39,11 @@ _LENGTH = frozenset(
 """Finish reasons in small letters; ``model_length`` is Mistral's, and LiteLLM reports it as ``stop``."""
 _FILTER = frozenset({"content_filter"})
 _CALLED = frozenset({"tool_calls", "function_call", "tool_use"})
-_MALFORMED = frozenset({"malformed_function_call", "unexpected_tool_call", "too_many_tool_calls"})
-"""Gemini's reasons for a call that it could not parse; LiteLLM reports them as ``stop``."""
+_MALFORMED = ("malformed_function_call", "unexpected_tool_call")
+"""Gemini's reasons for a call that it could not parse; LiteLLM reports them as ``stop``.
+
+Google's endpoint in OpenAI's form writes them behind ``function_call_filter:``.
+"""
 
 _MESSAGES = "anthropic_messages"
 """LiteLLM's name for calls of the Messages API.
@@ -126,9 +129,12 @@ def _is_cut_off(calls: Sequence[ToolCall], found: AnswerCalls, response: Any, se
     usage, used = get_field(response, "usage"), found.output_tokens
     if used is None:
         used = get_field(usage, "completion_tokens") or get_field(usage, "output_tokens")
-    if not isinstance(used, int) or used < limit * (_ESTIMATED if found.estimated else 1):
+    if not isinstance(used, int):
         return False
-    return not calls or any(is_cut_off(call.arguments) for call in calls)
+    if not calls:
+        return used >= limit and not found.estimated
+    reached = used >= limit * (_ESTIMATED if found.estimated else 1)
+    return reached and any(is_cut_off(call.arguments) for call in calls)
 
 
 def texts_of(response: Any, calls: Sequence[ToolCall] = ()) -> Iterator[str]:
@@ -189,7 +195,8 @@ def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> End
     parts = (part for item in get_list(response, "output") for part in get_list(item, "content"))
     if any(get_field(part, "type") == "refusal" for part in parts):
         return Ending.REFUSAL
-    return Ending.CALLS if reasons & _CALLED or native & _MALFORMED else Ending.STOP
+    malformed = any(reason.endswith(_MALFORMED) for reason in native)
+    return Ending.CALLS if reasons & _CALLED or malformed else Ending.STOP
 
 
 def _skip_reason(

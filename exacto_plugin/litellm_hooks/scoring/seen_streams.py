@@ -63,8 +63,8 @@ class EventReader:
         """
         if self._messages is None:
             self._responses.feed(chunk)
-        elif isinstance(chunk, bytes | str):
-            data = chunk if isinstance(chunk, bytes) else chunk.encode()
+        elif isinstance(chunk, bytes | bytearray | str):
+            data = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
             events, self._rest = split_events(self._rest + data)
             for event in events:
                 if (found := event_data(event)) is not None:

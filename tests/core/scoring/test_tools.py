@@ -11,7 +11,7 @@ import pytest
 from exacto_plugin.core.model import Outcome
 from exacto_plugin.core.scoring.evaluation import Evaluation, ToolCall
 from exacto_plugin.core.scoring.evaluator import Evaluator
-from exacto_plugin.core.scoring.tools import ToolKind, complexity, find_tool, find_tools, is_open_set
+from exacto_plugin.core.scoring.tools import ToolKind, complexity, find_tool, find_tools, is_one_of, is_open_set
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -226,6 +226,13 @@ def test_a_namespace_that_lists_its_tools_is_closed() -> None:
     assert is_open_set([{**SPACE, "tools": []}])
     assert is_open_set([{**SPACE, "tools": [{"type": "mcp", "server_label": "x"}]}])
     assert complexity([SPACE]) == complexity(SPACE["tools"])
+
+
+def test_a_choice_names_a_tool_with_or_without_its_namespace() -> None:
+    """Other tools whose names end alike are others."""
+    assert all(is_one_of([SPACE], name, {"spawn"}) for name in ("spawn", "agents.spawn", "agents__spawn"))
+    assert not is_one_of([SPACE], "github__spawn", {"spawn"})
+    assert not is_one_of([], "agents.spawn", {"spawn"})
 
 
 def test_every_tool_of_a_name_is_found() -> None:

@@ -262,6 +262,18 @@ def test_estimated_tokens_are_read_generously(tokens: int, ending: Ending) -> No
     assert parse_response(kwargs, response).ending is ending
     attempt.stream = Seen(AnswerCalls(((cut,),), reasons=frozenset({"tool_calls"}), output_tokens=tokens))
     assert parse_response(kwargs, response).ending is Ending.CALLS
+    attempt.stream = Seen(AnswerCalls(((),), reasons=frozenset({"stop"}), estimated=True))
+    said = chat(finish="stop", content="Hello")
+    said.usage = response.usage  # type: ignore[attr-defined]
+    assert parse_response(kwargs, said).ending is Ending.STOP
+
+
+@pytest.mark.parametrize(("tokens", "ending"), [(16, Ending.LENGTH), (15, Ending.STOP)])
+def test_an_answer_without_a_call_may_end_at_the_limit(tokens: int, ending: Ending) -> None:
+    """A required call may then be missing for that reason."""
+    response = chat(finish="stop", content="Well")
+    response.usage = Usage(completion_tokens=tokens)  # type: ignore[attr-defined]
+    assert parse_response(LIMITED, response).ending is ending
 
 
 @pytest.mark.parametrize(
@@ -270,6 +282,7 @@ def test_estimated_tokens_are_read_generously(tokens: int, ending: Ending) -> No
         ("model_length", Ending.LENGTH),
         ("MALFORMED_FUNCTION_CALL", Ending.CALLS),
         ("UNEXPECTED_TOOL_CALL", Ending.CALLS),
+        ("function_call_filter: MALFORMED_FUNCTION_CALL", Ending.CALLS),
         ("STOP", Ending.STOP),
         ("end_turn", Ending.STOP),
     ],
