@@ -13,17 +13,6 @@ from tests.support.source_tree import PACKAGE, ROOT, definitions, identifiers, m
 MOST_FILES = 17
 MOST_LINES = 350
 MOST_LINES_OF_A_FUNCTION = 40
-LONGER_FUNCTIONS = {
-    # Routes that are registered by a decorator stand inside the function that is given what they read.
-    "web.api:api_router",
-    "web.audit:add_explanations",
-    # The closures that join hooks to LiteLLM's functions.
-    "litellm_hooks.install:install_patches",
-    # Still to be split.
-    "litellm_hooks.rescue.rescue:AnswerRescue.replace_answer",
-}
-"""Functions beyond the limit; none may be added."""
-
 RETIRED = frozenset({
     "acquit", "beat", "board", "bystander", "bystanders", "chore", "convicted", "conviction", "desk", "greet",
     "guilty", "hang", "holdings", "ledger", "limbo", "narrow", "outsider", "outsiders", "portion", "portions",
@@ -62,7 +51,7 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    """At most 40 lines, docstring included, but for the exceptions that are listed with their reason."""
+    """At most 40 lines, docstring included."""
     long = {
         f"{one.module.removeprefix(f'{PACKAGE}.')}:{one.name}"
         for name in modules()
@@ -70,7 +59,7 @@ def test_functions_are_short() -> None:
         if not isinstance(one.node, ast.ClassDef)
         and (one.node.end_lineno or 0) - one.node.lineno + 1 > MOST_LINES_OF_A_FUNCTION
     }
-    assert long == LONGER_FUNCTIONS
+    assert long == set()
 
 
 @pytest.mark.parametrize("name", modules())

@@ -33,65 +33,83 @@ if TYPE_CHECKING:
 _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
 
 
+class _Steps:
+    """The plugin's steps at the points that LiteLLM's functions are patched at.
+
+    An error of the plugin in a step is counted, and LiteLLM goes on as without it.
+    """
+
+    def __init__(self, callback: ExactoCallback) -> None:
+        self._callback = callback
+        self._context, self._faults = callback.context, callback.context.faults
+        self._routers, self._failover = callback.routers, callback.routing.failover
+
+    def select_pool(self, router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
+        """Return the deployments that LiteLLM's strategy chooses from."""
+        if not self._routers.serves(router):
+            return deployments
+
+        def ours() -> list[Any]:
+            self._routers.add(router)
+            return self._callback.routing.select_pool(router, deployments, request_kwargs)
+
+        kept = self._faults.guard("order", ours, None)
+        state = CURRENT.get()
+        if kept is None:
+            group = state.model_group if state is not None else ""
+            self._faults.guard("telemetry", lambda: self._context.telemetry.fallback_decision(group), None)
+            return deployments
+        if not kept and state is not None and state.series.last_error is not None:
+            self._failover.raise_last_error()
+        return kept or deployments
+
+    def on_failure(self, error: Exception) -> bool | None:
+        """Return whether another deployment is asked; None leaves that to LiteLLM."""
+        self._faults.guard("score", lambda: self._callback.scoring.record_sync_failure(error), None)
+        return self._faults.guard("failover", lambda: self._failover.should_retry(error), None)
+
+    async def on_stream(self, stream: Any, slot: Any) -> Any:
+        """Return the chat stream to pass on."""
+        self._faults.guard("score", lambda: watch_chunks(stream), None)
+        if self._faults.guard("failover", lambda: self._failover.limit, None) is not None:
+            stream = await self._failover.on_stream(stream, slot)
+        return self._faults.guard("rescue", lambda: buffer_stream(self._callback.rescue, stream, ChatBuffer), stream)
+
+    def on_events(self, events: Any, surface: str) -> Any:
+        """Return the stream of events to pass on."""
+        stream = self._faults.guard("score", lambda: watch_events(events, surface, self._faults), events)
+        return self._faults.guard(
+            "rescue", lambda: buffer_stream(self._callback.rescue, stream, _BUFFERS[surface]), stream
+        )
+
+    def on_sync_stream(self, stream: Any) -> Any:
+        """Return the chat stream of a synchronous call to pass on."""
+        self._faults.guard("score", lambda: watch_chunks(stream), None)
+        return self._faults.guard(
+            "rescue", lambda: buffer_stream(self._callback.rescue, stream, ChatBuffer, synchronous=True), stream
+        )
+
+
 def install_patches(callback: ExactoCallback) -> None:
     """Install the patches, and record in the process's features the missing ones.
 
     See :mod:`exacto_plugin.litellm_hooks.router_patches`.
     """
-    context, routers, failover = callback.context, callback.routers, callback.routing.failover
-    faults = context.faults
-
-    def select_pool(router: Any, deployments: list[Any], request_kwargs: dict[str, Any]) -> list[Any]:
-        if not routers.serves(router):
-            return deployments
-
-        def ours() -> list[Any]:
-            routers.add(router)
-            return callback.routing.select_pool(router, deployments, request_kwargs)
-
-        kept = faults.guard("order", ours, None)
-        state = CURRENT.get()
-        if kept is None:
-            group = state.model_group if state is not None else ""
-            faults.guard("telemetry", lambda: context.telemetry.fallback_decision(group), None)
-            return deployments
-        if not kept and state is not None and state.series.last_error is not None:
-            failover.raise_last_error()
-        return kept or deployments
-
-    def goes_on(error: Exception) -> bool | None:
-        faults.guard("score", lambda: callback.scoring.record_sync_failure(error), None)
-        return faults.guard("failover", lambda: failover.should_retry(error), None)
-
-    async def opened(stream: Any, slot: Any) -> Any:
-        faults.guard("score", lambda: watch_chunks(stream), None)
-        if faults.guard("failover", lambda: failover.limit, None) is not None:
-            stream = await failover.on_stream(stream, slot)
-        return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer), stream)
-
-    def events(given: Any, surface: str) -> Any:
-        stream = faults.guard("score", lambda: watch_events(given, surface, faults), given)
-        return faults.guard("rescue", lambda: buffer_stream(callback.rescue, stream, _BUFFERS[surface]), stream)
-
-    def opened_synchronously(stream: Any) -> Any:
-        faults.guard("score", lambda: watch_chunks(stream), None)
-        return faults.guard(
-            "rescue", lambda: buffer_stream(callback.rescue, stream, ChatBuffer, synchronous=True), stream
-        )
-
-    context.features.lose(_install_pool(callback, select_pool))
+    steps, features = _Steps(callback), callback.context.features
+    features.lose([*_install_pool(callback, steps.select_pool), *_install_finish_reasons()])
     if router_methods.needed():
-        context.features.lose(_install_around_calls(callback, goes_on))
+        features.lose(_install_around_calls(callback, steps.on_failure))
         return
-    selection = SyncSelection(callback, select_pool, callback.rescue.scores_early, routers, faults)
-    context.features.lose(
+    selection = SyncSelection(
+        callback, steps.select_pool, callback.rescue.scores_early, callback.routers, callback.context.faults
+    )
+    features.lose(
         [
-            *router_patches.install_retries(goes_on),
-            *router_patches.install_streams(opened),
+            *router_patches.install_retries(steps.on_failure),
+            *router_patches.install_streams(steps.on_stream),
             *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
-            *router_patches.install_events(events),
-            *_install_finish_reasons(),
-            *sync_router_patches.install(selection, opened_synchronously),
+            *router_patches.install_events(steps.on_events),
+            *sync_router_patches.install(selection, steps.on_sync_stream),
         ]
     )
 

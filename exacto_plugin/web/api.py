@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
-from exacto_plugin.web.audit import WhyNow, add_explanations
+from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
 from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.views import views_of
 
@@ -40,26 +40,7 @@ def api_router(runtime: Runtime) -> APIRouter:
     @router.get("/status")
     async def status() -> dict[str, Any]:
         """Return the plugin's state and its settings."""
-        snapshot = runtime.engine.snapshot
-        settings = runtime.context.settings
-        return {
-            "snapshot": snapshot.id,
-            "at": snapshot.at,
-            "mode": settings.mode.value,
-            "default_sort": settings.default_sort.value,
-            "preset": settings.tiers.preset.value,
-            "recompute_interval_s": settings.tiers.recompute_interval_s,
-            "scoring_engine": runtime.context.evaluator.engine_name,
-            "features": runtime.context.features.view(),
-            "missing_seams": runtime.context.features.missing,
-            "faults": dict(runtime.context.faults.counts),
-            "flaws": runtime.samples.flaws.total,
-            "blame": runtime.samples.flaws.by_blame,
-            "settings": runtime.settings_reload.view(),
-            "store": asdict(runtime.store.health),
-            "sharing": runtime.replication.status(),
-            "overrides": len(runtime.engine.overrides.in_force),
-        }
+        return _status(runtime)
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
@@ -77,7 +58,31 @@ def api_router(runtime: Runtime) -> APIRouter:
     add_overrides(router, runtime.engine, runtime.overrides)
     clock, store = runtime.context.clock, runtime.store
     add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
+    add_records(router, clock, store)
     return router
+
+
+def _status(runtime: Runtime) -> dict[str, Any]:
+    snapshot = runtime.engine.snapshot
+    settings = runtime.context.settings
+    return {
+        "snapshot": snapshot.id,
+        "at": snapshot.at,
+        "mode": settings.mode.value,
+        "default_sort": settings.default_sort.value,
+        "preset": settings.tiers.preset.value,
+        "recompute_interval_s": settings.tiers.recompute_interval_s,
+        "scoring_engine": runtime.context.evaluator.engine_name,
+        "features": runtime.context.features.view(),
+        "missing_seams": runtime.context.features.missing,
+        "faults": dict(runtime.context.faults.counts),
+        "flaws": runtime.samples.flaws.total,
+        "blame": runtime.samples.flaws.by_blame,
+        "settings": runtime.settings_reload.view(),
+        "store": asdict(runtime.store.health),
+        "sharing": runtime.replication.status(),
+        "overrides": len(runtime.engine.overrides.in_force),
+    }
 
 
 def _no_verdicts_reason(model_group: str, runtime: Runtime) -> str:

@@ -113,6 +113,18 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
             found = {"answers": await why_now.answers(deployment, model_group)}
         return {**found, "store": store_view(store)}
 
+    @router.get("/decisions/{name}")
+    async def decision(name: str) -> dict[str, Any]:
+        """Return one request, by its decision id or LiteLLM's call id."""
+        found = await _read_store(store, lambda connection: views.decision(connection, name))
+        if found is None:
+            raise HTTPException(404, views.NOT_KEPT.format(name=name))
+        return found
+
+
+def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> None:
+    """Add the routes that list records; arguments as those of :func:`add_explanations`."""
+
     @router.get("/audit")
     async def audit(
         kinds: Annotated[list[AuditKind] | None, Query()] = None,
@@ -132,14 +144,6 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
             store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters)
         )
         return {"entries": found, "store": store_view(store)}
-
-    @router.get("/decisions/{name}")
-    async def decision(name: str) -> dict[str, Any]:
-        """Return one request, by its decision id or LiteLLM's call id."""
-        found = await _read_store(store, lambda connection: views.decision(connection, name))
-        if found is None:
-            raise HTTPException(404, views.NOT_KEPT.format(name=name))
-        return found
 
     @router.get("/report")
     async def reported(

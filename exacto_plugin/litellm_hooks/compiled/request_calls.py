@@ -23,6 +23,7 @@ from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
+from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,8 +86,7 @@ class RequestCalls:
             answer = await ask(asked)
             if not asked.get("stream") or not hasattr(answer, "__aiter__"):
                 return answer
-            hold = partial(buffer_stream, self._rescue, answer, _BUFFERS[surface])
-            return self._faults.guard("rescue", hold, answer)
+            return self._held(answer, surface)
 
         return await self._rescue.attempt(buffered, kwargs, one_attempt)
 
@@ -113,10 +113,15 @@ class RequestCalls:
                 SYNC_FIELDS.reset(token)
             if surface is None or not asked.get("stream") or not hasattr(answer, "__iter__"):
                 return answer
-            hold = partial(buffer_stream, self._rescue, answer, _BUFFERS[surface], synchronous=True)
-            return self._faults.guard("rescue", hold, answer)
+            return self._held(answer, surface, synchronous=True)
 
         return self._rescued(buffered, kwargs) if surface is not None else buffered(kwargs)
+
+    def _held(self, stream: Any, surface: str, *, synchronous: bool = False) -> Any:
+        """Return the stream to pass on, read as it leaves; a bad beginning is replaced."""
+        stream = self._faults.guard("score", partial(watch_stream, stream, surface, self._faults), stream)
+        hold = partial(buffer_stream, self._rescue, stream, _BUFFERS[surface], synchronous=synchronous)
+        return self._faults.guard("rescue", hold, stream)
 
     def _rescued(self, ask: Callable[[dict[str, Any]], Any], kwargs: dict[str, Any]) -> Any:
         """Make a synchronous request, and replace a bad answer."""

@@ -25,7 +25,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,12 +35,13 @@ from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request.attempts import RescueProgress
 from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TOOLS_KEY, RescuableAttempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.rescue.attempt_results import AttemptResult, cost_of, outcome_of, total_cost
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
@@ -216,41 +216,51 @@ class AnswerRescue:
             state: of the request.
             asked: the attempt that produced it.
             text_welcome: False when the client already has text of the bad answer.
-            bound: whether the client already has a part that no other deployment can read: then no attempt is made.
+            bound: True when the client has a part that no other deployment can read: no attempt is made.
         """
         bad = state.served_by
         if bad is None or bad.quality is None:
             return answer
         settings = self._context.settings.rescue
-        patience = RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
+        budget = RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
         rescuing = state.rescue = RescueProgress(bad)
-        found = [_AttemptResult(bad, answer, bad.quality)]
-        won, outcome, began = 0, "not_asked", self._clock()
+        results, won, began = [AttemptResult(bad, answer, bad.quality, "not_asked")], 0, self._clock()
         try:
             while not won:
-                left_s = patience.left_s(rescuing.attempts, self._clock() - began, len(self._untried(state)))
-                task = await self._retry_elsewhere(asked, state, rescuing, left_s) if left_s else None
-                newest = state.served_by
-                if task is None or newest is None or newest is found[-1].attempt:
-                    break  # none is left, or LiteLLM refused the call (a limit of the caller, for instance)
-                rescuing.attempts += 1
-                outcome = _outcome(task)
-                if outcome == "too_late" and not newest.failure:
-                    newest.failure = "timeout"
-                answered = outcome == "in_vain"
-                found.append(
-                    _AttemptResult(newest, task.result() if answered else None, newest.quality if answered else None)
-                )
-                judgements = [one.quality for one in found]
-                won = choose_answer(judgements, allow_text=text_welcome)
+                left_s = budget.left_s(rescuing.attempts, self._clock() - began, len(self._untried(state)))
+                result = await self._next_result(asked, state, rescuing, left_s) if left_s else None
+                if result is None:
+                    break
+                results.append(result)
+                won = choose_answer([one.quality for one in results], allow_text=text_welcome)
         finally:
             # Also when the client has disconnected in the meantime.
-            rescuing.answered_by = found[won].attempt
-            rescuing.extra_cost = _cost(one.attempt for number, one in enumerate(found) if number != won)
-        became, took_s = "rescued" if won else outcome, self._clock() - began
+            rescuing.answered_by = results[won].attempt
+            rescuing.extra_cost = total_cost(one.attempt for number, one in enumerate(results) if number != won)
+        became, took_s = "rescued" if won else results[-1].outcome, self._clock() - began
         self.faults.guard("record", lambda: self._recorder.record_rescue(state, rescuing.extra_cost), None)
         self.faults.guard("telemetry", lambda: self._report(state, rescuing, became, took_s), None)
-        return found[won].answer
+        return results[won].answer
+
+    async def _next_result(
+        self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
+    ) -> AttemptResult | None:
+        """Ask another deployment.
+
+        None when none is left, or when LiteLLM refused the call (a limit of the caller, for instance).
+        """
+        before = state.served_by
+        task = await self._retry_elsewhere(asked, state, rescuing, left_s)
+        newest = state.served_by
+        if newest is None or newest is before:
+            return None
+        rescuing.attempts += 1
+        outcome = outcome_of(task)
+        if outcome == "too_late" and not newest.failure:
+            newest.failure = "timeout"
+        if outcome != "in_vain":
+            return AttemptResult(newest, None, None, outcome)
+        return AttemptResult(newest, task.result(), newest.quality, outcome)
 
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
@@ -299,33 +309,6 @@ class AnswerRescue:
             telemetry.request(judged.outcome.value if judged.outcome else "lost" if judged.lost else "no_call")
 
 
-@dataclass(frozen=True, slots=True)
-class _AttemptResult:
-    """Attempt with its answer and quality; both None when it failed."""
-
-    attempt: Attempt
-    answer: Any
-    quality: AnswerQuality | None
-
-
-def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
-    """Return the cost of an answer in USD by LiteLLM's count; None without a price.
-
-    Args:
-        logging: LiteLLM's logging object of the attempt.
-        answer: the whole answer.
-        attempt: the attempt that produced the answer.
-    """
-    cost = logging.response_cost_calculator(result=answer, router_model_id=attempt.candidate.id)
-    return float(cost) if isinstance(cost, (int, float)) else None
-
-
-def _cost(attempts: Iterable[Attempt]) -> float | None:
-    """Return the known costs of these attempts' answers in USD, summed."""
-    known = [attempt.cost for attempt in attempts if attempt.cost is not None]
-    return sum(known) if known else None
-
-
 def is_rescue_attempt() -> bool:
     """Return whether the rescue makes this attempt; it then causes no cooldown."""
     state = CURRENT.get()
@@ -336,10 +319,3 @@ def _forget(task: asyncio.Future[Any]) -> None:
     _ABANDONED.discard(task)
     if not task.cancelled():
         task.exception()  # retrieved, so that asyncio logs no unretrieved exception
-
-
-def _outcome(task: asyncio.Future[Any]) -> str:
-    """Return the outcome of a further attempt that did not replace the answer."""
-    if not task.done() or task.cancelled():
-        return "too_late"
-    return "in_vain" if task.exception() is None else "failed"

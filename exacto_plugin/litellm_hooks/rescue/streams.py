@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.background import run_in_thread
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue.rescue import cost_of
+from exacto_plugin.litellm_hooks.rescue.attempt_results import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

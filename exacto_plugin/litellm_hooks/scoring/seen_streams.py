@@ -138,6 +138,14 @@ def watch_events(stream: Any, surface: str, faults: FaultReporter) -> Any:
     return WatchedStream(stream, reader, faults)
 
 
+def watch_stream(stream: Any, surface: str, faults: FaultReporter) -> Any:
+    """Return the stream of any surface to use from then on: ``chat``, ``messages`` or ``responses``."""
+    if surface != "chat":
+        return watch_events(stream, surface, faults)
+    watch_chunks(stream)
+    return stream
+
+
 def seen_calls(details: Mapping[str, Any]) -> AnswerCalls | None:
     """Return the calls that left for the client in a stream; None where none was seen.
 
