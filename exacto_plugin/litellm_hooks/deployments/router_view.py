@@ -279,4 +279,4 @@ class MemberView(RouterView):
 
     @property
     def plugins(self) -> Sequence[Any]:
-        return getattr(self._router, "_routing_plugins", None) or ()
+        return getattr(self._router, "routing_plugins", None) or ()

@@ -34,7 +34,8 @@ class Absence:
 
 _FACADE: Final = "only the facade of 1.109 has a core in Python behind it (litellm/router_python_core.py)"
 _NO_SUCH: Final = "Router.factory_function makes no such method before 1.110"
-_MOVED: Final = "the indexes are those of the registry (litellm/router_rust/surface/registry.py)"
+_VIEWS: Final = "the entry points of a router came with its facade (litellm/router_api.py)"
+_COMPILED: Final = "the loop of attempts is in Python before 1.110 (litellm/router.py)"
 
 ABSENCES: Final[dict[str, tuple[Absence, ...]]] = {
     "litellm.router_python_core": (Absence(_FACADE, until="1.109"), Absence(_RUST, since="1.110")),
@@ -59,7 +60,18 @@ ABSENCES: Final[dict[str, tuple[Absence, ...]]] = {
             "litellm.router.set_cooldown_deployments",
         )
     },
-    "Router.model_id_to_deployment_index_map": (Absence(_MOVED, since="1.110"),),
+    **{
+        name: (Absence(_VIEWS, until="1.109"),)
+        for name in (
+            "Router.apply",
+            "Router.health",
+            "Router.registry",
+            "Router.select",
+            "Router.settings",
+            "litellm.router_api.ChangeSet",
+        )
+    },
+    "litellm.router_rust.core": (Absence(_COMPILED, until="1.110"),),
 }
 
 
