@@ -123,7 +123,10 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
 
 
 def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> None:
-    """Add the routes that list records; arguments as those of :func:`add_explanations`."""
+    """Add the routes that list records.
+
+    Arguments as those of :func:`add_explanations`.
+    """
 
     @router.get("/audit")
     async def audit(

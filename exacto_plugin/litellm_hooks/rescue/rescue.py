@@ -212,17 +212,16 @@ class AnswerRescue:
         """Return another deployment's first usable answer; without one, ``answer``.
 
         Args:
-            answer: the bad answer of the state's newest attempt.
+            answer: the bad answer of the newest attempt.
             state: of the request.
-            asked: the attempt that produced it.
+            asked: that attempt.
             text_welcome: False when the client already has text of the bad answer.
             bound: True when the client has a part that no other deployment can read: no attempt is made.
         """
         bad = state.served_by
         if bad is None or bad.quality is None:
             return answer
-        settings = self._context.settings.rescue
-        budget = RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
+        budget = self._budget(bound=bound)
         rescuing = state.rescue = RescueProgress(bad)
         results, won, began = [AttemptResult(bad, answer, bad.quality, "not_asked")], 0, self._clock()
         try:
@@ -241,6 +240,10 @@ class AnswerRescue:
         self.faults.guard("record", lambda: self._recorder.record_rescue(state, rescuing.extra_cost), None)
         self.faults.guard("telemetry", lambda: self._report(state, rescuing, became, took_s), None)
         return results[won].answer
+
+    def _budget(self, *, bound: bool) -> RescueBudget:
+        settings = self._context.settings.rescue
+        return RescueBudget(0 if bound else settings.max_attempts, settings.max_extra_seconds)
 
     async def _next_result(
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float

@@ -139,7 +139,7 @@ def watch_events(stream: Any, surface: str, faults: FaultReporter) -> Any:
 
 
 def watch_stream(stream: Any, surface: str, faults: FaultReporter) -> Any:
-    """Return the stream of any surface to use from then on: ``chat``, ``messages`` or ``responses``."""
+    """Return the stream of any surface to use from then on, ``chat`` included."""
     if surface != "chat":
         return watch_events(stream, surface, faults)
     watch_chunks(stream)
