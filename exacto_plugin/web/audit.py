@@ -123,10 +123,7 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
 
 
 def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> None:
-    """Add the routes that list records.
-
-    Arguments as those of :func:`add_explanations`.
-    """
+    """Add the routes that list records; arguments as those beside."""
 
     @router.get("/audit")
     async def audit(
