@@ -99,6 +99,7 @@ class ExactoCallback(CustomLogger):
         self.early_pool: EarlyPool | None = None
         """Set where LiteLLM has no later point for tiers and sorts."""
 
+    @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def async_filter_deployments(
         self,
         model: str,
@@ -107,7 +108,10 @@ class ExactoCallback(CustomLogger):
         request_kwargs: dict[str, Any] | None = None,
         parent_otel_span: Any = None,
     ) -> list[Any]:
-        """Apply the hard filters, and tiers and sorts where LiteLLM has no later point."""
+        """Apply the hard filters, and tiers and sorts where LiteLLM has no later point.
+
+        A curated list must not be bypassed: it fails closed.
+        """
         if (passed := passed_in_dry_run(healthy_deployments)) is not None:
             return passed
         kept: list[Any] = await self._filtered(model, healthy_deployments, messages, request_kwargs)
@@ -115,14 +119,10 @@ class ExactoCallback(CustomLogger):
             return kept
         return await self.early_pool.choose(model, kept, request_kwargs, messages)
 
-    @fail_open("filter", otherwise=_fail_open_or_refuse)
     async def _filtered(
         self, model: str, healthy_deployments: list[Any], messages: Any, request_kwargs: dict[str, Any] | None
     ) -> list[Any]:
-        """Apply the hard filters.
-
-        A curated list must not be bypassed: it fails closed.
-        """
+        """Apply the hard filters."""
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
         self.faults.guard("timer", self._timer.ensure_ticking, None)

@@ -97,7 +97,7 @@ EXPECTED = {
     "RosterSync.recompute": Fault("recompute"),
     "ResponseScorer.record_answer": Fault("score"),
     "ResponseScorer.record_failure": Fault("score"),
-    "Telemetry._tiers": Fault("telemetry"),
+    "SnapshotGauges._tiers": Fault("telemetry"),
     "Telemetry.attempt": Fault("score"),
     "Telemetry.decision": Fault("order"),
     "Telemetry.evaluations": Fault("score"),

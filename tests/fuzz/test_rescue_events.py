@@ -135,8 +135,7 @@ def test_a_better_response_ends_the_stream(answer: SimulatedAnswer, other: Simul
     deltas = [piece.delta for piece in pieces if piece.type == "response.output_text.delta"]
     if answer.content or other.calls:
         assert "".join(deltas) == (answer.content or other.content)
-    assert final.id == better.id
-    assert pieces[0].response.id == ("resp_1" if answer.content else better.id)
+    assert final.id == pieces[0].response.id == ("resp_1" if answer.content else better.id)
 
 
 def test_an_error_releases_what_waits() -> None:

@@ -3,8 +3,9 @@
 Items that the client has already received continue; from the first call on, new items and the end of the response are
 buffered, so that the numbers stay in order after a replacement. The first events without content
 (``response.created``) are buffered until the first event with content: when nothing was sent, the whole response is the
-other deployment's, including its id. Otherwise ``response.completed`` carries the other response's id, so that the
-client can continue from it at the deployment that made the call.
+other deployment's, including its id. Otherwise the client has the id of the response already, and clients refuse a
+stream whose id changes. That id leads back to the deployment of the bad answer, so such a response is replaced only
+where the request says ``store: false``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class ResponsesBuffer(StreamBuffer):
         self._calls = False
         self._end: Any = None
         self._sent = 0
+        self._id = ""
+        """Id of the response, as it was before LiteLLM encrypts it in place."""
 
     def feed(self, chunk: Any) -> list[Any]:
         """Return the events to send after one event, numbered for the client."""
@@ -46,6 +49,7 @@ class ResponsesBuffer(StreamBuffer):
         if kind in _BEGINS and not self._sent:
             self._begun.append(chunk)
             self._opened.append(chunk)
+            self._id = self._id or str(_field(chunk.response, "id") or "")
             return []
         if self._waits(chunk, kind):
             self.kept.append(chunk)
@@ -60,6 +64,10 @@ class ResponsesBuffer(StreamBuffer):
     def preamble(self) -> list[Any]:
         """Return the first events while no other event has followed."""
         return self._begun
+
+    def is_pinned(self, request: Mapping[str, Any]) -> bool:
+        """Return True also when the client has the id of a stored response."""
+        return super().is_pinned(request) or (bool(self._sent) and request.get("store") is not False)
 
     def _waits(self, event: Any, kind: str) -> bool:
         """Record an event and return whether it is buffered."""
@@ -92,6 +100,8 @@ class ResponsesBuffer(StreamBuffer):
         items = [item for item in items if not (self.has_sent_text and item.get("type") == "message")]
         known = [self._known[number] for number in sorted(self._known)]
         whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
+        if self._sent and self._id:
+            whole.id = self._id
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
         # A response of its own for each event: LiteLLM encrypts ids in place.
         opened = [

@@ -25,7 +25,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.attempt_results import cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
@@ -66,6 +66,14 @@ class StreamBuffer(ABC):
 
         It takes the place of the buffered events.
         """
+
+    def is_pinned(self, request: Mapping[str, Any]) -> bool:
+        """Return True when the client has a part that no other deployment can continue.
+
+        Args:
+            request: keyword arguments of the call.
+        """
+        return self.has_sent_signature
 
     def priced(self) -> Any:
         """Return the answer in a form that LiteLLM can price."""
@@ -171,7 +179,7 @@ class _BufferedStream:
         self._attempt.cost = cost_of(self._asked.logging, holding.priced(), self._attempt)
         welcome = not holding.has_sent_text
         answer = await self._rescue.replace_answer(
-            None, self._state, self._asked, text_welcome=welcome, bound=holding.has_sent_signature
+            None, self._state, self._asked, text_welcome=welcome, bound=holding.is_pinned(self._asked.kwargs)
         )
         return holding.flush() if answer is None else holding.replacement(answer)
 

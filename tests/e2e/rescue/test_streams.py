@@ -54,10 +54,10 @@ RESPONSES_TOOLS: list[Any] = [{"type": "function", **TOOLS[0]["function"]}]
 MESSAGES_TOOLS: list[Any] = [{"name": "get_weather", "input_schema": TOOLS[0]["function"]["parameters"]}]
 
 
-def _responses(proxy: Proxy, model: str) -> tuple[list[Any], Any]:
+def _responses(proxy: Proxy, model: str, *, store: bool = False) -> tuple[list[Any], Any]:
     """The events of a stream of the Responses API, and the response that the client makes of them."""
     stream: Any = proxy.client().responses.stream
-    with stream(model=model, input="Weather in Lisbon?", tools=RESPONSES_TOOLS) as events:
+    with stream(model=model, input="Weather in Lisbon?", tools=RESPONSES_TOOLS, store=store) as events:
         return list(events), events.get_final_response()
 
 
@@ -92,7 +92,7 @@ def test_responses_are_rescued(
     """Two bad calls give way to a good one, after the text that flowed; the response that ends it holds both."""
     behave(providers, group, act, preamble=preamble)
     providers.control.behave(f"{group}-1", calls=2)
-    events, final = _responses(proxy, group)
+    events, final = _responses(proxy, group, store=preamble is None)
     _is_whole(events, final)
     (call,) = (item for item in final.output if item.type == "function_call")
     assert json.loads(call.arguments).keys() == {"city", "days"}
@@ -103,6 +103,19 @@ def test_responses_are_rescued(
         assert events[0].response.id == final.id
     assert asked(providers, (f"{group}-1", f"{group}-2")) == {f"{group}-1": 1, f"{group}-2": 1}
     eventually(lambda: judged(proxy, group, f"{group}-1")[1] >= 1, True)
+
+
+@pytest.mark.parametrize("group", ["native", "translated"])
+def test_a_stored_response_that_has_begun_is_not_replaced(
+    proxy: Proxy, providers: SimulatedProviders, group: str
+) -> None:
+    """Its id leads back to the deployment of the bad call, and clients refuse a stream whose id changes."""
+    behave(providers, group, Act.INVALID_JSON, preamble=PREAMBLE)
+    events, final = _responses(proxy, group, store=True)
+    _is_whole(events, final)
+    assert events[0].response.id == final.id
+    assert final.output_text == PREAMBLE
+    assert asked(providers, (f"{group}-1", f"{group}-2")) == {f"{group}-1": 1, f"{group}-2": 0}
 
 
 @pytest.mark.parametrize("preamble", [None, PREAMBLE], ids=["silent", "talking"])
