@@ -11,13 +11,12 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.faults import FaultReporter
-from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run, may_lose, passed_in_dry_run, survivors
+from exacto_plugin.litellm_hooks.routing.dry_run import may_lose, passed_in_dry_run, survivors
 from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-needs_dry_run = pytest.mark.skipif(not can_dry_run(litellm.Router), reason="this LiteLLM selects only to call")
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
@@ -49,7 +48,7 @@ def _left(router: Any, kwargs: dict[str, Any], messages: Any = MESSAGES) -> list
     return [litellm_id(one) for one in asyncio.run(survivors(router, "g", router.registry().all(), kwargs, messages))]
 
 
-@needs_dry_run
+@pytest.mark.dry_run
 def test_tags_and_levels(hook: _Hook) -> None:
     """The request's tags decide, on all ``order`` levels; its metadata stay as they are."""
     tagged = {"a": "default", "b": "paid", "c": "paid"}
@@ -64,7 +63,7 @@ def test_tags_and_levels(hook: _Hook) -> None:
     assert _left(router, {"metadata": {"tags": ["nobody's"]}}) in ([], ["a"])
 
 
-@needs_dry_run
+@pytest.mark.dry_run
 def test_pre_call_checks(hook: _Hook) -> None:
     """A deployment without room for the prompt is left out."""
     entries = [_entry("small", max_input_tokens=5), _entry("large", max_input_tokens=100_000)]
@@ -120,7 +119,7 @@ def test_without_a_router_nothing_is_chosen() -> None:
     assert skipped == []
 
 
-@needs_dry_run
+@pytest.mark.dry_run
 def test_a_refused_dry_run_leaves_all(hook: _Hook) -> None:
     """Where LiteLLM will refuse the request it does so by itself, and nothing is counted as sorted."""
     entries = [_entry("a", max_input_tokens=5), _entry("b", max_input_tokens=5)]
