@@ -32,6 +32,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.dry_run import passed_in_dry_run
+from exacto_plugin.litellm_hooks.routing.failover import is_last_error
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
 from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
 from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
@@ -76,8 +77,7 @@ def _fail_open_or_refuse(
 class ExactoCallback(CustomLogger):
     """The object for ``litellm_settings.callbacks: ["exacto_plugin.callback"]``.
 
-    LiteLLM calls the hooks of concurrent requests interleaved on one event loop; the callback itself holds no
-    per-request state.
+    Hooks of concurrent requests interleave on one event loop; the callback holds no state of a request.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -99,7 +99,7 @@ class ExactoCallback(CustomLogger):
         self.early_pool: EarlyPool | None = None
         """Set where LiteLLM has no later point for tiers and sorts."""
 
-    @fail_open("filter", otherwise=_fail_open_or_refuse)
+    @fail_open("filter", otherwise=_fail_open_or_refuse, passes=is_last_error)
     async def async_filter_deployments(
         self,
         model: str,

@@ -99,11 +99,14 @@ def describe(error: BaseException) -> str:
 
 
 def fail_open(
-    stage: str, otherwise: Callable[..., Any] = lambda *_a, **_k: None
+    stage: str,
+    otherwise: Callable[..., Any] = lambda *_a, **_k: None,
+    passes: Callable[[Exception], bool] = lambda _error: False,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, Any]]], Callable[P, Coroutine[Any, Any, Any]]]:
     """Make an async hook method return ``otherwise(...)`` instead of raising.
 
-    Only a refusal is raised. The method's object must have ``faults: FaultReporter``.
+    Only a refusal is raised, and an error that ``passes`` knows as LiteLLM's own. The method's object must have
+    ``faults: FaultReporter``.
     """
 
     def decorate(hook: Callable[P, Coroutine[Any, Any, Any]]) -> Callable[P, Coroutine[Any, Any, Any]]:
@@ -115,6 +118,8 @@ def fail_open(
             except ExactoRefusedError:
                 raise
             except Exception as error:  # the boundary to LiteLLM: no fault of the plugin may break a request
+                if passes(error):
+                    raise
                 faults.report(stage, error)
                 return faults.guard(stage, lambda: otherwise(*args, **kwargs), None)
 

@@ -178,3 +178,9 @@ async def _closed(stream: Any, slot: AsyncExitStack | None) -> None:
         await slot.aclose()
     with suppress(Exception):  # closing a broken stream may fail too
         await stream.aclose()
+
+
+def is_last_error(error: Exception) -> bool:
+    """Return True for the error of the last attempt, raised when none is left."""
+    state = CURRENT.get()
+    return state is not None and state.series.last_error is error
