@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.litellm_hooks.compiled.router_methods import SYNC_FIELDS
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
-from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.state import SYNC
-from exacto_plugin.litellm_hooks.routing.sync_selection import run_sync
+from exacto_plugin.litellm_hooks.routing.sync_selection import record_sync_attempt, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,18 +104,11 @@ class RustSyncSelection:
             "metadata": metadata,
             "fallback_depth": step.get("fallback_depth"),
         }
-        self._faults.guard("pre_call", lambda: self._record(sent, request), None)
+        self._faults.guard(
+            "pre_call", lambda: record_sync_attempt(self._hooks, self._scores_early, sent, request), None
+        )
         passed = without_our_keys(dict(sent))
         return {**step, "params": {name: value for name, value in entry.items() if name in passed}} if entry else step
-
-    def _record(self, sent: dict[str, Any], request: Mapping[str, Any]) -> None:
-        state = self._hooks.record_attempt(sent)
-        state.sync.selected = True
-        state.sync.pending_tools = tuple(request.get("tools") or request.get("functions") or ())
-        state.sync.pending_choice = choice_of(request)
-        attempt = state.served_by
-        if attempt is not None and not request.get("stream"):
-            attempt.is_scored_early = self._scores_early(state)
 
     def failed(self, error: BaseException | None) -> None:
         """Record the failure of the newest attempt."""

@@ -141,15 +141,32 @@ class SyncSelection:
         params = chosen.get("litellm_params") or {}
         metadata = {**metadata_of(kwargs), "deployment_model_name": chosen.get("model_name")}
         sent = {**kwargs, **params, "model_info": chosen.get("model_info") or {}, "metadata": metadata}
-        state = self._callback.record_attempt(sent)
-        state.sync.selected = True
-        state.sync.pending_tools = tuple(kwargs.get("tools") or kwargs.get("functions") or ())
-        state.sync.pending_choice = choice_of(kwargs)
-        attempt = state.served_by
-        if attempt is not None and not kwargs.get("stream"):
-            attempt.is_scored_early = self._scores_early(state)
+        record_sync_attempt(self._callback, self._scores_early, sent, kwargs)
         for key in kwargs.keys() - without_our_keys(dict(sent)).keys():
             del kwargs[key]
+
+
+def record_sync_attempt(
+    hooks: AttemptHooks,
+    scores_early: Callable[[RequestState], bool],
+    sent: dict[str, Any],
+    request: Mapping[str, Any],
+) -> None:
+    """Record an attempt that was selected synchronously.
+
+    Args:
+        hooks: the hooks that asynchronous requests go through.
+        scores_early: returns whether an answer is assessed before its delivery.
+        sent: the call as LiteLLM is about to make it.
+        request: the request, with its tools.
+    """
+    state = hooks.record_attempt(sent)
+    state.sync.selected = True
+    state.sync.pending_tools = tuple(request.get("tools") or request.get("functions") or ())
+    state.sync.pending_choice = choice_of(request)
+    attempt = state.served_by
+    if attempt is not None and not request.get("stream"):
+        attempt.is_scored_early = scores_early(state)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
