@@ -6,6 +6,7 @@ Does not depend on the data that is written, nor on the thread.
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _BUSY_MS = 5_000
 """Milliseconds that SQLite waits for another process that is writing."""
+
+_BUSY_PAUSE_S = 0.02
+"""Seconds between two attempts where SQLite itself does not wait."""
 
 _MEMORY_PAGES = 65_536
 """In pages of 4 KiB: a store in memory ends at 256 MiB."""
@@ -107,7 +111,7 @@ def _engine(location: StoreLocation, *, writing: bool) -> Engine:
         elif writing:
             # Must come before the first table (later it needs a VACUUM); with it the file can shrink again.
             raw.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            raw.execute("PRAGMA journal_mode=WAL")
+            _use_wal(raw)
             # A power cut loses the last few seconds; the file stays intact.
             raw.execute("PRAGMA synchronous=NORMAL")
 
@@ -117,6 +121,24 @@ def _engine(location: StoreLocation, *, writing: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _use_wal(raw: sqlite3.Connection) -> None:
+    """Keep the journal of the file in WAL mode.
+
+    While another process creates the file, SQLite refuses this at once instead of waiting for ``busy_timeout``: its
+    busy handler is not called when a read lock becomes a write lock (https://sqlite.org/c3ref/busy_handler.html).
+    """
+    ends_at = time.monotonic() + _BUSY_MS / 1e3
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+        else:
+            return
 
 
 _SQLITE = {
