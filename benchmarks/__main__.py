@@ -9,7 +9,18 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results")
-NAMES = ("overhead", "scoring", "recompute", "routing_quality", "affinity", "rescue", "sharing", "store", "end_to_end")
+NAMES = (
+    "overhead",
+    "scoring",
+    "recompute",
+    "routing_quality",
+    "affinity",
+    "rescue",
+    "sharing",
+    "store",
+    "end_to_end",
+    "request_path",
+)
 
 
 def run(name: str) -> int:
