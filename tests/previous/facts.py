@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 HOUR_S = 3600.0
 TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))
 """When the store is asked about."""
-PUBLISHED = {"preset": "openrouter", "openrouter": {"tool_call_requests": 50, "throughput_requests": 20}}
+_ONE_VERIFIES = {"verify_peers": 1}
+"""What the published rule was before this number was added."""
+PUBLISHED = {
+    "preset": "openrouter",
+    "openrouter": {"tool_call_requests": 50, "throughput_requests": 20, **_ONE_VERIFIES},
+}
 """The settings under ``tiers`` that the store's last hour was judged by."""
 TALKS = {"at a deployment": b"0123456789abcdef", "begun by a probe": b"fedcba9876543210"}
 _WHY = (
@@ -208,6 +213,8 @@ def state_of(engine: Engine, at: float, preset: Mapping[str, Any]) -> Any:
 def of_log(file: Path) -> Any:
     """What presets would have made of it."""
     out = io.StringIO()
+    added = "".join(f",{name}={number}" for name, number in _ONE_VERIFIES.items())
+    presets = ("adaptive", f"openrouter,tool_call_requests=50{added}")
     with contextlib.redirect_stdout(out):
-        command.main(["replay", str(file), "--preset", "adaptive", "openrouter,tool_call_requests=50", "--json"])
-    return json.loads(out.getvalue())
+        command.main(["replay", str(file), "--preset", *presets, "--json"])
+    return json.loads(out.getvalue().replace(added, ""))

@@ -64,6 +64,12 @@ class OpenRouterParameters:
     """Answers with fewer tokens have no throughput.
     Not in the published rule: the end-to-end rate of a short answer measures the first token. Measured for a true 60
     tokens/s: 39.7 with no minimum, 47.8 from 100 on. 0: no minimum."""
+    verify_peers: int = 4
+    """Deployments that need data on a signal, else the signal cannot verify; more
+    than ``min_peers`` are not needed.
+    The announcement says "on by default for any model with enough providers to measure variance"; with fewer, a model
+    group has no tiers. With 1 a deployment is verified while the others lack data: through a real proxy with seven
+    deployments, two of them at 35 %, the first with enough calls took all traffic, 34.2 % bad calls after 18.6 %."""
     tool_call_deviations: float = 2.0
     """Standard deviations below the median that make a success rate abnormal."""
     tool_call_requests: int = 200
@@ -88,7 +94,7 @@ class OpenRouterParameters:
             ValueError: a number is out of its range; the message names it.
         """
         ranges = {
-            1: ("min_peers", "throughput_requests", "tool_call_requests"),
+            1: ("min_peers", "verify_peers", "throughput_requests", "tool_call_requests"),
             MINUTE_S: ("throughput_window_s", "tool_call_window_s"),
             0: (
                 "throughput_deviations",
@@ -189,12 +195,13 @@ class OpenRouterTierRule:
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Derank on any abnormal signal; verify with enough data on every signal.
 
-        A signal on which no deployment of the group has enough data (for example, when no answer is long enough for a
-        throughput) is not required; at least one of throughput and tool calls is. Benchmarks can derank but are not
-        required: the source does not specify if an unmeasured deployment can be verified.
+        A signal on which too few deployments of the group have enough data (for example, when no answer is long enough
+        for a throughput) is not required; at least one of throughput and tool calls is. Benchmarks can derank but are
+        not required: the source does not specify if an unmeasured deployment can be verified.
         """
         signals = [self._throughput(block), self._tool_calls(block)]
-        measurable = np.stack([columns.peers > 0 for columns in signals])[..., np.newaxis]
+        needed = min(self._rule.verify_peers, self._rule.min_peers)
+        measurable = np.stack([columns.peers >= needed for columns in signals])[..., np.newaxis]
         enough = np.stack([columns.code != FEW_SAMPLES for columns in signals])
         verified = (enough | ~measurable).all(axis=0) & measurable.any(axis=0)
         if any(group in scores for group in block.groups):

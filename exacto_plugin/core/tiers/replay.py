@@ -36,6 +36,9 @@ R = TypeVar("R")
 _FORMAT = 1
 """First byte of all encoded inputs."""
 
+_ADDED: Mapping[type, Mapping[str, Any]] = {OpenRouterParameters: {"verify_peers": 1}}
+"""Numbers added to a rule later, with the value that older records were judged by."""
+
 _INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
 _ZEROS, _SAME, _FLOATS = "0", "=", "f8"
 _FLOAT = np.dtype("<f8")
@@ -183,7 +186,7 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
     """Restore the preset that ``preset_as_plain`` wrote.
 
     Raises:
-        InputsError: it has numbers that this version does not know, or lacks some.
+        InputsError: it has numbers that this version does not know, or lacks some that its version had.
     """
     kinds: Mapping[str, tuple[type[AdaptiveParameters | OpenRouterParameters], str]] = {
         "adaptive": (AdaptiveParameters, "exploration_share"),
@@ -191,7 +194,8 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
     }
     rule_type, further = kinds.get(str(plain.get("preset")), (AdaptiveParameters, ""))
     rule = plain.get("rule")
-    if further not in plain or not isinstance(rule, dict) or rule.keys() != {field.name for field in fields(rule_type)}:
+    rule = {**_ADDED.get(rule_type, {}), **rule} if isinstance(rule, dict) else {}
+    if further not in plain or rule.keys() != {field.name for field in fields(rule_type)}:
         raise InputsError("a rule with numbers that this version does not know")
     made = rule_type(**rule)
     if isinstance(made, AdaptiveParameters):

@@ -136,7 +136,7 @@ def test_groups_are_judged_apart() -> None:
     engine.recompute(START)
     assert tiers_of(engine)["a"] is Tier.DERANKED
     assert tiers_of(engine, "h")["a"] is Tier.VERIFIED_GOOD
-    assert tiers_of(engine, "lonely") == {"a": Tier.VERIFIED_GOOD}
+    assert tiers_of(engine, "lonely") == {"a": Tier.INSUFFICIENT_DATA}
     assert engine.groups() == ("g", "h", "lonely")
 
 

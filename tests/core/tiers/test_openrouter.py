@@ -168,6 +168,30 @@ def test_fewer_than_four_peers_derank_nobody() -> None:
     assert reason == Reason(ReasonCode.TOO_FEW_PEERS, Signal.TOOL_CALL_SUCCESS, 0.5, None, 400, 4, 7200.0, peers=3)
 
 
+def test_a_group_with_too_few_measured_deployments_has_no_tiers() -> None:
+    """The first of seven with enough calls, a bad one, is not put before the others; with four, each is judged."""
+    calls = {"a": (400, 140), **dict.fromkeys("bcdefg", (150, 1))}
+    engine = engine_of(calls)
+    assert set(tiers_of(engine).values()) == {Tier.INSUFFICIENT_DATA}
+    reason = engine.snapshot.groups["g"].verdicts[DeploymentKey("a")].reasons[1]
+    assert reason == Reason(ReasonCode.TOO_FEW_PEERS, Signal.TOOL_CALL_SUCCESS, 0.65, None, 400, 4, 7200.0, peers=1)
+    tiers = tiers_of(engine_of({**calls, **dict.fromkeys("bcd", (200, 1))}))
+    assert tiers == {
+        "a": Tier.DERANKED,
+        **dict.fromkeys("bcd", Tier.VERIFIED_GOOD),
+        **dict.fromkeys("efg", Tier.INSUFFICIENT_DATA),
+    }
+    earlier = tiers_of(engine_of(calls, rule=OpenRouterParameters(verify_peers=1)))
+    assert earlier == {"a": Tier.VERIFIED_GOOD, **dict.fromkeys("bcdefg", Tier.INSUFFICIENT_DATA)}
+
+
+def test_a_signal_with_too_few_peers_is_not_required() -> None:
+    """While two have enough tool calls to compare, throughput alone verifies, the same for each deployment."""
+    speeds = dict.fromkeys("abcd", (200, 60.0))
+    engine = engine_of({"a": (400, 0), "b": (400, 0), "c": (20, 0), "d": (20, 0)}, speeds)
+    assert set(tiers_of(engine).values()) == {Tier.VERIFIED_GOOD}
+
+
 @pytest.mark.parametrize(("called", "tier"), [(199, Tier.INSUFFICIENT_DATA), (200, Tier.DERANKED)])
 def test_data_needed(called: int, tier: Tier) -> None:
     """A bad deployment is judged from its 200th tool-call answer on."""
@@ -263,7 +287,7 @@ def test_settings_can_embed_the_rule() -> None:
     )
 )
 def test_verdicts_agree_with_the_rule_spelled_out(rates: dict[str, tuple[int, int]]) -> None:
-    """For any group: derank iff below the threshold of at least four peers, good iff enough data and not deranked."""
+    """For any group: derank iff below the threshold of at least four peers, good iff judged and not deranked."""
     calls = {name: (called, min(bad, called)) for name, (called, bad) in rates.items()}
     engine = engine_of(calls)
     reference = engine.snapshot.groups["g"].references[Signal.TOOL_CALL_SUCCESS]
@@ -271,9 +295,9 @@ def test_verdicts_agree_with_the_rule_spelled_out(rates: dict[str, tuple[int, in
     assert reference.peers == len(judged)
     assert (reference.threshold is None) == (len(judged) < 4)
     for name, tier in tiers_of(engine).items():
-        if name not in judged:
+        if name not in judged or reference.threshold is None:
             assert tier is Tier.INSUFFICIENT_DATA
-        elif reference.threshold is None or judged[name] > reference.threshold + 1e-12:
+        elif judged[name] > reference.threshold + 1e-12:
             assert tier is Tier.VERIFIED_GOOD
         elif judged[name] < reference.threshold - 1e-12:
             assert tier is Tier.DERANKED

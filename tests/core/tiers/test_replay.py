@@ -204,6 +204,15 @@ def test_a_rule_of_another_version_is_not_guessed() -> None:
             preset_of_plain(changed)
 
 
+def test_a_rule_written_before_a_number_was_added_is_read_as_it_judged() -> None:
+    """A record without the number has its neutral value, not the default of today."""
+    plain = preset_as_plain(PUBLISHED)
+    del plain["rule"]["verify_peers"]
+    read = preset_of_plain(plain)
+    assert isinstance(read, OpenRouterPreset)
+    assert (read.rule.verify_peers, read.rule.min_peers, read.counts_lost) == (1, 3, True)
+
+
 def test_changes_and_hours_are_accounted_for() -> None:
     """A group is put on record first, then when a tier or reason changes or somebody comes or goes, and every hour."""
     engine = fleet(ADAPTIVE, [4, 3], 3)
