@@ -185,3 +185,20 @@ def test_threads_and_loops(providers: SimulatedProviders, attached: Any, stream:
     with ThreadPoolExecutor(4) as pool:
         assert all(map(_fits, pool.map(program, range(12))))
     assert _asked(providers) == [12, 12, 0]
+
+
+@BOTH
+def test_no_key_of_the_plugin_is_sent(providers: SimulatedProviders, attached: Any, stream: bool) -> None:
+    """The second ask is for the fallback's model group, without the suffixes and lists of its entry."""
+    _, router = attached()
+    _behave(providers, Act.INVALID_JSON, Act.VALID)
+    providers.control.behave("down", always=500)
+    params = {"model": "openai/down", "api_base": providers.api_base("down"), "api_key": "sk-x"}
+    router.add_deployment(litellm.Deployment("down", params, {"id": "down"}))
+    entry = {"model": "kimi:floor", "provider": {"only": ["one", "two"]}}
+    answer: Any = router.completion("down", MESSAGE, tools=TOOLS, stream=stream, fallbacks=[entry])
+    for _ in answer if stream else ():
+        pass
+    assert _asked(providers) == [1, 1, 0]
+    known = {"model", "messages", "tools", "stream"}
+    assert [providers.control.seen(name)[0]["body"].keys() - known for name in NAMES[:2]] == [set(), set()]

@@ -97,16 +97,16 @@ class RequestCalls:
         if not self._faults.guard("router", partial(self._takes, router), False):
             return ask(kwargs)
         kwargs = self._faults.guard("failover", partial(self._with_attempts, router, kwargs), kwargs)
-        nothing: dict[str, Any] = {}
-        own = self._faults.guard("body", partial(_own_fields, router, kwargs), nothing)
-        kwargs = {name: value for name, value in kwargs.items() if name not in own}
+        kwargs, own = self._without_own_fields(router, kwargs)
         if not self._selects_sync():
             self._faults.guard("body", partial(dropped_upstream, kwargs), None)
         if CURRENT.get() is None:
             CURRENT.set(RequestState())
 
         def buffered(asked: dict[str, Any]) -> Any:
-            token = SYNC_FIELDS.set(own)
+            # A rescue's request has the fields of its fallback entry as well.
+            asked, more = self._without_own_fields(router, asked)
+            token = SYNC_FIELDS.set({**own, **more})
             try:
                 answer = ask(asked)
             finally:
@@ -117,9 +117,16 @@ class RequestCalls:
 
         return self._rescued(buffered, kwargs) if surface is not None else buffered(kwargs)
 
+    def _without_own_fields(self, router: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return a request without the fields for the plugin, and these."""
+        nothing: dict[str, Any] = {}
+        own = self._faults.guard("body", partial(_own_fields, router, kwargs), nothing)
+        return {name: value for name, value in kwargs.items() if name not in own}, own
+
     def _held(self, stream: Any, surface: str, *, synchronous: bool = False) -> Any:
         """Return the stream to pass on, read as it leaves; a bad beginning is replaced."""
-        stream = self._faults.guard("score", partial(watch_stream, stream, surface, self._faults), stream)
+        watch = partial(watch_stream, stream, surface, self._faults, synchronous=synchronous)
+        stream = self._faults.guard("score", watch, stream)
         hold = partial(buffer_stream, self._rescue, stream, _BUFFERS[surface], synchronous=synchronous)
         return self._faults.guard("rescue", hold, stream)
 

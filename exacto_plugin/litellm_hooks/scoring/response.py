@@ -210,7 +210,8 @@ def _skip_reason(
         return "client_disconnect"
     if ending in (Ending.LENGTH, Ending.FILTER) or getattr(response, "status", None) in ("failed", "cancelled"):
         return "cut_short"
-    if calls and not finished and ending is Ending.STOP and _is_message_stream(kwargs):
+    half = not finished and ending is Ending.STOP and _is_message_stream(kwargs)
+    if half and (calls or whole_calls(response).calls):  # LiteLLM may have read further than the program
         return "cut_short"
     if any(call.arguments == REDACTED for call in calls):
         return "redacted"

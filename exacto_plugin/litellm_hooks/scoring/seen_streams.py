@@ -105,6 +105,29 @@ class WatchedStream:
         return chunk
 
 
+class KeptStream:
+    """A synchronous chat stream whose chunks are kept as they pass.
+
+    LiteLLM's own stream of a compiled router keeps none. All other attributes are those of the wrapped stream.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._rest = iter(stream)
+        self.chunks: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> KeptStream:
+        return self
+
+    def __next__(self) -> Any:
+        chunk = next(self._rest)
+        self.chunks.append(chunk)
+        return chunk
+
+
 def _attempt() -> Attempt | None:
     """Return the attempt whose stream begins, if its request offers tools."""
     state = CURRENT.get()
@@ -138,10 +161,12 @@ def watch_events(stream: Any, surface: str, faults: FaultReporter) -> Any:
     return WatchedStream(stream, reader, faults)
 
 
-def watch_stream(stream: Any, surface: str, faults: FaultReporter) -> Any:
+def watch_stream(stream: Any, surface: str, faults: FaultReporter, *, synchronous: bool = False) -> Any:
     """Return the stream of any surface to use from then on, ``chat`` included."""
     if surface != "chat":
         return watch_events(stream, surface, faults)
+    if synchronous and _attempt() is not None:
+        stream = KeptStream(stream)
     watch_chunks(stream)
     return stream
 

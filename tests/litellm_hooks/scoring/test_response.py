@@ -321,6 +321,8 @@ def test_what_left_for_the_client_counts() -> None:
     attempt.stream = Seen(AnswerCalls(((CALL,),)))
     assert parse_response(kwargs, chat(finish="stop")).skip_reason == "cut_short"
     attempt.stream = Seen(AnswerCalls(((),)))
+    assert parse_response(kwargs, chat(CALL, finish="stop")).skip_reason == "cut_short"
+    assert parse_response(kwargs, chat(finish="stop")).skip_reason == ""
     assert parse_response(kwargs, chat(CALL)) == ParsedResponse(ending=Ending.CALLS)
     attempt.stream = Seen(None)
     assert parse_response(kwargs, chat(CALL)) == ParsedResponse((CALL,), ending=Ending.CALLS)

@@ -13,7 +13,13 @@ from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.finish_reasons import observe_mapping
-from exacto_plugin.litellm_hooks.scoring.seen_streams import native_reasons, seen_calls, watch_chunks, watch_events
+from exacto_plugin.litellm_hooks.scoring.seen_streams import (
+    native_reasons,
+    seen_calls,
+    watch_chunks,
+    watch_events,
+    watch_stream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -98,6 +104,24 @@ def test_chunks_of_chat_are_those_of_litellm(attempt: Attempt) -> None:
     watch_chunks(stream)
     function = {"name": "f", "arguments": "{}"}
     stream.chunks.append({"choices": [{"index": 0, "delta": {"tool_calls": [{"function": function}]}}]})
+    seen = seen_calls(details())
+    assert seen is not None
+    assert seen.calls == (ToolCall("f", "{}"),)
+
+
+def test_chunks_of_synchronous_chat_are_kept_where_litellm_keeps_none(attempt: Attempt, faults: FaultReporter) -> None:
+    """The compiled router's synchronous stream has a list of chunks that stays empty."""
+
+    class Stream:
+        chunks: tuple[Any, ...] = ()
+        logging_obj = "theirs"
+
+        def __iter__(self) -> Iterator[Any]:
+            yield {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]}
+
+    stream = watch_stream(Stream(), "chat", faults, synchronous=True)
+    assert stream.logging_obj == "theirs"
+    assert len(list(stream)) == 1
     seen = seen_calls(details())
     assert seen is not None
     assert seen.calls == (ToolCall("f", "{}"),)
