@@ -14,6 +14,7 @@ from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
+from exacto_plugin.litellm_hooks.sdk import proxy_features
 from exacto_plugin.text_tables import render_tables
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class ConfigReport:
     file: str
     preset: str
     groups: tuple[GroupReport, ...]
+    litellm: str
+    """Version of the installed LiteLLM."""
+    features: Mapping[str, Mapping[str, Any]]
+    """Feature -> ``{on, reason, remedy}`` with that LiteLLM, as ``/exacto/api/status`` has it."""
     problems: list[str] = field(default_factory=list)
     """Settings that will not work as written."""
     hints: list[str] = field(default_factory=list)
@@ -89,7 +94,8 @@ def check_config(path: Path) -> ConfigReport:
     config = read_config(path)
     settings = find_settings(config, os.environ)
     groups = _groups(config, settings)
-    report = ConfigReport(str(path), settings.tiers.preset.value, tuple(groups))
+    preset, features = settings.tiers.preset.value, proxy_features()
+    report = ConfigReport(str(path), preset, tuple(groups), features.litellm_version, features.view())
     if CALLBACK not in _callbacks(config):
         report.problems.append(f'litellm_settings.callbacks does not name "{CALLBACK}", so nothing is loaded')
     _entries(config, report.problems)
@@ -247,7 +253,18 @@ def render(report: ConfigReport) -> str:
             price = "unknown" if deployment.price_per_million is None else f"{deployment.price_per_million:g}"
             curated = "tiers" if group.curated is None else "yes" if deployment.curated else "no"
             table.add_row(*head, deployment.id, deployment.provider, price, curated)
-    lines = [f"problem: {line}" for line in report.problems] + [f"hint: {line}" for line in report.hints]
+    lines = [
+        *_feature_lines(report),
+        *(f"problem: {line}" for line in report.problems),
+        *(f"hint: {line}" for line in report.hints),
+    ]
     if not report.problems:
         lines.append("No problems found.")
     return render_tables(table, *lines, width=120)
+
+
+def _feature_lines(report: ConfigReport) -> list[str]:
+    """Return the features that are on, and each one that is off with the reason."""
+    on = [name for name, one in report.features.items() if one["on"]]
+    off = [f"{name}: off; {one['reason']}; {one['remedy']}" for name, one in report.features.items() if not one["on"]]
+    return [f"on with LiteLLM {report.litellm}: {', '.join(on)}", *off]

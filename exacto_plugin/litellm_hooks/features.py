@@ -55,7 +55,7 @@ class Features:
     """
 
     def __init__(self, litellm_version: str, remedy: str) -> None:
-        self._version = litellm_version
+        self.litellm_version = litellm_version
         self._remedy = remedy
         self._gaps: list[Gap] = []
 
@@ -74,7 +74,7 @@ class Features:
         reasons: dict[Feature, str] = {}
         for gap in self._gaps:
             for feature in gap.features:
-                reasons.setdefault(feature, f"LiteLLM {self._version} lacks {gap.missing}: {gap.effect}")
+                reasons.setdefault(feature, f"LiteLLM {self.litellm_version} lacks {gap.missing}: {gap.effect}")
         return {feature: reasons[feature] for feature in Feature if feature in reasons}
 
     def has(self, feature: Feature) -> bool:
@@ -104,7 +104,7 @@ class Features:
     def warnings(self) -> list[str]:
         """Return one line for each gap, for the log."""
         return [
-            f"LiteLLM {self._version} lacks {gap.missing}: {gap.effect}"
+            f"LiteLLM {self.litellm_version} lacks {gap.missing}: {gap.effect}"
             + (f"; off: {', '.join(gap.features)}" if gap.features else "")
             for gap in self._gaps
         ]

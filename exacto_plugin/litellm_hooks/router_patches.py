@@ -212,16 +212,27 @@ def install_attempts(attempt: Attempt, is_rescue: Callable[[], bool]) -> list[Ga
     return gaps
 
 
+def names_gaps() -> list[Gap]:
+    """Return the gap of :func:`install_names`.
+
+    Raises:
+        ImportError: LiteLLM's proxy is not installed.
+    """
+    if fits(getattr(import_module(_AUTH), _NAMES, None), PARAMETERS[_NAMES]):
+        return []
+    effect = "suffixes of aliases that keys and teams have are read after authorization, which refuses some"
+    return [Gap(f"{_AUTH}.{_NAMES}", (Feature.ALIASES,), effect)]
+
+
 def install_names(names: Names) -> list[Gap]:
     """Call ``names`` for each proxy request between authentication and authorization.
 
     Returns:
         The patch's gap, when its target is missing.
     """
+    if gaps := names_gaps():
+        return gaps
     auth = import_module(_AUTH)
-    if not fits(getattr(auth, _NAMES, None), PARAMETERS[_NAMES]):
-        effect = "suffixes of aliases that keys and teams have are read after authorization, which refuses some"
-        return [Gap(f"{_AUTH}.{_NAMES}", (Feature.ALIASES,), effect)]
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         async def resolve(request_data: Any, valid_token: Any, request: Any, *args: Any, **kwargs: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
 
-from exacto_plugin.config.settings import load_settings
+from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -25,6 +26,8 @@ from exacto_plugin.web.views import views_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+
+    from exacto_plugin.litellm_hooks.features import Features
 
 logger = logging.getLogger("exacto_plugin")
 
@@ -125,3 +128,25 @@ class Exacto:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def proxy_features() -> Features:
+    """Return the features of a proxy with the installed LiteLLM.
+
+    LiteLLM is patched and restored. In a process that runs the plugin these are the features of that.
+    """
+    from exacto_plugin.litellm_hooks.proxy import proxy_callback
+
+    if proxy_callback.cache_info().currsize:
+        return proxy_callback().context.features
+    if Exacto._active is not None:
+        return Exacto._active._callback.context.features
+    callback = ExactoCallback(Runtime(Settings()))
+    features = callback.context.features
+    try:
+        install_patches(callback)
+        features.lose(router_patches.names_gaps())
+    finally:
+        uninstall_patches()
+        callback.runtime.shutdown.flush_and_close()
+    return features

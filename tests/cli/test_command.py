@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 
 from exacto_plugin.cli.command import main
+from exacto_plugin.litellm_hooks.features import Feature, litellm_version
+from tests.support.private_seams import private_seams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,3 +148,20 @@ def test_bad_settings_stop_with_the_key(tmp_path: Path, capsys: pytest.CaptureFi
     """The same message that stops the proxy's start, and status 2."""
     assert check(tmp_path, GOOD + "exacto_settings: {default_sort: cheap}") == 2
     assert "exacto_settings.default_sort" in capsys.readouterr().err
+
+
+def test_features_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On, or off with the reason and the remedy, as the proxy's status has them; LiteLLM stays as it is."""
+    assert check(tmp_path, GOOD) == 0
+    assert f"on with LiteLLM {litellm_version()}: {', '.join(Feature)}" in " ".join(capsys.readouterr().out.split())
+    auth = import_module("litellm.proxy.auth.user_api_key_auth")
+    monkeypatch.delattr(auth, "_resolve_router_settings_model_group_alias")
+    assert check(tmp_path, GOOD, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["litellm"] == litellm_version()
+    assert [name for name, one in told["features"].items() if not one["on"]] == ["aliases"]
+    assert "_resolve_router_settings_model_group_alias" in told["features"]["aliases"]["reason"]
+    assert check(tmp_path, GOOD) == 0
+    assert f"aliases: off; {told['features']['aliases']['reason']}" in " ".join(capsys.readouterr().out.split())
+    seams = [getattr(one.owner, one.name) for one in private_seams()]
+    assert not any(hasattr(one, "exacto_wraps") for one in seams)

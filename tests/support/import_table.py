@@ -74,7 +74,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/compiled": _HTTP | {"entry"},
     "entry": _ENTRY,
     "web": _CORE | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/runtime"},
-    "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request"},
+    "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request", "entry"},
     "simulate": _PROGRAMS | {"demo"},
     "demo": _CORE | {"errors"},
 }
