@@ -36,6 +36,22 @@ def cost_of(logging: Any, answer: Any, attempt: Attempt) -> float | None:
     return float(cost) if isinstance(cost, (int, float)) else None
 
 
+def priced_usage(usage: Any, replaced: Any, cost: float | None) -> Any:
+    """Return a copy of an answer's usage for the place of another's in a stream.
+
+    It has the answer's own cost where the other has one, as LiteLLM writes it into streams only.
+
+    Args:
+        usage: of a whole answer, as a model.
+        replaced: the usage that the stream would have reported.
+        cost: of the answer in USD; None where it is unknown.
+    """
+    copy = usage.model_copy()
+    if cost is not None and getattr(replaced, "cost", None) is not None:
+        copy.cost = cost
+    return copy
+
+
 def total_cost(attempts: Iterable[Attempt]) -> float | None:
     """Return the known costs of these attempts' answers in USD, summed."""
     known = [attempt.cost for attempt in attempts if attempt.cost is not None]

@@ -1,6 +1,7 @@
 """Buffer for streams of chat completions: chunks with deltas.
 
-Text is passed on at once, before and after a call.
+Text is passed on at once, before and after a call. The usage, which clients take from the end of a stream, is buffered
+with the call.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
+from exacto_plugin.litellm_hooks.rescue.attempt_results import priced_usage
 from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CALLED: Final = frozenset({"tool_calls", "function_call"})
+_COUNTED: Final = ("usage", "response_cost")
+"""Keys of LiteLLM's own parameters of a chunk that are about a whole answer."""
 _OF_CALL: Final = ("tool_calls", "function_call")
 
 
@@ -45,7 +49,7 @@ class ChatBuffer(StreamBuffer):
         """Split a chunk into the part that is sent now and the part that is buffered."""
         deltas = [choice.delta for choice in chunk.choices]
         calls = any(getattr(delta, name, None) for delta in deltas for name in _OF_CALL)
-        ends = not chunk.choices or any(choice.finish_reason for choice in chunk.choices)
+        ends = _usage(chunk) is not None or not deltas or any(choice.finish_reason for choice in chunk.choices)
         says = any(getattr(delta, "content", None) for delta in deltas)
         if not calls and not (ends and (self.kept or any(c.finish_reason in _CALLED for c in chunk.choices))):
             self.has_sent_text = self.has_sent_text or says
@@ -63,7 +67,7 @@ class ChatBuffer(StreamBuffer):
         """Return the whole answer."""
         return litellm.stream_chunk_builder(chunks=list(self._stream.chunks), logging_obj=self._stream.logging_obj)
 
-    def replacement(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return the replacement as further chunks of the same stream.
 
         They contain the text and calls of each choice, its finish reason, and the usage if the stream reports it.
@@ -78,13 +82,25 @@ class ChatBuffer(StreamBuffer):
             delta = Delta(content=content, tool_calls=calls or None, function_call=legacy)
             ending = StreamingChoices(index=choice.index, delta=Delta(), finish_reason=choice.finish_reason)
             pieces += [_piece(like, StreamingChoices(index=choice.index, delta=delta)), _piece(like, ending)]
-        return pieces + _counted(self.kept, answer)
+        if pieces and any("usage" in chunk._hidden_params for chunk in self.kept):
+            pieces[-1]._hidden_params["usage"] = answer.usage
+        return pieces + _counted(self.kept, answer, cost)
 
 
-def _counted(kept: Sequence[Any], answer: Any) -> list[Any]:
-    """Return the stream's usage chunk with the usage of ``answer``; empty without one."""
-    counted = [chunk for chunk in kept if getattr(chunk, "usage", None) is not None]
-    return [chunk.model_copy(update={"usage": answer.usage}) for chunk in counted[-1:] if not chunk.choices]
+def _usage(chunk: Any) -> Any:
+    return getattr(chunk, "usage", None)
+
+
+def _counted(kept: Sequence[Any], answer: Any, cost: float | None) -> list[Any]:
+    """Return a chunk with the usage of ``answer`` like the stream's own; empty without one."""
+    counted = next((chunk for chunk in reversed(kept) if _usage(chunk) is not None), None)
+    if counted is None or _usage(answer) is None:
+        return []
+    usage = priced_usage(answer.usage, counted.usage, cost)
+    choices = [StreamingChoices(index=choice.index, delta=Delta()) for choice in counted.choices]
+    piece = counted.model_copy(update={"usage": usage, "choices": choices})
+    piece._hidden_params = _own_parameters(counted)
+    return [piece]
 
 
 def _without(chunk: Any, *, calls: bool) -> Any:
@@ -100,5 +116,10 @@ def _without(chunk: Any, *, calls: bool) -> Any:
 
 def _piece(like: Any, choice: StreamingChoices) -> ModelResponseStream:
     piece = ModelResponseStream(id=like.id, created=like.created, model=like.model, choices=[choice])
-    piece._hidden_params = like._hidden_params
+    piece._hidden_params = _own_parameters(like)
     return piece
+
+
+def _own_parameters(chunk: Any) -> dict[str, Any]:
+    """Return LiteLLM's parameters of a chunk without those of the answer that it is of."""
+    return {name: value for name, value in chunk._hidden_params.items() if name not in _COUNTED}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import litellm
 import orjson
+from litellm.llms.anthropic.chat.transformation import AnthropicConfig
 
 from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 from exacto_plugin.litellm_hooks.sse import event_data, split_events
@@ -108,24 +109,41 @@ class MessagesBuffer(StreamBuffer):
 
     def priced(self) -> Any:
         """Return the usage as a chat completion, since LiteLLM prices no message."""
-        counted = litellm.Usage(
-            prompt_tokens=self._usage.get("input_tokens") or 0, completion_tokens=self._usage.get("output_tokens") or 0
-        )
+        counted = AnthropicConfig().calculate_usage(usage_object=self._usage, reasoning_content=None)
         return litellm.ModelResponse(usage=counted)
 
-    def replacement(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return the other message's blocks and end as events.
 
         The blocks are numbered after those that the client has received.
         """
         blocks = [block for block in answer["content"] if not (self.has_sent_text and block.get("type") == "text")]
         ending = {name: answer.get(name) for name in ("stop_reason", "stop_sequence")}
-        events = [
-            *(event for place, block in enumerate(blocks, len(self._known)) for event in _block_events(place, block)),
-            {"type": "message_delta", "delta": ending, "usage": answer.get("usage") or {}},
-            {"type": "message_stop"},
-        ]
-        return [_written(event) for event in events]
+        told = [event for place, block in enumerate(blocks, len(self._known)) for event in _block_events(place, block)]
+        end = _written({"type": "message_delta", "delta": ending, "usage": self._usage_of(answer, cost)})
+        return [*map(_written, told), *(_as_it_is(end) if _adds_cost() else [end]), _written({"type": "message_stop"})]
+
+    def _usage_of(self, answer: Any, cost: float | None) -> dict[str, Any]:
+        """Return the usage of the other message.
+
+        The client has the beginning of this one's: a number that the other message does not have becomes 0.
+        """
+        begun = {name: 0 for name, number in self._usage.items() if type(number) is int}
+        added = {"cost": cost} if cost is not None and _adds_cost() else {}
+        return {**begun, **(answer.get("usage") or {}), **added}
+
+
+def _adds_cost() -> bool:
+    """Return whether LiteLLM adds the cost to the usage in streams."""
+    return bool(getattr(litellm, "include_cost_in_streaming_usage", False))
+
+
+def _as_it_is(event: bytes) -> list[bytes]:
+    """Return an event in two pieces.
+
+    LiteLLM adds the cost to events that come in one, at the price of the first deployment.
+    """
+    return [event[:-1], event[-1:]]
 
 
 _ARGUMENTS: Final = "exacto_arguments"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litellm.types.llms.openai import BaseLiteLLMOpenAIResponseObject, GenericEvent
 
+from exacto_plugin.litellm_hooks.rescue.attempt_results import priced_usage
 from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class ResponsesBuffer(StreamBuffer):
         """Return the response of the last event."""
         return self._end.response
 
-    def replacement(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return the other response's items and end as events.
 
         The items are numbered after those that the client has received.
@@ -102,6 +103,8 @@ class ResponsesBuffer(StreamBuffer):
         whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
         if self._sent and self._id:
             whole.id = self._id
+        if answer.usage is not None:
+            whole.usage = priced_usage(answer.usage, getattr(self._end.response, "usage", None), cost)
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
         # A response of its own for each event: LiteLLM encrypts ids in place.
         opened = [

@@ -61,10 +61,14 @@ class StreamBuffer(ABC):
         """Return the ended answer in a form that can be assessed."""
 
     @abstractmethod
-    def replacement(self, answer: Any) -> list[Any]:
+    def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return another deployment's whole answer as the end of this stream.
 
-        It takes the place of the buffered events.
+        It takes the place of the buffered events, its usage that of the replaced answer.
+
+        Args:
+            answer: the whole answer.
+            cost: of the answer in USD; None where it is unknown.
         """
 
     def is_pinned(self, request: Mapping[str, Any]) -> bool:
@@ -181,7 +185,10 @@ class _BufferedStream:
         answer = await self._rescue.replace_answer(
             None, self._state, self._asked, text_welcome=welcome, bound=holding.is_pinned(self._asked.kwargs)
         )
-        return holding.flush() if answer is None else holding.replacement(answer)
+        if answer is None:
+            return holding.flush()
+        by = self._state.rescue.answered_by if self._state.rescue is not None else None
+        return holding.replacement(answer, None if by is None else by.cost)
 
 
 class BufferedStream(_BufferedStream):
