@@ -95,7 +95,7 @@ class ExactoCallback(CustomLogger):
         self.routing = Routing(self.context, runtime.engine, self.routers, self._recorder, affinity)
         lock = runtime.engine.lock
         self.scoring = ResponseScorer(self.context, lock, runtime.samples, self._recorder, affinity, preferences)
-        self.rescue = AnswerRescue(self.context, self._recorder, self.scoring)
+        self.rescue = AnswerRescue(self.context, self._recorder, self.scoring, affinity)
         self.early_pool: EarlyPool | None = None
         """Set where LiteLLM has no later point for tiers and sorts."""
 

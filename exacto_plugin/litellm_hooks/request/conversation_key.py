@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exacto_plugin.core.model import LiteLLMId
     from exacto_plugin.litellm_hooks.request.provider_state import ProviderState
 
 _UNSTABLE = frozenset({"cache_control", "id", "role", "status", "type"})
@@ -44,6 +45,8 @@ class ConversationState:
     """None when nothing identifies it, and where no setting needs it."""
     provider_state: ProviderState | None = None
     """Provider-bound state of the request; None without any."""
+    pointed_at: LiteLLMId | None = None
+    """Deployment that a pointer names which binds nothing; None without one."""
     is_assigned: bool = True
     """True when the conversation is assigned to the selected deployment."""
     in_share: bool = True

@@ -92,7 +92,7 @@ def _usage(chunk: Any) -> Any:
 
 
 def _counted(kept: Sequence[Any], answer: Any, cost: float | None) -> list[Any]:
-    """Return a chunk with the usage of ``answer`` like the stream's own; empty without one."""
+    """Return a usage chunk for ``answer`` like the stream's own; empty without one."""
     counted = next((chunk for chunk in reversed(kept) if _usage(chunk) is not None), None)
     if counted is None or _usage(answer) is None:
         return []
@@ -121,5 +121,5 @@ def _piece(like: Any, choice: StreamingChoices) -> ModelResponseStream:
 
 
 def _own_parameters(chunk: Any) -> dict[str, Any]:
-    """Return LiteLLM's parameters of a chunk without those of the answer that it is of."""
+    """Return LiteLLM's parameters of a chunk without those of its answer."""
     return {name: value for name, value in chunk._hidden_params.items() if name not in _COUNTED}

@@ -37,6 +37,7 @@ from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TO
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.rescue.attempt_results import AttemptResult, cost_of, outcome_of, total_cost
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
+from exacto_plugin.litellm_hooks.rescue.stored_responses import StoredResponses
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
 from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.call_details import Again
+    from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.scoring.scorer import ResponseScorer
 
@@ -68,6 +70,7 @@ class AnswerRescue:
         context: of this process.
         recorder: records rescues.
         scoring: evaluates answers.
+        affinity: moves a conversation to the stored answer that it got.
         clock: monotonic seconds.
     """
 
@@ -76,11 +79,13 @@ class AnswerRescue:
         context: Context,
         recorder: Recorder,
         scoring: ResponseScorer,
+        affinity: ConversationAffinity,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._recorder = recorder
         self._scoring = scoring
+        self._stored = StoredResponses(affinity)
         self._clock = clock
         self.faults = context.faults
 
@@ -208,6 +213,7 @@ class AnswerRescue:
         *,
         text_welcome: bool = True,
         bound: bool = False,
+        named: bool = False,
     ) -> Any:
         """Return another deployment's first usable answer; without one, ``answer``.
 
@@ -217,11 +223,12 @@ class AnswerRescue:
             asked: that attempt.
             text_welcome: False when the client already has text of the bad answer.
             bound: True when the client has a part that no other deployment can read: no attempt is made.
+            named: True when the client has the answer's id; no attempt is made where it leads back to the answer.
         """
         bad = state.served_by
         if bad is None or bad.quality is None:
             return answer
-        budget = self._budget(bound=bound)
+        budget = self._budget(bound=bound or (named and self._stored.is_fixed(bad, asked.kwargs)))
         rescuing = state.rescue = RescueProgress(bad)
         results, won, began = [AttemptResult(bad, answer, bad.quality, "not_asked")], 0, self._clock()
         try:
@@ -236,10 +243,19 @@ class AnswerRescue:
             # Also when the client has disconnected in the meantime.
             rescuing.answered_by = results[won].attempt
             rescuing.extra_cost = total_cost(one.attempt for number, one in enumerate(results) if number != won)
-        became, took_s = "rescued" if won else results[-1].outcome, self._clock() - began
+        self._record(state, rescuing, "rescued" if won else results[-1].outcome, self._clock() - began)
+        return self._delivered(results[won], bad, asked.kwargs)
+
+    def _delivered(self, best: AttemptResult, bad: Attempt, request: Mapping[str, Any]) -> Any:
+        """Return the answer to deliver; after an error of the plugin as it came."""
+        if best.attempt is bad:
+            return best.answer
+        deliver = partial(self._stored.deliver, best.answer, best.attempt, bad, request)
+        return self.faults.guard("rescue", deliver, best.answer)
+
+    def _record(self, state: RequestState, rescuing: RescueProgress, outcome: str, took_s: float) -> None:
         self.faults.guard("record", lambda: self._recorder.record_rescue(state, rescuing.extra_cost), None)
-        self.faults.guard("telemetry", lambda: self._report(state, rescuing, became, took_s), None)
-        return results[won].answer
+        self.faults.guard("telemetry", lambda: self._report(state, rescuing, outcome, took_s), None)
 
     def _budget(self, *, bound: bool) -> RescueBudget:
         settings = self._context.settings.rescue

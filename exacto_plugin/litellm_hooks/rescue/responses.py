@@ -4,8 +4,8 @@ Items that the client has already received continue; from the first call on, new
 buffered, so that the numbers stay in order after a replacement. The first events without content
 (``response.created``) are buffered until the first event with content: when nothing was sent, the whole response is the
 other deployment's, including its id. Otherwise the client has the id of the response already, and clients refuse a
-stream whose id changes. That id leads back to the deployment of the bad answer, so such a response is replaced only
-where the request says ``store: false``.
+stream whose id changes. That id leads back to the bad answer, so such a response is replaced only where nothing can
+follow it: with ``store: false``, and where neither the provider nor LiteLLM keeps the answer.
 """
 
 from __future__ import annotations
@@ -66,10 +66,6 @@ class ResponsesBuffer(StreamBuffer):
         """Return the first events while no other event has followed."""
         return self._begun
 
-    def is_pinned(self, request: Mapping[str, Any]) -> bool:
-        """Return True also when the client has the id of a stored response."""
-        return super().is_pinned(request) or (bool(self._sent) and request.get("store") is not False)
-
     def _waits(self, event: Any, kind: str) -> bool:
         """Record an event and return whether it is buffered."""
         number = getattr(event, "output_index", None)
@@ -116,6 +112,7 @@ class ResponsesBuffer(StreamBuffer):
     def _numbered(self, event: Any) -> Any:
         """Set the number at which the client gets ``event``, where events have one."""
         number, self._sent = self._sent, self._sent + 1
+        self.has_sent_id = True
         told = getattr(event, "sequence_number", None)
         return event if told is None or told == number else event.model_copy(update={"sequence_number": number})
 

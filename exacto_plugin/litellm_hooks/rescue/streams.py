@@ -25,7 +25,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.rescue.attempt_results import cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.call_details import RescuableAttempt
@@ -46,6 +46,8 @@ class StreamBuffer(ABC):
         """True when the client has text of this answer."""
         self.has_sent_signature = False
         """True when the client has a part that only this deployment can read."""
+        self.has_sent_id = False
+        """True when the client has an id of this answer that a later request may point to."""
         self.ended = False
         """True when a call, or the answer, has ended and is to be assessed.
 
@@ -70,14 +72,6 @@ class StreamBuffer(ABC):
             answer: the whole answer.
             cost: of the answer in USD; None where it is unknown.
         """
-
-    def is_pinned(self, request: Mapping[str, Any]) -> bool:
-        """Return True when the client has a part that no other deployment can continue.
-
-        Args:
-            request: keyword arguments of the call.
-        """
-        return self.has_sent_signature
 
     def priced(self) -> Any:
         """Return the answer in a form that LiteLLM can price."""
@@ -181,9 +175,13 @@ class _BufferedStream:
         """Return the chunks to send for a bad call: a better one, or the call itself."""
         holding = self._buffer
         self._attempt.cost = cost_of(self._asked.logging, holding.priced(), self._attempt)
-        welcome = not holding.has_sent_text
         answer = await self._rescue.replace_answer(
-            None, self._state, self._asked, text_welcome=welcome, bound=holding.is_pinned(self._asked.kwargs)
+            None,
+            self._state,
+            self._asked,
+            text_welcome=not holding.has_sent_text,
+            bound=holding.has_sent_signature,
+            named=holding.has_sent_id,
         )
         if answer is None:
             return holding.flush()

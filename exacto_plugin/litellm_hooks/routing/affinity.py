@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, pinned_unavailable
 from exacto_plugin.litellm_hooks.request.conversation_key import conversation_of
-from exacto_plugin.litellm_hooks.request.provider_state import provider_state_of
+from exacto_plugin.litellm_hooks.request.provider_state import provider_state_of, stores_responses
 from exacto_plugin.litellm_hooks.request.state import SYNC
 
 if TYPE_CHECKING:
@@ -85,13 +85,37 @@ class ConversationAffinity:
         settings = self._context.settings
         found = state.affinity
         found.conversation = found.provider_state = None
+        found.pointed_at = None
         found.is_assigned = True
         if settings.mode_of(group) is Mode.OFF:
             return
         share = settings.apply_share_of(group)
         if settings.affinity.enabled or 0.0 < share < 1.0:
             found.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages)
-        found.provider_state = provider_state_of(kwargs, messages)
+        self._bind(state, group, kwargs, messages)
+
+    def _bind(self, state: RequestState, group: str, kwargs: Mapping[str, Any], messages: Any) -> None:
+        """Put the request's provider-bound state into ``state``.
+
+        A pointer to a stored response binds nothing in a group whose providers store none.
+        """
+        affinity, found = state.affinity, provider_state_of(kwargs, messages)
+        affinity.pointed_at = None
+        if found is not None and found.is_pointer and not self.stores_responses(group):
+            affinity.pointed_at, found = found.deployment, None
+        affinity.provider_state = found
+
+    def stores_responses(self, group: str, deployment: str = "") -> bool:
+        """Return whether a provider of a model group may store responses.
+
+        Args:
+            group: the model group.
+            deployment: LiteLLM's id of the only deployment to look at; empty: all of them.
+        """
+        known = self._routers.deployments_of(group)
+        asked = [one for one in known if not deployment or litellm_id(one) == deployment]
+        # Where that is unknown a pointer binds: a turn that stays is never wrong.
+        return not asked or self.faults.guard("affinity", lambda: any(map(stores_responses, asked)), True)
 
     @fail_open("affinity")
     async def look_up(self, state: RequestState) -> None:
@@ -149,7 +173,7 @@ class ConversationAffinity:
         """Return the deployment of the request's conversation; None for a new one."""
         if state.affinity.provider_state is not None and isinstance(kwargs.get("input"), list):
             # LiteLLM's own check may have removed the encrypted content meanwhile.
-            state.affinity.provider_state = provider_state_of(kwargs, None)
+            self._bind(state, state.model_group, kwargs, None)
         bound = self._pinned_deployment(state)
         if bound:
             return AffinityTarget(bound, pinned=True)
@@ -157,6 +181,8 @@ class ConversationAffinity:
         conversation = state.affinity.conversation
         if conversation is None or not affinity.enabled:
             return None
+        if state.affinity.pointed_at:
+            return AffinityTarget(state.affinity.pointed_at)
         found = self._conversations.find(conversation.key, self._context.clock(), affinity.idle_s)
         return None if found is None else AffinityTarget(found.deployment, conversation.is_new, found.from_probe)
 
@@ -188,6 +214,18 @@ class ConversationAffinity:
         now = self._context.clock()
         self._conversations.assign(attempt.conversation, attempt.candidate.id, now, probed=attempt.probe)
         self._share(attempt.conversation)
+
+    def note_rescue(self, replaced: Attempt, attempt: Attempt) -> None:
+        """Move a conversation to the deployment of the delivered answer.
+
+        Args:
+            replaced: the attempt that the conversation followed.
+            attempt: the attempt that it follows from then on.
+        """
+        if replaced.conversation and self._context.settings.affinity.enabled:
+            attempt.conversation = replaced.conversation
+            self._conversations.assign(attempt.conversation, attempt.candidate.id, self._context.clock())
+            self._share(attempt.conversation)
 
     def note_answer(self, attempt: Attempt, *, bad: bool = False) -> None:
         """Keep the conversation at the deployment of an answered attempt.

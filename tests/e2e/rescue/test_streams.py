@@ -105,17 +105,17 @@ def test_responses_are_rescued(
     eventually(lambda: judged(proxy, group, f"{group}-1")[1] >= 1, True)
 
 
-@pytest.mark.parametrize("group", ["native", "translated"])
+@pytest.mark.parametrize(("group", "replaced"), [("native", False), ("translated", True)])
 def test_a_stored_response_that_has_begun_is_not_replaced(
-    proxy: Proxy, providers: SimulatedProviders, group: str
+    proxy: Proxy, providers: SimulatedProviders, group: str, replaced: bool
 ) -> None:
-    """Its id leads back to the deployment of the bad call, and clients refuse a stream whose id changes."""
+    """Its id leads back to the bad call, and clients refuse a stream whose id changes; unless nobody stores it."""
     behave(providers, group, Act.INVALID_JSON, preamble=PREAMBLE)
     events, final = _responses(proxy, group, store=True)
     _is_whole(events, final)
     assert events[0].response.id == final.id
     assert final.output_text == PREAMBLE
-    assert asked(providers, (f"{group}-1", f"{group}-2")) == {f"{group}-1": 1, f"{group}-2": 0}
+    assert asked(providers, (f"{group}-1", f"{group}-2")) == {f"{group}-1": 1, f"{group}-2": int(replaced)}
 
 
 @pytest.mark.parametrize("preamble", [None, PREAMBLE], ids=["silent", "talking"])

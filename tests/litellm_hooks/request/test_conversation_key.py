@@ -8,13 +8,19 @@ from typing import Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
 from exacto_plugin.core.model import LiteLLMId
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
-from exacto_plugin.litellm_hooks.request.provider_state import ProviderState, provider_state_of
+from exacto_plugin.litellm_hooks.request.provider_state import (
+    ProviderState,
+    named_item_id,
+    provider_state_of,
+    stores_responses,
+)
 
 SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}
@@ -112,14 +118,23 @@ MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
 @pytest.mark.parametrize(
     ("kwargs", "bond"),
     [
-        ({"previous_response_id": STORED, "input": "x"}, ProviderState(LiteLLMId("d1"))),
-        ({"previous_response_id": "resp_foreign", "input": "x"}, ProviderState()),
+        ({"previous_response_id": STORED, "input": "x"}, ProviderState(LiteLLMId("d1"), is_pointer=True)),
+        ({"previous_response_id": "resp_foreign", "input": "x"}, ProviderState(is_pointer=True)),
         (
             {"input": [{"type": "reasoning", "encrypted_content": MARKED}, USER]},
             ProviderState(LiteLLMId("d2"), releasable=True),
         ),
         ({"input": [{"type": "reasoning", "encrypted_content": "gAAAA"}, USER]}, ProviderState()),
-        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, ProviderState()),
+        ({"input": [{"type": "item_reference", "id": "rs_1"}]}, ProviderState(is_pointer=True)),
+        (
+            {
+                "input": [
+                    {"type": "item_reference", "id": named_item_id("d3", "msg_1")},
+                    {"type": "item_reference", "id": "rs_2"},
+                ]
+            },
+            ProviderState(LiteLLMId("d3"), is_pointer=True),
+        ),
         (
             {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]},
             ProviderState(),
@@ -142,6 +157,32 @@ MARKED = "litellm_enc:" + base64.b64encode(b"model_id:d2").decode() + ";gAAAA"
 def test_what_binds(kwargs: dict[str, Any], bond: ProviderState | None) -> None:
     """Stored responses and sealed reasoning, on every surface; nothing else."""
     assert provider_state_of(kwargs, None) == bond
+
+
+def test_ids_of_items_name_their_deployment() -> None:
+    """LiteLLM takes the deployment out of the id again; an id that it would misread stays."""
+    item = {"type": "item_reference", "id": named_item_id("d:1/x", "msg_1;2")}
+    ResponsesAPIRequestUtils.restore_encrypted_content_item_ids_in_input([item])
+    assert item["id"] == "msg_1;2"
+    assert named_item_id("d;1", "msg_1") == "msg_1"
+
+
+@pytest.mark.parametrize(
+    ("params", "info", "stores"),
+    [
+        ({"model": "openai/own", "api_base": "http://x/v1"}, {}, True),
+        ({"model": "azure/gpt-5"}, {}, True),
+        ({"model": "own", "custom_llm_provider": "openai"}, {}, True),
+        ({"model": "openai/own", "use_chat_completions_api": True}, {}, False),
+        ({"model": "anthropic/claude-sonnet-4-5"}, {}, False),
+        ({"model": "deepinfra/own"}, {}, False),
+        ({"model": "deepinfra/own"}, {"supported_endpoints": ["/v1/responses"]}, True),
+        ({"model": "deepinfra/own"}, {"supported_endpoints": 5}, False),
+    ],
+)
+def test_where_responses_are_stored(params: dict[str, Any], info: dict[str, Any], stores: bool) -> None:
+    """Where LiteLLM does not translate them to chat completions."""
+    assert stores_responses({"litellm_params": params, "model_info": info}) is stores
 
 
 @pytest.mark.parametrize(
