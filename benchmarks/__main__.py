@@ -20,6 +20,7 @@ NAMES = (
     "store",
     "end_to_end",
     "request_path",
+    "before_authentication",
 )
 
 

@@ -13,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
-from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, is_openrouter
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.call_details import (
@@ -188,7 +188,7 @@ class ExactoCallback(CustomLogger):
             return None
         take_alias(data, user_api_key_dict, state)
         for router in self.routers.live:
-            take_fallbacks(data, state, name_resolver(router))
+            take_fallbacks(data, state, NameResolver(router))
         return data
 
     @fail_open("pre_call", otherwise=_sent_as_is)

@@ -15,7 +15,7 @@ import litellm
 
 from exacto_plugin.litellm_hooks.compiled.router_methods import named_arguments
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
-from exacto_plugin.litellm_hooks.deployments.model_names import leads_to_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, leads_to_openrouter
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
@@ -206,7 +206,7 @@ class RouterEntries:
             asked = kwargs.get("model")
             state.slugs.slug = rewrite_body(
                 kwargs,
-                name_resolver(router),
+                NameResolver(router),
                 preferences=self._context.settings.client_preferences == "allow",
                 reads_models=lambda name: leads_to_openrouter(router, name),
             )

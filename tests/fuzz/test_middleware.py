@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from hypothesis import strategies as st
 
 from exacto_plugin.core.routing.policy import Slug, split_slug
-from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, NameResolver
 from exacto_plugin.litellm_hooks.http.model_routes import path_model
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from tests.fuzz.asgi import read, router, runtime
@@ -54,7 +54,7 @@ def test_litellm_reads_what_it_would_read_without_us(
     wanted = dict(bare.parsed) if isinstance(bare.parsed, dict) else bare.parsed
     slug = None
     if isinstance(wanted, dict) and needs_rewrite(wanted) and not form:
-        slug = rewrite_body(wanted, name_resolver(router()))
+        slug = rewrite_body(wanted, NameResolver(router()))
     assert _same(ours.parsed, wanted)
     if _same(wanted, bare.parsed):
         assert ours.raw == bare.raw
@@ -86,5 +86,5 @@ def test_models_in_paths(head: str, model: str, tail: str, raw: bytes) -> None:
     found = path_model(path)
     if found is not None:
         assert "".join(found) == path
-    slug = split_slug(found.model, name_resolver(router())) if found is not None else Slug("")
+    slug = split_slug(found.model, NameResolver(router())) if found is not None else Slug("")
     assert seen.scope["path"] == (f"{head}{slug.base}{tail}" if slug.suffixes else path)

@@ -5,6 +5,7 @@ Handles text and precedence only. The known model names are passed in as a funct
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
@@ -12,15 +13,21 @@ from typing import TYPE_CHECKING, Literal
 from exacto_plugin.core.model import Sort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SORTING_SUFFIXES: Mapping[str, Sort] = {"exacto": Sort.EXACTO, "floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 """The plugin's own suffixes (OpenRouter's virtual variants).
 Suffixes such as ``:free`` and ``:batch`` are part of the model name."""
 
+_SUFFIX = re.compile(rf":(?:{'|'.join(SORTING_SUFFIXES)})(?=:|\Z)")
+
 MOST_SUFFIXES = 6
 """Most of these suffixes accepted in one name; three exist.
 Measured: without a bound a name of 24 kB took 3 s to split."""
+
+LONGEST_NAME = 512
+"""Most characters of a name that is split or looked up.
+Any client may send a name of any length, before its key is checked; the longest names of models are below 200."""
 
 BODY_SORTS: Mapping[str, Sort] = {
     "price": Sort.PRICE,
@@ -115,26 +122,46 @@ def split_slug(slug: str, resolve: Callable[[str], Resolution]) -> Slug:
     """Split the plugin's suffixes off ``slug`` if the remaining name is a known model.
 
     A name that is configured with its suffix stays whole; the longest configured name takes precedence; a wildcard is
-    matched against the name without any of these suffixes. A name that does not resolve, or has too many suffixes, is
-    returned unchanged, so that LiteLLM's own error shows the name as the client sent it.
+    matched against the name without any of these suffixes. A name that does not resolve, is too long or has too many
+    suffixes is returned unchanged, so that LiteLLM's own error shows the name as the client sent it.
 
     Args:
         slug: the client's model name, for instance ``"moonshotai/kimi-k2:free:exacto"``.
-        resolve: returns how the router resolves a name.
+        resolve: returns how the router resolves a name. A wildcard counts only for the name without all the suffixes.
     """
+    if len(slug) > LONGEST_NAME:
+        return Slug(slug)
     parts = slug.split(":")
-    ours = [index for index, part in enumerate(parts) if index and part in SORTING_SUFFIXES]
+    ours = _suffix_indices(parts)
     if not ours or len(ours) > MOST_SUFFIXES:
         return Slug(slug)
-    bare = slug
+    left, name = list(parts), slug
     for keep in range(len(ours), -1, -1):
-        drop = set(ours[keep:])
-        bare = ":".join(part for index, part in enumerate(parts) if index not in drop)
-        if resolve(bare) is Resolution.EXACT:
-            return Slug(bare, tuple(parts[index] for index in ours[keep:]))
-    if resolve(bare) is Resolution.PATTERN:
-        return Slug(bare, tuple(parts[index] for index in ours))
+        if keep < len(ours):
+            del left[ours[keep]]
+            name = ":".join(left)
+        resolution = resolve(name)
+        if resolution is Resolution.EXACT or (keep == 0 and resolution is Resolution.PATTERN):
+            return Slug(name, tuple(parts[index] for index in ours[keep:]))
     return Slug(slug)
+
+
+def strip_suffixes(name: str) -> Slug:
+    """Split every one of the plugin's suffixes off a name, without any look-up."""
+    parts = name.split(":")
+    ours = _suffix_indices(parts)
+    drop = set(ours)
+    base = ":".join(part for index, part in enumerate(parts) if index not in drop)
+    return Slug(base, tuple(parts[index] for index in ours))
+
+
+def has_suffix(name: str) -> bool:
+    """Return whether a name has any of the plugin's suffixes."""
+    return _SUFFIX.search(name) is not None
+
+
+def _suffix_indices(parts: Sequence[str]) -> list[int]:
+    return [index for index, part in enumerate(parts) if index and part in SORTING_SUFFIXES]
 
 
 def resolve_policy(slug: Slug, body_sort: Sort | None, default_sort: Sort, order: tuple[str, ...] = ()) -> Policy:

@@ -6,12 +6,13 @@ Since 1.109 a router answers through ``registry()``, ``health()`` and ``settings
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 FALLBACK_LISTS: Final = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 """The settings that hold lists of fallbacks."""
@@ -123,6 +124,14 @@ class RouterView:
         patterns = self.patterns
         # Checked first, because LiteLLM's lookup costs more than the rest of the middleware, also without a wildcard.
         return (patterns.get_deployments_by_pattern(model=name) or ()) if patterns.patterns else ()
+
+    def entries_by_pattern(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Return the entries of the wildcard that matches a name as it is written.
+
+        LiteLLM's lookup also tries the name with its provider, and copies each entry.
+        """
+        found: Iterable[tuple[str, Sequence[Mapping[str, Any]]]] = self.patterns.patterns.items()
+        return next((entries for pattern, entries in found if re.match(pattern, name)), ())
 
     def holds(self, group: str, own_id: str) -> bool:
         """Return whether a model group has an entry with an id."""

@@ -9,7 +9,7 @@ from exacto_plugin.core.windows.windows import Retention
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.direct_calls import DirectCalls
 from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets, rewrite_fallbacks
-from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver
 from exacto_plugin.litellm_hooks.deployments.router_view import FALLBACK_LISTS, router_view
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Routers:
         for name in FALLBACK_LISTS:
             configured = view.setting(name)
             if isinstance(configured, list) and configured:
-                rewritten = rewrite_fallbacks(configured, name_resolver(router))
+                rewritten = rewrite_fallbacks(configured, NameResolver(router))
                 if rewritten is not configured:
                     view.set_fallbacks(name, rewritten)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
-from exacto_plugin.litellm_hooks.deployments.model_names import CLIENT_MODEL_KEY, leads_to_openrouter, name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import (
+    CLIENT_MODEL_KEY,
+    MOST_PATTERN_LOOKUPS,
+    NameResolver,
+    leads_to_openrouter,
+)
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
@@ -142,7 +148,7 @@ class ExactoMiddleware:
         if router is None or found is None or ":" not in found[1]:
             return None
         head, name = found
-        slug = split_slug(name, name_resolver(router))
+        slug = split_slug(name, NameResolver(router))
         if not slug.suffixes or not set(slug.suffixes) <= set(suffixes):
             return None
         _redirect(scope, f"{head}{slug.base}")
@@ -152,7 +158,7 @@ class ExactoMiddleware:
         router = self._router()
         if router is None or ":" not in found.model:
             return
-        slug = split_slug(found.model, name_resolver(router))
+        slug = split_slug(found.model, NameResolver(router))
         if slug.suffixes:
             self._take_suffixes(scope, state, found.model, slug)
             _redirect(scope, f"{found.head}{slug.base}{found.tail}")
@@ -170,7 +176,7 @@ class ExactoMiddleware:
         if router is not None and needs_rewrite(body):
             asked = body.get("model")
             before = dict(body)
-            resolve, group_of = name_resolver(router), _group_of(router)
+            resolve, group_of = NameResolver(router, MOST_PATTERN_LOOKUPS), _group_of(router)
             state.slugs.batch = batch_slugs(asked, resolve, group_of)
             slug = rewrite_body(
                 body,
@@ -180,11 +186,11 @@ class ExactoMiddleware:
                 ranked=partial(self._model_order.order_models, router, body.get("provider")),
             )
             if slug is not None:
-                listed = (one for one in (asked, *(before.get("models") or ())) if isinstance(one, str))
+                listed = (one for one in chain((asked,), before.get("models") or ()) if isinstance(one, str))
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
                 self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
-            state.slugs.listed = self._context.faults.guard("names", names, {})
+            state.slugs.read_listed = partial(self._context.faults.guard, "names", names, {})
         state.fallbacks.has_own = bool(body.get("fallbacks"))
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None

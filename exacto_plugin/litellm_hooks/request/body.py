@@ -6,6 +6,7 @@ Does no I/O and reads no router.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import Slug, split_slug
@@ -64,7 +65,7 @@ def rewrite_body(
         unforged = _own_preferences([_without(entry, forbidden) for entry in fallbacks], body.get("provider"))
         body["fallbacks"] = (
             rewrite_fallbacks(unforged, resolve)
-            if sum(1 for _ in fallback_entries(unforged)) <= MOST_NAMES
+            if sum(1 for _ in islice(fallback_entries(unforged), MOST_NAMES + 1)) <= MOST_NAMES
             else unforged
         )
     listed = body.get("models")
@@ -91,7 +92,7 @@ def needs_rewrite(body: dict[str, Any]) -> bool:
     The check is cheap, so most requests are not rewritten at all.
     """
     model = body.get("model")
-    return (isinstance(model, str) and (":" in model or "," in model)) or not _OUR_KEYS.isdisjoint(body)
+    return (isinstance(model, str) and (":" in model or "," in model)) or any(key in body for key in _OUR_KEYS)
 
 
 def _strip_model(body: dict[str, Any], resolve: Resolve) -> Slug | None:
@@ -181,4 +182,6 @@ def _without(entry: Any, keys: Collection[str]) -> Any:
 
     ``SUFFIXES_KEY`` is among them: only this module writes it.
     """
-    return {key: value for key, value in entry.items() if key not in keys} if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or not any(key in entry for key in keys):
+        return entry
+    return {key: value for key, value in entry.items() if key not in keys}

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.core.routing.policy import Filter, has_suffix, strip_suffixes
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.key_defaults import Defaults, caller_hard_filter
 
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
-    from exacto_plugin.core.routing.policy import Filter
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
 
 Deployment = Mapping[str, Any]
@@ -59,6 +59,26 @@ def groups_of(deployment: Deployment) -> tuple[str, ...]:
     info: Mapping[str, Any] = deployment.get("model_info") or {}
     names = (deployment.get("model_name"), info.get("team_public_model_name"))
     return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def promises_of_unresolved(settings: Settings, routers: Routers, group: str) -> tuple[Filter, ...]:
+    """Return the limits and the curated list of a name whose suffixes were not split off.
+
+    A wildcard matches a suffixed name too. Names that are too long, or too many, are not resolved before the key is
+    checked, and must not escape what holds for the name without suffixes.
+
+    Args:
+        settings: the settings in force.
+        routers: of this process.
+        group: the model group of an attempt whose slug has no suffixes.
+    """
+    if not has_suffix(group) or routers.knows_group(group):
+        return ()
+    slug = strip_suffixes(group)
+    aliased = (router_view(router).alias(slug.base) for router in routers.live)
+    base = next((name for name in aliased if name), slug.base)
+    listed = settings.curated_list(base) if slug.curated else None
+    return (*settings.filters_of(base), *(() if listed is None else (Filter("curated", listed),)))
 
 
 def promised(settings: Settings, groups: Iterable[str], kwargs: Mapping[str, Any]) -> str | None:

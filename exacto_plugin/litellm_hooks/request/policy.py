@@ -75,6 +75,11 @@ def policy_of(
     return _with_preferences(policy, provider, filters, sent)
 
 
+def with_filters(policy: Policy, more: tuple[Filter, ...]) -> Policy:
+    """Return a policy with further hard filters."""
+    return replace(policy, filters=_in_order(dict.fromkeys((*policy.filters, *more)))) if more else policy
+
+
 def _with_preferences(
     policy: Policy, provider: ProviderObject, filters: tuple[Filter, ...], sent: Callable[[], tuple[str, ...]]
 ) -> Policy:

@@ -8,10 +8,11 @@ the client wrote it. LiteLLM's name is kept for an operator's fallback and for a
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_targets
+from exacto_plugin.litellm_hooks.deployments.fallbacks import fallback_entries, fallback_targets
 from exacto_plugin.litellm_hooks.request.body import MOST_NAMES
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def listed_names(body: Mapping[str, Any], resolve: Resolve, group_of: Callable[[
         group_of: the model group behind a name, which may be an alias.
     """
     models, fallbacks = body.get("models"), body.get("fallbacks")
-    entries = [one for one in models if isinstance(one, str)] if isinstance(models, list) else []
+    entries = [one for one in models[:MOST_NAMES] if isinstance(one, str)] if isinstance(models, list) else []
     if isinstance(fallbacks, list):
-        entries += sorted(fallback_targets(fallbacks))
+        entries += sorted(fallback_targets(islice(fallback_entries(fallbacks), MOST_NAMES)))
     names: dict[tuple[str, str | None], str] = {}
-    for entry in entries[: 2 * MOST_NAMES]:
+    for entry in entries:
         slug = split_slug(entry, resolve)
         for name in (slug.base, group_of(slug.base)):
             names.setdefault((name, ":".join(slug.suffixes)), entry)
@@ -55,7 +56,7 @@ def fallback_name(state: RequestState, model: str, suffixes: object, *, same_gro
         suffixes: those of the hop's entry; None when it has none of the plugin's.
         same_group: whether the hop is for the model group that the client requested.
     """
-    listed = state.slugs.listed.get((model, suffixes if isinstance(suffixes, str) else None))
+    listed = state.slugs.read_listed().get((model, suffixes if isinstance(suffixes, str) else None))
     return listed or (state.slugs.requested if same_group else "")
 
 

@@ -30,8 +30,8 @@ from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
-from exacto_plugin.litellm_hooks.request.operator_limits import own_limits
-from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of
+from exacto_plugin.litellm_hooks.request.operator_limits import own_limits, promises_of_unresolved
+from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of, with_filters
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import fallback_name
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
@@ -164,7 +164,11 @@ class Routing:
         settings = self._context.settings
         unread = openrouter or settings.client_preferences == "deny"
         preferences = read_provider(None if unread else provider_in(kwargs), group)
-        return policy_of(settings, group, slug, preferences, self._callers.of(kwargs), partial(sent_parameters, kwargs))
+        policy = policy_of(
+            settings, group, slug, preferences, self._callers.of(kwargs), partial(sent_parameters, kwargs)
+        )
+        whole = not (openrouter or slug.suffixes)  # OpenRouter reads the suffixes itself
+        return with_filters(policy, promises_of_unresolved(settings, self._routers, group) if whole else ())
 
     def _unfiltered(self, group: str, state: RequestState, kwargs: Mapping[str, Any]) -> Policy:
         """Return the policy of an attempt for which LiteLLM did not call ``filter``."""

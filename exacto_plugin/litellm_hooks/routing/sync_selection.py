@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from exacto_plugin.core.routing.policy import split_slug
-from exacto_plugin.litellm_hooks.deployments.model_names import name_resolver
+from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
@@ -130,7 +130,7 @@ class SyncSelection:
         """Return ``model`` without suffixes, for calls that bypassed the router's entry."""
         if ":" not in model or kwargs.get("fallback_depth"):
             return model
-        slug = split_slug(model, name_resolver(router))
+        slug = split_slug(model, NameResolver(router))
         if not slug.suffixes:
             return model
         CURRENT.set(RequestState(slugs=Slugs(slug)))

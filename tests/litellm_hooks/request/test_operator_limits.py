@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,32 @@ def test_who_is_about_to_be_called(kwargs: dict[str, Any], groups: tuple[str, ..
     picked = picked_of(runtime.routers, runtime.context.settings, kwargs, kwargs["metadata"])
     assert picked is not None
     assert (picked.groups, picked.named) == (groups, named)
+
+
+NAMES = ("x:exacto", "x:floor:exacto", f"{'x' * 600}:exacto", f"x{':exacto' * 9}")
+"""Some that the middleware leaves whole where there are too many of them, and some that it always leaves whole."""
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[-20:])
+@pytest.mark.parametrize("settings", ["curated", "model_groups"])
+def test_unresolved_suffixes_escape_nothing(name: str, settings: str) -> None:
+    """A wildcard matches a name with its suffixes too; what holds for the name without them holds for it."""
+    base, held = f"w/{name.split(':')[0]}", {"curated": ["eu"], "model_groups": {"only": ["eu"]}}
+    hooks, kwargs = callback_of(**{settings: {base: held[settings]}}), {"metadata": {"model_group": f"w/{name}"}}
+    with pytest.raises(ExactoRefusedError, match=r"curated|only"):
+        asyncio.run(hooks.routing.filter(f"w/{name}", [entry("wild", "w/*", "us")], kwargs))
+    served = entry("wild", "w/*", "eu")
+    assert asyncio.run(hooks.routing.filter(f"w/{name}", [served], kwargs)) == [served]
+
+
+def test_suffixes_of_others_are_left_alone() -> None:
+    """OpenRouter reads the suffixes itself, and a configured name is that of its own model."""
+    hooks = callback_of(curated={"w/x": ["eu"], "h": ["eu"]})
+    kwargs = {"metadata": {"model_group": "w/x:exacto"}}
+    whole = entry("o", "w/*", "us", "openrouter/*")
+    assert asyncio.run(hooks.routing.filter("w/x:exacto", [whole], kwargs)) == [whole]
+    plain = entry("wild", "w/*", "us")
+    assert asyncio.run(hooks.routing.filter("w/x:free", [plain], kwargs)) == [plain]
 
 
 def test_direct_calls_are_nobodys_deployment() -> None:
