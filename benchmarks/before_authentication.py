@@ -27,7 +27,7 @@ from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROUNDS = 9
 SUFFIXES = (":exacto", ":floor", ":nitro")
@@ -121,14 +121,12 @@ def _wild(length: int) -> dict[str, Any]:
     return {**listed, **lists, "model": f"wild/{listed['model']}"}
 
 
-def cases(chosen: Sequence[str]) -> list[Case]:
+def cases(chosen: Sequence[str]) -> Iterator[Case]:
     """The cases whose titles hold one of some words; all of them without."""
-    found = []
     for title, build in bodies().items():
         if not chosen or any(word in title for word in chosen):
             body = json.dumps(build()).encode()
-            found.append(Case(title, body, max(1, min(20, 2 * MEGABYTE // len(body)))))
-    return found
+            yield Case(title, body, max(1, min(20, 2 * MEGABYTE // len(body))))
 
 
 def config(providers: SimulatedProviders, *, plugin: bool) -> Mapping[str, Any]:

@@ -50,6 +50,8 @@ BOUNDARIES = {
     "litellm_hooks.faults:FaultReporter.report",
     # LiteLLM raises a bare Exception for a model that its price list does not know.
     "litellm_hooks.deployments.prices:_looked_up",
+    # The traceback of an unexpected error is printed without control characters, as all output is.
+    "cli.command:main",
     # PyYAML raises whatever a value made Python raise.
     "config.yaml_text:parse_yaml",
     # The timer must outlive whatever one recompute meets.

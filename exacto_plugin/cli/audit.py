@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, name_of, value
 from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
@@ -17,7 +14,8 @@ from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import json_text, printable, printable_data, write_text
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
             limit=options.limit,
         ),
     )
-    sys.stdout.write((json.dumps(found, indent=2) if options.json else _table(found)) + "\n")
+    write_text(json_text(found) if options.json else _table(printable_data(found)))
     return 0
 
 
@@ -87,7 +85,7 @@ def _verify(options: argparse.Namespace) -> int:
     if location is None:
         raise ExactoError("verification reads the store itself: give --config FILE or --store URL")
     found = StoreSource(location).verify(options.since, options.until)
-    sys.stdout.write((json.dumps(asdict(found), indent=2) if options.json else _verified(found)) + "\n")
+    write_text(json_text(asdict(found)) if options.json else _verified(found))
     return 1 if found.differences else 0
 
 
@@ -102,15 +100,17 @@ def _verified(found: Verification) -> str:
     if found.unreadable:
         lines.append(f"{found.unreadable} recomputes were written by versions that this one cannot read.")
     lines += [
-        f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
-        f" (written by {one.engine_version})"
+        printable(
+            f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
+            f" (written by {one.engine_version})"
+        )
         for one in found.differences[:_DEFAULT_LIMIT]
     ]
     return "\n".join(lines)
 
 
 def _table(found: Mapping[str, Any]) -> str:
-    table = Table()
+    table = DataTable()
     for name in ("when", "kind", "model group", "deployment", "what"):
         table.add_column(name, overflow="fold")
     for entry in found["entries"]:

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from exacto_plugin.config.messages import kind_of, nearest, safe_value, step_of
 from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.sdk import proxy_features
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import printable
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -244,7 +243,7 @@ def _check_group(group: GroupReport, settings: Settings, report: ConfigReport) -
 
 def render(report: ConfigReport) -> str:
     """Format the report as text for a terminal."""
-    table = Table(title=f"{report.file} (preset {report.preset})", title_justify="left", show_lines=False)
+    table = DataTable(title=f"{report.file} (preset {report.preset})", title_justify="left", show_lines=False)
     for column in ("model group", "mode", "default sort", "deployment", "provider", "$/M tokens", ":exacto"):
         table.add_column(column, overflow="fold")
     for group in report.groups:
@@ -255,8 +254,8 @@ def render(report: ConfigReport) -> str:
             table.add_row(*head, deployment.id, deployment.provider, price, curated)
     lines = [
         *_feature_lines(report),
-        *(f"problem: {line}" for line in report.problems),
-        *(f"hint: {line}" for line in report.hints),
+        *(f"problem: {printable(line)}" for line in report.problems),
+        *(f"hint: {printable(line)}" for line in report.hints),
     ]
     if not report.problems:
         lines.append("No problems found.")

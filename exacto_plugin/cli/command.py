@@ -6,14 +6,15 @@ Each subcommand is one function.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin._version import __version__
 from exacto_plugin.errors import ExactoError
+from exacto_plugin.terminal import json_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,9 @@ def _check_config(options: argparse.Namespace) -> int:
 
     report = check_config(Path(options.file))
     if options.json:
-        _print(json.dumps(report.as_dict(), indent=2))
+        write_text(json_text(report.as_dict()))
     else:
-        _print(render(report))
+        write_text(render(report))
     return 1 if report.problems else 0
 
 
@@ -36,10 +37,6 @@ def _demo(options: argparse.Namespace) -> int:
     from exacto_plugin.demo.run import run_demo
 
     return run_demo(keep=options.keep, port=options.port)
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,14 +76,17 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status.
 
-    2 for a configuration that cannot be used, 130 when interrupted.
+    1 for an unexpected error, 2 for a configuration that cannot be used, 130 when interrupted.
     """
     options: Any = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except ExactoError as error:
-        sys.stderr.write(f"exacto: {error}\n")
+        write_text(f"exacto: {error}", sys.stderr)
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        write_text("stopped", sys.stderr)
         return 130
+    except Exception:
+        write_text(traceback.format_exc().rstrip(), sys.stderr)  # its message may hold names too
+        return 1

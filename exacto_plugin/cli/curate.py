@@ -7,20 +7,18 @@ ignore.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.table import Table
 
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import json_text, printable, write_text
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -238,10 +236,10 @@ def render(proposals: Sequence[ListProposal], *, check: bool) -> str:
     for one in proposals:
         lines += [f"# {line}".rstrip() for line in _evidence(one).splitlines()]
         if check:
-            lines += [f"# no longer holds: {line}" for line in one.broken]
-            lines += [f"# not shown yet: {line}" for line in one.unproven]
+            lines += [f"# no longer holds: {printable(line)}" for line in one.broken]
+            lines += [f"# not shown yet: {printable(line)}" for line in one.unproven]
             held = one.configured and not one.broken
-            lines += [f"# the configured list holds: {', '.join(one.configured)}"] if held else []
+            lines += [printable(f"# the configured list holds: {', '.join(one.configured)}")] if held else []
             lines += [] if one.configured else ["# no list is configured"]
         lines.append("#")
     if not check:
@@ -251,7 +249,7 @@ def render(proposals: Sequence[ListProposal], *, check: bool) -> str:
 
 
 def _evidence(proposal: ListProposal) -> str:
-    table = Table(title=f"{proposal.model_group}: {proposal.keys} keys call tools", title_justify="left", box=None)
+    table = DataTable(title=f"{proposal.model_group}: {proposal.keys} keys call tools", title_justify="left", box=None)
     for name in ("deployment", "provider", "tier", "success", "calls", "propensity", "ignored", "pinned", "verdict"):
         table.add_column(name, overflow="fold")
     for f in proposal.findings:
@@ -303,6 +301,5 @@ def run(options: argparse.Namespace) -> int:
     if unknown:
         raise ProxyError(f"no verdicts on {', '.join(unknown)}")
     proposals = [propose(group, criteria) for group in groups if group["model_group"] in wanted]
-    text = json.dumps(as_dict(proposals), indent=2) if options.json else render(proposals, check=options.check)
-    sys.stdout.write(text + "\n")
+    write_text(json_text(as_dict(proposals)) if options.json else render(proposals, check=options.check))
     return 1 if options.check and any(one.broken for one in proposals) else 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
 from datetime import datetime
 from typing import Any
 
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
+from exacto_plugin.terminal import json_text, printable_data, write_text
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _ACTIONS = ("good", "deranked", "reset")
@@ -58,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
         "model_group": options.model,
     }
     answer = request_json(options.url, "overrides", body)
-    lines = [_sentence(one) for one in answer["overrides"]]
+    lines = [_sentence(one) for one in printable_data(answer["overrides"])]
     if not answer["kept"]:
         lines.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
-    sys.stdout.write((json.dumps(answer, indent=2) if options.json else "\n".join(lines)) + "\n")
+    write_text(json_text(answer) if options.json else "\n".join(lines))
     return 0
 
 

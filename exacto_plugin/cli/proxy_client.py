@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from exacto_plugin.errors import ExactoError
+from exacto_plugin.terminal import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +69,7 @@ def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **p
     if answer.status_code == 422 and isinstance(detail, list):
         detail = "; ".join(_refusal(one) for one in detail)
     hint = "" if answer.is_success else f"; an admin key in {KEYS[0]} is needed"
-    raise ProxyError(detail if isinstance(detail, str) else f"{url} answered {answer.status_code}{hint}")
+    raise ProxyError(printable(detail) if isinstance(detail, str) else f"{url} answered {answer.status_code}{hint}")
 
 
 def _refusal(one: Mapping[str, Any]) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
 
 from exacto_plugin.audit.formatting import moment, percent
 from exacto_plugin.audit.report import money
@@ -15,7 +12,8 @@ from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.cli.why import time_of
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import json_text, printable_data, write_text
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -56,8 +54,7 @@ def run(options: argparse.Namespace) -> int:
     found = query(options, lambda source: source.report(since, until, options.model or ()))
     # Counts are kept by the hour.
     begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
-    text = json.dumps(found, indent=2) if options.json else _rendered(found, begins, ends)
-    sys.stdout.write(text + "\n")
+    write_text(json_text(found) if options.json else _rendered(printable_data(found), begins, ends))
     return 0
 
 
@@ -74,10 +71,10 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
     return f"{period}:\n{tables}\n{_METHOD}"
 
 
-def _table(group: Mapping[str, Any]) -> Table:
+def _table(group: Mapping[str, Any]) -> DataTable:
     applied = group["applied"]
     would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
-    table = Table(title=f"{group['model_group']}: {group['requests']:,.0f} requests", title_justify="left")
+    table = DataTable(title=f"{group['model_group']}: {group['requests']:,.0f} requests", title_justify="left")
     for name in ("", "without tiers", "with tiers", "difference"):
         table.add_column(name, justify="left" if not name else "right")
     table.add_row(f"share of picks {would}", "", _percents(group["changed"]), "")

@@ -21,6 +21,7 @@ from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.location import default_location, location_of_url
 from exacto_plugin.store.rows import reading
+from exacto_plugin.terminal import write_text
 
 if TYPE_CHECKING:
     import argparse
@@ -168,7 +169,7 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
     except ProxyError as error:
         if location is None or not error.unreachable:
             raise
-        sys.stderr.write(f"exacto: {error}; reading {location.name} instead\n")
+        write_text(f"exacto: {error}; reading {location.name} instead", sys.stderr)
         return question(StoreSource(location))
 
 

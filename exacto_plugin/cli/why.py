@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
 
 from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, value
 from exacto_plugin.audit.sentences import request_sentence, why_sentence
 from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import json_text, printable_data, write_text
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +64,17 @@ def run_why(options: argparse.Namespace) -> int:
         raise ExactoError("name a deployment, or a request with --request")
     if options.request is not None:
         view = query(options, lambda source: source.request(options.request))
-        return _print(json.dumps(view, indent=2) if options.json else request_sentence(view))
+        write_text(json_text(view) if options.json else request_sentence(printable_data(view)))
+        return 0
     found = query(options, lambda source: source.why(options.deployment, options.model, options.at))
     if not found["answers"]:
         raise ExactoError(_no_record(options.deployment, options.model, options.at, found.get("first_at")))
-    lines = [why_sentence(view) for view in found["answers"]]
-    return _print(json.dumps(found, indent=2) if options.json else "\n\n".join(lines + _ill(found)))
+    write_text(json_text(found) if options.json else _sentences(printable_data(found)))
+    return 0
+
+
+def _sentences(found: Mapping[str, Any]) -> str:
+    return "\n\n".join([*(why_sentence(view) for view in found["answers"]), *_ill(found)])
 
 
 def _no_record(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
@@ -98,11 +101,12 @@ def add_tiers(parser: argparse.ArgumentParser) -> None:
 def run_tiers(options: argparse.Namespace) -> int:
     """Query and print."""
     found = query(options, lambda source: source.tiers(options.model))
-    return _print(json.dumps(found, indent=2) if options.json else _tiers(found))
+    write_text(json_text(found) if options.json else _tiers(printable_data(found)))
+    return 0
 
 
 def _tiers(found: Mapping[str, Any]) -> str:
-    table = Table()
+    table = DataTable()
     for name in (
         "model group",
         "deployment",
@@ -169,8 +173,3 @@ def _ill(found: Mapping[str, Any]) -> list[str]:
     if store["state"] == "memory":
         return ["The store is in memory: records end with the proxy."]
     return [f"The store is {store['state']}: {store['message']}; {store['remedy']}."]
-
-
-def _print(text: str) -> int:
-    sys.stdout.write(text + "\n")
-    return 0

@@ -6,9 +6,7 @@ They parse arguments and print tables, plots or JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, read_log
 from exacto_plugin.simulate.report import Result, as_dict, render, render_replay, replay_as_dict
 from exacto_plugin.simulate.run import RunConfig, SampleWriter, run_together
 from exacto_plugin.simulate.scenario import parse_scenario
+from exacto_plugin.terminal import json_text, write_text
 
 if TYPE_CHECKING:
     from exacto_plugin.simulate.scenario import Scenario
@@ -80,10 +79,10 @@ def _repetitions(text: str) -> int:
 def run_simulate(options: argparse.Namespace) -> int:
     """Run the presets over one scenario and print the results."""
     if options.list or options.scenario is None:
-        _print("\n".join(builtin_scenario_names()))
+        write_text("\n".join(builtin_scenario_names()))
         return 0 if options.list else 2
     if options.show:
-        _print(scenario_text(options.scenario).rstrip())
+        write_text(scenario_text(options.scenario).rstrip())
         return 0
     scenario = _changed(load_scenario(options.scenario), options)
     presets = _presets(options)
@@ -94,9 +93,9 @@ def run_simulate(options: argparse.Namespace) -> int:
         listener = _listener(options.record, files)
         results = [_result(scenario, text, course, listener) for text in presets]
     if options.json:
-        _print(json.dumps(as_dict(scenario, course, results), indent=2))
+        write_text(json_text(as_dict(scenario, course, results)))
     else:
-        _print(f"{render(scenario, course, results)}\n\n{text_plot(results)}")
+        write_text(f"{render(scenario, course, results)}\n\n{text_plot(results)}")
     if options.plot is not None:
         save_png(results, scenario.title, options.plot)
     return 0
@@ -119,9 +118,9 @@ def run_replay(options: argparse.Namespace) -> int:
     for replay in replays.values():
         replay.go(read_log(options.log))
     if options.json:
-        _print(json.dumps(replay_as_dict(rates, replays), indent=2))
+        write_text(json_text(replay_as_dict(rates, replays)))
     else:
-        _print(render_replay(rates, replays) or "the log holds no routed request with tools")
+        write_text(render_replay(rates, replays) or "the log holds no routed request with tools")
     return 0
 
 
@@ -186,7 +185,3 @@ def _changed(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     if options.rho is not None:
         changes["prices"] = {**scenario.prices.model_dump(), "rho": options.rho}
     return parse_scenario({**scenario.model_dump(), **changes}, "command line") if changes else scenario
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from exacto_plugin.simulate.metrics import mean_and_margin
-from exacto_plugin.text_tables import render_tables
+from exacto_plugin.terminal import printable
+from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +92,7 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
         f"{scenario.title or scenario.model_group}\n{scenario.hours:g} h, {scenario.requests_per_minute:g} requests a "
         f"minute, {course.repetitions} repetitions, seed {course.seed}; ± is the 95 % interval of the mean"
     )
-    table = Table()
+    table = DataTable()
     table.add_column(f"from hour {scenario.measure_from_h:g} on")
     for result in results:
         table.add_column(result.preset, justify="right")
@@ -172,7 +171,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
     """Format the results of a replay as text."""
     parts = []
     for group, seen in sorted(rates.observed.items()):
-        table = Table(title=f"{group}: {seen.offered:.0f} routed requests with tools", title_justify="left")
+        table = DataTable(title=f"{group}: {seen.offered:.0f} routed requests with tools", title_justify="left")
         for column in ("", "log", *replays):
             table.add_column(column, justify="right" if column else "left")
         outcomes = {name: replay.groups[group] for name, replay in replays.items()}
@@ -186,7 +185,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
         parts.append(render_tables(table, width=WIDTH))
         for name, outcome in outcomes.items():
             parts += [
-                f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}"
+                printable(f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}")
                 for change in outcome.transitions
             ]
     return "\n".join(parts)

@@ -32,6 +32,7 @@ _PROGRAMS: Final = _CORE | {
     "sharing",
     "audit",
     "text_tables",
+    "terminal",
     "at_exit",
     "root",
 }
@@ -40,7 +41,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "root": frozenset({"errors", "hooks", "entry", "records"}),
     "asgi": frozenset({"entry"}),
     "errors": frozenset(),
-    "text_tables": frozenset(),
+    "text_tables": frozenset({"terminal"}),
+    "terminal": frozenset(),
     "at_exit": frozenset(),
     "core/wire": frozenset(),
     "core/lazy": frozenset(),

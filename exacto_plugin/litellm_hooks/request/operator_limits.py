@@ -62,7 +62,7 @@ def groups_of(deployment: Deployment) -> tuple[str, ...]:
 
 
 def promises_of_unresolved(settings: Settings, routers: Routers, group: str) -> tuple[Filter, ...]:
-    """Return the limits and the curated list of a name whose suffixes were not split off.
+    """Return what holds for a name without its suffixes: limits and curated list.
 
     A wildcard matches a suffixed name too. Names that are too long, or too many, are not resolved before the key is
     checked, and must not escape what holds for the name without suffixes.
