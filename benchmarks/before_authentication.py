@@ -29,7 +29,7 @@ from exacto_plugin.demo.proxy import DemoProxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-ROUNDS = 9
+ROUNDS = 5
 SUFFIXES = (":exacto", ":floor", ":nitro")
 WILDCARDS = ("wild/*", "other/*-x", "*/kimi-*", "third/*")
 MEGABYTE = 1_000_000
@@ -126,7 +126,7 @@ def cases(chosen: Sequence[str]) -> Iterator[Case]:
     for title, build in bodies().items():
         if not chosen or any(word in title for word in chosen):
             body = json.dumps(build()).encode()
-            yield Case(title, body, max(1, min(20, 2 * MEGABYTE // len(body))))
+            yield Case(title, body, max(1, min(10, 2 * MEGABYTE // len(body))))
 
 
 def config(providers: SimulatedProviders, *, plugin: bool) -> Mapping[str, Any]:
@@ -168,9 +168,9 @@ def compare(chosen: Sequence[str]) -> list[str]:
             client = httpx.Client(base_url=proxy.base_url, headers=headers, trust_env=False)
             sides.append((stack.enter_context(client), psutil.Process(proxy.pid)))
         for case in cases(chosen):
-            rounds = ROUNDS if len(case.body) < 10 * MEGABYTE else 3
+            rounds = ROUNDS if len(case.body) < MEGABYTE else 2
             spent = [[_spent(*side, case) for side in sides] for _ in range(rounds + 1)][1:]
-            bare, with_plugin = (statistics.median(column) for column in zip(*spent, strict=True))
+            bare, with_plugin = (statistics.mean(column) for column in zip(*spent, strict=True))
             added = with_plugin - bare
             figures = f"{len(case.body) / 1000:8.0f}kB{bare:9.2f}{with_plugin:9.2f}{added:9.2f}{added / bare:8.2f}"
             lines.append(f"{case.title:<40}{figures}")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.config.diff import AT_THE_START, diff, digest, sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.scoring.evaluator import Evaluator
-from exacto_plugin.errors import SettingsError
+from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.records import SettingsRecord
 
 if TYPE_CHECKING:
@@ -24,6 +26,20 @@ if TYPE_CHECKING:
     from exacto_plugin.records import Record
 
 logger = logging.getLogger("exacto_plugin")
+
+
+_WAIT_S: Final = 2.0
+"""Seconds for which a recompute waits for a file; one that is read more slowly is applied later."""
+
+_POLL_S: Final = 0.005
+"""Seconds between two looks at a read, which usually ends before the second one."""
+
+_SILENT_S: Final = 10.0
+"""Seconds after which a file that is still being read is reported."""
+
+
+class SettingsFileSilentError(ExactoError):
+    """A settings file has not been read to its end for a long time."""
 
 
 class SettingsReload:
@@ -55,10 +71,32 @@ class SettingsReload:
         """The time when the settings in force were applied."""
         self.problem: str | None = None
         """The reason why the newest settings are not in force; None when they are."""
+        self._reading: _Reading | None = None
 
     async def take_changes(self) -> None:
-        """Apply settings that changed while the process runs; reads files in a thread."""
-        await asyncio.to_thread(self._context.faults.guard, "settings", lambda: self.apply_changes(), None)
+        """Apply settings that changed while the process runs; never waits long.
+
+        A file on a file system that does not answer, or a pipe, can be read for ever. One thread at a time reads, and
+        applies what it has read whenever that is; until then the settings in force stay.
+        """
+        reading = self._reading
+        if reading is None or reading.ended.is_set():
+            reading = self._reading = _Reading(
+                partial(self._context.faults.guard, "settings", self.apply_changes, None)
+            )
+        while not reading.ended.is_set() and time.monotonic() - reading.started < _WAIT_S:  # noqa: ASYNC110 (a thread's)
+            await asyncio.sleep(_POLL_S)
+        if not reading.ended.is_set() and not reading.is_reported and time.monotonic() - reading.started > _SILENT_S:
+            reading.is_reported = True
+            self._context.faults.report("settings", SettingsFileSilentError(self._silence()))
+
+    def _silence(self) -> str | None:
+        """Return the problem of a file that is still being read; None without one."""
+        reading = self._reading
+        silent_s = 0.0 if reading is None or reading.ended.is_set() else time.monotonic() - reading.started
+        if silent_s <= _SILENT_S:
+            return None
+        return f"the configuration has not been read for {silent_s:.0f} s: its file does not answer"
 
     def apply_changes(self) -> None:
         """Apply changed settings; invalid ones are logged, and those in force stay.
@@ -100,7 +138,11 @@ class SettingsReload:
 
     def view(self) -> dict[str, Any]:
         """Return the API's view of the settings."""
-        return {"digest": digest(self._context.settings), "since": self.since, "problem": self.problem}
+        return {
+            "digest": digest(self._context.settings),
+            "since": self.since,
+            "problem": self._silence() or self.problem,
+        }
 
     def _put_on_record(self, source: str, different: Mapping[str, tuple[Any, Any]]) -> None:
         name = digest(self._context.settings)
@@ -111,3 +153,20 @@ class SettingsReload:
         later = f"; after a restart only: {', '.join(waiting)}" if waiting else ""
         told = sentence(before, self._context.settings)
         logger.warning("exacto_plugin applied changed settings: %s%s", told, later)
+
+
+class _Reading:
+    """One read in a daemon thread, which does not keep the process from ending."""
+
+    def __init__(self, read: Callable[[], None]) -> None:
+        self.started = time.monotonic()
+        self.is_reported = False
+        self.ended = threading.Event()
+        self._read = read
+        threading.Thread(target=self._run, name="exacto-settings", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._read()
+        finally:
+            self.ended.set()
