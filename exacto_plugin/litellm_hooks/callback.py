@@ -16,13 +16,7 @@ from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, is_openrouter
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request.call_details import (
-    CHOICE_KEY,
-    TOOLS_KEY,
-    attach_state,
-    choice_of,
-    is_pending_call,
-)
+from exacto_plugin.litellm_hooks.request.call_details import attach_state, is_pending_call, keep_tools
 from exacto_plugin.litellm_hooks.request.hops import metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
@@ -34,7 +28,7 @@ from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.dry_run import passed_in_dry_run
 from exacto_plugin.litellm_hooks.routing.failover import is_last_error
 from exacto_plugin.litellm_hooks.routing.final_check import nobody_was_called
-from exacto_plugin.litellm_hooks.routing.router import Routing, offers_tools
+from exacto_plugin.litellm_hooks.routing.router import Routing
 from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
 from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check
@@ -204,11 +198,7 @@ class ExactoCallback(CustomLogger):
             raise
         details[LOG_KEY] = state
         self.rescue.note_logging(kwargs.get("litellm_logging_obj"), state.served_by)
-        # Set once: LiteLLM may serve one surface through another and call this hook again with translated tools.
-        if TOOLS_KEY not in details and offers_tools(kwargs):
-            details[TOOLS_KEY] = kwargs.get("tools") or kwargs.get("functions")
-            if (choice := choice_of(kwargs)) is not None:
-                details[CHOICE_KEY] = choice
+        keep_tools(details, kwargs)
         return without_our_keys(kwargs)
 
     def record_attempt(self, kwargs: dict[str, Any]) -> RequestState:

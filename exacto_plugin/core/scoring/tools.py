@@ -17,16 +17,18 @@ from exacto_plugin.core.scoring.json_schema.openapi import draft7_of
 NO_SCHEMA: Final = None
 """The value of ``OfferedTool.parameters`` for a tool that declares none."""
 
-_OPEN_SETS: Final = ("mcp", "tool_search", "toolset")
+_OPEN_SETS: Final = ("mcp", "toolset")
 """Type prefixes of entries that add tools which the request does not list."""
 
 _CLOSED_SETS: Final = (
     "function", "custom", "web_search", "file_search", "code_interpreter", "image_generation", "computer",
-    "local_shell", "shell", "apply_patch",
+    "local_shell", "shell", "apply_patch", "tool_search",
 )  # fmt: skip
 """Type prefixes of entries without a name that add no unlisted function.
-OpenAI's tools: their calls are items of types of their own. Any other entry without a name may add tools under names
-of the provider's, as xAI's ``x_search`` does (``x_keyword_search``, ``x_user_search``)."""
+OpenAI's tools: their calls are items of types of their own, and a tool search finds deferred tools that the request
+lists, or that an earlier search of the client has put into its input (source: OpenAI's guide "Tool search"). Any other
+entry without a name may add tools under names of the provider's, as xAI's ``x_search`` does (``x_keyword_search``,
+``x_user_search``)."""
 
 _NAMESPACE: Final = "namespace"
 _JOINTS: Final = (".", "__")
@@ -108,7 +110,7 @@ def is_one_of(tools: Sequence[object], name: str, names: Collection[str]) -> boo
 def is_open_set(tools: Sequence[object]) -> bool:
     """Check that the request allows tools that it does not list.
 
-    Examples are MCP servers, tool search, provider-run tools of unknown types, and objects of unknown kind.
+    Examples are MCP servers, provider-run tools of unknown types, and objects of unknown kind.
     """
     return any(not isinstance(tool, Mapping) or _opens(tool) for tool in tools)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
+from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:
@@ -39,6 +40,22 @@ _CHOICES = ("tool_choice", "function_call", "toolConfig", "tool_config")
 def choice_of(kwargs: Mapping[str, Any]) -> Any:
     """Return the tool choice of a call, in any form; None without one."""
     return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
+
+
+def keep_tools(details: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
+    """Keep the client's tools and choice of a call, unless that was done before.
+
+    LiteLLM may serve one surface through another, and begins the call again with translated tools.
+
+    Args:
+        details: LiteLLM's ``model_call_details``, changed in place.
+        kwargs: of the call.
+    """
+    if TOOLS_KEY in details or not (tools := offered_tools(kwargs)):
+        return
+    details[TOOLS_KEY] = tools
+    if (choice := choice_of(kwargs)) is not None:
+        details[CHOICE_KEY] = choice
 
 
 @dataclass(slots=True)

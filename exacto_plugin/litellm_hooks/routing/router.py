@@ -30,6 +30,7 @@ from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
+from exacto_plugin.litellm_hooks.request.offered_tools import offers_tools
 from exacto_plugin.litellm_hooks.request.operator_limits import own_limits, promises_of_unresolved
 from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of, with_filters
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
@@ -51,11 +52,6 @@ if TYPE_CHECKING:
 
 Deployment = Mapping[str, Any]
 R = TypeVar("R")
-
-
-def offers_tools(kwargs: Mapping[str, Any]) -> bool:
-    """Return whether the request offers tools, also as OpenAI's older ``functions``."""
-    return bool(kwargs.get("tools") or kwargs.get("functions"))
 
 
 class Routing:

@@ -17,6 +17,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.request.call_details import choice_of
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
+from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
 from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState
@@ -162,7 +163,7 @@ def record_sync_attempt(
     """
     state = hooks.record_attempt(sent)
     state.sync.selected = True
-    state.sync.pending_tools = tuple(request.get("tools") or request.get("functions") or ())
+    state.sync.pending_tools = tuple(offered_tools(request))
     state.sync.pending_choice = choice_of(request)
     attempt = state.served_by
     if attempt is not None and not request.get("stream"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.scoring.attribution import RequestExpectations
 from exacto_plugin.litellm_hooks.request.call_details import CHOICE_KEY, choice_of
-from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
+from exacto_plugin.litellm_hooks.scoring.sent_request import EARLIER_ANSWERS, SentRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Request
     """
     sent: Mapping[str, Any] = details.get("optional_params") or {}
     choice = details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(sent)
-    elsewhere = any(sent.get(key) for key in ("previous_response_id", "conversation"))
+    elsewhere = any(sent.get(key) for key in EARLIER_ANSWERS)
     return RequestExpectations(
         tools,
         choice,

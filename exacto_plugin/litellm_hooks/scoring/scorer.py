@@ -16,6 +16,7 @@ from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
 from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
+from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
 from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
@@ -186,7 +187,7 @@ class ResponseScorer:
         """
         if TOOLS_KEY not in kwargs:
             optional: Mapping[str, Any] = kwargs.get("optional_params") or {}
-            kwargs = {**kwargs, TOOLS_KEY: optional.get("tools") or optional.get("functions")}
+            kwargs = {**kwargs, TOOLS_KEY: offered_tools({**optional, "input": kwargs.get("input")})}
         self.record_answer(kwargs, response, start, end)
 
     def record_failure(self, attempt: Attempt, error: BaseException | None, otherwise: str = OTHER_ERROR) -> None:

@@ -13,6 +13,9 @@ from typing import Any, Final
 
 import orjson
 
+from exacto_plugin.core.scoring.fields import get_field
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
+
 _CHOICES: Final = ("tool_choice", "function_call", "toolConfig", "tool_config", "tool_choice_option")
 _LIMITS: Final = (
     "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "maxOutputTokens", "maxTokens",
@@ -23,6 +26,12 @@ _LIMIT_HOLDERS: Final = ("extra_body", "generationConfig", "generation_config", 
 
 _WITHOUT_CHOICE: Final = ("ollama", "ollama_chat")
 """Providers whose bodies LiteLLM does not log, and to which it sends no choice."""
+
+EARLIER_ANSWERS: Final = ("previous_response_id", "conversation")
+"""Parameters of a Responses request whose history is stored elsewhere."""
+
+_SEARCH: Final = "tool_search"
+"""Prefix of the types of tool searches."""
 
 _MOST_CHARS: Final = 32 * 1024 * 1024
 """Size up to which a body is parsed.
@@ -90,12 +99,17 @@ class SentRequest:
     def opens_tools(self) -> bool:
         """True if a parameter brings tools that no list names.
 
-        These are a web search by ``web_search_options``, and a prompt that OpenAI stores with its tools.
+        These are a web search by ``web_search_options``, a prompt that OpenAI stores with its tools, and an earlier
+        answer that OpenAI stores, after which a tool search may have found more.
         """
         holders = (self._parameters, self._unparsed)
-        return any(holder.get("web_search_options") is not None for holder in holders) or any(
-            isinstance(holder.get("prompt"), Mapping) for holder in holders
-        )
+        if any(holder.get("web_search_options") is not None for holder in holders):
+            return True
+        if any(isinstance(holder.get("prompt"), Mapping) for holder in holders):
+            return True
+        offered = self._details.get(TOOLS_KEY) or ()
+        searched = any(str(get_field(tool, "type")).startswith(_SEARCH) for tool in offered)
+        return searched and any(self._parameters.get(key) for key in EARLIER_ANSWERS)
 
     @property
     def token_limit(self) -> int | None:

@@ -192,12 +192,12 @@ def test_odd_entries_are_passed_over(odd: object) -> None:
 
 
 def test_tools_from_elsewhere_make_the_set_open() -> None:
-    """With an MCP server or a tool search among the tools, an unlisted name may be right."""
+    """With an MCP server among the tools, an unlisted name may be right; a tool search finds listed ones only."""
     assert not is_open_set(list(FORMS.values()))
-    for kind in ("web_search", "file_search", "code_interpreter", "computer_use_preview", "local_shell"):
+    for kind in ("web_search", "file_search", "code_interpreter", "computer_use_preview", "local_shell", "tool_search"):
         assert not is_open_set([FORMS["openai chat"], {"type": kind}])
     assert not is_open_set([FORMS["openai chat"], {"type": "web_search_20250305", "name": "web_search"}])
-    for kind in ("mcp", "mcp_toolset", "tool_search_tool_regex_20251119", "namespace", "x_search"):
+    for kind in ("mcp", "mcp_toolset", "namespace", "x_search"):
         assert is_open_set([FORMS["openai chat"], {"type": kind}])
     assert is_open_set([object()])
 
