@@ -36,7 +36,7 @@ R = TypeVar("R")
 _FORMAT = 1
 """First byte of all encoded inputs."""
 
-_ADDED: Mapping[type, Mapping[str, Any]] = {OpenRouterParameters: {"verify_peers": 1}}
+_ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {OpenRouterParameters: {"verify_peers": 1}}
 """Numbers added to a rule later, with the value that older records were judged by."""
 
 _INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
@@ -194,7 +194,7 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
     }
     rule_type, further = kinds.get(str(plain.get("preset")), (AdaptiveParameters, ""))
     rule = plain.get("rule")
-    rule = {**_ADDED.get(rule_type, {}), **rule} if isinstance(rule, dict) else {}
+    rule = {**_ADDED_NUMBERS.get(rule_type, {}), **rule} if isinstance(rule, dict) else {}
     if further not in plain or rule.keys() != {field.name for field in fields(rule_type)}:
         raise InputsError("a rule with numbers that this version does not know")
     made = rule_type(**rule)
