@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.scoring.evaluator import Evaluator
+    from exacto_plugin.litellm_hooks.coverage import AnswerCoverage
     from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.features import Features
     from exacto_plugin.telemetry import Telemetry
@@ -57,5 +58,6 @@ class Context:
     faults: FaultReporter
     features: Features
     telemetry: Telemetry
+    coverage: AnswerCoverage
     closed: bool = False
     """True at the end: events of calls that were in progress may still follow."""

@@ -63,6 +63,11 @@ class Features:
         """Add parts that this LiteLLM lacks."""
         self._gaps += gaps
 
+    def regain(self, gap: Gap) -> None:
+        """Remove a part that is there again."""
+        if gap in self._gaps:
+            self._gaps.remove(gap)
+
     @property
     def missing(self) -> list[str]:
         """LiteLLM's names of every missing part."""

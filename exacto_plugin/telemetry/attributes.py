@@ -18,11 +18,23 @@ STAGE = "exacto.plugin.stage"
 AUDIT_KIND = "exacto.audit.kind"
 RESCUE_OUTCOME = "exacto.rescue.outcome"
 FEATURE = "exacto.feature"
+SURFACE = "exacto.surface"
 ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
     {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
-    | {FLAW, BLAMED_SIDE, ROUTING_OUTCOME, ROUTING_REASON, RESCUE_OUTCOME, STAGE, AUDIT_KIND, FEATURE, ERROR_TYPE}
+    | {
+        FLAW,
+        BLAMED_SIDE,
+        ROUTING_OUTCOME,
+        ROUTING_REASON,
+        RESCUE_OUTCOME,
+        STAGE,
+        AUDIT_KIND,
+        FEATURE,
+        SURFACE,
+        ERROR_TYPE,
+    }
 )
 """Every attribute.
 

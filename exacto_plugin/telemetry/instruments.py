@@ -21,6 +21,7 @@ from exacto_plugin.telemetry.attributes import (
     ROUTING_OUTCOME,
     ROUTING_REASON,
     STAGE,
+    SURFACE,
     TIER,
     TOOL_CALL_OUTCOME,
     deployment_attributes,
@@ -59,6 +60,13 @@ class Telemetry:
         )
         self._flaws = meter.create_counter("exacto.answer.flaws", "{answer}", "Answers with a flaw, by blame.")
         self._requests = meter.create_counter("exacto.requests", "{request}", "Answered requests by worst verdict.")
+        self._answers = {
+            scored: meter.create_counter(f"exacto.answers.{name}", "{answer}", text)
+            for scored, name, text in (
+                (False, "left", "Answers with tools that left for clients, by surface."),
+                (True, "scored", "Answers with tools that were scored, by surface."),
+            )
+        }
         self._attempts = meter.create_counter(
             "exacto.deployment.attempts", "{attempt}", "Attempts by tier of the deployment."
         )
@@ -108,6 +116,10 @@ class Telemetry:
     def request(self, outcome: str) -> None:
         """Count an answered request."""
         self._requests.add(1, {REQUEST_OUTCOME: outcome})
+
+    def answer(self, surface: str, scored: bool) -> None:
+        """Count an answer with tools that was scored, or left for a client."""
+        self._answers[scored].add(1, {SURFACE: surface})
 
     def attempt(self, model_group: str, tier: Tier | None, failure: str | None) -> None:
         """Count one attempt, with the ``error_type`` of its failure when it failed."""

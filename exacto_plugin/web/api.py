@@ -75,6 +75,7 @@ def _status(runtime: Runtime) -> dict[str, Any]:
         "scoring_engine": runtime.context.evaluator.engine_name,
         "features": runtime.context.features.view(),
         "missing_seams": runtime.context.features.missing,
+        "answers_with_tools": runtime.context.coverage.view(),
         "faults": dict(runtime.context.faults.counts),
         "flaws": runtime.samples.flaws.total,
         "blame": runtime.samples.flaws.by_blame,

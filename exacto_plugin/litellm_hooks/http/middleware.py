@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
+from exacto_plugin.litellm_hooks.coverage import surface_of
 from exacto_plugin.litellm_hooks.deployments.model_names import (
     CLIENT_MODEL_KEY,
     MOST_PATTERN_LOOKUPS,
@@ -38,6 +39,7 @@ from exacto_plugin.litellm_hooks.http.response_rewrite import JsonBodyRewriter, 
 from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.routing.router import offers_tools
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -192,6 +194,8 @@ class ExactoMiddleware:
             names = partial(listed_names, before, resolve, group_of)
             state.slugs.read_listed = partial(self._context.faults.guard, "names", names, {})
         state.fallbacks.has_own = bool(body.get("fallbacks"))
+        if offers_tools(body):
+            state.surface = surface_of(scope["path"])
         scope["parsed_body"] = (tuple(body), body)
         return dict(body) if before is not None and before != body else None
 

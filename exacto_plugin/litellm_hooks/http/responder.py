@@ -34,6 +34,8 @@ class Responder:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
             self._context.faults.guard("headers", lambda: self._add_headers(message), None)
+            if message["status"] == 200 and self._state.surface:
+                self._context.faults.guard("score", lambda: self._context.coverage.left(self._state.surface), None)
             if self._state.routing.refusals and message["status"] == 400:
                 self._held = message
                 return

@@ -56,6 +56,10 @@ class RequestState:
     Empty without the middleware.
     """
     tools: bool = False
+    surface: str = ""
+    """Surface of an HTTP request with tools."""
+    scored: bool = False
+    """True when an answer to it was scored."""
     extra_provider: object = None
     """``provider`` object in a Python caller's ``extra_body``.
 

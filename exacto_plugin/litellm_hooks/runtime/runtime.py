@@ -13,6 +13,7 @@ from exacto_plugin.core.routing.caller_preferences import CallerPreferences
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.litellm_hooks.background import PeriodicJobs
 from exacto_plugin.litellm_hooks.context import Context, installation_salt, salt_is_shared
+from exacto_plugin.litellm_hooks.coverage import AnswerCoverage
 from exacto_plugin.litellm_hooks.deployments.routers import Routers
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.features import REMEDY, Features, litellm_version
@@ -102,7 +103,8 @@ class Runtime:
         evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
         telemetry = Telemetry(self.metrics, meter_provider)
         salt, shared = installation_salt(), salt_is_shared()
-        context = Context(settings, evaluator, clock, salt, shared, faults, features, telemetry)
+        coverage = AnswerCoverage(features, telemetry.answer)
+        context = Context(settings, evaluator, clock, salt, shared, faults, features, telemetry, coverage)
         faults.count = lambda stage: context.telemetry.fault(stage)
         return context
 

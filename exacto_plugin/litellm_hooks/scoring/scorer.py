@@ -82,6 +82,7 @@ class ResponseScorer:
         answer = parse_response(kwargs, response)
         if self._context.closed or answer.skip_reason == "health_check":
             return
+        self._note_coverage(kwargs.get(LOG_KEY))
         tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
         attempt = attempt_of(kwargs, model_info_of(kwargs))
         if self._is_duplicate(attempt, response):
@@ -154,6 +155,12 @@ class ResponseScorer:
         if not (attempt.rescue or (quality is not None and quality.bad)):
             telemetry.request(attempt.verdict)
         telemetry.attempt(attempt.model_group, attempt.tier, None)
+
+    def _note_coverage(self, state: object) -> None:
+        """Count the first scored answer of an HTTP request with tools."""
+        if isinstance(state, RequestState) and state.surface and not state.scored:
+            state.scored = True
+            self._context.coverage.scored(state.surface)
 
     def _is_duplicate(self, attempt: Attempt, response: Any) -> bool:
         """Return whether this very answer was logged before.
