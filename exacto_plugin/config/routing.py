@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exacto_plugin.config.blocks import Count, Seconds, SettingsBlock
-from exacto_plugin.core.routing.affinity import IDLE_S
+from exacto_plugin.core.routing.affinity import IDLE_S, SessionId
 
 
 class AffinitySettings(SettingsBlock):
@@ -19,6 +19,9 @@ class AffinitySettings(SettingsBlock):
     idle_s: Seconds = IDLE_S
     """Seconds without a successful answer after which affinity ends.
     OpenRouter: 10 minutes."""
+    session_ids: tuple[SessionId, ...] = tuple(SessionId)
+    """Ids by which clients name a conversation; of several that a request has, the first listed one counts.
+    A request without any is told by its first messages; an empty list: every request is."""
 
 
 class FailoverSettings(SettingsBlock):

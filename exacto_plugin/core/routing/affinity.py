@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from enum import StrEnum
 from typing import NamedTuple
 
 from exacto_plugin.core.model import LiteLLMId
@@ -21,6 +22,32 @@ Source: OpenRouter's sticky sessions end after 10 idle minutes; each success ren
 CAPACITY = 100_000
 """Largest number of stored conversations (measured: 25 MB).
 The least recently used one is removed first."""
+
+
+class SessionId(StrEnum):
+    """The ids by which clients name a conversation, the most specific first.
+
+    A cache key comes last, since several conversations may share it.
+    """
+
+    SESSION_ID = "session_id"
+    """Field of the body, as at OpenRouter."""
+    X_SESSION_ID = "x-session-id"
+    """Header, as at OpenRouter; sent by opencode."""
+    X_LITELLM_SESSION_ID = "x-litellm-session-id"
+    """Header of LiteLLM."""
+    LITELLM_SESSION_ID = "litellm_session_id"
+    """Field of the body of LiteLLM, which also writes ids of other clients there."""
+    X_CLAUDE_CODE_SESSION_ID = "x-claude-code-session-id"
+    """Header of Claude Code."""
+    METADATA_USER_ID = "metadata.user_id"
+    """The session within the Messages API's user id, as Claude Code writes it."""
+    CODEX_SESSION_ID = "session-id"
+    """Header of Codex; older versions write ``session_id``."""
+    X_SESSION_AFFINITY = "x-session-affinity"
+    """Header of opencode."""
+    PROMPT_CACHE_KEY = "prompt_cache_key"
+    """Field of the body of OpenAI's APIs, as at OpenRouter."""
 
 
 class AffinityEntry(NamedTuple):

@@ -1,16 +1,20 @@
 """Key of the conversation that a request belongs to: a salted hash.
 
-The first match is used (as in OpenRouter's sticky sessions): body ``session_id``, header ``x-session-id``,
-``prompt_cache_key``, else the first system message and the first other message. Scoped by API key and model group. No
-message text is kept.
+The client's own id of the conversation is used, else the first system message and the first other message. Each client
+has a header or a field of its own for the id. Scoped by API key and model group. Neither an id nor a message text is
+kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from exacto_plugin.core.routing.affinity import SessionId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +27,19 @@ _UNSTABLE = frozenset({"cache_control", "id", "role", "status", "type"})
 
 Clients add, drop or move them from turn to turn, or surfaces name them differently.
 """
+
+_BILLING = "x-anthropic-billing-header:"
+"""Beginning of a line that Claude Code puts before its system prompt, and that changes from request to request."""
+
+
+_Read = Callable[[Mapping[str, Any], Mapping[str, Any]], object]
+"""Reads an id from a request and LiteLLM's metadata of it; the result may be anything."""
+
+_IN_USER_ID: Final = "_session_"
+"""What comes before the session in Claude Code's older user ids: ``user_..._account_..._session_...``."""
+
+_GENERATED: Final = "litellm_session_id_generated"
+"""LiteLLM's mark of an id that it made for one request (``missing_session_id: generate``)."""
 
 
 class Conversation(NamedTuple):
@@ -59,6 +76,7 @@ def conversation_of(
     model_group: str,
     salt: bytes,
     messages: Iterable[Any] | None = None,
+    session_ids: Iterable[SessionId] = tuple(SessionId),
 ) -> Conversation | None:
     """Return the conversation of a request.
 
@@ -70,11 +88,12 @@ def conversation_of(
         model_group: the public model name.
         salt: secret of the installation; without it, hashes cannot be matched to texts.
         messages: messages of a chat request that are not in ``kwargs``.
+        session_ids: the ids that count, in the order in which they do.
     """
     digest = hashlib.blake2b(key=salt, digest_size=16)
     for part in (metadata.get("user_api_key_hash") or metadata.get("user_api_key") or "", model_group):
         _feed(digest, str(part))
-    named = _named(kwargs, metadata)
+    named = _session_id(kwargs, metadata, session_ids)
     if named:
         _feed(digest, named)
         return Conversation(digest.digest(), is_new=False)
@@ -83,7 +102,7 @@ def conversation_of(
     system, first, later = _first_messages(kwargs, messages or kwargs.get("messages") or said or ())
     if first is None:
         return None
-    for text in _texts(system):
+    for text in _system_texts(system):
         _feed(digest, text)
     digest.update(b"\1")
     for text in _texts(first):
@@ -104,19 +123,70 @@ def _feed(digest: hashlib.blake2b, text: str) -> None:
     digest.update(b"\0")
 
 
-def _named(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    """Return the client's own name of the conversation; empty without one."""
-    extra = kwargs.get("extra_body")
-    headers = metadata.get("headers")
-    for value in (
-        kwargs.get("session_id"),
-        extra.get("session_id") if isinstance(extra, dict) else None,
-        headers.get("x-session-id") if isinstance(headers, dict) else None,
-        kwargs.get("prompt_cache_key"),
-    ):
-        if isinstance(value, str) and value:
-            return value
+def _session_id(kwargs: Mapping[str, Any], metadata: Mapping[str, Any], order: Iterable[SessionId]) -> str:
+    """Return the client's own id of the conversation; empty without one.
+
+    Args:
+        kwargs: the request as LiteLLM routes it.
+        metadata: LiteLLM's metadata of the request.
+        order: the ids that count; the first one that the request has is returned.
+    """
+    for one in order:
+        found = _READERS[one](kwargs, metadata)
+        if isinstance(found, str) and found:
+            return found
     return ""
+
+
+def _field(name: str) -> _Read:
+    return lambda kwargs, _: kwargs.get(name)
+
+
+def _header(*names: str) -> _Read:
+    def read(_: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
+        headers = metadata.get("headers")
+        return next((headers[name] for name in names if headers.get(name)), None) if isinstance(headers, dict) else None
+
+    return read
+
+
+def _body_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
+    extra = kwargs.get("extra_body")
+    return kwargs.get("session_id") or (extra.get("session_id") if isinstance(extra, dict) else None)
+
+
+def _litellm_session(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
+    """Read LiteLLM's field, unless LiteLLM filled it with an id of this request alone."""
+    found = kwargs.get("litellm_session_id")
+    trace = _header("x-litellm-trace-id")(kwargs, metadata)
+    return None if metadata.get(_GENERATED) or found == trace else found
+
+
+def _user_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
+    """Read the session in ``metadata.user_id``: within JSON, or after its name."""
+    own = kwargs.get("metadata")
+    user = own.get("user_id") if isinstance(own, dict) else None
+    if isinstance(user, str) and user.startswith("{"):
+        try:
+            user = orjson.loads(user)
+        except orjson.JSONDecodeError:
+            return None
+    if isinstance(user, dict):
+        return user.get("session_id")
+    return user.rpartition(_IN_USER_ID)[2] if isinstance(user, str) and _IN_USER_ID in user else None
+
+
+_READERS: Final[Mapping[SessionId, _Read]] = {
+    SessionId.SESSION_ID: _body_session,
+    SessionId.X_SESSION_ID: _header("x-session-id"),
+    SessionId.X_LITELLM_SESSION_ID: _header("x-litellm-session-id"),
+    SessionId.LITELLM_SESSION_ID: _litellm_session,
+    SessionId.X_CLAUDE_CODE_SESSION_ID: _header("x-claude-code-session-id"),
+    SessionId.METADATA_USER_ID: _user_session,
+    SessionId.CODEX_SESSION_ID: _header("session-id", "session_id"),
+    SessionId.X_SESSION_AFFINITY: _header("x-session-affinity"),
+    SessionId.PROMPT_CACHE_KEY: _field("prompt_cache_key"),
+}
 
 
 def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any, bool]:
@@ -131,10 +201,19 @@ def _first_messages(kwargs: Mapping[str, Any], messages: Any) -> tuple[Any, Any,
         if first is not None:
             return system, first, True
         if message.get("role") in ("system", "developer"):
-            system = system or message
+            system = system or (message if next(_system_texts(message), None) is not None else None)
         else:
             first = message
     return system, first, False
+
+
+def _system_texts(system: Any) -> Iterator[str]:
+    """Yield the texts of a system prompt without the line that changes."""
+    for text in _texts(system):
+        if not text.startswith(_BILLING):
+            yield text
+        elif rest := text.partition("\n")[2]:
+            yield rest
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -91,7 +91,8 @@ class ConversationAffinity:
             return
         share = settings.apply_share_of(group)
         if settings.affinity.enabled or 0.0 < share < 1.0:
-            found.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages)
+            ids = settings.affinity.session_ids
+            found.conversation = conversation_of(kwargs, metadata, group, self._context.salt, messages, ids)
         self._bind(state, group, kwargs, messages)
 
     def _bind(self, state: RequestState, group: str, kwargs: Mapping[str, Any], messages: Any) -> None:

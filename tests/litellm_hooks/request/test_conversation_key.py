@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
@@ -12,6 +13,7 @@ from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
 from exacto_plugin.core.model import LiteLLMId
+from exacto_plugin.core.routing.affinity import SessionId
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
@@ -21,6 +23,9 @@ from exacto_plugin.litellm_hooks.request.provider_state import (
     provider_state_of,
     stores_responses,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SALT = b"s" * 32
 KEY = {"user_api_key_hash": "k"}
@@ -71,6 +76,95 @@ def test_other_conversations(kwargs: dict[str, Any], metadata: dict[str, Any], g
     assert one is not None
     assert two is not None
     assert one.key != two.key
+
+
+UUID = "6f1c2a34-0000-4000-8000-000000000001"
+WAYS: dict[SessionId, list[tuple[dict[str, Any], dict[str, Any]]]] = {
+    SessionId.SESSION_ID: [({"session_id": UUID}, {}), ({"extra_body": {"session_id": UUID}}, {})],
+    SessionId.X_SESSION_ID: [({}, {"headers": {"x-session-id": UUID}})],
+    SessionId.X_LITELLM_SESSION_ID: [({}, {"headers": {"x-litellm-session-id": UUID}})],
+    SessionId.LITELLM_SESSION_ID: [
+        ({"litellm_session_id": UUID}, {}),
+        ({"litellm_session_id": UUID}, {"headers": {"x-litellm-trace-id": "another"}}),
+    ],
+    SessionId.X_CLAUDE_CODE_SESSION_ID: [({}, {"headers": {"x-claude-code-session-id": UUID}})],
+    SessionId.METADATA_USER_ID: [
+        ({"metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "", "session_id": UUID})}}, {}),
+        ({"metadata": {"user_id": f"user_{'a' * 64}_account_{UUID}_session_{UUID}"}}, {}),
+        ({"metadata": {"user_id": f"user_{'a' * 64}_account__session_{UUID}"}}, {}),
+        ({"metadata": {"user_id": {"session_id": UUID}}}, {}),
+    ],
+    SessionId.CODEX_SESSION_ID: [({}, {"headers": {"session-id": UUID}}), ({}, {"headers": {"session_id": UUID}})],
+    SessionId.X_SESSION_AFFINITY: [({}, {"headers": {"x-session-affinity": UUID}})],
+    SessionId.PROMPT_CACHE_KEY: [({"prompt_cache_key": UUID}, {})],
+}
+
+
+@pytest.mark.parametrize("one", SessionId)
+def test_every_id_counts(one: SessionId) -> None:
+    """In each form that clients write it in; not where the settings leave it out."""
+    plain = told({"messages": [USER]})
+    for kwargs, metadata in WAYS[one]:
+        named = told({"messages": [USER], **kwargs}, {**KEY, **metadata})
+        assert named is not None
+        assert named == told({"session_id": UUID})
+        assert not named.is_new
+        others = [other for other in SessionId if other is not one]
+        given = {"messages": [USER], **kwargs}
+        assert conversation_of(given, {**KEY, **metadata}, "g", SALT, session_ids=others) == plain
+
+
+@pytest.mark.parametrize("order", [tuple(SessionId), tuple(reversed(SessionId))], ids=["default", "reversed"])
+def test_the_first_listed_id_counts(order: tuple[SessionId, ...]) -> None:
+    """Of all that a request has at once."""
+    for number, first in enumerate(order):
+        kwargs: dict[str, Any] = {"messages": [USER]}
+        headers: dict[str, str] = {}
+        for one in order[number:]:
+            own, metadata = WAYS[one][0]
+            text = json.dumps([own, metadata]).replace(UUID, UUID if one is first else f"other-{one}")
+            own, metadata = json.loads(text)
+            kwargs |= own
+            headers |= metadata.get("headers", {})
+        found = conversation_of(kwargs, {**KEY, "headers": headers}, "g", SALT, session_ids=order)
+        assert found == told({"session_id": UUID}), first
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "metadata"),
+    [
+        ({"litellm_session_id": UUID}, {"litellm_session_id_generated": True}),
+        ({"litellm_session_id": UUID}, {"headers": {"x-litellm-trace-id": UUID}}),
+        ({"metadata": {"user_id": "someone"}}, {}),
+        ({"metadata": {"user_id": "{broken"}}, {}),
+        ({"metadata": {"user_id": '{"session_id": 5}'}}, {}),
+        ({"metadata": {"user_id": '{"device_id": "d"}'}}, {}),
+        ({"metadata": {"user_id": "user_a_account_b_session_"}}, {}),
+        ({"metadata": "odd", "extra_body": "odd", "session_id": 5, "prompt_cache_key": []}, {"headers": "odd"}),
+    ],
+)
+def test_what_names_no_conversation(kwargs: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Ids of one request alone, of a user, and what is no id."""
+    assert told({"messages": [USER], **kwargs}, {**KEY, **metadata}) == told({"messages": [USER]})
+
+
+BILLING = "x-anthropic-billing-header: cc_version=2.1.197.{}; cc_entrypoint=cli;"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda line: {"system": [{"type": "text", "text": line}, {"type": "text", "text": "be brief"}]},
+        lambda line: {"system": f"{line}\nbe brief"},
+        lambda line: {"messages": [{"role": "system", "content": line}, SYSTEM, USER]},
+        lambda line: {"messages": [{"role": "system", "content": [{"type": "text", "text": line}]}, SYSTEM, USER]},
+        lambda line: {"instructions": f"{line}\nbe brief", "input": "hello", "litellm_metadata": {}},
+    ],
+)
+def test_billing_is_no_part_of_a_beginning(form: Callable[[str], dict[str, Any]]) -> None:
+    """The line that Claude Code changes from request to request, in the form of each surface."""
+    for version in ("faf", "f9d"):
+        assert told({"messages": [USER], **form(BILLING.format(version))}) == told({"messages": [SYSTEM, USER]})
 
 
 def test_a_name_comes_before_what_is_said() -> None:
