@@ -30,8 +30,7 @@ def pair(provider_server: SimulatedProviders, start_proxy: StartProxy) -> tuple[
 
     def entry(group: str, level: int) -> dict[str, Any]:
         model = "deepinfra/mixed" if (group, level) == ("mixed", 2) else GROUPS[group]
-        more = {"timeout": 30} if level > 2 else {"order": level}
-        return deployment(provider_server, f"{group}-{level}", group, model=model, **more)
+        return deployment(provider_server, f"{group}-{level}", group, model=model, order=level)
 
     models = [entry(group, level) for group in GROUPS for level in (1, 2)]
     models += [deployment(provider_server, f"free-{level}", "free") for level in (1, 2, 3, 4)]
@@ -61,7 +60,8 @@ class Talk:
             with helper(**body) as events:
                 answer = events.get_final_response()
         else:
-            answer = proxy.client().responses.create(**body)
+            create: Any = proxy.client().responses.create
+            answer = create(**body)
         self.id = answer.id
         after = asked(self._providers, self._names)
         self.asked = {name for name in self._names if after[name] > before[name]}
@@ -84,7 +84,7 @@ class Talk:
 
 def _good(call: str) -> bool:
     try:
-        return json.loads(call).keys() == {"city", "days"}
+        return set(json.loads(call)) == {"city", "days"}
     except ValueError:
         return False
 
