@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import redis
 
 DATA = Path(__file__).parents[1] / "data" / "previous"
+PACKAGE = "package.zip"
+"""An earlier version of the package: what shares and stores."""
 STORE, OUTCOMES, ENGINES, REDIS, EXPECTED = (
     "records.sqlite.gz",
     "outcomes.jsonl.gz",
