@@ -115,6 +115,11 @@ def is_open_set(tools: Sequence[object]) -> bool:
     return any(not isinstance(tool, Mapping) or _opens(tool) for tool in tools)
 
 
+def has_built_in(tools: Sequence[object]) -> bool:
+    """Check for a tool that the provider runs itself."""
+    return any(found.kind is ToolKind.BUILT_IN for tool in tools for _, found in _entries(tool))
+
+
 def _opens(tool: Mapping[str, object]) -> bool:
     kind = tool.get("type")
     if not isinstance(kind, str):

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from exacto_plugin.core.scoring.fields import get_field
+from exacto_plugin.core.scoring.tools import has_built_in
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 
 _CHOICES: Final = ("tool_choice", "function_call", "toolConfig", "tool_config", "tool_choice_option")
@@ -30,8 +31,9 @@ _WITHOUT_CHOICE: Final = ("ollama", "ollama_chat")
 EARLIER_ANSWERS: Final = ("previous_response_id", "conversation")
 """Parameters of a Responses request whose history is stored elsewhere."""
 
-_SEARCH: Final = "tool_search"
-"""Prefix of the types of tool searches."""
+_TOOL_SEARCH: Final = "tool_search"
+_WEB_SEARCH: Final = "web_search"
+"""Prefixes of the types of built-in tools."""
 
 _MOST_CHARS: Final = 32 * 1024 * 1024
 """Size up to which a body is parsed.
@@ -99,17 +101,19 @@ class SentRequest:
     def opens_tools(self) -> bool:
         """True if a parameter brings tools that no list names.
 
-        These are a web search by ``web_search_options``, a prompt that OpenAI stores with its tools, and an earlier
-        answer that OpenAI stores, after which a tool search may have found more.
+        These are a web search by ``web_search_options`` only (LiteLLM also translates a listed tool to it, and it to a
+        tool), a prompt that OpenAI stores with its tools, and an earlier answer that OpenAI stores, after which a tool
+        search may have found more.
         """
         holders = (self._parameters, self._unparsed)
-        if any(holder.get("web_search_options") is not None for holder in holders):
+        listed = [str(get_field(tool, "type")) for tool in self._details.get(TOOLS_KEY) or ()]
+        searches_web = any(holder.get("web_search_options") is not None for holder in holders)
+        if searches_web and not any(kind.startswith(_WEB_SEARCH) for kind in listed) and not has_built_in(self.tools):
             return True
         if any(isinstance(holder.get("prompt"), Mapping) for holder in holders):
             return True
-        offered = self._details.get(TOOLS_KEY) or ()
-        searched = any(str(get_field(tool, "type")).startswith(_SEARCH) for tool in offered)
-        return searched and any(self._parameters.get(key) for key in EARLIER_ANSWERS)
+        searches_tools = any(kind.startswith(_TOOL_SEARCH) for kind in listed)
+        return searches_tools and any(self._parameters.get(key) for key in EARLIER_ANSWERS)
 
     @property
     def token_limit(self) -> int | None:
