@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
-from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.request.state import RequestState
@@ -37,9 +37,42 @@ LiteLLM converts the choice into the provider's own form later.
 _CHOICES = ("tool_choice", "function_call", "toolConfig", "tool_config")
 
 
+_ITEMS_WITH_TOOLS = ("additional_tools", "tool_search_output")
+"""Types of input items of the Responses API."""
+
+
 def choice_of(kwargs: Mapping[str, Any]) -> Any:
     """Return the tool choice of a call, in any form; None without one."""
     return next((found for key in _CHOICES if (found := kwargs.get(key)) is not None), None)
+
+
+def offered_tools(kwargs: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the tools of a request in any form; the list itself where it is all.
+
+    A Responses request may have them in its input: Codex sends all tools of newer models as one ``additional_tools``
+    item, and a client that searches tools itself returns those that it found in ``tool_search_output`` items.
+
+    Args:
+        kwargs: of the request or of a call.
+    """
+    listed: Sequence[Any] = kwargs.get("tools") or kwargs.get("functions") or ()
+    brought = [tool for tools in _tools_in_input(kwargs) for tool in tools]
+    return [*listed, *brought] if brought else listed
+
+
+def offers_tools(kwargs: Mapping[str, Any]) -> bool:
+    """Return whether the request offers tools, also as OpenAI's older ``functions``."""
+    return bool(kwargs.get("tools") or kwargs.get("functions")) or any(_tools_in_input(kwargs))
+
+
+def _tools_in_input(kwargs: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the tools of each input item that has some."""
+    items = kwargs.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, Mapping) and item.get("type") in _ITEMS_WITH_TOOLS:
+            tools = item.get("tools")
+            if isinstance(tools, list) and tools:
+                yield tools
 
 
 def keep_tools(details: dict[str, Any], kwargs: Mapping[str, Any]) -> None:

@@ -27,10 +27,10 @@ from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_pa
 from exacto_plugin.litellm_hooks.features import Feature
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints, refused_by
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
+from exacto_plugin.litellm_hooks.request.call_details import offers_tools
 from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
-from exacto_plugin.litellm_hooks.request.offered_tools import offers_tools
 from exacto_plugin.litellm_hooks.request.operator_limits import own_limits, promises_of_unresolved
 from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of, with_filters
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider

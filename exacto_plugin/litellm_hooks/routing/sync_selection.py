@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
-from exacto_plugin.litellm_hooks.request.call_details import choice_of
+from exacto_plugin.litellm_hooks.request.call_details import choice_of, offered_tools
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
-from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
 from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestState

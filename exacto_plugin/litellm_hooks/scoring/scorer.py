@@ -15,8 +15,7 @@ from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribut
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
 from exacto_plugin.core.scoring.tools import complexity
-from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
-from exacto_plugin.litellm_hooks.request.offered_tools import offered_tools
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
 from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
