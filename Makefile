@@ -19,7 +19,7 @@ JOBS ?= 2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak compat clean
+.PHONY: help venv demo test lint format bench soak compat clients clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -76,5 +76,8 @@ soak: $(VENV)/.with-test ## Fuzz and strain for an hour, then say what broke (AR
 compat: $(VENV)/.with-test ## Try every listed LiteLLM and write docs/compatibility.md (ARGS="--version 1.110.2").
 	$(BIN)/python -m tests.compat $(ARGS)
 
+clients: $(VENV)/.with-test ## Try real Claude Code and Codex on simulated providers (ARGS="--sessions 1").
+	$(BIN)/python -m tests.clients $(ARGS)
+
 clean: ## Remove the virtual environments and caches.
-	rm -rf $(VENV) .compat .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,93 @@
+"""The deployments that the clients work with: for each model group two good ones and a bad one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.proxy.proxy import CALLBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.clients.provider import TruthfulProviders
+
+BAD_RATE: Final = 0.4
+"""Of the third deployment of each group: a tenth of all answers with calls, as some kinds fit only some tools."""
+
+
+_FEW: Final = {"phi_start": 1.0, "good_calls": 15, "peer_calls": 10}
+"""Numbers of the rule for a run of minutes instead of days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A model group.
+
+    Args:
+        name: its public name. Codex knows some names, and sends other tools to them.
+        client: claude or codex.
+        provider: LiteLLM's name of it, which decides the API that is called.
+    """
+
+    name: str
+    client: str
+    provider: str
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Share of bad answers by deployment."""
+        return {f"{self.name}-good1": 0.0, f"{self.name}-good2": 0.0, f"{self.name}-bad": BAD_RATE}
+
+
+GROUPS: Final = (
+    Group("claude-chat", "claude", "hosted_vllm"),
+    Group("claude-messages", "claude", "anthropic"),
+    Group("claude-responses", "claude", "openai"),
+    Group("codex-responses", "codex", "openai"),
+    Group("codex-chat", "codex", "together_ai"),
+    Group("codex-messages", "codex", "anthropic"),
+    Group("gpt-5.5", "codex", "openai"),
+    Group("gpt-6-sol", "codex", "openai"),
+)
+"""``gpt-5.5`` gets ``apply_patch`` as text and a tool search, ``gpt-6-sol`` its tools as an item of the input."""
+
+
+def rates() -> dict[str, float]:
+    """Return the share of bad answers of every deployment."""
+    return {deployment: rate for group in GROUPS for deployment, rate in group.rates.items()}
+
+
+def proxy_config(providers: TruthfulProviders, samples: Path, *, rescue: bool) -> dict[str, Any]:
+    """Return the proxy's configuration.
+
+    LiteLLM alone picks among the deployments, so that each gets a third: tiers are observed, or are not computed in
+    time, and conversations are not kept at one.
+
+    Args:
+        providers: behind the deployments.
+        samples: folder of the plugin's sample log.
+        rescue: True to ask another deployment for a bad answer.
+    """
+    entries = [
+        _entry(group, deployment, providers.api_base(deployment)) for group in GROUPS for deployment in group.rates
+    ]
+    own: Mapping[str, Any] = {"mode": "observe", "tiers": {"recompute_interval_s": 5, "adaptive": _FEW}}
+    if rescue:
+        own = {
+            "tiers": {"recompute_interval_s": 3600},
+            "affinity": {"enabled": False},
+            "rescue": {"enabled": True, "streams": True},
+        }
+    return {
+        "model_list": entries,
+        "litellm_settings": {"callbacks": [CALLBACK], "drop_params": True},
+        "exacto_settings": {**own, "store": {"outcomes": str(samples)}},
+    }
+
+
+def _entry(group: Group, deployment: str, base: str) -> dict[str, Any]:
+    params = {"model": f"{group.provider}/scripted", "api_key": "sk-upstream"}
+    params["api_base"] = base if group.provider == "anthropic" else f"{base}/v1"
+    return {"model_name": group.name, "litellm_params": params, "model_info": {"id": deployment}}
