@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -67,6 +68,9 @@ def _run(options: argparse.Namespace, clients: Clients, folder: Path, *, rescue:
         time.sleep(0.5)
         delivered = providers.delivered.union(*(markers_in(one.output) for one in told))
         matrix = compared(providers.sent, samples_in(samples), delivered)
+    matrix.faults += [f"a good deployment: {line}" for line in lines if "-good" in line and "deranked" in line]
+    scenes = Counter(answer.detail for answer in providers.sent if answer.detail)
+    lines += ["", f"tools: {', '.join(f'{name} {count}' for name, count in scenes.most_common())}"]
     _report(matrix, told, lines, rescue=rescue)
     if faults:
         matrix.faults.append(f"errors of the plugin: {faults}")
@@ -80,7 +84,7 @@ def _one(group: Group, session: Session, clients: Clients) -> Transcript:
 
 def _tiers(proxy: Proxy, group: Group) -> list[str]:
     found = api(proxy, f"models/{group.name}").json().get("deployments", [])
-    return [f"{one['deployment']:24} {one['tier']}" for one in found]
+    return [f"{one['deployment']:24} {one['tier']}" for one in sorted(found, key=lambda one: str(one["deployment"]))]
 
 
 def _report(matrix: Matrix, told: Sequence[Transcript], tiers: Sequence[str], *, rescue: bool) -> None:
@@ -89,13 +93,13 @@ def _report(matrix: Matrix, told: Sequence[Transcript], tiers: Sequence[str], *,
     _say(f"\n== rescue {'on' if rescue else 'off'}: {number} answers, {bad} of them bad\n")
     for line in [*by_truth(matrix), "", *table(matrix)]:
         _say(line)
-    _say("\nbad answers that reached the client")
-    for group, (reached, sent) in sorted(matrix.delivered.items()):
-        _say(f"{group:24} {reached} of {sent}")
+    _say("\nbad answers that are known to have reached the client (rescue cannot take back text that it has)")
+    for truth, (reached, all_of_them) in sorted(matrix.delivered.items()):
+        _say(f"{truth:16} {reached} of {all_of_them}")
     for line in ["", *tiers]:
         _say(line)
     for error in [error for one in told for error in one.errors]:
-        _say(f"client: {error}")
+        _say(f"client: {' '.join(error.split())[:160]}")
     for fault in matrix.faults:
         _say(f"FAULT {fault}")
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _WORK: Final = re.compile(r"calls=(\d+) dir=([\w./-]+)( of )?")
 _AGENT: Final = re.compile(r'^{"(?:agent_id":"([^"]+)|task_name)"')
 """Codex's result of a started agent, in its two forms."""
+_NEW_TASK: Final = "Message Type: NEW_TASK"
+"""Part of a prompt that Codex gives its agent, whose text it encrypts."""
 _SUMMARY: Final = "summary of the conversation"
 """Part of Claude Code's prompt when it compacts, which still offers tools."""
 
@@ -43,6 +45,8 @@ class Conversation:
     """Calls that are still to be made."""
     directory: str
     """Where they may be made."""
+    compacts: bool = False
+    """True if a summary of the conversation is due."""
     by_agent: bool = False
     """True if an agent of the client asks."""
     agent: str | None = None
@@ -51,24 +55,26 @@ class Conversation:
 
 def read_request(body: Mapping[str, Any]) -> Conversation:
     """Read a request of chat completions, Messages or Responses."""
-    wanted, done, directory, by_agent = 0, 0, "", False
+    wanted, done, directory, by_agent, compacts = 0, 0, "", False, False
     turns = body.get("messages") or body.get("input") or ()
     last = None
     for is_result, text in _events(turns if isinstance(turns, list) else [{"role": "user", "content": turns}]):
         last = text if is_result else None
+        compacts = not is_result and _SUMMARY in text
+        by_agent = by_agent or (not is_result and _NEW_TASK in text)
         found = () if is_result else _WORK.findall(text)
         if is_result:
             done += 1
         elif found:
             wanted, done, directory, by_agent = int(found[-1][0]), 0, found[-1][1], bool(found[-1][2])
-        elif _SUMMARY in text:
+        elif compacts:
             wanted = 0
     choice = body.get("tool_choice")
     forced = choice.get("name") or (choice.get("function") or {}).get("name") if isinstance(choice, Mapping) else None
     started = _AGENT.search(last or "")
     agent = started[1] or "" if started else None
     offers = tuple(_offers(_entries(body)))
-    return Conversation(offers, str(forced or ""), max(0, wanted - done), directory, by_agent, agent)
+    return Conversation(offers, str(forced or ""), max(0, wanted - done), directory, compacts, by_agent, agent)
 
 
 def _events(turns: list[Any]) -> Iterator[tuple[bool, str]]:

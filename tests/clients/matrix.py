@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.clients.truth import BAD, UNRECORDED, SentAnswer, verdict_of
+from tests.clients.truth import BAD, CLIENT_LEFT, UNRECORDED, SentAnswer, Truth, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ class Matrix:
 
     Args:
         counts: by group, deployment, surface, truth and verdict.
-        delivered: bad answers that reached the client, and all bad answers, by group.
+        delivered: bad answers that reached the client, and all of them, by kind.
         faults: answers with another verdict than they deserve.
     """
 
     counts: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
-    delivered: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    delivered: dict[Truth, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     faults: list[str] = field(default_factory=list)
 
 
@@ -57,15 +57,16 @@ def compared(sent: Sequence[SentAnswer], samples: Iterable[Mapping[str, Any]], d
         key = (answer.deployment, answer.number)
         verdicts = [verdict_of(sample) for sample in found.get(key, ())] or [UNRECORDED]
         group = answer.deployment.rpartition("-")[0]
-        matrix.counts[group, answer.deployment, answer.surface, answer.truth, verdicts[0]] += 1
         # An agent ends with its parent, and a client that is gone leaves no sample.
         gone = verdicts == [UNRECORDED] and answer.agent and answer.marker not in delivered
+        verdict = CLIENT_LEFT if gone else verdicts[0]
+        matrix.counts[group, answer.deployment, answer.surface, answer.truth, verdict] += 1
         if not gone and (len(verdicts) > 1 or not answer.deserves(verdicts[0])):
             where = f"{answer.deployment} ({answer.surface}) {answer.marker} {answer.detail}"
             matrix.faults.append(f"{where}: sent {answer.truth}, verdict {', '.join(verdicts)}")
         if answer.truth in BAD:
-            matrix.delivered[group][0] += answer.marker in delivered
-            matrix.delivered[group][1] += 1
+            matrix.delivered[answer.truth][0] += answer.marker in delivered
+            matrix.delivered[answer.truth][1] += 1
     matrix.faults += [f"sample of no answer: {sample}" for sample in strangers]
     return matrix
 

@@ -91,7 +91,8 @@ class TruthfulProviders:
         calls = runnable(asked, number, marker) if asked.due else []
         if not calls:
             searched = asked.forced == "web_search" and surface == "messages"
-            return Truth.TEXT, asked.forced, Reply(f"Done {marker}.", (), "stop", number, searched=searched)
+            detail = "compaction" if asked.compacts else f"forced {asked.forced}" if asked.forced else ""
+            return Truth.TEXT, detail, Reply(f"Done {marker}.", (), "stop", number, searched=searched)
         self._turns[deployment] += 1
         turn = self._turns[deployment]
         random = Random(f"{self._seed}/{deployment}/{turn}")

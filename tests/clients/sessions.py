@@ -134,12 +134,9 @@ def _converse(process: subprocess.Popen[str], session: Session) -> Transcript:
 def _until_result(output: IO[str], told: Transcript) -> dict[str, Any] | None:
     for line in output:
         told.output += line
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
+        event = _event(line)
         if event.get("type") == "result":
-            return dict(event)
+            return event
     return None
 
 
@@ -197,5 +194,21 @@ def run_codex(session: Session, clients: Clients) -> Transcript:
         told.output += done.stdout
         (session.directory / f"stderr{place}.txt").write_text(done.stderr)
         if done.returncode:
-            told.errors.append(f"{session.model}: status {done.returncode}: {done.stdout[-300:]}")
+            told.errors.append(f"{session.model}: status {done.returncode}: {_reason(done.stdout)}")
     return told
+
+
+def _reason(output: str) -> str:
+    """Return the message of the last error that Codex reported."""
+    found = [
+        str(event.get("message")) for line in output.splitlines() if (event := _event(line)).get("type") == "error"
+    ]
+    return found[-1] if found else "no reason"
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -36,7 +36,8 @@ INNOCENT: Final = (Truth.GOOD, Truth.TEXT, Truth.SEARCH, Truth.CUT_OFF)
 BAD: Final = tuple(truth for truth in Truth if truth not in INNOCENT)
 
 UNRECORDED: Final = "no record"
-"""The verdict on an answer without a sample."""
+CLIENT_LEFT: Final = "client left"
+"""Verdicts on an answer without a sample; the latter where its client was gone."""
 
 _DESERVED: Final[Mapping[Truth, tuple[str, ...]]] = {
     Truth.GOOD: ("valid",),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -81,3 +82,23 @@ def test_the_limit_of_the_answer(body: dict[str, Any], limit: int | None) -> Non
     """The lowest of those that are there, whatever API names it."""
     assert sent(body).token_limit == limit
     assert sent(None, optional_params=body).token_limit == limit
+
+
+@pytest.mark.parametrize(
+    ("parameters", "offered", "body", "opens"),
+    [
+        ({"web_search_options": {}}, [TOOL], {}, True),
+        ({"web_search_options": {}}, [TOOL, {"type": "web_search"}], {}, False),
+        ({"web_search_options": {}}, [TOOL], {"tools": [{"type": "web_search_20250305", "name": "s"}]}, False),
+        ({"web_search_options": {}}, [TOOL], {"toolConfig": {"tools": [SEARCH]}}, False),
+        ({}, [TOOL, {"type": "tool_search"}], {}, False),
+        ({"previous_response_id": "r"}, [TOOL, {"type": "tool_search"}], {}, True),
+        ({"conversation": "c"}, [TOOL, {"type": "tool_search"}], {}, True),
+        ({"previous_response_id": "r"}, [TOOL], {}, False),
+    ],
+)  # fmt: skip
+def test_searches_beside_tools(
+    parameters: dict[str, Any], offered: list[Any], body: dict[str, Any], opens: bool
+) -> None:
+    """A web search is open without a tool for it, a tool search after a stored answer."""
+    assert sent(body, optional_params=parameters, **{TOOLS_KEY: offered}).opens_tools is opens
