@@ -64,7 +64,7 @@ def _arguments(offer: Offer, marker: str, directory: str) -> Any:
     }
     if LONG_SERVER in f"{offer.namespace}{offer.name}".replace("_f", "-f"):  # LiteLLM may have shortened the rest
         return {"first": "Paris", "second": marker}
-    found = known.get(offer.name.rpartition("__")[2])
+    found: Any = known.get(offer.name.rpartition("__")[2])
     if offer.name.endswith("spawn_agent") and "task_name" in ((offer.schema or {}).get("required") or ()):
         return {**found, "task_name": f"task_{marker}", "fork_turns": "none"}
     is_text = isinstance(found, str)
