@@ -37,9 +37,9 @@ from exacto_plugin.litellm_hooks.http.request_body import (
 from exacto_plugin.litellm_hooks.http.responder import Responder
 from exacto_plugin.litellm_hooks.http.response_rewrite import JsonBodyRewriter, ModelNameRewriter
 from exacto_plugin.litellm_hooks.request.body import batch_slugs, needs_rewrite, rewrite_body
+from exacto_plugin.litellm_hooks.request.call_details import offers_tools
 from exacto_plugin.litellm_hooks.request.response_names import listed_names
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
-from exacto_plugin.litellm_hooks.request.call_details import offers_tools
 
 if TYPE_CHECKING:
     from collections.abc import Collection
