@@ -16,7 +16,7 @@ from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, is_openrouter
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
-from exacto_plugin.litellm_hooks.request.call_details import attach_state, is_pending_call, keep_tools
+from exacto_plugin.litellm_hooks.request.call_details import attach_state, hand_over, is_pending_call, keep_tools
 from exacto_plugin.litellm_hooks.request.hops import metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fallbacks
 from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
@@ -199,6 +199,8 @@ class ExactoCallback(CustomLogger):
         details[LOG_KEY] = state
         self.rescue.note_logging(kwargs.get("litellm_logging_obj"), state.served_by)
         keep_tools(details, kwargs)
+        if "litellm_logging_obj" not in kwargs:  # a compiled call in a program (LITELLM_RUST): it has one later
+            hand_over(state, kwargs)
         return without_our_keys(kwargs)
 
     def record_attempt(self, kwargs: dict[str, Any]) -> RequestState:
@@ -212,7 +214,7 @@ class ExactoCallback(CustomLogger):
         fresh = position_of(kwargs).is_first
         if before is not None and before.is_rescue_attempt:
             pass  # the same request calls another deployment, though nothing failed
-        elif before is not None and is_pending_call(before, kwargs):
+        elif before is not None and before.sync.selected and is_pending_call(before, kwargs):
             before.sync.pending_tools = None  # a synchronous call that LiteLLM runs on a loop of its own
         elif (
             before is not None

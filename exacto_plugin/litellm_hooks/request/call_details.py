@@ -91,6 +91,15 @@ def keep_tools(details: dict[str, Any], kwargs: Mapping[str, Any]) -> None:
         details[CHOICE_KEY] = choice
 
 
+def hand_over(state: RequestState, request: Mapping[str, Any]) -> None:
+    """Keep the tools and the tool choice for a call whose logging object comes later.
+
+    See :func:`attach_state`.
+    """
+    state.sync.pending_tools = tuple(offered_tools(request))
+    state.sync.pending_choice = choice_of(request)
+
+
 @dataclass(slots=True)
 class RescuableAttempt:
     """LiteLLM's current attempt, with the data that a further attempt needs."""
@@ -124,7 +133,7 @@ def is_pending_call(state: RequestState, sent: Mapping[str, Any]) -> bool:
 
 
 def attach_state(details: dict[str, Any]) -> None:
-    """Attach the synchronous selection\'s data to the call that begins.
+    """Attach the data that were handed over to the call that begins.
 
     Args:
         details: LiteLLM's ``model_call_details``, changed in place.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SyncHandover:
-    """The data of a synchronous call between LiteLLM's steps."""
+    """The data of a synchronous or compiled call between LiteLLM's steps."""
 
     selected: bool = False
     """True when the newest attempt was selected synchronously."""

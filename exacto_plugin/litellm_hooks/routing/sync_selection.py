@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from exacto_plugin.core.routing.policy import split_slug
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
-from exacto_plugin.litellm_hooks.request.call_details import choice_of, offered_tools
+from exacto_plugin.litellm_hooks.request.call_details import hand_over
 from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
@@ -162,8 +162,7 @@ def record_sync_attempt(
     """
     state = hooks.record_attempt(sent)
     state.sync.selected = True
-    state.sync.pending_tools = tuple(offered_tools(request))
-    state.sync.pending_choice = choice_of(request)
+    hand_over(state, request)
     attempt = state.served_by
     if attempt is not None and not request.get("stream"):
         attempt.is_scored_early = scores_early(state)
