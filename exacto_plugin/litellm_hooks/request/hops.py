@@ -99,12 +99,23 @@ class PositionReader:
             kwargs: the request as the filter hook has it.
         """
         state = CURRENT.get()
-        if self._told or state is None or kwargs.get(_DEPTH) or not self._continues(state, group, kwargs):
+        if self._told or state is None or kwargs.get(_DEPTH):
             return position_of(kwargs), kwargs
-        asked_first = state.attempts[0].model_group
-        if group == state.model_group and not self._hops_within(state, group, kwargs):
+        refused = self._note_selection(state, group)
+        if not refused and not self._continues(state, group, kwargs):
+            return position_of(kwargs), kwargs
+        asked_first = state.attempts[0].model_group if state.attempts else state.fallbacks.first
+        if group == state.model_group and not self._hops_within(state, group, kwargs, refused=refused):
             return AttemptPosition(False, group == asked_first), {**kwargs, **state.fallbacks.entry}
         return AttemptPosition(False, group == asked_first), {**kwargs, **self._entry(state, group, kwargs)}
+
+    @staticmethod
+    def _note_selection(state: RequestState, group: str) -> bool:
+        """Return whether the selection before this one was refused."""
+        own, refusals = state.fallbacks, len(state.routing.refusals)
+        own.first = own.first or group
+        refused, own.refusals = refusals > own.refusals, refusals
+        return refused and not state.is_rescue_attempt
 
     def _continues(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
         """Return whether the attempt continues the newest attempt's request."""
@@ -119,17 +130,17 @@ class PositionReader:
         lists = chain(own if isinstance(own, list) else (), _of(self._configured(), group, kwargs))
         return (entry for entry in fallback_entries(lists) if entry.get("model") == group)
 
-    def _hops_within(self, state: RequestState, group: str, kwargs: Mapping[str, Any]) -> bool:
+    def _hops_within(self, state: RequestState, group: str, kwargs: Mapping[str, Any], *, refused: bool) -> bool:
         """Return whether an attempt at the same group is for its next entry.
 
-        It is when LiteLLM has no retry left, and is not on its way over ``order`` levels.
+        It is when LiteLLM has no retry left, and is not on its way over ``order`` levels. A refusal is not retried.
         """
         if kwargs.get("_target_order") is not None:
             return False
         if all(entry in state.fallbacks.followed for entry in self._entries(group, kwargs)):
             return False
         newest, retries = state.served_by, _retries(group, kwargs)
-        if newest is not None and newest.failure in _NEVER_RETRIED:
+        if refused or (newest is not None and newest.failure in _NEVER_RETRIED):
             return True
         return retries is not None and len(state.attempts) - state.series.start > retries
 

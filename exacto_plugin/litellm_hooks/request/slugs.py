@@ -47,3 +47,7 @@ class FallbackState:
     """Fields of the current fallback entry."""
     followed: list[Mapping[str, Any]] = field(default_factory=list)
     """Fallback entries followed so far."""
+    first: str = ""
+    """Model group of the first selection."""
+    refusals: int = 0
+    """Refusals before the newest selection."""

@@ -8,6 +8,7 @@ import pytest
 
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
+from exacto_plugin.litellm_hooks.refusal import no_endpoints
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader
 from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
@@ -99,6 +100,19 @@ def test_the_same_group_under_another_suffix(
     hop, read = _read("a", asked)
     assert hop.is_first is False
     assert read == ({SUFFIXES_KEY: "exacto"} if follows else {})
+
+
+def test_a_refusal_is_followed_by_the_next_entry(state: RequestState) -> None:
+    """No deployment was called, so no attempt tells of it; the same group without its list is an entry of its own."""
+    state.attempts.clear()
+    entries = [{"model": "a", SUFFIXES_KEY: ""}, {"model": "b", SUFFIXES_KEY: "floor"}]
+    assert _read("a", {"fallbacks": entries}) == (FIRST, {})
+    state.routing.refusals.append(no_endpoints("a", "curated", "", ()))
+    assert _read("a", {"fallbacks": entries, "_target_order": 2}) == (RETRY, {})
+    state.routing.refusals.append(no_endpoints("a", "curated", "", ()))
+    assert _read("a", {"fallbacks": entries}) == (RETRY, {SUFFIXES_KEY: ""})
+    state.routing.refusals.append(no_endpoints("a", "zdr", "", ()))
+    assert _read("b", {"fallbacks": entries}) == (ELSEWHERE, {SUFFIXES_KEY: "floor"})
 
 
 def test_a_list_of_another_group_is_not_followed(state: RequestState) -> None:
