@@ -123,6 +123,8 @@ def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     telemetry.evaluations(group, CANDIDATE, [Evaluation(Outcome.VALID), Evaluation(Outcome.INVALID_JSON)])
     telemetry.flaws(group, CANDIDATE, [Flaw.LEAKED_MARKUP, Flaw.TRUNCATED])
     telemetry.request("valid")
+    telemetry.answer("chat", False)
+    telemetry.answer("chat", True)
     telemetry.attempt(group, Tier.VERIFIED_GOOD, None)
     telemetry.attempt(group, None, "timeout")
     ranking = tuple(Ranked(LiteLLMId(key), DeploymentKey(key), 0, Tier.VERIFIED_GOOD) for key in ("a", "b"))

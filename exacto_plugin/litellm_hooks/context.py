@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.scoring.evaluator import Evaluator
-    from exacto_plugin.litellm_hooks.coverage import AnswerCoverage
     from exacto_plugin.litellm_hooks.faults import FaultReporter
-    from exacto_plugin.litellm_hooks.features import Features
+    from exacto_plugin.litellm_hooks.features import AnswerCoverage, Features
     from exacto_plugin.telemetry import Telemetry
 
 _SECRETS = ("LITELLM_SALT_KEY", "LITELLM_MASTER_KEY")

@@ -6,17 +6,24 @@ A feature is off when a part of LiteLLM that it needs is missing. Each gap is re
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+logger = logging.getLogger("exacto_plugin")
 
 REMEDY = "use a LiteLLM version that the plugin was tried with (README, Limits), or a newer release of exacto-plugin"
 """The advice to a user about a feature that is off."""
+
+
+UNSCORED_RUN: Final = 100
+"""Answers in a row without a scored one after which a surface counts as not scored.
+Log events follow their answers, so a burst of concurrent answers may leave before the first is scored."""
 
 
 class Feature(StrEnum):
@@ -113,6 +120,52 @@ class Features:
             + (f"; off: {', '.join(gap.features)}" if gap.features else "")
             for gap in self._gaps
         ]
+
+
+class AnswerCoverage:
+    """Answers with tools that left for clients, and those that were scored.
+
+    LiteLLM moves its surfaces into compiled code one after the other. Where the log events of one no longer reach the
+    plugin, its answers leave as before, but none is scored. One per process.
+
+    Args:
+        features: get a gap for a surface that is not scored, until an answer of it is.
+        count: called with the surface, and whether an answer was scored (else it left).
+    """
+
+    def __init__(self, features: Features, count: Callable[[str, bool], None]) -> None:
+        self._features = features
+        self._count = count
+        self._left: dict[str, int] = {}
+        self._scored: dict[str, int] = {}
+        self._run: dict[str, int] = {}
+        self._gaps: dict[str, Gap] = {}
+
+    def left(self, surface: str) -> None:
+        """Count an answer with tools that LiteLLM gave to a client."""
+        self._left[surface] = self._left.get(surface, 0) + 1
+        self._run[surface] = self._run.get(surface, 0) + 1
+        self._count(surface, False)
+        if self._run[surface] == UNSCORED_RUN:
+            self._lose(surface)
+
+    def scored(self, surface: str) -> None:
+        """Count an answer with tools whose log event arrived."""
+        self._scored[surface] = self._scored.get(surface, 0) + 1
+        self._run[surface] = 0
+        self._count(surface, True)
+        if (gap := self._gaps.pop(surface, None)) is not None:
+            self._features.regain(gap)
+
+    def view(self) -> dict[str, dict[str, int]]:
+        """Return surface -> ``{left, scored}``."""
+        return {name: {"left": number, "scored": self._scored.get(name, 0)} for name, number in self._left.items()}
+
+    def _lose(self, surface: str) -> None:
+        effect = f"none of {UNSCORED_RUN} answers with tools in a row was scored"
+        gap = self._gaps[surface] = Gap(f"log events of the surface {surface!r}", (Feature.SCORING,), effect)
+        self._features.lose([gap])
+        logger.warning(self._features.warnings()[-1])
 
 
 def litellm_version() -> str:

@@ -31,7 +31,7 @@ from exacto_plugin.telemetry.gauges import SnapshotGauges
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Counter, Meter, MeterProvider
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.model import Candidate, Flaw, Tier, Transition
@@ -60,13 +60,7 @@ class Telemetry:
         )
         self._flaws = meter.create_counter("exacto.answer.flaws", "{answer}", "Answers with a flaw, by blame.")
         self._requests = meter.create_counter("exacto.requests", "{request}", "Answered requests by worst verdict.")
-        self._answers = {
-            scored: meter.create_counter(f"exacto.answers.{name}", "{answer}", text)
-            for scored, name, text in (
-                (False, "left", "Answers with tools that left for clients, by surface."),
-                (True, "scored", "Answers with tools that were scored, by surface."),
-            )
-        }
+        self._answers = _answer_counters(meter)
         self._attempts = meter.create_counter(
             "exacto.deployment.attempts", "{attempt}", "Attempts by tier of the deployment."
         )
@@ -186,6 +180,13 @@ class Telemetry:
     def _attributes_of(self, model_group: str, key: str, provider: str) -> dict[str, str]:
         group = self._group(model_group)
         return deployment_attributes(group, key if group != OTHER else OTHER, provider)
+
+
+def _answer_counters(meter: Meter) -> dict[bool, Counter]:
+    """Return the counters of answers with tools, by whether they were scored."""
+    left = meter.create_counter("exacto.answers.left", "{answer}", "Answers with tools that left, by surface.")
+    scored = meter.create_counter("exacto.answers.scored", "{answer}", "Answers with tools that were scored.")
+    return {False: left, True: scored}
 
 
 def _package_version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TIMEOUT_S: Final = 1200
+_ONLY_SOME: Final = ("tests/litellm_hooks/routing/test_early_pool.py",)
+"""Where the tests marked ``dry_run`` are."""
+_NO_TESTS: Final = 5
+"""pytest's status where every test was left out."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Cell:
         rows: the smoke's, as ``python -m tests.compat.smoke --json`` writes them.
         features: what the proxy and the program said of their features.
         failed: why there are no rows.
+        tests: the result of the tests for some versions only; empty where none is for this one.
     """
 
     version: str
@@ -42,6 +48,7 @@ class Cell:
     rows: Sequence[Mapping[str, Any]] = ()
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failed: str = ""
+    tests: str = ""
 
     def status(self, line: str) -> str:
         """The result of a ``CHANNEL/ROW``; empty where it was not asked."""
@@ -57,6 +64,7 @@ class Cell:
     def faults(self) -> list[str]:
         """Everything that must not be, one text each."""
         found = [self.failed] if self.failed else []
+        found += [f"tests: {self.tests}"] if self.tests not in ("", Status.OK) else []
         if self.environment is not None:
             found += [f"installing the package changes {change}" for change in self.environment.changes]
         known = known_off(self.version)
@@ -138,7 +146,17 @@ def _run(version: str, python: str, cache: Path, checkout: Path) -> Cell:
     if not written.exists():
         return Cell(version, shown, place, failed=f"the smoke did not end well, see {written.with_suffix('.log').name}")
     told = json.loads(written.read_text())
-    return Cell(version, shown, place, told["rows"], told["features"])
+    return Cell(version, shown, place, told["rows"], told["features"], tests=_tests(place.interpreter, checkout))
+
+
+def _tests(interpreter: Path, checkout: Path) -> str:
+    """Run the tests that the suite leaves out with another LiteLLM; those for no such version are left out here too."""
+    command = [str(interpreter), "-m", "pytest", "-q", "-m", "dry_run", "-p", "no:cacheprovider", *_ONLY_SOME]
+    own = {**os.environ, "PYTHONPATH": str(checkout), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout, env=own)
+    if done.returncode == _NO_TESTS:
+        return ""
+    return Status.OK if done.returncode == 0 else (done.stdout.strip().splitlines() or ["no output"])[-1]
 
 
 _PYTHON: Final = "import platform; print(platform.python_version())"

@@ -64,12 +64,20 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def _summary(cells: Sequence[Cell], contracts: Mapping[str, Contract | str]) -> str:
-    head = ["LiteLLM", "Python", "names found in the wheel", "`pip install` changes", *_CHANNELS, "installed by"]
+    head = [
+        "LiteLLM",
+        "Python",
+        "names found in the wheel",
+        "`pip install` changes",
+        *_CHANNELS,
+        "own tests",
+        "installed by",
+    ]
     lines = [_line(cell, contracts.get(cell.version)) for cell in cells]
     note = (
         "The names are those of LiteLLM that the plugin uses, hooks and their parameters included; the ones that a"
         " version is known to lack are below. `pip install` is a dry run into the environment before the plugin's own"
-        " requirements are there."
+        " requirements are there. Own tests are those of the suite that are left out with other versions."
     )
     return f"## Versions\n\n{note}\n\n{_table(head, lines)}\n"
 
@@ -85,6 +93,7 @@ def _line(cell: Cell, contract: Contract | str | None) -> list[str]:
         found,
         changes,
         *(_counts(cell, one) for one in _CHANNELS),
+        cell.tests or "-",
         place.way if place else "-",
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def test_a_version_that_installing_would_change_fails() -> None:
     assert cell().faults == []
 
 
+def test_tests_for_some_versions_only_may_not_fail() -> None:
+    made = cell()
+    assert replace(made, tests="ok").faults == []
+    assert replace(made, tests="1 failed").faults == ["tests: 1 failed"]
+
+
 def test_a_line_that_works_again_is_to_be_taken_out() -> None:
     assert cell(row("proxy/tiers", "ok")).mended == ["proxy/tiers"]
 
@@ -82,7 +89,7 @@ def test_the_page_shows_every_result() -> None:
     database = {"1.110.2": {"sorts_for_a_key": "", "limit_of_a_key": "200", "rescue": "off: lost"}}
     told = page([cell(*rows)], {"1.110.2": contract}, database, "## Not tried\n", "2026-01-02")
     for line in (
-        "| 1.110.2 | 3.11.2 | 116 of 118, **1 not as expected** | nothing | 1 ok, 1 WRONG | - | 0 ok, 1 off |"
+        "| 1.110.2 | 3.11.2 | 116 of 118, **1 not as expected** | nothing | 1 ok, 1 WRONG | - | 0 ok, 1 off | - |"
         " its proxy extra |",
         "| proxy/floor | WRONG |",
         "* LiteLLM 1.110.2, Python 3.11.2: proxy/floor is WRONG: a note",

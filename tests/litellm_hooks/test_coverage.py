@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from exacto_plugin.litellm_hooks.coverage import UNSCORED_RUN, surface_of
+from exacto_plugin.litellm_hooks.features import UNSCORED_RUN
+from exacto_plugin.litellm_hooks.http.model_routes import surface_of
 from exacto_plugin.litellm_hooks.proxy import middleware_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from tests.litellm_hooks.scoring.test_response import CALL, chat
@@ -35,11 +36,11 @@ async def _ask(runtime: Recorder, logged: Collection[str], times: int, status: i
             state = CURRENT.get()
             assert state is not None
             state.attempts.append(attempt("a"))
-            scorer.record_answer(event(**{LOG_KEY: state}), chat(CALL), BEGAN, ENDED)
+            scorer.record_answer({**event(), LOG_KEY: state}, chat(CALL), BEGAN, ENDED)
         return JSONResponse({}, status)
 
     app = Starlette(routes=[Route(path, answer, methods=["POST"]) for path in SURFACES])
-    transport = httpx.ASGITransport(middleware_of(runtime, lambda: None)(app))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(middleware_of(runtime, lambda: None)(app))
     async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:
         for _ in range(times):
             for path in SURFACES:

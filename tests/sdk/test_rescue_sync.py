@@ -193,7 +193,7 @@ def test_no_key_of_the_plugin_is_sent(providers: SimulatedProviders, attached: A
     _, router = attached()
     _behave(providers, Act.INVALID_JSON, Act.VALID)
     providers.control.behave("down", always=500)
-    params = {"model": "openai/down", "api_base": providers.api_base("down"), "api_key": "sk-x"}
+    params: Any = {"model": "openai/down", "api_base": providers.api_base("down"), "api_key": "sk-x"}
     router.add_deployment(litellm.Deployment("down", params, {"id": "down"}))
     entry = {"model": "kimi:floor", "provider": {"only": ["one", "two"]}}
     answer: Any = router.completion("down", MESSAGE, tools=TOOLS, stream=stream, fallbacks=[entry])

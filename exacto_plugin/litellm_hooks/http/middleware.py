@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES, Slug, split_slug
-from exacto_plugin.litellm_hooks.coverage import surface_of
 from exacto_plugin.litellm_hooks.deployments.model_names import (
     CLIENT_MODEL_KEY,
     MOST_PATTERN_LOOKUPS,
@@ -24,7 +23,7 @@ from exacto_plugin.litellm_hooks.deployments.model_names import (
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.http.metadata import add_metadata, take_header
 from exacto_plugin.litellm_hooks.http.model_list import LISTS, add_variants, listed_model, set_model_id
-from exacto_plugin.litellm_hooks.http.model_routes import PathModel, is_model_route, path_model
+from exacto_plugin.litellm_hooks.http.model_routes import PathModel, is_model_route, path_model, surface_of
 from exacto_plugin.litellm_hooks.http.request_body import (
     Receive,
     Scope,

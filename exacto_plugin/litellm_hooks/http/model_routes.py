@@ -33,6 +33,14 @@ These are Azure's, OpenAI's old engines and Gemini's.
 """
 
 
+_SURFACES: Final = (("/chat/completions", "chat"), ("/responses", "responses"), ("/messages", "messages"))
+
+
+def surface_of(path: str) -> str:
+    """Return the surface of a path; empty if its answers have no calls."""
+    return next((name for end, name in _SURFACES if path.rstrip("/").endswith(end)), "")
+
+
 class PathModel(NamedTuple):
     """Path with a model, split into its parts."""
 

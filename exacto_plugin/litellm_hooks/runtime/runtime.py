@@ -13,10 +13,9 @@ from exacto_plugin.core.routing.caller_preferences import CallerPreferences
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.litellm_hooks.background import PeriodicJobs
 from exacto_plugin.litellm_hooks.context import Context, installation_salt, salt_is_shared
-from exacto_plugin.litellm_hooks.coverage import AnswerCoverage
 from exacto_plugin.litellm_hooks.deployments.routers import Routers
 from exacto_plugin.litellm_hooks.faults import FaultReporter
-from exacto_plugin.litellm_hooks.features import REMEDY, Features, litellm_version
+from exacto_plugin.litellm_hooks.features import REMEDY, AnswerCoverage, Features, litellm_version
 from exacto_plugin.litellm_hooks.runtime.exchange_sources import RedisExchangeSource, StoreExchangeSource
 from exacto_plugin.litellm_hooks.runtime.metrics_source import MetricsSource
 from exacto_plugin.litellm_hooks.runtime.observed import ObservedMetricsJob, ObservedNumbers
