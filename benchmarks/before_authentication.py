@@ -87,23 +87,29 @@ def bodies() -> dict[str, Callable[[], dict[str, Any]]]:
         **_ranked("kimi"), "provider": {"sort": {"by": "price", "partition": "none"}, "only": _many_names(1_900_000)}
     }  # fmt: skip
     for size in (70_000, 1_900_000, 18 * MEGABYTE):
-        shown = f"{size // 1000} kB" if size < MEGABYTE else f"{size / MEGABYTE:g} MB"
-        found |= {
-            f"{shown} of messages": lambda size=size: {"model": slug, "messages": _text(size)},
-            f"{shown} of tools": lambda size=size: {"model": slug, "tools": tools(size // 700), "messages": _text(400)},
-            f"{shown} of models": lambda size=size: {"model": slug, "models": _many_names(size)},
-            f"{shown} of fallbacks": lambda size=size: {"model": slug, "fallbacks": _many_names(size)},
-            f"{shown} of fallback maps": lambda size=size: {
-                "model": slug, "fallbacks": [{"model": name, "provider": {}} for name in _many_names(size // 3)]
-            },
-            f"{shown} in model": lambda size=size: {"model": "x:exacto" * (size // 8), "messages": _text(400)},
-            f"{shown} of commas in model": lambda size=size: {"model": "a," * (size // 2) + slug},
-            f"{shown} in 64 names": lambda size=size: _listed(size // 65),
-            f"{shown} in provider": lambda size=size: {"model": slug, "provider": {"only": _many_names(size)}},
-            f"{shown} nested": lambda size=size: {"model": slug, "messages": _nested(200, size // 400)},
-            f"{shown} of keys": lambda size=size: {"model": slug, **dict.fromkeys(_many_names(size), 1)},
-        }  # fmt: skip
+        found |= _of_size(size)
     return found
+
+
+def _of_size(size: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Title to the request, of about ``size`` bytes."""
+    slug = "kimi:exacto"
+    shown = f"{size // 1000} kB" if size < MEGABYTE else f"{size / MEGABYTE:g} MB"
+    return {
+        f"{shown} of messages": lambda: {"model": slug, "messages": _text(size)},
+        f"{shown} of tools": lambda: {"model": slug, "tools": tools(size // 700), "messages": _text(400)},
+        f"{shown} of models": lambda: {"model": slug, "models": _many_names(size)},
+        f"{shown} of fallbacks": lambda: {"model": slug, "fallbacks": _many_names(size)},
+        f"{shown} of fallback maps": lambda: {
+            "model": slug, "fallbacks": [{"model": name, "provider": {}} for name in _many_names(size // 3)]
+        },
+        f"{shown} in model": lambda: {"model": "x:exacto" * (size // 8), "messages": _text(400)},
+        f"{shown} of commas in model": lambda: {"model": "a," * (size // 2) + slug},
+        f"{shown} in 64 names": lambda: _listed(size // 65),
+        f"{shown} in provider": lambda: {"model": slug, "provider": {"only": _many_names(size)}},
+        f"{shown} nested": lambda: {"model": slug, "messages": _nested(200, size // 400)},
+        f"{shown} of keys": lambda: {"model": slug, **dict.fromkeys(_many_names(size), 1)},
+    }  # fmt: skip
 
 
 def _ranked(name: str) -> dict[str, Any]:

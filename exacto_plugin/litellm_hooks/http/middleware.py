@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
     from exacto_plugin.litellm_hooks.request.model_order import ModelOrder
+    from exacto_plugin.litellm_hooks.request.slugs import Listed
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -191,7 +192,8 @@ class ExactoMiddleware:
                 requested = next((one for one in listed if split_slug(one, resolve) == slug), slug.base)
                 self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
-            state.slugs.read_listed = partial(self._context.faults.guard, "names", names, {})
+            nothing: Listed = {}
+            state.slugs.read_listed = partial(self._context.faults.guard, "names", names, nothing)
         state.fallbacks.has_own = bool(body.get("fallbacks"))
         if offers_tools(body):
             state.surface = surface_of(scope["path"])
