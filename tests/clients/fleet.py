@@ -26,7 +26,7 @@ class Group:
     """A model group.
 
     Args:
-        name: its public name. Codex knows some names, and sends other tools to them.
+        name: its public name. Clients know some names, and send other requests to them.
         client: claude or codex.
         provider: LiteLLM's name of it, which decides the API that is called.
     """
@@ -42,16 +42,17 @@ class Group:
 
 
 GROUPS: Final = (
-    Group("claude-chat", "claude", "hosted_vllm"),
-    Group("claude-messages", "claude", "anthropic"),
-    Group("claude-responses", "claude", "openai"),
+    Group("claude-sonnet-4-5", "claude", "hosted_vllm"),
+    Group("claude-haiku-4-5", "claude", "anthropic"),
+    Group("claude-opus-4-5", "claude", "openai"),
     Group("codex-responses", "codex", "openai"),
     Group("codex-chat", "codex", "together_ai"),
     Group("codex-messages", "codex", "anthropic"),
     Group("gpt-5.5", "codex", "openai"),
     Group("gpt-6-sol", "codex", "openai"),
 )
-"""``gpt-5.5`` gets ``apply_patch`` as text and a tool search, ``gpt-6-sol`` its tools as an item of the input."""
+"""Claude Code demands its web search by ``tool_choice`` of models that it knows.
+Codex sends ``gpt-5.5`` a tool search and ``apply_patch`` as text, and ``gpt-6-sol`` all tools as one item."""
 
 
 def rates() -> dict[str, float]:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-TOOL = "compare_daily_temperatures_of_two_cities"
+_TOOL = "compare_daily_temperatures_of_two_cities"
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"first": {"type": "string"}, "second": {"type": "string"}},
@@ -20,7 +20,7 @@ def _result(method: str, params: dict[str, Any]) -> dict[str, Any]:
         version = params.get("protocolVersion", "2025-06-18")
         return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "w", "version": "1"}}
     if method == "tools/list":
-        return {"tools": [{"name": TOOL, "description": "Compare two cities", "inputSchema": _SCHEMA}]}
+        return {"tools": [{"name": _TOOL, "description": "Compare two cities", "inputSchema": _SCHEMA}]}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"equal {json.dumps(params.get('arguments'))}"}]}
     return {}

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from tests.clients.conversation import Conversation, Offer
 
 LONG_SERVER: Final = "plugin_weather-forecast_weather-forecast"
-LONG_TOOL: Final = "compare_daily_temperatures_of_two_cities"
-"""With Claude Code's prefix, the name has more than the 64 characters that OpenAI allows."""
+"""With it, the name of the server's tool has more than the 64 characters that OpenAI allows."""
 
 _LEAKS: Final = (
     '<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>',
@@ -62,7 +61,8 @@ def _arguments(offer: Offer, marker: str, directory: str) -> Any:
         "apply_patch": f"*** Begin Patch\n*** Add File: {marker}.txt\n+x\n*** End Patch\n",
         "exec": f'const r = await tools.exec_command({{"cmd": "echo {marker}"}}); text(r.output);\n',
     }
-    if LONG_SERVER in f"{offer.namespace}{offer.name}".replace("_f", "-f"):  # LiteLLM may have shortened the rest
+    # Codex writes underscores, and LiteLLM may have shortened the rest.
+    if LONG_SERVER.replace("-", "_") in f"{offer.namespace}{offer.name}".replace("-", "_"):
         return {"first": "Paris", "second": marker}
     found: Any = known.get(offer.name.rpartition("__")[2])
     if offer.name.endswith("spawn_agent") and "task_name" in ((offer.schema or {}).get("required") or ()):
@@ -113,4 +113,5 @@ def spoilt(call: ScriptedCall, truth: Truth, offers: Sequence[Offer], number: in
 
 def leaked(call: ScriptedCall, number: int) -> str:
     """Return a call as the raw text of a model."""
-    return _LEAKS[number % len(_LEAKS)].format(name=call.name, arguments=call.arguments or "{}")
+    arguments = json.dumps({"input": call.arguments}) if call.custom else call.arguments or "{}"
+    return _LEAKS[number % len(_LEAKS)].format(name=call.name, arguments=arguments)
