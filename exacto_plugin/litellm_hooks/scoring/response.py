@@ -110,11 +110,14 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
 def _found_calls(kwargs: Mapping[str, Any], response: Any) -> AnswerCalls:
     """Return the calls that left for the client, else those in LiteLLM's answer.
 
-    Arguments that LiteLLM redacts are not read from the stream either.
+    Arguments that LiteLLM redacts are not read from the stream either. LiteLLM may log an answer that it translates
+    before the last events leave; its own assembly is complete by then.
     """
     seen, whole = seen_calls(kwargs), whole_calls(response)
     if seen is None or any(call.arguments == REDACTED for call in whole.calls):
         return whole
+    if not seen.complete and whole.calls and len(whole.calls) >= len(seen.calls):
+        return replace(whole, reasons=seen.reasons)
     return seen if seen.calls or not get_list(response, "output") else replace(whole, reasons=seen.reasons)
 
 

@@ -330,6 +330,17 @@ def test_what_left_for_the_client_counts() -> None:
     assert parse_response(kwargs, responses(CALL)).calls == (CALL,)
 
 
+@pytest.mark.parametrize("begun", [(), (ToolCall("f", '{"a"'),), (CALL,)])
+def test_a_log_event_may_precede_the_last_events(begun: tuple[ToolCall, ...]) -> None:
+    """The rest is then known from LiteLLM's own assembly, unless that has fewer calls."""
+    attempt = Attempt(Candidate(LiteLLMId("id"), DeploymentKey("key")), "g")
+    kwargs = {LOG_KEY: RequestState(attempts=[attempt]), "stream": True}
+    attempt.stream = Seen(AnswerCalls((begun,), complete=False))
+    assert parse_response(kwargs, chat(CALL)) == ParsedResponse((CALL,), ending=Ending.CALLS)
+    attempt.stream = Seen(AnswerCalls(((CALL, CALL),), complete=False))
+    assert parse_response(kwargs, chat(CALL)).calls == (CALL, CALL)
+
+
 class Seen:
     """A reader of a stream that has ended."""
 

@@ -41,6 +41,8 @@ class AnswerCalls:
     """As the provider reported them; None if it did not."""
     estimated: bool = False
     """True for a stream without usage, whose tokens LiteLLM estimates."""
+    complete: bool = True
+    """False for a stream whose last event was not seen."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

@@ -61,7 +61,7 @@ class MessageEvents:
         """Return the calls so far."""
         calls = tuple(self._call(index, block) for index, block in self._started.items())
         reasons = frozenset({self._reason} if self._reason else ())
-        return AnswerCalls((calls,), self._others, reasons, self._tokens)
+        return AnswerCalls((calls,), self._others, reasons, self._tokens, complete=bool(reasons))
 
     def _call(self, index: object, block: Mapping[str, Any]) -> ToolCall:
         text = "".join(self._pieces.get(index, ()))

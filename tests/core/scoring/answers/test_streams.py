@@ -148,8 +148,9 @@ def test_the_end_of_a_message_and_the_providers_own_blocks() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
     answer = read(block(0, "web_search", kind="server_tool_use"), block(1, "f"), piece(1, '{"a": 1}'), end).answer()
     assert (answer.calls, answer.others, answer.output_tokens) == ((F,), True, 5)
-    assert answer.reasons == {"end_turn"}
-    assert read(block(0, "f")).answer().reasons == frozenset()
+    assert (answer.reasons, answer.complete) == ({"end_turn"}, True)
+    begun = read(block(0, "f")).answer()
+    assert (begun.reasons, begun.complete) == (frozenset(), False)
 
 
 @pytest.mark.parametrize("data", [b"", b"[DONE]", b"5", b"{", b'{"type": "content_block_start"}', b'"text_delta"'])
@@ -170,5 +171,6 @@ def test_items_of_a_response() -> None:
     reader.feed({"type": "response.output_item.done", "output_index": 1, "item": spaced})
     reader.feed({"type": "response.output_item.done", "output_index": 2, "item": {"type": "web_search_call"}})
     answer = reader.answer()
-    assert (answer.calls, answer.others) == ((F, ToolCall("n.g", "{}")), True)
-    assert answer == whole_calls({"output": [item, spaced, {"type": "web_search_call"}]})
+    assert (answer.calls, answer.others, answer.complete) == ((F, ToolCall("n.g", "{}")), True, False)
+    reader.feed({"type": "response.completed", "response": {"output": []}})
+    assert reader.answer() == whole_calls({"output": [item, spaced, {"type": "web_search_call"}]})
