@@ -148,7 +148,7 @@ def test_the_end_of_a_message_and_the_providers_own_blocks() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
     answer = read(block(0, "web_search", kind="server_tool_use"), block(1, "f"), piece(1, '{"a": 1}'), end).answer()
     assert (answer.calls, answer.others, answer.output_tokens) == ((F,), True, 5)
-    assert (answer.reasons, answer.complete) == ({"end_turn"}, True)
+    assert (answer.reasons, answer.complete) == (frozenset({"end_turn"}), True)
     begun = read(block(0, "f")).answer()
     assert (begun.reasons, begun.complete) == (frozenset(), False)
 
