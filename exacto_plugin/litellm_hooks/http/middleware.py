@@ -193,7 +193,7 @@ class ExactoMiddleware:
                 self._take_suffixes(scope, state, requested, slug)
             names = partial(listed_names, before, resolve, group_of)
             nothing: Listed = {}
-            state.slugs.read_listed = partial(self._context.faults.guard, "names", names, nothing)
+            state.slugs.listed = self._context.faults.guard("names", names, nothing)
         state.fallbacks.has_own = bool(body.get("fallbacks"))
         if offers_tools(body):
             state.surface = surface_of(scope["path"])

@@ -56,7 +56,7 @@ def fallback_name(state: RequestState, model: str, suffixes: object, *, same_gro
         suffixes: those of the hop's entry; None when it has none of the plugin's.
         same_group: whether the hop is for the model group that the client requested.
     """
-    listed = state.slugs.read_listed().get((model, suffixes if isinstance(suffixes, str) else None))
+    listed = state.slugs.listed.get((model, suffixes if isinstance(suffixes, str) else None))
     return listed or (state.slugs.requested if same_group else "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,8 @@ class Slugs:
     """Client's slug when it carried one of the plugin's suffixes."""
     requested: str = ""
     """Model as the client wrote it, when it carried one of the suffixes."""
-    read_listed: Callable[[], Listed] = dict
-    """Reads the entries of the client's own ``models`` and ``fallbacks``.
-
-    It is called after authentication, and only for a request with a fallback hop.
-    """
+    listed: Listed = field(default_factory=dict)
+    """Entries of the client's own ``models`` and ``fallbacks``."""
     batch: Mapping[str, list[Slug]] | None = None
     """Slugs of each model in LiteLLM's comma-separated form.
 
