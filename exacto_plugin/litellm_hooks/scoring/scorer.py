@@ -22,6 +22,7 @@ from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, m
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
+from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ class ResponseScorer:
         if not answer.skip_reason:
             opened = SentRequest(kwargs).opens_tools
             evaluations = self._context.evaluator.evaluate_all(answer.calls, tools, open_set=opened)
-            leaks = [leak for text in texts_of(response, answer.calls) for leak in find_leaked_calls(text, tools)]
+            written = with_short_names(tools)
+            leaks = [leak for text in texts_of(response, answer.calls) for leak in find_leaked_calls(text, written)]
             lost = lost_calls(leaks, answer.calls)
         return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(lost), evaluations)
 

@@ -7,6 +7,7 @@ events of whole answers have the short name.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.scoring.fields import get_text
@@ -38,3 +39,16 @@ def full_name(name: str, tools: Sequence[Any]) -> str:
         return name
     offered = (get_text(tool, "name") for tool in tools)
     return next((one for one in offered if len(one) > _LONGEST and short_name(one) == name), name)
+
+
+def with_short_names(tools: Sequence[Any]) -> Sequence[Any]:
+    """Return the tools, each long name also in short form; the list itself without any.
+
+    A model writes the names that it got, and in the text of an answer LiteLLM restores none.
+
+    Args:
+        tools: as the client sent them.
+    """
+    named = [(tool, get_text(tool, "name")) for tool in tools if isinstance(tool, Mapping)]
+    short = [{**tool, "name": short_name(name)} for tool, name in named if len(name) > _LONGEST]
+    return [*tools, *short] if short else tools

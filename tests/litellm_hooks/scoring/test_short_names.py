@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from exacto_plugin.litellm_hooks.scoring.short_names import full_name, short_name
+from exacto_plugin.litellm_hooks.scoring.short_names import full_name, short_name, with_short_names
 
 LONG = "mcp__plugin_chrome-devtools-mcp_chrome-devtools__performance_analyze_insight"
 TOOLS = [{"name": LONG, "input_schema": {}}, {"name": LONG + "s", "input_schema": {}}, {"name": "Read"}]
@@ -32,3 +32,16 @@ def test_a_short_name_is_the_tool_that_it_was_made_of() -> None:
         assert full_name(short_name(name), TOOLS) == name
     for name in (short_name(LONG + "x"), LONG[:64], "x" * 64, ""):
         assert full_name(name, TOOLS) == name
+
+
+def test_long_names_are_known_in_both_forms() -> None:
+    """With the same schema; tools without one are left as they are."""
+    both = with_short_names(TOOLS)
+    assert [tool["name"] for tool in both] == [
+        *(tool["name"] for tool in TOOLS),
+        short_name(LONG),
+        short_name(LONG + "s"),
+    ]
+    assert both[3]["input_schema"] is TOOLS[0]["input_schema"]
+    others = [{"name": "Read"}, {"function": {"name": LONG}}, 5]
+    assert with_short_names(others) is others
