@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import pytest
 
 from exacto_plugin.litellm_hooks.scoring.short_names import full_name, short_name, with_short_names
 
 LONG = "mcp__plugin_chrome-devtools-mcp_chrome-devtools__performance_analyze_insight"
-TOOLS = [{"name": LONG, "input_schema": {}}, {"name": LONG + "s", "input_schema": {}}, {"name": "Read"}]
+TOOLS: list[dict[str, Any]] = [
+    {"name": LONG, "input_schema": {}},
+    {"name": LONG + "s", "input_schema": {}},
+    {"name": "Read"},
+]
 
 
 @pytest.mark.parametrize("name", ["Read", "x" * 64, "x" * 65, LONG, LONG + "s"])
@@ -43,5 +48,5 @@ def test_long_names_are_known_in_both_forms() -> None:
         short_name(LONG + "s"),
     ]
     assert both[3]["input_schema"] is TOOLS[0]["input_schema"]
-    others = [{"name": "Read"}, {"function": {"name": LONG}}, 5]
+    others: list[Any] = [{"name": "Read"}, {"function": {"name": LONG}}, 5]
     assert with_short_names(others) is others
