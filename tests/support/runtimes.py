@@ -17,8 +17,8 @@ SOON_S = 0.001
 
 
 def settings(**tiers: Any) -> Settings:
-    """The published rule, recomputed all the time."""
-    numbers = {"tool_call_requests": 2, "throughput_requests": 2}
+    """The published rule, recomputed all the time; one deployment with data is verified."""
+    numbers = {"tool_call_requests": 2, "throughput_requests": 2, "verify_peers": 1}
     block = {"preset": "openrouter", "recompute_interval_s": SOON_S, "openrouter": numbers, **tiers}
     return Settings.model_validate({"tiers": block})
 

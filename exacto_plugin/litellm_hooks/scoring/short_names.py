@@ -42,7 +42,7 @@ def full_name(name: str, tools: Sequence[Any]) -> str:
 
 
 def with_short_names(tools: Sequence[Any]) -> Sequence[Any]:
-    """Return the tools, each long name also in short form; the list itself without any.
+    """Return the tools, each long name also in short form; unchanged without one.
 
     A model writes the names that it got, and in the text of an answer LiteLLM restores none.
 

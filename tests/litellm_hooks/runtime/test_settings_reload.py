@@ -109,6 +109,7 @@ async def test_recomputes_go_on(hang: Hang, caplog: pytest.LogCaptureFixture) ->
         await runtime.settings_reload.take_changes()
         if runtime.context.settings.mode == "observe" and runtime.settings_reload.view()["problem"] is None:
             break
+        await asyncio.sleep(0.02)  # for the thread that reads
     assert (runtime.context.settings.mode, runtime.settings_reload.view()["problem"]) == ("observe", None)
 
 
