@@ -33,7 +33,8 @@ class Evaluation:
     """A machine-readable code; empty if none applies.
     Valid: ``no_schema``, ``not_compilable``, ``schema_limit`` (the schema was not applied). Unscored: ``too_large``,
     ``depth``, ``number_range``, ``evaluations``, ``patterns``, ``steps`` (too costly), ``open_tool_set`` (the request
-    does not list all tools), ``engine_error``. Any: ``empty_arguments``."""
+    does not list all tools), ``unsatisfiable`` (nothing satisfies the schema), ``engine_error``. Any:
+    ``empty_arguments``."""
     schema_path: str = ""
     """The place of a mismatch, as ``/passengers/*/dob#format``; set only on request.
     Keys that the schema does not declare are ``*``."""

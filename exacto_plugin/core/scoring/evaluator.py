@@ -41,6 +41,7 @@ _NO_SCHEMA: Final = Evaluation(Outcome.VALID, "no_schema")
 _INVALID_JSON: Final = Evaluation(Outcome.INVALID_JSON)
 _UNKNOWN_NAME: Final = Evaluation(Outcome.UNKNOWN_NAME)
 _OPEN_TOOL_SET: Final = Evaluation(Outcome.UNSCORED, "open_tool_set")
+_UNSATISFIABLE: Final = Evaluation(Outcome.UNSCORED, "unsatisfiable")
 _MISMATCH: Final = Evaluation(Outcome.SCHEMA_MISMATCH)
 _ENGINE_ERROR: Final = Evaluation(Outcome.UNSCORED, "engine_error")
 _EMPTY_REFUSED: Final = Evaluation(Outcome.INVALID_JSON, "empty_arguments")
@@ -139,6 +140,8 @@ class Evaluator:
             schema = self.schemas.compiled(tool.parameters)
             if schema.accepts(read):
                 return _VALID
+            if schema.is_unsatisfiable_for(read):
+                return _UNSATISFIABLE
         except InvalidJsonError:
             return _INVALID_JSON
         except UnscorableError as declined:

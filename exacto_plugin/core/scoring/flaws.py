@@ -51,9 +51,9 @@ _COLUMN_OF: Final = {flaw: place for place, flaw in enumerate(Flaw)}
 
 
 def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
-    """Return the flaw of one call's outcome; None if it has none or was not scored."""
-    if outcome is Outcome.VALID:
-        return Flaw.BROKEN_SCHEMA if reason == "not_compilable" else None
+    """Return the flaw of one call's outcome; None if it has none."""
+    if outcome in (Outcome.VALID, Outcome.UNSCORED):
+        return Flaw.BROKEN_SCHEMA if reason in ("not_compilable", "unsatisfiable") else None
     return FLAW_OF.get(outcome)
 
 

@@ -16,6 +16,7 @@ import orjson
 
 from exacto_plugin.core.scoring.json_schema.error_path import shown_path
 from exacto_plugin.core.scoring.json_schema.prepare import PreparedSchema, prepare
+from exacto_plugin.core.scoring.json_schema.satisfiability import is_unsatisfiable
 from exacto_plugin.core.scoring.limits import DEFAULT_LIMITS, NotCompilableError, ScoringLimits, UnscorableError
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ _BYTES_PER_PATTERN_CHAR: Final = 1_229
 class CompiledSchema:
     """One compiled schema. Its key is the schema's text, shared with the cache."""
 
-    __slots__ = ("_engine", "_free_chars", "_key", "_limits", "_traits", "_validator", "_without_patterns")
+    __slots__ = (
+        *("_engine", "_free_chars", "_key", "_limits", "_traits", "_unsatisfiable", "_validator", "_without_patterns"),
+    )
 
     def __init__(self, key: bytes, prepared: PreparedSchema, engine: ValidationEngine, limits: ScoringLimits) -> None:
         self._key = key
@@ -55,6 +58,7 @@ class CompiledSchema:
         self._limits = limits
         self._validator = engine.compile(prepared)
         self._without_patterns: Validator | None = None
+        self._unsatisfiable: dict[bool, bool] = {}
         self._free_chars = self._unconditional_chars()
 
     def accepts(self, arguments: Arguments) -> bool:
@@ -78,6 +82,19 @@ class CompiledSchema:
         found = self._affordable(arguments).first_violation(arguments.value)
         # Prepared again: a stored copy would cost memory for every schema and is rarely needed.
         return "" if found is None else shown_path(found, prepare(orjson.loads(self._key), self._limits).schema)
+
+    def is_unsatisfiable_for(self, arguments: Arguments) -> bool:
+        """Return True if nothing like the arguments satisfies the schema.
+
+        That is no object where the arguments are one, else no value at all. Asked only after a mismatch, computed once.
+        """
+        objects_only = isinstance(arguments.value, dict)
+        found = self._unsatisfiable.get(objects_only)
+        if found is None:
+            prepared = prepare(orjson.loads(self._key), self._limits)
+            found = is_unsatisfiable(prepared, self._engine, objects_only=objects_only)
+            self._unsatisfiable[objects_only] = found
+        return found
 
     def estimated_bytes(self) -> int:
         """Estimate the memory of this entry in bytes, roughly and never far too low."""

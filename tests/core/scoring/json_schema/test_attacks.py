@@ -91,7 +91,9 @@ def doubling(word: str, levels: int) -> dict[str, Any]:
 def test_reference_bombs(engine: str, word: str) -> None:
     """2 kB of schema that stand for 2^30 evaluations are not used; a small one of the kind is."""
     assert verdict(judge(engine, doubling(word, 30), "1")) == "valid schema_limit"
-    assert verdict(judge(engine, doubling(word, 5), '"x"')) == "schema_mismatch"
+    # What fits one of two equal branches fits both, so nothing satisfies that one.
+    refused = "unscored unsatisfiable" if word == "oneOf" else "schema_mismatch"
+    assert verdict(judge(engine, doubling(word, 5), '"x"')) == refused
 
 
 @pytest.mark.parametrize("turn", [{}, {"not": {"$ref": "#/$defs/a"}}, {"if": {"$ref": "#/$defs/a"}, "else": False}])
@@ -247,8 +249,9 @@ def test_exotic_numbers(engine: str, schema: object, text: str, expected: str) -
 def test_lone_surrogates(engine: str, rule: dict[str, Any], text: str) -> None:
     """JavaScript allows them and Rust cannot hold them: they are judged as the replacement character."""
     found = judge(engine, {"properties": {"a": rule}, "propertyNames": rule, **rule}, text)
-    assert found.outcome in (Outcome.VALID, Outcome.SCHEMA_MISMATCH)
-    assert found.reason in ("", "not_compilable")
+    if found.reason != "unsatisfiable":  # for an object, by a rule for strings
+        assert found.outcome in (Outcome.VALID, Outcome.SCHEMA_MISMATCH)
+        assert found.reason in ("", "not_compilable")
     assert judge(engine, {"properties": {"a": {"type": "string"}}}, text).outcome is Outcome.VALID
 
 
