@@ -21,6 +21,8 @@ NAMES = (
     "end_to_end",
     "request_path",
     "before_authentication",
+    "callers",
+    "flood",
 )
 
 

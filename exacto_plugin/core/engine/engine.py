@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block, percentiles
+from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block, locked_slices, percentiles
 from exacto_plugin.core.engine.state import CAPACITY, EngineState
 from exacto_plugin.core.model import DeploymentKey, Snapshot, Transition
 from exacto_plugin.core.routing.attempt import decide_attempt
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.deltas import Delta, Deltas
     from exacto_plugin.core.windows.minute_buffer import Additions
 
-    Lock = AbstractContextManager[object]
-    """Of a kind that its holder can take again, as ``threading.RLock`` is."""
-
 _NO_NUMBERS: Mapping[DeploymentKey, float] = MappingProxyType({})
 _NO_FINGERPRINTS: Mapping[DeploymentKey, str] = MappingProxyType({})
 
@@ -54,6 +51,11 @@ _NO_LOCK = nullcontext()
 class Engine:
     """Engine of one process: turns samples into snapshots of all model groups."""
 
+    change_detector: ChangeDetector | None = None
+    """Detector of changes to record; None: recomputes are not recorded."""
+    deltas: Deltas | None = None
+    """Deltas of recorded samples, for storing or sharing them; None: not kept."""
+
     def __init__(
         self,
         preset: Preset,
@@ -62,7 +64,8 @@ class Engine:
         instance: str = "",
         retention: Retention | None = None,
         capacity: int = CAPACITY,
-        lock: Lock = _NO_LOCK,
+        lock: AbstractContextManager[object] = _NO_LOCK,
+        is_configured: Callable[[str], bool] = lambda model_group: True,
     ) -> None:
         """Create an engine without samples.
 
@@ -71,14 +74,17 @@ class Engine:
             timer: clock in seconds for expiring unused deployments, preferably monotonic; None: the latest ``now``.
             instance: a short name of this process, the end of every snapshot's id.
             retention: retention and resolution of samples.
-            capacity: largest number of deployments.
-            lock: ``threading.RLock()`` for a program with threads.
+            capacity: largest number of configured deployments.
+            lock: ``threading.RLock()`` for a program with threads; its holder must be able to take it again.
+            is_configured: False for model groups that requests invent, which have a small table of their own.
         """
         self.lock = lock
         """Held by every method that changes the engine; callers may hold it around several calls."""
         self._now, self._preset = 0.0, preset
-        self._state = EngineState(preset.judge(), timer or (lambda: self._now), retention or Retention(), capacity)
+        clock = timer or (lambda: self._now)
+        self._state = EngineState(preset.judge(), clock, retention or Retention(), capacity, is_configured)
         self._model_groups = ModelGroups(self._state.slots, self._state.slot)
+        self._state.members_of = self._model_groups.members_of
         self._scores: dict[str, BenchmarkScores] = {}
         self._instance = f"-{instance}" if instance else ""
         self._stamp = 0
@@ -89,10 +95,6 @@ class Engine:
         self._transitions: tuple[Transition, ...] = ()
         self.overrides = Overrides()
         """Overrides by operators; applied on top of the measured verdicts."""
-        self.change_detector: ChangeDetector | None = None
-        """Detector of changes to record; None: recomputes are not recorded."""
-        self.deltas: Deltas | None = None
-        """Deltas of recorded samples, for storing or sharing them; None: not kept."""
 
     @property
     def rule(self) -> Preset:
@@ -151,6 +153,7 @@ class Engine:
         served = tuple(deployments)
         with self.lock:
             self._now = now
+            served = tuple(self._state.with_slots(model_group, served))
             changed = self._model_groups.observe(model_group, served)
             if changed is not None:
                 self._state.tier_state.start(changed, now)
@@ -188,14 +191,20 @@ class Engine:
         with self.lock:
             return self._state.slots.groups
 
+    def counts(self, sample: Sample) -> bool:
+        """Return True if ``record`` counts a sample: not until an invented name works."""
+        with self.lock:
+            return self._state.counts(sample.model_group, sample.deployment, may_open=sample.ok)
+
     def record(self, sample: Sample) -> None:
-        """Count one finished answer or failed attempt."""
+        """Count one finished answer or failed attempt; see ``counts``."""
         with self.lock:
             if sample.probe:
                 self._probe_budget.record_result(sample)
             added = self._state.record(sample)
-            if self.deltas is not None:
-                self.deltas.add(sample.model_group, sample.deployment, sample.at, added)
+            if self.deltas is not None and added is not None:
+                invented = self._state.slots.is_invented((sample.model_group, sample.deployment))
+                self.deltas.add(sample.model_group, sample.deployment, sample.at, added, invented=invented)
 
     def add(
         self, model_group: str, deployment: DeploymentKey, counts: Additions, cells: Mapping[int, int], at: float
@@ -293,25 +302,16 @@ class Engine:
         Samples and peers that arrive meanwhile may be included now or at the next recompute. When another recompute
         starts meanwhile, this one ends without a result.
         """
-        return self._in_slices(self._recompute(now))
+        return locked_slices(self.lock, self._recompute(now))
 
     def age(self, now: float) -> Iterator[None]:
         """Expire samples in slices, for a process that does not recompute itself."""
-        return self._in_slices(self._state.age(now))
-
-    def _in_slices(self, slices: Iterator[None]) -> Iterator[None]:
-        """Run each slice under the lock and release it in between."""
-        while True:
-            with self.lock:
-                try:
-                    next(slices)
-                except StopIteration:
-                    return
-            yield
+        return locked_slices(self.lock, self._state.age(now))
 
     def _recompute(self, now: float) -> Iterator[None]:
         running = self._current_run = object()
         self._now = now
+        self._model_groups.drop(self._state.lost_groups())
         for _ in self._next_snapshot(now):
             yield
             if self._current_run is not running:

@@ -19,6 +19,7 @@ from exacto_plugin.core.windows.speed import merge_modes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from exacto_plugin.core.engine.state import EngineState
     from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, RecentPace, Tier
@@ -38,6 +39,17 @@ class BlockResult(NamedTuple):
         """Store the result when its snapshot comes into force."""
         tier_state.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
         self.verdicts.assignments.commit()
+
+
+def locked_slices(lock: AbstractContextManager[object], slices: Iterator[None]) -> Iterator[None]:
+    """Run each slice under the lock and release it in between."""
+    while True:
+        with lock:
+            try:
+                next(slices)
+            except StopIteration:
+                return
+        yield
 
 
 def evaluate_block(

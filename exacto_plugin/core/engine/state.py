@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.columns import TierState
-from exacto_plugin.core.windows.slots import SlotAllocator
+from exacto_plugin.core.windows.increments import CounterKind
+from exacto_plugin.core.windows.slots import NO_SLOT, SlotAllocator
 from exacto_plugin.core.windows.speed import empty_medians, grow, recent_medians
 from exacto_plugin.core.windows.windows import MINUTE_S, ROWS, Retention, Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.model import Sample
     from exacto_plugin.core.tiers.columns import TierRule
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     """By model group and deployment."""
 
 CAPACITY = 50_000
-"""Largest number of deployments.
-Wildcard groups have one per model that a client names."""
+"""Largest number of configured deployments."""
+
+MOST_NAME = 256
+"""Longest invented name of a model group or deployment, in characters, that gets a
+slot; the longest model name in LiteLLM's price table has 111."""
 
 _RULE_PREFIX = "rule."
 """Prefix of the rule's fields in the saved state of a deployment."""
@@ -42,25 +46,77 @@ class EngineState:
         rule: the rule in force, which has state of its own.
         timer: clock in seconds for expiring unused deployments.
         retention: retention and resolution of samples.
-        capacity: largest number of deployments.
+        capacity: largest number of configured deployments.
+        is_configured: tells configured model groups from those that requests invent.
     """
 
-    def __init__(self, rule: TierRule, timer: Callable[[], float], retention: Retention, capacity: int) -> None:
+    def __init__(
+        self,
+        rule: TierRule,
+        timer: Callable[[], float],
+        retention: Retention,
+        capacity: int,
+        is_configured: Callable[[str], bool],
+    ) -> None:
         self.rule = rule
+        self._is_configured = is_configured
         self.windows = Windows(retention, rule.min_output_tokens)
         self.slots = SlotAllocator(capacity, retention.span_s, timer)
+        self.members_of: Callable[[str], Collection[DeploymentKey] | None] = lambda model_group: None
+        """Returns the observed deployments of a model group; None for one that was not observed."""
         self.tier_state = TierState()
         self.speed = empty_medians()
         """Recent speeds by slot, as of the last ``measure``."""
         self.latency = empty_medians()
         """Recent latencies by slot, as of the last ``measure``."""
 
-    def slot(self, model_group: str, deployment: DeploymentKey) -> int:
-        """Return the slot of a deployment, a new one if it has none; renews its lease."""
-        slot = self.slots.acquire((model_group, deployment))
+    def slot(self, model_group: str, deployment: DeploymentKey, *, may_open: bool = True) -> int:
+        """Return the slot of a deployment, a new one if it has none; renews its lease.
+
+        Args:
+            model_group: its model group.
+            deployment: its name.
+            may_open: False to give a new slot to configured deployments only.
+
+        Returns:
+            The slot; ``NO_SLOT`` for a name that a request invented and that gets none.
+        """
+        key = (model_group, deployment)
+        invented = (key not in self.slots or self.slots.is_invented(key)) and not self._is_known(*key)
+        if invented and not self.counts(model_group, deployment, may_open=may_open):
+            return NO_SLOT
+        slot = self.slots.acquire(key, invented=invented)
         if slot >= len(self.windows.blocks) * ROWS:
             self._resize(slot + 1)
         return slot
+
+    def counts(self, model_group: str, deployment: DeploymentKey, *, may_open: bool) -> bool:
+        """Return True if a deployment has a slot or may get one; see ``slot``."""
+        key = (model_group, deployment)
+        return key in self.slots or self._is_known(*key) or (may_open and max(map(len, key)) <= MOST_NAME)
+
+    def _is_known(self, model_group: str, deployment: DeploymentKey) -> bool:
+        """Return whether an operator configured this deployment, as far as is known.
+
+        Requests can add deployments to a configured group as well, with an address of their own.
+        """
+        members = self.members_of(model_group)
+        return self._is_configured(model_group) and (members is None or deployment in members)
+
+    def with_slots(self, model_group: str, served: Sequence[DeploymentKey]) -> Sequence[DeploymentKey]:
+        """Return the deployments of a model group that are observed.
+
+        Of an invented group these are those that have a slot or find room for one: no other name loses its slot.
+        """
+        if self._is_configured(model_group):
+            return served
+        kept = [name for name in served if (model_group, name) in self.slots]
+        room = self.slots.invented_left if kept else 0
+        return [*kept, *[name for name in served if name not in kept][:room]]
+
+    def lost_groups(self) -> Iterable[str]:
+        """Return the invented model groups that lost their slots since the last time."""
+        return [group for group in self.slots.take_lost_groups() if not self._is_configured(group)]
 
     def _resize(self, slots: int) -> None:
         self.windows.resize(slots)
@@ -77,15 +133,21 @@ class EngineState:
         rule.resize(len(self.windows.blocks) * ROWS)
         self.windows.min_output_tokens = rule.min_output_tokens
 
-    def record(self, sample: Sample) -> Increments:
-        """Count one finished answer or failed attempt; return its increments."""
-        return self.windows.record(self.slot(sample.model_group, sample.deployment), sample)
+    def record(self, sample: Sample) -> Increments | None:
+        """Count one finished answer or failed attempt; return its increments.
+
+        None for a sample that is not counted: of an invented name, unless it has had a success.
+        """
+        slot = self.slot(sample.model_group, sample.deployment, may_open=sample.ok)
+        return None if slot == NO_SLOT else self.windows.record(slot, sample)
 
     def add(
         self, model_group: str, deployment: DeploymentKey, counts: Additions, cells: Mapping[int, int], at: float
     ) -> None:
         """Count many samples of one time at once; see ``Windows.add``."""
-        self.windows.add(self.slot(model_group, deployment), counts, cells, at)
+        may_open = counts.get(CounterKind.ANSWERED, 0) > 0
+        if (slot := self.slot(model_group, deployment, may_open=may_open)) != NO_SLOT:
+            self.windows.add(slot, counts, cells, at)
 
     def measure(self, now: float) -> Iterator[None]:
         """Read the windows into the rule and into speed and latency, in slices."""
@@ -102,11 +164,13 @@ class EngineState:
 
         It has insufficient data from the next recompute on.
         """
-        self.rule.restart(self.slot(model_group, deployment), now)
+        if (slot := self.slot(model_group, deployment)) != NO_SLOT:
+            self.rule.restart(slot, now)
 
     def note_fingerprint(self, model_group: str, deployment: DeploymentKey, fingerprint: str, now: float) -> None:
         """Store a configuration's fingerprint; restart the evidence if it changed."""
-        if self.tier_state.note_fingerprint(self.slot(model_group, deployment), fingerprint):
+        slot = self.slot(model_group, deployment)
+        if slot != NO_SLOT and self.tier_state.note_fingerprint(slot, fingerprint):
             self.restart(model_group, deployment, now)
 
     def dump(self, model_group: str | None = None) -> Remembered:
@@ -129,7 +193,8 @@ class EngineState:
         """Load the state that ``dump`` returned; unknown fields are ignored."""
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
-                slot = self.slot(group, DeploymentKey(deployment))
+                if (slot := self.slot(group, DeploymentKey(deployment))) == NO_SLOT:
+                    continue
                 self.tier_state.load(slot, plain.get("tier"), plain.get("since"), plain.get("fingerprint"))
                 own = {
                     name.removeprefix(_RULE_PREFIX): value
@@ -150,6 +215,7 @@ class EngineState:
         the same.
         """
         slots = {self.slot(model_group, DeploymentKey(name)): one for name, one in held.items()}
+        slots.pop(NO_SLOT, None)
         if not add:
             self.windows.forget(slots)
         self.windows.add_dumps(slots)
@@ -157,8 +223,7 @@ class EngineState:
     def add_deltas(self, deltas: Iterable[Delta]) -> None:
         """Count the deltas of other processes; unknown counters are ignored."""
         for delta in deltas:
-            slot = self.slot(delta.model_group, delta.deployment)
-            self.windows.add(slot, *delta.known(), delta.minute * MINUTE_S)
+            self.add(delta.model_group, delta.deployment, *delta.known(), delta.minute * MINUTE_S)
 
     def age(self, now: float) -> Iterator[None]:
         """Expire samples and unused deployments without a recompute, in slices."""

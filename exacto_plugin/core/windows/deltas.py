@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CAPACITY = 100_000
 """Largest number of deltas: an hour of 1,600 busy deployments, about 100 MB."""
 
+INVENTED = 10_000
+"""Largest number of deltas of names that requests invented."""
+
 Key = tuple[str, DeploymentKey, int]
 """Model group, deployment, minute."""
 
@@ -59,21 +62,28 @@ class Deltas:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._pending: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
+        self._invented: dict[Key, tuple[dict[int, int], dict[int, int]]] = {}
         self.dropped = 0
         """Samples that were dropped because they were not taken in time."""
 
     def __len__(self) -> int:
         """Return the number of pending deltas."""
-        return len(self._pending)
+        return len(self._pending) + len(self._invented)
 
-    def add(self, model_group: str, deployment: DeploymentKey, at: float, tally: Increments) -> None:
-        """Add the increments of one sample at a time in UTC seconds."""
+    def add(
+        self, model_group: str, deployment: DeploymentKey, at: float, tally: Increments, *, invented: bool = False
+    ) -> None:
+        """Add the increments of one sample at a time in UTC seconds.
+
+        Invented names, those of requests, have a bound of their own, so that they push out no others.
+        """
         key = (model_group, deployment, int(at // MINUTE_S))
         with self._lock:
-            found = self._pending.get(key)
+            pending, capacity = (self._invented, INVENTED) if invented else (self._pending, self._capacity)
+            found = pending.get(key)
             if found is None:
-                found = self._pending[key] = ({}, {})
-                self._drop_oldest()
+                found = pending[key] = ({}, {})
+                self._drop_oldest(pending, capacity)
             counts, cells = found
             for column in tally.counts:
                 counts[column] = counts.get(column, 0) + 1
@@ -81,13 +91,14 @@ class Deltas:
                 cells[cell] = cells.get(cell, 0) + 1
 
     def take(self) -> list[Delta]:
-        """Remove and return all pending deltas, oldest first."""
+        """Remove and return all pending deltas, oldest first; invented names last."""
         with self._lock:
-            held, self._pending = self._pending, {}
-        return [Delta(*key, counts, cells) for key, (counts, cells) in held.items()]
+            held = [*self._pending.items(), *self._invented.items()]
+            self._pending, self._invented = {}, {}
+        return [Delta(*key, counts, cells) for key, (counts, cells) in held]
 
-    def _drop_oldest(self) -> None:
-        while len(self._pending) > self._capacity:
-            key = next(iter(self._pending))
-            counts, cells = self._pending.pop(key)
+    def _drop_oldest(self, pending: dict[Key, tuple[dict[int, int], dict[int, int]]], capacity: int) -> None:
+        while len(pending) > capacity:
+            key = next(iter(pending))
+            counts, cells = pending.pop(key)
             self.dropped += Delta(*key, counts, cells).samples

@@ -180,8 +180,10 @@ class WindowBlock:
             buffer.erase(rows)
         for ring in self._counters:
             ring.forget(rows)
+        kept = np.ones(ROWS, np.bool_)
+        kept[rows] = False  # a table, because ``numpy.isin`` takes five times as long
         for histogram in self._histograms:
-            histogram.keep(lambda keys: ~np.isin(keys % ROWS, rows))
+            histogram.keep(lambda keys: kept[keys % ROWS])
 
     def read(self, rows: Sequence[int]) -> list[WindowDump]:
         """Return the dumps of some rows, in their order."""

@@ -134,6 +134,16 @@ class Routers:
         known = any(model_group in router_view(router).model_names for router in self.live)
         return known or bool(self.direct_calls.of(model_group))
 
+    def is_configured(self, model_group: str) -> bool:
+        """Return True unless a request invented the name of a model group.
+
+        A wildcard serves any name. Before there is a router no request can have invented one.
+        """
+        views = [router_view(router) for router in self.live]
+        if any(model_group in view.model_names or model_group in view.team_names for view in views):
+            return True
+        return not any(self.on_proxy or view.by_pattern(model_group) for view in views)
+
     async def cooldown_s(self, litellm_ids: list[str], *, synchronous: bool) -> float | None:
         """Return seconds until the first of these leaves its cooldown; None without any.
 

@@ -68,8 +68,8 @@ class Runtime:
         *,
         logs_samples: bool = False,
     ) -> None:
-        self.engine = _new_engine(settings.rule(), secrets.token_hex(2))
         self.routers = Routers(clock)
+        self.engine = self._new_engine(settings.rule(), secrets.token_hex(2))
         self.providers = Providers()
         self.observed = ObservedNumbers(clock, self.engine.lock)
         self.context = self._new_context(settings, clock, meter_provider)
@@ -93,6 +93,11 @@ class Runtime:
         self._add_jobs()
         if place is not None:
             self._begin_records()
+
+    def _new_engine(self, rule: Preset, name: str) -> Engine:
+        """Return an engine that events of several threads may reach."""
+        lock, is_configured = threading.RLock(), self.routers.is_configured
+        return Engine(rule, timer=time.monotonic, instance=name, lock=lock, is_configured=is_configured)
 
     def _new_context(
         self, settings: Settings, clock: Callable[[], float], meter_provider: MeterProvider | None
@@ -126,7 +131,7 @@ class Runtime:
             self.settings_reload,
             redis,
             store,
-            _new_engine,
+            self._new_engine,
             name,
         )
 
@@ -142,11 +147,6 @@ class Runtime:
         self.recorder.begin(self.store.write)
         self.overrides.add_backend(StoreOverrides(self.store, self.context.clock))
         self.settings_reload.begin()
-
-
-def _new_engine(rule: Preset, name: str) -> Engine:
-    """Return an engine that events of several threads may reach."""
-    return Engine(rule, timer=time.monotonic, instance=name, lock=threading.RLock())
 
 
 def _new_store(context: Context, place: StoreLocation | None) -> Store:

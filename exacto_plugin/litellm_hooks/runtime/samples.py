@@ -51,6 +51,7 @@ class SampleSink:
         self._routers = routers
         self._lock = lock
         self._providers = providers
+        self._counts = engine.counts
         self.log = log
         self.token_use = TokenUsage()
         self.flaws = FlawCounts()
@@ -61,12 +62,17 @@ class SampleSink:
             engine.record,
             observed.add,
         ]
-        """Called with every sample, in this order, under the lock."""
+        """Called with every sample that counts, in this order, under the lock."""
 
     def record(self, sample: Sample, candidate: Candidate) -> None:
-        """Append one sample."""
-        self._providers.note(candidate)
+        """Append one sample.
+
+        Samples of names that requests invented leave nothing behind until one is a success.
+        """
         with self._lock:
+            if not self._counts(sample):
+                return
+            self._providers.note(candidate)
             for subscriber in self.subscribers:
                 subscriber(sample)
 
