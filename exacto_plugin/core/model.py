@@ -142,7 +142,7 @@ class ReasonCode(StrEnum):
 
 @wire(
     "model_group deployment at ok tools_offered outcome lost flaws blame input_tokens output_tokens duration_s "
-    "first_token_s streamed routed probe caller complexity"
+    "first_token_s streamed routed probe caller complexity account"
 )
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -156,8 +156,7 @@ class Sample:
     """False for an attempt that failed with an error instead of an answer."""
     tools_offered: bool = False
     outcome: Outcome | None = None
-    """Worst evaluation among the answer's tool calls, as counted for tiers.
-    A bad call attributed to the caller can be unscored. None when the answer ended without a tool call, or lost one."""
+    """Worst evaluation of the answer's calls; None without one. The caller's faults can make it unscored."""
     lost: bool = False
     """A tool call arrived in another form (markup, a finish reason without a call)."""
     flaws: tuple[Flaw, ...] = ()
@@ -178,6 +177,8 @@ class Sample:
     """Salted hash of the API key; empty when there is none."""
     complexity: int = 0
     """Case-mix bucket 0..3 from the number and size of the offered tools."""
+    account: str = ""
+    """Salted hash of the key's user, else team, else organisation; empty without any."""
 
 
 @wire("code signal value threshold samples needed window_s peers")
@@ -274,8 +275,7 @@ class GroupSnapshot:
     at: float = 0.0
     """Time at which this group was recomputed."""
     merge_tiers: bool = False
-    """Verified good and insufficient data share the traffic.
-    Otherwise the first deployments with a verdict would get all of it."""
+    """Verified good and insufficient data share the traffic, so that the first verdict does not draw all of it."""
     paces: Mapping[DeploymentKey, RecentPace] = field(default_factory=dict)
     """Percentiles by deployment; only of recently requested groups."""
 

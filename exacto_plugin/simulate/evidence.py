@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
-from exacto_plugin.core.stats.log_bins import BINS, bin_of, bins_of
-from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
+from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, bins_of, coarse_classes
+from exacto_plugin.core.windows.increments import (
+    CALLERS,
+    FIRST_SPEED,
+    SPEED_CALLERS,
+    CounterKind,
+    HistogramKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,10 +86,13 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
     rows = rows * (len(HistogramKind) * BINS)
     judged, routed = answers.attempted, answers.attempted & ~requests.pinned
     mix = requests.complexity * 4 + requests.pinned * 2 + faulty
-    calls = caller_numbers[requests.caller] * 2 + faulty
+    numbers = caller_numbers[requests.caller]
+    calls = rows + int(HistogramKind.CALLERS) * BINS + numbers * 2 + faulty
+    # Nobody has several keys here, so the number of the account is that of the key.
     marked = [
         (rows + int(HistogramKind.CASE_MIX) * BINS + mix)[judged],
-        (rows + int(HistogramKind.CALLERS) * BINS + calls)[routed],
+        calls[routed],
+        calls[routed] + 2 * CALLERS,
     ]
     timed = ~np.isnan(answers.speed)
     if timed.any():
@@ -93,7 +102,13 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
         )
         kinds = np.where(answers.streamed, int(HistogramKind.SPEED_STREAMED), int(HistogramKind.SPEED_WHOLE))
         latencies = np.where(answers.streamed, int(HistogramKind.LATENCY_STREAMED), int(HistogramKind.LATENCY_WHOLE))
-        marked += [(rows + kinds * BINS + bins)[timed], (rows + latencies * BINS + waits)[timed]]
+        first = numbers % SPEED_CALLERS * CLASSES
+        speed_class = coarse_classes(bins, FIRST_SPEED)
+        marked += [
+            (rows + kinds * BINS + bins)[timed],
+            (rows + latencies * BINS + waits)[timed],
+            (rows + int(HistogramKind.SPEED_BY_CALLER) * BINS + first + speed_class)[timed],
+        ]
     return np.concatenate(marked)
 
 

@@ -42,6 +42,7 @@ def samples(
         streamed=st.booleans(),
         routed=st.booleans(),
         caller=st.sampled_from(["", "k1", "k2"]),
+        account=st.sampled_from(["", "u1"]),
         complexity=st.integers(-1, 5),
     )
 

@@ -29,6 +29,12 @@ LOWEST = 0.02
 """Lower edge of bin 0: 20 ms, or 0.02 tokens a second. With ``BINS`` bins the
 upper edge of the last bin is about 7,300."""
 
+CLASSES = 16
+"""Coarse classes of bins, for counts by caller."""
+
+_CLASS_BINS = 4
+"""Bins of a class, a factor of 1.5; the first and the last class take the rest."""
+
 _LOG_GAMMA = math.log((1 + ALPHA) / (1 - ALPHA))
 _LOG_LOWEST = math.log(LOWEST)
 
@@ -48,6 +54,20 @@ def bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the bins of an array of positive numbers, as ``bin_of``."""
     places = (np.log(values) - _LOG_LOWEST) / _LOG_GAMMA
     return np.clip(np.floor(places), 0, BINS - 1).astype(np.int64)
+
+
+def coarse_class(place: int, first: int) -> int:
+    """Return the coarse class of bin ``place``, where class 0 begins at bin ``first``.
+
+    >>> [coarse_class(place, 48) for place in (0, 51, 52, 127)]
+    [0, 0, 1, 15]
+    """
+    return min(CLASSES - 1, max(0, (place - first) // _CLASS_BINS))
+
+
+def coarse_classes(places: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    """Return the coarse classes of an array of bins, as ``coarse_class``."""
+    return np.clip((places - first) // _CLASS_BINS, 0, CLASSES - 1)
 
 
 def edges(place: float) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from exacto_plugin.core.windows.speed import SpeedMedians
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,10 @@ _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {OpenRouterParameters: {"veri
 _INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
 _ZEROS, _SAME, _FLOATS = "0", "=", "f8"
 _FLOAT = np.dtype("<f8")
+
+
+_ADDED = {"evidence.account_calls": 1.0, "evidence.account_bad": 1.0, "evidence.by_account": 0.0}
+"""Columns that earlier versions did not have, each with the number that leaves verdicts as they were."""
 
 
 class InputsError(ValueError):
@@ -135,9 +139,10 @@ def decode(data: bytes, preset: Preset) -> GroupInputs:
         header = json.loads(body[4:end])
         names = tuple(header["deployments"])
         columns = _column_shapes(preset, len(names))
-        if header["layout"] != _layout(columns):
+        held = next((each for each in _layouts(columns) if header["layout"] == _layout(each)), None)
+        if held is None:
             raise InputsError("written by a version that measured other things, or under another preset")
-        for (name, column), code in zip(columns.items(), header["codes"], strict=True):
+        for (name, column), code in zip(held.items(), header["codes"], strict=True):
             columns[name], end = _unpack(body, end, code, column.shape)
         scores = _scores(header["scores"])
         weight, capacity = columns.pop("weight"), columns.pop("capacity")
@@ -212,6 +217,17 @@ def _column_shapes(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
     judge.resize(deployments)
     each = np.zeros(deployments)
     return {"weight": each, "capacity": each, **judge.read(np.arange(deployments)).columns}
+
+
+def _layouts(columns: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Return the columns of this version's records, then those of earlier ones.
+
+    Columns that an earlier version did not have are set to what they stand for in its records.
+    """
+    yield dict(columns)
+    for name in columns.keys() & _ADDED.keys():
+        columns[name][...] = _ADDED[name]
+    yield {name: column for name, column in columns.items() if name not in _ADDED}
 
 
 def _layout(columns: Mapping[str, NDArray[Any]]) -> int:

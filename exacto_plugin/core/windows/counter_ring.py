@@ -32,8 +32,9 @@ answers a second for two hours. Half a million such counts fit into int64."""
 EMPTY = np.iinfo(np.int64).min
 """Period number of a position that holds no period."""
 
-MOST_SUMS = 8
-"""Largest number of windows of a ring with running sums; a rule reads up to five."""
+MOST_SUMS = 10
+"""Largest number of running sums of a ring; the adaptive rule and the sorts read
+nine of the finest histograms."""
 
 
 class RunningSum:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.model import Outcome
-from exacto_plugin.core.stats.log_bins import BINS, bin_of
+from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, coarse_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Sample
 
 CALLERS = 32
-"""Number of caller numbers. Callers are hashed to one of these, so that no list
-of callers is kept."""
+"""Number of caller numbers. Keys, and accounts, are hashed to one of these, so
+that no list of callers is kept."""
+
+SPEED_CALLERS = 8
+"""Number of caller numbers by which speeds are counted."""
+
+FIRST_SPEED = 48
+"""Bin at which the coarse classes of speeds begin: 2.4 tokens/s. They reach to
+1,300 tokens/s."""
 
 
 class CounterKind(IntEnum):
@@ -72,13 +79,18 @@ class HistogramKind(IntEnum):
     CASE_MIX = 4
     """Evaluated or lost tool calls by ``complexity * 4 + pinned * 2 + faulty``."""
     CALLERS = 5
-    """Router-chosen evaluated or lost tool calls by ``caller number * 2 + faulty``."""
+    """Router-chosen evaluated or lost tool calls by ``key's number * 2 + faulty``,
+    and once more by ``2 * CALLERS + account's number * 2 + faulty``."""
+    SPEED_BY_CALLER = 6
+    """Speeds of both modes by ``account's number * log_bins.CLASSES + class``."""
 
 
 # Plain integers: arithmetic with enum members would cost as much as the rest of ``increments_of``.
 _SPEED = (int(HistogramKind.SPEED_WHOLE) * BINS, int(HistogramKind.SPEED_STREAMED) * BINS)
 _LATENCY = (int(HistogramKind.LATENCY_WHOLE) * BINS, int(HistogramKind.LATENCY_STREAMED) * BINS)
 _CASE_MIX, _CALLERS = int(HistogramKind.CASE_MIX) * BINS, int(HistogramKind.CALLERS) * BINS
+_ACCOUNTS = _CALLERS + 2 * CALLERS
+_SPEED_BY_CALLER = int(HistogramKind.SPEED_BY_CALLER) * BINS
 _FAULT_OF = {
     Outcome.INVALID_JSON: int(CounterKind.INVALID_JSON),
     Outcome.UNKNOWN_NAME: int(CounterKind.UNKNOWN_NAME),
@@ -112,9 +124,12 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
     counts = [_ANSWERED]
     cells: list[int] = []
     duration_s, streamed = sample.duration_s, sample.streamed
+    account = caller_number(sample.account or sample.caller)
     if sample.output_tokens >= min_output_tokens and sample.output_tokens > 0 and 0 < duration_s < math.inf:
         counts.append(_TIMED)
-        cells.append(_SPEED[streamed] + bin_of(sample.output_tokens / duration_s))
+        place = bin_of(sample.output_tokens / duration_s)
+        cells.append(_SPEED[streamed] + place)
+        cells.append(_SPEED_BY_CALLER + account % SPEED_CALLERS * CLASSES + coarse_class(place, FIRST_SPEED))
     wait_s = sample.first_token_s if streamed else duration_s
     if wait_s is not None and 0 < wait_s < math.inf:
         cells.append(_LATENCY[streamed] + bin_of(wait_s))
@@ -123,12 +138,15 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
         if sample.outcome is Outcome.UNSCORED:
             counts.append(_UNSCORED)
         elif sample.outcome is not None or sample.lost:
-            _add_calls(sample, counts, cells)
+            _add_calls(sample, account, counts, cells)
     return Increments(counts, cells)
 
 
-def _add_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
-    """Add the increments of an answer with evaluated or lost tool calls."""
+def _add_calls(sample: Sample, account: int, counts: list[int], cells: list[int]) -> None:
+    """Add the increments of an answer with evaluated or lost tool calls.
+
+    ``account`` is the account's number.
+    """
     fault = _FAULT_OF.get(sample.outcome)
     faulty = fault is not None
     if sample.outcome is not None:
@@ -139,6 +157,7 @@ def _add_calls(sample: Sample, counts: list[int], cells: list[int]) -> None:
     if sample.routed:
         cells.append(_CASE_MIX + complexity * 4 + faulty)
         cells.append(_CALLERS + caller_number(sample.caller) * 2 + faulty)
+        cells.append(_ACCOUNTS + account * 2 + faulty)
         return
     cells.append(_CASE_MIX + complexity * 4 + 2 + faulty)
     counts.append(_PINNED_CALLED)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.log_bins import medians
+from exacto_plugin.core.stats.concentration import speed_weights
+from exacto_plugin.core.stats.log_bins import BINS, CLASSES, coarse_classes, medians
 from exacto_plugin.core.stats.peers import masked_median
-from exacto_plugin.core.windows.increments import HistogramKind
+from exacto_plugin.core.windows.increments import FIRST_SPEED, SPEED_CALLERS, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
@@ -67,17 +68,46 @@ def speed_medians(
     now: float,
     window_s: float,
     rows: NDArray[np.intp] | None = None,
+    *,
+    limits_callers: bool = False,
 ) -> SpeedMedians:
     """Compute medians over a window, for the modes ``first`` to ``last``.
 
-    ``rows`` limits the rows of the window block that are computed (None: all).
+    Args:
+        window_block: the windows.
+        first: kind of streamed answers, as ``last`` is of whole ones.
+        last: see ``first``.
+        now: UTC seconds.
+        window_s: the window.
+        rows: the rows of the window block that are computed (None: all).
+        limits_callers: True to limit the answers of every caller; for speeds only.
     """
     samples = np.zeros((last - first + 1, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
     cells = window_block.cells(first, last, now, window_s)
     where = slice(int(np.flatnonzero(window_block.seen).max(initial=-1)) + 1) if rows is None else rows
     samples[:, where], values[:, where] = medians(cells[:, :, where])
+    if limits_callers:
+        _limit_callers(values, cells, window_block, now, window_s)
     return SpeedMedians(samples, values)
+
+
+_CLASS_OF_BIN = coarse_classes(np.arange(BINS), FIRST_SPEED)
+
+_WEIGHT_STEPS = 1024
+"""Resolution of weights, so that weighted counts stay whole numbers."""
+
+
+def _limit_callers(
+    values: NDArray[np.float64], cells: NDArray[np.integer], window_block: WindowBlock, now: float, window_s: float
+) -> None:
+    """Replace the medians of rows in which a caller has too many answers."""
+    kind = HistogramKind.SPEED_BY_CALLER
+    timed = window_block.cells(kind, kind, now, window_s).reshape(SPEED_CALLERS, CLASSES, ROWS)
+    rows, weights = speed_weights(timed)
+    if len(rows):
+        factors = np.rint(weights * _WEIGHT_STEPS).astype(np.int64)[_CLASS_OF_BIN]
+        values[:, rows] = medians(cells[:, :, rows] * factors)[1]
 
 
 def recent_medians(window_block: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:

@@ -5,7 +5,6 @@ Appends only; never reads or changes a snapshot, never changes an answer.
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_call
 from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.scoring.caller import caller_of, hashed
 from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
 from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
@@ -126,6 +126,7 @@ class ResponseScorer:
         start, end = times
         first = kwargs.get("completion_start_time")
         streamed = bool(kwargs.get("stream"))
+        caller = caller_of(kwargs)
         return Sample(
             model_group=attempt.model_group,
             deployment=attempt.candidate.key,
@@ -142,8 +143,9 @@ class ResponseScorer:
             streamed=streamed,
             routed=attempt.routed,
             probe=attempt.probe,
-            caller=self._caller(kwargs),
+            caller=hashed(caller.key, self._context.salt),
             complexity=complexity(tools) if tools else 0,
+            account=hashed(caller.account, self._context.salt),
         )
 
     def _count(self, attempt: Attempt, quality: AnswerQuality | None) -> None:
@@ -282,13 +284,6 @@ class ResponseScorer:
         state = kwargs.get(LOG_KEY)
         known = state if isinstance(state, RequestState) else None
         self._recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad)
-
-    def _caller(self, kwargs: Mapping[str, Any]) -> str:
-        payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
-        key = (payload.get("metadata") or {}).get("user_api_key_hash")
-        if not isinstance(key, str) or not key:
-            return ""
-        return hashlib.blake2b(key.encode(), key=self._context.salt, digest_size=8).hexdigest()
 
 
 def quality_of(

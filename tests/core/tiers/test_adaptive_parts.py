@@ -8,7 +8,6 @@ import pytest
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Outcome, ReasonCode, Signal, Sort, Tier
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.stats.concentration import caller_weight_cap
 from exacto_plugin.core.tiers.adaptive.evidence import dispersion
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
@@ -56,18 +55,6 @@ def test_two_callers_can_derank_and_a_lone_one_too() -> None:
     lone.feed("d0", 400, 0, caller=3)
     lone.feed("d1", 400, 80, caller=3)
     assert lone.judge()["d1"] is DERANKED
-
-
-def test_what_one_caller_counts() -> None:
-    """No more than the others together, of the calls and of the failures; a few failures always count."""
-    calls = np.array([[100, 0, 0], [50, 50, 0], [300, 50, 50], [10, 10, 10], [10, 10, 10], [0, 0, 0]])
-    bad = np.array([[20, 0, 0], [10, 10, 0], [60, 10, 10], [10, 2, 0], [2, 0, 0], [0, 0, 0]])
-    factor, factor_bad = caller_weight_cap(calls.T[np.newaxis], bad.T[np.newaxis], 0.5)
-    assert factor[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 1.0, 1.0, 1.0])
-    # Of the fourth row's 12 failures the first caller's 10 count as 3.
-    assert factor_bad[0].tolist() == pytest.approx([0.0, 1.0, 0.5, 5 / 12, 1.0, 1.0])
-    for column in caller_weight_cap(calls.T[np.newaxis], bad.T[np.newaxis], 1.0):
-        assert column[0].tolist() == [1.0] * 6
 
 
 def test_hard_requests_raise_a_threshold() -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 
 from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
-from exacto_plugin.core.stats.log_bins import BINS, bin_of
+from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, coarse_class
 from exacto_plugin.core.windows.increments import (
     CALLERS,
     FAULTS,
+    FIRST_SPEED,
+    SPEED_CALLERS,
     CounterKind,
     HistogramKind,
     caller_number,
@@ -27,8 +29,15 @@ def counted(sample: Sample) -> set[CounterKind]:
 
 
 def marked(sample: Sample) -> dict[HistogramKind, int]:
-    """The bin that a sample marks in each histogram."""
-    return {HistogramKind(cell // BINS): cell % BINS for cell in increments_of(sample, 100).cells}
+    """The bin that a sample marks first in each histogram."""
+    cells = reversed(increments_of(sample, 100).cells)
+    return {HistogramKind(cell // BINS): cell % BINS for cell in cells}
+
+
+def account_cell(sample: Sample) -> int:
+    """The bin that a call marks for its account."""
+    (cell,) = (cell for cell in increments_of(sample, 100).cells if cell >= HistogramKind.CALLERS * BINS + 2 * CALLERS)
+    return cell % BINS - 2 * CALLERS
 
 
 @pytest.mark.parametrize(
@@ -116,6 +125,21 @@ def test_case_mix_and_caller_of_a_routed_call() -> None:
     assert HistogramKind.CALLERS not in pinned
 
 
+def test_a_call_counts_for_its_key_and_for_its_account() -> None:
+    """Where no user, team or organisation is known, for the key twice."""
+    bad = answer(outcome=Outcome.INVALID_JSON, caller="k", account="u")
+    assert marked(bad)[HistogramKind.CALLERS] == caller_number("k") * 2 + 1
+    assert account_cell(bad) == caller_number("u") * 2 + 1
+    assert account_cell(answer(caller="k")) == caller_number("k") * 2
+
+
+def test_speeds_count_for_the_account() -> None:
+    """By coarse classes, here that of 20 tokens/s."""
+    timed = marked(answer(output_tokens=200, duration_s=10.0, caller="k", account="u"))
+    first = caller_number("u") % SPEED_CALLERS * CLASSES
+    assert timed[HistogramKind.SPEED_BY_CALLER] == first + coarse_class(bin_of(20.0), FIRST_SPEED)
+
+
 def test_callers_have_the_same_number_everywhere() -> None:
     """The number of a caller is its CRC-32 (check value 0xCBF43926), which does not depend on the process."""
     assert caller_number("123456789") == 0xCBF43926 % CALLERS
@@ -127,8 +151,10 @@ def test_every_tally_fits_the_windows(sample: Sample) -> None:
     counts, cells = increments_of(sample, 100)
     assert max(Counter([*counts]).values()) == 1
     assert all(0 <= cell < len(HistogramKind) * BINS for cell in cells)
-    assert len({cell // BINS for cell in cells}) == len(cells)
-    assert all(cell % BINS < 2 * CALLERS for cell in cells if cell // BINS == HistogramKind.CALLERS)
+    assert len(set(cells)) == len(cells)
+    callers = [cell % BINS // (2 * CALLERS) for cell in cells if cell // BINS == HistogramKind.CALLERS]
+    assert callers in ([], [0, 1])
+    assert len({cell // BINS for cell in cells}) == len(cells) - len(callers) // 2
     if set(FAULTS) & set(counts):
         assert CounterKind.CALLED in counts
     assert (CounterKind.ANSWERED in counts) == sample.ok

@@ -115,6 +115,18 @@ def test_callers_are_told_apart_by_a_salted_hash(runtime: Recorder) -> None:
     assert nobody == ""
 
 
+def test_keys_of_one_user_are_one_account(runtime: Recorder) -> None:
+    """Keys are told apart within it; what a client calls itself is no account."""
+    scoring = scorer_of(runtime)
+    for key, user in (("k1", "u"), ("k2", "u"), ("k3", None)):
+        metadata = {"user_api_key_hash": key, "user_api_key_user_id": user, "user_api_key_end_user_id": "me"}
+        payload = {"metadata": metadata}
+        scoring.record_answer(event(attempt("a"), standard_logging_object=payload), chat(CALL), BEGAN, ENDED)
+    one, two, other = runtime.kept
+    assert one.account == two.account != ""
+    assert (one.caller != two.caller, other.account) == (True, "")
+
+
 def test_a_stream_has_a_first_token(runtime: Recorder) -> None:
     """Its wait counts from when the attempt was sent."""
     first = BEGAN + timedelta(seconds=1.5)

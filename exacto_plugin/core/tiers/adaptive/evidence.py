@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.concentration import caller_weight_cap
+from exacto_plugin.core.stats.concentration import caller_factors
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.increments import CALLERS, FAULTS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -152,12 +152,15 @@ _SHAPES = {
     "fresh_from": (),
     "burst_calls": (),
     "burst_bad": (),
+    "account_calls": (len(WINDOWS_S),),
+    "account_bad": (len(WINDOWS_S),),
+    "by_account": (CALLERS,),
 }
 
 
 @wire(
     "calls bad weight_calls weight_bad pairs offered_day offered_hour meant_day load minutes by_caller "
-    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad",
+    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad account_calls account_bad by_account",
     dispersion_sum="surprise",
 )
 class Evidence:
@@ -172,7 +175,7 @@ class Evidence:
     """Calls since the evidence start, in each of ``WINDOWS_S``; as is ``bad``."""
     bad: Floats
     weight_calls: Floats
-    """Factor on the calls of each window that caps the largest caller.
+    """Factor on the calls of each window that limits every key.
     ``weight_bad`` is the factor on the bad calls."""
     weight_bad: Floats
     dispersion_sum: Floats
@@ -190,7 +193,7 @@ class Evidence:
     minutes: Floats
     """Lower bound of the distinct minutes of a day with a measured speed."""
     by_caller: Floats
-    """Calls of a day by caller number."""
+    """Calls of a day by the number of the key."""
     mix_calls: Floats
     """Calls of a day by complexity, as is ``mix_bad``."""
     mix_bad: Floats
@@ -201,6 +204,11 @@ class Evidence:
     burst_calls: Floats
     """Deranked deployments: calls and bad calls since the trial began."""
     burst_bad: Floats
+    account_calls: Floats
+    """As ``weight_calls``, for accounts; ``account_bad`` as ``weight_bad``."""
+    account_bad: Floats
+    by_account: Floats
+    """Calls of a day by the number of the account."""
 
     def __init__(self) -> None:
         self._dispersion_revisions: dict[int, tuple[int, int]] = {}
@@ -280,18 +288,34 @@ class Evidence:
         ]
         # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
         kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
-        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), kind)
-        for place, cells in enumerate(windows):
-            bad[place] = cells[-1, 1 : 2 * CALLERS : 2]
-            np.add(cells[-1, : 2 * CALLERS : 2], bad[place], out=calls[place])
-        weights = caller_weight_cap(calls, bad, rule.caller_share)
-        for column, factors in zip((self.weight_calls, self.weight_bad), weights, strict=True):
-            column[: DAY + 1, here] = factors
-            column[DAY + 1, here] = factors[DAY]
-        self.by_caller[:, here] = calls[DAY]
+        keys = self._limits_of(windows, 0, kind, rule)
+        # Without accounts the keys are counted twice, and counting costs more than comparing.
+        accounts = keys if _have_one_number(windows) else self._limits_of(windows, 2 * CALLERS, kind, rule)
+        names = (("weight_calls", "weight_bad", "by_caller"), ("account_calls", "account_bad", "by_account"))
+        for (calls, bad, by_number), found in zip(names, (keys, accounts), strict=True):
+            for column, factors in ((calls, found[0]), (bad, found[1])):
+                getattr(self, column)[: DAY + 1, here] = factors
+                getattr(self, column)[DAY + 1, here] = factors[DAY]
+            getattr(self, by_number)[:, here] = found[2]
         mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
         self.mix_calls[:, here] = mix.sum(axis=1)
         self.mix_bad[:, here] = mix[:, 1]
+
+    @staticmethod
+    def _limits_of(
+        windows: Sequence[NDArray[np.integer]], first: int, kind: type[np.integer], rule: AdaptiveParameters
+    ) -> tuple[Floats, Floats, NDArray[np.integer]]:
+        """Return both factors and the calls of a day by number, from cell ``first`` on."""
+        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), kind)
+        for place, cells in enumerate(windows):
+            bad[place] = cells[-1, first + 1 : first + 2 * CALLERS : 2]
+            np.add(cells[-1, first : first + 2 * CALLERS : 2], bad[place], out=calls[place])
+        return *caller_factors(calls, bad, rule.caller_share), calls[DAY]
+
+
+def _have_one_number(windows: Sequence[NDArray[np.integer]]) -> bool:
+    """Return True if the cells of accounts equal those of keys."""
+    return all(np.array_equal(cells[-1, : 2 * CALLERS], cells[-1, 2 * CALLERS :]) for cells in windows)
 
 
 def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -37,7 +37,7 @@ _RATE_RANGE = (1e-4, 0.95)
 class Counts(NamedTuple):
     """Calls and bad calls, before division by the design effect.
 
-    The largest caller is already capped.
+    Every caller is already limited.
     """
 
     calls: Floats
@@ -143,11 +143,20 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     """Compute the failure rates of a block from its evidence."""
     slots, member = block.slots, block.member
     phi = _design_effect(evidence.dispersion_sum[slots] * member, evidence.pairs[slots] * member, rule)
-    lone = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
+    lone_key = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
+    lone_account = _has_one_caller(evidence.by_account[:, slots] * member, rule)
     windows = []
     for place in range(len(WINDOWS_S)):
-        calls = evidence.calls[place][slots] * np.where(lone, 1.0, evidence.weight_calls[place][slots])
-        bad = evidence.bad[place][slots] * np.where(lone, 1.0, evidence.weight_bad[place][slots])
+        of_keys = Counts(evidence.weight_calls[place][slots], evidence.weight_bad[place][slots])
+        of_accounts = Counts(evidence.account_calls[place][slots], evidence.account_bad[place][slots])
+        weight = Counts(
+            *(
+                # Accounts are limited, and within each the keys as well: a limit of either kind holds.
+                np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
+                for key, account in zip(of_keys, of_accounts, strict=True)
+            )
+        )
+        calls, bad = evidence.calls[place][slots] * weight.calls, evidence.bad[place][slots] * weight.bad
         windows.append(Counts(calls, np.minimum(bad, calls)))
     per_minute = np.maximum(evidence.offered_day[slots] / 1440, evidence.offered_hour[slots] / 60)
     quiet = (per_minute * member).sum(axis=-1, keepdims=True) < rule.quiet_requests_per_minute

@@ -106,9 +106,8 @@ class AdaptiveTierRule:
 
     def _measure_speed(self, into: SpeedMedians, number: int, window_block: WindowBlock, window_s: float) -> None:
         rows = slice(number * ROWS, (number + 1) * ROWS)
-        found = speed_medians(
-            window_block, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, self._now, window_s
-        )
+        modes = HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE
+        found = speed_medians(window_block, *modes, self._now, window_s, limits_callers=True)
         into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
