@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import math
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.errors import SettingsError
+from exacto_plugin.simulate.fast.run import refuse_slow, run_fast
 from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
 from exacto_plugin.simulate.metrics import figures
 from exacto_plugin.simulate.plot import save_png, text_plot
@@ -23,7 +25,11 @@ from exacto_plugin.simulate.scenario import parse_scenario
 from exacto_plugin.terminal import json_text, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from exacto_plugin.simulate.presets import NamedPreset
     from exacto_plugin.simulate.scenario import Scenario
+    from exacto_plugin.simulate.trace import Trace
 
 _MINUTE_S = 60.0
 
@@ -42,6 +48,11 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rpm", type=float, help="requests a minute, instead of the scenario's own")
     parser.add_argument("--rho", type=float, help="coupling of price and quality, instead of the scenario's own")
     parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="draw counts per interval instead of single requests, which takes less time",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and a plot")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs the extra `plot`)")
     parser.add_argument(
@@ -88,10 +99,15 @@ def run_simulate(options: argparse.Namespace) -> int:
     presets = _presets(options)
     if options.record is not None and len(presets) > 1:
         raise SettingsError("--record: expected one --preset, since each makes a log of its own")
+    if options.fast:
+        refuse_slow(scenario)
+        if options.record is not None:
+            raise SettingsError("--record: expected no --fast, which draws no single outcomes")
     course = RunConfig(options.seed, options.reps, step_for(scenario, options.interval), options.interval)
     with ExitStack() as files:
         listener = _listener(options.record, files)
-        results = [_result(scenario, text, course, listener) for text in presets]
+        run = run_fast if options.fast else partial(run_together, listener=listener)
+        results = [_result(scenario, text, course, run) for text in presets]
     if options.json:
         write_text(json_text(as_dict(scenario, course, results)))
     else:
@@ -149,8 +165,13 @@ def _listener(file: Path | None, files: ExitStack) -> SampleWriter | None:
     return SampleWriter(writer.roster, writer.sample)
 
 
-def _result(scenario: Scenario, text: str, course: RunConfig, listener: SampleWriter | None) -> Result:
-    (trace,) = run_together([scenario], preset_named(text), course, listener)
+def _result(
+    scenario: Scenario,
+    text: str,
+    course: RunConfig,
+    run: Callable[[Sequence[Scenario], NamedPreset, RunConfig], list[Trace]],
+) -> Result:
+    (trace,) = run([scenario], preset_named(text), course)
     return Result(text, figures(trace, scenario.measure_from_h), trace)
 
 

@@ -50,10 +50,10 @@ def shares(ask: RoutingRequest, snapshot: Snapshot, weights: Mapping[LiteLLMId, 
     # Candidates of one key are in or out together.
     together = [math.fsum(weights[name] for name in widest if key_of[name] == key) for key in keys]
     kept = [next(chance[name] for name in widest if key_of[name] == key) for key in keys]
-    unit, each = _expected(np.array(together), np.array(kept), certain)
+    unit, each = expected_shares(np.array(together), np.array(kept), np.array(certain))
     by_key = {key: share / weight for key, share, weight in zip(keys, each.tolist(), together, strict=True)}
     for name in widest:
-        picked[name] = weights[name] * by_key.get(key_of[name], unit)
+        picked[name] = weights[name] * by_key.get(key_of[name], float(unit))
     if not certain:
         nobody = math.prod(1.0 - q for q in kept)
         narrowest = decide(ask, snapshot, lambda: math.nextafter(1.0, 0.0), lambda _: False)
@@ -77,21 +77,31 @@ def _lottery(pool: tuple[LiteLLMId, ...], weights: Mapping[LiteLLMId, float]) ->
     return {name: weights[name] / total for name in pool}
 
 
-def _expected(
-    weights: NDArray[np.float64], kept: NDArray[np.float64], certain: float
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the expected share of the random members, and per unit of certain weight.
+def expected_shares(
+    weights: NDArray[np.float64], kept: NDArray[np.float64], certain: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the expected shares of a pool with random members.
 
     With independent coins B, E[w_i B_i / (certain + sum of w_j B_j)] is the integral over t > 0 of
     w_i q_i exp(-(w_i + certain) t) times the product over the others of 1 - q_j + q_j exp(-w_j t), because
     1/x is the integral of exp(-x t). It is smooth, so a Gauss rule finds it to 1e-6 even where weights are 100:1.
+
+    Args:
+        weights: of the random members, 0 for others, shape ``[..., member]``.
+        kept: their probabilities, 0 for others.
+        certain: weight of the certain members, shape ``[...]``.
+
+    Returns:
+        The expected share per unit of certain weight, ``[...]``, and that of each random member, ``[..., member]``.
     """
-    scale = float(weights.mean() + certain)
-    weights, certain = weights / scale, certain / scale
-    decay = np.exp(-weights[:, np.newaxis] * _T)
-    factors = 1.0 - kept[:, np.newaxis] * (1.0 - decay)
-    everybody = factors.prod(axis=0) * np.exp(-certain * _T) * _DT
+    members = np.maximum((weights > 0).sum(axis=-1), 1)
+    scale = weights.sum(axis=-1) / members + certain
+    scale = np.where(scale > 0, scale, 1.0)
+    weights, certain = weights / scale[..., np.newaxis], certain / scale
+    decay = np.exp(-weights[..., np.newaxis] * _T)
+    factors = 1.0 - kept[..., np.newaxis] * (1.0 - decay)
+    everybody = factors.prod(axis=-2) * np.exp(-certain[..., np.newaxis] * _T) * _DT
     with np.errstate(invalid="ignore", divide="ignore"):
-        others = np.where(factors > 0.0, everybody / factors, 0.0)
-    each = weights * kept * (decay * others).sum(axis=1)
-    return float(everybody.sum()) / scale if certain else 0.0, each
+        others = np.where(factors > 0.0, everybody[..., np.newaxis, :] / factors, 0.0)
+    each = weights * kept * (decay * others).sum(axis=-1)
+    return np.where(certain > 0, everybody.sum(axis=-1) / scale, 0.0), each

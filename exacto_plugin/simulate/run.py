@@ -81,7 +81,7 @@ class SimulationRun:
         self._place_of = {name: place for place, name in enumerate(self._world.names)}
         self._first_applied = round(scenario.observe_h * 3600.0 / course.step_s)
         self._unserved = np.zeros(course.repetitions)
-        self._waiting = sorted(scenario.events, key=lambda event: event.at_h)
+        self._waiting = scenario.timeline()
         self._limited = bool(np.isfinite(self._world.capacity_rpm).any())
         self._picked: NDArray[np.float64] | None = None
         self.steps = round(scenario.hours * 3600.0 / course.step_s)

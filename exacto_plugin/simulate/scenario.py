@@ -6,6 +6,7 @@ Only the file's fields and their limits; draws are made in :mod:`exacto_plugin.s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Self
@@ -24,6 +25,8 @@ Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Hours = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Quarters = tuple[Rate, Rate, Rate, Rate]
+Factor = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Factors = tuple[Factor, Factor, Factor, Factor]
 
 SELECTORS = ("@cheapest_good", "@cheapest_bad", "@dearest_good", "@worst")
 """Providers selected by their state in this draw of prices, at the event's time.
@@ -56,6 +59,8 @@ class Provider(_ScenarioPart):
     """Price per token in any unit; null: drawn from a lognormal distribution."""
     capacity_rpm: Positive | None = None
     """Limit in requests a minute; null: none. LiteLLM leaves out a full deployment."""
+    error_factors: Factors | None = None
+    """Factors on its rates by bucket of complexity; null: those of ``complexity``."""
 
 
 class EventKind(StrEnum):
@@ -87,6 +92,8 @@ class ScenarioEvent(_ScenarioPart):
     price: Positive | None = None
     price_factor: Positive | None = None
     """The price is multiplied by this."""
+    every_h: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] | None = None
+    """Hours after which it happens again, to the end; null: it happens once."""
 
     @model_validator(mode="after")
     def _selector_exists(self) -> Self:
@@ -125,15 +132,13 @@ class Complexity(_ScenarioPart):
 
     shares: Quarters = (1.0, 0.0, 0.0, 0.0)
     """Share of requests by bucket; adds up to 1."""
-    error_factors: Annotated[tuple[float, float, float, float], Field()] = (1.0, 1.0, 1.0, 1.0)
+    error_factors: Factors = (1.0, 1.0, 1.0, 1.0)
     """Factors on a provider's rates, by bucket."""
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
         if abs(sum(self.shares) - 1.0) > 1e-6:
             raise ValueError(f"shares: expected four numbers that add up to 1, got {list(self.shares)}")
-        if min(self.error_factors) < 0.0:
-            raise ValueError(f"error_factors: expected numbers of at least 0, got {list(self.error_factors)}")
         return self
 
 
@@ -188,6 +193,17 @@ class Scenario(_ScenarioPart):
     prices: PriceWalk = PriceWalk()
     providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
     events: tuple[ScenarioEvent, ...] = ()
+
+    def timeline(self) -> list[ScenarioEvent]:
+        """Return all events in the order of their times, repeated ones one by one."""
+        found = []
+        for event in self.events:
+            every_h = event.every_h or math.inf
+            number = 0
+            while (at_h := event.at_h + (number * every_h if number else 0.0)) <= max(self.hours, event.at_h):
+                found.append(event.model_copy(update={"at_h": at_h}))
+                number += 1
+        return sorted(found, key=lambda event: event.at_h)
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

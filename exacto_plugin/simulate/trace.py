@@ -79,11 +79,23 @@ class Trace:
 
     def count(self, answers: Answers, world: GroundTruth, hour: float) -> None:
         """Add the answers of one step."""
-        at = min(self.hours - 1, math.floor(hour))
         ours = ~(answers.requests.pinned | answers.requests.hostile)
         shape = world.present.shape
         rows = answers.requests.repetition[ours] * shape[1] + answers.place[ours]
         picks = np.bincount(rows, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+        probes = np.bincount(answers.requests.repetition[ours & answers.probe], minlength=shape[0])
+        self.add(picks, probes.astype(np.float64), world, hour)
+
+    def add(self, picks: NDArray[np.float64], probes: NDArray[np.float64], world: GroundTruth, hour: float) -> None:
+        """Add picks and probes under one state of the world.
+
+        Args:
+            picks: probes included, ``[repetition, provider]``.
+            probes: the probes among them, ``[repetition]``.
+            world: the state in which they were picked.
+            hour: of the picks.
+        """
+        at = min(self.hours - 1, math.floor(hour))
         failure = world.failure_rate()
         self.picks[at] += picks
         for total, column in zip((self.calls, self.bad, self.spend), _figures(picks, world, failure), strict=True):
@@ -91,7 +103,7 @@ class Trace:
         requests = picks.sum(axis=1, keepdims=True)
         self.default[:, at] += _figures(requests * world.default_shares(), world, failure)
         self.oracle[:, at] += _figures(requests * world.oracle_shares(), world, failure)
-        self.probes[at] += np.bincount(answers.requests.repetition[ours & answers.probe], minlength=shape[0])
+        self.probes[at] += probes
 
     def attend(self, present: NDArray[np.bool_], hour: float) -> None:
         """Note the present deployments from an hour on."""

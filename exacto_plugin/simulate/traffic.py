@@ -142,7 +142,7 @@ class TrafficGenerator:
         Without ``chance`` each request has a fate of its own, independent of its session.
         """
         at = (requests.repetition, place)
-        factor = np.array(self._scenario.complexity.error_factors)[requests.complexity]
+        factor = world.error_factors[place, requests.complexity]
         error = np.minimum(1.0, world.error_rate[at] * factor)
         error = np.where(requests.hostile, self._scenario.hostile.error_rate, error)
         if chance is not None:

@@ -60,7 +60,9 @@ class GroundTruth:
         self.tokens_per_s = _column([p.tokens_per_s or np.nan for p in providers], shape)
         self.capacity_rpm = _column([p.capacity_rpm or np.inf for p in providers], shape)
         self.present = np.broadcast_to([name not in absent for name in self.names], shape).copy()
-        self._mix = np.array([scenario.complexity.shares, scenario.complexity.error_factors])
+        self._mix = np.array(scenario.complexity.shares)
+        self.error_factors = np.array([p.error_factors or scenario.complexity.error_factors for p in providers])
+        """Factors on the rates, ``[provider, bucket of complexity]``."""
         self.price = self._prices(scenario, providers, seed)
         self.good_since_h = np.where(self.is_good(), -np.inf, np.inf)
         """Hour since which a provider is near the best; infinite while it is not.
@@ -69,10 +71,12 @@ class GroundTruth:
 
     def failure_rate(self) -> NDArray[np.float64]:
         """Return the share of tool calls that fail, over the mix of complexity."""
-        shares, factors = self._mix
-        error = np.minimum(1.0, self.error_rate[..., np.newaxis] * factors)
-        lost = np.minimum(1.0, self.lost_rate[..., np.newaxis] * factors)
-        return np.asarray((lost + (1.0 - lost) * error) @ shares)
+        error, lost = self.by_bucket(self.error_rate), self.by_bucket(self.lost_rate)
+        return np.asarray((lost + (1.0 - lost) * error) @ self._mix)
+
+    def by_bucket(self, rate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return rates by complexity, ``[repetition, provider, bucket]``."""
+        return np.asarray(np.minimum(1.0, rate[..., np.newaxis] * self.error_factors))
 
     def weight(self) -> NDArray[np.float64]:
         """Return weights in the lottery by price; 0 for absent providers."""

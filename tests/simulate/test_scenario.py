@@ -10,6 +10,7 @@ import pytest
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
 from exacto_plugin.simulate.scenario import parse_scenario, read_scenario
+from exacto_plugin.simulate.world import GroundTruth
 from tests.support.scenarios import traced
 
 if TYPE_CHECKING:
@@ -46,6 +47,38 @@ def test_a_wrong_scenario_names_its_key(content: Any, named: str) -> None:
     """A fault is told with the path of the key that it is in."""
     with pytest.raises(SettingsError, match=named):
         parse_scenario(content, "test")
+
+
+def test_events_repeat() -> None:
+    """An event with ``every_h`` happens again until the end, in the order of all times."""
+    events = [
+        {"at_h": 1, "kind": "change", "provider": "a", "error_rate": 0.2, "every_h": 4},
+        {"at_h": 5, "kind": "change", "provider": "a", "error_rate": 0.1},
+        {"at_h": 3, "kind": "change", "provider": "a", "error_rate": 0.0, "every_h": 4},
+    ]
+    found = parse_scenario({"providers": PROVIDERS, "events": events, "hours": 10}, "test").timeline()
+    assert [(event.at_h, event.error_rate) for event in found] == [
+        (1.0, 0.2),
+        (3.0, 0.0),
+        (5.0, 0.2),
+        (5.0, 0.1),
+        (7.0, 0.0),
+        (9.0, 0.2),
+    ]
+
+
+def test_a_provider_may_have_its_own_difficulties() -> None:
+    """Its own factors replace the scenario's: 0.9 * 1 % + 0.1 * 26 %, capped at 1."""
+    content = {
+        "complexity": {"shares": [0.9, 0.1, 0, 0], "error_factors": [1, 2, 1, 1]},
+        "providers": [
+            {"name": "a", "error_rate": 0.01},
+            {"name": "b", "error_rate": 0.01, "error_factors": [1, 26, 1, 1]},
+            {"name": "c", "error_rate": 0.5, "error_factors": [1, 26, 1, 1]},
+        ],
+    }
+    world = GroundTruth(parse_scenario(content, "test"), 0, 1)
+    assert world.failure_rate()[0] == pytest.approx([0.011, 0.035, 0.55])
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ _NESTED: Final = {
     "core/scoring/answers": "core/scoring",
     "core/tiers/adaptive": "core/tiers",
     "sharing/redis": "sharing",
+    "simulate/fast": "simulate",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from exacto_plugin.core.model import DeploymentKey, Sample, Snapshot
 
-_MOST_ACCRUED = 3.0
+MOST_ACCRUED = 3.0
 """Most unused probes that a model group can accumulate.
 A larger number would let quiet hours lead to a burst of probes."""
 
@@ -66,7 +66,7 @@ class ProbeBudget:
 
     def accrue(self, model_group: str, share: float) -> None:
         """Add one request's probe probability ``share``; it bounds the long-run rate."""
-        self._accrued[model_group] = min(_MOST_ACCRUED, self._accrued.get(model_group, 1.0) + share)
+        self._accrued[model_group] = min(MOST_ACCRUED, self._accrued.get(model_group, 1.0) + share)
 
     def skip(self, model_group: str) -> None:
         """Count a request of a running conversation, which may not be a probe."""
