@@ -13,6 +13,7 @@ NAMES = (
     "overhead",
     "scoring",
     "recompute",
+    "verdicts",
     "routing_quality",
     "affinity",
     "rescue",

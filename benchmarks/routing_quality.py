@@ -1,26 +1,25 @@
-"""How good the routing is: bad calls, detection times and false deranks by preset, simulated with the real engine.
+"""Detection times and false deranks by preset, simulated request by request with the real engine.
 
-Populations: the measured tables of the K2 Vendor Verifier and four constructed ones (see their scenario files). Presets
-face the same prices and requests (paired seeds); ± is the 95 % interval of the mean over repetitions. Run as
-``python -m benchmarks.routing_quality``; ``--quick`` for a rough look.
+Presets face the same prices and requests (paired seeds); ± is the 95 % interval of the mean over repetitions. Bad calls
+and cost of whole populations are in ``verdicts``. Run as ``python -m benchmarks.routing_quality``; ``--quick`` for a
+rough look.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from exacto_plugin.simulate.command import step_for
 from exacto_plugin.simulate.library import load_scenario
-from exacto_plugin.simulate.metrics import figures, mean_and_margin
+from exacto_plugin.simulate.metrics import figures
 from exacto_plugin.simulate.presets import preset_named
 from exacto_plugin.simulate.report import duration, interval
 from exacto_plugin.simulate.run import RunConfig, run_together
@@ -30,35 +29,9 @@ if TYPE_CHECKING:
 
     from exacto_plugin.simulate.metrics import Figures, Timing
 
-POPULATIONS = (
-    "k2vv-2025-09-22",
-    "k2vv-2025-10-10",
-    "k2vv-2025-11-15",
-    "glm-5",
-    "glm-4.7",
-    "gpt-oss-120b",
-    "deepseek-v3.2",
-)
-STRICT = "adaptive,peer_cap=0.03"
-WARM_H = 24.0
-"""Hours of ``warm`` runs in which tiers are only observed, so that all deployments have data when they are applied."""
 INTERVAL_S = 300.0
 EVENT_RATES = (1.0, 10.0, 30.0, 100.0, 1000.0)
 SMALL = ("two-deployments", "three-deployments")
-
-AIMS = {
-    ("k2vv-2025-10-10", "adaptive"): 98.0,
-    ("k2vv-2025-11-15", "adaptive"): 98.0,
-    ("k2vv-2025-09-22", STRICT): 85.0,
-    ("glm-5", "adaptive"): 87.0,
-    ("glm-4.7", "adaptive"): 79.0,
-    ("gpt-oss-120b", "adaptive"): 37.0,
-    ("deepseek-v3.2", "adaptive"): 13.0,
-}
-"""Per cent fewer bad calls than the default, on days 2 to 4 at 100 requests a minute."""
-
-ATTAINABLE = {"glm-5": 88.3, "glm-4.7": 80.3, "gpt-oss-120b": 38.6, "deepseek-v3.2": 17.4}
-"""What the oracle gained where these aims were taken from, in per cent, under other draws of prices."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +63,8 @@ class Found:
 
 def jobs(quick: bool, reps: int) -> list[Job]:
     """Everything to run, dearest first."""
-    reps, hours = (2, 36.0) if quick else (reps, 96.0)
+    reps = 2 if quick else reps
     fewer = -(-reps // 2)
-
-    def populations(
-        rpm: float, names: Sequence[str] = POPULATIONS, observe_h: float = 0.0
-    ) -> list[tuple[str, str, dict[str, Any]]]:
-        return [(n, n, {"requests_per_minute": rpm, "hours": hours, "observe_h": observe_h}) for n in names]
 
     def events(rpm: float, **more: float) -> tuple[str, str, dict[str, Any]]:
         short = {"hours": 30.0} if quick or more else {}
@@ -111,16 +79,9 @@ def jobs(quick: bool, reps: int) -> list[Job]:
     ]
     null = [(name, name, {"hours": 24.0 if quick else 72.0}) for name in ("null-independent", "null-clustered")]
     return [
-        Job("1", "adaptive", fewer, populations(1.0)),
-        Job("100", "adaptive", reps, populations(100.0)),
-        Job("10", "adaptive", fewer, populations(10.0)),
         Job("null", "adaptive", reps, null),
         Job("events", "adaptive", fewer, [events(rpm) for rpm in EVENT_RATES]),
-        Job("1000", "adaptive", min(4, reps), populations(1000.0, POPULATIONS[2:4])),
-        Job("100", "openrouter", reps, populations(100.0)),
-        Job("warm", "openrouter", reps, populations(100.0, observe_h=WARM_H)),
         Job("null", "openrouter", reps, null),
-        Job("100", STRICT, reps, populations(100.0, POPULATIONS[:1])),
         Job("events", "openrouter", fewer, [events(rpm) for rpm in (10.0, 100.0)]),
         Job("phi", "adaptive", reps, [events(100.0), events(100.0, **clustered)]),
         Job("small", "adaptive", fewer, small),
@@ -150,58 +111,6 @@ def collect(planned: Sequence[Job], processes: int) -> Found:
             for (label, _, _), result in zip(job.scenarios, results, strict=True):
                 found.figures[f"{job.preset} {job.key}", label] = result
     return found
-
-
-def reductions(found: Found) -> None:
-    """Bad calls on days 2 to 4 by population and preset."""
-    columns = {
-        "openrouter, cold": "openrouter 100",
-        "openrouter, warm": "openrouter warm",
-        "adaptive": "adaptive 100",
-        "adaptive, R=10": "adaptive 10",
-        "adaptive, R=1": "adaptive 1",
-    }
-    heading = ["population", "default", *columns, "oracle"]
-    rows = []
-    for name in POPULATIONS:
-        base = found.at("adaptive 100", name)
-        cells = [f"{_error(f.user_error)} ({_less(f)})" for key in columns.values() for f in (found.at(key, name),)]
-        rows.append([name, _error(base.default_error), *cells, f"{_error(base.oracle_error)} ({_less_oracle(base)})"])
-    _print("Bad calls, %, on days 2 to 4, R=100 requests a minute where nothing else is said; (against the default)")
-    _table(heading, rows)
-    strict = found.at(f"{STRICT} 100", POPULATIONS[0])
-    _print(f"{POPULATIONS[0]} with a cap of 3 points: {_error(strict.user_error)} ({_less(strict)})")
-    for name in POPULATIONS[2:4]:
-        more = found.at("adaptive 1000", name)
-        _print(f"{name} at R=1000: {_error(more.user_error)} ({_less(more)}), oracle {_error(more.oracle_error)}")
-    _aims_of_reductions(found)
-
-
-def _aims_of_reductions(found: Found) -> None:
-    for (name, preset), aim in AIMS.items():
-        got = found.at(f"{preset} 100", name)
-        (share, margin), (most, _) = got.reduction, replace(got, user_error=got.oracle_error).reduction
-        text = f"-{100 * share:.1f} % ±{100 * margin:.1f}, the oracle -{100 * most:.1f} %"
-        found.aim(f"{name}, {preset}, R=100", f"-{aim:g} %", text, share * 100.0 >= aim)
-        if name in ATTAINABLE:
-            # What the drawn prices let anybody gain differs; what counts is how much of it is gained.
-            part = aim / ATTAINABLE[name]
-            found.aim(f"{name}: part of the attainable", f"{part:.1%}", f"{share / most:.1%}", share / most >= part)
-    for name in POPULATIONS:
-        ours = found.at("adaptive 100", name)
-        for other in ("openrouter 100", "openrouter warm"):
-            difference = (ours.user_error - found.at(other, name).user_error) * 100.0
-            good = mean_and_margin(difference)[0] <= 1.0
-            found.aim(f"{name}: adaptive minus {other}, pp", "<= 1", interval(difference, 2), good)
-        regret = found.at("adaptive 10", name).regret * 100.0
-        if name != POPULATIONS[0]:
-            found.aim(f"{name}, R=10: regret, pp", "<= 0.7", interval(regret, 2), mean_and_margin(regret)[0] <= 0.7)
-        quiet = found.at("adaptive 1", name)
-        gain = (quiet.default_error - quiet.user_error) * 100.0
-        mean, margin = mean_and_margin(gain)
-        found.aim(f"{name}, R=1: better than default, pp", "> 0", interval(gain, 2), mean - margin > 0.0)
-        cost = found.at("adaptive 100", name).cost_ratio
-        found.aim(f"{name}, R=100: cost", "<= x1.08", f"x{interval(cost, 3)}", mean_and_margin(cost)[0] <= 1.08)
 
 
 def characteristics(found: Found) -> None:
@@ -272,15 +181,6 @@ def _error(values: Any) -> str:
     return interval(np.asarray(values) * 100.0, 2)
 
 
-def _less(f: Figures) -> str:
-    share, _ = f.reduction
-    return "-" if math.isnan(share) else f"{-100.0 * share:+.0f} %"
-
-
-def _less_oracle(f: Figures) -> str:
-    return _less(replace(f, user_error=f.oracle_error))
-
-
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[at]) for row in [heading, *rows]) for at in range(len(heading))]
     for row in [heading, ["-" * width for width in widths], *rows]:
@@ -300,7 +200,7 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     found = collect(jobs(options.quick, options.reps), options.processes)
-    for section in (reductions, characteristics, equal_fleets, small_groups):
+    for section in (characteristics, equal_fleets, small_groups):
         section(found)
     _print("\nAims and what was reached")
     _table(
