@@ -50,6 +50,8 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         else _reason(reason, _among(reason, view), past=old)
         for reason in reasons
     ]
+    if not override and (wrong := view.get("wrong_one_in")):
+        parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
     parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
     if measured is not None and aged and reasons:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.audit.readmission import readmission_conditions
+from exacto_plugin.audit.verdict_errors import wrong_one_in
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
 from exacto_plugin.core.views import reason_view, reference_view, signal_view
@@ -144,4 +147,28 @@ def why_view(
         "references": {signal: reference_view(one) for signal, one in judged.references.items()},
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
+        "wrong_one_in": _wrong_one_in(judged, preset, inputs),
     }
+
+
+_SIGNAL = Signal.TOOL_CALL_SUCCESS
+_DECIDES: Mapping[str, str] = {
+    Tier.DERANKED: ReasonCode.BELOW_THRESHOLD,
+    Tier.VERIFIED_GOOD: ReasonCode.WITHIN_THRESHOLD,
+}
+"""The reason of tool calls that gives each tier."""
+
+
+def _wrong_one_in(judged: Judged, preset: Preset | None, inputs: GroupInputs | None) -> int | None:
+    """Return N if about one of N verdicts on such evidence was wrong in simulations."""
+    causes = None if inputs is None else inputs.reading.columns.get("memory.cause")
+    if not isinstance(preset, AdaptivePreset) or inputs is None or causes is None:
+        return None
+    wanted = _DECIDES.get(judged.tier)
+    calls = [one["samples"] for one in judged.reasons if (one["signal"], one["code"]) == (_SIGNAL, wanted)]
+    if not calls:
+        return None
+    # The inputs are those before the recompute, so its own derank is added.
+    others = [cause > 0 for name, cause in zip(inputs.deployments, causes, strict=True) if name != judged.deployment]
+    deranked = sum(others) + (judged.tier == Tier.DERANKED)
+    return wrong_one_in(judged.tier, calls[0], deranked / (len(others) + 1), preset.rule)

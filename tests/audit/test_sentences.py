@@ -43,6 +43,15 @@ def view(tier: str, *reasons: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**found, **more}
 
 
+def test_how_often_such_verdicts_are_wrong() -> None:
+    """Told where it was measured; not under an override, and not where it is unknown."""
+    known = view("verified_good", reason("within_threshold"), wrong_one_in=1400)
+    assert "In simulations at most about 1 of 1,400 such verdicts is wrong." in why_sentence(known, UTC)
+    assert "simulations" not in why_sentence({**known, "wrong_one_in": None}, UTC)
+    word = {"word": "good", "expires": T + 60, "reason": "trial", "measured_tier": None}
+    assert "simulations" not in why_sentence({**known, "override": word}, UTC)
+
+
 def test_a_derank_says_every_number() -> None:
     """Value, threshold, median, MAD, sample size, window, peers, since when, and what would bring it back."""
     fresh = {
