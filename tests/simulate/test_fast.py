@@ -81,7 +81,7 @@ def test_sessions_and_difficulty_agree_with_single_requests() -> None:
     assert fast.default_error == pytest.approx(single.default_error, rel=0.02)
     assert fast.user_error.mean() == pytest.approx(single.user_error.mean(), abs=0.004)
     assert fast.derank_count.mean() == pytest.approx(single.derank_count.mean(), abs=0.7)
-    assert fast.probe_share.mean() == pytest.approx(single.probe_share.mean(), abs=0.004)
+    assert fast.probe_share.mean() == pytest.approx(single.probe_share.mean(), abs=0.01)
 
 
 def test_counts_have_the_moments_of_their_distributions() -> None:

@@ -20,7 +20,7 @@ from tests.support.samples import START, answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_AT_ONCE = {"snapshot", "measured", "transitions", "dropped"}
+READ_AT_ONCE = {"snapshot", "measured", "transitions", "dropped", "change_detector", "deltas"}
 """What is one reference or one number, replaced in one assignment."""
 
 REQUEST = RoutingRequest("g", (), Policy(Sort.AUTO), tools=True)
@@ -43,6 +43,7 @@ ACTIONS: dict[str, Callable[[Engine], object]] = {
     "share_probes": lambda engine: engine.share_probes(ProbeShare()),
     "watch": lambda engine: engine.watch("g", START),
     "watched": lambda engine: engine.watched(START),
+    "counts": lambda engine: engine.counts(answer()),
     "record": lambda engine: engine.record(answer()),
     "add": lambda engine: engine.add("g", DeploymentKey("a"), {CounterKind.CALLED: 1}, {}, START),
     "add_deltas": lambda engine: engine.add_deltas([]),

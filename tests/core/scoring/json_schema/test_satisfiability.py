@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import orjson
@@ -135,11 +134,16 @@ def test_a_schema_that_accepts_something_is_never_reported(schema: Any, tried: l
         assert not is_unsatisfiable(prepared, ENGINES[engine], objects_only=True)
 
 
+def fitting_later(value: Any) -> st.SearchStrategy[Any]:
+    """``fitting``, made when it is drawn from."""
+    return st.deferred(lambda: fitting(value))
+
+
 def fitting(value: Any) -> st.SearchStrategy[Any]:
     """Schemas that a value satisfies, with limits that it just meets."""
     options: list[st.SearchStrategy[Any]] = [st.just(True), st.just({"const": value}), st.just({"enum": [value, 0]})]
     if isinstance(value, dict):
-        inner = st.fixed_dictionaries({name: st.deferred(partial(fitting, each)) for name, each in value.items()})
+        inner = st.fixed_dictionaries({name: fitting_later(each) for name, each in value.items()})
         options.append(
             inner.map(
                 lambda properties: {
@@ -153,7 +157,7 @@ def fitting(value: Any) -> st.SearchStrategy[Any]:
             )
         )
     elif isinstance(value, list):
-        inner_items = st.tuples(*(st.deferred(partial(fitting, each)) for each in value)).map(list)
+        inner_items = st.tuples(*(fitting_later(each) for each in value)).map(list)
         options.append(
             inner_items.map(
                 lambda items: {"minItems": len(items), "maxItems": len(items), **({"items": items} if items else {})}
