@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from exacto_plugin.litellm_hooks.features import UNSCORED_RUN
 from exacto_plugin.litellm_hooks.http.model_routes import surface_of
+from exacto_plugin.litellm_hooks.http.responder import Responder
 from exacto_plugin.litellm_hooks.proxy import middleware_of
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from tests.litellm_hooks.scoring.test_response import CALL, chat
 from tests.litellm_hooks.scoring.test_scorer import BEGAN, ENDED, Recorder, attempt, event, scorer_of
 from tests.support.proxy.questions import MESSAGES, TOOLS
@@ -64,6 +65,25 @@ async def test_a_surface_without_log_events_is_told(caplog: pytest.LogCaptureFix
     await _ask(runtime, SURFACES, 1, tools=TOOLS)
     assert features.off == {}
     assert runtime.context.coverage.view()["messages"] == {"left": asked + 1, "scored": 1}
+
+
+async def test_streams_that_run_are_not_missed() -> None:
+    """Many long streams may begin before the first one ends and is scored."""
+    runtime = Recorder()
+
+    async def send(_message: object) -> None:
+        return None
+
+    streams = [
+        Responder(send, RequestState(surface="chat"), runtime.context, SURFACES[0]) for _ in range(UNSCORED_RUN + 1)
+    ]
+    for stream in streams:
+        await stream({"type": "http.response.start", "status": 200, "headers": []})
+        await stream({"type": "http.response.body", "body": b"data: {}", "more_body": True})
+    assert runtime.context.coverage.view() == {}
+    assert runtime.context.features.off == {}
+    await streams[0]({"type": "http.response.body", "body": b"", "more_body": False})
+    assert runtime.context.coverage.view() == {"chat": {"left": 1, "scored": 0}}
 
 
 async def test_what_could_not_be_scored_is_not_missed() -> None:

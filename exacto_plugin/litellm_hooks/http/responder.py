@@ -29,13 +29,13 @@ class Responder:
         self._anthropic = "/messages" in path
         self._held: Message | None = None
         self._body = bytearray()
+        self._has_answer = False
 
     async def __call__(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
             self._context.faults.guard("headers", lambda: self._add_headers(message), None)
-            if message["status"] == 200 and self._state.surface:
-                self._context.faults.guard("score", lambda: self._context.coverage.left(self._state.surface), None)
+            self._has_answer = message["status"] == 200 and bool(self._state.surface)
             if self._state.routing.refusals and message["status"] == 400:
                 self._held = message
                 return
@@ -45,6 +45,9 @@ class Responder:
                 await self._finish(self._held)
             return
         await self._send(message)
+        # At its end, since long streams begin in any number before the first of them is scored.
+        if self._has_answer and message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._context.faults.guard("score", lambda: self._context.coverage.left(self._state.surface), None)
 
     async def _finish(self, start: Message) -> None:
         """Send the complete error body; replace it only if it contains the refusal."""
