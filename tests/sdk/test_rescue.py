@@ -17,6 +17,7 @@ from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from tests.support.program_overrides import say_good
+from tests.support.proxy.proxy import deployment
 from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
@@ -63,19 +64,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def _router(providers: SimulatedProviders, names: tuple[str, ...] = NAMES, *, ordered: bool = True) -> litellm.Router:
     """Deployments that are tried in this order, or in any."""
-    entries = [
-        {
-            "model_name": "kimi",
-            "litellm_params": {
-                "model": "openai/kimi",
-                "api_base": providers.api_base(name),
-                "api_key": "sk-x",
-                **({"order": order} if ordered else {}),
-            },
-            "model_info": {"id": name},
-        }
-        for order, name in enumerate(names)
-    ]
+    places: list[dict[str, Any]] = [{"order": number} if ordered else {} for number in range(len(names))]
+    entries = [deployment(providers, name, **place) for name, place in zip(names, places, strict=True)]
     return litellm.Router(model_list=entries, num_retries=0)
 
 

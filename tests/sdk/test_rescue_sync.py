@@ -15,6 +15,7 @@ from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.litellm_hooks.request.state import CURRENT
 from tests.support.program_overrides import say_good
 from tests.support.proxy.observation import eventually
+from tests.support.proxy.proxy import deployment
 from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
@@ -33,21 +34,9 @@ def attached(providers: SimulatedProviders, make_exacto: Callable[..., Exacto]) 
     """Makes a router whose deployments are asked in their order, and the plugin with these ``rescue`` settings."""
 
     def attach(*, ordered: bool = True, **rescue: Any) -> tuple[Exacto, Any]:
-        entries = [
-            {
-                "model_name": "kimi",
-                "litellm_params": {
-                    "model": "openai/kimi",
-                    "api_base": providers.api_base(name),
-                    "api_key": "sk-x",
-                    "input_cost_per_token": 1e-6,
-                    "output_cost_per_token": 1e-6,
-                    **({"order": order} if ordered else {}),
-                },
-                "model_info": {"id": name},
-            }
-            for order, name in enumerate(NAMES)
-        ]
+        price: dict[str, Any] = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6}
+        places: list[dict[str, Any]] = [{"order": number} if ordered else {} for number in range(len(NAMES))]
+        entries = [deployment(providers, name, **price, **place) for name, place in zip(NAMES, places, strict=True)]
         router = litellm.Router(model_list=entries, num_retries=0)
         exacto = make_exacto(rescue={"enabled": True, "streams": True, **rescue}, exploration={"share": 0})
         return exacto.attach(router), router

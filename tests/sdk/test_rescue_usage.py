@@ -8,6 +8,7 @@ import litellm
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
+from tests.support.proxy.proxy import deployment
 from tests.support.proxy.questions import MESSAGES, TOOLS
 
 if TYPE_CHECKING:
@@ -26,18 +27,7 @@ FIRST, SECOND = (11, 3), (70, 30)
 def router(providers: SimulatedProviders, make_exacto: Callable[..., Exacto]) -> Any:
     """A router that asks the first of two deployments, with rescue of streams."""
     entries = [
-        {
-            "model_name": "kimi",
-            "litellm_params": {
-                "model": "openai/kimi",
-                "api_base": providers.api_base(name),
-                "api_key": "sk-x",
-                "input_cost_per_token": price,
-                "output_cost_per_token": price,
-                "order": order,
-            },
-            "model_info": {"id": name},
-        }
+        deployment(providers, name, input_cost_per_token=price, output_cost_per_token=price, order=order)
         for order, (name, price) in enumerate((("one", 1e-6), ("two", 1e-5)))
     ]
     made = litellm.Router(model_list=entries, num_retries=0)
