@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from tests.support.postgresql_server import Cluster
+
 
 ROOT = Path(__file__).parents[1]
 SAFETY_S = 60.0
@@ -75,11 +77,15 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["redis", "store"])
+@pytest.fixture(params=["redis", "sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """An empty exchange."""
-    if request.param == "store":
+    if request.param == "sqlite":
         yield "store", f"sqlite:///{tmp_path}/records.sqlite"
+        return
+    if request.param == "postgresql":
+        running: Cluster = request.getfixturevalue("postgresql")
+        yield "store", running.fresh()
         return
     with RedisServer(tmp_path) as server:
         yield "redis", str(server.port)
