@@ -207,23 +207,25 @@ def _path_of(api_base: object) -> str:
 class CandidateCache:
     """Cache of candidates by LiteLLM id.
 
-    An entry is rebuilt when LiteLLM replaced the deployment's parameters.
+    An entry is rebuilt when LiteLLM replaced what the deployment has. Since 1.110 LiteLLM makes new dictionaries of a
+    deployment for every request, so what they hold is compared as well.
     """
 
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
-        self._known: dict[tuple[str, str], tuple[object, Candidate]] = {}
+        self._known: dict[tuple[str, str], tuple[tuple[object, object, object], Candidate]] = {}
 
     def get(self, deployment: Mapping[str, Any], asked_model: str) -> Candidate:
         """Return the candidate of ``deployment`` for a requested model name."""
         params = deployment.get("litellm_params")
+        parts = (params, deployment.get("model_info"), deployment.get("model_name"))
         name = (litellm_id(deployment), asked_model)
         known = self._known.get(name)
-        if known is not None and known[0] is params:
+        if known is not None and (known[0][0] is params or known[0] == parts):
             return known[1]
         candidate = candidate_of(deployment, asked_model)
         if name[0]:
             if len(self._known) >= self._limit:
                 self._known.clear()
-            self._known[name] = (params, candidate)
+            self._known[name] = (parts, candidate)
         return candidate

@@ -74,7 +74,7 @@ def may_lose(
         or kwargs.get("web_search_options")
         or any(str(one.get("type") or "").startswith("web_search") for one in _mappings(kwargs.get("tools")))
         or _has_media(messages or kwargs.get("messages") or kwargs.get("input"))
-        or _others_filter(own)
+        or _later_filter(own)
     )
 
 
@@ -87,13 +87,19 @@ def _has_media(messages: Any) -> bool:
     return any(part.get("type") not in _TEXT for one in _mappings(messages) for part in _mappings(one.get("content")))
 
 
-def _others_filter(own: object) -> bool:
-    """Return whether another callback filters deployments."""
+def _later_filter(own: object) -> bool:
+    """Return whether a callback behind the plugin's own filters deployments.
+
+    LiteLLM asks its callbacks in their order, each with what the one before left. The proxy of 1.110 always has one of
+    its own, ahead of the operator's.
+    """
     base = CustomLogger.async_filter_deployments
-    return any(
-        isinstance(one, CustomLogger) and one is not own and type(one).async_filter_deployments is not base
+    filters = [
+        one
         for one in litellm.callbacks
-    )
+        if one is own or (isinstance(one, CustomLogger) and type(one).async_filter_deployments is not base)
+    ]
+    return bool(filters) and filters[-1] is not own
 
 
 async def survivors(

@@ -20,7 +20,7 @@ from exacto_plugin.core.model import Candidate, Mode, Tier
 from exacto_plugin.core.routing.filters import apply_filters, blocking_filters, reachable
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache, litellm_id
+from exacto_plugin.litellm_hooks.deployments.candidates import CandidateCache, candidate_of, litellm_id
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import is_openrouter
 from exacto_plugin.litellm_hooks.deployments.parameters import informed, sent_parameters
@@ -314,7 +314,7 @@ class Routing:
         group = state.model_group if routed else str(own or "")
         group = group or state.model_group or str(metadata.get("model_group") or "")
         if known is None:
-            known = self._cache.get({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
+            known = candidate_of({"litellm_params": dict(kwargs), "model_info": info}, state.model_group)
         decision = state.routing.decision if routed else None
         tier = _tier_in(decision, called_id)
         probe = bool(decision and decision.explored)

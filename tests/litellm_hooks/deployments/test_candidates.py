@@ -136,3 +136,15 @@ def test_cache_follows_changed_parameters() -> None:
     assert cache.get(entry, "g") is cache.get(entry, "g")
     entry["litellm_params"] = {**entry["litellm_params"], "order": 2}
     assert cache.get(entry, "g").level == 2
+
+
+def test_cache_knows_a_deployment_by_what_it_has() -> None:
+    """LiteLLM may make new dictionaries for every request; another price or limit of the operator's counts."""
+    cache = CandidateCache()
+    known = cache.get(deployment(model_id="d", order=1), "g")
+    assert cache.get(deployment(model_id="d", order=1), "g") is known
+    for changed in (deployment(model_id="d", order=2), {**deployment(model_id="d"), "model_name": "*"}):
+        assert cache.get(changed, "g") == candidate_of(changed, "g") != known
+    priced = deployment(model_id="d", order=1)
+    priced["model_info"] |= {"quantization": "fp8"}
+    assert cache.get(priced, "g").quantization == "fp8"

@@ -105,6 +105,17 @@ def test_other_callbacks_and_declared_endpoints_may_remove() -> None:
     assert may_lose(made, [_entry("a", enforce_supported_endpoints=True)], {}, None, None)
 
 
+@pytest.mark.parametrize(("behind", "expected"), [(False, False), (True, True)], ids=["ahead", "behind"])
+def test_only_filters_behind_the_plugin_may_remove(hook: _Hook, behind: bool, expected: bool) -> None:
+    """A callback ahead of the plugin's has removed what it removes."""
+    made, other = litellm.Router(model_list=[_entry("a")]), _Hook()
+    litellm.callbacks.insert(len(litellm.callbacks) if behind else 0, other)
+    try:
+        assert may_lose(made, [], {}, None, hook) is expected
+    finally:
+        litellm.callbacks.remove(other)
+
+
 def _pool(router: Any, kept: list[Any], faults: FaultReporter, skipped: list[bool], **kwargs: Any) -> list[str]:
     early = EarlyPool(lambda: router, lambda _r, left, _k: left[:1], lambda: skipped.append(True), None, faults)
     return [litellm_id(one) for one in asyncio.run(early.choose("g", kept, kwargs, MESSAGES))]
