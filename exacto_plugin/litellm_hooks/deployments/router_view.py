@@ -26,7 +26,10 @@ def router_view(router: Any) -> RouterView:
 
 @functools.cache
 def _view_of(kind: type) -> type[RouterView]:
-    """Return the view for a class of routers; a router's own attributes take longer to read since 1.109."""
+    """Return the view for a class of routers.
+
+    The class is asked, because an attribute of a router takes longer to read since 1.109.
+    """
     has_views = all(callable(getattr(kind, name, None)) for name in ("registry", "health", "settings"))
     return RegistryView if has_views else MemberView
 
