@@ -154,6 +154,7 @@ class EngineState:
         for number, block in enumerate(tuple(self.windows.blocks)):
             block.flush(now)
             self.rule.measure(number, block, now)
+            yield
             for columns, found in zip((self.speed, self.latency), recent_medians(block, now), strict=True):
                 columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
                 columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
