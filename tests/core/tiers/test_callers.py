@@ -63,6 +63,13 @@ def test_keys_of_one_organisation_are_limited_within_it() -> None:
     assert judged([(key, account, calls, 0.25, 4.0) for key, account, calls, *_ in alike])["a"] is Tier.DERANKED
 
 
+def test_what_four_of_ten_callers_see_deranks() -> None:
+    """What two of them see does not."""
+    hurt = [(key, account, calls, 0.25, 4.0) for key, account, calls, *_ in HONEST]
+    assert judged([*HONEST[4:], *hurt[:4]])["a"] is Tier.DERANKED
+    assert judged([*HONEST[2:], *hurt[:2]])["a"] is not Tier.DERANKED
+
+
 def test_a_single_account_with_a_single_key_counts_in_full() -> None:
     """There is nobody to protect."""
     assert judged([("key", "user", 400, 0.25, 4.0)])["a"] is Tier.DERANKED
