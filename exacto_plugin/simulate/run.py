@@ -127,7 +127,7 @@ class SimulationRun:
             if self._engine is not None:
                 weights = {name: price**PRICE_POWER for name, price in prices.items()}
                 rpm = {self._world.names[place]: float(self._world.capacity_rpm[number, place]) for place in there}
-                self._engine.observe_peers(group, prices, now, weights=weights, capacities=rpm)
+                self._engine.observe_peers(group, prices, now, weights=weights, capacities=rpm, prices=prices)
             if self._listener is not None:
                 self._listener.roster(group, prices, now)
 

@@ -134,6 +134,7 @@ class Engine:
         *,
         weights: Mapping[DeploymentKey, float] = _NO_NUMBERS,
         capacities: Mapping[DeploymentKey, float] = _NO_NUMBERS,
+        prices: Mapping[DeploymentKey, float] = _NO_NUMBERS,
         fingerprints: Mapping[DeploymentKey, str] = _NO_FINGERPRINTS,
     ) -> None:
         """Set the deployments of a model group as of ``now``.
@@ -147,6 +148,7 @@ class Engine:
             now: UTC seconds.
             weights: relative traffic that the operator's strategy would give them; missing: 1.
             capacities: requests a minute that they can take at most; missing: unlimited.
+            prices: mean price of a request, in any unit; missing: unknown.
             fingerprints: fingerprint of each deployment's configuration; when it changes, the evidence restarts, also
                 after an absence or a restart with ``load``.
         """
@@ -157,7 +159,7 @@ class Engine:
             changed = self._model_groups.observe(model_group, served)
             if changed is not None:
                 self._state.tier_state.start(changed, now)
-            self._model_groups.describe(model_group, weights, capacities)
+            self._model_groups.describe(model_group, weights, capacities, prices)
             for deployment in served:
                 if fingerprint := fingerprints.get(deployment):
                     self._state.note_fingerprint(model_group, deployment, fingerprint, now)

@@ -51,6 +51,8 @@ class Block:
     """Relative traffic under the operator's strategy; 0 in the padding."""
     capacity: NDArray[np.float64]
     """Requests a minute that each can take; infinite when unknown."""
+    price: NDArray[np.float64]
+    """Mean price of a request, in any unit; NaN when unknown."""
 
 
 def write_columns(

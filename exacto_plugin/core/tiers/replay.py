@@ -36,7 +36,10 @@ R = TypeVar("R")
 _FORMAT = 1
 """First byte of all encoded inputs."""
 
-_ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {OpenRouterParameters: {"verify_peers": 1}}
+_ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
+    OpenRouterParameters: {"verify_peers": 1},
+    AdaptiveParameters: {"bad_call_price": 0.0, "max_cost_premium": None, "convicting_floor": 1.0},
+}
 """Numbers added to a rule later, with the value that older records were judged by."""
 
 _INTEGERS = {code: np.dtype(f"<{code}") for code in ("i1", "i2", "i4", "i8")}
@@ -44,8 +47,16 @@ _ZEROS, _SAME, _FLOATS = "0", "=", "f8"
 _FLOAT = np.dtype("<f8")
 
 
-_ADDED = {"evidence.account_calls": 1.0, "evidence.account_bad": 1.0, "evidence.by_account": 0.0}
-"""Columns that earlier versions did not have, each with the number that leaves verdicts as they were."""
+_SHARES = ("weight", "capacity", "price")
+"""Columns of a block, before those of the rule; also attributes of ``GroupInputs``."""
+
+_ADDED: tuple[Mapping[str, float], ...] = (
+    {"evidence.account_calls": 1.0, "evidence.account_bad": 1.0, "evidence.by_account": 0.0},
+    {"price": np.nan, "memory.by_price": 0.0},
+)
+"""Columns that earlier versions did not have, each with the number that leaves verdicts as they were.
+
+In the order in which versions added them."""
 
 
 class InputsError(ValueError):
@@ -63,6 +74,7 @@ class GroupInputs:
     summed array."""
     weight: NDArray[np.float64]
     capacity: NDArray[np.float64]
+    price: NDArray[np.float64]
     reading: Reading
     scores: BenchmarkScores | None
 
@@ -88,6 +100,7 @@ class BlockInputs(NamedTuple):
             block.member.shape[1],
             block.weight[number, : len(names)],
             block.capacity[number, : len(names)],
+            block.price[number, : len(names)],
             self.reading._replace(columns=columns),
             self.scores.get(group),
         )
@@ -105,7 +118,7 @@ def encode(inputs: GroupInputs) -> bytes:
 
     20 deployments: 0.6 ms and 1.1 kB (measured).
     """
-    columns = {"weight": inputs.weight, "capacity": inputs.capacity, **inputs.reading.columns}
+    columns = {**{name: getattr(inputs, name) for name in _SHARES}, **inputs.reading.columns}
     packed = [_pack(np.asarray(column, np.float64)) for column in columns.values()]
     header = {
         "layout": _layout(columns),
@@ -145,9 +158,9 @@ def decode(data: bytes, preset: Preset) -> GroupInputs:
         for (name, column), code in zip(held.items(), header["codes"], strict=True):
             columns[name], end = _unpack(body, end, code, column.shape)
         scores = _scores(header["scores"])
-        weight, capacity = columns.pop("weight"), columns.pop("capacity")
+        weight, capacity, price = (columns.pop(name) for name in _SHARES)
         reading = Reading(columns, tuple(header["times"]))
-        return GroupInputs(header["group"], names, header["width"], weight, capacity, reading, scores)
+        return GroupInputs(header["group"], names, header["width"], weight, capacity, price, reading, scores)
     except (zlib.error, ValueError, LookupError, TypeError) as error:
         raise error if isinstance(error, InputsError) else InputsError("damaged") from None
 
@@ -162,11 +175,11 @@ def replay(inputs: GroupInputs, preset: Preset, at: float) -> GroupSnapshot:
     judge.resize(count + 1)
     slots = np.full((1, width), NO_SLOT, np.intp)
     slots[0, :count] = np.arange(count) + 1
-    weight, capacity = np.zeros((1, width)), np.full((1, width), np.inf)
-    weight[0, :count], capacity[0, :count] = inputs.weight, inputs.capacity
+    weight, capacity, price = np.zeros((1, width)), np.full((1, width), np.inf), np.full((1, width), np.nan)
+    weight[0, :count], capacity[0, :count], price[0, :count] = inputs.weight, inputs.capacity, inputs.price
     judge.restore(inputs.reading, slots[0, :count])
     positions = {name: place for place, name in enumerate(inputs.deployments)}
-    block = Block((inputs.model_group,), (positions,), slots, slots != NO_SLOT, weight, capacity)
+    block = Block((inputs.model_group,), (positions,), slots, slots != NO_SLOT, weight, capacity, price)
     scores = {} if inputs.scores is None else {inputs.model_group: inputs.scores}
     unknown = SpeedMedians(np.zeros((1, width), np.int64), np.full((1, width), np.nan))
     assignments = judge.judge(block, scores)
@@ -216,7 +229,7 @@ def _column_shapes(preset: Preset, deployments: int) -> dict[str, NDArray[Any]]:
     judge = preset.judge()
     judge.resize(deployments)
     each = np.zeros(deployments)
-    return {"weight": each, "capacity": each, **judge.read(np.arange(deployments)).columns}
+    return {**{name: each.copy() for name in _SHARES}, **judge.read(np.arange(deployments)).columns}
 
 
 def _layouts(columns: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
@@ -225,9 +238,12 @@ def _layouts(columns: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[
     Columns that an earlier version did not have are set to what they stand for in its records.
     """
     yield dict(columns)
-    for name in columns.keys() & _ADDED.keys():
-        columns[name][...] = _ADDED[name]
-    yield {name: column for name, column in columns.items() if name not in _ADDED}
+    held = dict(columns)
+    for added in reversed(_ADDED):
+        for name in held.keys() & added.keys():
+            columns[name][...] = added[name]
+        held = {name: column for name, column in held.items() if name not in added}
+        yield held
 
 
 def _layout(columns: Mapping[str, NDArray[Any]]) -> int:

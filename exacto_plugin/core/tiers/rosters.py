@@ -32,11 +32,12 @@ small it is (measured)."""
 class GroupMembers:
     """Members of one model group."""
 
-    __slots__ = ("capacity", "generation", "positions", "slots", "weight")
+    __slots__ = ("capacity", "generation", "positions", "price", "slots", "weight")
 
     def __init__(self, places: Mapping[DeploymentKey, int]) -> None:
         self.weight = np.ones(len(places))
         self.capacity = np.full(len(places), np.inf)
+        self.price = np.full(len(places), np.nan)
         self.positions = places
         """Position by deployment."""
         self.slots: NDArray[np.intp] = np.zeros(0, np.intp)
@@ -83,16 +84,21 @@ class ModelGroups:
         return self._slots_of(model_group, members)
 
     def describe(
-        self, model_group: str, weights: Mapping[DeploymentKey, float], capacities: Mapping[DeploymentKey, float]
+        self,
+        model_group: str,
+        weights: Mapping[DeploymentKey, float],
+        capacities: Mapping[DeploymentKey, float],
+        prices: Mapping[DeploymentKey, float],
     ) -> None:
-        """Set weights and capacities of a group's deployments.
+        """Set weights, capacities and prices of a group's deployments.
 
-        A weight or capacity that is missing, negative or NaN is set to 1 or unlimited.
+        One that is missing, negative or NaN is set to 1, unlimited or unknown.
         """
         members = self._groups.get(model_group)
         if members is not None:
             members.weight = _column(members.positions, weights, 1.0)
             members.capacity = _column(members.positions, capacities, np.inf)
+            members.price = _column(members.positions, prices, np.nan)
 
     def blocks(self) -> Iterator[Block]:
         """Iterate over all groups in blocks of about ``BLOCK_SIZE``.
@@ -119,12 +125,14 @@ class ModelGroups:
     def _block(self, groups: Mapping[str, GroupMembers]) -> Block:
         slots = np.full((len(groups), max(len(members.positions) for members in groups.values())), NO_SLOT, np.intp)
         weight, capacity = np.zeros(slots.shape), np.full(slots.shape, np.inf)
+        price = np.full(slots.shape, np.nan)
         for number, (group, members) in enumerate(groups.items()):
             slots[number, : len(members.positions)] = self._slots_of(group, members)
             weight[number, : len(members.positions)] = members.weight
             capacity[number, : len(members.positions)] = members.capacity
+            price[number, : len(members.positions)] = members.price
         places = tuple(members.positions for members in groups.values())
-        return Block(tuple(groups), places, slots, slots != NO_SLOT, weight, capacity)
+        return Block(tuple(groups), places, slots, slots != NO_SLOT, weight, capacity, price)
 
     def _slots_of(self, model_group: str, members: GroupMembers) -> NDArray[np.intp]:
         if members.generation != self._slots.generation:

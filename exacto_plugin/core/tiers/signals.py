@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,26 @@ def _value_at(column: NDArray[Any], group: int, place: int) -> Any:
     return column[group] if column.ndim == 1 else column[group, place]
 
 
+class Strictness(NamedTuple):
+    """How strict a block's thresholds are, and what a stricter step would change.
+
+    Failure rates; per group, or per deployment.
+    """
+
+    step: NDArray[np.float64]
+    """Distance above the second-best peer, per group; NaN without thresholds."""
+    convicts: NDArray[np.float64]
+    """Per deployment: the rate above which calls derank, when bad calls have a price."""
+    acquits: NDArray[np.float64]
+    """Per deployment: the rate below which calls verify or, once deranked, readmit."""
+    next_step: NDArray[np.float64]
+    """The next stricter step, per group."""
+    cost: NDArray[np.float64]
+    """By how much it would raise the mean price, relative to that of the step."""
+    saves: NDArray[np.float64]
+    """By how much it would lower the rate of bad calls."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignalColumns:
     """One signal of a block: measured values, references and reason codes."""
@@ -87,6 +107,8 @@ class SignalColumns:
     needed: NDArray[np.int64]
     window_s: NDArray[np.float64]
     min_peers: int
+    strictness: Strictness | None = None
+    """None for a signal with one threshold."""
 
     def reason(self, group: int, place: int) -> Reason | None:
         """Return this signal's reason for one deployment; None without one."""

@@ -237,7 +237,7 @@ class _Judge:
         member = fleet.weight > 0
         slots = np.where(member, self._slots, NO_SLOT)
         unlimited = np.full(slots.shape, np.inf)
-        block = Block(self._names, self._positions, slots, member, fleet.weight, unlimited)
+        block = Block(self._names, self._positions, slots, member, fleet.weight, unlimited, fleet.price)
         for number, window_block in enumerate(self._windows.blocks):
             self._rule.measure(number, window_block, now)
         found = self._rule.judge(block, {})

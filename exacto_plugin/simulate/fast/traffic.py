@@ -36,6 +36,8 @@ class FleetRates:
 
     weight: Floats
     """In the lottery by price; 0 for absent providers."""
+    price: Floats
+    """Of a request; 0 in the padding."""
     propensity: Floats
     lost: Floats
     """Shape ``[group, provider, bucket]``, as is ``error``."""
@@ -65,6 +67,7 @@ class FleetRates:
         mixes = [np.tile(scenario.complexity.shares[:buckets], (len(world.present), 1)) for scenario, world in parts]
         return cls(
             np.concatenate([padded(world.weight()) for _, world in parts]),
+            np.concatenate([padded(world.price) for _, world in parts]),
             np.concatenate([padded(world.propensity) for _, world in parts]),
             np.concatenate([padded(world.by_bucket(world.lost_rate)[..., :buckets]) for _, world in parts]),
             np.concatenate([padded(world.by_bucket(world.error_rate)[..., :buckets]) for _, world in parts]),

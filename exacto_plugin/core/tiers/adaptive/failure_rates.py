@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_lower, wilson_upper
-from exacto_plugin.core.stats.leave_one_out import leave_one_out_median, leave_one_out_near_best
+from exacto_plugin.core.stats.leave_one_out import LeaveOneOut, leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
@@ -62,6 +62,31 @@ class DerankTest(NamedTuple):
     window_s: Floats
 
 
+class PeerRates(NamedTuple):
+    """What thresholds follow from, ``[group, deployment]``."""
+
+    has_evidence: Bools
+    """Deployments that are peers of others."""
+    others: LeaveOneOut
+    near_best: Floats
+    """Rate of the second-best other deployment (the best of up to 3)."""
+    case_mix: Floats
+    """Factor on a deployment's threshold for its mix of requests."""
+
+    def threshold(self, deviations: float, floor: float, cap: Floats | float) -> Floats:
+        """Compute each deployment's threshold from the other deployments.
+
+        It is their median plus a margin for their spread, capped relative to the best of them.
+
+        Args:
+            deviations: standard deviations of the margin.
+            floor: least margin.
+            cap: largest distance from the second-best.
+        """
+        spread = self.others.median + np.maximum(deviations * self.others.deviation, floor)
+        return np.asarray(np.clip(np.minimum(spread, self.near_best + cap) * self.case_mix, *_RATE_RANGE))
+
+
 @dataclass(frozen=True, slots=True)
 class FailureRates:
     """Failure rates of a block."""
@@ -79,17 +104,20 @@ class FailureRates:
     """The threshold; NaN without other deployments to compare with."""
     peers: Peers
     """Reference of all peers, as failure rates."""
+    peer_rates: PeerRates
 
-    def derank_test(self, deranked: Bools) -> DerankTest:
+    def derank_test(self, deranked: Bools, threshold: Floats) -> DerankTest:
         """Test each window for more failures than chance explains.
 
-        Deranked deployments are not tested.
+        Args:
+            deranked: deployments that are not tested.
+            threshold: rate to exceed; ``self.threshold`` or a stricter one.
         """
         tails = self.rule.derank_tails
         calls = np.stack([counts.calls for counts in self.windows[: len(tails)]])
         bad = np.stack([counts.bad for counts in self.windows[: len(tails)]])
         asked = ~deranked & (calls >= self.rule.derank_calls)
-        limit = np.where(asked, self.threshold, np.nan)
+        limit = np.where(asked, threshold, np.nan)
         level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
         rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
         first = rejected.argmax(axis=0)[np.newaxis]
@@ -111,9 +139,9 @@ class FailureRates:
         """Test if so few failures are unlikely at a rate of ``limit``."""
         return rate_below(counts.bad / self.phi, counts.calls / self.phi, limit, level)
 
-    def recovered(self, fresh: Counts) -> Bools:
-        """Test if a deranked deployment's latest calls are below the threshold."""
-        limit = np.where(np.isnan(self.threshold), self.rule.good_ceiling, self.threshold)
+    def recovered(self, fresh: Counts, threshold: Floats) -> Bools:
+        """Test if a deranked deployment's latest calls are below a threshold."""
+        limit = np.where(np.isnan(threshold), self.rule.good_ceiling, threshold)
         return self._rate_is_below(fresh, limit, self.rule.fresh_tail)
 
     def improved(self, unsure: Bools) -> tuple[Bools, Floats]:
@@ -166,8 +194,11 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     upper = wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, rule.peer_z)
     rates = np.where(deranked, frozen, upper)
     has_evidence = member & np.where(deranked, ~np.isnan(frozen), within_ttl.calls >= rule.peer_calls)
-    limit = _thresholds(rates, has_evidence, rule) * _case_mix(
-        evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule
+    peer_rates = PeerRates(
+        has_evidence,
+        leave_one_out_median(rates, has_evidence),
+        leave_one_out_near_best(rates, has_evidence, _FEW_PEERS),
+        _case_mix(evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule),
     )
     ttl_s = np.where(quiet, rule.quiet_ttl_s, rule.ttl_s)
     return FailureRates(
@@ -176,8 +207,9 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         tuple(windows),
         within_ttl,
         ttl_s,
-        np.clip(limit, *_RATE_RANGE),
+        peer_rates.threshold(rule.deviations, rule.rate_floor, rule.peer_cap),
         peers(np.nan_to_num(rates), has_evidence),
+        peer_rates,
     )
 
 
@@ -201,16 +233,6 @@ def _has_one_caller(by_caller: Floats, rule: AdaptiveParameters) -> Bools:
     """Find groups with practically one caller, shape ``[group, 1]``."""
     calls = by_caller.sum(axis=-1)
     return np.asarray(calls.max(axis=0) >= rule.lone_caller_share * calls.sum(axis=0))[:, np.newaxis]
-
-
-def _thresholds(rates: Floats, has_evidence: Bools, rule: AdaptiveParameters) -> Floats:
-    """Compute each deployment's threshold from the other deployments.
-
-    It is their median plus a margin for their spread, capped relative to the best of them.
-    """
-    others = leave_one_out_median(rates, has_evidence)
-    spread = others.median + np.maximum(rule.deviations * others.deviation, rule.rate_floor)
-    return np.minimum(spread, leave_one_out_near_best(rates, has_evidence, _FEW_PEERS) + rule.peer_cap)
 
 
 def _case_mix(calls: Floats, bad: Floats, member: Bools, rule: AdaptiveParameters) -> Floats:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.tiers.adaptive import exploration, other_signals
+from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers.columns import Block, TierRule
+    from exacto_plugin.core.tiers.signals import Strictness
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
 
@@ -71,6 +72,10 @@ class _Change(NamedTuple):
     improved: NDArray[np.bool_]
     """Evidence restarted because of a sudden improvement."""
     improved_s: NDArray[np.float64]
+    by_price: NDArray[np.bool_]
+    """Deranked only because bad calls have a price; see ``strictness``."""
+    lifted: NDArray[np.bool_]
+    """Taken back by this recompute: deranked by price, which no longer pays."""
 
 
 class AdaptiveTierRule:
@@ -161,9 +166,9 @@ class AdaptiveTierRule:
         """Assign tiers to a block from the measurements."""
         memory, evidence, slots, rule = self.state, self._evidence, block.slots, self._rule
         rates = failure_rates(block, memory, evidence, rule)
-        test = rates.derank_test(memory.cause[slots] > 0)
+        court = strictness.Court.of(block, memory, rates, evidence.load[slots])
         others = self._other_signals(block, scores, rates)
-        change = self._change(block, rates, test, others)
+        test, change = self._change(block, rates, court, others)
         rate = np.where(change.deranked_now, test.evidence.rate(), memory.frozen[slots])
         backoff, demand = self._probe_backoff(slots, change)
         deranked = change.cause > 0
@@ -172,7 +177,7 @@ class AdaptiveTierRule:
         still = deranked & ~relief.kept
         demand = demand._replace(in_burst=demand.in_burst & still, is_steady=demand.is_steady & still)
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
-        columns = self._tool_calls(block, rates, test, change, relief.kept)
+        columns = self._tool_calls(block, rates, test, change, relief.kept, court.thresholds)
         signals = (columns, *(result.columns for result, _ in others))
         return TierAssignments(tier, signals, plan, lambda: self._commit(block, rates, test, change, backoff))
 
@@ -196,27 +201,31 @@ class AdaptiveTierRule:
         self,
         block: Block,
         rates: FailureRates,
-        test: DerankTest,
+        court: strictness.Court,
         others: list[tuple[other_signals.SignalResult, int]],
-    ) -> _Change:
+    ) -> tuple[DerankTest, _Change]:
         memory, evidence, slots = self.state, self._evidence, block.slots
         before = memory.cause[slots]
         was_deranked = before > 0
+        test = rates.derank_test(was_deranked, rates.threshold)
         fresh = Counts(evidence.fresh_calls[slots], evidence.fresh_bad[slots])
         cause = np.where(was_deranked, before, test.rejected * ERRORS)
-        cause = np.where(was_deranked & rates.recovered(fresh), cause & ~ERRORS, cause)
+        cause = np.where(was_deranked & rates.recovered(fresh, court.readmits), cause & ~ERRORS, cause)
         for result, bit in others:
             cause = np.where(was_deranked & result.is_normal, cause & ~bit, cause)
             cause = np.where(~was_deranked & result.is_outlier, cause | bit, cause)
         cause = np.where(block.member, cause, 0).astype(np.int8)
-        newly, back = ~was_deranked & (cause > 0), was_deranked & (cause == 0)
+        test, by_price, lifted = court.convict(test, cause > 0, was_deranked)
+        cause = np.where(lifted, 0, np.where(by_price, cause | ERRORS, cause)).astype(np.int8)
+        newly, back = ~was_deranked & (cause > 0), was_deranked & (cause == 0) & ~lifted
         unsure = block.member & ~was_deranked & (cause == 0) & (memory.tier[slots] == INSUFFICIENT_DATA)
         improved, improved_s = rates.improved(unsure)
         verified = np.where(back, rates.verified(fresh), rates.verified(rates.within_ttl) | improved)
+        verified = np.where(lifted, rates.verified(court.frozen), verified)
         keeps = (memory.tier[slots] == VERIFIED_GOOD) & (rates.within_ttl.calls >= self._rule.keep_calls)
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
-        return _Change(cause, tier.astype(np.int8), newly, back, improved, improved_s)
+        return test, _Change(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted)
 
     def _probe_backoff(
         self, slots: NDArray[np.intp], change: _Change
@@ -244,7 +253,13 @@ class AdaptiveTierRule:
         )
 
     def _tool_calls(
-        self, block: Block, rates: FailureRates, test: DerankTest, change: _Change, relieved: NDArray[np.bool_]
+        self,
+        block: Block,
+        rates: FailureRates,
+        test: DerankTest,
+        change: _Change,
+        relieved: NDArray[np.bool_],
+        thresholds: Strictness | None,
     ) -> SignalColumns:
         """Return the reasons for each tier, as success rates."""
         bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
@@ -257,11 +272,12 @@ class AdaptiveTierRule:
             np.where(block.member, code, NO_REASON),
             1 - rates.peers.median,
             rates.peers.mad,
-            1 - rates.threshold,
+            1 - (rates.threshold if thresholds is None else np.where(change.by_price, thresholds.convicts, rates.threshold)),
             rates.peers.members,
             np.where(change.cause > 0, self._rule.derank_calls, wanted).astype(np.int64),
             window_s,
             2,
+            thresholds,
         )
 
     def _reported_rates(
@@ -304,6 +320,8 @@ class AdaptiveTierRule:
         fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
         epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
         epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
+        # The calls that convicted by price count again.
+        epoch = np.where(change.lifted, epoch - memory.frozen_window_s[at], epoch)
         by_errors = test.rejected
         frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
         frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
@@ -321,6 +339,7 @@ class AdaptiveTierRule:
         store(memory.level, np.where(kept, backoff.level, 0))
         store(memory.burst_at, np.where(kept, backoff.burst_at, np.nan))
         store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
+        store(memory.by_price, change.by_price)
 
 
 def _tool_call_codes(rates: FailureRates, change: _Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -37,12 +37,13 @@ _START: Mapping[str, tuple[Any, float]] = {
     "level": (np.int8, 0),
     "burst_at": (np.float64, np.nan),
     "burst_from": (np.float64, np.nan),
+    "by_price": (np.bool_, False),
 }
 
 _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 
-@wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from")
+@wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from by_price")
 class AdaptiveState:
     """Columns by slot, in the order in which verification reads them."""
 
@@ -66,6 +67,8 @@ class AdaptiveState:
     """Earliest start of the next trial."""
     burst_from: NDArray[np.float64]
     """Start of the trial in progress; NaN without one."""
+    by_price: NDArray[np.bool_]
+    """Deranked only because bad calls have a price; see ``strictness``."""
 
     def __init__(self) -> None:
         for name, (kind, _) in _START.items():
@@ -113,7 +116,10 @@ class AdaptiveState:
                 self.cause[slot] = value & _CAUSES
             elif name == "level" and isinstance(value, int):
                 self.level[slot] = min(max(value, 0), MOST_FAILED)
+            elif name == "by_price":
+                self.by_price[slot] = value is True
             elif attribute in _FLOATS and isinstance(value, int | float):
                 getattr(self, attribute)[slot] = value
         if self.tier[slot] == DERANKED and not self.cause[slot]:
             self.cause[slot] = ERRORS
+        self.by_price[slot] &= self.cause[slot] == ERRORS

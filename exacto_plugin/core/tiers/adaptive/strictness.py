@@ -1,0 +1,232 @@
+"""Thresholds that are as strict as it pays, when a bad call costs as much as several calls.
+
+Two thresholds: a stricter one convicts, that of ``failure_rates`` acquits. Per model group the stricter one is chosen
+among ``STEPS`` so that price and bad calls of the hosts that stay cost least. A deployment that only the stricter one
+convicts is out *by price*: only while the others stay within ``max_cost_premium`` and can carry the traffic. Arrays
+are ``[group, deployment]`` or ``[group, 1]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest
+from exacto_plugin.core.tiers.signals import Strictness
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
+    from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
+    from exacto_plugin.core.tiers.columns import Block
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+STEPS = (0.05, 0.04, 0.03, 0.02, 0.015, 0.01, 0.0075, 0.005)
+"""Distances above the second-best peer (the best of up to 3) to choose from, the loosest first.
+Measured: below half a point equal deployments are told apart by chance."""
+
+_NEXT = (*STEPS[1:], 0.0025)
+"""The next stricter distance of each, whose cost is reported; the last one is never chosen."""
+
+_LEAST_GAIN = 1e-9
+"""Least difference of costs for which a stricter step is chosen, so that ties go to the looser one."""
+
+LEAST_HOSTS = 2
+"""Number of deployments that convictions by price leave."""
+
+
+class Market(NamedTuple):
+    """Prices and shares of the deployments of each group."""
+
+    price: Floats
+    """Relative to the group's usual price; 1 where unknown, 0 in the padding."""
+    weight: Floats
+    """In the operator's lottery; 0 in the padding."""
+    capacity: Floats
+    """Requests a minute; 0 in the padding."""
+    needed: Floats
+    """Requests a minute that those in service must be able to carry, ``[group, 1]``."""
+
+    @classmethod
+    def of(cls, block: Block, load: Floats, headroom: float) -> Market:
+        """Read prices and shares of a block."""
+        member = block.member
+        weight = np.where(member, block.weight, 0.0)
+        weight = np.where(_total(weight) > 0, weight, member)
+        known = np.where(np.isnan(block.price), 0.0, weight)
+        usual = _total(known * np.nan_to_num(block.price)) / np.maximum(_total(known), 1e-300)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            price = block.price / usual
+        price = np.where(np.isnan(price) | (usual <= 0), 1.0, price) * member
+        capacity = np.where(member, block.capacity, 0.0)
+        return cls(price, weight, capacity, headroom * _total(load * member))
+
+    def mean_price(self, pool: Bools) -> Floats:
+        """Return the mean price of the lottery among some, relative to the usual; 1 among none."""
+        return self._mean(self.price, pool, 1.0)
+
+    def mean_rate(self, rate: Floats, pool: Bools) -> Floats:
+        """Return the mean failure rate of the lottery among some; 0 among none."""
+        return self._mean(rate, pool, 0.0)
+
+    def _mean(self, values: Floats, pool: Bools, otherwise: float) -> Floats:
+        weight = self.weight * pool
+        total = _total(weight)
+        return np.where(total > 0, _total(weight * values) / np.maximum(total, 1e-300), otherwise)
+
+    def suffices(self, pool: Bools) -> Bools:
+        """Test if enough deployments with enough capacity are left."""
+        hosts = (pool & (self.weight > 0)).sum(axis=-1, keepdims=True)
+        capacity = np.where(pool, self.capacity, 0.0).sum(axis=-1, keepdims=True)
+        return np.asarray((hosts >= LEAST_HOSTS) & (capacity >= self.needed))
+
+
+@dataclass(frozen=True, slots=True)
+class Court:
+    """The thresholds of a block, and which deployments are out by price."""
+
+    rates: FailureRates
+    market: Market
+    frozen: Counts
+    """Counts of the derank, for deranked deployments."""
+    by_price: Bools
+    """Out by price before this recompute."""
+    thresholds: Strictness | None
+    """None where a bad call has no price."""
+
+    @classmethod
+    def of(cls, block: Block, memory: AdaptiveState, rates: FailureRates, load: Floats) -> Court:
+        """Choose the step of each group."""
+        slots = block.slots
+        market = Market.of(block, load, rates.rule.capacity_headroom)
+        calls, rate = memory.frozen_calls[slots], memory.frozen[slots]
+        by_price = memory.by_price[slots] & block.member
+        frozen = Counts(calls, np.nan_to_num(rate) * calls)
+        thresholds = None
+        if rates.rule.bad_call_price > 0:
+            thresholds = _choose(market, rates, rate, memory.cause[slots] > 0, by_price)
+        return cls(rates, market, frozen, by_price, thresholds)
+
+    @property
+    def readmits(self) -> Floats:
+        """Threshold below which deranked deployments return."""
+        return self.rates.threshold if self.thresholds is None else self.thresholds.acquits
+
+    def convict(self, test: DerankTest, out: Bools, was_deranked: Bools) -> tuple[DerankTest, Bools, Bools]:
+        """Derank by price, and take back what no longer pays.
+
+        Args:
+            test: results at the threshold that acquits.
+            out: deranked, by whatever reason, those of ``by_price`` included.
+            was_deranked: before this recompute.
+
+        Returns:
+            The results, with those of the convictions by price; all that are out by price; those that come back.
+        """
+        held, rate = self.by_price & out, np.where(self.by_price, self.frozen.rate(), 0.0)
+        asked, strict = np.zeros_like(held), test
+        if self.thresholds is not None:
+            tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
+            strict = self.rates.derank_test(tested, self.thresholds.convicts)
+            asked = strict.rejected
+            rate = np.where(asked, np.nan_to_num(strict.evidence.rate()), rate)
+        most = self.rates.rule.max_cost_premium if self.thresholds is not None else 0.0
+        accepted = affordable(self.market, ~out | held, asked, held, rate, most)
+        convicted = asked & accepted
+        together = DerankTest(
+            test.rejected | convicted,
+            Counts(*(np.where(convicted, own, at) for own, at in zip(strict.evidence, test.evidence, strict=True))),
+            np.where(convicted, strict.window_s, test.window_s),
+        )
+        return together, accepted, held & ~accepted
+
+
+def _choose(market: Market, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools) -> Strictness:
+    """Choose the step of each group, the cheapest that is allowed."""
+    rule, mix = rates.rule, rates.peer_rates.case_mix
+    measured = np.where(deranked, frozen, rates.within_ttl.rate()) / mix
+    rate = np.nan_to_num(measured)
+    telling = rates.peer_rates.has_evidence & ~(deranked & ~by_price) & ~np.isnan(measured)
+    limits = np.stack([_limit(rates, step) for step in (*STEPS, _NEXT[-1])])
+    with np.errstate(invalid="ignore"):
+        pools = telling & (rate <= limits / mix)
+    prices, errors = market.mean_price(pools), market.mean_rate(rate, pools)
+    costs = prices + rule.bad_call_price * errors
+    most = np.inf if rule.max_cost_premium is None else rule.max_cost_premium
+    allowed = market.suffices(pools) & (prices <= np.maximum(most, prices[0]))
+    chosen, least = np.zeros(costs.shape[1:], np.intp), costs[0]
+    for place in range(1, len(STEPS)):
+        better = allowed[place] & (costs[place] < least - _LEAST_GAIN)
+        chosen, least = np.where(better, place, chosen), np.where(better, costs[place], least)
+
+    def at(values: Floats, places: NDArray[np.intp]) -> Floats:
+        return np.take_along_axis(values, places[np.newaxis], 0)[0]
+
+    convicts = at(limits, chosen)
+    half = np.where(np.isnan(frozen), np.inf, frozen / 2)
+    returns = np.minimum(np.maximum(half, convicts), rates.threshold)
+    told = (~np.isnan(rates.threshold)).any(axis=-1)
+    return Strictness(
+        np.where(told, np.array(STEPS)[chosen[:, 0]], np.nan),
+        convicts,
+        np.where(deranked, returns, rates.threshold),
+        np.array(_NEXT)[chosen[:, 0]],
+        (at(prices, chosen + 1) / np.maximum(at(prices, chosen), 1e-300) - 1)[:, 0],
+        (at(errors, chosen) - at(errors, chosen + 1))[:, 0],
+    )
+
+
+def _limit(rates: FailureRates, step: float) -> Floats:
+    """Return the threshold that convicts at a step; never above that which acquits."""
+    rule = rates.rule
+    if step >= rule.peer_cap:
+        return rates.threshold
+    floor = min(rule.rate_floor, rule.convicting_floor)
+    return np.minimum(rates.peer_rates.threshold(rule.deviations, floor, step), rates.threshold)
+
+
+def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None) -> Bools:
+    """Return which deployments may be out by price, the worst first.
+
+    One after the other they leave those that stay, where enough hosts remain and the mean price does not rise above
+    ``most``. Those that are out already need no capacity: ``exploration.keep_for_capacity`` takes them back.
+
+    Args:
+        market: prices and shares.
+        staying: deployments that nothing else deranks; includes those in question.
+        asked: deployments to convict.
+        held: deployments that are out by price already.
+        rate: their failure rates.
+        most: largest mean price relative to the usual; None: any.
+    """
+    accepted = np.zeros(asked.shape, np.bool_)
+    groups = np.flatnonzero((asked | held).any(axis=-1))
+    if not len(groups):
+        return accepted
+    market = Market(*(column[groups] for column in market))
+    pool, asked, held = staying[groups].copy(), asked[groups], held[groups]
+    order = np.argsort(np.where(asked | held, -np.nan_to_num(rate[groups]), np.inf), axis=-1, kind="stable")
+    rows = np.arange(len(groups))
+    price = market.mean_price(pool)
+    for rank in range(int((asked | held).sum(axis=-1).max())):
+        place = order[:, rank]
+        rest = pool.copy()
+        rest[rows, place] = False
+        dearer = market.mean_price(rest)
+        hosts = (rest & (market.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
+        carried = market.suffices(rest) | held[rows, place][:, np.newaxis]
+        fits = (dearer <= price) | (dearer <= (np.inf if most is None else most) * (1 + 1e-12))
+        taken = (asked | held)[rows, place] & (hosts & carried & fits)[:, 0]
+        pool[rows, place] &= ~taken
+        price = np.where(taken[:, np.newaxis], dearer, price)
+        accepted[groups, place] |= taken
+    return accepted
+
+
+def _total(values: Floats) -> Floats:
+    return np.asarray(values.sum(axis=-1, keepdims=True))
