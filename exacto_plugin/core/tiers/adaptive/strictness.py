@@ -9,7 +9,7 @@ are ``[group, deployment]`` or ``[group, 1]``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ _NEXT = (*STEPS[1:], 0.0025)
 
 _LEAST_GAIN = 1e-9
 """Least difference of costs for which a stricter step is chosen, so that ties go to the looser one."""
+
+T = TypeVar("T", bound=np.generic)
 
 LEAST_HOSTS = 2
 """Number of deployments that convictions by price leave."""
@@ -98,6 +100,8 @@ class Court:
     """Out by price before this recompute."""
     thresholds: Strictness | None
     """None where a bad call has no price."""
+    planned: Bools
+    """The hosts that stay at the step chosen."""
 
     @classmethod
     def of(cls, block: Block, memory: AdaptiveState, rates: FailureRates, load: Floats) -> Court:
@@ -107,10 +111,9 @@ class Court:
         calls, rate = memory.frozen_calls[slots], memory.frozen[slots]
         by_price = memory.by_price[slots] & block.member
         frozen = Counts(calls, np.nan_to_num(rate) * calls)
-        thresholds = None
-        if rates.rule.bad_call_price > 0:
-            thresholds = _choose(market, rates, rate, memory.cause[slots] > 0, by_price)
-        return cls(rates, market, frozen, by_price, thresholds)
+        if rates.rule.bad_call_price == 0:
+            return cls(rates, market, frozen, by_price, None, block.member)
+        return cls(rates, market, frozen, by_price, *_choose(market, rates, rate, memory.cause[slots] > 0, by_price))
 
     @property
     def readmits(self) -> Floats:
@@ -133,7 +136,7 @@ class Court:
         if self.thresholds is not None:
             tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
             strict = self.rates.derank_test(tested, self.thresholds.convicts)
-            asked = strict.rejected
+            asked = strict.rejected & ~self.planned
             rate = np.where(asked, np.nan_to_num(strict.evidence.rate()), rate)
         most = self.rates.rule.max_cost_premium if self.thresholds is not None else 0.0
         accepted = affordable(self.market, ~out | held, asked, held, rate, most)
@@ -146,8 +149,10 @@ class Court:
         return together, accepted, held & ~accepted
 
 
-def _choose(market: Market, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools) -> Strictness:
-    """Choose the step of each group, the cheapest that is allowed."""
+def _choose(
+    market: Market, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools
+) -> tuple[Strictness, Bools]:
+    """Choose the step of each group, the cheapest that is allowed; return also its pool."""
     rule, mix = rates.rule, rates.peer_rates.case_mix
     measured = np.where(deranked, frozen, rates.within_ttl.rate()) / mix
     rate = np.nan_to_num(measured)
@@ -155,23 +160,23 @@ def _choose(market: Market, rates: FailureRates, frozen: Floats, deranked: Bools
     limits = np.stack([_limit(rates, step) for step in (*STEPS, _NEXT[-1])])
     with np.errstate(invalid="ignore"):
         pools = telling & (rate <= limits / mix)
+    pools = _within_premium(market, pools, rate, rule.max_cost_premium)
     prices, errors = market.mean_price(pools), market.mean_rate(rate, pools)
     costs = prices + rule.bad_call_price * errors
-    most = np.inf if rule.max_cost_premium is None else rule.max_cost_premium
-    allowed = market.suffices(pools) & (prices <= np.maximum(most, prices[0]))
+    allowed = market.suffices(pools)
     chosen, least = np.zeros(costs.shape[1:], np.intp), costs[0]
     for place in range(1, len(STEPS)):
         better = allowed[place] & (costs[place] < least - _LEAST_GAIN)
         chosen, least = np.where(better, place, chosen), np.where(better, costs[place], least)
 
-    def at(values: Floats, places: NDArray[np.intp]) -> Floats:
+    def at(values: NDArray[T], places: NDArray[np.intp]) -> NDArray[T]:
         return np.take_along_axis(values, places[np.newaxis], 0)[0]
 
     convicts = at(limits, chosen)
     half = np.where(np.isnan(frozen), np.inf, frozen / 2)
     returns = np.minimum(np.maximum(half, convicts), rates.threshold)
     told = (~np.isnan(rates.threshold)).any(axis=-1)
-    return Strictness(
+    strictness = Strictness(
         np.where(told, np.array(STEPS)[chosen[:, 0]], np.nan),
         convicts,
         np.where(deranked, returns, rates.threshold),
@@ -179,6 +184,7 @@ def _choose(market: Market, rates: FailureRates, frozen: Floats, deranked: Bools
         (at(prices, chosen + 1) / np.maximum(at(prices, chosen), 1e-300) - 1)[:, 0],
         (at(errors, chosen) - at(errors, chosen + 1))[:, 0],
     )
+    return strictness, at(pools, chosen)
 
 
 def _limit(rates: FailureRates, step: float) -> Floats:
@@ -188,6 +194,31 @@ def _limit(rates: FailureRates, step: float) -> Floats:
         return rates.threshold
     floor = min(rule.rate_floor, rule.convicting_floor)
     return np.minimum(rates.peer_rates.threshold(rule.deviations, floor, step), rates.threshold)
+
+
+def _ranks(market: Market, staying: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
+    """Return the order of convictions by price, ascending; infinite for the others.
+
+    Those that are out already come first, the worst first; then by what a conviction saves for its price, compared
+    with the deployments that stay anyway: those that are dearer come first of all.
+    """
+    rest = staying & ~asked & ~held
+    rest = np.where(rest.any(axis=-1, keepdims=True), rest, staying)
+    saves = np.maximum(rate - market.mean_rate(rate, rest), 0.0)
+    price = np.maximum(market.mean_price(rest) - market.price, _LEAST_GAIN)
+    return np.where(held, -1 - rate, np.where(asked, 1 / (1 + saves / price), np.inf))
+
+
+def _within_premium(market: Market, pools: Bools, rate: Floats, most: float | None) -> Bools:
+    """Return each step's pool without the convictions that the premium forbids, ``[step, group, deployment]``."""
+    if most is None:
+        return pools
+    steps = len(pools)
+    whole = Market(*(np.concatenate([column] * steps) for column in market))
+    staying = np.concatenate([pools[0]] * steps)
+    asked = staying & ~pools.reshape(-1, pools.shape[-1])
+    out = affordable(whole, staying, asked, np.zeros_like(asked), np.concatenate([rate] * steps), most)
+    return np.asarray((staying & ~out).reshape(pools.shape))
 
 
 def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None) -> Bools:
@@ -210,18 +241,19 @@ def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: 
         return accepted
     market = Market(*(column[groups] for column in market))
     pool, asked, held = staying[groups].copy(), asked[groups], held[groups]
-    order = np.argsort(np.where(asked | held, -np.nan_to_num(rate[groups]), np.inf), axis=-1, kind="stable")
+    order = np.argsort(_ranks(market, pool, asked, held, np.nan_to_num(rate[groups])), axis=-1, kind="stable")
     rows = np.arange(len(groups))
     price = market.mean_price(pool)
-    for rank in range(int((asked | held).sum(axis=-1).max())):
-        place = order[:, rank]
+    # Twice, since a later one may make room for an earlier one.
+    for turn in (*range(most_asked := int((asked | held).sum(axis=-1).max())), *range(most_asked)):
+        place = order[:, turn]
         rest = pool.copy()
         rest[rows, place] = False
         dearer = market.mean_price(rest)
         hosts = (rest & (market.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
         carried = market.suffices(rest) | held[rows, place][:, np.newaxis]
         fits = (dearer <= price) | (dearer <= (np.inf if most is None else most) * (1 + 1e-12))
-        taken = (asked | held)[rows, place] & (hosts & carried & fits)[:, 0]
+        taken = (asked | held)[rows, place] & pool[rows, place] & (hosts & carried & fits)[:, 0]
         pool[rows, place] &= ~taken
         price = np.where(taken[:, np.newaxis], dearer, price)
         accepted[groups, place] |= taken
