@@ -86,6 +86,8 @@ def _fresh_calls(
     calls = math.ceil(rule.fresh_calls * phi)
     threshold = reason["threshold"] if reason is not None else None
     limit = rule.good_ceiling if threshold is None else 1.0 - threshold
+    if reason is not None and (chosen := reason.get("strictness")) is not None:
+        limit = chosen["acquits_below"]
     bad = np.arange(calls + 1, dtype=np.float64)
     passes = rate_below(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
     at_most = int(passes.argmin()) - 1 if not passes.all() else calls

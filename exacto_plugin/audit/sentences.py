@@ -50,6 +50,8 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         else _reason(reason, _among(reason, view), past=old)
         for reason in reasons
     ]
+    if not override:
+        parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -124,6 +126,29 @@ def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     against = f"the threshold, {'then' if past else 'now'} {value(signal, reason['threshold'])}"
     measured = f"a {name_of(signal)} of {value(signal, reason['value'])} ({sample})"
     return f"It was deranked for {measured}, worse than {against}{among}."
+
+
+def _step(chosen: Mapping[str, Any]) -> str:
+    """Describe the step of the thresholds, and what the next one would change."""
+    after = chosen["next_step"]
+    cost = f"cost {percent(abs(after['cost']))} {'more' if after['cost'] >= 0 else 'less'}"
+    saves = max(0.0, after["saves"])
+    limits = f"It would be deranked above {percent(chosen['convicts_above'])} bad calls"
+    if chosen["by_price"]:
+        limits = f"Only the price of a bad call deranks it, above {percent(chosen['convicts_above'])} bad calls"
+    return (
+        f"{limits} and is acquitted below {percent(chosen['acquits_below'])}. The step is {_points(chosen['step'])}"
+        f" above the second best; {_points(after['step'], unit=False)} would {cost} and save {_points(saves)}."
+    )
+
+
+def _points(rate: float, *, unit: bool = True) -> str:
+    """Format a difference of rates in percentage points.
+
+    >>> _points(0.0025)
+    '0.25 points'
+    """
+    return f"{100 * rate:.2g}{' points' if unit else ''}"
 
 
 def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:

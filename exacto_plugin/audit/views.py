@@ -5,12 +5,13 @@ Times are UTC seconds; words and time zones are the caller's. Writes nothing.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.why import STALE_S, judged_then, under_override, why_view
 from exacto_plugin.core.tiers.replay import InputsError, decode, preset_of_plain
-from exacto_plugin.core.views import observed_view, reference_view, signal_view
+from exacto_plugin.core.views import observed_view, reference_view, signal_view, with_step
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import from_wire, to_wire
 
@@ -137,7 +138,8 @@ def tiers(connection: Connection, at: float, model_group: str | None = None) -> 
         groups[group]["deployments"].append({**_tier(record, override), "observed": observed})
     for group, view in groups.items():
         references = queries.references_at(connection, group, view["at"])
-        view["references"] = {signal: reference_view(one) for signal, one in references.items()}
+        reasons = chain.from_iterable(one["reasons"] for one in view["deployments"])
+        view["references"] = with_step({signal: reference_view(one) for signal, one in references.items()}, reasons)
     return list(groups.values())
 
 

@@ -14,7 +14,7 @@ from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
-from exacto_plugin.core.views import reason_view, reference_view, signal_view
+from exacto_plugin.core.views import reason_view, reference_view, signal_view, with_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +144,9 @@ def why_view(
         "latency_s": judged.latency_s,
         "signals": {signal: signal_view(*numbers) for signal, numbers in judged.signals.items()},
         "reasons": list(judged.reasons),
-        "references": {signal: reference_view(one) for signal, one in judged.references.items()},
+        "references": with_step(
+            {signal: reference_view(one) for signal, one in judged.references.items()}, judged.reasons
+        ),
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),

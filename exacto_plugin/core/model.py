@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
 
+from exacto_plugin.core.steps import StepChoice  # noqa: TC001 - the codec reads the annotation
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 LiteLLMId = NewType("LiteLLMId", str)
 """LiteLLM's id of a deployment in its router: ``model_info.id``."""
-
 DeploymentKey = NewType("DeploymentKey", str)
 """Key of a deployment's history: the operator's id, else a fingerprint of provider, model and host."""
 
@@ -181,7 +180,7 @@ class Sample:
     """Salted hash of the key's user, else team, else organisation; empty without any."""
 
 
-@wire("code signal value threshold samples needed window_s peers")
+@wire("code signal value threshold samples needed window_s peers strictness")
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One machine-readable reason for a tier: a number against a threshold."""
@@ -196,6 +195,7 @@ class Reason:
     window_s: float = 0.0
     peers: int = 0
     """Deployments with enough data, this one included; set with ``too_few_peers``."""
+    strictness: StepChoice | None = None
 
 
 @wire("value samples")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.windows.observed import Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
@@ -42,18 +44,20 @@ def group_view(
         flaws: the counts of flaws since the process started.
         observed: the numbers that do not affect tiers, by model group and deployment.
     """
+    deployments: list[dict[str, Any]] = [
+        {
+            **verdict_view(verdict, providers.get(key, "")),
+            "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
+            "observed": observed_view(observed.get((group.model_group, key), Observed())),
+        }
+        for key, verdict in sorted(group.verdicts.items())
+    ]
+    references = {signal.value: reference_view(one) for signal, one in group.references.items()}
     return {
         "model_group": group.model_group,
         "at": group.at,
-        "references": {signal.value: reference_view(one) for signal, one in group.references.items()},
-        "deployments": [
-            {
-                **verdict_view(verdict, providers.get(key, "")),
-                "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
-                "observed": observed_view(observed.get((group.model_group, key), Observed())),
-            }
-            for key, verdict in sorted(group.verdicts.items())
-        ],
+        "references": with_step(references, chain.from_iterable(one["reasons"] for one in deployments)),
+        "deployments": deployments,
     }
 
 
@@ -121,7 +125,8 @@ def override_view(verdict: Verdict) -> dict[str, Any] | None:
 
 
 def reason_view(reason: Reason) -> dict[str, Any]:
-    """Return one reason: a number against a threshold."""
+    """Return one reason: a number against a threshold, and how strict that is."""
+    chosen = {} if reason.strictness is None else {"strictness": asdict(reason.strictness)}
     return {
         "code": reason.code.value,
         "signal": reason.signal.value if reason.signal is not None else None,
@@ -131,4 +136,18 @@ def reason_view(reason: Reason) -> dict[str, Any]:
         "needed": reason.needed,
         "window_s": reason.window_s,
         "peers": reason.peers,
+        **chosen,
     }
+
+
+def with_step(references: dict[str, dict[str, Any]], reasons: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Add the step of the reasons of one deployment or more to the references.
+
+    ``convicts_above``, ``acquits_below`` and ``next_step`` with its cost and what it saves; nothing where one threshold
+    does both.
+    """
+    for reason in reasons:
+        chosen, signal = reason.get("strictness"), str(reason["signal"])
+        if chosen is not None and signal in references and "step" not in references[signal]:
+            references[signal] |= {name: value for name, value in chosen.items() if name != "by_price"}
+    return references

@@ -245,7 +245,8 @@ class Replay:
         self._spread(group)
         self._prices[group] = prices
         if self._engine is not None:
-            self._engine.observe_peers(group, prices, at, weights=_weights(prices))
+            known = {name: price for name, price in prices.items() if price is not None}
+            self._engine.observe_peers(group, prices, at, weights=_weights(prices), prices=known)
 
     def _recompute(self) -> None:
         for group in list(self._waiting):

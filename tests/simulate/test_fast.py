@@ -147,7 +147,7 @@ def test_shares_are_those_of_one_request() -> None:
     found = TierAssignments(chance.integers(0, 3, shape).astype(np.int8), (), _plan(chance, shape))
     picked = block_shares(weight, found)
     places = {name: place for place, name in enumerate(names)}
-    block = Block(groups, [places] * shape[0], np.zeros(shape, np.intp), weight > 0, weight, weight)
+    block = Block(groups, [places] * shape[0], np.zeros(shape, np.intp), weight > 0, weight, weight, weight)
     unknown = SpeedMedians(np.zeros(shape, np.int64), np.full(shape, np.nan))
     verdicts = BlockVerdicts(block, found, np.zeros(shape), unknown, unknown, 0.0)
     snapshot = Snapshot("1", 0.0, {group: verdicts.group(number) for number, group in enumerate(groups)})
@@ -200,7 +200,7 @@ def _snapshot(plan: ProbePlan, names: list[DeploymentKey]) -> Snapshot:
     positions = {name: place for place, name in enumerate(names)}
     groups = [str(number) for number in range(shape[0])]
     everywhere = np.ones(shape)
-    block = Block(groups, [positions] * shape[0], np.zeros(shape, np.intp), everywhere > 0, everywhere, everywhere)
+    block = Block(groups, [positions] * shape[0], np.zeros(shape, np.intp), everywhere > 0, *(everywhere,) * 3)
     unknown = SpeedMedians(np.zeros(shape, np.int64), np.full(shape, np.nan))
     verdicts = BlockVerdicts(block, found, np.zeros(shape), unknown, unknown, 0.0)
     return Snapshot("1", 0.0, {group: verdicts.group(number) for number, group in enumerate(groups)})

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _NO_NUMBERS: Mapping[DeploymentKey, float] = MappingProxyType({})
 _NO_FINGERPRINTS: Mapping[DeploymentKey, str] = MappingProxyType({})
-
 _NO_LOCK = nullcontext()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Reason, ReasonCode, Reference, Signal
+from exacto_plugin.core.steps import NextStep, StepChoice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,16 +76,26 @@ class Strictness(NamedTuple):
 
     step: NDArray[np.float64]
     """Distance above the second-best peer, per group; NaN without thresholds."""
-    convicts: NDArray[np.float64]
-    """Per deployment: the rate above which calls derank, when bad calls have a price."""
-    acquits: NDArray[np.float64]
-    """Per deployment: the rate below which calls verify or, once deranked, readmit."""
     next_step: NDArray[np.float64]
-    """The next stricter step, per group."""
+    """The next stricter one."""
     cost: NDArray[np.float64]
     """By how much it would raise the mean price, relative to that of the step."""
     saves: NDArray[np.float64]
     """By how much it would lower the rate of bad calls."""
+    convicts: NDArray[np.float64]
+    """Per deployment: the rate above which calls derank, since bad calls have a price."""
+    acquits: NDArray[np.float64]
+    """Per deployment: the rate below which calls verify or, once deranked, readmit."""
+    by_price: NDArray[np.bool_]
+    """Deployments that only ``convicts`` deranks."""
+
+    def of(self, group: int, place: int) -> StepChoice | None:
+        """Return what a deployment's reason tells; None without thresholds."""
+        step, *after = (float(column[group]) for column in self[:4])
+        convicts, acquits = float(self.convicts[group, place]), float(self.acquits[group, place])
+        if any(map(math.isnan, (step, convicts, acquits))):
+            return None
+        return StepChoice(step, convicts, acquits, NextStep(*after), bool(self.by_price[group, place]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +136,17 @@ class SignalColumns:
             self.min_peers if few_peers else int(_value_at(self.needed, group, place)),
             float(_value_at(self.window_s, group, place)),
             int(_value_at(self.peers, group, place)) if few_peers else 0,
+            None if self.strictness is None else self.strictness.of(group, place),
         )
 
     def reference(self, group: int) -> Reference:
         """Return the reference of one group."""
-        thresholds = self.threshold[group]
+        # The threshold of the first one that the usual threshold is for.
+        place = 0 if self.strictness is None else self.strictness.by_price[group].argmin()
         return Reference(
             self.signal,
             finite_or_none(self.median[group]),
             finite_or_none(self.mad[group]),
-            finite_or_none(thresholds[0]),
+            finite_or_none(self.threshold[group, place]),
             int(self.peers[group]),
         )

@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.litellm_hooks.deployments.candidates import model_fingerprint
+from exacto_plugin.litellm_hooks.deployments.prices import prices_of
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class DeclaredLimits(NamedTuple):
     """Requests per minute; only for deployments with a known limit."""
     fingerprints: Mapping[DeploymentKey, str] = {}
     """Fingerprint of model and server."""
+    prices: Mapping[DeploymentKey, float] = {}
+    """Mean price of a request, in an arbitrary unit; only where LiteLLM knows it."""
 
 
 def declared_limits(
@@ -66,7 +69,25 @@ def declared_limits(
         natures[key].add(model_fingerprint(deployment))
     limited = {key: limit for key, limit in capacities.items() if limit < math.inf}
     marks = {key: _digest(sorted(told)) for key, told in natures.items()}
-    return DeclaredLimits(_weights(peers, shuffled), limited, marks)
+    return DeclaredLimits(_weights(peers, shuffled), limited, marks, request_prices(peers, tokens))
+
+
+def request_prices(
+    peers: Sequence[DeclaredDeployment], tokens: Callable[[DeploymentKey], Tokens | None]
+) -> dict[DeploymentKey, float]:
+    """Return the mean price of a request by key, where LiteLLM knows the token prices.
+
+    All with the mean tokens of the model group, so that only prices differ; one token each way while these are unknown,
+    as ``:floor`` sorts. Deployments that share a key count equally.
+    """
+    known = [used for key in {peer.key for peer in peers} if (used := tokens(key)) is not None]
+    given, got = (sum(each) / len(known) for each in zip(*known, strict=True)) if known else (1.0, 1.0)
+    prices: dict[DeploymentKey, list[float]] = defaultdict(list)
+    for key, deployment in peers:
+        price = prices_of(deployment.get("litellm_params") or {}, deployment.get("model_info") or {})
+        if price.prompt is not None and price.completion is not None:
+            prices[key].append(price.prompt * given + price.completion * got)
+    return {key: total / len(found) for key, found in prices.items() if math.isfinite(total := sum(found))}
 
 
 def picks_by_weight(router: Any, model_group: str) -> bool:

@@ -9,12 +9,13 @@ test and the threshold are in ``failure_rates``, the parameters and their source
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
+from exacto_plugin.core.tiers.adaptive.change import Change
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
@@ -51,31 +52,11 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers.columns import Block, TierRule
-    from exacto_plugin.core.tiers.signals import Strictness
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
 
 _INTERVAL_S = (1.0, 300.0, 3600.0)
 """Shortest, initial and longest interval of recomputes for probe budgets."""
-
-
-class _Change(NamedTuple):
-    """Changes in a block, ``[group, deployment]``."""
-
-    cause: NDArray[np.int8]
-    tier: NDArray[np.int8]
-    """Tier by the measurements, without capacity relief."""
-    deranked_now: NDArray[np.bool_]
-    """Deranked by this recompute."""
-    readmitted: NDArray[np.bool_]
-    """Readmitted by this recompute."""
-    improved: NDArray[np.bool_]
-    """Evidence restarted because of a sudden improvement."""
-    improved_s: NDArray[np.float64]
-    by_price: NDArray[np.bool_]
-    """Deranked only because bad calls have a price; see ``strictness``."""
-    lifted: NDArray[np.bool_]
-    """Taken back by this recompute: deranked by price, which no longer pays."""
 
 
 class AdaptiveTierRule:
@@ -177,7 +158,7 @@ class AdaptiveTierRule:
         still = deranked & ~relief.kept
         demand = demand._replace(in_burst=demand.in_burst & still, is_steady=demand.is_steady & still)
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
-        columns = self._tool_calls(block, rates, test, change, relief.kept, court.thresholds)
+        columns = self._tool_calls(block, rates, test, change, relief.kept)
         signals = (columns, *(result.columns for result, _ in others))
         return TierAssignments(tier, signals, plan, lambda: self._commit(block, rates, test, change, backoff))
 
@@ -203,7 +184,7 @@ class AdaptiveTierRule:
         rates: FailureRates,
         court: strictness.Court,
         others: list[tuple[other_signals.SignalResult, int]],
-    ) -> tuple[DerankTest, _Change]:
+    ) -> tuple[DerankTest, Change]:
         memory, evidence, slots = self.state, self._evidence, block.slots
         before = memory.cause[slots]
         was_deranked = before > 0
@@ -225,10 +206,11 @@ class AdaptiveTierRule:
         keeps = (memory.tier[slots] == VERIFIED_GOOD) & (rates.within_ttl.calls >= self._rule.keep_calls)
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
-        return test, _Change(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted)
+        told = court.thresholds._replace(by_price=by_price)
+        return test, Change(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted, told)
 
     def _probe_backoff(
-        self, slots: NDArray[np.intp], change: _Change
+        self, slots: NDArray[np.intp], change: Change
     ) -> tuple[exploration.ProbeBackoff, exploration.ProbeDemand]:
         memory, evidence = self.state, self._evidence
         nothing = np.nan
@@ -253,13 +235,7 @@ class AdaptiveTierRule:
         )
 
     def _tool_calls(
-        self,
-        block: Block,
-        rates: FailureRates,
-        test: DerankTest,
-        change: _Change,
-        relieved: NDArray[np.bool_],
-        thresholds: Strictness | None,
+        self, block: Block, rates: FailureRates, test: DerankTest, change: Change, relieved: NDArray[np.bool_]
     ) -> SignalColumns:
         """Return the reasons for each tier, as success rates."""
         bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
@@ -272,16 +248,16 @@ class AdaptiveTierRule:
             np.where(block.member, code, NO_REASON),
             1 - rates.peers.median,
             rates.peers.mad,
-            1 - (rates.threshold if thresholds is None else np.where(change.by_price, thresholds.convicts, rates.threshold)),
+            1 - np.where(change.by_price, change.strictness.convicts, rates.threshold),
             rates.peers.members,
             np.where(change.cause > 0, self._rule.derank_calls, wanted).astype(np.int64),
             window_s,
             2,
-            thresholds,
+            change.strictness if self._rule.bad_call_price else None,
         )
 
     def _reported_rates(
-        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: _Change
+        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: Change
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return failure rates, calls and windows: those at the derank, else the latest."""
         state = self.state
@@ -304,7 +280,7 @@ class AdaptiveTierRule:
         block: Block,
         rates: FailureRates,
         test: DerankTest,
-        change: _Change,
+        change: Change,
         backoff: exploration.ProbeBackoff,
     ) -> None:
         """Store the new state of a block."""
@@ -342,7 +318,7 @@ class AdaptiveTierRule:
         store(memory.by_price, change.by_price)
 
 
-def _tool_call_codes(rates: FailureRates, change: _Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+def _tool_call_codes(rates: FailureRates, change: Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the reason codes of tool calls; a later condition takes precedence."""
     code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
     code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)

@@ -38,7 +38,16 @@ _PROPER_SHARES = (
     "good_tail",
     "fresh_tail",
 )
-_SHARES = ("rate_floor", "peer_cap", "good_ceiling", "cover", "caller_share", "lone_caller_share", "change_tail", "convicting_floor")
+_SHARES = (
+    "rate_floor",
+    "peer_cap",
+    "good_ceiling",
+    "cover",
+    "caller_share",
+    "lone_caller_share",
+    "change_tail",
+    "convicting_floor",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,7 @@ class Court:
     """Counts of the derank, for deranked deployments."""
     by_price: Bools
     """Out by price before this recompute."""
-    thresholds: Strictness | None
-    """None where a bad call has no price."""
+    thresholds: Strictness
     planned: Bools
     """The hosts that stay at the step chosen."""
 
@@ -112,13 +111,14 @@ class Court:
         by_price = memory.by_price[slots] & block.member
         frozen = Counts(calls, np.nan_to_num(rate) * calls)
         if rates.rule.bad_call_price == 0:
-            return cls(rates, market, frozen, by_price, None, block.member)
+            same = Strictness(*(np.full(len(slots), np.nan),) * 4, rates.threshold, rates.threshold, by_price)
+            return cls(rates, market, frozen, by_price, same, block.member)
         return cls(rates, market, frozen, by_price, *_choose(market, rates, rate, memory.cause[slots] > 0, by_price))
 
     @property
     def readmits(self) -> Floats:
         """Threshold below which deranked deployments return."""
-        return self.rates.threshold if self.thresholds is None else self.thresholds.acquits
+        return self.thresholds.acquits
 
     def convict(self, test: DerankTest, out: Bools, was_deranked: Bools) -> tuple[DerankTest, Bools, Bools]:
         """Derank by price, and take back what no longer pays.
@@ -131,15 +131,14 @@ class Court:
         Returns:
             The results, with those of the convictions by price; all that are out by price; those that come back.
         """
-        held, rate = self.by_price & out, np.where(self.by_price, self.frozen.rate(), 0.0)
-        asked, strict = np.zeros_like(held), test
-        if self.thresholds is not None:
-            tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
-            strict = self.rates.derank_test(tested, self.thresholds.convicts)
-            asked = strict.rejected & ~self.planned
-            rate = np.where(asked, np.nan_to_num(strict.evidence.rate()), rate)
-        most = self.rates.rule.max_cost_premium if self.thresholds is not None else 0.0
-        accepted = affordable(self.market, ~out | held, asked, held, rate, most)
+        held, rule = self.by_price & out, self.rates.rule
+        if rule.bad_call_price == 0:
+            return test, np.zeros_like(held), held
+        tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
+        strict = self.rates.derank_test(tested, self.thresholds.convicts)
+        asked = strict.rejected & ~self.planned
+        rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
+        accepted = affordable(self.market, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
         convicted = asked & accepted
         together = DerankTest(
             test.rejected | convicted,
@@ -170,7 +169,8 @@ def _choose(
         chosen, least = np.where(better, place, chosen), np.where(better, costs[place], least)
 
     def at(values: NDArray[T], places: NDArray[np.intp]) -> NDArray[T]:
-        return np.take_along_axis(values, places[np.newaxis], 0)[0]
+        found: NDArray[T] = np.take_along_axis(values, places[np.newaxis], 0)[0]
+        return found
 
     convicts = at(limits, chosen)
     half = np.where(np.isnan(frozen), np.inf, frozen / 2)
@@ -178,11 +178,12 @@ def _choose(
     told = (~np.isnan(rates.threshold)).any(axis=-1)
     strictness = Strictness(
         np.where(told, np.array(STEPS)[chosen[:, 0]], np.nan),
-        convicts,
-        np.where(deranked, returns, rates.threshold),
         np.array(_NEXT)[chosen[:, 0]],
         (at(prices, chosen + 1) / np.maximum(at(prices, chosen), 1e-300) - 1)[:, 0],
         (at(errors, chosen) - at(errors, chosen + 1))[:, 0],
+        convicts,
+        np.where(deranked, returns, rates.threshold),
+        by_price,
     )
     return strictness, at(pools, chosen)
 
@@ -241,7 +242,7 @@ def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: 
         return accepted
     market = Market(*(column[groups] for column in market))
     pool, asked, held = staying[groups].copy(), asked[groups], held[groups]
-    order = np.argsort(_ranks(market, pool, asked, held, np.nan_to_num(rate[groups])), axis=-1, kind="stable")
+    order = np.argsort(_ranks(market, pool, asked, held, rate[groups]), axis=-1, kind="stable")
     rows = np.arange(len(groups))
     price = market.mean_price(pool)
     # Twice, since a later one may make room for an earlier one.
