@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,8 +25,11 @@ from exacto_plugin.core.model import (
     Flaw,
     LiteLLMId,
     Outcome,
+    Reason,
+    ReasonCode,
     Sample,
     SignalValue,
+    Snapshot,
     Tier,
     Transition,
 )
@@ -209,6 +213,17 @@ def test_snapshot_values(bench: Bench) -> None:
     assert counts["a", "tool_call_success"] == counts["a", "throughput"] == 3
     ((attributes, value),) = bench.points("exacto.observed.queue_time")
     assert (attributes["exacto.deployment.id"], value) == ("a", 1.5)
+
+
+def test_a_common_cause_is_a_gauge(bench: Bench) -> None:
+    """Its size while it lasts, 0 before and after."""
+    engine = bench.runtime.engine
+    assert bench.points("exacto.common_cause") == [({"exacto.model_group": "kimi"}, 0.0)]
+    for end, size in ((None, 0.14), (NOW, 0.0)):
+        cause = Reason(ReasonCode.COMMON_CAUSE, value=0.14, peers=8, begin=NOW - 1500, end=end)
+        group = replace(engine.measured.groups["kimi"], common_cause=cause)
+        engine.adopt(Snapshot("s", NOW, {"kimi": group}), {})
+        assert bench.points("exacto.common_cause") == [({"exacto.model_group": "kimi"}, size)]
 
 
 def test_callers_cannot_grow_series(bench: Bench) -> None:

@@ -41,7 +41,9 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     measured = view.get("measured_at")
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
-    reasons = _deciding(view["tier"], view["reasons"]) if not override else view["reasons"]
+    common = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.COMMON_CAUSE]
+    others = [reason for reason in view["reasons"] if reason not in common]
+    reasons = _deciding(view["tier"], others) if not override else others
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
     parts += [
@@ -52,6 +54,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     ]
     if not override:
         parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
+    parts += [common_cause_sentence(reason, zone) for reason in common]
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -117,6 +120,18 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
         "the traffic without it.",
     }
     return phrases.get(code, f"{subject} ({sample}), {against}.")
+
+
+def common_cause_sentence(reason: Mapping[str, Any], zone: tzinfo | None = None) -> str:
+    """Describe a rise of the failure rate at all deployments of a model group."""
+    points = f"{100 * reason['value']:.2g} points"
+    during = f"since {moment(reason['begin'], zone)}"
+    if reason["end"] is not None:
+        during = f"between {moment(reason['begin'], zone)} and {moment(reason['end'], zone)}"
+    return (
+        f"The failure rate of all {reason['peers']} deployments with enough calls rose by about {points} {during}: "
+        "a common cause, which is held against none of them."
+    )
 
 
 def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:

@@ -75,7 +75,7 @@ def judged_now(group: GroupSnapshot, deployment: DeploymentKey, provider: str, s
         measured_at=None,
         throughput=verdict.throughput,
         latency_s=verdict.latency_s,
-        reasons=[reason_view(one) for one in verdict.reasons if one.signal is not None],
+        reasons=[reason_view(one) for one in verdict.reasons if one.code is not ReasonCode.OVERRIDE],
         signals={signal.value: (one.value, one.samples) for signal, one in verdict.signals.items()},
         references={signal.value: one for signal, one in group.references.items()},
     )

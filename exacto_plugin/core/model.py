@@ -1,7 +1,4 @@
-"""Domain records: enums and frozen dataclasses shared by all layers.
-
-Computes nothing. Times are seconds since the Unix epoch (UTC) unless a name states otherwise.
-"""
+"""Domain records: enums and frozen dataclasses; times are UTC seconds."""
 
 from __future__ import annotations
 
@@ -135,8 +132,9 @@ class ReasonCode(StrEnum):
     """A sudden change of the deployment; the samples from before it no longer count."""
     CAPACITY = "capacity"
     """Would be deranked, but the capacity of the other deployments is too low."""
+    COMMON_CAUSE = "common_cause"
+    """All deployments failed more often in the same minutes; no deployment is to blame."""
     OVERRIDE = "override"
-    """Set by an operator's override."""
 
 
 @wire(
@@ -180,7 +178,7 @@ class Sample:
     """Salted hash of the key's user, else team, else organisation; empty without any."""
 
 
-@wire("code signal value threshold samples needed window_s peers strictness")
+@wire("code signal value threshold samples needed window_s peers strictness begin end")
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One machine-readable reason for a tier: a number against a threshold."""
@@ -194,8 +192,11 @@ class Reason:
     """Samples (for ``too_few_peers`` deployments, with this one) that are required."""
     window_s: float = 0.0
     peers: int = 0
-    """Deployments with enough data, this one included; set with ``too_few_peers``."""
+    """Deployments with enough data, this one included; set with ``too_few_peers`` and, for those that rose by
+    ``value``, with ``common_cause``, which lasts from ``begin`` to ``end`` (None: until now)."""
     strictness: StepChoice | None = None
+    begin: float | None = None
+    end: float | None = None
 
 
 @wire("value samples")
@@ -259,12 +260,11 @@ class RecentPace:
     """Percentiles of recent answers, in order of ``PERCENTILES``; None: too few."""
 
     throughput: tuple[float, ...] | None = None
-    """Tokens per second that 50, 75, 90 and 99 % of the answers reach."""
+    """Tokens a second that 50, 75, 90, 99 % of answers reach; ``latency_s``: seconds that they do not exceed."""
     latency_s: tuple[float, ...] | None = None
-    """Seconds to the first token that 50, 75, 90 and 99 % of answers do not exceed."""
 
 
-@wire("model_group verdicts references at merge_tiers paces")
+@wire("model_group verdicts references at merge_tiers paces common_cause")
 @dataclass(frozen=True, slots=True)
 class GroupSnapshot:
     """The verdicts and references of one model group."""
@@ -278,6 +278,8 @@ class GroupSnapshot:
     """Verified good and insufficient data share the traffic, so that the first verdict does not draw all of it."""
     paces: Mapping[DeploymentKey, RecentPace] = field(default_factory=dict)
     """Percentiles by deployment; only of recently requested groups."""
+    common_cause: Reason | None = None
+    """The latest of the last day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,15 +308,13 @@ class Candidate:
     level: int | None = None
     """The operator's ``litellm_params.order``."""
     prompt_price: float | None = None
-    """USD per prompt token; None when unknown."""
+    """USD per prompt token, as ``completion_price`` per completion token; None when unknown."""
     completion_price: float | None = None
-    """USD per completion token; None when unknown."""
     quantization: str = ""
-    """As declared by the operator, in lower case; empty without a declaration."""
+    """As declared by the operator, as are the next two; in lower case; empty without a declaration."""
     data_collection: str = ""
-    """``allow`` or ``deny`` as declared by the operator; empty without it."""
+    """``allow`` or ``deny``; empty without a declaration."""
     zdr: bool = False
-    """Zero data retention, as declared by the operator."""
     parameters: frozenset[str] | None = None
     """Supported request parameters; None when unknown."""
     caches: bool = True

@@ -56,6 +56,7 @@ def group_view(
     return {
         "model_group": group.model_group,
         "at": group.at,
+        "common_cause": None if group.common_cause is None else reason_view(group.common_cause),
         "references": with_step(references, chain.from_iterable(one["reasons"] for one in deployments)),
         "deployments": deployments,
     }
@@ -137,6 +138,7 @@ def reason_view(reason: Reason) -> dict[str, Any]:
         "window_s": reason.window_s,
         "peers": reason.peers,
         **chosen,
+        **({} if reason.begin is None else {"begin": reason.begin, "end": reason.end}),
     }
 
 

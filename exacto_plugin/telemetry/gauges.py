@@ -96,6 +96,12 @@ class SnapshotGauges:
         meter.create_observable_gauge(
             "exacto.snapshot.age", [self._safe(self._ages)], "s", "Age of a model group's verdicts."
         )
+        meter.create_observable_gauge(
+            "exacto.common_cause",
+            [self._safe(self._common_causes)],
+            "1",
+            "Rise of the failure rate at all deployments at once; 0 without one.",
+        )
         meter.create_observable_up_down_counter(
             "exacto.feature.enabled", [self._safe(self._features)], "1", "1 for a feature that is on, else 0."
         )
@@ -152,6 +158,12 @@ class SnapshotGauges:
         now = self._source.clock()
         for name, group in self._groups():
             yield Observation(max(0.0, now - group.at), {GROUP: name})
+
+    def _common_causes(self) -> Iterator[Observation]:
+        for name, group in self._groups():
+            cause = group.common_cause
+            lasts = cause is not None and cause.end is None
+            yield Observation((cause.value or 0.0) if cause is not None and lasts else 0.0, {GROUP: name})
 
     def _signal(self, signal: Signal) -> Iterator[Observation]:
         for attributes, verdict in self._verdicts():

@@ -52,6 +52,19 @@ def test_how_often_such_verdicts_are_wrong() -> None:
     assert "simulations" not in why_sentence({**known, "override": word}, UTC)
 
 
+def test_a_common_cause_is_told_beside_the_tier() -> None:
+    """With its begin and, once it is over, its end; it does not take the place of the tier's own reason."""
+    rose = reason("common_cause", None, value=0.14, peers=8, begin=T, end=None)
+    told = why_sentence(view("verified_good", reason("within_threshold"), rose), UTC)
+    assert "within the threshold" in told
+    assert (
+        "The failure rate of all 8 deployments with enough calls rose by about 14 points since 2027-01-15 08:00" in told
+    )
+    told = why_sentence(view("deranked", reason("below_threshold"), {**rose, "end": T + 1500}), UTC)
+    assert "worse than the threshold" in told
+    assert "between 2027-01-15 08:00:00 UTC and 2027-01-15 08:25:00 UTC: a common cause" in told
+
+
 def test_a_derank_says_every_number() -> None:
     """Value, threshold, median, MAD, sample size, window, peers, since when, and what would bring it back."""
     fresh = {

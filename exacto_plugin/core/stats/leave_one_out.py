@@ -75,6 +75,15 @@ def leave_one_out_median(values: NDArray[np.float64], mask: NDArray[np.bool_]) -
     return LeaveOneOut(ranks.count, median, MAD_TO_SD * spread)
 
 
+def leave_one_out_middle(values: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the median of the others only; NaN without others.
+
+    >>> leave_one_out_middle(np.array([1.0, 2.0, 3.0, 10.0]), np.ones(4, np.bool_)).tolist()
+    [3.0, 3.0, 2.0, 2.0]
+    """
+    return _Ranks(values, mask).median()
+
+
 def leave_one_out_near_best(values: NDArray[np.float64], mask: NDArray[np.bool_], few: int) -> NDArray[np.float64]:
     """Return the second-lowest value of the others.
 

@@ -60,7 +60,8 @@ class LastSeen(NamedTuple):
 
     deployments: Mapping[DeploymentKey, int]
     outcome: NDArray[np.int8]
-    """Tier, then the reason code of each signal; ``[1 + signal, deployment]``."""
+    """Tier, phase of a common cause, then the reason code of each signal.
+    Shape ``[2 + signal, deployment]``."""
     hour: int
     """Hour of its last checkpoint, in the group's own phase."""
 
@@ -119,10 +120,11 @@ class ChangeDetector:
 
 
 def _outcome(assignments: TierAssignments) -> NDArray[np.int8]:
-    outcome = np.full((1 + len(_SIGNALS), *assignments.tier.shape), NO_REASON, np.int8)
+    outcome = np.full((2 + len(_SIGNALS), *assignments.tier.shape), NO_REASON, np.int8)
     outcome[0] = assignments.tier
+    outcome[1] = 0 if assignments.common is None else assignments.common.phase()[:, np.newaxis]
     for columns in assignments.signals:
-        outcome[1 + _SIGNALS[columns.signal]] = columns.code
+        outcome[2 + _SIGNALS[columns.signal]] = columns.code
     return outcome
 
 

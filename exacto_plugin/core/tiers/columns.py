@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.core.model import BenchmarkScores, Reason
     from exacto_plugin.core.tiers.signals import SignalColumns
     from exacto_plugin.core.windows.speed import SpeedMedians
     from exacto_plugin.core.windows.windows import WindowBlock
@@ -76,6 +76,8 @@ class TierAssignments:
     signals: Sequence[SignalColumns]
     probe_plan: ProbePlan | None = None
     """Probes for deployments that need measuring; None: no probes."""
+    common: GroupEvents | None = None
+    """Rises of the failure rate at all deployments, by group."""
     commit: Callable[[], None] = _no_commit
     """Stores the rule's new state when the snapshot comes into force."""
 
@@ -103,6 +105,16 @@ class Reading(NamedTuple):
     """By name; slots are the last axes. Copies of the measurements."""
     times: tuple[float, ...]
     """Numbers common to all slots, such as the time of the measurement."""
+
+
+class GroupEvents(Protocol):
+    """Rises of the failure rate at all deployments of a group, by group."""
+
+    def reason(self, group: int) -> Reason | None:
+        """Return the latest one of a group; None without one."""
+
+    def phase(self) -> NDArray[np.int8]:
+        """Return 0 for groups without one, 1 while it lasts, 2 after its end."""
 
 
 class TierRule(Protocol):
@@ -172,16 +184,22 @@ class BlockVerdicts:
             LazyMapping(with_reason, lambda signal: with_reason[signal].reference(number)),
             self.at,
             self.assignments.probe_plan is not None and bool(self.assignments.probe_plan.merges_tiers[number]),
+            common_cause=self._common_cause(number),
         )
+
+    def _common_cause(self, number: int) -> Reason | None:
+        common = self.assignments.common
+        return None if common is None else common.reason(number)
 
     def verdict(self, deployment: DeploymentKey, at: tuple[int, int]) -> Verdict:
         """Return the verdict on the deployment at (group, position) of the block."""
         reasons = ((columns, columns.reason(*at)) for columns in self.assignments.signals)
         with_reason = [(columns, reason) for columns, reason in reasons if reason is not None]
+        common = self._common_cause(at[0])
         return Verdict(
             deployment,
             TIERS[self.assignments.tier[at]],
-            tuple(reason for _, reason in with_reason),
+            tuple(reason for _, reason in with_reason) + ((common,) if common is not None else ()),
             {
                 columns.signal: SignalValue(finite_or_none(columns.value[at]), int(columns.samples[at]))
                 for columns, _ in with_reason

@@ -38,7 +38,12 @@ _FORMAT = 1
 
 _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
     OpenRouterParameters: {"verify_peers": 1},
-    AdaptiveParameters: {"bad_call_price": 0.0, "max_cost_premium": None, "convicting_floor": 1.0},
+    AdaptiveParameters: {
+        "bad_call_price": 0.0,
+        "max_cost_premium": None,
+        "convicting_floor": 1.0,
+        "common_cause": 0.0,
+    },
 }
 """Numbers added to a rule later, with the value that older records were judged by."""
 
@@ -52,11 +57,13 @@ _SHARES = ("weight", "capacity", "price")
 
 _ADDED: tuple[Mapping[str, float], ...] = (
     {"evidence.account_calls": 1.0, "evidence.account_bad": 1.0, "evidence.by_account": 0.0},
-    {"price": np.nan, "memory.by_price": 0.0},
+    {"price": np.nan, "memory.by_price": 0.0}
+    | dict.fromkeys(("memory.common_begin", "memory.common_end"), np.nan)
+    | dict.fromkeys(("memory.common_rise", "memory.common_deployments"), np.nan),
 )
 """Columns that earlier versions did not have, each with the number that leaves verdicts as they were.
 
-In the order in which versions added them."""
+In the order in which versions added them; those that were added together are one mapping."""
 
 
 class InputsError(ValueError):

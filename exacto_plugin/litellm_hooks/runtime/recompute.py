@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.core.model import Reason, Snapshot
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.runtime.recorder import Recorder
     from exacto_plugin.litellm_hooks.runtime.roster_sync import RosterSync
@@ -45,6 +47,8 @@ class Recomputer:
         self._settings_reload = settings_reload
         self._roster_sync = roster_sync
         self._recorder = recorder
+        self._common_causes: Mapping[str, Reason] = {}
+        """Common causes by model group at the last recompute."""
 
     async def recompute_timed(self, recompute: Callable[[], Awaitable[bool]] | None = None) -> bool:
         """Run a recompute, by default of own samples; failures are counted, not raised."""
@@ -79,4 +83,29 @@ class Recomputer:
                 transition.previous,
             )
             self._context.telemetry.transition(transition)
+        self._log_common_causes(engine.measured)
         self._context.faults.guard("record", lambda: self._recorder.record_recompute(engine), None)
+
+    def _log_common_causes(self, snapshot: Snapshot) -> None:
+        """Log each common cause once when it begins, and once when it ends."""
+        groups = snapshot.groups.values()
+        latest = {group.model_group: group.common_cause for group in groups if group.common_cause is not None}
+        for model_group, cause in latest.items():
+            before = self._common_causes.get(model_group)
+            known = before is not None and before.begin == cause.begin
+            if known if cause.end is None else not known or (before is not None and before.end is not None):
+                continue
+            begin, end = _clock_time(cause.begin), None if cause.end is None else _clock_time(cause.end)
+            logger.warning(
+                "%s: the failure rate of all %d deployments with enough calls rose by about %.0f points %s: a common "
+                "cause, which is held against none of them",
+                model_group,
+                cause.peers,
+                100 * (cause.value or 0.0),
+                f"since {begin}" if end is None else f"between {begin} and {end}",
+            )
+        self._common_causes = latest
+
+
+def _clock_time(at: float | None) -> str:
+    return datetime.fromtimestamp(at or 0.0, UTC).strftime("%H:%M UTC")

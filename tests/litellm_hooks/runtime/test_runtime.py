@@ -6,13 +6,14 @@ import asyncio
 import gc
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId
+from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId, Reason, ReasonCode, Snapshot
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
@@ -207,6 +208,27 @@ async def test_settings_that_cannot_be_used_change_nothing(caplog: pytest.LogCap
     assert runtime.engine.snapshot is not snapshot
     assert runtime.settings_reload.view()["problem"] == "exacto.yaml: mode: got 'x', expected apply, observe or off"
     assert "mode: got 'x'" in caplog.text
+
+
+async def test_a_common_cause_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """Once each; one that was over before this process looked is not told."""
+    runtime = Runtime(settings(), clock=lambda: NOW)
+    runtime.routers.add(router("g"))
+    for key in "ab":
+        record(runtime, key)
+    await runtime.recomputer.recompute()
+    begun = Reason(ReasonCode.COMMON_CAUSE, value=0.14, peers=8, begin=0.0)
+    over = replace(begun, end=1500.0)
+    later = replace(begun, begin=7200.0)
+    for cause in (over, later, later, replace(later, end=9000.0), replace(later, end=9000.0)):
+        group = replace(runtime.engine.measured.groups["g"], common_cause=cause)
+        runtime.engine.adopt(Snapshot("s", NOW, {"g": group}), {})
+        runtime.recomputer.announce(runtime.engine)
+    told = [record.getMessage() for record in caplog.records if "common cause" in record.getMessage()]
+    assert [line.split("points ")[1].split(":")[0] for line in told] == ["since 02", "between 02"]
+    assert "since 02:00 UTC" in told[0]
+    assert "between 02:00 UTC and 02:30 UTC" in told[1]
+    assert all(line.startswith("g: the failure rate of all 8 deployments") for line in told)
 
 
 # --- routers ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_lower, wilson_upper
 from exacto_plugin.core.stats.leave_one_out import LeaveOneOut, leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
+from exacto_plugin.core.tiers.adaptive.common_cause import CommonRise, common_rise
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class FailureRates:
     peers: Peers
     """Reference of all peers, as failure rates."""
     peer_rates: PeerRates
+    common: CommonRise | None
+    """Rises at the others; None where they do not count."""
 
     def derank_test(self, deranked: Bools, threshold: Floats) -> DerankTest:
         """Test each window for more failures than chance explains.
@@ -118,6 +121,10 @@ class FailureRates:
         bad = np.stack([counts.bad for counts in self.windows[: len(tails)]])
         asked = ~deranked & (calls >= self.rule.derank_calls)
         limit = np.where(asked, threshold, np.nan)
+        if self.common is not None:
+            # Not in the window of a day: a cause that lasts so long is found there.
+            rise = self.rule.common_cause * self.common.of_others
+            limit[: len(rise)] = np.minimum(limit[: len(rise)] + rise, _RATE_RANGE[1])
         level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
         rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
         first = rejected.argmax(axis=0)[np.newaxis]
@@ -200,16 +207,16 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         leave_one_out_near_best(rates, has_evidence, _FEW_PEERS),
         _case_mix(evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule),
     )
-    ttl_s = np.where(quiet, rule.quiet_ttl_s, rule.ttl_s)
     return FailureRates(
         rule,
         phi,
         tuple(windows),
         within_ttl,
-        ttl_s,
+        np.where(quiet, rule.quiet_ttl_s, rule.ttl_s),
         peer_rates.threshold(rule.deviations, rule.rate_floor, rule.peer_cap),
         peers(np.nan_to_num(rates), has_evidence),
         peer_rates,
+        common_rise(windows, within_ttl, member & ~deranked) if rule.common_cause else None,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
 from exacto_plugin.core.tiers.adaptive.change import Change
+from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
@@ -160,7 +161,11 @@ class AdaptiveTierRule:
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
         columns = self._tool_calls(block, rates, test, change, relief.kept)
         signals = (columns, *(result.columns for result, _ in others))
-        return TierAssignments(tier, signals, plan, lambda: self._commit(block, rates, test, change, backoff))
+        common = common_causes(block, self.state, rates, self._now)
+
+        return TierAssignments(
+            tier, signals, plan, common, lambda: self._commit(block, rates, test, change, (backoff, common))
+        )
 
     def _other_signals(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
@@ -281,10 +286,11 @@ class AdaptiveTierRule:
         rates: FailureRates,
         test: DerankTest,
         change: Change,
-        backoff: exploration.ProbeBackoff,
+        further: tuple[exploration.ProbeBackoff, CommonCauses],
     ) -> None:
         """Store the new state of a block."""
-        memory, now = self.state, self._now
+        memory, now, (backoff, common) = self.state, self._now, further
+        common.store(block, memory)
         slots = block.slots[block.member]
         kept = change.cause > 0
 

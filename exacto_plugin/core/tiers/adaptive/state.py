@@ -38,12 +38,19 @@ _START: Mapping[str, tuple[Any, float]] = {
     "burst_at": (np.float64, np.nan),
     "burst_from": (np.float64, np.nan),
     "by_price": (np.bool_, False),
+    "common_begin": (np.float64, np.nan),
+    "common_end": (np.float64, np.nan),
+    "common_rise": (np.float64, np.nan),
+    "common_deployments": (np.float64, np.nan),
 }
 
 _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 
-@wire("tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from by_price")
+@wire(
+    "tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from by_price "
+    "common_begin common_end common_rise common_deployments"
+)
 class AdaptiveState:
     """Columns by slot, in the order in which verification reads them."""
 
@@ -69,6 +76,11 @@ class AdaptiveState:
     """Start of the trial in progress; NaN without one."""
     by_price: NDArray[np.bool_]
     """Deranked only because bad calls have a price; see ``strictness``."""
+    common_begin: NDArray[np.float64]
+    """The model group's latest common cause, as are the others; see ``CommonCauses``."""
+    common_end: NDArray[np.float64]
+    common_rise: NDArray[np.float64]
+    common_deployments: NDArray[np.float64]
 
     def __init__(self) -> None:
         for name, (kind, _) in _START.items():
