@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOLERATED = 1.0
 """Failures of one caller that always count.
 Two suspects then have 2: of 20 calls, the fewest that derank, these are not significant against the least threshold
-(2 %). Measured with none: a single failure counts for nothing, so few calls look better than they are."""
+(2 %). With none a single failure would count for nothing, so few calls would look better than they are (reasoned)."""
 
 _ONE_SUSPECT = 4
 """Callers in all up to which one is suspected; with more, two are.
@@ -35,8 +35,8 @@ With it, up to 3 failures are no evidence that a deployment fails."""
 
 _CONFIRMED_Z = 1.0
 """Standard deviations below the others' failures at which they confirm a suspect's rate.
-Measured without: one identity with as many calls as three others deranks a good deployment in 0.5 % of the runs,
-with it in none of 300."""
+Measured without: one identity with as many calls as three others deranks a good deployment in 2 of 400 runs, with it
+in 1 of 1,000."""
 
 _DILUTION = 0.5
 """Share of the others' rate of failures that a caller's own rate must reach.
