@@ -42,6 +42,8 @@ from exacto_plugin.telemetry.attributes import ATTRIBUTES, ERROR_TYPES, OTHER, e
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from exacto_plugin.telemetry.prometheus import PrometheusMirror
+
 NOW = 1_700_000_000.0
 CANDIDATE = Candidate(LiteLLMId("a"), DeploymentKey("a"), "provider-a")
 
@@ -81,12 +83,18 @@ def _router(*groups: str) -> litellm.Router:
     return litellm.Router(model_list=entries)
 
 
-def measured() -> Bench:
-    """A runtime with a router of one model group, verdicts on its four deployments included."""
+def measured(provider: MeterProvider | None = None, mirror: PrometheusMirror | None = None) -> Bench:
+    """A runtime with a router of one model group, verdicts on its four deployments included.
+
+    Args:
+        provider: of the instruments; one with the reader of the result when omitted.
+        mirror: gets the measurements as well.
+    """
     reader = InMemoryMetricReader()
     rule = {"tool_call_requests": 2, "throughput_requests": 2}
     settings = Settings.model_validate({"tiers": {"preset": "openrouter", "openrouter": rule}})
-    runtime = Runtime(settings, clock=lambda: NOW, meter_provider=MeterProvider([reader]))
+    provider = provider or MeterProvider([reader])
+    runtime = Runtime(settings, clock=lambda: NOW, meter_provider=provider, mirror=mirror)
     router = _router("kimi")
     runtime.routers.add(router)
     for key in ("a", "b", "c", "d"):

@@ -17,13 +17,14 @@ import litellm
 
 from exacto_plugin._version import __version__
 from exacto_plugin.config.sources import find_settings, read_config
-from exacto_plugin.litellm_hooks import router_patches
+from exacto_plugin.litellm_hooks import refusal_metrics, router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
 from exacto_plugin.litellm_hooks.install import install_patches
+from exacto_plugin.litellm_hooks.prometheus import prometheus_mirror
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
@@ -57,14 +58,18 @@ def proxy_callback() -> ExactoCallback:
     server = sys.modules.get(_PROXY_MODULE)
     config = _proxy_config(server)
     settings = find_settings(config, os.environ)
+    mirror = None if server is None else prometheus_mirror(config)
     runtime = Runtime(
         settings,
         reload_settings=proxy_settings(server, os.environ),
         place=None if server is None else _place(settings, server),
         logs_samples=server is not None,
+        mirror=mirror,
     )
     callback = ExactoCallback(runtime)
     install_patches(callback)
+    if mirror is not None:
+        callback.context.features.lose(refusal_metrics.install())
     if server is not None:
         how = _attach_to(server, callback)
         nothing: list[str] = []

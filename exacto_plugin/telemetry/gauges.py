@@ -7,30 +7,26 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from opentelemetry.metrics import Observation
 
-from exacto_plugin.core.model import Signal, Tier
+from exacto_plugin.core.model import Tier
 from exacto_plugin.core.wire import to_wire
+from exacto_plugin.telemetry import table
 from exacto_plugin.telemetry.attributes import FEATURE, GROUP, SIGNAL, TIER, deployment_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from opentelemetry.metrics import CallbackOptions, Meter
-
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import GroupSnapshot, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Signal, Verdict
     from exacto_plugin.core.windows.observed import Observed
+    from exacto_plugin.telemetry.meters import Meters
+    from exacto_plugin.telemetry.table import Instrument
 
 R = TypeVar("R")
 
-_SIGNAL_INSTRUMENTS = {
-    Signal.THROUGHPUT: ("throughput", "{token}/s"),
-    Signal.TOOL_CALL_SUCCESS: ("tool_call_success", "1"),
-    Signal.BENCHMARK: ("benchmark_score", "1"),
-}
-_OBSERVED_INSTRUMENTS: Mapping[str, tuple[str, str, Callable[[Observed], float | None]]] = {
-    "token_burn": ("1", "Output tokens beyond the median of comparable requests.", lambda one: one.token_burn),
-    "queue_time": ("s", "Time to the first token beyond the deployment's own.", lambda one: one.queue_s),
-    "throughput_spread": ("1", "Standard deviation of the logarithm of speed.", lambda one: one.throughput_spread),
+_OBSERVED: Mapping[Instrument, Callable[[Observed], float | None]] = {
+    table.TOKEN_BURN: lambda one: one.token_burn,
+    table.QUEUE_TIME: lambda one: one.queue_s,
+    table.THROUGHPUT_SPREAD: lambda one: one.throughput_spread,
 }
 
 
@@ -82,49 +78,31 @@ class SnapshotGauges:
 
     Args:
         source: has the snapshot.
-        meter: creates the instruments.
+        make: makes the instruments.
     """
 
-    def __init__(self, source: TelemetrySource, meter: Meter) -> None:
+    def __init__(self, source: TelemetrySource, make: Meters) -> None:
         self._source = source
-        meter.create_observable_up_down_counter(
-            "exacto.deployment.tier", [self._safe(self._tiers)], "1", "1 for the tier a deployment is in, else 0."
-        )
-        meter.create_observable_up_down_counter(
-            "exacto.window.sample.count", [self._safe(self._samples)], "{sample}", "Samples behind each signal."
-        )
-        meter.create_observable_gauge(
-            "exacto.snapshot.age", [self._safe(self._ages)], "s", "Age of a model group's verdicts."
-        )
-        meter.create_observable_gauge(
-            "exacto.common_cause",
-            [self._safe(self._common_causes)],
-            "1",
-            "Rise of the failure rate at all deployments at once; 0 without one.",
-        )
-        meter.create_observable_up_down_counter(
-            "exacto.feature.enabled", [self._safe(self._features)], "1", "1 for a feature that is on, else 0."
-        )
-        for name, (unit, description, number) in _OBSERVED_INSTRUMENTS.items():
-            values = self._safe(partial(self._observed, number))
-            meter.create_observable_gauge(f"exacto.observed.{name}", [values], unit, description)
-        for signal, (name, unit) in _SIGNAL_INSTRUMENTS.items():
-            values = self._safe(partial(self._signal, signal))
-            meter.create_observable_gauge(f"exacto.signal.{name}", [values], unit, f"Measured {name}.")
-            for part in ("median", "mad", "threshold"):
-                values = self._safe(partial(self._reference, signal, part))
-                meter.create_observable_gauge(
-                    f"exacto.reference.{name}.{part}", [values], unit, f"{part} of the peers."
-                )
+        make.observe(table.TIERS, self._safe(self._tiers))
+        make.observe(table.SAMPLES, self._safe(self._samples))
+        make.observe(table.SNAPSHOT_AGE, self._safe(self._ages))
+        make.observe(table.COMMON_CAUSE, self._safe(self._common_causes))
+        make.observe(table.FEATURES, self._safe(self._features))
+        for row, number in _OBSERVED.items():
+            make.observe(row, self._safe(partial(self._observed, number)))
+        for signal, row in table.SIGNALS.items():
+            make.observe(row, self._safe(partial(self._signal, signal)))
+        for (signal, part), row in table.REFERENCES.items():
+            make.observe(row, self._safe(partial(self._reference, signal, part)))
 
-    def _safe(self, observe: Callable[[], Iterator[Observation]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _safe(self, observe: Callable[[], Iterator[Observation]]) -> Callable[[], Iterable[Observation]]:
         """Return ``observe`` as a callback that never raises.
 
         Metrics are read in threads of their own, while the event loop continues: the data read here are the snapshot,
         which is immutable, and mappings and tuples that are replaced as a whole.
         """
 
-        def observed(_: CallbackOptions) -> Iterable[Observation]:
+        def observed() -> Iterable[Observation]:
             return self._source.faults.guard("telemetry", lambda: list(observe()), [])
 
         return observed

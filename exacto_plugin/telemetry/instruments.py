@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import metrics
 
 from exacto_plugin.core.scoring.flaws import BLAME
+from exacto_plugin.telemetry import table
 from exacto_plugin.telemetry.attributes import (
     AUDIT_KIND,
     BLAMED_SIDE,
@@ -27,21 +28,19 @@ from exacto_plugin.telemetry.attributes import (
     deployment_attributes,
 )
 from exacto_plugin.telemetry.gauges import SnapshotGauges
+from exacto_plugin.telemetry.meters import Meters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from opentelemetry.metrics import Counter, Meter, MeterProvider
+    from opentelemetry.metrics import MeterProvider
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.model import Candidate, Flaw, Tier, Transition
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.records import RecordKind
     from exacto_plugin.telemetry.gauges import TelemetrySource
-
-ROUTING_BUCKETS_S = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 1e-1)
-RESCUE_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
-RECOMPUTE_BUCKETS_S = (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 1e-1, 2.5e-1, 5e-1, 1.0, 2.5)
+    from exacto_plugin.telemetry.prometheus import PrometheusMirror
 
 
 class Telemetry:
@@ -50,45 +49,32 @@ class Telemetry:
     Args:
         source: has the snapshot that observable instruments read.
         meter_provider: the provider to use; the global one when omitted, bound late.
+        mirror: gets the same measurements; None where nothing serves it.
     """
 
-    def __init__(self, source: TelemetrySource, meter_provider: MeterProvider | None = None) -> None:
+    def __init__(
+        self,
+        source: TelemetrySource,
+        meter_provider: MeterProvider | None = None,
+        mirror: PrometheusMirror | None = None,
+    ) -> None:
         self._source = source
-        meter = metrics.get_meter("exacto_plugin", _package_version(), meter_provider)
-        self._evaluations = meter.create_counter(
-            "exacto.tool_call.evaluations", "{tool_call}", "Tool calls by verdict."
-        )
-        self._flaws = meter.create_counter("exacto.answer.flaws", "{answer}", "Answers with a flaw, by blame.")
-        self._requests = meter.create_counter("exacto.requests", "{request}", "Answered requests by worst verdict.")
-        self._answers = _answer_counters(meter)
-        self._attempts = meter.create_counter(
-            "exacto.deployment.attempts", "{attempt}", "Attempts by tier of the deployment."
-        )
-        self._decisions = meter.create_counter("exacto.routing.decisions", "{decision}", "Routing decisions.")
-        self._transitions = meter.create_counter("exacto.tier.transitions", "{transition}", "Changes of tier.")
-        self._errors = meter.create_counter("exacto.plugin.errors", "{error}", "Faults of the plugin itself.")
-        self._records = meter.create_counter("exacto.audit.records", "{record}", "Records kept, or lost.")
-        self._rescues = meter.create_counter("exacto.rescues", "{rescue}", "Bad answers, by outcome of the rescue.")
-        self._rescue_cost = meter.create_counter("exacto.rescue.cost", "USD", "Cost of answers that no client got.")
-        self._rescue_duration = meter.create_histogram(
-            "exacto.rescue.duration",
-            "s",
-            "Time that clients waited for another answer.",
-            explicit_bucket_boundaries_advisory=RESCUE_BUCKETS_S,
-        )
-        self._routing_duration = meter.create_histogram(
-            "exacto.routing.duration",
-            "s",
-            "Time the plugin takes to order deployments.",
-            explicit_bucket_boundaries_advisory=ROUTING_BUCKETS_S,
-        )
-        self._recompute_duration = meter.create_histogram(
-            "exacto.recompute.duration",
-            "s",
-            "Time one recompute takes.",
-            explicit_bucket_boundaries_advisory=RECOMPUTE_BUCKETS_S,
-        )
-        self._gauges = SnapshotGauges(source, meter)
+        make = Meters(metrics.get_meter("exacto_plugin", _package_version(), meter_provider), mirror)
+        self._evaluations = make.counter(table.EVALUATIONS)
+        self._flaws = make.counter(table.FLAWS)
+        self._requests = make.counter(table.REQUESTS)
+        self._answers = {False: make.counter(table.ANSWERS_LEFT), True: make.counter(table.ANSWERS_SCORED)}
+        self._attempts = make.counter(table.ATTEMPTS)
+        self._decisions = make.counter(table.DECISIONS)
+        self._transitions = make.counter(table.TRANSITIONS)
+        self._errors = make.counter(table.ERRORS)
+        self._records = make.counter(table.RECORDS)
+        self._rescues = make.counter(table.RESCUES)
+        self._rescue_cost = make.counter(table.RESCUE_COST)
+        self._rescue_duration = make.histogram(table.RESCUE_DURATION)
+        self._routing_duration = make.histogram(table.ROUTING_DURATION)
+        self._recompute_duration = make.histogram(table.RECOMPUTE_DURATION)
+        self._gauges = SnapshotGauges(source, make)
 
     # --- counted at each event -------------------------------------------------------------------------------------
 
@@ -180,13 +166,6 @@ class Telemetry:
     def _attributes_of(self, model_group: str, key: str, provider: str) -> dict[str, str]:
         group = self._group(model_group)
         return deployment_attributes(group, key if group != OTHER else OTHER, provider)
-
-
-def _answer_counters(meter: Meter) -> dict[bool, Counter]:
-    """Return the counters of answers with tools, by whether they were scored."""
-    left = meter.create_counter("exacto.answers.left", "{answer}", "Answers with tools that left, by surface.")
-    scored = meter.create_counter("exacto.answers.scored", "{answer}", "Answers with tools that were scored.")
-    return {False: left, True: scored}
 
 
 def _package_version() -> str:

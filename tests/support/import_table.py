@@ -92,6 +92,7 @@ _ENTRY_MODULES: Final = frozenset(
         "install",
         "proxy",
         "proxy_settings",
+        "refusal_metrics",
         "router_patches",
         "sdk",
         "sdk_entries",

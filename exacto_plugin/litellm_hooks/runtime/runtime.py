@@ -16,6 +16,7 @@ from exacto_plugin.litellm_hooks.context import Context, installation_salt, salt
 from exacto_plugin.litellm_hooks.deployments.routers import Routers
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.features import REMEDY, AnswerCoverage, Features, litellm_version
+from exacto_plugin.litellm_hooks.prometheus import MirrorFiles
 from exacto_plugin.litellm_hooks.runtime.exchange_sources import RedisExchangeSource, StoreExchangeSource
 from exacto_plugin.litellm_hooks.runtime.metrics_source import MetricsSource
 from exacto_plugin.litellm_hooks.runtime.observed import ObservedMetricsJob, ObservedNumbers
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.records import RecordKind
     from exacto_plugin.store.location import StoreLocation
+    from exacto_plugin.telemetry.prometheus import PrometheusMirror
 
 
 class Runtime:
@@ -56,6 +58,7 @@ class Runtime:
         meter_provider: of the instruments; OpenTelemetry's global provider when omitted.
         place: of the records, and of the state for the next start; None stores nothing.
         logs_samples: True to log every sample where the settings require it.
+        mirror: of the metrics, for LiteLLM's ``/metrics``; None where it serves none.
     """
 
     def __init__(
@@ -67,12 +70,13 @@ class Runtime:
         place: StoreLocation | None = None,
         *,
         logs_samples: bool = False,
+        mirror: PrometheusMirror | None = None,
     ) -> None:
         self.routers = Routers(clock)
         self.engine = self._new_engine(settings.rule(), secrets.token_hex(2))
         self.providers = Providers()
         self.observed = ObservedNumbers(clock, self.engine.lock)
-        self.context = self._new_context(settings, clock, meter_provider)
+        self.context = self._new_context(settings, clock, meter_provider, mirror)
         self.store = _new_store(self.context, place)
         self.conversations = ConversationMap()
         self.caller_preferences = CallerPreferences()
@@ -81,6 +85,7 @@ class Runtime:
         self.overrides = OverrideService(self.context, self.engine, self.routers)
         self.settings_reload = SettingsReload(self.context, self.engine, reload_settings, self.store.write, worker)
         self.observed_job = ObservedMetricsJob(clock, self.context.faults, self.observed, self.store.write, worker)
+        self.mirror_files = MirrorFiles(mirror, clock, self.context.faults)
         self.samples = self._new_samples(logs_samples=logs_samples)
         self.roster_sync = RosterSync(
             self.context, self.routers, self.engine, self.samples, self.providers, self.recorder
@@ -100,12 +105,16 @@ class Runtime:
         return Engine(rule, timer=time.monotonic, instance=name, lock=lock, is_configured=is_configured)
 
     def _new_context(
-        self, settings: Settings, clock: Callable[[], float], meter_provider: MeterProvider | None
+        self,
+        settings: Settings,
+        clock: Callable[[], float],
+        meter_provider: MeterProvider | None,
+        mirror: PrometheusMirror | None,
     ) -> Context:
         faults, features = FaultReporter(), Features(litellm_version(), REMEDY)
         self.metrics = MetricsSource(self.engine, faults, self.observed, clock, self.providers, self.routers, features)
         evaluator = Evaluator(settings.scoring.engine, settings.empty_arguments)
-        telemetry = Telemetry(self.metrics, meter_provider)
+        telemetry = Telemetry(self.metrics, meter_provider, mirror)
         salt, shared = installation_salt(), salt_is_shared()
         coverage = AnswerCoverage(features, telemetry.answer)
         context = Context(settings, evaluator, clock, salt, shared, faults, features, telemetry, coverage)
@@ -141,6 +150,7 @@ class Runtime:
             self.settings_reload.take_changes,
             self.observed_job.run_due,
             self.recorder.flush_due,
+            self.mirror_files.run_due,
         ]
 
     def _begin_records(self) -> None:
