@@ -17,14 +17,15 @@ import litellm
 
 from exacto_plugin._version import __version__
 from exacto_plugin.config.sources import find_settings, read_config
-from exacto_plugin.litellm_hooks import refusal_metrics, router_patches
+from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
 from exacto_plugin.litellm_hooks.install import install_patches
-from exacto_plugin.litellm_hooks.prometheus import prometheus_mirror
+from exacto_plugin.litellm_hooks.monitoring import refusal_metrics
+from exacto_plugin.litellm_hooks.monitoring.prometheus import prometheus_mirror
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases

@@ -1,4 +1,4 @@
-"""Creates each instrument of the table: OpenTelemetry's, and its mirror for Prometheus where there is one."""
+"""Creation of instruments: OpenTelemetry's, and their mirror for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instruments as metrics of ``prometheus_client``, which LiteLLM's ``/metrics`` serves.
+"""The instruments as metrics of ``prometheus_client``, for LiteLLM's ``/metrics``.
 
 Names and labels are those of OpenTelemetry's Prometheus exporter. LiteLLM serves the registry of the process, or with
 ``PROMETHEUS_MULTIPROC_DIR`` the files that all workers write: there counters and histograms of the workers are added
@@ -38,7 +38,10 @@ def is_multiprocess() -> bool:
 
 
 def series_name(row: Instrument) -> str:
-    """Return the name of an instrument's series, without the suffixes of counters and histograms."""
+    """Return the name of an instrument's series.
+
+    The suffixes of counters and histograms follow it.
+    """
     unit = _UNITS.get(row.unit)
     name = _NOT_IN_NAMES.sub("_", row.name)
     return name if unit is None else f"{name}_{unit}"
@@ -49,7 +52,10 @@ def _labels(row: Instrument) -> list[str]:
 
 
 def _values(row: Instrument, attributes: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the labels' values; a missing attribute is empty, which Prometheus treats as a missing label."""
+    """Return the labels' values.
+
+    A missing attribute is empty, which Prometheus treats as a missing label.
+    """
     known = attributes or {}
     return tuple([str(known.get(attribute, "")) for attribute in row.attributes])
 
@@ -79,7 +85,7 @@ class PrometheusMirror:
 
     @property
     def is_written(self) -> bool:
-        """True when the observed values reach LiteLLM's endpoint through ``write`` only."""
+        """True when observed values reach LiteLLM's endpoint through ``write``."""
         return self._registry is None
 
     # --- instruments -----------------------------------------------------------------------------------------------
@@ -113,7 +119,10 @@ class PrometheusMirror:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; nothing where a reader of OpenTelemetry in the same registry has them."""
+        """Yield every metric.
+
+        Yields nothing where a reader of OpenTelemetry in the same registry has them.
+        """
         if _has_exporter(self._registry):
             return
         for made in self._measured:

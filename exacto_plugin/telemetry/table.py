@@ -1,4 +1,4 @@
-"""The table of instruments: name, kind, unit, description, attributes and bounds of buckets."""
+"""The table of instruments: names, kinds, units, attributes, bounds of buckets."""
 
 from __future__ import annotations
 

@@ -23,7 +23,11 @@ _ROUTING: Final = _REQUEST | {"litellm_hooks/request", "litellm_hooks/runtime"}
 _SCORING: Final = _ROUTING | {"litellm_hooks/routing"}
 _RESCUE: Final = _SCORING | {"litellm_hooks/scoring"}
 _HTTP: Final = _RESCUE | {"litellm_hooks/rescue"}
-_ENTRY: Final = _HTTP | _RUNTIME | {"litellm_hooks/http", "litellm_hooks/compiled", "entry", "web", "root", "asgi"}
+_ENTRY: Final = (
+    _HTTP
+    | _RUNTIME
+    | {"litellm_hooks/http", "litellm_hooks/compiled", "litellm_hooks/monitoring", "entry", "web", "root", "asgi"}
+)
 _PROGRAMS: Final = _CORE | {
     "errors",
     "config",
@@ -74,6 +78,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/http": _HTTP,
     "litellm_hooks/runtime": _RUNTIME,
     "litellm_hooks/compiled": _HTTP | {"entry"},
+    "litellm_hooks/monitoring": _RUNTIME | {"litellm_hooks/runtime", "entry"},
     "entry": _ENTRY,
     "web": _CORE | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/runtime"},
     "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request", "entry"},
@@ -92,7 +97,6 @@ _ENTRY_MODULES: Final = frozenset(
         "install",
         "proxy",
         "proxy_settings",
-        "refusal_metrics",
         "router_patches",
         "sdk",
         "sdk_entries",

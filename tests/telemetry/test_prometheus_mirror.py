@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from exacto_plugin.litellm_hooks.prometheus import prometheus_mirror
+from exacto_plugin.litellm_hooks.monitoring.prometheus import prometheus_mirror
 from exacto_plugin.telemetry import table
 from exacto_plugin.telemetry.prometheus import PrometheusMirror
 from tests.test_telemetry import count_everything, measured

@@ -16,9 +16,9 @@ from exacto_plugin.litellm_hooks.context import Context, installation_salt, salt
 from exacto_plugin.litellm_hooks.deployments.routers import Routers
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.features import REMEDY, AnswerCoverage, Features, litellm_version
-from exacto_plugin.litellm_hooks.prometheus import MirrorFiles
 from exacto_plugin.litellm_hooks.runtime.exchange_sources import RedisExchangeSource, StoreExchangeSource
 from exacto_plugin.litellm_hooks.runtime.metrics_source import MetricsSource
+from exacto_plugin.litellm_hooks.runtime.mirror_files import MirrorFiles
 from exacto_plugin.litellm_hooks.runtime.observed import ObservedMetricsJob, ObservedNumbers
 from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService
 from exacto_plugin.litellm_hooks.runtime.providers import Providers
