@@ -148,6 +148,8 @@ def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     telemetry.transition(Transition(group, DeploymentKey("a"), Tier.VERIFIED_GOOD, Tier.DERANKED, NOW))
     telemetry.recomputed(0.01, None)
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
+    telemetry.refusal(group, "curated")
+    telemetry.refusal(group, None)
     telemetry.fault("order")
     telemetry.records(RecordKind.DECISIONS, 3, None)
     telemetry.records(RecordKind.DECISIONS, 2, "disk_full")

@@ -166,6 +166,8 @@ class ExactoCallback(CustomLogger):
 
     def refused(self, error: ExactoRefusedError) -> ExactoRefusedError:
         """Store ``error`` for the middleware, which sends it to the client, and return it."""
+        group, name, telemetry = error.model or "", error.refusal.filter_name, self.context.telemetry
+        self.faults.guard("telemetry", lambda: telemetry.refusal(group, name), None)
         state = CURRENT.get()
         if state is not None:
             state.routing.refusals.append(error.refusal)

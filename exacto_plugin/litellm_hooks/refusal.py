@@ -45,6 +45,11 @@ class Refusal:
         """The message inside LiteLLM."""
         return f"{MARKER} ({self.type}): {self.message}"
 
+    @property
+    def filter_name(self) -> str | None:
+        """The hard filter that left nothing; None for a malformed preference."""
+        return self.param if self.type == NO_ENDPOINTS else None
+
     def body(self, *, anthropic: bool = False) -> bytes:
         """Return the JSON body, in OpenAI's error shape or in Anthropic's."""
         if anthropic:

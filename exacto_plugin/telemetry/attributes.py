@@ -19,6 +19,7 @@ AUDIT_KIND = "exacto.audit.kind"
 RESCUE_OUTCOME = "exacto.rescue.outcome"
 FEATURE = "exacto.feature"
 SURFACE = "exacto.surface"
+REFUSED_BY = "exacto.refused_by"
 ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
@@ -33,6 +34,7 @@ ATTRIBUTES = frozenset(
         AUDIT_KIND,
         FEATURE,
         SURFACE,
+        REFUSED_BY,
         ERROR_TYPE,
     }
 )

@@ -17,6 +17,7 @@ from exacto_plugin.telemetry.attributes import (
     GROUP,
     OTHER,
     PREVIOUS_TIER,
+    REFUSED_BY,
     REQUEST_OUTCOME,
     RESCUE_OUTCOME,
     ROUTING_OUTCOME,
@@ -67,6 +68,7 @@ class Telemetry:
         self._attempts = make.counter(table.ATTEMPTS)
         self._decisions = make.counter(table.DECISIONS)
         self._transitions = make.counter(table.TRANSITIONS)
+        self._refusals = make.counter(table.REFUSALS)
         self._errors = make.counter(table.ERRORS)
         self._records = make.counter(table.RECORDS)
         self._rescues = make.counter(table.RESCUES)
@@ -120,7 +122,7 @@ class Telemetry:
         """
         attributes = {GROUP: self._group(model_group), RESCUE_OUTCOME: outcome}
         self._rescues.add(1, attributes)
-        self._rescue_duration.record(seconds, attributes)
+        self._rescue_duration.record(seconds, {RESCUE_OUTCOME: outcome})
         if cost:
             self._rescue_cost.add(cost, {GROUP: attributes[GROUP]})
 
@@ -138,6 +140,15 @@ class Telemetry:
         """Count a decision that failed by a fault of the plugin: LiteLLM's choice applied."""
         attributes = {GROUP: self._group(model_group), ROUTING_OUTCOME: "error", ROUTING_REASON: "fault"}
         self._decisions.add(1, attributes)
+
+    def refusal(self, model_group: str, filter_name: str | None) -> None:
+        """Count an attempt that was refused on purpose.
+
+        Args:
+            model_group: that was asked for.
+            filter_name: the hard filter; None for a malformed preference.
+        """
+        self._refusals.add(1, {GROUP: self._group(model_group), REFUSED_BY: filter_name or "invalid"})
 
     def transition(self, transition: Transition) -> None:
         """Count a change of tier."""

@@ -17,6 +17,7 @@ from exacto_plugin.telemetry.attributes import (
     GROUP,
     PREVIOUS_TIER,
     PROVIDER,
+    REFUSED_BY,
     REQUEST_OUTCOME,
     RESCUE_OUTCOME,
     ROUTING_OUTCOME,
@@ -91,12 +92,13 @@ DECISIONS: Final = _counter(
     "routing.decisions", "{decision}", "Routing decisions.", GROUP, ROUTING_OUTCOME, ROUTING_REASON
 )
 TRANSITIONS: Final = _counter("tier.transitions", "{transition}", "Changes of tier.", *_DEP, TIER, PREVIOUS_TIER)
+REFUSALS: Final = _counter("refusals", "{request}", "Attempts refused on purpose, by filter.", GROUP, REFUSED_BY)
 ERRORS: Final = _counter("plugin.errors", "{error}", "Faults of the plugin itself.", STAGE)
 RECORDS: Final = _counter("audit.records", "{record}", "Records kept, or lost.", AUDIT_KIND, ERROR_TYPE)
 RESCUES: Final = _counter("rescues", "{rescue}", "Bad answers, by outcome of the rescue.", GROUP, RESCUE_OUTCOME)
 RESCUE_COST: Final = _counter("rescue.cost", "USD", "Cost of answers that no client got.", GROUP)
 RESCUE_DURATION: Final = _histogram(
-    "rescue.duration", "Time that clients waited for another answer.", _RESCUE_BUCKETS_S, GROUP, RESCUE_OUTCOME
+    "rescue.duration", "Time that clients waited for another answer.", _RESCUE_BUCKETS_S, RESCUE_OUTCOME
 )
 ROUTING_DURATION: Final = _histogram(
     "routing.duration", "Time the plugin takes to order deployments.", _ROUTING_BUCKETS_S, ROUTING_OUTCOME

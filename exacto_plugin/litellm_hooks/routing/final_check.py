@@ -71,6 +71,8 @@ class FinalCheck:
             state.routing.refusals.append(error.refusal)
             state.model_group = state.model_group or str(metadata.get("deployment_model_name") or asked)
             context.faults.guard("record", lambda: self._recorder.record_refusal(state), None)
+            refusal = error.refusal
+            context.faults.guard("telemetry", lambda: context.telemetry.refusal(asked, refusal.filter_name), None)
             raise
 
     def _passes(self, state: RequestState, kwargs: Mapping[str, Any], metadata: Mapping[str, Any], asked: str) -> bool:
