@@ -21,7 +21,8 @@ FALLBACK_LISTS: Final = ("fallbacks", "context_window_fallbacks", "content_polic
 
 def router_view(router: Any) -> RouterView:
     """Return the view of a router."""
-    return _view_of(type(router))(router)
+    kind: type[object] = type(router)
+    return _view_of(kind)(router)
 
 
 @functools.cache

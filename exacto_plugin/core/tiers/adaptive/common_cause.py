@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, FailureRates
+    from exacto_plugin.core.tiers.adaptive.counts import Counts
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.tiers.columns import Block
 
@@ -116,13 +116,24 @@ class CommonCauses(NamedTuple):
         return np.where(np.isnan(self.begin), 0, np.where(np.isnan(self.end), 1, 2)).astype(np.int8)
 
 
-def common_causes(block: Block, memory: AdaptiveState, rates: FailureRates, now: float) -> CommonCauses:
-    """Return the events of a block as of now; unchanged where the rule is off."""
+def common_causes(
+    block: Block, memory: AdaptiveState, windows: Sequence[Counts], rises: CommonRise | None, phi: Floats, now: float
+) -> CommonCauses:
+    """Return the events of a block as of now; unchanged where the rule is off.
+
+    Args:
+        block: the groups and their slots.
+        memory: has the events so far.
+        windows: calls by place in ``WINDOWS_S``.
+        rises: those of the windows; None where the rule is off.
+        phi: design effect per group, shape ``[group, 1]``.
+        now: UTC seconds.
+    """
     held = (np.where(block.member, getattr(memory, name)[block.slots], np.nan) for name in _COLUMNS)
     before = CommonCauses(*(np.fmax.reduce(column, axis=-1) for column in held))
-    if rates.common is None:
+    if rises is None:
         return before
-    return _continued(before, rates.windows, rates.common, rates.phi, now)
+    return _continued(before, windows, rises, phi, now)
 
 
 def _continued(

@@ -14,6 +14,7 @@ from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_l
 from exacto_plugin.core.stats.leave_one_out import LeaveOneOut, leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonRise, common_rise
+from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
 if TYPE_CHECKING:
@@ -33,26 +34,6 @@ more, the second-best."""
 
 _RATE_RANGE = (1e-4, 0.95)
 """Range of thresholds in which every test is defined."""
-
-
-class Counts(NamedTuple):
-    """Calls and bad calls, before division by the design effect.
-
-    Every caller is already limited.
-    """
-
-    calls: Floats
-    bad: Floats
-
-    def rate(self) -> Floats:
-        """Return the share of bad calls; NaN without calls.
-
-        >>> Counts(np.array([40.0, 0.0]), np.array([2.0, 0.0])).rate().tolist()
-        [0.05, nan]
-        """
-        rate = np.full(np.shape(self.calls), np.nan)
-        np.divide(self.bad, self.calls, out=rate, where=self.calls > 0)
-        return rate
 
 
 class DerankTest(NamedTuple):

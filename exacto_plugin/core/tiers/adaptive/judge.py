@@ -17,8 +17,9 @@ from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
 from exacto_plugin.core.tiers.adaptive.change import Change
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
+from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
-from exacto_plugin.core.tiers.adaptive.failure_rates import Counts, DerankTest, FailureRates, failure_rates
+from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
 from exacto_plugin.core.tiers.columns import (
@@ -161,7 +162,7 @@ class AdaptiveTierRule:
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
         columns = self._tool_calls(block, rates, test, change, relief.kept)
         signals = (columns, *(result.columns for result, _ in others))
-        common = common_causes(block, self.state, rates, self._now)
+        common = common_causes(block, self.state, rates.windows, rates.common, rates.phi, self._now)
 
         return TierAssignments(
             tier, signals, plan, common, lambda: self._commit(block, rates, test, change, (backoff, common))
