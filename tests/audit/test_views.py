@@ -121,7 +121,10 @@ def test_tiers_are_dated(story: Story) -> None:
     }
     assert group["at"] == max(one["at"] for one in group["deployments"])
     references = queries.references_at(story.connection, "g", group["at"])
-    assert group["references"] == {signal: reference_view(one) for signal, one in references.items()}
+    plain = {signal: reference_view(one) for signal, one in references.items()}
+    assert {signal: dict(one) | plain[signal] for signal, one in group["references"].items()} == group["references"]
+    assert group["references"].keys() == plain.keys()
+    assert group["references"]["tool_call_success"].keys() >= {"step", "convicts_above", "acquits_below", "next_step"}
 
 
 def test_the_audit_has_filters(story: Story) -> None:

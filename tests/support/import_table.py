@@ -57,7 +57,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "core/windows": frozenset({"core/wire", "core/model", "core/stats"}),
     "core/scoring": frozenset({"core/wire", "core/lazy", "core/model"}),
     "core/routing": frozenset({"core/wire", "core/lazy", "core/model", "core/decision"}),
-    "core/tiers": frozenset({"core/wire", "core/lazy", "core/model", "core/stats", "core/windows"}),
+    "core/tiers": frozenset({"core/wire", "core/steps", "core/lazy", "core/model", "core/stats", "core/windows"}),
     "core/engine": frozenset(
         {"core/wire", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
     ),
