@@ -85,7 +85,7 @@ def test_the_core_knows_nothing_around_it(name: str) -> None:
 
 
 def test_the_core_is_a_chain() -> None:
-    """wire <- steps <- model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, in whatever imports."""
+    """wire <- steps <- model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, by any import."""
     for step, names in enumerate(CHAIN):
         later = {f"{CORE}.{other}" for names in CHAIN[step + 1 :] for other in names}
         for name in names:

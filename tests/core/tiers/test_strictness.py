@@ -1,0 +1,103 @@
+"""Convictions by the price of a bad call: the neutral numbers, the marker and the bound on the mean price."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exacto_plugin.core.engine.engine import Engine
+from exacto_plugin.core.model import DeploymentKey, Tier
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.strictness import LEAST_HOSTS, Market, affordable
+from exacto_plugin.core.tiers.replay import preset_as_plain, preset_of_plain
+from exacto_plugin.core.windows.increments import CounterKind
+from tests.support.samples import START
+
+RATES = (0.002, 0.002, 0.003, 0.015)
+"""The last one is within 2 points of the others."""
+
+
+def judged(prices: dict[str, float], **numbers: float | None) -> Engine:
+    """Four deployments with 20,000 calls each, and these prices."""
+    engine = Engine(AdaptivePreset(AdaptiveParameters(**numbers)))  # type: ignore[arg-type]
+    names = [DeploymentKey(name) for name in "abcd"]
+    known = {DeploymentKey(name): price for name, price in prices.items()}
+    engine.observe_peers("g", names, START, prices=known)
+    for name, rate in zip(names, RATES, strict=True):
+        for part in range(10):
+            counts = {CounterKind.ANSWERED: 2000, CounterKind.OFFERED: 2000, CounterKind.CALLED: 2000}
+            engine.add("g", name, {**counts, CounterKind.SCHEMA_MISMATCH: int(2000 * rate)}, {}, START + 600 * part)
+    engine.recompute(START + 6000)
+    return engine
+
+
+def verdict_of_d(engine: Engine) -> tuple[Tier, bool]:
+    """The tier of ``d`` and whether it is out by price."""
+    verdict = engine.snapshot.groups["g"].verdicts[DeploymentKey("d")]
+    chosen = verdict.reasons[0].strictness
+    return verdict.tier, chosen is not None and chosen.by_price
+
+
+def test_a_bad_call_has_a_price() -> None:
+    """With it, equal prices convict what the usual threshold acquits; without it, nothing."""
+    assert verdict_of_d(judged({})) == (Tier.DERANKED, True)
+    assert verdict_of_d(judged({}, bad_call_price=0.0))[0] is not Tier.DERANKED
+
+
+def test_the_premium_bounds_it() -> None:
+    """A cheap deployment stays, unless the premium is lifted and its bad calls cost more than it saves."""
+    cheap = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 0.4}
+    assert verdict_of_d(judged(cheap))[0] is not Tier.DERANKED
+    assert verdict_of_d(judged(cheap, max_cost_premium=None, bad_call_price=60.0)) == (Tier.DERANKED, True)
+
+
+def test_what_was_convicted_comes_back_when_the_bound_breaks() -> None:
+    """Prices that change lift the conviction at the next recompute."""
+    engine = judged({})
+    prices = {DeploymentKey(name): price for name, price in zip("abcd", (1.0, 1.0, 1.0, 0.3), strict=True)}
+    engine.observe_peers("g", list(prices), START + 6300, prices=prices)
+    engine.recompute(START + 6300)
+    assert verdict_of_d(engine)[0] is not Tier.DERANKED
+
+
+def test_the_marker_survives_a_restart() -> None:
+    """It is part of the state that is saved."""
+    engine = judged({})
+    saved = engine.dump()
+    assert saved["g"]["d"]["rule.by_price"] is True
+    again = Engine(engine.rule)
+    again.load(saved)
+    assert again.dump()["g"]["d"]["rule.by_price"] is True
+
+
+def test_older_rules_have_neutral_numbers() -> None:
+    """A rule on record without the numbers judges as it did."""
+    plain = preset_as_plain(AdaptivePreset())
+    for name in ("bad_call_price", "max_cost_premium", "convicting_floor"):
+        del plain["rule"][name]
+    rule = preset_of_plain(plain).rule  # type: ignore[attr-defined]
+    assert (rule.bad_call_price, rule.max_cost_premium, rule.convicting_floor) == (0.0, None, 1.0)
+
+
+@pytest.mark.parametrize("premium", [1.0, 1.1, 1.5])
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_premium_is_never_exceeded(premium: float, seed: int) -> None:
+    """Whatever is asked: the mean price stays within the premium or does not rise, and enough hosts stay."""
+    draw = np.random.default_rng(seed)
+    shape = (6, 8)
+    weight, price = draw.lognormal(size=shape), draw.lognormal(size=shape)
+    price /= (weight * price).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    market = Market(price, weight, np.full(shape, np.inf), np.zeros((6, 1)))
+    staying = draw.random(shape) < 0.8
+    asked, held = staying & (draw.random(shape) < 0.4), np.zeros(shape, np.bool_)
+    held = staying & ~asked & (draw.random(shape) < 0.3)
+    out = affordable(market, staying, asked, held, draw.random(shape), premium)
+    assert not (out & ~(asked | held)).any()
+    before, after = market.mean_price(staying), market.mean_price(staying & ~out)
+    assert (after <= np.maximum(before, premium) + 1e-9).all()
+    left = (staying & ~out).sum(axis=1)
+    assert (left[out.any(axis=1)] >= LEAST_HOSTS).all()
