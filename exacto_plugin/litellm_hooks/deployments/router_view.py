@@ -21,8 +21,7 @@ FALLBACK_LISTS: Final = ("fallbacks", "context_window_fallbacks", "content_polic
 
 def router_view(router: Any) -> RouterView:
     """Return the view of a router."""
-    kind: type[object] = type(router)
-    return _view_of(kind)(router)
+    return _view_of(type(router))(router)  # type: ignore[arg-type]  # mypy takes classes for unhashable
 
 
 @functools.cache
