@@ -2,9 +2,9 @@
 
 Simulated groups of eight hosts with constant rates, by ``exacto simulate --fast``: good ones fail up to 1.5 points more
 than the best, bad ones 5 to 40 points, and in half of the groups one lies in between; the number of bad ones is 0 to 5,
-each as often, and the traffic 1 to 100 requests a minute. A derank is wrong if the host fails at most 2 points more
-than the best one (the rule's floor), a verification if it fails more than 5 points more (its cap). Run as
-``python -m benchmarks.verdict_errors --write``.
+each as often, and the traffic 1 to 100 requests a minute. A derank is wrong if the host fails at most half a point
+more than the best one (the least floor that convicts), a verification if it fails more than 5 points more (its cap).
+Run as ``python -m benchmarks.verdict_errors --write``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ HOSTS, MOST_BAD = 8, 5
 RATES = (1.0, 3.0, 10.0, 30.0, 100.0)
 HOURS, INTERVAL_S = 36.0, 300.0
 FLOOR, CAP = 0.02, 0.05
+CONVICTING_FLOOR = 0.005
 VERIFIED_EVERY_H = 6.0
 """Verified hosts are counted this often, with the evidence that they have by then."""
 
@@ -99,7 +100,7 @@ def measure(scenarios: Sequence[Scenario], seed: int, counts: Counts) -> None:
         found = simulation.judge.assignments
         calls = found.signals[0].samples
         newly = (found.tier == DERANKED) & (previous != DERANKED)
-        counts.add("deranked", newly, above <= FLOOR, calls, found.tier)
+        counts.add("deranked", newly, above <= CONVICTING_FLOOR, calls, found.tier)
         if not (step + 1) % round(VERIFIED_EVERY_H * 3600 / INTERVAL_S):
             counts.add("verified", found.tier == VERIFIED_GOOD, above > CAP, calls, found.tier)
         previous = found.tier

@@ -41,28 +41,35 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     measured = view.get("measured_at")
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
+    parts += _reason_sentences(view, zone, past=old)
+    if not override and (wrong := view.get("wrong_one_in")):
+        parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
+    conditions = () if override else view.get("way_back", ())
+    parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
+    if measured is not None and aged and view["reasons"]:
+        stale = " Nothing newer is on record." if view.get("stale") else ""
+        parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
+    return " ".join(part for part in parts if part)
+
+
+def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: bool) -> list[str]:
+    """Return sentences of the deciding reasons, the step and a common cause."""
+    override = view.get("override")
     common = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.COMMON_CAUSE]
     others = [reason for reason in view["reasons"] if reason not in common]
     reasons = _deciding(view["tier"], others) if not override else others
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
-    parts += [
-        _remembered(reason, _among(reason, view), past=old)
+    parts = [
+        _remembered(reason, _among(reason, view), past=past)
         if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
-        else _reason(reason, _among(reason, view), past=old)
+        else _reason(reason, _among(reason, view), past=past)
         for reason in reasons
     ]
     if not override:
         parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
     parts += [common_cause_sentence(reason, zone) for reason in common]
-    if not override and (wrong := view.get("wrong_one_in")):
-        parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
-    conditions = () if override else view.get("way_back", ())
-    parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
-    if measured is not None and aged and reasons:
-        stale = " Nothing newer is on record." if view.get("stale") else ""
-        parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
-    return " ".join(part for part in parts if part)
+    return parts
 
 
 _FRESH_S = 1.0

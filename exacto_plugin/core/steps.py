@@ -1,4 +1,4 @@
-"""How strict a threshold was chosen, and what the next stricter choice would change."""
+"""Steps: the strictness of a threshold, and the effect of the next one."""
 
 from __future__ import annotations
 

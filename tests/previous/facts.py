@@ -42,6 +42,10 @@ TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))
 """When the store is asked about."""
 _ONE_VERIFIES = {"verify_peers": 1}
 """What the published rule was before this number was added."""
+_NEUTRAL = {"bad_call_price": 0, "max_cost_premium": "null", "convicting_floor": 1, "common_cause": 0}
+"""What the default rule was before these numbers were added."""
+_ADDED_STATE = ("by_price", "common_begin", "common_end", "common_rise", "common_deployments")
+"""What the default rule remembers since; empty where a state is of an earlier revision."""
 PUBLISHED = {
     "preset": "openrouter",
     "openrouter": {"tool_call_requests": 50, "throughput_requests": 20, **_ONE_VERIFIES},
@@ -189,13 +193,22 @@ def of_engine(saved: Mapping[str, Any]) -> Any:
     for group, windows in saved["windows"].items():
         engine.load_windows(group, {name: base64.b64decode(dump) for name, dump in windows.items()})
         engine.observe_peers(group, windows, saved["at"])
-    remembered = engine.dump()
+    remembered = {
+        group: {name: _as_before(numbers) for name, numbers in deployments.items()}
+        for group, deployments in engine.dump().items()
+    }
     engine.recompute(saved["at"] + 300.0)
     return {
         "remembered": remembered,
         "verdicts": _verdicts(engine.measured),
         "changes": [[one.deployment, one.previous.value, one.tier.value] for one in engine.transitions],
     }
+
+
+def _as_before(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what an earlier revision did not remember, where it is empty."""
+    added = {f"rule.{name}" for name in _ADDED_STATE}
+    return {name: number for name, number in numbers.items() if number or name not in added}
 
 
 def state_of(engine: Engine, at: float, preset: Mapping[str, Any]) -> Any:
@@ -214,7 +227,8 @@ def of_log(file: Path) -> Any:
     """What presets would have made of it."""
     out = io.StringIO()
     added = "".join(f",{name}={number}" for name, number in _ONE_VERIFIES.items())
-    presets = ("adaptive", f"openrouter,tool_call_requests=50{added}")
+    neutral = "".join(f",{name}={number}" for name, number in _NEUTRAL.items())
+    presets = (f"adaptive{neutral}", f"openrouter,tool_call_requests=50{added}")
     with contextlib.redirect_stdout(out):
         command.main(["replay", str(file), "--preset", *presets, "--json"])
-    return json.loads(out.getvalue().replace(added, ""))
+    return json.loads(out.getvalue().replace(added, "").replace(neutral, ""))

@@ -1,4 +1,4 @@
-"""What a recompute changes in a block, by the measurements."""
+"""Changes of a recompute in a block, by the measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.signals import Strictness
 
 
-class Change(NamedTuple):
+class BlockChange(NamedTuple):
     """Changes in a block, ``[group, deployment]``."""
 
     cause: NDArray[np.int8]

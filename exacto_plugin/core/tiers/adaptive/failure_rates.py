@@ -45,7 +45,7 @@ class DerankTest(NamedTuple):
 
 
 class PeerRates(NamedTuple):
-    """What thresholds follow from, ``[group, deployment]``."""
+    """Numbers that thresholds follow from, ``[group, deployment]``."""
 
     has_evidence: Bools
     """Deployments that are peers of others."""
@@ -159,21 +159,7 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     """Compute the failure rates of a block from its evidence."""
     slots, member = block.slots, block.member
     phi = _design_effect(evidence.dispersion_sum[slots] * member, evidence.pairs[slots] * member, rule)
-    lone_key = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
-    lone_account = _has_one_caller(evidence.by_account[:, slots] * member, rule)
-    windows = []
-    for place in range(len(WINDOWS_S)):
-        of_keys = Counts(evidence.weight_calls[place][slots], evidence.weight_bad[place][slots])
-        of_accounts = Counts(evidence.account_calls[place][slots], evidence.account_bad[place][slots])
-        weight = Counts(
-            *(
-                # Accounts are limited, and within each the keys as well: a limit of either kind holds.
-                np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
-                for key, account in zip(of_keys, of_accounts, strict=True)
-            )
-        )
-        calls, bad = evidence.calls[place][slots] * weight.calls, evidence.bad[place][slots] * weight.bad
-        windows.append(Counts(calls, np.minimum(bad, calls)))
+    windows = _windows(evidence, slots, member, rule)
     per_minute = np.maximum(evidence.offered_day[slots] / 1440, evidence.offered_hour[slots] / 60)
     quiet = (per_minute * member).sum(axis=-1, keepdims=True) < rule.quiet_requests_per_minute
     within_ttl = Counts(*(np.where(quiet, long, day) for long, day in zip(windows[DAY + 1], windows[DAY], strict=True)))
@@ -199,6 +185,26 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         peer_rates,
         common_rise(windows, within_ttl, member & ~deranked) if rule.common_cause else None,
     )
+
+
+def _windows(evidence: Evidence, slots: NDArray[np.intp], member: Bools, rule: AdaptiveParameters) -> list[Counts]:
+    """Compute the calls of each window of ``WINDOWS_S``, with every caller limited."""
+    lone_key = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
+    lone_account = _has_one_caller(evidence.by_account[:, slots] * member, rule)
+    windows = []
+    for place in range(len(WINDOWS_S)):
+        of_keys = Counts(evidence.weight_calls[place][slots], evidence.weight_bad[place][slots])
+        of_accounts = Counts(evidence.account_calls[place][slots], evidence.account_bad[place][slots])
+        weight = Counts(
+            *(
+                # Accounts are limited, and within each the keys as well: a limit of either kind holds.
+                np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
+                for key, account in zip(of_keys, of_accounts, strict=True)
+            )
+        )
+        calls, bad = evidence.calls[place][slots] * weight.calls, evidence.bad[place][slots] * weight.bad
+        windows.append(Counts(calls, np.minimum(bad, calls)))
+    return windows
 
 
 def _design_effect(dispersion_sum: Floats, pairs: Floats, rule: AdaptiveParameters) -> Floats:

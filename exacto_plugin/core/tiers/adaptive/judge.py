@@ -15,7 +15,7 @@ import numpy as np
 
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
-from exacto_plugin.core.tiers.adaptive.change import Change
+from exacto_plugin.core.tiers.adaptive.change import BlockChange
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
 from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
@@ -190,7 +190,7 @@ class AdaptiveTierRule:
         rates: FailureRates,
         court: strictness.Court,
         others: list[tuple[other_signals.SignalResult, int]],
-    ) -> tuple[DerankTest, Change]:
+    ) -> tuple[DerankTest, BlockChange]:
         memory, evidence, slots = self.state, self._evidence, block.slots
         before = memory.cause[slots]
         was_deranked = before > 0
@@ -213,10 +213,10 @@ class AdaptiveTierRule:
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
         told = court.thresholds._replace(by_price=by_price)
-        return test, Change(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted, told)
+        return test, BlockChange(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted, told)
 
     def _probe_backoff(
-        self, slots: NDArray[np.intp], change: Change
+        self, slots: NDArray[np.intp], change: BlockChange
     ) -> tuple[exploration.ProbeBackoff, exploration.ProbeDemand]:
         memory, evidence = self.state, self._evidence
         nothing = np.nan
@@ -241,7 +241,7 @@ class AdaptiveTierRule:
         )
 
     def _tool_calls(
-        self, block: Block, rates: FailureRates, test: DerankTest, change: Change, relieved: NDArray[np.bool_]
+        self, block: Block, rates: FailureRates, test: DerankTest, change: BlockChange, relieved: NDArray[np.bool_]
     ) -> SignalColumns:
         """Return the reasons for each tier, as success rates."""
         bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
@@ -263,7 +263,7 @@ class AdaptiveTierRule:
         )
 
     def _reported_rates(
-        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: Change
+        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: BlockChange
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return failure rates, calls and windows: those at the derank, else the latest."""
         state = self.state
@@ -286,11 +286,11 @@ class AdaptiveTierRule:
         block: Block,
         rates: FailureRates,
         test: DerankTest,
-        change: Change,
+        change: BlockChange,
         further: tuple[exploration.ProbeBackoff, CommonCauses],
     ) -> None:
         """Store the new state of a block."""
-        memory, now, (backoff, common) = self.state, self._now, further
+        memory, (backoff, common) = self.state, further
         common.store(block, memory)
         slots = block.slots[block.member]
         kept = change.cause > 0
@@ -299,17 +299,11 @@ class AdaptiveTierRule:
             column[slots] = np.broadcast_to(values, block.member.shape)[block.member]
 
         at = block.slots
-        epoch = np.minimum(memory.epoch[at], now)
-        fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
-        epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
-        epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
-        # The calls that convicted by price count again.
-        epoch = np.where(change.lifted, epoch - memory.frozen_window_s[at], epoch)
         by_errors = test.rejected
         frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
         frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
         window_s = np.where(by_errors, test.window_s, rates.ttl_s)
-        store(memory.epoch, epoch)
+        store(memory.epoch, self._epochs(at, change))
         store(memory.tier, change.tier)
         store(memory.cause, change.cause)
         store(memory.frozen, np.where(change.deranked_now, frozen, np.where(kept, memory.frozen[at], np.nan)))
@@ -324,8 +318,18 @@ class AdaptiveTierRule:
         store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
         store(memory.by_price, change.by_price)
 
+    def _epochs(self, at: NDArray[np.int64], change: BlockChange) -> NDArray[np.float64]:
+        """Return the start of each deployment's evidence."""
+        memory, now = self.state, self._now
+        epoch = np.minimum(memory.epoch[at], now)
+        fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
+        epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
+        epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
+        # The calls that convicted by price count again.
+        return np.where(change.lifted, epoch - memory.frozen_window_s[at], epoch)
 
-def _tool_call_codes(rates: FailureRates, change: Change, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+
+def _tool_call_codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the reason codes of tool calls; a later condition takes precedence."""
     code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
     code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)

@@ -1,4 +1,4 @@
-"""Thresholds that are as strict as it pays, when a bad call costs as much as several calls.
+"""Thresholds as strict as it pays, when a bad call costs several calls.
 
 Two thresholds: a stricter one convicts, that of ``failure_rates`` acquits. Per model group the stricter one is chosen
 among ``STEPS`` so that price and bad calls of the hosts that stay cost least. A deployment that only the stricter one
@@ -70,7 +70,7 @@ class Market(NamedTuple):
         return cls(price, weight, capacity, headroom * _total(load * member))
 
     def mean_price(self, pool: Bools) -> Floats:
-        """Return the mean price of the lottery among some, relative to the usual; 1 among none."""
+        """Return the mean price of a lottery, relative to the usual; 1 among none."""
         return self._mean(self.price, pool, 1.0)
 
     def mean_rate(self, rate: Floats, pool: Bools) -> Floats:
@@ -140,11 +140,11 @@ class Court:
         asked = strict.rejected & ~self.planned
         rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
         accepted = affordable(self.market, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
-        convicted = asked & accepted
+        by_step = asked & accepted
         together = DerankTest(
-            test.rejected | convicted,
-            Counts(*(np.where(convicted, own, at) for own, at in zip(strict.evidence, test.evidence, strict=True))),
-            np.where(convicted, strict.window_s, test.window_s),
+            test.rejected | by_step,
+            Counts(*(np.where(by_step, own, at) for own, at in zip(strict.evidence, test.evidence, strict=True))),
+            np.where(by_step, strict.window_s, test.window_s),
         )
         return together, accepted, held & ~accepted
 
@@ -152,7 +152,7 @@ class Court:
 def _choose(
     market: Market, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools
 ) -> tuple[Strictness, Bools]:
-    """Choose the step of each group, the cheapest that is allowed; return also its pool."""
+    """Choose the cheapest allowed step of each group; return also its pool."""
     rule, mix = rates.rule, rates.peer_rates.case_mix
     measured = np.where(deranked, frozen, rates.within_ttl.rate()) / mix
     rate = np.nan_to_num(measured)
@@ -198,32 +198,32 @@ def _limit(rates: FailureRates, step: float) -> Floats:
     return np.minimum(rates.peer_rates.threshold(rule.deviations, floor, step), rates.threshold)
 
 
-def _ranks(market: Market, staying: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
+def _ranks(market: Market, remaining: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
     """Return the order of convictions by price, ascending; infinite for the others.
 
     Those that are out already come first, the worst first; then by what a conviction saves for its price, compared
     with the deployments that stay anyway: those that are dearer come first of all.
     """
-    rest = staying & ~asked & ~held
-    rest = np.where(rest.any(axis=-1, keepdims=True), rest, staying)
+    rest = remaining & ~asked & ~held
+    rest = np.where(rest.any(axis=-1, keepdims=True), rest, remaining)
     saves = np.maximum(rate - market.mean_rate(rate, rest), 0.0)
     price = np.maximum(market.mean_price(rest) - market.price, _LEAST_GAIN)
     return np.where(held, -1 - rate, np.where(asked, 1 / (1 + saves / price), np.inf))
 
 
 def _within_premium(market: Market, pools: Bools, rate: Floats, most: float | None) -> Bools:
-    """Return each step's pool without the convictions that the premium forbids, ``[step, group, deployment]``."""
+    """Return each step's pool within the premium, ``[step, group, deployment]``."""
     if most is None:
         return pools
     steps = len(pools)
     whole = Market(*(np.concatenate([column] * steps) for column in market))
-    staying = np.concatenate([pools[0]] * steps)
-    asked = staying & ~pools.reshape(-1, pools.shape[-1])
-    out = affordable(whole, staying, asked, np.zeros_like(asked), np.concatenate([rate] * steps), most)
-    return np.asarray((staying & ~out).reshape(pools.shape))
+    remaining = np.concatenate([pools[0]] * steps)
+    asked = remaining & ~pools.reshape(-1, pools.shape[-1])
+    out = affordable(whole, remaining, asked, np.zeros_like(asked), np.concatenate([rate] * steps), most)
+    return np.asarray((remaining & ~out).reshape(pools.shape))
 
 
-def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None) -> Bools:
+def affordable(market: Market, remaining: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None) -> Bools:
     """Return which deployments may be out by price, the worst first.
 
     One after the other they leave those that stay, where enough hosts remain and the mean price does not rise above
@@ -231,7 +231,7 @@ def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: 
 
     Args:
         market: prices and shares.
-        staying: deployments that nothing else deranks; includes those in question.
+        remaining: deployments that nothing else deranks; includes those in question.
         asked: deployments to convict.
         held: deployments that are out by price already.
         rate: their failure rates.
@@ -242,7 +242,7 @@ def affordable(market: Market, staying: Bools, asked: Bools, held: Bools, rate: 
     if not len(groups):
         return accepted
     market = Market(*(column[groups] for column in market))
-    pool, asked, held = staying[groups].copy(), asked[groups], held[groups]
+    pool, asked, held = remaining[groups].copy(), asked[groups], held[groups]
     order = np.argsort(_ranks(market, pool, asked, held, rate[groups]), axis=-1, kind="stable")
     rows = np.arange(len(groups))
     price = market.mean_price(pool)
