@@ -70,7 +70,7 @@ def proxy_callback() -> ExactoCallback:
     callback = ExactoCallback(runtime)
     install_patches(callback)
     if mirror is not None:
-        callback.context.features.lose(refusal_metrics.install())
+        callback.context.features.lose(callback.faults.guard("telemetry", refusal_metrics.install, []))
     if server is not None:
         how = _attach_to(server, callback)
         nothing: list[str] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot, Signal, Verdict
     from exacto_plugin.core.windows.observed import Observed
-    from exacto_plugin.telemetry.meters import Meters
+    from exacto_plugin.telemetry.meters import Guard, Meters
     from exacto_plugin.telemetry.table import Instrument
 
 R = TypeVar("R")
@@ -28,13 +28,6 @@ _OBSERVED: Mapping[Instrument, Callable[[Observed], float | None]] = {
     table.QUEUE_TIME: lambda one: one.queue_s,
     table.THROUGHPUT_SPREAD: lambda one: one.throughput_spread,
 }
-
-
-class Guard(Protocol):
-    """Counts and logs faults of the plugin."""
-
-    def guard(self, stage: str, action: Callable[[], R], otherwise: R) -> R:
-        """``action()``, or ``otherwise`` when it fails."""
 
 
 class LatestObserved(Protocol):

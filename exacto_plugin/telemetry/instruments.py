@@ -60,7 +60,7 @@ class Telemetry:
         mirror: PrometheusMirror | None = None,
     ) -> None:
         self._source = source
-        make = Meters(metrics.get_meter("exacto_plugin", _package_version(), meter_provider), mirror)
+        make = Meters(metrics.get_meter("exacto_plugin", _package_version(), meter_provider), mirror, source.faults)
         self._evaluations = make.counter(table.EVALUATIONS)
         self._flaws = make.counter(table.FLAWS)
         self._requests = make.counter(table.REQUESTS)

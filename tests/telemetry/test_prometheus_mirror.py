@@ -46,6 +46,17 @@ if told["ends"]:
     mirror.write()
 """
 
+_WITHOUT_FILES = """
+from exacto_plugin.telemetry.prometheus import PrometheusMirror
+from tests.test_telemetry import measured
+
+bench = measured(mirror=PrometheusMirror(None))
+for name in ("curated", None):
+    bench.runtime.context.telemetry.refusal("kimi", name)
+bench.runtime.context.telemetry.recomputed(0.01, None)
+print(sum(value for _, value in bench.points("exacto.refusals")), bench.runtime.context.faults.counts["telemetry"])
+"""
+
 
 def series(registry: CollectorRegistry) -> Series:
     """Every series by name and labels; without those that OpenTelemetry adds about itself."""
@@ -135,6 +146,15 @@ def test_a_group_that_is_gone_has_no_number(tmp_path: Path) -> None:
     _work(tmp_path, [{"exacto.model_group": "kimi"}], ends=True)
     ((_, value),) = [one for one in _told(tmp_path).items() if one[0][0] == "exacto_snapshot_age_seconds"]
     assert math.isnan(value)
+
+
+def test_a_mirror_that_cannot_write_takes_nothing_with_it(tmp_path: Path) -> None:
+    """The caller goes on, OpenTelemetry has the measurements, and the faults are counted."""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "removed")}
+    told = subprocess.check_output([sys.executable, "-c", _WITHOUT_FILES], env=environment, text=True)
+    refusals, faults = map(int, told.split())
+    assert refusals == 2
+    assert faults > 2
 
 
 def test_only_where_litellm_serves_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Metrics and alerts of the plugin on the channels that LiteLLM has for them.
+"""Metrics of the plugin where LiteLLM serves its own.
 
 May import ``litellm_hooks.runtime``, the modules of ``litellm_hooks`` and what they may import.
 """
