@@ -36,7 +36,7 @@ HOSTS, MOST_BAD = 8, 5
 RATES = (1.0, 3.0, 10.0, 30.0, 100.0)
 HOURS, INTERVAL_S = 36.0, 300.0
 FLOOR, CAP = 0.02, 0.05
-CONVICTING_FLOOR = 0.005
+CONVICTING_FLOOR = AdaptivePreset().rule.convicting_floor
 VERIFIED_EVERY_H = 6.0
 """Verified hosts are counted this often, with the evidence that they have by then."""
 

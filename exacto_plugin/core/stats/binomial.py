@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+RATE_RANGE = (1e-4, 0.95)
+"""Range of thresholds in which every test is defined."""
+
 _SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 """Stirling's series of the logarithm of the gamma function."""
 

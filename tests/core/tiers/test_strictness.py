@@ -11,7 +11,7 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import DeploymentKey, Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
-from exacto_plugin.core.tiers.adaptive.strictness import LEAST_HOSTS, Market, affordable
+from exacto_plugin.core.tiers.adaptive.strictness import LEAST_HOSTS, PriceShares, affordable
 from exacto_plugin.core.tiers.replay import preset_as_plain, preset_of_plain
 from exacto_plugin.core.windows.increments import CounterKind
 from tests.support.samples import START
@@ -91,13 +91,13 @@ def test_the_premium_is_never_exceeded(premium: float, seed: int) -> None:
     shape = (6, 8)
     weight, price = draw.lognormal(size=shape), draw.lognormal(size=shape)
     price /= (weight * price).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
-    market = Market(price, weight, np.full(shape, np.inf), np.zeros((6, 1)))
+    shares = PriceShares(price, weight, np.full(shape, np.inf), np.zeros((6, 1)))
     staying = draw.random(shape) < 0.8
     asked, held = staying & (draw.random(shape) < 0.4), np.zeros(shape, np.bool_)
     held = staying & ~asked & (draw.random(shape) < 0.3)
-    out = affordable(market, staying, asked, held, draw.random(shape), premium)
+    out = affordable(shares, staying, asked, held, draw.random(shape), premium)
     assert not (out & ~(asked | held)).any()
-    before, after = market.mean_price(staying), market.mean_price(staying & ~out)
+    before, after = shares.mean_price(staying), shares.mean_price(staying & ~out)
     assert (after <= np.maximum(before, premium) + 1e-9).all()
     left = (staying & ~out).sum(axis=1)
     assert (left[out.any(axis=1)] >= LEAST_HOSTS).all()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Reason, ReasonCode
-from exacto_plugin.core.stats.binomial import rate_exceeds
+from exacto_plugin.core.stats.binomial import RATE_RANGE, rate_exceeds
 from exacto_plugin.core.stats.leave_one_out import leave_one_out_middle
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
 
@@ -42,9 +42,8 @@ _LEAST_RISE = 0.02
 _LEAST_TAIL = 0.0001
 """Tail probability below which a rise is an event and no chance."""
 
-KEPT_S = 86_400.0
+_KEPT_S = 86_400.0
 """Seconds for which an event is shown after its end, the longest window of a derank."""
-
 
 _COLUMNS = ("common_begin", "common_end", "common_rise", "common_deployments")
 """Columns of ``AdaptiveState`` in the order of ``CommonCauses``."""
@@ -162,7 +161,7 @@ def _continued(
     end = np.where(new, np.nan, np.where(over, np.maximum(before.begin, now - width_s), before.end))
     rise = np.where(new, size, np.where(found, np.maximum(before.rise, size), before.rise))
     deployments = np.where(new, many, np.where(found, np.maximum(before.deployments, many), before.deployments))
-    old = end < now - KEPT_S
+    old = end < now - _KEPT_S
     return CommonCauses(*(np.where(old, np.nan, column) for column in (begin, end, rise, deployments)))
 
 
@@ -172,5 +171,5 @@ def _is_no_chance(window: Counts, usual: Floats, telling: Bools, phi: Floats) ->
     counted = telling & (np.arange(telling.shape[-1]) != excess.argmax(axis=-1)[:, np.newaxis])
     calls, bad = (np.where(counted, column, 0.0).sum(axis=-1, keepdims=True) for column in window)
     expected = np.where(counted, usual * window.calls, 0.0).sum(axis=-1, keepdims=True) / np.maximum(calls, 1.0)
-    limit = np.clip(expected, 1e-4, 0.95)
+    limit = np.clip(expected, *RATE_RANGE)
     return rate_exceeds(bad / phi, calls / phi, np.where(calls > 0, limit, np.nan), np.full((1, 1), _LEAST_TAIL))[:, 0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.binomial import rate_below, rate_exceeds, wilson_lower, wilson_upper
+from exacto_plugin.core.stats.binomial import RATE_RANGE, rate_below, rate_exceeds, wilson_lower, wilson_upper
 from exacto_plugin.core.stats.leave_one_out import LeaveOneOut, leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonRise, common_rise
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 _FEW_PEERS = 3
 """Up to this many others, the reference of the cap is the best of them; with
 more, the second-best."""
-
-_RATE_RANGE = (1e-4, 0.95)
-"""Range of thresholds in which every test is defined."""
 
 
 class DerankTest(NamedTuple):
@@ -66,7 +63,7 @@ class PeerRates(NamedTuple):
             cap: largest distance from the second-best.
         """
         spread = self.others.median + np.maximum(deviations * self.others.deviation, floor)
-        return np.asarray(np.clip(np.minimum(spread, self.near_best + cap) * self.case_mix, *_RATE_RANGE))
+        return np.asarray(np.clip(np.minimum(spread, self.near_best + cap) * self.case_mix, *RATE_RANGE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class FailureRates:
         if self.common is not None:
             # Not in the window of a day: a cause that lasts so long is found there.
             rise = self.rule.common_cause * self.common.of_others
-            limit[: len(rise)] = np.minimum(limit[: len(rise)] + rise, _RATE_RANGE[1])
+            limit[: len(rise)] = np.minimum(limit[: len(rise)] + rise, RATE_RANGE[1])
         level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
         rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
         first = rejected.argmax(axis=0)[np.newaxis]

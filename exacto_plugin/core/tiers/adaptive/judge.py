@@ -149,9 +149,9 @@ class AdaptiveTierRule:
         """Assign tiers to a block from the measurements."""
         memory, evidence, slots, rule = self.state, self._evidence, block.slots, self._rule
         rates = failure_rates(block, memory, evidence, rule)
-        court = strictness.Court.of(block, memory, rates, evidence.load[slots])
+        strict = strictness.StrictThresholds.of(block, memory, rates, evidence.load[slots])
         others = self._other_signals(block, scores, rates)
-        test, change = self._change(block, rates, court, others)
+        test, change = self._change(block, rates, strict, others)
         rate = np.where(change.deranked_now, test.evidence.rate(), memory.frozen[slots])
         backoff, demand = self._probe_backoff(slots, change)
         deranked = change.cause > 0
@@ -163,7 +163,6 @@ class AdaptiveTierRule:
         columns = self._tool_calls(block, rates, test, change, relief.kept)
         signals = (columns, *(result.columns for result, _ in others))
         common = common_causes(block, self.state, rates.windows, rates.common, rates.phi, self._now)
-
         return TierAssignments(
             tier, signals, plan, common, lambda: self._commit(block, rates, test, change, (backoff, common))
         )
@@ -188,7 +187,7 @@ class AdaptiveTierRule:
         self,
         block: Block,
         rates: FailureRates,
-        court: strictness.Court,
+        strict: strictness.StrictThresholds,
         others: list[tuple[other_signals.SignalResult, int]],
     ) -> tuple[DerankTest, BlockChange]:
         memory, evidence, slots = self.state, self._evidence, block.slots
@@ -197,22 +196,22 @@ class AdaptiveTierRule:
         test = rates.derank_test(was_deranked, rates.threshold)
         fresh = Counts(evidence.fresh_calls[slots], evidence.fresh_bad[slots])
         cause = np.where(was_deranked, before, test.rejected * ERRORS)
-        cause = np.where(was_deranked & rates.recovered(fresh, court.readmits), cause & ~ERRORS, cause)
+        cause = np.where(was_deranked & rates.recovered(fresh, strict.readmits), cause & ~ERRORS, cause)
         for result, bit in others:
             cause = np.where(was_deranked & result.is_normal, cause & ~bit, cause)
             cause = np.where(~was_deranked & result.is_outlier, cause | bit, cause)
         cause = np.where(block.member, cause, 0).astype(np.int8)
-        test, by_price, lifted = court.convict(test, cause > 0, was_deranked)
+        test, by_price, lifted = strict.derank_by_price(test, cause > 0, was_deranked)
         cause = np.where(lifted, 0, np.where(by_price, cause | ERRORS, cause)).astype(np.int8)
         newly, back = ~was_deranked & (cause > 0), was_deranked & (cause == 0) & ~lifted
         unsure = block.member & ~was_deranked & (cause == 0) & (memory.tier[slots] == INSUFFICIENT_DATA)
         improved, improved_s = rates.improved(unsure)
         verified = np.where(back, rates.verified(fresh), rates.verified(rates.within_ttl) | improved)
-        verified = np.where(lifted, rates.verified(court.frozen), verified)
+        verified = np.where(lifted, rates.verified(strict.frozen), verified)
         keeps = (memory.tier[slots] == VERIFIED_GOOD) & (rates.within_ttl.calls >= self._rule.keep_calls)
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
-        told = court.thresholds._replace(by_price=by_price)
+        told = strict.thresholds._replace(by_price=by_price)
         return test, BlockChange(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted, told)
 
     def _probe_backoff(

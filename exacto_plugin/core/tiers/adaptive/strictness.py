@@ -43,7 +43,7 @@ LEAST_HOSTS = 2
 """Number of deployments that convictions by price leave."""
 
 
-class Market(NamedTuple):
+class PriceShares(NamedTuple):
     """Prices and shares of the deployments of each group."""
 
     price: Floats
@@ -56,7 +56,7 @@ class Market(NamedTuple):
     """Requests a minute that those in service must be able to carry, ``[group, 1]``."""
 
     @classmethod
-    def of(cls, block: Block, load: Floats, headroom: float) -> Market:
+    def of(cls, block: Block, load: Floats, headroom: float) -> PriceShares:
         """Read prices and shares of a block."""
         member = block.member
         weight = np.where(member, block.weight, 0.0)
@@ -90,11 +90,11 @@ class Market(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Court:
+class StrictThresholds:
     """The thresholds of a block, and which deployments are out by price."""
 
     rates: FailureRates
-    market: Market
+    shares: PriceShares
     frozen: Counts
     """Counts of the derank, for deranked deployments."""
     by_price: Bools
@@ -104,24 +104,24 @@ class Court:
     """The hosts that stay at the step chosen."""
 
     @classmethod
-    def of(cls, block: Block, memory: AdaptiveState, rates: FailureRates, load: Floats) -> Court:
+    def of(cls, block: Block, memory: AdaptiveState, rates: FailureRates, load: Floats) -> StrictThresholds:
         """Choose the step of each group."""
         slots = block.slots
-        market = Market.of(block, load, rates.rule.capacity_headroom)
+        shares = PriceShares.of(block, load, rates.rule.capacity_headroom)
         calls, rate = memory.frozen_calls[slots], memory.frozen[slots]
         by_price = memory.by_price[slots] & block.member
         frozen = Counts(calls, np.nan_to_num(rate) * calls)
         if rates.rule.bad_call_price == 0:
             same = Strictness(*(np.full(len(slots), np.nan),) * 4, rates.threshold, rates.threshold, by_price)
-            return cls(rates, market, frozen, by_price, same, block.member)
-        return cls(rates, market, frozen, by_price, *_choose(market, rates, rate, memory.cause[slots] > 0, by_price))
+            return cls(rates, shares, frozen, by_price, same, block.member)
+        return cls(rates, shares, frozen, by_price, *_choose(shares, rates, rate, memory.cause[slots] > 0, by_price))
 
     @property
     def readmits(self) -> Floats:
         """Threshold below which deranked deployments return."""
         return self.thresholds.acquits
 
-    def convict(self, test: DerankTest, out: Bools, was_deranked: Bools) -> tuple[DerankTest, Bools, Bools]:
+    def derank_by_price(self, test: DerankTest, out: Bools, was_deranked: Bools) -> tuple[DerankTest, Bools, Bools]:
         """Derank by price, and take back what no longer pays.
 
         Args:
@@ -139,7 +139,7 @@ class Court:
         strict = self.rates.derank_test(tested, self.thresholds.convicts)
         asked = strict.rejected & ~self.planned
         rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
-        accepted = affordable(self.market, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
+        accepted = affordable(self.shares, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
         by_step = asked & accepted
         together = DerankTest(
             test.rejected | by_step,
@@ -150,7 +150,7 @@ class Court:
 
 
 def _choose(
-    market: Market, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools
+    shares: PriceShares, rates: FailureRates, frozen: Floats, deranked: Bools, by_price: Bools
 ) -> tuple[Strictness, Bools]:
     """Choose the cheapest allowed step of each group; return also its pool."""
     rule, mix = rates.rule, rates.peer_rates.case_mix
@@ -160,10 +160,10 @@ def _choose(
     limits = np.stack([_limit(rates, step) for step in (*STEPS, _NEXT[-1])])
     with np.errstate(invalid="ignore"):
         pools = telling & (rate <= limits / mix)
-    pools = _within_premium(market, pools, rate, rule.max_cost_premium)
-    prices, errors = market.mean_price(pools), market.mean_rate(rate, pools)
+    pools = _within_premium(shares, pools, rate, rule.max_cost_premium)
+    prices, errors = shares.mean_price(pools), shares.mean_rate(rate, pools)
     costs = prices + rule.bad_call_price * errors
-    allowed = market.suffices(pools)
+    allowed = shares.suffices(pools)
     chosen, least = np.zeros(costs.shape[1:], np.intp), costs[0]
     for place in range(1, len(STEPS)):
         better = allowed[place] & (costs[place] < least - _LEAST_GAIN)
@@ -198,7 +198,7 @@ def _limit(rates: FailureRates, step: float) -> Floats:
     return np.minimum(rates.peer_rates.threshold(rule.deviations, floor, step), rates.threshold)
 
 
-def _ranks(market: Market, remaining: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
+def _ranks(shares: PriceShares, remaining: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
     """Return the order of convictions by price, ascending; infinite for the others.
 
     Those that are out already come first, the worst first; then by what a conviction saves for its price, compared
@@ -206,31 +206,33 @@ def _ranks(market: Market, remaining: Bools, asked: Bools, held: Bools, rate: Fl
     """
     rest = remaining & ~asked & ~held
     rest = np.where(rest.any(axis=-1, keepdims=True), rest, remaining)
-    saves = np.maximum(rate - market.mean_rate(rate, rest), 0.0)
-    price = np.maximum(market.mean_price(rest) - market.price, _LEAST_GAIN)
+    saves = np.maximum(rate - shares.mean_rate(rate, rest), 0.0)
+    price = np.maximum(shares.mean_price(rest) - shares.price, _LEAST_GAIN)
     return np.where(held, -1 - rate, np.where(asked, 1 / (1 + saves / price), np.inf))
 
 
-def _within_premium(market: Market, pools: Bools, rate: Floats, most: float | None) -> Bools:
+def _within_premium(shares: PriceShares, pools: Bools, rate: Floats, most: float | None) -> Bools:
     """Return each step's pool within the premium, ``[step, group, deployment]``."""
     if most is None:
         return pools
     steps = len(pools)
-    whole = Market(*(np.concatenate([column] * steps) for column in market))
+    whole = PriceShares(*(np.concatenate([column] * steps) for column in shares))
     remaining = np.concatenate([pools[0]] * steps)
     asked = remaining & ~pools.reshape(-1, pools.shape[-1])
     out = affordable(whole, remaining, asked, np.zeros_like(asked), np.concatenate([rate] * steps), most)
     return np.asarray((remaining & ~out).reshape(pools.shape))
 
 
-def affordable(market: Market, remaining: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None) -> Bools:
+def affordable(
+    shares: PriceShares, remaining: Bools, asked: Bools, held: Bools, rate: Floats, most: float | None
+) -> Bools:
     """Return which deployments may be out by price, the worst first.
 
     One after the other they leave those that stay, where enough hosts remain and the mean price does not rise above
     ``most``. Those that are out already need no capacity: ``exploration.keep_for_capacity`` takes them back.
 
     Args:
-        market: prices and shares.
+        shares: prices and shares.
         remaining: deployments that nothing else deranks; includes those in question.
         asked: deployments to convict.
         held: deployments that are out by price already.
@@ -241,19 +243,19 @@ def affordable(market: Market, remaining: Bools, asked: Bools, held: Bools, rate
     groups = np.flatnonzero((asked | held).any(axis=-1))
     if not len(groups):
         return accepted
-    market = Market(*(column[groups] for column in market))
+    shares = PriceShares(*(column[groups] for column in shares))
     pool, asked, held = remaining[groups].copy(), asked[groups], held[groups]
-    order = np.argsort(_ranks(market, pool, asked, held, rate[groups]), axis=-1, kind="stable")
+    order = np.argsort(_ranks(shares, pool, asked, held, rate[groups]), axis=-1, kind="stable")
     rows = np.arange(len(groups))
-    price = market.mean_price(pool)
+    price = shares.mean_price(pool)
     # Twice, since a later one may make room for an earlier one.
     for turn in (*range(most_asked := int((asked | held).sum(axis=-1).max())), *range(most_asked)):
         place = order[:, turn]
         rest = pool.copy()
         rest[rows, place] = False
-        dearer = market.mean_price(rest)
-        hosts = (rest & (market.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
-        carried = market.suffices(rest) | held[rows, place][:, np.newaxis]
+        dearer = shares.mean_price(rest)
+        hosts = (rest & (shares.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
+        carried = shares.suffices(rest) | held[rows, place][:, np.newaxis]
         fits = (dearer <= price) | (dearer <= (np.inf if most is None else most) * (1 + 1e-12))
         taken = (asked | held)[rows, place] & pool[rows, place] & (hosts & carried & fits)[:, 0]
         pool[rows, place] &= ~taken
