@@ -91,7 +91,7 @@ def test_probes_and_rescue_have_a_price() -> None:
         )
         counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=False, cost=1.0)
         counts.add_answer(0.0, "kimi", DeploymentKey("b"), bad=False, cost=3.0)
-    counts.add_rescue(0.0, "kimi", rescued=True, cost=0.5)
+    counts.add_rescue(0.0, "kimi", DeploymentKey("a"), rescued=True, cost=0.5)
     counts.add_pick(0.0, "kimi", (DeploymentKey("a"), DeploymentKey("new")), (DeploymentKey("a"), DeploymentKey("new")))
     (group,) = report(rows(counts))
     assert group["probes"]["requests"] == 10

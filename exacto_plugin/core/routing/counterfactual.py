@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.model import DeploymentKey
+from exacto_plugin.core.model import DeploymentKey, Outcome
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
@@ -26,13 +26,19 @@ _KINDS = 2048
 """Number of request classes kept apart before they are added up.
 Merged tiers draw a new pool for each request, so classes can be many."""
 
+LOST = "lost"
+"""The kind of a bad answer whose calls that arrived were good."""
+
+BAD_KINDS = (*(outcome.value for outcome in Outcome if outcome.is_bad), LOST)
+"""The kinds of bad answers, as columns of ``PickNumbers``."""
+
 WHOLE_GROUP = DeploymentKey("")
 """The deployment name under which numbers of the whole model group are stored."""
 
 
 @wire(
     "picks changed applied stays with_tiers without_tiers probes instead answers bad priced cost cost_squares "
-    "rescues rescued rescue_cost"
+    "rescues rescued rescue_cost invalid_json unknown_name schema_mismatch lost"
 )
 @dataclass(slots=True)
 class PickNumbers:
@@ -69,11 +75,20 @@ class PickNumbers:
     cost_squares: float = 0.0
     """Sum of the squared costs in USD^2, for the variance."""
     rescues: float = 0.0
-    """Model group: bad answers for which another deployment was asked."""
+    """Bad answers for which another deployment was asked.
+    Of the model group, and of the deployment with the bad answer, as are the next two."""
     rescued: float = 0.0
-    """Model group: bad answers that were replaced by a good one."""
+    """Bad answers that were replaced by a good one."""
     rescue_cost: float = 0.0
-    """Model group: cost in USD of answers that were not delivered."""
+    """Cost in USD of answers that were not delivered."""
+    invalid_json: float = 0.0
+    """Bad answers whose worst call was no JSON object; the kinds add up to ``bad``."""
+    unknown_name: float = 0.0
+    """Bad answers whose worst call named a tool that was not offered."""
+    schema_mismatch: float = 0.0
+    """Bad answers whose worst call violated its tool's schema."""
+    lost: float = 0.0
+    """Bad answers of which a call did not arrive as a call."""
 
     def add(self, other: PickNumbers) -> None:
         """Add the numbers of another hour or another worker."""
@@ -148,7 +163,14 @@ class CounterfactualCounts:
             self._row(at, model_group, WHOLE_GROUP).stays += 1
 
     def add_answer(
-        self, at: float, model_group: str, deployment: DeploymentKey, *, bad: bool, cost: float | None
+        self,
+        at: float,
+        model_group: str,
+        deployment: DeploymentKey,
+        *,
+        bad: bool,
+        cost: float | None,
+        outcome: str = "",
     ) -> None:
         """Count one answer to a request with tools.
 
@@ -158,23 +180,32 @@ class CounterfactualCounts:
             deployment: the deployment that answered.
             bad: True for a bad or lost call.
             cost: USD; None without a price.
+            outcome: of the worst call; a bad answer with another one than the bad outcomes counts as ``lost``.
         """
         with self._lock:
             row = self._row(at, model_group, deployment)
             row.answers += 1
             row.bad += bad
+            if bad:
+                kind = outcome if outcome in BAD_KINDS else LOST
+                setattr(row, kind, getattr(row, kind) + 1)
             if cost is not None and math.isfinite(cost):
                 row.priced += 1
                 row.cost += cost
                 row.cost_squares += cost * cost
 
-    def add_rescue(self, at: float, model_group: str, *, rescued: bool, cost: float | None) -> None:
-        """Count one rescue; ``cost`` is that of the answers that were not delivered."""
+    def add_rescue(
+        self, at: float, model_group: str, deployment: DeploymentKey, *, rescued: bool, cost: float | None
+    ) -> None:
+        """Count one rescue from a deployment's bad answer.
+
+        ``cost`` is that of the answers that were not delivered.
+        """
         with self._lock:
-            row = self._row(at, model_group, WHOLE_GROUP)
-            row.rescues += 1
-            row.rescued += rescued
-            row.rescue_cost += cost or 0.0
+            for row in (self._row(at, model_group, WHOLE_GROUP), self._row(at, model_group, deployment)):
+                row.rescues += 1
+                row.rescued += rescued
+                row.rescue_cost += cost or 0.0
 
     def take(self, now: float) -> list[HourCount]:
         """Return the rows changed since the last call, each with its hour's full counts."""

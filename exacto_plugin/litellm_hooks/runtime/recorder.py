@@ -23,6 +23,7 @@ from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.views import reason_view
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.litellm_hooks.runtime.decision_log import DecisionLog
+from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
 from exacto_plugin.records import (
     ENGINE_VERSION,
     DeploymentRecord,
@@ -79,6 +80,7 @@ class Recorder:
         self.worker = worker
         """A name of this process in the records."""
         self.picks = CounterfactualCounts()
+        self.failures = FailureLog()
         self.decisions = DecisionLog(lambda: context.settings.store.decision_share, self._write)
         self._references: dict[tuple[str, Signal], Reference] = {}
         self._rule: tuple[str, int] | None = None
@@ -137,13 +139,32 @@ class Recorder:
                 state.routing.span = _current_span()
             self.decisions.note(state, self._context.clock())
 
-    def record_answer(self, state: RequestState | None, attempt: Attempt, *, tools: bool, bad: bool) -> None:
-        """Record a scored answer; its outcome and cost are in the attempt."""
+    def record_answer(
+        self,
+        state: RequestState | None,
+        attempt: Attempt,
+        *,
+        tools: bool,
+        bad: bool,
+        locate: Callable[[], str] = lambda: "",
+    ) -> None:
+        """Record a scored answer; its outcome and cost are in the attempt.
+
+        Args:
+            state: of its request; None for a call outside of one.
+            attempt: that it came from.
+            tools: True if the request offered tools.
+            bad: True for a bad or lost call.
+            locate: returns the place of a mismatch in its schema; called for some of the bad answers.
+        """
+        now, group, key = self._context.clock(), attempt.model_group, attempt.candidate.key
+        if tools and bad:
+            request = state.decision_id if state is not None else ""
+            self.failures.note(now, group, key, attempt.verdict, request, locate)
         if not self._on:
             return
-        now = self._context.clock()
         if tools:
-            self.picks.add_answer(now, attempt.model_group, attempt.candidate.key, bad=bad, cost=attempt.cost)
+            self.picks.add_answer(now, group, key, bad=bad, cost=attempt.cost, outcome=attempt.verdict)
         if state is not None and state.routing.policy is not None:
             self.decisions.note(state, now, answered=True)
 
@@ -151,8 +172,9 @@ class Recorder:
         """Record that other deployments were called after a bad answer."""
         rescuing = state.rescue
         if self._on and rescuing is not None and rescuing.attempts:
-            rescued = rescuing.answered_by is not rescuing.replaced_attempt
-            self.picks.add_rescue(self._context.clock(), state.model_group, rescued=rescued, cost=cost)
+            replaced = rescuing.replaced_attempt
+            rescued, key = rescuing.answered_by is not replaced, replaced.candidate.key
+            self.picks.add_rescue(self._context.clock(), state.model_group, key, rescued=rescued, cost=cost)
 
     def record_end(self, state: RequestState) -> None:
         """Record the end of a request: the client has its answer, or is gone."""

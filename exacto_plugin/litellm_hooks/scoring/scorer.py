@@ -6,6 +6,7 @@ Appends only; never reads or changes a snapshot, never changes an answer.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Blame, Outcome, Sample
@@ -26,7 +27,7 @@ from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.scoring.evaluation import Evaluation
@@ -102,7 +103,8 @@ class ResponseScorer:
         guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
         attempt.cost = cost_in(kwargs) if attempt.cost is None else attempt.cost
-        guard("record", lambda: self._put_on_record(kwargs, attempt, sample, bad=bad), None)
+        locate = partial(self._mismatch_place, kwargs, answer, evaluations)
+        guard("record", lambda: self._put_on_record(kwargs, attempt, sample, locate, bad=bad), None)
         if tools:
             guard("choices", lambda: self._preferences.record(kwargs.get(LOG_KEY), sample.caller), None)
         self._context.telemetry.evaluations(attempt.model_group, attempt.candidate, evaluations)
@@ -280,10 +282,23 @@ class ResponseScorer:
             self._samples.record_direct_call(sample)
         self._samples.record(sample, attempt.candidate)
 
-    def _put_on_record(self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, *, bad: bool) -> None:
+    def _put_on_record(
+        self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, locate: Callable[[], str], *, bad: bool
+    ) -> None:
         state = kwargs.get(LOG_KEY)
         known = state if isinstance(state, RequestState) else None
-        self._recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad)
+        self._recorder.record_answer(known, attempt, tools=sample.tools_offered, bad=bad, locate=locate)
+
+    def _mismatch_place(
+        self, kwargs: Mapping[str, Any], answer: ParsedResponse, evaluations: Sequence[Evaluation]
+    ) -> str:
+        """Return where the first mismatching call violates its schema; empty if none does."""
+        places = (number for number, one in enumerate(evaluations) if one.outcome is Outcome.SCHEMA_MISMATCH)
+        number = next(places, None)
+        if number is None:
+            return ""
+        call = answer.calls[number]
+        return self._context.evaluator.evaluate(call, kwargs.get(TOOLS_KEY) or (), explain=True).schema_path
 
 
 def quality_of(

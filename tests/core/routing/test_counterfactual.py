@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.model import DeploymentKey
-from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, CounterfactualCounts, PickNumbers, shares
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS, WHOLE_GROUP, CounterfactualCounts, PickNumbers, shares
 
 NAMES = ("a", "b", "c", "d")
 SUBSETS = st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(tuple)
@@ -81,16 +81,37 @@ def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
     """A row that is told again replaces the one before; old hours are forgotten once they were told."""
     counts = CounterfactualCounts()
     counts.add_answer(10.0, "g", DeploymentKey("a"), bad=True, cost=0.5)
-    assert rows(counts)["a"] == PickNumbers(answers=1, bad=1, priced=1, cost=0.5, cost_squares=0.25)
-    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None)
-    counts.add_rescue(20.0, "g", rescued=True, cost=0.25)
+    told = PickNumbers(answers=1, bad=1, lost=1, priced=1, cost=0.5, cost_squares=0.25)
+    assert rows(counts)["a"] == told
+    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None, outcome="valid")
+    rescue = PickNumbers(rescues=1, rescued=1, rescue_cost=0.25)
+    counts.add_rescue(20.0, "g", DeploymentKey("a"), rescued=True, cost=0.25)
     counts.add_stay(20.0, "g")
     found = rows(counts)
-    assert found["a"] == PickNumbers(answers=2, bad=1, priced=1, cost=0.5, cost_squares=0.25)
-    assert found[WHOLE_GROUP] == PickNumbers(rescues=1, rescued=1, rescue_cost=0.25, stays=1)
+    told.add(PickNumbers(answers=1))
+    told.add(rescue)
+    assert found["a"] == told
+    rescue.add(PickNumbers(stays=1))
+    assert found[WHOLE_GROUP] == rescue
     assert counts.take(20.0) == []
     counts.take(10_000.0)
     assert not counts._rows
+
+
+def test_bad_answers_count_under_one_kind() -> None:
+    """The worst call names the kind; where none of the calls was bad, a call was lost. The kinds add up."""
+    counts = CounterfactualCounts()
+    outcomes = ("invalid_json", "unknown_name", "unknown_name", "schema_mismatch", "valid", "no_call", "unscored")
+    for outcome in outcomes:
+        counts.add_answer(10.0, "g", DeploymentKey("a"), bad=True, cost=None, outcome=outcome)
+    counts.add_answer(10.0, "g", DeploymentKey("a"), bad=False, cost=None, outcome="invalid_json")
+    found = rows(counts)["a"]
+    kinds = [getattr(found, kind) for kind in BAD_KINDS]
+    assert (dict(zip(BAD_KINDS, kinds, strict=True)), found.answers) == (
+        {"invalid_json": 1, "unknown_name": 2, "schema_mismatch": 1, "lost": 3},
+        8,
+    )
+    assert sum(kinds) == found.bad
 
 
 def test_a_name_that_comes_twice_counts_once() -> None:

@@ -301,3 +301,19 @@ def test_a_client_that_leaves_is_counted_and_leaves_no_sample(runtime: Recorder)
     scorer_of(runtime).record_answer(event(attempt("a"), **{**left, TOOLS_KEY: None}), chat(BAD), BEGAN, ENDED)
     assert runtime.kept == []
     assert runtime.samples.flaws.by_blame[Blame.CLIENT] == runtime.samples.flaws.total[Flaw.DISCONNECTED] == 1
+
+
+def test_the_place_of_a_mismatch_is_kept(runtime: Recorder) -> None:
+    """Kind and schema path of a bad answer, without any of its values; a good one leaves nothing."""
+    tools = [{"type": "function", "function": {"name": "book", "parameters": SCHEMA}}]
+    scorer = scorer_of(runtime)
+    for arguments in ('{"guests": "secret-four"}', '{"guests": 4}', '{"guests": "x"'):
+        call = ToolCall("book", arguments)
+        scorer.record_answer({**event(attempt("a")), TOOLS_KEY: tools}, chat(call), BEGAN, ENDED)
+    found = runtime.recorder.failures.of("group", "a")
+    assert [(one.kind, one.path) for one in found] == [("invalid_json", ""), ("schema_mismatch", "/guests#type")]
+    assert "secret" not in str(found)
+    assert all(one.request for one in found)
+
+
+SCHEMA = {"type": "object", "properties": {"guests": {"type": "integer"}}, "additionalProperties": False}
