@@ -6,13 +6,15 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from exacto_plugin.core.model import PERCENTILES
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.windows.observed import Observed
+from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reason, RecentPace, Verdict
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
     from exacto_plugin.core.scoring.flaws import FlawCounts
 
@@ -47,6 +49,7 @@ def group_view(
     deployments: list[dict[str, Any]] = [
         {
             **verdict_view(verdict, providers.get(key, "")),
+            "pace": pace_view(group.paces.get(key)),
             "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
             "observed": observed_view(observed.get((group.model_group, key), Observed())),
         }
@@ -106,6 +109,19 @@ def reference_view(reference: ReferenceNumbers) -> dict[str, Any]:
         "mad": reference.mad,
         "threshold": reference.threshold,
         "peers": reference.peers,
+    }
+
+
+def pace_view(pace: RecentPace | None) -> dict[str, Any]:
+    """Return the percentiles of a deployment's recent answers; None with too few of them.
+
+    Throughput is in tokens per second that so many percent of the answers reach, latency in seconds to the first token
+    that so many percent do not exceed.
+    """
+    numbers = {"throughput": None, "latency_s": None} if pace is None else to_wire(pace)
+    return {
+        name: None if values is None else {f"p{share}": value for share, value in zip(PERCENTILES, values, strict=True)}
+        for name, values in numbers.items()
     }
 
 

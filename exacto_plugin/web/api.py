@@ -13,6 +13,7 @@ from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
+from exacto_plugin.web.history import add_history
 from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.views import views_of
 
@@ -59,6 +60,7 @@ def api_router(runtime: Runtime) -> APIRouter:
     clock, store = runtime.context.clock, runtime.store
     add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
     add_records(router, clock, store)
+    add_history(router, clock, store, runtime.recorder.failures)
     return router
 
 

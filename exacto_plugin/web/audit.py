@@ -42,7 +42,7 @@ def store_view(store: Store) -> dict[str, Any]:
     return asdict(store.health)
 
 
-async def _read_store(store: Store, query: Callable[[Connection], R]) -> R:
+async def read_store(store: Store, query: Callable[[Connection], R]) -> R:
     """Return the result of a query of the store; raise 503 when it fails."""
     try:
         return await store.read(query)
@@ -105,7 +105,7 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
         if at is not None and at > clock():
             raise HTTPException(422, "at is in the future")
         if at is not None:
-            found = await _read_store(
+            found = await read_store(
                 store,
                 lambda connection: views.why_past(connection, deployment, at, past=True, model_group=model_group),
             )
@@ -116,7 +116,7 @@ def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store
     @router.get("/decisions/{name}")
     async def decision(name: str) -> dict[str, Any]:
         """Return one request, by its decision id or LiteLLM's call id."""
-        found = await _read_store(store, lambda connection: views.decision(connection, name))
+        found = await read_store(store, lambda connection: views.decision(connection, name))
         if found is None:
             raise HTTPException(404, views.NOT_KEPT.format(name=name))
         return found
@@ -140,9 +140,7 @@ def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> 
         except ExactoError as error:
             raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
-        found = await _read_store(
-            store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters)
-        )
+        found = await read_store(store, lambda connection: views.audit(connection, kinds=kinds, limit=limit, **filters))
         return {"entries": found, "store": store_view(store)}
 
     @router.get("/report")
@@ -159,5 +157,5 @@ def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> 
         begins = ends - _WEEK_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
-        rows = await _read_store(store, lambda connection: queries.hours(connection, begins, ends, model_groups))
+        rows = await read_store(store, lambda connection: queries.hours(connection, begins, ends, model_groups))
         return {"since": begins, "until": ends, "model_groups": report(rows)}

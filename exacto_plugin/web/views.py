@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.views import group_view, with_choices
+from exacto_plugin.litellm_hooks.runtime.declared import declared_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
@@ -27,6 +31,7 @@ class ModelViews:
         flaws: of their answers.
         observed: metrics that no tier follows from.
         preferences: those of callers.
+        declared: returns the declared prices and properties of a model group's deployments.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class ModelViews:
         flaws: FlawCounts,
         observed: ObservedNumbers,
         preferences: CallerPreferences,
+        declared: Callable[[str], Mapping[str, Any]],
     ) -> None:
         self._context = context
         self._engine = engine
@@ -44,6 +50,7 @@ class ModelViews:
         self._flaws = flaws
         self._observed = observed
         self._preferences = preferences
+        self._declared = declared
 
     def all(self) -> dict[str, Any]:
         """Return every model group as the API and programs see it."""
@@ -54,6 +61,9 @@ class ModelViews:
     def one(self, group: GroupSnapshot) -> dict[str, Any]:
         """Return one model group with callers' preferences and its curated list."""
         view = group_view(group, self._providers.by_deployment, self._flaws, self._observed.latest)
+        declared = self._declared(group.model_group)
+        for one in view["deployments"]:
+            one["declared"] = declared.get(one["deployment"])
         return with_choices(view, self._preferences, self._context.settings.curated_list(group.model_group))
 
 
@@ -66,4 +76,5 @@ def views_of(runtime: Runtime) -> ModelViews:
         runtime.samples.flaws,
         runtime.observed,
         runtime.caller_preferences,
+        partial(declared_of, runtime.routers),
     )

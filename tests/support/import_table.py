@@ -62,7 +62,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
         {"core/wire", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
     ),
     "core/codec": frozenset({"core/wire", "core/model"}),
-    "core/views": frozenset({"core/model", "core/windows", "core/scoring", "core/routing"}),
+    "core/views": frozenset({"core/wire", "core/model", "core/windows", "core/scoring", "core/routing"}),
     "core/": frozenset(),
     "records": frozenset({"core/wire"}),
     "config": _CORE | {"errors", "records"},

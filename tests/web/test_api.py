@@ -203,7 +203,34 @@ def test_what_is_recorded_is_told() -> None:
     assert missing.status_code == 404
     assert "store.decision_share" in missing.json()["detail"]
     assert client.get("/exacto/api/report").json()["model_groups"] == []
+    told = client.get("/exacto/api/incidents").json()["incidents"]
+    assert [(one["deployment"], one["open"]) for one in told] == [("c", True), ("d", True)]
+    path = f"/exacto/api/incidents/{told[0]['id']}"
+    assert client.get(path).json()["timeline"][0]["tier"] == "deranked"
+    assert client.get(f"{path}/file").json()["summary"].startswith(f"c is deranked in {GROUP}")
+    assert client.get("/exacto/api/incidents/none").status_code == 404
+    series = client.get("/exacto/api/series", params={"model_group": GROUP, "until": NOW + 1}).json()
+    assert series["deployments"]["c"]["tier"][-1] == "deranked"
+    assert client.get("/exacto/api/series?model_group=g&since=9&until=8").status_code == 422
     runtime.store.close()
+
+
+def test_what_is_declared_and_how_quick_it_is(client: TestClient) -> None:
+    """Prices of the configuration; percentiles are null as long as there are too few answers."""
+    deployment = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"][0]
+    assert deployment["pace"] == {"throughput": None, "latency_s": None}
+    assert deployment["declared"]["quantization"] == ""
+    assert set(deployment["declared"]) == {"prompt_usd_per_million", "completion_usd_per_million", "quantization"}
+
+
+def test_the_latest_bad_answers(client: TestClient, runtime: Runtime) -> None:
+    """Kind, place in the schema and request; none for a deployment without any."""
+    runtime.recorder.failures.note(NOW, GROUP, DeploymentKey("c"), "schema_mismatch", "dec-1", lambda: "/a#type")
+    (told,) = client.get("/exacto/api/failures", params={"model_group": GROUP, "deployment": "c"}).json()["failures"]
+    assert told == {"at": NOW, "kind": "schema_mismatch", "path": "/a#type", "request": "dec-1"}
+    assert client.get("/exacto/api/failures", params={"model_group": GROUP, "deployment": "a"}).json() == {
+        "failures": []
+    }
 
 
 def test_every_route_is_guarded(runtime: Runtime) -> None:

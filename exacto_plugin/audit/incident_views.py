@@ -1,0 +1,117 @@
+"""Incidents of a store: the list, one with its timeline, and the file for its provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents import MOST_ONSET_S, HourRow, incidents
+from exacto_plugin.audit.series import hour_rows
+from exacto_plugin.core.routing.counterfactual import HOUR_S
+from exacto_plugin.core.wire import to_wire
+from exacto_plugin.records import TransitionRecord
+from exacto_plugin.store.rows import find
+from exacto_plugin.store.tables import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+Plain = dict[str, Any]
+
+
+def incident_list(
+    connection: Connection,
+    now: float,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    model_group: str | None = None,
+    deployment: str | None = None,
+) -> list[Plain]:
+    """Return the incidents that overlap a time range, open ones first.
+
+    Args:
+        connection: to the store.
+        now: UTC seconds.
+        since: leaves out those that ended before.
+        until: leaves out those that began later.
+        model_group: only of this one.
+        deployment: only of this one.
+    """
+    table: Any = table_of(TransitionRecord)
+    wanted = {"model_group": model_group, "deployment": deployment}
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    transitions = find(connection, TransitionRecord, *conditions)
+    if not transitions:
+        return []
+    keys = {(one.model_group, one.deployment) for one in transitions}
+    records = {key: queries.tier_at(connection, *key, now) for key in keys}
+    seen = {key: record.at for key, record in records.items() if record is not None}
+    spans = [one for one in incidents(transitions, (), seen, now) if _overlaps(one, since, until)]
+    if not spans:
+        return []
+    # The counts only of what is shown.
+    begins = min(one["since"] for one in spans) - MOST_ONSET_S - HOUR_S
+    groups = sorted({one["model_group"] for one in spans})
+    rows = (HourRow(*row) for row in hour_rows(connection, groups, begins, now))
+    found = incidents(transitions, rows, seen, now)
+    providers = {key: record.provider for key, record in records.items() if record is not None}
+    return [
+        {**one, "provider": providers.get((one["model_group"], one["deployment"]), "")}
+        for one in found
+        if _overlaps(one, since, until)
+    ]
+
+
+def _overlaps(incident: Mapping[str, Any], since: float | None, until: float | None) -> bool:
+    ended = incident["until"]
+    return (since is None or ended is None or ended >= since) and (until is None or incident["since"] < until)
+
+
+def incident_of(connection: Connection, name: str, now: float) -> Plain | None:
+    """Return one incident with its timeline; None where there is none of this name."""
+    found = next((one for one in incident_list(connection, now) if one["id"] == name), None)
+    if found is None:
+        return None
+    changes = queries.audit(
+        connection,
+        kinds=("transition", "override"),
+        model_group=found["model_group"],
+        deployment=found["deployment"],
+        since=found["onset"],
+        until=None if found["until"] is None else found["until"] + 1.0,
+        limit=1000,
+    )
+    timeline = [{**to_wire(entry), "kind": kind} for kind, entry in reversed(changes)]
+    return {**found, "timeline": timeline}
+
+
+_FOR_PROVIDERS = (
+    *("id", "provider", "deployment", "model_group", "since", "until", "open", "onset", "signal", "value", "threshold"),
+    *("samples", "window_s", "answers", "bad", "kinds"),
+)
+
+
+def provider_file(incident: Mapping[str, Any], failures: list[Plain]) -> Plain:
+    """Return what a provider may see of an incident: nothing of other deployments, callers or spend.
+
+    Args:
+        incident: of ``incident_of``.
+        failures: the latest bad answers that are known: time, kind and schema path.
+    """
+    shown = {name: incident[name] for name in _FOR_PROVIDERS}
+    timeline = [
+        {"at": one["at"], "from": one["previous"], "to": one["tier"]}
+        for one in incident["timeline"]
+        if one["kind"] == "transition"
+    ]
+    told = [{name: one[name] for name in ("at", "kind", "path")} for one in failures]
+    return {
+        "summary": incident_sentence({**incident, "saved": 0.0, "rescued": 0.0, "moved": 0.0, "cost_usd": None}),
+        **shown,
+        "timeline": timeline,
+        "failures": told,
+    }

@@ -1,0 +1,170 @@
+"""Incidents: the times in which a deployment was deranked, with what they cost. Pure over records.
+
+An incident begins with the transition to ``deranked`` and ends with the next transition to another tier, or when the
+deployment is no longer served. Its counts are those of whole hours from its onset on: the derank's own hour, and the
+hours directly before it in which the share of bad answers was above the threshold already. What tiers saved is the
+number of requests that they took away from the deployment, times the excess of its share of bad answers over that of
+the other deployments in the same hours, as in ``exacto report``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exacto_plugin.audit.why import STALE_S
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from exacto_plugin.records import TransitionRecord
+
+Plain = dict[str, Any]
+Key = tuple[str, str]
+"""Model group and deployment."""
+Counts = dict[float, dict[str, dict[str, float]]]
+"""Hour -> deployment -> counts, of one model group."""
+
+MOST_ONSET_S = 86_400.0
+"""Seconds before the derank in which an onset is looked for: the longest window of the adaptive rule."""
+
+_ROUNDING = 1e-9
+
+
+class HourRow(NamedTuple):
+    """The counts of one deployment in one hour, of one worker."""
+
+    at: float
+    model_group: str
+    deployment: str
+    numbers: Mapping[str, float]
+
+
+class _Span(NamedTuple):
+    begin: TransitionRecord
+    until: float | None
+    end: str | None
+
+
+def incidents(
+    transitions: Iterable[TransitionRecord], hours: Iterable[HourRow], last_seen: Mapping[Key, float], now: float
+) -> list[Plain]:
+    """Return the incidents, open ones first, then the newest first.
+
+    Args:
+        transitions: in order of time; a derank that is not among them is no incident.
+        hours: counts from ``MOST_ONSET_S`` before the first transition on.
+        last_seen: the last record of each deployment.
+        now: UTC seconds.
+    """
+    counts: dict[str, Counts] = defaultdict(lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(float))))
+    for row in hours:
+        if row.deployment != WHOLE_GROUP:
+            sums = counts[row.model_group][row.at][row.deployment]
+            for name, value in row.numbers.items():
+                sums[name] += value
+    spans = _spans(transitions, last_seen, now)
+    found = [_incident(span, counts.get(span.begin.model_group, {}), now) for span in spans]
+    return sorted(found, key=lambda one: (not one["open"], -one["since"]))
+
+
+def incident_id(model_group: str, deployment: str, since: float) -> str:
+    """Return a short name of an incident, the same in every process."""
+    text = "\0".join((model_group, deployment, repr(since)))
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, float], now: float) -> list[_Span]:
+    found: list[_Span] = []
+    begun: dict[Key, TransitionRecord] = {}
+    for change in transitions:
+        key = (change.model_group, change.deployment)
+        if change.tier == Tier.DERANKED:
+            begun.setdefault(key, change)
+        elif key in begun:
+            found.append(_Span(begun.pop(key), change.at, "readmitted"))
+    for key, change in begun.items():
+        seen = max(last_seen.get(key, change.at), change.at)
+        gone = now - seen > STALE_S
+        found.append(_Span(change, seen if gone else None, "gone" if gone else None))
+    return found
+
+
+def _incident(span: _Span, counts: Counts, now: float) -> Plain:
+    begin, ends = span.begin, now if span.until is None else span.until
+    reason = _cause(begin.reasons)
+    onset = _onset(begin, reason, counts)
+    own, others = _sums(counts, onset, ends, begin.deployment)
+    rate, usual = _rate(own), _rate(others)
+    moved = own["without_tiers"] - own["with_tiers"]
+    kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
+    return {
+        "id": incident_id(begin.model_group, begin.deployment, begin.at),
+        "model_group": begin.model_group,
+        "deployment": begin.deployment,
+        "since": begin.at,
+        "until": span.until,
+        "open": span.until is None,
+        "end": span.end,
+        "onset": onset,
+        "signal": reason.get("signal"),
+        "kind": max(kinds, key=lambda kind: kinds[kind], default=None),
+        "value": reason.get("value"),
+        "threshold": reason.get("threshold"),
+        "samples": reason.get("samples", 0),
+        "window_s": reason.get("window_s", 0.0),
+        "reasons": list(begin.reasons),
+        "answers": own["answers"],
+        "bad": own["bad"],
+        "kinds": kinds,
+        "others_rate": usual,
+        "rescued": own["rescued"],
+        "harmed": max(0.0, own["bad"] - own["rescued"]),
+        "moved": max(0.0, moved),
+        "saved": max(0.0, moved) * max(0.0, (rate or 0.0) - (usual or 0.0)),
+        "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
+    }
+
+
+def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the reason that deranked it: that of tool calls, where several did."""
+    below = [reason for reason in reasons if reason["code"] == ReasonCode.BELOW_THRESHOLD]
+    # Rules of other versions may have other codes.
+    with_numbers = below or [one for one in reasons if one["signal"] is not None and one["threshold"] is not None]
+    calls = [reason for reason in with_numbers if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
+    return next(iter(calls or with_numbers), {})
+
+
+def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: Counts) -> float:
+    """Return the beginning of the hour in which the share of bad answers began to be above the threshold."""
+    onset = begin.at // HOUR_S * HOUR_S
+    if reason.get("signal") != Signal.TOOL_CALL_SUCCESS or reason.get("threshold") is None:
+        return onset
+    limit = 1.0 - float(reason["threshold"])
+    while onset - HOUR_S >= begin.at - MOST_ONSET_S:
+        rate = _rate(counts.get(onset - HOUR_S, {}).get(begin.deployment, {}))
+        if rate is None or rate <= limit + _ROUNDING:
+            break
+        onset -= HOUR_S
+    return onset
+
+
+def _sums(counts: Counts, since: float, until: float, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the counts of the deployment, and of the others together."""
+    own: dict[str, float] = defaultdict(float)
+    others: dict[str, float] = defaultdict(float)
+    for hour, of_hour in counts.items():
+        if since <= hour < until:
+            for name, numbers in of_hour.items():
+                sums = own if name == deployment else others
+                for column, value in numbers.items():
+                    sums[column] += value
+    return own, others
+
+
+def _rate(numbers: Mapping[str, float]) -> float | None:
+    answers = numbers.get("answers", 0.0)
+    return numbers.get("bad", 0.0) / answers if answers else None

@@ -1,0 +1,87 @@
+"""Histories over HTTP: time series, incidents and the latest bad answers. For administrators and admin viewers only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+
+from exacto_plugin.audit.incident_sentences import incident_sentence
+from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.series import MOST_POINTS, POINTS, group_series
+from exacto_plugin.web.audit import Moment, read_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
+    from exacto_plugin.store.store import Store
+
+DAY_S = 86_400.0
+
+
+def failure_views(failures: FailureLog, model_group: str, deployment: str) -> list[dict[str, Any]]:
+    """Return the latest bad answers of a deployment that this process saw, newest first."""
+    return [one._asdict() for one in failures.of(model_group, deployment)]
+
+
+def add_history(router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog) -> None:
+    """Add the routes to the API.
+
+    Args:
+        router: of the API.
+        clock: UTC seconds.
+        store: has the records.
+        failures: the latest bad answers of this process.
+    """
+
+    @router.get("/series")
+    async def series(
+        model_group: str,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = POINTS,
+    ) -> dict[str, Any]:
+        """Return the history of a model group; the default period is a day."""
+        ends = clock() if until is None else until
+        begins = ends - DAY_S if since is None else since
+        if begins >= ends:
+            raise HTTPException(422, "since is not before until")
+        return await read_store(store, lambda connection: group_series(connection, model_group, begins, ends, points))
+
+    @router.get("/incidents")
+    async def incidents(
+        since: Moment | None = None,
+        until: Moment | None = None,
+        model_group: str | None = None,
+        deployment: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the incidents that overlap a time range, open ones first; the default is all on record."""
+        filters = {"model_group": model_group, "deployment": deployment}
+        found = await read_store(
+            store, lambda connection: incident_list(connection, clock(), since=since, until=until, **filters)
+        )
+        return {"incidents": [{**one, "sentence": incident_sentence(one)} for one in found]}
+
+    @router.get("/incidents/{name}")
+    async def incident(name: str) -> dict[str, Any]:
+        """Return one incident with its timeline."""
+        found = await _found(name)
+        return {**found, "sentence": incident_sentence(found)}
+
+    @router.get("/incidents/{name}/file")
+    async def file(name: str) -> dict[str, Any]:
+        """Return what the provider may see of an incident, without other deployments, callers and spend."""
+        found = await _found(name)
+        return provider_file(found, failure_views(failures, found["model_group"], found["deployment"]))
+
+    async def _found(name: str) -> dict[str, Any]:
+        found = await read_store(store, lambda connection: incident_of(connection, name, clock()))
+        if found is None:
+            raise HTTPException(404, f"incident {name!r} is not on record")
+        return found
+
+    @router.get("/failures")
+    async def latest_failures(model_group: str, deployment: str) -> dict[str, Any]:
+        """Return the latest bad answers of a deployment that the answering worker saw: kind and schema path."""
+        return {"failures": failure_views(failures, model_group, deployment)}

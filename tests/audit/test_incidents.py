@@ -1,0 +1,142 @@
+"""Incidents: when they begin and end, what they harmed and what was saved; hand-made counts, then a whole story."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exacto_plugin.audit.incident_sentences import incident_sentence
+from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.incidents import HourRow, incident_id, incidents
+from exacto_plugin.records import TransitionRecord
+
+if TYPE_CHECKING:
+    from tests.audit.conftest import Story
+
+HOUR = 3600.0
+BEGIN = 1_000 * HOUR + 1800.0
+BELOW = {
+    "code": "below_threshold",
+    "signal": "tool_call_success",
+    "value": 0.7,
+    "threshold": 0.9,
+    "samples": 50,
+    "needed": 20,
+    "window_s": 7200.0,
+    "peers": 0,
+}
+
+
+def change(tier: str, at: float = BEGIN, deployment: str = "d", *reasons: dict[str, Any]) -> TransitionRecord:
+    """A transition of a deployment of ``g``."""
+    previous = "verified_good" if tier == "deranked" else "deranked"
+    return TransitionRecord(at, "g", deployment, previous, tier, reasons or (BELOW,), "s")
+
+
+def hour(offset: int, deployment: str = "d", worker_of: str = "g", **numbers: float) -> HourRow:
+    """Counts of an hour, counted from that of the derank."""
+    return HourRow(1_000 * HOUR + offset * HOUR, worker_of, deployment, numbers)
+
+
+def one(*rows: HourRow, transitions: tuple[TransitionRecord, ...] = (change("deranked"),), now: float = BEGIN) -> Any:
+    """The only incident."""
+    (found,) = incidents(transitions, rows, {("g", "d"): now}, now)
+    return found
+
+
+def test_counts_begin_with_the_first_bad_hour() -> None:
+    """Hours before the derank count as long as they were worse than the threshold, without a gap."""
+    found = one(
+        hour(-3, answers=100, bad=50),
+        hour(-2, answers=100, bad=10),
+        hour(-1, answers=100, bad=20, schema_mismatch=15, lost=5),
+        hour(0, answers=10, bad=4, schema_mismatch=1, invalid_json=3),
+    )
+    assert found["onset"] == 999 * HOUR
+    assert (found["answers"], found["bad"], found["harmed"]) == (110, 24, 24)
+    assert found["kinds"] == {"schema_mismatch": 16, "lost": 5, "invalid_json": 3}
+    assert found["kind"] == "schema_mismatch"
+    assert (found["open"], found["until"], found["value"]) == (True, None, 0.7)
+
+
+def test_rows_of_several_workers_add_up() -> None:
+    """Each worker has its own row of an hour."""
+    found = one(hour(0, answers=10, bad=4), hour(0, answers=30, bad=5, rescued=2))
+    assert (found["answers"], found["bad"], found["rescued"], found["harmed"]) == (40, 9, 2, 7)
+
+
+def test_saved_is_what_was_sent_elsewhere_times_the_excess() -> None:
+    """100 requests moved; 40 % of its answers were bad, 10 % of the others': 30 bad calls saved."""
+    found = one(
+        hour(0, answers=10, bad=4, without_tiers=110, with_tiers=10, priced=10, cost=2.0),
+        hour(0, "e", answers=200, bad=20),
+        hour(0, "", rescues=5),
+        hour(-9, "e", answers=200, bad=200),
+    )
+    assert (found["moved"], found["saved"]) == (100, pytest.approx(30))
+    assert found["cost_usd"] == pytest.approx(0.8)
+    told = incident_sentence(found)
+    for part in ("30.0 % bad, threshold 10.0 %", "(50 calls within 2 h)", "4 of its 10", "about 30 bad calls"):
+        assert part in told
+
+
+def test_it_ends_with_the_next_tier() -> None:
+    """Counts end with it, and a second derank is another incident; the open one comes first."""
+    rows = [hour(number, answers=10, bad=1) for number in range(6)]
+    changes = (
+        change("deranked"),
+        change("insufficient_data", BEGIN + HOUR),
+        change("verified_good", BEGIN + 2 * HOUR),
+        change("deranked", BEGIN + 4 * HOUR),
+    )
+    now = BEGIN + 5 * HOUR
+    again, first = incidents(changes, rows, {("g", "d"): now}, now)
+    assert (first["until"], first["end"], first["bad"]) == (BEGIN + HOUR, "readmitted", 2)
+    assert (again["since"], again["open"], again["bad"]) == (BEGIN + 4 * HOUR, True, 2)
+    assert first["id"] != again["id"] == incident_id("g", "d", BEGIN + 4 * HOUR)
+
+
+def test_a_deployment_that_is_gone_has_no_open_incident() -> None:
+    """Two hours without a record end it at the last one."""
+    (found,) = incidents([change("deranked")], (), {("g", "d"): BEGIN + HOUR}, BEGIN + 4 * HOUR)
+    assert (found["open"], found["until"], found["end"]) == (False, BEGIN + HOUR, "gone")
+
+
+def test_unknown_reasons_are_no_error() -> None:
+    """A rule of another version, a slow deployment, and no reason at all are told too."""
+    other = {**BELOW, "code": "probably_bad"}
+    slow = {**BELOW, "signal": "throughput", "value": 10.0, "threshold": 30.0}
+    found = [one(transitions=(change("deranked", BEGIN, "d", reason),)) for reason in (other, slow)]
+    assert [each["signal"] for each in found] == ["tool_call_success", "throughput"]
+    assert "slow answers: 10 tokens/s, threshold 30 tokens/s" in incident_sentence(found[1])
+    bare = one(transitions=(TransitionRecord(BEGIN, "g", "d", "verified_good", "deranked", (), "s"),))
+    assert "not on record" in incident_sentence(bare)
+
+
+def test_the_incident_of_a_story(story: Story) -> None:
+    """One deployment broke and is still deranked; its counts are those that the proxy wrote."""
+    (found,) = incident_list(story.connection, story.now)
+    assert (found["deployment"], found["open"], found["model_group"]) == ("d", True, "g")
+    assert story.broke < found["since"] < story.broke + 900
+    assert found["moved"] > 0
+    assert incident_list(story.connection, story.now, model_group="h") == []
+    assert incident_list(story.connection, story.now, until=story.broke) == []
+    whole = incident_of(story.connection, found["id"], story.now)
+    assert whole is not None
+    assert [each["tier"] for each in whole["timeline"]] == ["deranked"]
+    assert incident_of(story.connection, "nothing", story.now) is None
+
+
+def test_a_provider_sees_nothing_of_others(story: Story) -> None:
+    """Its own numbers, times and kinds; no other deployment, no spend, no request id."""
+    (found,) = incident_list(story.connection, story.now)
+    whole = incident_of(story.connection, found["id"], story.now)
+    assert whole is not None
+    failure = {"at": 1.0, "kind": "lost", "path": "", "request": "dec-1"}
+    told = provider_file({**whole, "cost_usd": 3.0, "moved": 9.0}, [failure])
+    assert told["failures"] == [{"at": 1.0, "kind": "lost", "path": ""}]
+    assert not {"cost_usd", "moved", "saved", "others_rate", "reasons"} & told.keys()
+    assert "$" not in told["summary"]
+    assert "elsewhere" not in told["summary"]
+    assert told["timeline"][0]["to"] == "deranked"

@@ -1,0 +1,78 @@
+"""Time series: what was on record at each step, sums of hours, and bounded size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.series import group_series, hourly_counts
+from exacto_plugin.records import HourRecord
+from exacto_plugin.store.rows import insert_all
+
+if TYPE_CHECKING:
+    from tests.audit.conftest import Story
+
+BEGIN_S = 3 * 3600.0
+
+
+def test_each_step_shows_what_was_known_then(story: Story) -> None:
+    """Tier, value and references are those that ``why`` finds for the same time."""
+    found = group_series(story.connection, "g", story.now - BEGIN_S, story.now)
+    assert len(found["times"]) == 120
+    assert set(found["deployments"]) == {"a", "b", "c", "d"}
+    line = found["deployments"]["d"]
+    for number in range(0, 120, 7):
+        at = found["times"][number] - 1e-3
+        record = queries.tier_at(story.connection, "g", "d", at)
+        known = None if record is None else record.tier
+        assert line["tier"][number] == known
+        value = None if record is None else record.signals["tool_call_success"][0]
+        assert line["signals"]["tool_call_success"]["value"][number] == value
+        kept = queries.references_at(story.connection, "g", at).get("tool_call_success")
+        threshold = None if kept is None else kept.threshold
+        assert found["references"]["tool_call_success"]["threshold"][number] == threshold
+    assert [one["tier"] for one in found["changes"] if one["deployment"] == "d"] == ["verified_good", "deranked"]
+
+
+def test_a_long_time_has_few_points(story: Story) -> None:
+    """30 days and 20 points: bounded lines, and nothing where nothing was on record."""
+    found = group_series(story.connection, "g", story.now - 30 * 86_400.0, story.now, points=20)
+    line = found["deployments"]["d"]["tier"]
+    assert len(found["times"]) == len(line) == 20
+    assert (line[0], line[-1]) == (None, "deranked")
+    assert len(found["hours"]["times"]) <= 20
+
+
+def test_a_short_time_begins_with_what_was_known_before(story: Story) -> None:
+    """Records are written once an hour where nothing changes: ten minutes still show a line."""
+    found = group_series(story.connection, "g", story.now - 600.0, story.now)
+    assert set(found["deployments"]["a"]["tier"]) == {"verified_good"}
+    assert found["step_s"] == 10.0
+
+
+def test_nothing_on_record_is_empty(story: Story) -> None:
+    """Another group has no lines, and the time is still divided."""
+    found = group_series(story.connection, "nothing", story.now - 600.0, story.now)
+    assert (found["deployments"], found["references"], len(found["times"])) == ({}, {}, 60)
+
+
+def test_hours_add_up_over_workers(story: Story) -> None:
+    """Sums equal those of the records, whatever the step."""
+    at = story.now // 3600 * 3600
+    rows = [
+        HourRecord(at - 3600.0 * hour, "w", name, worker, {"answers": 10.0, "bad": hour + 1.0, "lost": 1.0})
+        for hour in range(5)
+        for name in ("a", "", "b")
+        for worker in ("one", "two")
+    ]
+    with story.connection.begin_nested():
+        insert_all(story.connection, rows)
+    for points in (1, 2, 3, 120):
+        found = hourly_counts(story.connection, "w", at - 4 * 3600.0, at + 1800.0, points)
+        assert len(found["times"]) <= max(points, 1)
+        assert set(found["deployments"]) == {"a", "b"}
+        totals = {name: sum(line) for name, line in found["deployments"]["a"].items()}
+        assert (totals["answers"], totals["bad"], totals["lost"]) == (100, 30, pytest.approx(10))
+    story.connection.rollback()
