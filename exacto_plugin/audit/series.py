@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Double, Integer, Text, cast, func, select, type_coerce
+from sqlalchemy import JSON, Double, Integer, Text, cast, func, select, type_coerce
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.why import STALE_S
@@ -111,10 +111,23 @@ class _Grid:
 
 def _newest_of_steps(connection: Connection, table: Any, key: Any, condition: Any, grid: _Grid) -> Any:
     """Return a query of the newest row of each step and key, and of the time before."""
-    steps = (table.c.at - grid.since) / grid.step
-    number = func.floor(steps) if connection.dialect.name == "postgresql" else cast(steps, Integer)
+    number = _step_number(connection, table.c.at, grid.since, grid.step)
     within = (table.c.at >= grid.since - STALE_S, table.c.at < grid.since + grid.step * grid.count)
     return select(func.max(table.c.row)).where(condition, *within).group_by(key, number)
+
+
+def _step_number(connection: Connection, at: Any, since: float, step: float) -> Any:
+    """Return the number of the step that a time is in, as SQL."""
+    steps = (at - since) / step
+    return func.floor(steps) if connection.dialect.name == "postgresql" else cast(steps, Integer)
+
+
+def _number(connection: Connection, column: Any, name: str) -> Any:
+    """Return one number of a column of JSON, as SQL."""
+    text = type_coerce(column, Text)
+    if connection.dialect.name == "postgresql":
+        return cast(func.json_extract_path_text(cast(text, JSON), name), Double)
+    return func.json_extract(text, f"$.{name}")
 
 
 def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[str, dict[str, Line]]:
@@ -182,15 +195,18 @@ def hourly_counts(
     first = since // HOUR_S * HOUR_S
     step = HOUR_S * max(1, math.ceil((until - first) / HOUR_S / points))
     count = max(1, math.ceil((until - first) / step))
+    table: Any = table_of(HourRecord)
+    place = _step_number(connection, table.c.at, first, step).label("place")
+    within = (table.c.at >= first, table.c.at < until, table.c.model_group == model_group)
+    # Summed by the database: Python takes twice the time, and holds up requests meanwhile.
+    totals = (func.sum(_number(connection, table.c.numbers, name)) for name in COUNTED)
+    # Grouped by names: PostgreSQL takes two expressions with parameters for different ones.
+    query = select(table.c.deployment, place, *totals).where(*within).group_by("deployment", "place")
     sums: dict[str, dict[str, list[float]]] = {}
-    for at, _, deployment, counted in hour_rows(connection, [model_group], first, until):
-        lines = sums.get(deployment)
-        if lines is None:
-            lines = sums[deployment] = {name: [0.0] * count for name in COUNTED}
-        place = int((at - first) // step)
-        for name in COUNTED:
-            if value := counted.get(name):
-                lines[name][place] += value
+    for deployment, number, *values in connection.execute(query):
+        lines = sums.setdefault(deployment, {name: [0.0] * count for name in COUNTED})
+        for name, value in zip(COUNTED, values, strict=True):
+            lines[name][int(number)] = float(value or 0.0)
     whole = sums.pop(WHOLE_GROUP, None)
     return {
         "step_s": step,

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exacto_plugin.audit import queries
+from exacto_plugin.audit.incident_views import incident_list
 from exacto_plugin.audit.series import group_series, hourly_counts
-from exacto_plugin.records import HourRecord
+from exacto_plugin.records import DeploymentRecord, HourRecord, ReferenceRecord, TransitionRecord
+from exacto_plugin.store.database import connect
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Story
+    from tests.support.postgresql_server import Cluster
 
 BEGIN_S = 3 * 3600.0
 
@@ -76,3 +80,25 @@ def test_hours_add_up_over_workers(story: Story) -> None:
         totals = {name: sum(line) for name, line in found["deployments"]["a"].items()}
         assert (totals["answers"], totals["bad"], totals["lost"]) == (100, 30, pytest.approx(10))
     story.connection.rollback()
+
+
+def test_both_databases_agree(postgresql: Cluster) -> None:
+    """The same records give the same series from PostgreSQL and from SQLite."""
+    numbers = {"answers": 7.0, "bad": 2.5, "cost": 1e-7}
+    signals = {"tool_call_success": [0.5, 7]}
+    rows = [
+        *(HourRecord(3600.0 * hour, "g", "a", worker, numbers) for hour in range(9) for worker in "vw"),
+        *(
+            DeploymentRecord("s", 1000.0 * at, "g", "a", "p", "deranked", 0.0, [], signals, "change")
+            for at in range(30)
+        ),
+        *(ReferenceRecord("s", 900.0 * at, "g", "tool_call_success", 0.9, None, 0.8, 4, "", "") for at in range(30)),
+        TransitionRecord(5000.0, "g", "a", "verified_good", "deranked", [], "s"),
+    ]
+    found = []
+    for url in ("sqlite://", postgresql.fresh()):
+        with connect(location_of_url(url), writing=True) as connection, connection.begin():
+            insert_all(connection, rows)
+            found.append((group_series(connection, "g", 7000.0, 27_000.0, 7), incident_list(connection, 27_000.0)))
+    assert found[0] == found[1]
+    assert sum(found[0][0]["hours"]["deployments"]["a"]["bad"]) == 2.5 * 2 * 7
