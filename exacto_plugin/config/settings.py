@@ -18,6 +18,7 @@ from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.config.routing import AffinitySettings, FailoverSettings, RescueSettings
 from exacto_plugin.config.storage import RedisSettings, StoreSettings
 from exacto_plugin.config.tiers import ExplorationSettings, ScoringSettings, TierPreset, TierSettings
+from exacto_plugin.config.web import WebSettings
 from exacto_plugin.core.model import Mode, Sort
 from exacto_plugin.core.scoring.attribution import LossPolicy
 from exacto_plugin.core.scoring.evaluator import EmptyArguments
@@ -111,6 +112,8 @@ class Settings(SettingsBlock, HardFilterSettings):
     """The store for records and for the state that a restart needs."""
     redis: RedisSettings = RedisSettings()
     """The Redis through which processes share verdicts."""
+    web: WebSettings = WebSettings()
+    """The page at ``/exacto``."""
 
     def mode_of(self, group: str) -> Mode:
         """Return the mode that holds for a model group."""

@@ -105,7 +105,7 @@ def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
     Returns:
         How the middleware was attached.
     """
-    from exacto_plugin.web.api import api_router
+    from exacto_plugin.web.api import routers_of
 
     runtime, features = callback.runtime, callback.context.features
 
@@ -114,7 +114,8 @@ def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
 
     runtime.routers.set_source(current)
     how = attach(server.app, middleware_of(runtime, current))
-    server.app.include_router(api_router(runtime))
+    for router in routers_of(runtime):
+        server.app.include_router(router)
     server.app.openapi_schema = None
     runtime.timer.ensure_started()
     features.lose(shut_down_with(server, runtime.shutdown))

@@ -5,22 +5,27 @@ LiteLLM's own key check applies.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, HTTPException
-from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy._types import UserAPIKeyAuth  # noqa: TC002 -- FastAPI reads annotations at run time
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
 from exacto_plugin.web.history import add_history
 from exacto_plugin.web.overrides import add_overrides
+from exacto_plugin.web.page_data import PageSources
 from exacto_plugin.web.views import views_of
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
-_ALLOWED = frozenset({LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY})
+logger = logging.getLogger("exacto_plugin")
 
 
 async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> UserAPIKeyAuth:  # noqa: B008
@@ -28,9 +33,34 @@ async def require_admin(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> Us
 
     LiteLLM gives every user the role of an internal user when no master key is set, so the role is checked here.
     """
-    if user.user_role not in _ALLOWED:
+    if user.user_role not in ADMINISTRATORS:
         raise HTTPException(403, "administrators only")
     return user
+
+
+NO_PAGE = "Jinja2 is not installed; it comes with litellm[proxy]"
+
+
+def routers_of(runtime: Runtime) -> list[APIRouter]:
+    """Build the routes of the API, and those of the page if Jinja2 is installed."""
+    routers = [api_router(runtime)]
+    if find_spec("jinja2") is None:
+        logger.warning("exacto_plugin has no page at /exacto: %s", NO_PAGE)
+        return routers
+    from exacto_plugin.web.page import page_router
+    from exacto_plugin.web.rendering import Renderer
+
+    clock, store = runtime.context.clock, runtime.store
+    sources = PageSources(
+        runtime.context,
+        views_of(runtime),
+        store,
+        runtime.recorder.failures,
+        WhyNow(clock, runtime.engine, store, runtime.providers),
+        partial(_status, runtime),
+        lambda model_group: _no_verdicts_reason(model_group, runtime),
+    )
+    return [*routers, page_router(sources, Renderer())]
 
 
 def api_router(runtime: Runtime) -> APIRouter:
@@ -85,7 +115,15 @@ def _status(runtime: Runtime) -> dict[str, Any]:
         "store": asdict(runtime.store.health),
         "sharing": runtime.replication.status(),
         "overrides": len(runtime.engine.overrides.in_force),
+        "page": _page_state(settings.web.enabled),
     }
+
+
+def _page_state(enabled: bool) -> dict[str, Any]:
+    """Return whether the page is there, and the reason why not."""
+    installed = find_spec("jinja2") is not None
+    reason = None if installed and enabled else "web.enabled is false" if installed else NO_PAGE
+    return {"on": reason is None, "reason": reason}
 
 
 def _no_verdicts_reason(model_group: str, runtime: Runtime) -> str:

@@ -1,0 +1,130 @@
+"""Findings in sentences: what a series of a model group shows, and what is still missing. Pure; looks nothing up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.audit.formatting import duration, percent, value
+from exacto_plugin.audit.incident_sentences import KIND_NAMES, bad_rate
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Plain = dict[str, Any]
+_CALLS = Signal.TOOL_CALL_SUCCESS.value
+_MANY = 3
+"""Deployments that a sentence names; the rest is counted."""
+
+
+def last_of(values: Sequence[Any]) -> Any:
+    """Return the last value that is not None; None without one."""
+    return next((one for one in reversed(values) if one is not None), None)
+
+
+def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Describe the last shares of bad calls of some deployments against the threshold."""
+    rates = {
+        name: bad_rate(success)
+        for name in names
+        if (success := last_of(series["deployments"][name]["signals"].get(_CALLS, {}).get("value", ()))) is not None
+    }
+    if not rates:
+        return "No share of bad calls is on record in this time."
+    limit = last_of(series["references"].get(_CALLS, {}).get("threshold", ()))
+    worst_first = sorted(rates, key=lambda name: -rates[name])
+    above = [] if limit is None else [name for name in worst_first if rates[name] > bad_rate(limit)]
+    threshold = "" if limit is None else f" the threshold of {percent(bad_rate(limit))}"
+    if above:
+        told = ", ".join(f"{name} ({percent(rates[name])})" for name in above[:_MANY])
+        more = f" and {len(above) - _MANY} more" if len(above) > _MANY else ""
+        return f"Above{threshold}: {told}{more}. {_rest(rates, worst_first[len(above) :])}".strip()
+    return f"{_rest(rates, worst_first, alone=True)}{f'; below{threshold}' if threshold else ''}.".replace("..;", ";")
+
+
+def _rest(rates: Mapping[str, float], names: Sequence[str], *, alone: bool = False) -> str:
+    if not names:
+        return ""
+    low, high = percent(rates[names[-1]]), percent(rates[names[0]])
+    span = low if low == high else f"{low} to {high}"
+    if alone:
+        return f"{names[0]} has {span} bad calls" if len(names) == 1 else f"All {len(names)} have {span} bad calls"
+    return f"{'The other one has' if len(names) == 1 else f'The other {len(names)} have'} {span}."
+
+
+def speed_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Describe the fastest and the slowest of some deployments."""
+    speeds = {
+        name: speed
+        for name in names
+        if (speed := last_of(series["deployments"][name]["signals"].get("throughput", {}).get("value", ()))) is not None
+    }
+    if not speeds:
+        return "No throughput is on record in this time: it takes answers of 100 tokens or more."
+    order = sorted(speeds, key=lambda name: speeds[name])
+    if len(order) == 1:
+        return f"{order[0]} generates {value('throughput', speeds[order[0]])}."
+    slow, fast = order[0], order[-1]
+    return (
+        f"{fast} is the fastest with {value('throughput', speeds[fast])}, "
+        f"{slow} the slowest with {value('throughput', speeds[slow])}."
+    )
+
+
+def kinds_of(hours: Mapping[str, Any], names: Sequence[str]) -> Plain:
+    """Return answers, bad answers and their kinds of some deployments, summed over all hours."""
+    counts = [hours["deployments"][name] for name in names if name in hours["deployments"]]
+    return {column: sum(sum(one[column]) for one in counts) for column in ("answers", "bad", "rescued", *BAD_KINDS)}
+
+
+def kinds_finding(totals: Mapping[str, float]) -> str:
+    """Describe how many answers were bad, and of which kinds."""
+    answers, bad = totals["answers"], totals["bad"]
+    if not answers:
+        return "No answer with tools is on record in this time."
+    if not bad:
+        return f"None of {answers:,.0f} answers with tools was bad."
+    kinds = sorted((kind for kind in BAD_KINDS if totals[kind]), key=lambda kind: -totals[kind])
+    told = ", ".join(f"{totals[kind]:,.0f} with {KIND_NAMES[kind]}" for kind in kinds)
+    rescued = f"; {totals['rescued']:,.0f} were rescued" if totals["rescued"] else ""
+    return f"{bad:,.0f} of {answers:,.0f} answers with tools were bad ({percent(bad / answers)}): {told}{rescued}."
+
+
+def traffic_finding(hours: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
+    """Describe the share of the traffic that each tier had."""
+    answers = {name: sum(counts["answers"]) for name, counts in hours["deployments"].items()}
+    total = sum(answers.values())
+    if not total:
+        return "No answer with tools is on record in this time."
+    shares = tier_shares(answers, tiers)
+    told = ", ".join(f"{tier.replace('_', ' ')} {percent(share)}" for tier, share in shares.items() if share)
+    return f"Of {total:,.0f} answers with tools, by the tier that is in force now: {told}."
+
+
+def tier_shares(counts: Mapping[str, float], tiers: Mapping[str, str]) -> dict[str, float]:
+    """Return the share of each tier in a count by deployment; ``not served now`` for deployments without one."""
+    total = sum(counts.values())
+    shares = dict.fromkeys((*(tier.value for tier in Tier), "not served now"), 0.0)
+    for name, count in counts.items():
+        shares[tiers.get(name, "not served now")] += count / total if total else 0.0
+    return shares
+
+
+def missing_words(reasons: Sequence[Mapping[str, Any]], calls_per_s: float) -> str:
+    """Say how many calls are missing until a verdict, and when they will be there; empty if none are.
+
+    Args:
+        reasons: of the deployment's tier.
+        calls_per_s: its answers with tools lately, per second.
+    """
+    missing = next(
+        (one for one in reasons if one["code"] == ReasonCode.TOO_FEW_SAMPLES and one["signal"] == _CALLS), None
+    )
+    if missing is None or missing["samples"] >= missing["needed"]:
+        return ""
+    left = missing["needed"] - missing["samples"]
+    have = f"{missing['samples']:,} of {missing['needed']:,} calls"
+    if calls_per_s <= 0.0:
+        return f"{have}; it had none lately."
+    return f"{have}; at your traffic in about {duration(left / calls_per_s)}."

@@ -1,0 +1,80 @@
+"""Access to the page: administrators see everything, other keys what they may call, where the settings allow it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastapi import HTTPException, Request
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from exacto_plugin.litellm_hooks.context import Context
+
+ADMINISTRATORS = frozenset({LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.PROXY_ADMIN_VIEW_ONLY})
+
+_OPEN_PATH = "/v1/models"
+"""A path that LiteLLM lets every valid key call; it refuses those that it does not know to all but administrators."""
+
+
+class Visitor(NamedTuple):
+    """The holder of a key, as far as the page is concerned."""
+
+    models: frozenset[str] | None
+    """The model groups that are shown; None: all, with spend, callers and requests."""
+    may_write: bool = False
+    """True for administrators, who may set overrides."""
+
+    @property
+    def is_admin(self) -> bool:
+        """True for administrators and admin viewers."""
+        return self.models is None
+
+    def sees(self, model_group: str) -> bool:
+        """Return whether a model group is shown."""
+        return self.models is None or model_group in self.models
+
+
+def visitor_of(context: Context) -> Callable[[Request], Awaitable[Visitor]]:
+    """Return the dependency that authenticates a request to the page.
+
+    It raises 401 or 403 for a key that has no access.
+    """
+
+    async def visitor(request: Request) -> Visitor:
+        open_to_keys = context.settings.web.access == "keys"
+        user = await _authenticated(request, _OPEN_PATH if open_to_keys else request.scope["path"])
+        if user.user_role in ADMINISTRATORS:
+            return Visitor(None, may_write=user.user_role == LitellmUserRoles.PROXY_ADMIN)
+        if not open_to_keys:
+            raise HTTPException(403, "administrators only (web.access: admin)")
+        return Visitor(await _models_of(user))
+
+    return visitor
+
+
+async def _authenticated(request: Request, path: str) -> UserAPIKeyAuth:
+    """Return LiteLLM's answer for the request's key, as if it asked for a path.
+
+    Raises:
+        HTTPException, ProxyException: LiteLLM refuses the key.
+    """
+    root = str(request.scope.get("root_path") or "")
+    whole = path if path.startswith(root) else f"{root}{path}"
+    scope = {**request.scope, "path": whole, "raw_path": whole.encode(), "query_string": b"", "method": "GET"}
+    asked = Request(scope, request.receive)
+    given = {"request": asked, "api_key": request.headers.get("authorization") or ""}
+    # The others are keys in other headers, which browsers do not send here.
+    names = inspect.signature(user_api_key_auth).parameters
+    return await user_api_key_auth(**{name: given.get(name) for name in names})
+
+
+async def _models_of(user: UserAPIKeyAuth) -> frozenset[str]:
+    """Return the names of the models that LiteLLM lists for a key."""
+    server: Any = sys.modules["litellm.proxy.proxy_server"]
+    listed = await server.model_list(user_api_key_dict=user)
+    return frozenset(str(one["id"]) for one in listed["data"])

@@ -1,0 +1,140 @@
+"""The page at ``/exacto``: a shell without data, its static files, and views as HTML for a key in the header.
+
+Needs Jinja2, which comes with LiteLLM's proxy; without it there is no page. No cookie is set and none is read, so a
+request from another site has no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+
+from exacto_plugin._version import __version__
+from exacto_plugin.web.access import Visitor, visitor_of
+from exacto_plugin.web.audit import Moment  # noqa: TC001 -- FastAPI reads annotations at run time
+from exacto_plugin.web.page_data import RANGES, NotShownError, PageData
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from exacto_plugin.web.page_data import PageSources
+    from exacto_plugin.web.rendering import Renderer
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy: nothing inline, and nothing from elsewhere."""
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+STATIC = {
+    "page.js": "text/javascript",
+    "page.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+    "uPlot.LICENSE": "text/plain",
+    "favicon.svg": "image/svg+xml",
+}
+"""The files that the page loads, with their types."""
+
+_PLACE = files("exacto_plugin.web") / "static"
+
+Span = Annotated[str, Query(alias="range", pattern=f"^({'|'.join(RANGES)})$")]
+
+
+@cache
+def _static(name: str) -> tuple[bytes, str]:
+    """Return a file and its entity tag."""
+    content = (_PLACE / name).read_bytes()
+    return content, f'"{hashlib.blake2b(content, digest_size=8).hexdigest()}"'
+
+
+def page_router(sources: PageSources, renderer: Renderer) -> APIRouter:
+    """Build the routes of the page.
+
+    Args:
+        sources: of the data.
+        renderer: makes HTML of it.
+    """
+    router = APIRouter(include_in_schema=False)
+    data, context = PageData(sources), sources.context
+
+    def enabled() -> None:
+        if not context.settings.web.enabled:
+            raise HTTPException(404, "the page is off: web.enabled is false")
+
+    @router.get("/exacto", dependencies=[Depends(enabled)])
+    @router.get("/exacto/", dependencies=[Depends(enabled)])
+    async def shell(request: Request) -> Response:
+        """Return the page without data; links are relative, so that any path in front works."""
+        base = "." if request.scope["path"].endswith("/") else "exacto"
+        html = renderer.shell({"base": base, "version": __version__})
+        return _html(html)
+
+    @router.get("/exacto/static/{name}", dependencies=[Depends(enabled)])
+    async def static(name: str, request: Request) -> Response:
+        """Return a file of the page."""
+        if name not in STATIC:
+            raise HTTPException(404, "there is no such file")
+        content, tag = _static(name)
+        headers = {**_HEADERS, "ETag": tag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=STATIC[name], headers=headers)
+
+    _add_views(router, data, renderer, Depends(visitor_of(context)), Depends(enabled))
+    return router
+
+
+def _html(html: str) -> Response:
+    return Response(html, media_type="text/html", headers={**_HEADERS, "Cache-Control": "no-store"})
+
+
+def _add_views(router: APIRouter, data: PageData, renderer: Renderer, who: Any, enabled: Any) -> None:
+    async def answer(view: str, visitor: Visitor, found: Awaitable[dict[str, Any]], **more: Any) -> Response:
+        try:
+            shown = await found
+        except NotShownError as reason:
+            return _html(renderer.missing(view, str(reason)))
+        return _html(renderer.view(view, {**shown, **more, "visitor": visitor, "now": data.now()}))
+
+    @router.get("/exacto/page/overview", dependencies=[enabled])
+    async def overview(visitor: Visitor = who, span: Span = "24h") -> Response:
+        return await answer("overview", visitor, data.overview(visitor, span), span=span)
+
+    @router.get("/exacto/page/incidents", dependencies=[enabled])
+    async def incidents(visitor: Visitor = who, span: Span = "30d") -> Response:
+        return await answer("incidents", visitor, data.incidents(visitor, span), span=span)
+
+    @router.get("/exacto/page/incident", dependencies=[enabled])
+    async def incident(id: str, visitor: Visitor = who) -> Response:
+        return await answer("incident", visitor, data.incident(visitor, id))
+
+    @router.get("/exacto/page/group", dependencies=[enabled])
+    async def group(name: str, visitor: Visitor = who, span: Span = "24h") -> Response:
+        return await answer("group", visitor, data.group(visitor, name, span), span=span)
+
+    @router.get("/exacto/page/deployment", dependencies=[enabled])
+    async def deployment(name: str, group: str, visitor: Visitor = who, span: Span = "24h") -> Response:
+        return await answer("deployment", visitor, data.deployment(visitor, group, name, span), span=span)
+
+    @router.get("/exacto/page/why", dependencies=[enabled])
+    async def why(name: str, group: str, at: Moment, visitor: Visitor = who) -> Response:
+        return await answer("why", visitor, data.why(visitor, group, name, min(at, data.now())), group=group, name=name)
+
+    @router.get("/exacto/page/request", dependencies=[enabled])
+    async def request(id: str = "", visitor: Visitor = who) -> Response:
+        if not id:
+            return _html(renderer.view("request", {"visitor": visitor, "request": None, "now": data.now()}))
+        return await answer("request", visitor, data.request(visitor, id.strip()))

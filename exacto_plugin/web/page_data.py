@@ -1,0 +1,239 @@
+"""The data of each view of the page, from the same sources as the API. Writes nothing, knows no HTML."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exacto_plugin.audit import findings, views
+from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.report import report
+from exacto_plugin.audit.series import group_series, hour_rows
+from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP
+from exacto_plugin.errors import StoreError
+from exacto_plugin.records import HourRecord
+from exacto_plugin.web.history import failure_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
+    from exacto_plugin.store.store import Store
+    from exacto_plugin.web.access import Visitor
+    from exacto_plugin.web.audit import WhyNow
+    from exacto_plugin.web.views import ModelViews
+
+Plain = dict[str, Any]
+
+RANGES: Mapping[str, tuple[str, float]] = {
+    "1h": ("1 hour", HOUR_S),
+    "6h": ("6 hours", 6 * HOUR_S),
+    "24h": ("24 hours", 24 * HOUR_S),
+    "7d": ("7 days", 168 * HOUR_S),
+    "30d": ("30 days", 720 * HOUR_S),
+}
+"""Ranges of time: name in links, words, seconds."""
+
+_RECENT_S = 6 * HOUR_S
+"""Seconds whose traffic tells when missing calls will be there."""
+
+_LATE = 3.0
+"""Recompute intervals after which a snapshot is called old."""
+
+
+class NotShownError(Exception):
+    """There is nothing to show; the message says what is missing and when it will be there."""
+
+
+class PageSources(NamedTuple):
+    """The parts that the views read."""
+
+    context: Context
+    models: ModelViews
+    store: Store
+    failures: FailureLog
+    why_now: WhyNow
+    status: Callable[[], Plain]
+    absence: Callable[[str], str]
+    """Returns the reason why a model group has no verdicts."""
+
+
+class PageData:
+    """The data of the views.
+
+    Args:
+        sources: of this process.
+    """
+
+    def __init__(self, sources: PageSources) -> None:
+        self._of = sources
+
+    def now(self) -> float:
+        """Return UTC seconds."""
+        return self._of.context.clock()
+
+    async def _read(self, query: Callable[[Connection], Any], otherwise: Any) -> tuple[Any, str]:
+        """Return the result of a query and the fault of the store; empty without one."""
+        try:
+            return await self._of.store.read(query), ""
+        except StoreError as error:
+            return otherwise, str(error)
+
+    async def overview(self, visitor: Visitor, span: str) -> Plain:
+        """Return all model groups with the effect of tiers, and what is wrong now."""
+        now, seconds = self.now(), RANGES[span][1]
+        groups = {one["model_group"]: one for one in self._of.models.all()["model_groups"]}
+        shown = {name: group for name, group in groups.items() if visitor.sees(name)}
+        begins = now - seconds
+
+        def read(connection: Connection) -> tuple[list[Any], list[Plain], list[Plain]]:
+            rows = hour_rows(connection, sorted(shown), begins // HOUR_S * HOUR_S, now)
+            told = report(HourRecord(at, group, name, "", dict(numbers)) for at, group, name, numbers in rows)
+            return rows, told, incident_list(connection, now, since=begins)
+
+        (rows, told, found), fault = await self._read(read, ([], [], []))
+        effects = {one["model_group"]: one for one in told}
+        answers: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
+        for _, group, name, numbers in rows:
+            if name != WHOLE_GROUP:
+                answers[group][name][0] += numbers.get("answers", 0.0)
+                answers[group][name][1] += numbers.get("bad", 0.0)
+        incidents = [one for one in found if visitor.sees(one["model_group"])]
+        return {
+            "status": self._of.status(),
+            "age_s": now - float(self._of.status()["at"]),
+            "late": now - float(self._of.status()["at"]) > _LATE * self._of.context.settings.tiers.recompute_interval_s,
+            "store_fault": fault,
+            "groups": [self._overview_of(group, effects.get(name), answers[name]) for name, group in shown.items()],
+            "incidents": [one for one in incidents if one["open"]],
+            "closed": len([one for one in incidents if not one["open"]]),
+        }
+
+    def _overview_of(self, group: Plain, effect: Plain | None, answers: Mapping[str, list[float]]) -> Plain:
+        counts = {name: one[0] for name, one in answers.items()}
+        tiers = {one["deployment"]: one["tier"] for one in group["deployments"]}
+        name = group["model_group"]
+        return {
+            "name": name,
+            "mode": self._of.context.settings.mode_of(name).value,
+            "deployments": group["deployments"],
+            "answers": sum(counts.values()),
+            "bad": sum(one[1] for one in answers.values()),
+            "effect": effect,
+            "shares": findings.tier_shares(counts, tiers) if sum(counts.values()) else None,
+        }
+
+    async def incidents(self, visitor: Visitor, span: str) -> Plain:
+        """Return the incidents of a time."""
+        now = self.now()
+        found, fault = await self._read(
+            lambda connection: incident_list(connection, now, since=now - RANGES[span][1]), []
+        )
+        return {"incidents": [one for one in found if visitor.sees(one["model_group"])], "store_fault": fault}
+
+    async def incident(self, visitor: Visitor, name: str) -> Plain:
+        """Return one incident with its series, and the file for its provider.
+
+        Raises:
+            NotShownError: it is not on record.
+        """
+        now = self.now()
+        found, fault = await self._read(lambda connection: incident_of(connection, name, now), None)
+        if found is None or not visitor.sees(found["model_group"]):
+            raise NotShownError(fault or f"There is no incident {name!r} on record; it may be older than what is kept.")
+        around = 0.15 * ((found["until"] or now) - found["onset"]) + HOUR_S
+        begins, ends = found["onset"] - around, min(now, (found["until"] or now) + around)
+        group, deployment = found["model_group"], found["deployment"]
+        series, _ = await self._read(lambda connection: group_series(connection, group, begins, ends), None)
+        at, past = found["since"] + 1e-3, True
+        told, _ = await self._read(
+            lambda connection: views.why(connection, deployment, at, past=past, model_group=group), []
+        )
+        failures = failure_views(self._of.failures, group, deployment)
+        return {"incident": found, "series": series, "why": told, "file": provider_file(found, failures)}
+
+    async def group(self, visitor: Visitor, name: str, span: str) -> Plain:
+        """Return a model group with its series.
+
+        Raises:
+            NotShownError: it has no verdicts, or is not shown to this visitor.
+        """
+        group = self._shown_group(visitor, name)
+        now, seconds = self.now(), RANGES[span][1]
+        series, fault = await self._read(lambda connection: group_series(connection, name, now - seconds, now), None)
+        rates = await self._recent_rates(name, now)
+        return {"group": group, "series": series, "store_fault": fault, "rates": rates}
+
+    async def deployment(self, visitor: Visitor, name: str, deployment: str, span: str) -> Plain:
+        """Return a deployment in a model group: why, its series, and its latest bad answers.
+
+        Raises:
+            NotShownError: it is not served, or is not shown to this visitor.
+        """
+        group = self._shown_group(visitor, name)
+        found = next((one for one in group["deployments"] if one["deployment"] == deployment), None)
+        now, seconds = self.now(), RANGES[span][1]
+        series, fault = await self._read(lambda connection: group_series(connection, name, now - seconds, now), None)
+        if found is None and (series is None or deployment not in series["deployments"]):
+            raise NotShownError(
+                f"{name!r} has no deployment {deployment!r}, and had none in the last {RANGES[span][0]}."
+            )
+        return {
+            "group": group,
+            "deployment": deployment,
+            "found": found,
+            "why": await self._of.why_now.answers(deployment, name),
+            "series": series,
+            "store_fault": fault,
+            "failures": failure_views(self._of.failures, name, deployment),
+            "rates": await self._recent_rates(name, now),
+        }
+
+    async def why(self, visitor: Visitor, name: str, deployment: str, at: float) -> Plain:
+        """Return why a deployment had its tier at a time.
+
+        Raises:
+            NotShownError: nothing is on record for it, or the store cannot be read.
+        """
+        self._shown_group(visitor, name)
+        found, fault = await self._read(
+            lambda connection: views.why_past(connection, deployment, at, past=True, model_group=name), {"answers": []}
+        )
+        if fault:
+            raise NotShownError(fault)
+        return {"answers": found["answers"], "first_at": found.get("first_at"), "at": at}
+
+    async def request(self, visitor: Visitor, name: str) -> Plain:
+        """Return one request.
+
+        Raises:
+            NotShownError: it is not on record, or requests are not shown to this visitor.
+        """
+        if not visitor.is_admin:
+            raise NotShownError("Requests are shown to administrators only.")
+        found, fault = await self._read(lambda connection: views.decision(connection, name), None)
+        if found is None:
+            text = fault or views.NOT_KEPT.format(name=name)
+            raise NotShownError(f"{text[0].upper()}{text[1:]}.")
+        return {"request": found}
+
+    def _shown_group(self, visitor: Visitor, name: str) -> Plain:
+        groups = (one for one in self._of.models.all()["model_groups"] if one["model_group"] == name)
+        found = next(groups, None) if visitor.sees(name) else None
+        if found is None:
+            reason = self._of.absence(name) if visitor.sees(name) else f"this key may not call a model group {name!r}"
+            raise NotShownError(f"{reason[0].upper()}{reason[1:]}.")
+        return found
+
+    async def _recent_rates(self, name: str, now: float) -> dict[str, float]:
+        """Return the answers with tools per second of each deployment lately."""
+        begins = max(now - _RECENT_S, 0.0) // HOUR_S * HOUR_S
+        rows, _ = await self._read(lambda connection: hour_rows(connection, [name], begins, now), [])
+        answers: dict[str, float] = defaultdict(float)
+        first = min((row[0] for row in rows), default=begins)
+        for _, _, deployment, numbers in rows:
+            answers[deployment] += numbers.get("answers", 0.0)
+        return {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}

@@ -1,0 +1,99 @@
+"""The page's HTML, by Jinja2 with everything escaped.
+
+Importing this module needs Jinja2.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from exacto_plugin.audit import findings, formatting, incident_sentences, sentences
+from exacto_plugin.audit.report import money
+from exacto_plugin.web import charts
+from exacto_plugin.web.page_data import RANGES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TITLES = {"why": "Why", "request": "Request"}
+
+
+class Renderer:
+    """The templates of the page."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("exacto_plugin.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "percent": _percent,
+            "count": lambda number: "-" if number is None else f"{number:,.0f}",
+            "money": lambda amount: "-" if amount is None else money(amount),
+            "price": lambda amount: "?" if amount is None else f"${amount:,.4g}",
+            "duration": formatting.duration,
+            "at": _moment,
+            "iso": lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M"),
+            "tier": charts.tier_words,
+            "json": lambda plain: json.dumps(plain, allow_nan=False, separators=(",", ":")),
+            "number": _number,
+        }
+        self._templates.globals |= {
+            "charts": charts,
+            "findings": findings,
+            "incident_words": incident_sentences,
+            "ranges": RANGES,
+            "why_sentence": lambda view: sentences.why_sentence(view, UTC),
+            "request_sentence": lambda view: sentences.request_sentence(view, UTC),
+            "observed_words": formatting.observed_words,
+            "value_words": formatting.value,
+            "short_why": _short_why,
+            "tiers_of": lambda group: {one["deployment"]: one["tier"] for one in group["deployments"]},
+        }
+
+    def shell(self, context: Mapping[str, Any]) -> str:
+        """Return the page without data."""
+        return self._templates.get_template("shell.html").render(context)
+
+    def view(self, name: str, context: Mapping[str, Any]) -> str:
+        """Return one view of the page."""
+        return self._templates.get_template(f"{name}.html").render(context)
+
+    def missing(self, view: str, reason: str) -> str:
+        """Return a view of which there is nothing to show, with the reason."""
+        context = {"title": _TITLES.get(view, view.capitalize()), "reason": reason, "inner": view == "why"}
+        return self._templates.get_template("missing.html").render(context)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else formatting.percent(round(share, 9))
+
+
+def _moment(at: float | None) -> str:
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _number(value: float | None, unit: str) -> str:
+    """Format a number of a chart."""
+    if value is None:
+        return ""
+    return formatting.percent(round(value, 9)) if unit == "percent" else f"{value:,.4g}"
+
+
+def _short_why(deployment: Mapping[str, Any], group: Mapping[str, Any], now: float) -> str:
+    """Return the reasons of a tier in sentences, without the beginning that says the tier."""
+    view = {
+        **deployment,
+        "model_group": group["model_group"],
+        "at": now,
+        "references": group["references"],
+        "reasons": [one for one in deployment["reasons"] if one["signal"] is not None],
+    }
+    return sentences.why_sentence(view, UTC)

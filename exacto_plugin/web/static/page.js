@@ -1,0 +1,268 @@
+"use strict";
+// The page: asks for a key, gets views as HTML that the server has escaped, and draws their charts.
+(() => {
+  const base = document.currentScript.src.replace(/\/static\/[^/]*$/, "");
+  const KEY = "exacto-key";
+  const EVERY_MS = 15000;
+  const $ = (id) => document.getElementById(id);
+  const view = $("view");
+  let charts = [];
+  let shown = { address: "", html: "" };
+  let asked = 0;
+  let freshAt = 0;
+
+  const key = () => sessionStorage.getItem(KEY);
+  const say = (text) => { $("status").textContent = text; };
+
+  async function get(path, options = {}) {
+    const headers = { Authorization: `Bearer ${key()}`, ...options.headers };
+    return fetch(`${base}/${path}`, { ...options, headers, credentials: "omit", cache: "no-store" });
+  }
+
+  async function reason(answer) {
+    try {
+      const told = await answer.json();
+      const detail = told.detail ?? told.error?.message ?? told.error ?? "";
+      return typeof detail === "string" ? detail : JSON.stringify(detail);
+    } catch { return ""; }
+  }
+
+  // --- the key ---------------------------------------------------------------------------------------------------
+
+  function askForKey(text = "") {
+    sessionStorage.removeItem(KEY);
+    clear();
+    shown = { address: "", html: "" };
+    $("key").hidden = false;
+    for (const one of document.querySelectorAll("header nav, header .session")) one.hidden = true;
+    document.title = "exacto";
+    $("refused").textContent = text;
+    $("secret").focus();
+  }
+
+  $("key").addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(KEY, $("secret").value.trim());
+    $("secret").value = "";
+    show();
+  });
+  $("leave").addEventListener("click", () => askForKey());
+  $("skip").addEventListener("click", () => $("main").focus());
+
+  // --- views -----------------------------------------------------------------------------------------------------
+
+  function address() {
+    const [name, query = ""] = location.hash.slice(1).split(/\?(.*)/s);
+    return `page/${/^[a-z]+$/.test(name) ? name : "overview"}?${query}`;
+  }
+
+  function clear() {
+    for (const chart of charts) chart.destroy();
+    charts = [];
+    view.replaceChildren();
+  }
+
+  async function show(again = false) {
+    if (!key()) return askForKey();
+    const number = ++asked;
+    const wanted = address();
+    let answer;
+    try {
+      answer = await get(wanted);
+    } catch {
+      $("fresh").textContent = `The proxy does not answer; shown is the state of ${clock(freshAt)}`;
+      if (!again) fail("The proxy does not answer. The page tries again every 15 seconds.");
+      return;
+    }
+    if (number !== asked) return;
+    if (answer.status === 401 || answer.status === 403) return askForKey(`This key was refused. ${await reason(answer)}`);
+    if (!answer.ok) return again ? undefined : fail(`The proxy answered ${answer.status}. ${await reason(answer)}`);
+    const html = await answer.text();
+    if (number !== asked) return;
+    freshAt = Date.now();
+    $("fresh").textContent = `as of ${clock(freshAt)}`;
+    $("key").hidden = true;
+    for (const one of document.querySelectorAll("header nav, header .session")) one.hidden = false;
+    for (const link of document.querySelectorAll("header nav a")) {
+      if (wanted.startsWith(`page/${link.hash.slice(1)}?`)) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    if (again && html === shown.html && wanted === shown.address) return;
+    place(html, wanted);
+  }
+
+  function place(html, wanted) {
+    const same = wanted === shown.address;
+    const open = same ? [...view.querySelectorAll("details")].map((one) => one.open) : [];
+    const then = same && $("why") ? $("why").innerHTML : "";
+    const focused = same && view.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const top = window.scrollY;
+    clear();
+    view.innerHTML = html;
+    shown = { address: wanted, html };
+    view.querySelectorAll("details").forEach((one, place) => { one.open = Boolean(open[place]); });
+    if (then && $("why")) $("why").innerHTML = then;
+    draw();
+    const title = view.querySelector("h1");
+    document.title = title ? `${title.textContent} – exacto` : "exacto";
+    if (same) {
+      window.scrollTo(0, top);
+      if (focused) [...view.querySelectorAll("a")].find((one) => one.getAttribute("href") === focused)?.focus({ preventScroll: true });
+    } else {
+      window.scrollTo(0, 0);
+      title?.focus({ preventScroll: true });
+    }
+  }
+
+  function fail(text) {
+    clear();
+    shown = { address: "", html: "" };
+    const title = document.createElement("h1");
+    title.textContent = "Nothing to show";
+    const told = document.createElement("p");
+    told.className = "alert";
+    told.textContent = text;
+    view.append(title, told);
+  }
+
+  const clock = (at) => at ? `${new Date(at).toISOString().slice(11, 19)} UTC` : "nothing yet";
+
+  function busy() {
+    const active = document.activeElement;
+    return active && view.contains(active) && active.matches("input, select, button, textarea, .scroll");
+  }
+
+  addEventListener("hashchange", () => show());
+  setInterval(() => {
+    if (!document.hidden && key() && $("key").hidden && !busy()) show(true);
+  }, EVERY_MS);
+
+  // --- charts ----------------------------------------------------------------------------------------------------
+
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const FORMATS = {
+    percent: (value) => `${+(100 * value).toPrecision(3)} %`,
+    "tokens/s": (value) => `${+value.toPrecision(3)}`,
+  };
+
+  function seriesOf(line) {
+    const shared = { label: line.name, scale: "y", spanGaps: false, points: { show: lonely(line.values), size: 5 } };
+    if (line.style === "band") return { ...shared, stroke: "transparent", width: 0, points: { show: false } };
+    const dash = line.dash ? line.dash.split(" ").map(Number) : undefined;
+    const width = line.strong ? 3.5 : line.style === "threshold" ? 2 : 1.5;
+    return { ...shared, stroke: color(line.style), width, dash };
+  }
+
+  // A value between two gaps has no line; it is drawn as a point.
+  const lonely = (values) => values.filter((one) => one !== null).length < 3;
+
+  function marks(chart) {
+    return (plot) => {
+      const { ctx, bbox } = plot;
+      ctx.save();
+      ctx.strokeStyle = color("mark");
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+      for (const [at] of chart.marks) {
+        const x = Math.round(plot.valToPos(at, "x", true));
+        if (x < bbox.left || x > bbox.left + bbox.width) continue;
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+      }
+      ctx.restore();
+    };
+  }
+
+  function optionsOf(chart, place) {
+    const format = FORMATS[chart.unit] ?? ((value) => `${value}`);
+    const axis = { stroke: color("quiet"), grid: { stroke: color("grid"), width: 1 }, ticks: { stroke: color("grid") }, font: "12px system-ui, sans-serif" };
+    const low = chart.lines.findIndex((line) => line.name === "median - MAD") + 1;
+    const high = chart.lines.findIndex((line) => line.name === "median + MAD") + 1;
+    const step = chart.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined;
+    return {
+      width: Math.max(200, place.clientWidth),
+      height: place.clientWidth < 500 ? 220 : 260,
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+      legend: { show: false },
+      cursor: { drag: { setScale: false, x: false, y: false }, points: { show: false } },
+      scales: {
+        x: { time: true, range: (_, from, to) => from === to ? [from - 1800, to + 1800] : [from, to] },
+        y: { range: (_, from, to) => [0, Math.max(to * 1.08, chart.unit === "percent" ? 0.01 : 1)] },
+      },
+      axes: [
+        { ...axis, space: 70 },
+        { ...axis, size: 62, values: (_, ticks) => ticks.map(format) },
+      ],
+      series: [{}, ...chart.lines.map((line) => ({ ...seriesOf(line), ...(step && { paths: step }) }))],
+      bands: low && high ? [{ series: [high, low], fill: color("band") }] : [],
+      hooks: { draw: chart.marks.length ? [marks(chart)] : [] },
+    };
+  }
+
+  function draw() {
+    for (const chart of charts) chart.destroy();
+    charts = [];
+    for (const place of view.querySelectorAll(".plot")) {
+      const chart = JSON.parse(place.dataset.chart);
+      const plot = new uPlot(optionsOf(chart, place), [chart.times, ...chart.lines.map((line) => line.values)], place);
+      if (chart.clicked === "why") {
+        plot.over.addEventListener("click", () => {
+          if (plot.cursor.left >= 0) why(plot.posToVal(plot.cursor.left, "x"));
+        });
+      }
+      charts.push(plot);
+    }
+  }
+
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) { width = innerWidth; draw(); }
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+  // --- forms -----------------------------------------------------------------------------------------------------
+
+  async function why(at) {
+    const { group, name } = $("then").dataset;
+    $("then-at").value = new Date(at * 1000).toISOString().slice(0, 16);
+    const query = new URLSearchParams({ group, name, at: String(at) });
+    const answer = await get(`page/why?${query}`);
+    if (answer.ok) $("why").innerHTML = await answer.text();
+    else $("why").textContent = await reason(answer);
+  }
+
+  async function override(form) {
+    const word = $("word").value;
+    const body = { deployment: form.dataset.name, model_group: form.dataset.group, word, reason: $("reason").value };
+    if (word !== "reset") body.for_s = 3600 * Number($("hours").value);
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const answer = await get("api/overrides", options);
+    if (!answer.ok) { $("told").textContent = `Not set: ${await reason(answer)}`; return; }
+    await show(true);
+    if ($("told")) $("told").textContent = word === "reset" ? "The override was ended." : `The override to ${word} was set.`;
+  }
+
+  view.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target;
+    if (form.id === "then") why(Date.parse(`${$("then-at").value}Z`) / 1000);
+    if (form.id === "find") location.hash = `request?id=${encodeURIComponent($("request-id").value.trim())}`;
+    if (form.id === "override-form") override(form);
+  });
+
+  view.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-download]");
+    if (!button) return;
+    const text = JSON.stringify(JSON.parse(button.dataset.file), null, 1);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = button.dataset.download;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    say("The file was saved.");
+  });
+
+  show();
+})();
