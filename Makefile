@@ -14,6 +14,8 @@ ARGS ?=
 # What one test compares verdicts with: tools and answers (its dependencies are not needed), and another validator.
 BFCL := bfcl-eval==2026.3.23
 ORACLE := @cfworker/json-schema@4.1.6
+# Finds barriers on the page for people with disabilities; a test puts it into the browser.
+AXE := axe-core@4
 # Test processes. Each file stays in one of them, because its tests share proxies.
 JOBS ?= 2
 
@@ -45,9 +47,9 @@ $(VENV)/.with-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --no-deps $(BFCL)
 	@$(COMPILE)
 	@if command -v npm >/dev/null; then \
-		npm install --silent --no-audit --no-fund --prefix $(VENV)/oracle $(ORACLE) || \
-		echo "npm could not install $(ORACLE): the test against it will be skipped"; \
-		else echo "npm is not there: the test against @cfworker/json-schema will be skipped"; fi
+		npm install --silent --no-audit --no-fund --prefix $(VENV)/oracle $(ORACLE) $(AXE) || \
+		echo "npm could not install $(ORACLE) and $(AXE): the tests with them will be skipped"; \
+		else echo "npm is not there: the tests with @cfworker/json-schema and axe-core will be skipped"; fi
 	@touch $@ $(VENV)/.with-proxy
 
 venv: $(VENV)/.with-test ## Create .venv with everything that development needs.

@@ -1,4 +1,7 @@
-"""Findings in sentences: what a series of a model group shows, and what is still missing. Pure; looks nothing up."""
+"""Sentences about the series of a model group, and about missing calls.
+
+Pure; looks nothing up.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,10 @@ def speed_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def kinds_of(hours: Mapping[str, Any], names: Sequence[str]) -> Plain:
-    """Return answers, bad answers and their kinds of some deployments, summed over all hours."""
+    """Return answers, bad answers and their kinds, summed over all hours.
+
+    Of some deployments.
+    """
     counts = [hours["deployments"][name] for name in names if name in hours["deployments"]]
     return {column: sum(sum(one[column]) for one in counts) for column in ("answers", "bad", "rescued", *BAD_KINDS)}
 
@@ -103,7 +109,10 @@ def traffic_finding(hours: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
 
 
 def tier_shares(counts: Mapping[str, float], tiers: Mapping[str, str]) -> dict[str, float]:
-    """Return the share of each tier in a count by deployment; ``not served now`` for deployments without one."""
+    """Return the share of each tier in a count by deployment.
+
+    ``not served now`` stands for deployments without one.
+    """
     total = sum(counts.values())
     shares = dict.fromkeys((*(tier.value for tier in Tier), "not served now"), 0.0)
     for name, count in counts.items():
@@ -112,7 +121,9 @@ def tier_shares(counts: Mapping[str, float], tiers: Mapping[str, str]) -> dict[s
 
 
 def missing_words(reasons: Sequence[Mapping[str, Any]], calls_per_s: float) -> str:
-    """Say how many calls are missing until a verdict, and when they will be there; empty if none are.
+    """Return how many calls a verdict lacks, and when they will be there.
+
+    Empty if none are missing.
 
     Args:
         reasons: of the deployment's tier.
@@ -127,4 +138,4 @@ def missing_words(reasons: Sequence[Mapping[str, Any]], calls_per_s: float) -> s
     have = f"{missing['samples']:,} of {missing['needed']:,} calls"
     if calls_per_s <= 0.0:
         return f"{have}; it had none lately."
-    return f"{have}; at your traffic in about {duration(left / calls_per_s)}."
+    return f"{have}; at your traffic in about {duration(max(60.0, 60.0 * round(left / calls_per_s / 60.0)))}."

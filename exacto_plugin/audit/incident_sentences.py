@@ -22,12 +22,18 @@ KIND_NAMES: Mapping[str, str] = {
 
 
 def bad_rate(success: float) -> float:
-    """Return the share of bad calls of a share of good ones, without the noise of binary fractions."""
+    """Return the share of bad calls of a share of good ones.
+
+    Rounded, without the noise of binary fractions.
+    """
     return round(1.0 - success, 9)
 
 
 def kind_of(incident: Mapping[str, Any]) -> str:
-    """Return the kind of an incident in words: its most frequent failure, else its signal."""
+    """Return the kind of an incident in words.
+
+    That is its most frequent failure, else its signal.
+    """
     if incident["signal"] == Signal.TOOL_CALL_SUCCESS and incident["kind"] is not None:
         return KIND_NAMES.get(incident["kind"], incident["kind"])
     signal = incident["signal"]

@@ -1,4 +1,4 @@
-"""Incidents of a store: the list, one with its timeline, and the file for its provider."""
+"""Incidents of a store: the list, one of them, the file for its provider."""
 
 from __future__ import annotations
 
@@ -41,12 +41,7 @@ def incident_list(
         model_group: only of this one.
         deployment: only of this one.
     """
-    table: Any = table_of(TransitionRecord)
-    wanted = {"model_group": model_group, "deployment": deployment}
-    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
-    transitions = find(connection, TransitionRecord, *conditions)
-    if not transitions:
-        return []
+    transitions = _transitions(connection, {"model_group": model_group, "deployment": deployment})
     keys = {(one.model_group, one.deployment) for one in transitions}
     records = {key: queries.tier_at(connection, *key, now) for key in keys}
     seen = {key: record.at for key, record in records.items() if record is not None}
@@ -64,6 +59,12 @@ def incident_list(
         for one in found
         if _overlaps(one, since, until)
     ]
+
+
+def _transitions(connection: Connection, wanted: Mapping[str, str | None]) -> list[TransitionRecord]:
+    table: Any = table_of(TransitionRecord)
+    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    return find(connection, TransitionRecord, *conditions)
 
 
 def _overlaps(incident: Mapping[str, Any], since: float | None, until: float | None) -> bool:
@@ -96,7 +97,9 @@ _FOR_PROVIDERS = (
 
 
 def provider_file(incident: Mapping[str, Any], failures: list[Plain]) -> Plain:
-    """Return what a provider may see of an incident: nothing of other deployments, callers or spend.
+    """Return what a provider may see of an incident.
+
+    Nothing of other deployments, callers or spend.
 
     Args:
         incident: of ``incident_of``.

@@ -1,4 +1,6 @@
-"""Incidents: the times in which a deployment was deranked, with what they cost. Pure over records.
+"""Incidents: times in which a deployment was deranked, with their effects.
+
+Pure over records.
 
 An incident begins with the transition to ``deranked`` and ends with the next transition to another tier, or when the
 deployment is no longer served. Its counts are those of whole hours from its onset on: the derank's own hour, and the
@@ -139,7 +141,10 @@ def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: Counts) -> float:
-    """Return the beginning of the hour in which the share of bad answers began to be above the threshold."""
+    """Return the beginning of the first hour with too many bad answers.
+
+    Of those directly before the derank, whose share was above the threshold.
+    """
     onset = begin.at // HOUR_S * HOUR_S
     if reason.get("signal") != Signal.TOOL_CALL_SUCCESS or reason.get("threshold") is None:
         return onset

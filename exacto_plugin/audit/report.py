@@ -128,4 +128,5 @@ def money(amount: float) -> str:
     """Format USD with as many digits as are significant."""
     if amount == 0 or not math.isfinite(amount):
         return "$0"
-    return f"${amount:,.2f}" if abs(amount) >= 1 else f"${amount:.2g}"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    return f"{sign}${size:,.2f}" if size >= 1 else f"{sign}${float(f'{size:.2g}'):.10f}".rstrip("0")

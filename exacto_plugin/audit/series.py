@@ -175,7 +175,10 @@ def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
 def hour_rows(
     connection: Connection, model_groups: Sequence[str], since: float, until: float
 ) -> list[tuple[float, str, str, Mapping[str, float]]]:
-    """Return hour, model group, deployment and counts of each row that begins in a time range, of all workers."""
+    """Return hour, model group, deployment and counts of each row.
+
+    Of all workers; rows that begin in a time range.
+    """
     table: Any = table_of(HourRecord)
     columns = (table.c.at, table.c.model_group, table.c.deployment, type_coerce(table.c.numbers, Text))
     within = (table.c.at >= since, table.c.at < until, table.c.model_group.in_(model_groups))

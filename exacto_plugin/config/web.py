@@ -8,7 +8,10 @@ from exacto_plugin.config.blocks import SettingsBlock
 
 
 class WebSettings(SettingsBlock):
-    """Settings of the page at ``/exacto``; the API under ``/exacto/api`` is always there."""
+    """Settings of the page at ``/exacto``.
+
+    The API under ``/exacto/api`` is always there.
+    """
 
     enabled: bool = True
     """Serve the page.

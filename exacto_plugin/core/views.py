@@ -113,7 +113,9 @@ def reference_view(reference: ReferenceNumbers) -> dict[str, Any]:
 
 
 def pace_view(pace: RecentPace | None) -> dict[str, Any]:
-    """Return the percentiles of a deployment's recent answers; None with too few of them.
+    """Return the percentiles of a deployment's recent answers.
+
+    None with too few of them.
 
     Throughput is in tokens per second that so many percent of the answers reach, latency in seconds to the first token
     that so many percent do not exceed.

@@ -1,4 +1,7 @@
-"""Access to the page: administrators see everything, other keys what they may call, where the settings allow it."""
+"""Access to the page.
+
+Administrators see everything, other keys what they may call, where the settings allow it.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,8 @@ async def _authenticated(request: Request, path: str) -> UserAPIKeyAuth:
     given = {"request": asked, "api_key": request.headers.get("authorization") or ""}
     # The others are keys in other headers, which browsers do not send here.
     names = inspect.signature(user_api_key_auth).parameters
-    return await user_api_key_auth(**{name: given.get(name) for name in names})
+    user: UserAPIKeyAuth = await user_api_key_auth(**{name: given.get(name) for name in names})
+    return user
 
 
 async def _models_of(user: UserAPIKeyAuth) -> frozenset[str]:

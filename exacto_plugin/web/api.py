@@ -17,7 +17,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
-from exacto_plugin.web.history import add_history
+from exacto_plugin.web.history import add_history, add_incidents
 from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.page_data import PageSources
 from exacto_plugin.web.views import views_of
@@ -91,6 +91,7 @@ def api_router(runtime: Runtime) -> APIRouter:
     add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
     add_records(router, clock, store)
     add_history(router, clock, store, runtime.recorder.failures)
+    add_incidents(router, clock, store, runtime.recorder.failures)
     return router
 
 

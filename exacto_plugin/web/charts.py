@@ -1,8 +1,11 @@
-"""Charts as plain data: a finding in words, lines, a band, marks, and the same numbers as a table. Pure."""
+"""Charts as plain data: a finding in words, lines, a band and marks.
+
+With the same numbers as a table. Pure.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.incident_sentences import KIND_NAMES
@@ -49,10 +52,10 @@ class Chart:
     lines: Sequence[Line]
     marks: Sequence[tuple[float, str]] = ()
     """Times of changes, each with its words."""
-    stepped: bool = False
+    step_s: float = 0.0
+    """Length of the steps whose beginnings ``times`` are; 0 where values belong to the times themselves."""
     clicked: str = ""
     """The action of a click; empty for none."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -61,13 +64,17 @@ class Chart:
 
     def plain(self) -> Plain:
         """Return what the script draws."""
+        # The last step ends where the next one would begin.
+        times, more = list(self.times), []
+        if self.step_s and times:
+            times, more = [*times, times[-1] + self.step_s], [-1]
         return {
             "unit": self.unit,
-            "times": list(self.times),
+            "times": times,
             "lines": [
                 {
                     "name": one.name,
-                    "values": _short(one.values),
+                    "values": _short([*one.values, *(one.values[place] for place in more)]),
                     "style": one.style,
                     "dash": one.dash,
                     "strong": one.strong,
@@ -75,12 +82,15 @@ class Chart:
                 for one in self.lines
             ],
             "marks": [list(mark) for mark in self.marks],
-            "stepped": self.stepped,
+            "stepped": bool(self.step_s),
             "clicked": self.clicked,
         }
 
     def rows(self) -> list[tuple[float, list[float | None]]]:
-        """Return the rows of the table: time and a value of each line; rows without any value are left out."""
+        """Return the rows of the table: time and a value of each line.
+
+        Rows without any value are left out.
+        """
         columns = [line.values for line in self.lines]
         rows = [(at, [column[place] for column in columns]) for place, at in enumerate(self.times)]
         return [row for row in rows if any(value is not None for value in row[1])]
@@ -96,7 +106,10 @@ def dash_of(number: int) -> str:
 
 
 def line_of(name: str, values: Values, number: int, *, strong: bool = False) -> Line:
-    """Return the line of one of several equals; neighbours differ in colour and in dashes."""
+    """Return the line of one of several equals.
+
+    Neighbours differ in colour and in dashes.
+    """
     return Line(name, values, f"s{number % STYLES}", dash_of(number), strong)
 
 
@@ -105,7 +118,10 @@ def _bad(values: Sequence[float | None]) -> Values:
 
 
 def reference_lines(series: Mapping[str, Any], signal: str) -> list[Line]:
-    """Return median, MAD band and every threshold on record of a signal; of tool calls as shares of bad ones."""
+    """Return median, MAD band and every threshold on record of a signal.
+
+    Of tool calls as shares of bad ones.
+    """
     known: Mapping[str, Values] = series["references"].get(signal, {})
     bad = signal == _CALLS
 
@@ -172,7 +188,7 @@ def tier_words(tier: str) -> str:
 
 
 def share_line(hours: Mapping[str, Any], names: Sequence[str], column: str) -> list[Values]:
-    """Return the share of each of some deployments in the sum of a count, at each step."""
+    """Return the share of each deployment in the sum of a count, at each step."""
     lines = [hours["deployments"].get(name, {}).get(column, [0.0] * len(hours["times"])) for name in names]
     totals = [
         sum(hours["deployments"][name][column][place] for name in hours["deployments"]) for place in _places(hours)
@@ -185,16 +201,16 @@ def _places(hours: Mapping[str, Any]) -> range:
 
 
 def traffic_chart(series: Mapping[str, Any], finding: str) -> Chart:
-    """Return the chart of each deployment's share of the requests with tools, by the hour."""
+    """Return the chart of each deployment's share of the answers, by the hour."""
     hours, everyone = series["hours"], list(series["deployments"])
     names = [name for name in everyone if name in hours["deployments"]]
     values = share_line(hours, names, "answers")
     lines = [line_of(name, each, everyone.index(name)) for name, each in zip(names, values, strict=True)]
-    return Chart("Share of traffic", finding, "percent", hours["times"], lines, stepped=True)
+    return Chart("Share of traffic", finding, "percent", hours["times"], lines, step_s=hours["step_s"])
 
 
 def kinds_chart(hours: Mapping[str, Any], names: Sequence[str], finding: str) -> Chart:
-    """Return the chart of the share of bad answers of some deployments by kind, by the hour."""
+    """Return the chart of the share of bad answers by kind, by the hour."""
     counts = [hours["deployments"][name] for name in names if name in hours["deployments"]]
     answers = [sum(one["answers"][place] for one in counts) for place in _places(hours)]
     lines = []
@@ -203,4 +219,4 @@ def kinds_chart(hours: Mapping[str, Any], names: Sequence[str], finding: str) ->
         if any(sums):
             shares: Values = [part / all_ if all_ else None for part, all_ in zip(sums, answers, strict=True)]
             lines.append(line_of(KIND_NAMES.get(kind, kind), shares, number))
-    return Chart("Kinds of bad answers", finding, "percent", hours["times"], lines, stepped=True)
+    return Chart("Kinds of bad answers", finding, "percent", hours["times"], lines, step_s=hours["step_s"])

@@ -1,4 +1,7 @@
-"""Histories over HTTP: time series, incidents and the latest bad answers. For administrators and admin viewers only."""
+"""Histories over HTTP: time series, incidents, the latest bad answers.
+
+For administrators and admin viewers only.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ DAY_S = 86_400.0
 
 
 def failure_views(failures: FailureLog, model_group: str, deployment: str) -> list[dict[str, Any]]:
-    """Return the latest bad answers of a deployment that this process saw, newest first."""
+    """Return the latest bad answers that this process saw, newest first."""
     return [one._asdict() for one in failures.of(model_group, deployment)]
 
 
@@ -49,6 +52,18 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
             raise HTTPException(422, "since is not before until")
         return await read_store(store, lambda connection: group_series(connection, model_group, begins, ends, points))
 
+    @router.get("/failures")
+    async def latest_failures(model_group: str, deployment: str) -> dict[str, Any]:
+        """Return the latest bad answers of a deployment: kind and schema path.
+
+        Those that the answering worker saw.
+        """
+        return {"failures": failure_views(failures, model_group, deployment)}
+
+
+def add_incidents(router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog) -> None:
+    """Add the routes about incidents; arguments as those beside."""
+
     @router.get("/incidents")
     async def incidents(
         since: Moment | None = None,
@@ -56,7 +71,10 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
         model_group: str | None = None,
         deployment: str | None = None,
     ) -> dict[str, Any]:
-        """Return the incidents that overlap a time range, open ones first; the default is all on record."""
+        """Return the incidents that overlap a time range, open ones first.
+
+        The default is all on record.
+        """
         filters = {"model_group": model_group, "deployment": deployment}
         found = await read_store(
             store, lambda connection: incident_list(connection, clock(), since=since, until=until, **filters)
@@ -71,7 +89,10 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
 
     @router.get("/incidents/{name}/file")
     async def file(name: str) -> dict[str, Any]:
-        """Return what the provider may see of an incident, without other deployments, callers and spend."""
+        """Return what the provider may see of an incident.
+
+        Nothing of other deployments, callers and spend.
+        """
         found = await _found(name)
         return provider_file(found, failure_views(failures, found["model_group"], found["deployment"]))
 
@@ -80,8 +101,3 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
         if found is None:
             raise HTTPException(404, f"incident {name!r} is not on record")
         return found
-
-    @router.get("/failures")
-    async def latest_failures(model_group: str, deployment: str) -> dict[str, Any]:
-        """Return the latest bad answers of a deployment that the answering worker saw: kind and schema path."""
-        return {"failures": failure_views(failures, model_group, deployment)}

@@ -1,4 +1,6 @@
-"""The page at ``/exacto``: a shell without data, its static files, and views as HTML for a key in the header.
+"""The page at ``/exacto``: a shell without data, static files, and views.
+
+Views are HTML, for a key in the header.
 
 Needs Jinja2, which comes with LiteLLM's proxy; without it there is no page. No cookie is set and none is read, so a
 request from another site has no key.
@@ -77,7 +79,10 @@ def page_router(sources: PageSources, renderer: Renderer) -> APIRouter:
     @router.get("/exacto", dependencies=[Depends(enabled)])
     @router.get("/exacto/", dependencies=[Depends(enabled)])
     async def shell(request: Request) -> Response:
-        """Return the page without data; links are relative, so that any path in front works."""
+        """Return the page without data.
+
+        Links are relative, so that any path in front works.
+        """
         base = "." if request.scope["path"].endswith("/") else "exacto"
         html = renderer.shell({"base": base, "version": __version__})
         return _html(html)

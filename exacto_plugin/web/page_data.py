@@ -1,4 +1,7 @@
-"""The data of each view of the page, from the same sources as the API. Writes nothing, knows no HTML."""
+"""The data of each view of the page, from the same sources as the API.
+
+Writes nothing, knows no HTML.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ _LATE = 3.0
 
 
 class NotShownError(Exception):
-    """There is nothing to show; the message says what is missing and when it will be there."""
+    """There is nothing to show.
+
+    The message says what is missing and when it will be there.
+    """
 
 
 class PageSources(NamedTuple):
@@ -168,7 +174,7 @@ class PageData:
         return {"group": group, "series": series, "store_fault": fault, "rates": rates}
 
     async def deployment(self, visitor: Visitor, name: str, deployment: str, span: str) -> Plain:
-        """Return a deployment in a model group: why, its series, and its latest bad answers.
+        """Return a deployment: why, its series, and its latest bad answers.
 
         Raises:
             NotShownError: it is not served, or is not shown to this visitor.
@@ -221,8 +227,8 @@ class PageData:
         return {"request": found}
 
     def _shown_group(self, visitor: Visitor, name: str) -> Plain:
-        groups = (one for one in self._of.models.all()["model_groups"] if one["model_group"] == name)
-        found = next(groups, None) if visitor.sees(name) else None
+        groups: list[Plain] = self._of.models.all()["model_groups"] if visitor.sees(name) else []
+        found = next((one for one in groups if one["model_group"] == name), None)
         if found is None:
             reason = self._of.absence(name) if visitor.sees(name) else f"this key may not call a model group {name!r}"
             raise NotShownError(f"{reason[0].upper()}{reason[1:]}.")

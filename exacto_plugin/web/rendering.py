@@ -88,7 +88,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _short_why(deployment: Mapping[str, Any], group: Mapping[str, Any], now: float) -> str:
-    """Return the reasons of a tier in sentences, without the beginning that says the tier."""
+    """Return the tier of a deployment and its reasons in sentences."""
     view = {
         **deployment,
         "model_group": group["model_group"],

@@ -15,6 +15,7 @@ from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
 
 if TYPE_CHECKING:
+    from exacto_plugin.records import Record
     from tests.audit.conftest import Story
     from tests.support.postgresql_server import Cluster
 
@@ -86,7 +87,7 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
     """The same records give the same series from PostgreSQL and from SQLite."""
     numbers = {"answers": 7.0, "bad": 2.5, "cost": 1e-7}
     signals = {"tool_call_success": [0.5, 7]}
-    rows = [
+    rows: list[Record] = [
         *(HourRecord(3600.0 * hour, "g", "a", worker, numbers) for hour in range(9) for worker in "vw"),
         *(
             DeploymentRecord("s", 1000.0 * at, "g", "a", "p", "deranked", 0.0, [], signals, "change")

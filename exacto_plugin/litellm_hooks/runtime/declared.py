@@ -1,4 +1,4 @@
-"""Prices and properties that the operator declared for deployments, as plain data for views."""
+"""Declared prices and properties of deployments, as plain data for views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The latest bad answers of each deployment, in memory: kind, schema path, request.
+"""The latest bad answers of each deployment, in memory.
+
+Of each its kind, schema path and request.
 
 Holds no argument and no tool name. One per process; what other workers saw is not here.
 """

@@ -175,6 +175,13 @@
     };
   }
 
+  function moment(at, place, step) {
+    const iso = new Date(at * 1000).toISOString();
+    const [day, time] = [iso.slice(5, 10), iso.slice(11, 16)];
+    if (step >= 86400) return day;
+    return place === 0 || time === "00:00" ? `${time}\n${day}` : time;
+  }
+
   function optionsOf(chart, place) {
     const format = FORMATS[chart.unit] ?? ((value) => `${value}`);
     const axis = { stroke: color("quiet"), grid: { stroke: color("grid"), width: 1 }, ticks: { stroke: color("grid") }, font: "12px system-ui, sans-serif" };
@@ -186,13 +193,14 @@
       height: place.clientWidth < 500 ? 220 : 260,
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       legend: { show: false },
-      cursor: { drag: { setScale: false, x: false, y: false }, points: { show: false } },
+      // Without dragging uPlot would take every click for the end of a drag, and stop it.
+      cursor: { drag: { setScale: false, x: false, y: false, click: () => {} }, points: { show: false } },
       scales: {
         x: { time: true, range: (_, from, to) => from === to ? [from - 1800, to + 1800] : [from, to] },
         y: { range: (_, from, to) => [0, Math.max(to * 1.08, chart.unit === "percent" ? 0.01 : 1)] },
       },
       axes: [
-        { ...axis, space: 70 },
+        { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((at, place) => moment(at, place, step)) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map(format) },
       ],
       series: [{}, ...chart.lines.map((line) => ({ ...seriesOf(line), ...(step && { paths: step }) }))],
@@ -208,9 +216,7 @@
       const chart = JSON.parse(place.dataset.chart);
       const plot = new uPlot(optionsOf(chart, place), [chart.times, ...chart.lines.map((line) => line.values)], place);
       if (chart.clicked === "why") {
-        plot.over.addEventListener("click", () => {
-          if (plot.cursor.left >= 0) why(plot.posToVal(plot.cursor.left, "x"));
-        });
+        plot.over.addEventListener("click", (event) => why(plot.posToVal(event.offsetX, "x")));
       }
       charts.push(plot);
     }

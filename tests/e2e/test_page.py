@@ -1,0 +1,289 @@
+"""The page in a real browser on a real proxy: every view, both schemes, a wide window and a phone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from exacto_plugin.demo.behaviour import BAD_CALLS, Act
+from exacto_plugin.web.page import POLICY
+from tests.support.proxy.observation import api, eventually
+from tests.support.proxy.openai_client import ask, config, prices
+from tests.support.proxy.proxy import MASTER_KEY, Proxy, deployment
+from tests.support.proxy.tier_setup import DERANKED, QUICK, seen_tiers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+    from tests.e2e.conftest import StartProxy
+
+CHROMIUM = shutil.which("chromium")
+AXE = Path(sys.prefix) / "oracle" / "node_modules" / "axe-core" / "axe.min.js"
+GROUP, OTHER = "moonshotai/kimi", "other"
+HOSTILE = '<img src=x onerror="window.hit=1">\'&{{7*7}}</script>'
+NAMES = ("kimi-1", "kimi-2", "kimi-3", "kimi-bad")
+BAD = NAMES[-1]
+ROOT = "/below/here"
+KEY_OF_OTHER = "sk-may-call-other"
+CALLS = 12
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed (make venv installs it)"),
+    pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed (make venv installs it, with npm)"),
+]
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    provider_server: SimulatedProviders, start_proxy: StartProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Proxy:
+    """A proxy below a path, with verdicts: one deployment breaks most of its calls, and one has a hostile name."""
+    control = provider_server.control
+    control.reset()
+    entries = [deployment(provider_server, name, GROUP, **prices(1, 2)) for name in NAMES]
+    entries.append(deployment(provider_server, "other-1", OTHER))
+    entries.append(deployment(provider_server, "hostile", HOSTILE, info={"id": HOSTILE, "provider": HOSTILE}))
+    proxy = start_proxy(
+        config(
+            entries,
+            router={"disable_cooldowns": True},
+            tiers=QUICK,
+            store={"url": f"sqlite:///{tmp_path_factory.mktemp('page')}/records.sqlite", "decision_share": 1.0},
+            web={"access": "keys"},
+        ),
+        keys={KEY_OF_OTHER: {"models": [OTHER]}},
+        environment={"SERVER_ROOT_PATH": ROOT},
+    )
+    mix = {Act.SCHEMA_MISMATCH: 2.0, Act.INVALID_JSON: 1.0, Act.UNKNOWN_NAME: 1.0}
+    control.behave(BAD, error_rate=0.8, error_mix=mix, seed=4)
+    asked = [*(name for name in NAMES for _ in range(CALLS)), *["other-1"] * 4, *[HOSTILE] * 4, *[GROUP] * 10]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: ask(proxy, name), asked))
+    eventually(lambda: seen_tiers(proxy, GROUP).get(BAD), DERANKED)
+    wanted = sum(sum(control.acts(name).values()) for name in NAMES)
+    eventually(lambda: _answers_on_record(proxy), wanted)
+    eventually(lambda: [one["deployment"] for one in api(proxy, "incidents").json()["incidents"]], [BAD])
+    return proxy
+
+
+def _answers_on_record(proxy: Proxy) -> float:
+    hours = api(proxy, f"series?model_group={quote(GROUP)}").json()["hours"]["deployments"]
+    return sum(sum(counts["answers"]) for counts in hours.values())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Visit:
+    """One tab, signed in; keeps what went wrong in it."""
+
+    def __init__(self, browser: Browser, proxy: Proxy, key: str = MASTER_KEY, **options: Any) -> None:
+        self.page: Page = browser.new_page(**options)
+        self.faults: list[str] = []
+        self.page.on(
+            "console", lambda told: self.faults.append(told.text) if told.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on(
+            "request", lambda asked: None if asked.url.startswith(proxy.base_url) else self._outside(asked.url)
+        )
+        self.page.goto(f"{proxy.base_url}{ROOT}/exacto")
+        self.page.fill("#secret", key)
+        self.page.click("#key button")
+
+    def _outside(self, url: str) -> None:
+        if not url.startswith(("data:", "blob:")):
+            self.faults.append(f"asked {url}")
+
+    def show(self, view: str, title: str) -> str:
+        """Open a view and wait for its title; returns its text."""
+        self.page.wait_for_selector("#view h1")
+        self.page.evaluate("view => { location.hash = view }", view)
+        self.page.wait_for_function("title => document.querySelector('#view h1')?.textContent === title", arg=title)
+        text: str = self.page.inner_text("#view")
+        return text
+
+
+def views(proxy: Proxy) -> dict[str, str]:
+    """Every view that has data, and the title that it must have."""
+    incident = api(proxy, "incidents").json()["incidents"][0]["id"]
+    (hostile,) = seen_tiers(proxy, HOSTILE)
+    request = ask(proxy, GROUP).headers["x-exacto-decision"]
+    eventually(lambda: api(proxy, f"decisions/{request}").status_code, 200)
+    return {
+        "overview?range=24h": "Overview",
+        "incidents": "Incidents",
+        f"incident?id={incident}": f"Incident of {BAD}",
+        f"group?name={quote(GROUP, safe='')}&range=1h": GROUP,
+        f"group?name={quote(HOSTILE, safe='')}&range=30d": HOSTILE,
+        f"deployment?group={quote(GROUP, safe='')}&name={BAD}": BAD,
+        f"deployment?group={quote(HOSTILE, safe='')}&name={quote(hostile, safe='')}": hostile,
+        f"request?id={request}": f"Request {request}",
+        "request": "Request",
+        "group?name=nothing": "Group",
+    }
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+def test_every_view(browser: Browser, proxy: Proxy, scheme: Any, width: int) -> None:
+    """No fault, no request elsewhere, nothing wider than the window, no barrier; charts have words and a table."""
+    visit = Visit(browser, proxy, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    axe = AXE.read_text(encoding="utf-8")
+    for view, title in views(proxy).items():
+        visit.show(view, title)
+        page = visit.page
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
+        charts = page.evaluate(
+            "[...document.querySelectorAll('.plot')].map(one => [one.getAttribute('aria-label').length > 40, "
+            "!!one.querySelector('canvas'), one.closest('figure').querySelectorAll('tbody tr').length > 0])"
+        )
+        assert all(all(chart) for chart in charts), view
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run()).violations.map(one => [one.id, one.nodes[0].html])")
+        assert found == [], (view, found)
+        assert page.evaluate("window.hit ?? document.querySelectorAll('#view img').length") == 0
+    assert visit.faults == []
+    visit.page.close()
+
+
+def test_the_numbers_are_those_of_the_providers(
+    browser: Browser, proxy: Proxy, provider_server: SimulatedProviders
+) -> None:
+    """Answers and bad answers, whole and by kind, equal what the simulated providers did."""
+    visit = Visit(browser, proxy)
+    for name in NAMES:
+        acts = provider_server.control.acts(name)
+        answers, bad = sum(acts.values()), sum(acts.get(kind, 0) for kind in BAD_CALLS)
+        text = visit.show(f"deployment?group={quote(GROUP, safe='')}&name={name}", name)
+        wanted = (
+            f"{bad} of {answers} answers with tools were bad"
+            if bad
+            else f"None of {answers} answers with tools was bad"
+        )
+        assert wanted in text
+        words = {
+            "schema_mismatch": "against the schema",
+            "invalid_json": "no JSON",
+            "unknown_name": "unknown tool names",
+        }
+        for kind, word in words.items():
+            if acts.get(kind):
+                assert any(f"{acts[kind]} with " in part and word in part for part in text.split(", ")), kind
+    acts = provider_server.control.acts(BAD)
+    bad = sum(acts.get(kind, 0) for kind in BAD_CALLS)
+    row = visit.show("incidents", "Incidents")
+    assert f"{bad}\t" in row or f"\n{bad}\n" in row
+    text = visit.show("overview?range=24h", "Overview")
+    everyone = sum(sum(provider_server.control.acts(name).values()) for name in NAMES)
+    assert f"{bad} of {everyone}" in text
+    assert BAD in text.split("Model groups, last")[0]
+    visit.page.close()
+
+
+def test_why_at_a_clicked_time_and_by_keyboard(browser: Browser, proxy: Proxy) -> None:
+    """A click into the chart asks for its time, and so does the form."""
+    visit = Visit(browser, proxy)
+    visit.show(f"deployment?group={quote(GROUP, safe='')}&name={BAD}&range=1h", BAD)
+    over = visit.page.locator(".u-over").first
+    box = over.bounding_box()
+    assert box is not None
+    over.click(position={"x": box["width"] - 1, "y": 20})
+    visit.page.wait_for_function("() => document.querySelector('#why').textContent.includes('At 20')")
+    visit.page.fill("#then-at", "2020-01-01T00:00")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_function("() => document.querySelector('#why').textContent.includes('Nothing is on record')")
+    assert "The first record is of" in visit.page.inner_text("#why")
+    assert visit.faults == []
+    visit.page.close()
+
+
+def test_a_key_sees_what_it_may_call(browser: Browser, proxy: Proxy) -> None:
+    """Its own model group, read only; no spend, no request, no other group, and nothing with a wrong key."""
+    visit = Visit(browser, proxy, KEY_OF_OTHER)
+    text = visit.show("overview", "Overview")
+    assert OTHER in text
+    assert GROUP not in text
+    assert "spend" not in text.lower()
+    visit.show(f"deployment?group={OTHER}&name=other-1", "other-1")
+    assert visit.page.locator("#override-form").count() == 0
+    assert "may not call" in visit.show(f"group?name={quote(GROUP, safe='')}", "Group")
+    assert "administrators only" in visit.show("request?id=x", "Request")
+    visit.page.close()
+    assert api(proxy, "status", KEY_OF_OTHER).status_code in (401, 403)
+    for path in ("overview", "incidents", f"group?name={quote(GROUP)}"):
+        assert proxy.request("GET", f"{ROOT}/exacto/page/{path}", "sk-nobody").status_code in (401, 403)
+        assert proxy.request("GET", f"{ROOT}/exacto/page/{path}", "none").status_code in (401, 403)
+
+
+def test_an_override_from_the_page(browser: Browser, proxy: Proxy) -> None:
+    """Set with a reason, in force at once, told on the page, and ended again; the key is in no cookie."""
+    visit = Visit(browser, proxy)
+    visit.show(f"deployment?group={OTHER}&name=other-1", "other-1")
+    visit.page.fill("#reason", "vendor is testing")
+    visit.page.click("#override-form button")
+    visit.page.wait_for_function("() => document.querySelector('.lead').textContent.includes('vendor is testing')")
+    assert seen_tiers(proxy, OTHER)["other-1"] == DERANKED
+    visit.page.select_option("#word", "reset")
+    visit.page.fill("#reason", "done")
+    visit.page.click("#override-form button")
+    visit.page.wait_for_function("() => !document.querySelector('.lead').textContent.includes('override')")
+    assert visit.page.context.cookies() == []
+    assert visit.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 1]
+    visit.page.click("#leave")
+    assert visit.page.evaluate("sessionStorage.length") == 0
+    assert visit.page.inner_text("#view") == ""
+    assert visit.faults == []
+    visit.page.close()
+
+
+def test_the_file_for_the_provider(browser: Browser, proxy: Proxy) -> None:
+    """A download with this deployment's numbers and no other name."""
+    visit = Visit(browser, proxy)
+    incident = api(proxy, "incidents").json()["incidents"][0]["id"]
+    visit.show(f"incident?id={incident}", f"Incident of {BAD}")
+    with visit.page.expect_download() as saved:
+        visit.page.click("button[data-download]")
+    content = Path(saved.value.path()).read_text(encoding="utf-8")
+    assert BAD in content
+    assert not [name for name in (*NAMES[:-1], "cost_usd") if name in content]
+    visit.page.close()
+
+
+def test_the_shell_has_no_data_and_a_strict_policy(proxy: Proxy) -> None:
+    """Nothing of the fleet without a key; nothing inline; all of it small."""
+    shell = proxy.request("GET", f"{ROOT}/exacto", "none")
+    assert shell.status_code == 200
+    assert shell.headers["content-security-policy"] == POLICY
+    assert not [name for name in (*NAMES, GROUP, "sk-") if name in shell.text]
+    slashed = proxy.request("GET", "/exacto/", "none").text
+    assert 'src="./static/page.js"' in slashed
+    size = len(shell.content)
+    for name in ("page.js", "page.css", "uPlot.iife.min.js", "uPlot.min.css", "favicon.svg"):
+        answer = proxy.request("GET", f"{ROOT}/exacto/static/{name}", "none")
+        assert answer.status_code == 200
+        size += len(answer.content)
+        again = proxy.request(
+            "GET", f"/exacto/static/{name}", "none", headers={"If-None-Match": answer.headers["etag"]}
+        )
+        assert again.status_code == 304
+    assert size < 120_000
+    assert proxy.request("GET", "/exacto/static/page_data.py", "none").status_code == 404
