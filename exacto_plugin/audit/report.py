@@ -129,4 +129,4 @@ def money(amount: float) -> str:
     if amount == 0 or not math.isfinite(amount):
         return "$0"
     sign, size = "-" if amount < 0 else "", abs(amount)
-    return f"{sign}${size:,.2f}" if size >= 1 else f"{sign}${float(f'{size:.2g}'):.10f}".rstrip("0")
+    return f"{sign}${size:,.2f}" if size >= 1 else f"{sign}${size:.2g}"

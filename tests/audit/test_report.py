@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exacto_plugin.audit.report import report
+from exacto_plugin.audit.report import money, report
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
 from exacto_plugin.core.wire import to_wire
@@ -109,3 +109,8 @@ def test_without_prices_nothing_is_said_about_spend() -> None:
     assert group["spend_usd"] is None
     assert group["probes"]["extra_usd"] is None
     assert report([]) == []
+
+
+def test_money_has_its_sign_first() -> None:
+    """A saving is told as such, whatever its size."""
+    assert [money(amount) for amount in (-3.8e-06, -12.5, 0.0, 0.051)] == ["-$3.8e-06", "-$12.50", "$0", "$0.051"]
