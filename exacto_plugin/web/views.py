@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.views import group_view, with_choices
-from exacto_plugin.litellm_hooks.runtime.declared import declared_of
+from exacto_plugin.litellm_hooks.deployments.declared_view import declared_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -81,7 +81,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/compiled": _HTTP | {"entry"},
     "litellm_hooks/monitoring": _RUNTIME | {"litellm_hooks/runtime", "entry"},
     "entry": _ENTRY,
-    "web": _CORE | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/runtime"},
+    "web": _CORE
+    | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/deployments", "litellm_hooks/runtime"},
     "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request", "entry"},
     "simulate": _PROGRAMS | {"demo"},
     "demo": _CORE | {"errors"},
