@@ -84,6 +84,7 @@ class RosterSync:
             faults.guard("router", functools.partial(routers.prepare, router), None)
         routers.direct_calls.drop_expired(now)
         providers: dict[str, str] = {}
+        noted = self._providers.noted
         weights: dict[str, Mapping[DeploymentKey, float]] = {}
         served: set[tuple[str, DeploymentKey]] = set()
         flawed = samples.flawed()  # deployments that answer for the first time in the meantime are kept
@@ -109,7 +110,7 @@ class RosterSync:
             yield
         yield from rest
         # Removed deployments are deleted here as well; callers can create new ones under a wildcard.
-        self._providers.replace(providers)
+        self._providers.replace(providers, noted)
         self._recorder.picks.weights = weights
         samples.forget_removed(served, flawed)
 

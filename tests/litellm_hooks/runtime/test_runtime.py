@@ -13,7 +13,18 @@ import pytest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Blame, Candidate, DeploymentKey, Flaw, LiteLLMId, Reason, ReasonCode, Snapshot
+from exacto_plugin.core.model import (
+    Blame,
+    Candidate,
+    DeploymentKey,
+    Flaw,
+    LiteLLMId,
+    Outcome,
+    Reason,
+    ReasonCode,
+    Sample,
+    Snapshot,
+)
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
@@ -57,6 +68,28 @@ class Counting(Runtime):
 def timers() -> int:
     """How many timers the running loop has."""
     return sum(task.get_name() == "exacto-recompute" for task in asyncio.all_tasks())
+
+
+async def test_a_deployment_that_answers_during_a_recompute_keeps_its_provider() -> None:
+    """Whatever the recompute has read of a direct call already, when its first answer is counted."""
+    sample = Sample("direct", DeploymentKey("a"), NOW, tools_offered=True, outcome=Outcome.VALID)
+    found: list[str | None] = []
+    done = False
+    while not done:
+        runtime = Runtime(settings(), clock=lambda: NOW)
+        record(runtime, "b", "other")
+        recompute = asyncio.create_task(runtime.recomputer.recompute())
+        runtime.samples.record_direct_call(sample)
+        for _ in found:
+            await asyncio.sleep(0)
+        done = recompute.done()
+        record(runtime, "a", "direct")
+        await recompute
+        found.append(runtime.providers.by_deployment.get("a"))
+        await runtime.recomputer.recompute()
+        assert runtime.providers.by_deployment.get("a") == "provider-a"
+    assert len(found) > 3
+    assert set(found) == {"provider-a"}
 
 
 # --- the timer --------------------------------------------------------------------------------------------------------
@@ -213,7 +246,8 @@ async def test_settings_that_cannot_be_used_change_nothing(caplog: pytest.LogCap
 async def test_a_common_cause_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     """Once each; one that was over before this process looked is not told."""
     runtime = Runtime(settings(), clock=lambda: NOW)
-    runtime.routers.add(router("g"))
+    kept = router("g")  # routers are referenced weakly
+    runtime.routers.add(kept)
     for key in "ab":
         record(runtime, key)
     await runtime.recomputer.recompute()
