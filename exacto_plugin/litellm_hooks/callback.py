@@ -243,10 +243,11 @@ class ExactoCallback(CustomLogger):
     async def async_post_call_success_deployment_hook(
         self, request_data: dict[str, Any], response: Any, call_type: Any
     ) -> None:
-        """Score an answer before the client gets it, where it may be replaced.
+        """Note a whole answer, and score it before the client gets it, where it may be replaced.
 
         Changes nothing.
         """
+        self.scoring.note_answered(request_data)
         self.rescue.assess(request_data, response)
 
     @fail_open("score")

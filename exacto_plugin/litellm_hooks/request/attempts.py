@@ -36,6 +36,8 @@ class Attempt:
     """Retry number and fallback depth."""
     ended: bool = False
     """True once a failure of this attempt was recorded."""
+    answered: bool = False
+    """True once its whole answer arrived. A later error, as of a conversion, is LiteLLM's own."""
     failure: str = ""
     """Failure as a value of ``error.type``; empty without one."""
     conversation: bytes = b""

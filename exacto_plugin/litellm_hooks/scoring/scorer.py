@@ -214,6 +214,8 @@ class ResponseScorer:
             return
         attempt.ended = True
         attempt.failure = error_type(error, otherwise)
+        if attempt.answered:
+            return  # counted by its answer
         self._context.telemetry.attempt(attempt.model_group, attempt.tier, attempt.failure)
         if is_callers_fault(error):
             return
@@ -231,6 +233,13 @@ class ResponseScorer:
             probe=attempt.probe,
         )
         self._record(sample, attempt)
+
+    def note_answered(self, request_data: Mapping[str, Any]) -> None:
+        """Note that a whole answer of the newest attempt arrived, which LiteLLM may fail to convert."""
+        details = getattr(request_data.get("litellm_logging_obj"), "model_call_details", None) or {}
+        state = details.get(LOG_KEY)
+        if isinstance(state, RequestState) and state.served_by is not None:
+            state.served_by.answered = True
 
     def record_failure_sync(self, details: Mapping[str, Any]) -> None:
         """Record a failed attempt of a synchronous call from its only log event.
