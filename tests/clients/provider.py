@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _SURFACES: Final = {"chat/completions": "chat", "messages": "messages", "responses": "responses"}
 _MARKER: Final = re.compile(r"m\d{5}x")
+_KEEP_ALIVE_S: Final = 3600
+"""A connection closed while a request is under way would be a failed attempt, and no answer of the script."""
 CUT_OFF_SHARE: Final = 0.015
 """Part of all providers' calls that the limit cuts off."""
 
@@ -65,7 +67,8 @@ class TruthfulProviders:
             for path, surface in _SURFACES.items()
         ]
         app = Starlette(routes=routes)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
+        config = uvicorn.Config(app, port=port, lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE_S)
+        self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="truthful-providers", daemon=True)
 
     async def _answer(self, request: Request) -> Response:
