@@ -24,7 +24,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
-from exacto_plugin.core.routing.filters import matches
+from exacto_plugin.core.routing.filters import NamedList
 from exacto_plugin.core.routing.preferences import preference_class, preference_classes
 
 if TYPE_CHECKING:
@@ -301,9 +301,10 @@ def _sort_key(
 ) -> Callable[[Candidate], tuple[float, ...]]:
     """Return the sort key of an explicit order; the smallest key comes first."""
 
+    order = NamedList(policy.order)
+
     def listed(candidate: Candidate) -> tuple[float, ...]:
-        order = policy.order
-        return (float(next((at for at, entry in enumerate(order) if matches(entry, candidate)), len(order))),)
+        return (float(order.place(candidate)),)
 
     def price(candidate: Candidate) -> tuple[float, ...]:
         return (math.inf if candidate.price is None else candidate.price,)

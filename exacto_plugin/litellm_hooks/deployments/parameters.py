@@ -47,15 +47,17 @@ def canonical(names: Iterable[object]) -> frozenset[str]:
     return frozenset(_NAMES[name] for name in names if isinstance(name, str) and name in _NAMES)
 
 
-def sent_parameters(kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+def sent_parameters(kwargs: Mapping[str, Any], *, offers_tools: bool) -> tuple[str, ...]:
     """Return the parameters that a request sends, sorted.
 
     Args:
         kwargs: the request as LiteLLM routes it; null means not sent.
+        offers_tools: True for a request with tools, wherever it has them: a Responses request may in its input.
     """
     extra = kwargs.get("extra_body")
     asked = {**(extra if isinstance(extra, Mapping) else {}), **kwargs}
     sent = set(canonical(name for name, value in asked.items() if value is not None))
+    sent |= {"tools"} if offers_tools else set()
     text = asked.get("text")  # its name in the Responses API
     form = asked.get("response_format") or (text.get("format") if isinstance(text, Mapping) else None)
     kind = form.get("type") if isinstance(form, Mapping) else None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -160,9 +159,11 @@ class Routing:
         settings = self._context.settings
         unread = openrouter or settings.client_preferences == "deny"
         preferences = read_provider(None if unread else provider_in(kwargs), group)
-        policy = policy_of(
-            settings, group, slug, preferences, self._callers.of(kwargs), partial(sent_parameters, kwargs)
-        )
+
+        def sent() -> tuple[str, ...]:
+            return sent_parameters(kwargs, offers_tools=offers_tools(kwargs))
+
+        policy = policy_of(settings, group, slug, preferences, self._callers.of(kwargs), sent)
         whole = not (openrouter or slug.suffixes)  # OpenRouter reads the suffixes itself
         return with_filters(policy, promises_of_unresolved(settings, self._routers, group) if whole else ())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.routing.filters import named_by
+from exacto_plugin.core.routing.filters import NamedList
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.state import RequestState
 
@@ -49,11 +49,12 @@ class PreferenceCounter:
         pins = policy.order or policy.only
         if not pins and not policy.ignore:
             return
+        unwanted, wanted = NamedList(policy.ignore), NamedList((*policy.order, *policy.only))
         ignored, pinned, others = set[str](), set[str](), set[str]()
         for candidate in (candidate_of(deployment, group) for deployment in self._routers.deployments_of(group)):
-            if named_by(policy.ignore, candidate):
+            if unwanted.names(candidate):
                 ignored.add(candidate.provider)
-            if named_by((*policy.order, *policy.only), candidate):
+            if wanted.names(candidate):
                 pinned.add(candidate.provider)
             elif pins:
                 others.add(candidate.provider)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
-from exacto_plugin.core.routing.filters import NAMES, apply_filters, blocking_filters, passes, reachable, unpriced
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Snapshot, Sort
+from exacto_plugin.core.routing.filters import (
+    NAMES,
+    NamedList,
+    apply_filters,
+    blocking_filters,
+    matches,
+    passes,
+    reachable,
+    unpriced,
+)
+from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.policy import Filter, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FIRE = Candidate(
     LiteLLMId("1"),
@@ -50,6 +65,46 @@ DARK = Candidate(LiteLLMId("2"), DeploymentKey("dark-key"), "dark")
 def test_what_a_filter_keeps(name: str, value: tuple[str, ...], fire: bool, dark: bool) -> None:
     """What nobody declared, and a price that nobody knows, promises nothing."""
     assert (passes(Filter(name, value), FIRE), passes(Filter(name, value), DARK)) == (fire, dark)
+
+
+class Reads(tuple[str, ...]):
+    """A list that counts how often it is read."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Begin another reading."""
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("name", ["only", "ignore", "curated", "order"])
+def test_a_list_is_read_once_for_all_deployments(name: str) -> None:
+    """However many entries a client names."""
+    entries = Reads([f"nobody-{place}" for place in range(500)])
+    apply_filters([Filter(name, entries)], [FIRE, DARK] * 50)
+    assert entries.times == 1
+
+
+def test_an_order_is_read_once_for_all_deployments() -> None:
+    """For the sort key of an explicit order too."""
+    entries = Reads([f"nobody-{place}" for place in range(500)])
+    policy = Policy(sort=Sort.ORDER, order=entries)
+    candidates = [Candidate(LiteLLMId(f"{place}"), DeploymentKey(f"{place}"), "dark") for place in range(50)]
+    decide(RoutingRequest("g", candidates, policy, tools=True), Snapshot("s", 0.0, {}), lambda: 0.0)
+    assert entries.times == 1
+
+
+NAMED = st.sampled_from(["", "a", "A", "a_ai", "a/b", "a/b/c", "b", "a b", "a-b", "1", "/", "/b"])
+
+
+@given(st.lists(NAMED, max_size=6), NAMED, NAMED, NAMED)
+def test_a_list_names_what_its_first_matching_entry_does(entries: list[str], id_: str, key: str, provider: str) -> None:
+    """The index finds the place that walking the list does."""
+    candidate = Candidate(LiteLLMId(id_), DeploymentKey(key), provider)
+    first = next((place for place, entry in enumerate(entries) if matches(entry, candidate)), len(entries))
+    assert NamedList(entries).place(candidate) == first
+    assert NamedList(entries).names(candidate) is (first < len(entries))
 
 
 @pytest.mark.parametrize("name", NAMES)

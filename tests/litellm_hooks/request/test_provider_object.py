@@ -12,6 +12,7 @@ from exacto_plugin.core.routing.policy import Filter, Policy, Preference, Slug
 from exacto_plugin.litellm_hooks.deployments.parameters import sent_parameters, supported_parameters
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
+from exacto_plugin.litellm_hooks.request.call_details import offers_tools
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults, caller_hard_filter
 from exacto_plugin.litellm_hooks.request.policy import policy_of
 from exacto_plugin.litellm_hooks.request.provider_object import (
@@ -222,12 +223,15 @@ def test_promises_that_were_not_checked() -> None:
         ({"text": {"format": {"type": "text"}}}, ()),
         ({"extra_body": {"top_k": 4}, "stop_sequences": ["x"]}, ("stop", "top_k")),
         ({"reasoning_effort": "low", "thinking": {}}, ("reasoning",)),
+        ({"input": [{"type": "additional_tools", "tools": [{"type": "function", "name": "f"}]}]}, ("tools",)),
+        ({"input": [{"type": "tool_search_output", "tools": [{"type": "function", "name": "f"}]}]}, ("tools",)),
+        ({"input": [{"type": "message", "content": "x"}]}, ()),
     ],
     ids=str,
 )
 def test_which_parameters_are_sent(request_: dict[str, Any], sent: tuple[str, ...]) -> None:
     """Those that change an answer, under one name each, on whatever surface."""
-    assert sent_parameters(request_) == sent
+    assert sent_parameters(request_, offers_tools=offers_tools(request_)) == sent
 
 
 def test_which_parameters_litellm_knows() -> None:
