@@ -243,7 +243,7 @@ class ExactoCallback(CustomLogger):
     async def async_post_call_success_deployment_hook(
         self, request_data: dict[str, Any], response: Any, call_type: Any
     ) -> None:
-        """Note a whole answer, and score it before the client gets it, where it may be replaced.
+        """Note a whole answer; score it before the client gets it if it may be replaced.
 
         Changes nothing.
         """

@@ -62,7 +62,7 @@ class NamedList:
             self._by_provider.setdefault(plain_provider(entry), place)
 
     def place(self, candidate: Candidate) -> int:
-        """Return the place of the first entry that names a deployment; ``length`` without one."""
+        """Return the place of the first entry for a deployment, else ``length``."""
         have = plain_provider(candidate.provider)
         bases = (have[: slash.start()] for slash in re.finditer("/", have))
         places = [self._by_id.get(name, self.length) for name in (candidate.id, candidate.key)]

@@ -235,7 +235,7 @@ class ResponseScorer:
         self._record(sample, attempt)
 
     def note_answered(self, request_data: Mapping[str, Any]) -> None:
-        """Note that a whole answer of the newest attempt arrived, which LiteLLM may fail to convert."""
+        """Note the arrival of a whole answer, which LiteLLM may fail to convert."""
         details = getattr(request_data.get("litellm_logging_obj"), "model_call_details", None) or {}
         state = details.get(LOG_KEY)
         if isinstance(state, RequestState) and state.served_by is not None:
