@@ -233,19 +233,42 @@ class ObservedRecord:
     numbers: Mapping[str, Any]
 
 
-@wire("at model_group deployment benchmark score questions run")
+@wire(
+    "at model_group deployment benchmark score questions run harness configuration tasks error answers errors "
+    "input_tokens output_tokens paired refused"
+)
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord:
-    """The result of a benchmark run for a deployment."""
+    """A run of a benchmark against a deployment, accepted or refused."""
 
     at: float
+    """End of the run."""
     model_group: str
     deployment: str
     benchmark: str
     score: float
+    """Mean over tasks, 0..1."""
     questions: int
+    """Scored tasks."""
     run: str
-    """Name of the run."""
+    """Name of the run: the digest of its log."""
+    harness: str
+    """The program that ran it, with its version."""
+    configuration: str
+    """Hash of all that must be equal for two scores to be compared."""
+    tasks: Mapping[str, Sequence[float]]
+    """By key of the task: mean score and number of answers; no text."""
+    error: float | None
+    """Standard error over tasks; None when there is none."""
+    answers: int
+    errors: int
+    """Answers that ended in an error."""
+    input_tokens: int
+    output_tokens: int | None
+    paired: bool
+    """The keys name tasks; False where answers were only counted."""
+    refused: str
+    """The reason why it does not count; empty when it does."""
 
 
 Record = (

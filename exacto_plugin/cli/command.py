@@ -41,6 +41,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from exacto_plugin.cli.audit import add_audit
+    from exacto_plugin.cli.bench import add_bench
     from exacto_plugin.cli.curate import add_curate
     from exacto_plugin.cli.override import add_override
     from exacto_plugin.cli.report import add_report
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))
     add_audit(verbs.add_parser("audit", help="changes over time; `audit verify` recomputes and compares"))
     add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))
+    add_bench(verbs.add_parser("bench", help="scores of benchmarks: read the logs of runs, show what they say"))
     return parser
 
 

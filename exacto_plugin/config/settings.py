@@ -16,7 +16,7 @@ from exacto_plugin.config.blocks import Name, SettingsBlock, Share
 from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings
 from exacto_plugin.config.messages import format_validation_error
 from exacto_plugin.config.routing import AffinitySettings, FailoverSettings, RescueSettings
-from exacto_plugin.config.storage import RedisSettings, StoreSettings
+from exacto_plugin.config.storage import BenchmarkSettings, RedisSettings, StoreSettings
 from exacto_plugin.config.tiers import ExplorationSettings, ScoringSettings, TierPreset, TierSettings
 from exacto_plugin.config.web import WebSettings
 from exacto_plugin.core.model import Mode, Sort
@@ -114,6 +114,8 @@ class Settings(SettingsBlock, HardFilterSettings):
     """The Redis through which processes share verdicts."""
     web: WebSettings = WebSettings()
     """The page at ``/exacto``."""
+    benchmarks: BenchmarkSettings = BenchmarkSettings()
+    """Benchmark scores."""
 
     def mode_of(self, group: str) -> Mode:
         """Return the mode that holds for a model group."""

@@ -60,3 +60,11 @@ class RedisSettings(SettingsBlock):
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "exacto"
     """Prefix of the keys, to separate installations that share one Redis.
     Needed where they do not serve the same deployments."""
+
+
+class BenchmarkSettings(SettingsBlock):
+    """Settings of benchmark scores, which ``exacto bench`` puts into the store."""
+
+    reference: Mapping[Name, Name] = Field(default_factory=dict)
+    """By model group, the deployment that the others are compared with: the maker's own, or one you host.
+    A value is a deployment as ``exacto tiers --json`` shows it. None by default: each is compared with all others."""

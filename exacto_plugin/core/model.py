@@ -333,7 +333,7 @@ class Transition:
     reasons: tuple[Reason, ...] = ()
 
 
-@wire("scores baseline threshold needed window_s")
+@wire("scores baseline threshold needed window_s limits")
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
     """Benchmark scores of a model group, measured outside the plugin."""
@@ -342,9 +342,11 @@ class BenchmarkScores:
     """Accuracy 0..1 and number of questions, per deployment."""
     baseline: float
     """The frozen median that scores are compared with."""
-    threshold: float
-    """A score below this is abnormal (OpenRouter: baseline minus 2 sigma)."""
+    threshold: float | None
+    """A score below this is abnormal (OpenRouter: baseline minus 2 sigma); None: only ``limits`` tell."""
     needed: int
     """Questions that a score requires (OpenRouter: 50 for GPQA, 45 for tau2)."""
     window_s: float = 32 * 86_400.0
     """Window of the results; only reported. Source: OpenRouter's rolling 32 days."""
+    limits: Mapping[DeploymentKey, float] = field(default_factory=dict)
+    """Thresholds of single deployments, in place of ``threshold``."""

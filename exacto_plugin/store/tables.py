@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Dialect
 
-VERSION = 1
+VERSION = 2
 """The version of these tables. Rises with every change."""
 
 READABLE_FROM = 1
@@ -101,6 +101,7 @@ _TYPES: dict[str, Any] = {
     "float": Double,
     "float | None": Double,
     "int": BigInteger,
+    "int | None": BigInteger,
     "bool": Boolean,
     "bytes": LargeBinary,
 }
@@ -264,7 +265,14 @@ def migrate(connection: Connection) -> None:
             connection.execute(update(meta).where(meta.c.name == name).values(value=str(value)))
 
 
-STEPS: Sequence[Callable[[Connection], None]] = ()
+def _benchmark_runs(connection: Connection) -> None:
+    """Give the table of benchmark scores its further columns; no version 1 wrote into it."""
+    table = table_of(records.BenchmarkRecord)
+    table.drop(connection, checkfirst=True)
+    table.create(connection)
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_benchmark_runs,)
 """The migrations from version 1 to 2, from 2 to 3, ...
 
 One step each; a released step is never changed."""

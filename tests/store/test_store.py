@@ -51,6 +51,16 @@ DECISION = DecisionRecord(
     snapshot="s1", trace_id="", span_id="",
 )  # fmt: skip
 TRANSITION = TransitionRecord(NOW, "g", "a", "insufficient_data", "deranked", [{"value": 0.1 + 0.2, "code": "x"}], "s1")
+
+
+def benchmark_run(at: float) -> BenchmarkRecord:
+    """A run of one task."""
+    tasks = {"0123456789abcdef": [1 / 3, 3]}
+    return BenchmarkRecord(
+        at, "g", "a", "tau2", 0.7, 45, "run1", "h", "c", tasks, None, 3, 0, 7, None, paired=True, refused=""
+    )
+
+
 RECORDS: tuple[Record, ...] = (
     RuleRecord("r1", NOW, {"peer_cap": 0.05, "nested": {"a": [1, None]}}, "0.1"),
     InputsRecord("s1", NOW, "g", "change", "r1", "0.1", b"\x00\xff bytes"),
@@ -61,7 +71,7 @@ RECORDS: tuple[Record, ...] = (
     OverrideRecord(NOW, "g", "ä 😀", "deranked", "said so", "5f1c", NOW + 7200),
     SettingsRecord(NOW, "w1", "change", "0123456789abcdef", {"mode": ["apply", "observe"]}),
     ObservedRecord(NOW, "g", "a", "w1", {"token_burn": 1.31}),
-    BenchmarkRecord(NOW, "g", "a", "tau2", 0.7, 45, "run1"),
+    benchmark_run(NOW),
 )
 """One of every kind but hours, with numbers that need all their bits."""
 
@@ -393,7 +403,7 @@ async def test_pruning_keeps_each_kind_for_its_time(store: Store) -> None:
         at = NOW - age * 86_400.0
         for _ in range(300):
             store.write(TransitionRecord(at, "g", "a", "x", "y", [], "s"))
-        store.write(BenchmarkRecord(at, "g", "a", "tau2", 0.7, 45, "run1"))
+        store.write(benchmark_run(at))
         store.write(HourRecord(at, "g", "a", "w", {"picks": 0.0}))
     assert store.flush(DEADLINE_S)
     days = {RecordKind.TRANSITIONS: 35.0, RecordKind.BENCHMARK_SCORES: 90.0, RecordKind.HOURS: 5.0}

@@ -18,7 +18,7 @@ _BASE: Final = _CORE | {"errors", "config", "at_exit", "telemetry", "hooks"}
 """What every part of the adapter may import; ``hooks`` are the modules at the bottom of ``litellm_hooks``."""
 _DEPLOYMENTS: Final = _BASE
 _REQUEST: Final = _DEPLOYMENTS | {"litellm_hooks/deployments"}
-_RUNTIME: Final = _REQUEST | {"litellm_hooks/request", "store", "sharing", "records"}
+_RUNTIME: Final = _REQUEST | {"litellm_hooks/request", "store", "sharing", "records", "bench"}
 _ROUTING: Final = _REQUEST | {"litellm_hooks/request", "litellm_hooks/runtime"}
 _SCORING: Final = _ROUTING | {"litellm_hooks/routing"}
 _RESCUE: Final = _SCORING | {"litellm_hooks/scoring"}
@@ -35,6 +35,7 @@ _PROGRAMS: Final = _CORE | {
     "store",
     "sharing",
     "audit",
+    "bench",
     "text_tables",
     "terminal",
     "at_exit",
@@ -70,6 +71,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "sharing": _CORE | {"errors"},
     "store": _CORE | {"errors", "config", "records", "sharing", "at_exit"},
     "audit": _CORE | {"errors", "records", "store"},
+    "bench": _CORE | {"errors", "records", "store"},
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,
@@ -112,6 +114,7 @@ _NESTED: Final = {
     "core/tiers/adaptive": "core/tiers",
     "sharing/redis": "sharing",
     "simulate/fast": "simulate",
+    "bench/logs": "bench",
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class ScoreColumns(NamedTuple):
     """Benchmark scores of a block.
 
-    ``values`` and ``samples`` are per group and deployment, the other fields per group.
+    ``values``, ``samples`` and ``threshold`` are per group and deployment, the other fields per group.
     """
 
     values: NDArray[np.float64]
@@ -40,17 +40,20 @@ class ScoreColumns(NamedTuple):
 def score_columns(block: Block, scores: Mapping[str, BenchmarkScores]) -> ScoreColumns:
     """Lay out the scores of a block's groups; ``scores`` are by model group."""
     shape, groups = block.member.shape, len(block.groups)
-    baseline, threshold, window_s = (np.full(groups, np.nan) for _ in range(3))
+    baseline, window_s = (np.full(groups, np.nan) for _ in range(2))
+    threshold = np.full(shape, np.nan)
     columns = ScoreColumns(
         np.full(shape, np.nan), np.zeros(shape, np.int64), baseline, threshold, window_s, np.ones(groups, np.int64)
     )
     for number, group in enumerate(block.groups):
         if (given := scores.get(group)) is None:
             continue
-        baseline[number], threshold[number], window_s[number] = given.baseline, given.threshold, given.window_s
+        baseline[number], window_s[number] = given.baseline, given.window_s
         columns.needed[number] = max(1, given.needed)
         for deployment, place in block.positions[number].items():
             score = given.scores.get(deployment)
+            limit = given.limits.get(deployment, given.threshold)
+            threshold[number, place] = np.nan if limit is None else limit
             if score is not None and score.value is not None:
                 columns.values[number, place], columns.samples[number, place] = score.value, score.samples
     return columns
@@ -69,7 +72,7 @@ def benchmark_columns(block: Block, scores: Mapping[str, BenchmarkScores], min_p
     values, samples, baseline, threshold, window_s, needed = score_columns(block, scores)
     enough = block.member & (samples >= needed[:, np.newaxis])
     peers = enough.sum(axis=-1)
-    limit = np.broadcast_to(np.where(peers >= min_peers, threshold, np.nan)[:, np.newaxis], values.shape)
+    limit = np.where((peers >= min_peers)[:, np.newaxis], threshold, np.nan)
     with np.errstate(invalid="ignore"):
         code = reason_codes(block.member, values < limit, enough, np.isnan(limit))
     code[np.isnan(baseline)] = NO_REASON

@@ -287,7 +287,10 @@ def _unpack(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple
 
 
 def _scores_plain(scores: BenchmarkScores) -> dict[str, Any]:
-    return {**to_wire(scores), "scores": {name: to_wire(value) for name, value in scores.scores.items()}}
+    plain = {**to_wire(scores), "scores": {name: to_wire(value) for name, value in scores.scores.items()}}
+    if not scores.limits:
+        del plain["limits"]  # older versions do not know it
+    return plain
 
 
 def _scores(plain: Mapping[str, Any] | None) -> BenchmarkScores | None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.errors import StoreError
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.deployments.declared import (
     DeclaredDeployment,
@@ -20,6 +22,7 @@ from exacto_plugin.litellm_hooks.deployments.declared import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from exacto_plugin.bench.source import BenchmarkSource
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.litellm_hooks.context import Context
@@ -39,6 +42,7 @@ class RosterSync:
         samples: forgets removed deployments.
         providers: gets the providers of the deployments.
         recorder: watches engines, and gets the weights by which LiteLLM picks.
+        benchmarks: gives engines the scores of benchmarks.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class RosterSync:
         samples: SampleSink,
         providers: Providers,
         recorder: Recorder,
+        benchmarks: BenchmarkSource,
     ) -> None:
         self._context = context
         self._routers = routers
@@ -56,6 +61,7 @@ class RosterSync:
         self._samples = samples
         self._providers = providers
         self._recorder = recorder
+        self._benchmarks = benchmarks
 
     async def recompute(self, engine: Engine) -> bool:
         """Run one recompute in slices that yield to the event loop.
@@ -63,6 +69,8 @@ class RosterSync:
         Returns False when there is no new result.
         """
         self._recorder.watch_engine(engine)
+        with suppress(StoreError):  # which the store itself tells; the engine keeps the scores that it has
+            await self._benchmarks.observe(engine)
         before, now = engine.measured, self._context.clock()
         for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
             await asyncio.sleep(0)

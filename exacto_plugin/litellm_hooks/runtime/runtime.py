@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from exacto_plugin.bench.source import BenchmarkSource
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.routing.affinity import ConversationMap
 from exacto_plugin.core.routing.caller_preferences import CallerPreferences
@@ -87,8 +88,9 @@ class Runtime:
         self.observed_job = ObservedMetricsJob(clock, self.context.faults, self.observed, self.store.write, worker)
         self.mirror_files = MirrorFiles(mirror, clock, self.context.faults)
         self.samples = self._new_samples(logs_samples=logs_samples)
+        benchmarks = BenchmarkSource(self.store, clock, lambda: self.context.settings.benchmarks.reference)
         self.roster_sync = RosterSync(
-            self.context, self.routers, self.engine, self.samples, self.providers, self.recorder
+            self.context, self.routers, self.engine, self.samples, self.providers, self.recorder, benchmarks
         )
         self.recomputer = Recomputer(self.context, self.engine, self.settings_reload, self.roster_sync, self.recorder)
         self.replication = self._new_replication(replica_name)

@@ -1,0 +1,102 @@
+"""Benchmark scores of the store, for the engine: read again when runs were added, and once an hour."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from exacto_plugin.bench.signal import BASELINE_S, paired_scores, published_scores
+from exacto_plugin.bench.standings import WINDOW_S
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
+from exacto_plugin.records import LEAST_DAYS, BenchmarkRecord, RecordKind
+from exacto_plugin.store.rows import find
+from exacto_plugin.store.tables import table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection
+
+    from exacto_plugin.core.engine.engine import Engine
+    from exacto_plugin.core.model import BenchmarkScores
+    from exacto_plugin.store.store import Store
+
+AGAIN_S = 3600.0
+"""Seconds after which scores are computed again without new runs, since old ones leave the window."""
+
+_BOUND_S = 1.0
+"""Seconds that a recompute waits for the store at most."""
+
+KEPT_S = LEAST_DAYS[RecordKind.BENCHMARK_SCORES] * 86_400.0
+
+
+class BenchmarkSource:
+    """Reader of the benchmark runs in the store. One per process.
+
+    Args:
+        store: of this process.
+        clock: UTC seconds.
+        references: by model group, the deployment that the others are compared with; called at each reading.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float], references: Callable[[], Mapping[str, str]]) -> None:
+        self._store = store
+        self._clock = clock
+        self._references = references
+        self._runs: dict[str, list[BenchmarkRecord]] = {}
+        self._mark: tuple[Any, ...] = ()
+        self._key: tuple[Any, ...] = ()
+        self._scores: dict[str, BenchmarkScores | None] = {}
+
+    async def observe(self, engine: Engine) -> None:
+        """Give an engine the scores of all model groups.
+
+        Raises:
+            StoreError: they cannot be read now; the engine keeps those it has.
+        """
+        if self._store.location is None:
+            return
+        now = self._clock()
+        mark = await self._store.read(_mark, _BOUND_S)
+        if mark != self._mark:
+            self._runs = await self._store.read(lambda connection: runs_since(connection, now - KEPT_S), _BOUND_S)
+            self._mark = mark
+        references, paired = self._references(), isinstance(engine.rule, AdaptivePreset)
+        key = (mark, now // AGAIN_S, paired, tuple(sorted(references.items())))
+        if key != self._key:
+            removed = dict.fromkeys(self._scores)
+            found = {group: _scores(runs, now, references.get(group), paired) for group, runs in self._runs.items()}
+            self._scores, self._key = {**removed, **found}, key
+        for group, scores in self._scores.items():
+            engine.observe_scores(group, scores)
+
+
+def runs_since(
+    connection: Connection, since: float, model_group: str | None = None
+) -> dict[str, list[BenchmarkRecord]]:
+    """Return the runs on record by model group, in order of time, refused ones as well."""
+    table: Any = table_of(BenchmarkRecord)
+    conditions = [table.c.at >= since, *([] if model_group is None else [table.c.model_group == model_group])]
+    found: dict[str, list[BenchmarkRecord]] = defaultdict(list)
+    for run in find(connection, BenchmarkRecord, *conditions):
+        found[run.model_group].append(run)
+    return dict(found)
+
+
+def _mark(connection: Connection) -> tuple[Any, ...]:
+    table: Any = table_of(BenchmarkRecord)
+    return tuple(connection.execute(select(func.count(), func.max(table.c.row))).one())
+
+
+def _scores(
+    runs: list[BenchmarkRecord],
+    now: float,
+    reference: str | None,
+    paired: bool,
+) -> BenchmarkScores | None:
+    return paired_scores(runs, now, reference) if paired else published_scores(runs, now)
+
+
+assert KEPT_S >= WINDOW_S + BASELINE_S

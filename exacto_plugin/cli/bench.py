@@ -1,0 +1,235 @@
+"""``exacto bench``: reads the logs of benchmark runs into the store, and shows the scores.
+
+Works on the store itself; a proxy with the same store takes the scores over at its next recompute.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.formatting import moment
+from exacto_plugin.bench.ingest import Known, UnknownDeploymentError, deployments_named, records_of
+from exacto_plugin.bench.logs.fields import LogError
+from exacto_plugin.bench.logs.reading import read_runs
+from exacto_plugin.bench.source import KEPT_S, runs_since
+from exacto_plugin.bench.standings import Standing, scores_of
+from exacto_plugin.cli.source import add_source_options, location_of
+from exacto_plugin.core.wire import to_wire
+from exacto_plugin.errors import ExactoError, StoreError
+from exacto_plugin.records import BenchmarkRecord
+from exacto_plugin.store.database import DownError, connect, problem_of
+from exacto_plugin.store.rows import insert_all, reading
+from exacto_plugin.store.tables import table_of
+from exacto_plugin.terminal import json_text, printable, printable_data, write_text
+from exacto_plugin.text_tables import DataTable, render_tables
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+    from sqlalchemy import Connection
+
+    from exacto_plugin.bench.runs import BenchmarkRun
+    from exacto_plugin.bench.standings import Score
+    from exacto_plugin.store.location import StoreLocation
+
+_WORDS = {
+    Standing.TOO_FEW: "too few tasks",
+    Standing.ALONE: "nothing to compare with",
+    Standing.REFERENCE: "the reference",
+    Standing.BELOW: "significantly below",
+    Standing.SAME: "indistinguishable",
+    Standing.ABOVE: "above",
+    Standing.LITTLE_BELOW: "slightly below",
+}
+
+_MORE_TOKENS = 0.3
+"""A share of output tokens above the median that is pointed out; it never affects tiers."""
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands and their arguments."""
+    verbs = parser.add_subparsers(dest="bench_verb", required=True, metavar="VERB")
+    ingest = verbs.add_parser("ingest", help="read the logs of runs into the store")
+    ingest.add_argument("logs", nargs="+", metavar="LOG", help="Inspect's .json or .eval, result tables, CSV, ...")
+    ingest.add_argument("--deployment", metavar="NAME", help="the deployment that answered; default: as the log says")
+    ingest.add_argument("--model", metavar="GROUP", help="its model group; needed for a deployment not on record yet")
+    ingest.add_argument("--inspect", metavar="PROGRAM", help="inspect of a benchmark environment, for newer .eval logs")
+    ingest.set_defaults(run=run_ingest)
+    show = verbs.add_parser("show", help="scores, errors, runs and verdicts")
+    show.add_argument("--model", metavar="GROUP", help="only this model group")
+    show.add_argument("--reference", metavar="DEPLOYMENT", help="compare with this one instead of all others")
+    show.set_defaults(run=run_show)
+    for one in (ingest, show):
+        one.add_argument("--json", action="store_true", help="print JSON instead of text")
+        add_source_options(one, proxy=False)
+
+
+def run_ingest(options: argparse.Namespace) -> int:
+    """Read logs, write accepted and refused runs, and print one line for each.
+
+    Returns 1 when anything was refused.
+
+    Raises:
+        ExactoError: no store is given, or it cannot be written.
+    """
+    location, now = _location(options), time.time()
+    lines: list[dict[str, Any]] = []
+    try:
+        with connect(location, writing=True) as connection, connection.begin():
+            known = _known(connection)
+            seen = set(connection.execute(select(table_of(BenchmarkRecord).c.run)).scalars())
+            for name in options.logs:
+                for made in _read(Path(name), options, known, seen, now):
+                    lines.append(made["line"])
+                    insert_all(connection, made["records"])
+                    seen.update(record.run for record in made["records"])
+    except (SQLAlchemyError, OSError) as error:
+        raise DownError(problem_of(error, location)) from None
+    write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))
+    return int(any(line["refused"] for line in lines))
+
+
+def _location(options: argparse.Namespace) -> StoreLocation:
+    location = location_of(options)
+    if location is None:
+        raise ExactoError("no store given: use --config FILE or --store URL")
+    return location
+
+
+def _known(connection: Connection) -> list[Known]:
+    found = []
+    for group, deployment in queries.deployments_in(connection):
+        record = queries.tier_at(connection, group, deployment, time.time())
+        found.append(Known(group, deployment, "" if record is None else record.provider))
+    return found
+
+
+def _read(
+    path: Path, options: argparse.Namespace, known: Sequence[Known], seen: set[str], now: float
+) -> Iterable[dict[str, Any]]:
+    """Yield for each run its records, and the line that tells what became of it."""
+    try:
+        runs = read_runs(path, options.inspect)
+    except (LogError, OSError) as error:
+        reason = str(error) if isinstance(error, LogError) else f"cannot be read: {error.strerror}"
+        yield {"line": _line(path, None, options.deployment or "", reason), "records": []}
+        return
+    for run in runs:
+        name = options.deployment or run.deployment
+        try:
+            named = _named(name, known, options)
+        except UnknownDeploymentError as error:
+            yield {"line": _line(path, run, name, str(error)), "records": []}
+            continue
+        records = records_of(run, named, seen, now)
+        yield {"line": _line(path, run, named[0].deployment, records[0].refused), "records": _new(records, seen)}
+
+
+def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> list[Known]:
+    try:
+        return deployments_named(name, known, options.model)
+    except UnknownDeploymentError:
+        if options.deployment and options.model and not any(one.model_group == options.model for one in known):
+            return [Known(options.model, options.deployment, "")]
+        raise
+
+
+def _new(records: list[BenchmarkRecord], seen: set[str]) -> list[BenchmarkRecord]:
+    """Return those of a log that is not on record, so that reading it twice adds nothing."""
+    return [record for record in records if record.run not in seen]
+
+
+def _line(path: Path, run: BenchmarkRun | None, deployment: str, refused: str) -> dict[str, Any]:
+    scored = {} if run is None else {"benchmark": run.benchmark, "score": run.score, "tasks": len(run.tasks)}
+    return {"log": path.name, "deployment": deployment, **scored, "refused": refused}
+
+
+def _sentence(line: dict[str, Any]) -> str:
+    subject = printable(
+        f"{line['log']}: {line.get('benchmark', '')} {line['deployment']}".replace(":  ", ": ").rstrip()
+    )
+    if line["refused"]:
+        return f"{subject}: refused: {printable(line['refused'])}"
+    return f"{subject}: {line['score']:.1%} of {line['tasks']} tasks"
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print the scores of each model group.
+
+    Returns 1 when there are none.
+
+    Raises:
+        ExactoError: no store is given, or it cannot be read.
+    """
+    now = time.time()
+    try:
+        with reading(_location(options)) as connection:
+            groups = runs_since(connection, now - KEPT_S, options.model)
+    except SQLAlchemyError as error:
+        raise StoreError(f"the store has no benchmark runs: {type(error).__name__}") from None
+    scores = {group: scores_of(runs, now, options.reference) for group, runs in sorted(groups.items())}
+    refused = {group: [run for run in runs if run.refused] for group, runs in sorted(groups.items())}
+    if options.json:
+        write_text(json_text({"model_groups": [_plain(name, scores[name], refused[name]) for name in scores]}))
+        return int(not groups)
+    if not groups:
+        write_text("no benchmark runs on record; `exacto bench ingest LOG` adds them", sys.stderr)
+        return 1
+    shown: list[RenderableType] = []
+    for group, found in scores.items():
+        shown += [_table(group, found), *(printable(_refusal(run)) for run in refused[group]), ""]
+    write_text(render_tables(*shown))
+    return 0
+
+
+def _plain(group: str, scores: Sequence[Score], refused: Sequence[BenchmarkRecord]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    kept = [{name: value for name, value in to_wire(run).items() if name != "tasks"} for run in refused]
+    return {"model_group": group, "scores": [asdict(one) for one in scores], "refused": kept}
+
+
+def _refusal(run: BenchmarkRecord) -> str:
+    return f"refused: {run.deployment}, {run.benchmark}, {moment(run.at)}: {run.refused}"
+
+
+def _table(group: str, scores: Sequence[Score]) -> RenderableType:
+    table = DataTable(title=f"{group}: runs of the last 32 days")
+    for column in ("benchmark", "deployment", "score", "tasks", "runs", "of the others", "verdict", "tokens"):
+        table.add_column(column, overflow="fold")
+    medians: dict[str, float] = {}
+    for name in {one.benchmark for one in scores}:
+        counted = sorted(one.tokens for one in scores if one.benchmark == name and one.tokens is not None)
+        if counted:
+            medians[name] = counted[len(counted) // 2]
+    for one in printable_data(list(scores)):
+        error = "" if one.error is None else f" ± {100 * one.error:.1f}"
+        share = "" if one.share is None else "{:.0%} ({:.0%} to {:.0%})".format(*one.share)
+        seen = "" if one.visible is None else f"; sees drops from {100 * one.visible:.0f} points on"
+        table.add_row(
+            one.benchmark,
+            one.deployment,
+            f"{100 * one.score:.1f}{error}",
+            str(one.tasks),
+            str(len(one.runs)),
+            share,
+            _WORDS[one.standing] + seen,
+            _tokens(one.tokens, medians.get(one.benchmark)),
+        )
+    return table
+
+
+def _tokens(own: float | None, median: float | None) -> str:
+    if own is None or not median:
+        return ""
+    more = f" ({own / median - 1:+.0%})" if abs(own / median - 1) > _MORE_TOKENS else ""
+    return f"{own:.0f}{more}"
