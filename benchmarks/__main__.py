@@ -24,6 +24,7 @@ NAMES = (
     "before_authentication",
     "callers",
     "flood",
+    "benchmark_verdicts",
 )
 
 

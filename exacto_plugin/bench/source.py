@@ -59,9 +59,10 @@ class BenchmarkSource:
         if self._store.location is None:
             return
         now = self._clock()
-        mark = await self._store.read(_mark, _BOUND_S)
+        # The writing thread has created the tables, which a reader of a new store would miss.
+        mark = await self._store.work(_mark, _BOUND_S)
         if mark != self._mark:
-            self._runs = await self._store.read(lambda connection: runs_since(connection, now - KEPT_S), _BOUND_S)
+            self._runs = await self._store.work(lambda connection: runs_since(connection, now - KEPT_S), _BOUND_S)
             self._mark = mark
         references, paired = self._references(), isinstance(engine.rule, AdaptivePreset)
         key = (mark, now // AGAIN_S, paired, tuple(sorted(references.items())))

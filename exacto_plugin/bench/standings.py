@@ -87,8 +87,10 @@ def scores_of(records: Sequence[BenchmarkRecord], now: float, reference: str | N
         for name in sorted(deployments):
             others = [chosen] if chosen is not None else [other for other in enough if other != name]
             against = None if name not in enough else [tasks[other] for other in others if other != name]
+            comparisons = len(enough) - 1 if chosen is not None else 1
+            runs, is_reference = deployments[name], name == chosen
             found.append(
-                _score((benchmark, configuration, name), tasks[name], deployments[name], against, name == chosen)
+                _score((benchmark, configuration, name), tasks[name], runs, against, comparisons, is_reference)
             )
     return found
 
@@ -103,6 +105,7 @@ def _score(
     tasks: Mapping[str, TaskScore],
     runs: Sequence[BenchmarkRecord],
     others: Sequence[Mapping[str, TaskScore]] | None,
+    comparisons: int,
     is_reference: bool,
 ) -> Score:
     own, error = score_of(tasks)
@@ -115,7 +118,7 @@ def _score(
         standing = Standing.TOO_FEW if others is None else Standing.REFERENCE if is_reference else Standing.ALONE
         return Score(*key, own, spread, len(tasks), answers, names, standing, tokens=tokens)
     found = difference(tasks, others, paired=all(run.paired for run in runs))
-    limit = limit_below(found, own)
+    limit = limit_below(found, own, comparisons)
     if math.isnan(limit):
         return Score(*key, own, spread, len(tasks), answers, names, Standing.ALONE, tokens=tokens)
     theirs = own - found.mean

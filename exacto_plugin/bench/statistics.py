@@ -3,7 +3,7 @@
 Scores of one benchmark differ between deployments by chance: one run of tau2's 50 airline tasks has a standard error
 of about 5 points. The median and MAD of five such scores accuse an honest deployment in 3 of 10 evaluations, because
 equal deployments cluster tightly; pairing the answers of the same tasks and a least difference do so in 1 of 20
-(``python -m benchmarks.benchmark_verdicts``).
+(``benchmarks/results/benchmark_verdicts.txt``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Tasks = "Mapping[str, TaskScore]"
 
 CHANCE = 0.01
-"""Chance that one honest deployment is below the limit in one comparison, by its normal approximation."""
+"""Chance that a deployment equal to its peers is below its limit.
+
+Each is compared with the mean of the others: of five equal ones 1 in 20 evaluations accuses one. With a reference the
+chance is for all comparisons together, since its errors are common to them."""
 
 LEAST_DIFFERENCE = 0.03
 """A difference that counts, in score: 3 points; less is not worth losing a deployment for."""
@@ -96,19 +99,20 @@ def _unpaired(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskSc
     return Difference(mean - theirs, math.sqrt(variance + spread), len(own))
 
 
-def limit_below(found: Difference, own: float) -> float:
+def limit_below(found: Difference, own: float, comparisons: int = 1) -> float:
     """Return the score below which a deployment is significantly worse than the others.
 
     Args:
         found: its difference to them.
         own: its score.
+        comparisons: those that share ``CHANCE``.
 
     Returns:
         NaN when the tasks are too few for an error.
     """
     if not math.isfinite(found.error):
         return math.nan
-    return own - found.mean - max(LEAST_DIFFERENCE, student(1 - CHANCE, found.tasks - 1) * found.error)
+    return own - found.mean - max(LEAST_DIFFERENCE, student(1 - CHANCE / comparisons, found.tasks - 1) * found.error)
 
 
 def least_visible(found: Difference) -> float:

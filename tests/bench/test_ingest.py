@@ -44,7 +44,7 @@ async def _judged(url: str, **block: Any) -> dict[str, Tier]:
             sample = Sample("g", DeploymentKey(key), now - 60, tools_offered=True, outcome=Outcome.VALID)
             runtime.samples.record(sample, Candidate(LiteLLMId(key), DeploymentKey(key), f"provider-{key}"))
     await runtime.recomputer.recompute()
-    runtime.recorder.close()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "exacto-record"))
     assert await asyncio.to_thread(runtime.store.flush, 60.0)
     runtime.store.close()
     return {str(key): verdict.tier for key, verdict in runtime.engine.measured.groups["g"].verdicts.items()}
