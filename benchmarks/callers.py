@@ -32,6 +32,8 @@ INTERVAL_S = 300.0
 HEALTHY = 0.003
 BROKEN = 0.25
 MOST_SENT = 12_000
+MOST_BAD = 1_000
+"""Bad calls of the attackers after which a run of the table of identities ends."""
 MOST_HOURS = 24.0
 
 
@@ -71,10 +73,16 @@ def _requests(
         yield at, number, stream.callers[int(draw.integers(len(stream.callers)))], name
 
 
-def run(streams: Sequence[Stream], seed: int, broken_from: float | None = None) -> Found | None:
+def run(
+    streams: Sequence[Stream], seed: int, broken_from: float | None = None, most_sent: int = MOST_SENT
+) -> Found | None:
     """Serve the streams until the target is deranked; None when that never happens.
 
-    ``broken_from``: seconds from which the streams' own rates hold at the target; None: all the time.
+    Args:
+        streams: of requests.
+        seed: of the draws.
+        broken_from: seconds from which the streams' own rates hold at the target; None: all the time.
+        most_sent: requests of the last stream after which the run ends.
     """
     draw = np.random.default_rng(seed)
     engine = Engine(AdaptivePreset())
@@ -87,7 +95,7 @@ def run(streams: Sequence[Stream], seed: int, broken_from: float | None = None) 
             verdicts = engine.snapshot.groups["g"].verdicts
             if verdicts[TARGET].tier is Tier.DERANKED and judged > WARM_S:
                 return Found(sent, (judged - WARM_S) / 60.0)
-        if at > WARM_S + MOST_HOURS * 3600.0 or sent > MOST_SENT:
+        if at > WARM_S + MOST_HOURS * 3600.0 or sent > most_sent:
             return None
         stream = streams[number]
         sent += number == len(streams) - 1 and at > WARM_S
@@ -123,9 +131,10 @@ def _median(case: Callable[[int], Found | None], seeds: int) -> str:
     return f"{shown:24s} ({hits} of {seeds})"
 
 
-def _framed(others: float, keys: int, identities: int, each: float, seed: int) -> Found | None:
+def _framed(others: float, keys: int, identities: int, each: float, most_sent: int, seed: int) -> Found | None:
     honest = Stream(_names("honest", keys, seed), others)
-    return run([honest, Stream(_names("evil", identities, seed), each * identities, 1.0, True, begins=WARM_S)], seed)
+    evil = Stream(_names("evil", identities, seed), each * identities, 1.0, True, begins=WARM_S)
+    return run([honest, evil], seed, most_sent=most_sent)
 
 
 def _diluted(identities: int, aimed: bool, seed: int) -> Found | None:
@@ -150,7 +159,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two seeds")
-    parser.add_argument("parts", nargs="*", help="framing, dilution, break, speed; default: all")
+    parser.add_argument("parts", nargs="*", help="framing, identities, dilution, break, speed; default: all")
     options = parser.parse_args()
     seeds = 2 if options.quick else 5
 
@@ -188,9 +197,22 @@ def main() -> None:
         [
             (
                 f"{keys} others, {others}/min together; {number} x {each}/min",
-                partial(_framed, others, keys, number, each),
+                partial(_framed, others, keys, number, each, MOST_SENT),
             )
             for others, keys, number, each in framing
+        ],
+    )
+    table(
+        "identities",
+        f"The same within {MOST_BAD:,} bad calls, beside others with 10/min together over four deployments",
+        [
+            (
+                f"{keys} others; {number} with {share:.0%} of the traffic",
+                partial(_framed, 10.0, keys, number, 10.0 * share / (1 - share) / number, MOST_BAD),
+            )
+            for share in (0.1, 0.5)
+            for number in (1, 2, 3, 5)
+            for keys in (1, 2, 3, 10)
         ],
     )
     table(

@@ -14,7 +14,10 @@ from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
 from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, bins_of, coarse_classes
 from exacto_plugin.core.windows.increments import (
     CALLERS,
+    FIRST_LATENCY,
     FIRST_SPEED,
+    LATENCY_BY_CALLER,
+    LATENCY_CLASSES,
     SPEED_CALLERS,
     CounterKind,
     HistogramKind,
@@ -104,9 +107,12 @@ def _cells(answers: Answers, rows: NDArray[np.int64], caller_numbers: NDArray[np
         latencies = np.where(answers.streamed, int(HistogramKind.LATENCY_STREAMED), int(HistogramKind.LATENCY_WHOLE))
         first = numbers % SPEED_CALLERS * CLASSES
         speed_class = coarse_classes(bins, FIRST_SPEED)
+        first_wait = LATENCY_BY_CALLER + numbers % SPEED_CALLERS * LATENCY_CLASSES
+        wait_class = np.minimum(coarse_classes(waits, FIRST_LATENCY), LATENCY_CLASSES - 1)
         marked += [
             (rows + kinds * BINS + bins)[timed],
             (rows + latencies * BINS + waits)[timed],
+            (rows + int(HistogramKind.CASE_MIX) * BINS + first_wait + wait_class)[timed],
             (rows + int(HistogramKind.SPEED_BY_CALLER) * BINS + first + speed_class)[timed],
         ]
     return np.concatenate(marked)

@@ -149,14 +149,14 @@ def _without_dilution(of: CallerCounts) -> CallerCounts:
     return CallerCounts(counted, of.bad)
 
 
-def speed_weights(timed: NDArray[np.integer]) -> tuple[NDArray[np.intp], Floats]:
-    """Compute weights of classes of speeds that limit every caller.
+def answer_weights(timed: NDArray[np.integer]) -> tuple[NDArray[np.intp], Floats]:
+    """Compute weights of classes of speeds, or of latencies, that limit every caller.
 
     A caller counts for at most a third of all others' answers without those of the largest other one, and for
     ``_FEW_ANSWERS`` more, so that two callers have less than half of the weight.
 
     Args:
-        timed: answers with a speed, ``[caller number, class, row]``.
+        timed: answers with a speed or a latency, ``[caller number, class, row]``.
 
     Returns:
         Rows in which a caller is limited, and the weights of their classes, ``[class, row]``.

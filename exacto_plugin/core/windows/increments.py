@@ -24,11 +24,20 @@ CALLERS = 32
 that no list of callers is kept."""
 
 SPEED_CALLERS = 8
-"""Number of caller numbers by which speeds are counted."""
+"""Number of caller numbers by which speeds and latencies are counted."""
 
 FIRST_SPEED = 48
 """Bin at which the coarse classes of speeds begin: 2.4 tokens/s. They reach to
 1,300 tokens/s."""
+
+FIRST_LATENCY = 16
+"""Bin at which the coarse classes of latencies begin: 0.1 s. They reach to 18 s."""
+
+LATENCY_CLASSES = 14
+"""Coarse classes of latencies by caller, which are as many as ``CASE_MIX`` has room for."""
+
+LATENCY_BY_CALLER = BINS - SPEED_CALLERS * LATENCY_CLASSES
+"""Cell of ``CASE_MIX`` at which latencies by caller begin."""
 
 
 class CounterKind(IntEnum):
@@ -77,7 +86,8 @@ class HistogramKind(IntEnum):
     LATENCY_WHOLE = 3
     """Seconds to the end."""
     CASE_MIX = 4
-    """Evaluated or lost tool calls by ``complexity * 4 + pinned * 2 + faulty``."""
+    """Evaluated or lost tool calls by ``complexity * 4 + pinned * 2 + faulty``.
+    From ``LATENCY_BY_CALLER`` on latencies of both modes by ``account's number * LATENCY_CLASSES + class``."""
     CALLERS = 5
     """Router-chosen evaluated or lost tool calls by ``key's number * 2 + faulty``,
     and once more by ``2 * CALLERS + account's number * 2 + faulty``."""
@@ -90,6 +100,7 @@ _SPEED = (int(HistogramKind.SPEED_WHOLE) * BINS, int(HistogramKind.SPEED_STREAME
 _LATENCY = (int(HistogramKind.LATENCY_WHOLE) * BINS, int(HistogramKind.LATENCY_STREAMED) * BINS)
 _CASE_MIX, _CALLERS = int(HistogramKind.CASE_MIX) * BINS, int(HistogramKind.CALLERS) * BINS
 _ACCOUNTS = _CALLERS + 2 * CALLERS
+_LATENCY_BY_CALLER = _CASE_MIX + LATENCY_BY_CALLER
 _SPEED_BY_CALLER = int(HistogramKind.SPEED_BY_CALLER) * BINS
 _FAULT_OF = {
     Outcome.INVALID_JSON: int(CounterKind.INVALID_JSON),
@@ -132,7 +143,10 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
         cells.append(_SPEED_BY_CALLER + account % SPEED_CALLERS * CLASSES + coarse_class(place, FIRST_SPEED))
     wait_s = sample.first_token_s if streamed else duration_s
     if wait_s is not None and 0 < wait_s < math.inf:
-        cells.append(_LATENCY[streamed] + bin_of(wait_s))
+        place = bin_of(wait_s)
+        cells.append(_LATENCY[streamed] + place)
+        wait_class = min(LATENCY_CLASSES - 1, coarse_class(place, FIRST_LATENCY))
+        cells.append(_LATENCY_BY_CALLER + account % SPEED_CALLERS * LATENCY_CLASSES + wait_class)
     if sample.tools_offered:
         counts.append(_OFFERED)
         if sample.outcome is Outcome.UNSCORED:

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.stats.concentration import speed_weights
+from exacto_plugin.core.stats.concentration import answer_weights
 from exacto_plugin.core.stats.log_bins import BINS, CLASSES, coarse_classes, medians
 from exacto_plugin.core.stats.peers import masked_median
-from exacto_plugin.core.windows.increments import FIRST_SPEED, SPEED_CALLERS, HistogramKind
+from exacto_plugin.core.windows.increments import (
+    FIRST_LATENCY,
+    FIRST_SPEED,
+    LATENCY_BY_CALLER,
+    LATENCY_CLASSES,
+    SPEED_CALLERS,
+    HistogramKind,
+)
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
@@ -80,7 +87,7 @@ def speed_medians(
         now: UTC seconds.
         window_s: the window.
         rows: the rows of the window block that are computed (None: all).
-        limits_callers: True to limit the answers of every caller; for speeds only.
+        limits_callers: True to limit the answers of every caller.
     """
     samples = np.zeros((last - first + 1, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
@@ -88,32 +95,48 @@ def speed_medians(
     where = slice(int(np.flatnonzero(window_block.seen).max(initial=-1)) + 1) if rows is None else rows
     samples[:, where], values[:, where] = medians(cells[:, :, where])
     if limits_callers:
-        _limit_callers(values, cells, window_block, now, window_s)
+        answers, class_of_bin = _answers_by_caller(window_block, first, now, window_s)
+        _limit_callers(values, cells, answers, class_of_bin)
     return SpeedMedians(samples, values)
 
 
-_CLASS_OF_BIN = coarse_classes(np.arange(BINS), FIRST_SPEED)
+_SPEED_CLASS = coarse_classes(np.arange(BINS), FIRST_SPEED)
+_LATENCY_CLASS = np.minimum(coarse_classes(np.arange(BINS), FIRST_LATENCY), LATENCY_CLASSES - 1)
+"""Coarse class of each bin."""
 
 _WEIGHT_STEPS = 1024
 """Resolution of weights, so that weighted counts stay whole numbers."""
 
 
+def _answers_by_caller(
+    window_block: WindowBlock, first: HistogramKind, now: float, window_s: float
+) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """Return answers ``[caller number, class, row]`` and the class of each bin."""
+    timed = first < HistogramKind.LATENCY_STREAMED
+    kind = HistogramKind.SPEED_BY_CALLER if timed else HistogramKind.CASE_MIX
+    (cells,) = window_block.cells(kind, kind, now, window_s)
+    if timed:
+        return cells.reshape(SPEED_CALLERS, CLASSES, ROWS), _SPEED_CLASS
+    return cells[LATENCY_BY_CALLER:].reshape(SPEED_CALLERS, LATENCY_CLASSES, ROWS), _LATENCY_CLASS
+
+
 def _limit_callers(
-    values: NDArray[np.float64], cells: NDArray[np.integer], window_block: WindowBlock, now: float, window_s: float
+    values: NDArray[np.float64],
+    cells: NDArray[np.integer],
+    answers: NDArray[np.integer],
+    class_of_bin: NDArray[np.int64],
 ) -> None:
     """Replace the medians of rows in which a caller has too many answers."""
-    kind = HistogramKind.SPEED_BY_CALLER
-    timed = window_block.cells(kind, kind, now, window_s).reshape(SPEED_CALLERS, CLASSES, ROWS)
-    rows, weights = speed_weights(timed)
+    rows, weights = answer_weights(answers)
     if len(rows):
-        factors = np.rint(weights * _WEIGHT_STEPS).astype(np.int64)[_CLASS_OF_BIN]
+        factors = np.rint(weights * _WEIGHT_STEPS).astype(np.int64)[class_of_bin]
         values[:, rows] = medians(cells[:, :, rows] * factors)[1]
 
 
 def recent_medians(window_block: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:
     """Compute speed and latency of a window block's rows for sorting.
 
-    Each is taken from the shortest window of ``RECENT_S`` with ``RECENT_SAMPLES`` samples.
+    Each is taken from the shortest window of ``RECENT_S`` with ``RECENT_SAMPLES`` samples, every caller limited.
     """
     samples = np.zeros((4, ROWS), np.int64)
     values = np.full(samples.shape, np.nan)
@@ -123,7 +146,8 @@ def recent_medians(window_block: WindowBlock, now: float) -> tuple[SpeedMedians,
         if rows is not None:
             thin &= np.isin(np.arange(ROWS), rows)
         for place, first in enumerate((HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_STREAMED)):
-            found = speed_medians(window_block, first, HistogramKind(first + 1), now, window_s, rows)
+            last = HistogramKind(first + 1)
+            found = speed_medians(window_block, first, last, now, window_s, rows, limits_callers=True)
             np.copyto(samples[2 * place : 2 * place + 2], found.samples, where=thin[2 * place : 2 * place + 2])
             np.copyto(values[2 * place : 2 * place + 2], found.medians, where=thin[2 * place : 2 * place + 2])
         # One mode is enough: callers choose streaming, so one of them is often without samples.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exacto_plugin.core.stats.concentration import caller_factors, speed_weights
+from exacto_plugin.core.stats.concentration import answer_weights, caller_factors
 
 COUNTS = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), min_size=1, max_size=12)
 
@@ -112,18 +112,18 @@ def classes(*callers: tuple[int, ...]) -> np.ndarray:
 
 def test_slow_answers_of_one_caller_weigh_less() -> None:
     """Less than half of all, however many they are; where nobody has too many, no row is limited."""
-    rows, weights = speed_weights(classes((1000, 0), (0, 50), (0, 50), (0, 50)))
+    rows, weights = answer_weights(classes((1000, 0), (0, 50), (0, 50), (0, 50)))
     assert rows.tolist() == [0]
     assert weights[0, 0] * 1000 < 0.5 * weights[1, 0] * 150
-    assert len(speed_weights(classes((20, 30), (30, 20), *[(25, 25)] * 4))[0]) == 0
+    assert len(answer_weights(classes((20, 30), (30, 20), *[(25, 25)] * 4))[0]) == 0
 
 
 def test_slow_answers_of_two_callers_weigh_less_than_half() -> None:
     """Of the whole, beside three others."""
-    _, weights = speed_weights(classes((900, 0), (1000, 0), (0, 50), (0, 50), (0, 50)))
+    _, weights = answer_weights(classes((900, 0), (1000, 0), (0, 50), (0, 50), (0, 50)))
     assert weights[0, 0] * 1900 < weights[1, 0] * 150
 
 
 def test_the_speeds_of_a_lone_caller_count_in_full() -> None:
     """There is nobody to protect."""
-    assert len(speed_weights(classes((1000, 10), (0, 0)))[0]) == 0
+    assert len(answer_weights(classes((1000, 10), (0, 0)))[0]) == 0

@@ -13,7 +13,10 @@ from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, coarse_clas
 from exacto_plugin.core.windows.increments import (
     CALLERS,
     FAULTS,
+    FIRST_LATENCY,
     FIRST_SPEED,
+    LATENCY_BY_CALLER,
+    LATENCY_CLASSES,
     SPEED_CALLERS,
     CounterKind,
     HistogramKind,
@@ -140,6 +143,22 @@ def test_speeds_count_for_the_account() -> None:
     assert timed[HistogramKind.SPEED_BY_CALLER] == first + coarse_class(bin_of(20.0), FIRST_SPEED)
 
 
+def test_latencies_count_for_the_account() -> None:
+    """By coarse classes beyond the cells of the case mix, here that of 2 seconds and the last one."""
+    for duration_s, place in ((2.0, coarse_class(bin_of(2.0), FIRST_LATENCY)), (9999.0, LATENCY_CLASSES - 1)):
+        _, cells = increments_of(answer(duration_s=duration_s, caller="k", account="u"), 100)
+        (wait,) = (cell for cell in cells if is_latency_by_caller(cell))
+        first = LATENCY_BY_CALLER + caller_number("u") % SPEED_CALLERS * LATENCY_CLASSES
+        assert wait == int(HistogramKind.CASE_MIX) * BINS + first + place
+    assert LATENCY_BY_CALLER == 4 * 4  # the cells of the case mix
+    assert first + place < BINS
+
+
+def is_latency_by_caller(cell: int) -> bool:
+    """Whether a cell of the case mix is beyond its own."""
+    return cell // BINS == HistogramKind.CASE_MIX and cell % BINS >= LATENCY_BY_CALLER
+
+
 def test_callers_have_the_same_number_everywhere() -> None:
     """The number of a caller is its CRC-32 (check value 0xCBF43926), which does not depend on the process."""
     assert caller_number("123456789") == 0xCBF43926 % CALLERS
@@ -152,9 +171,12 @@ def test_every_tally_fits_the_windows(sample: Sample) -> None:
     assert max(Counter([*counts]).values()) == 1
     assert all(0 <= cell < len(HistogramKind) * BINS for cell in cells)
     assert len(set(cells)) == len(cells)
-    callers = [cell % BINS // (2 * CALLERS) for cell in cells if cell // BINS == HistogramKind.CALLERS]
+    waits = [cell for cell in cells if is_latency_by_caller(cell)]
+    assert len(waits) == len({HistogramKind.LATENCY_STREAMED, HistogramKind.LATENCY_WHOLE} & marked(sample).keys())
+    others = [cell for cell in cells if not is_latency_by_caller(cell)]
+    callers = [cell % BINS // (2 * CALLERS) for cell in others if cell // BINS == HistogramKind.CALLERS]
     assert callers in ([], [0, 1])
-    assert len({cell // BINS for cell in cells}) == len(cells) - len(callers) // 2
+    assert len({cell // BINS for cell in others}) == len(others) - len(callers) // 2
     if set(FAULTS) & set(counts):
         assert CounterKind.CALLED in counts
     assert (CounterKind.ANSWERED in counts) == sample.ok

@@ -86,6 +86,30 @@ def test_recent_pace_falls_back_when_thin() -> None:
     assert np.isnan(recent([])[0].medians[1, 1])
 
 
+def test_one_caller_does_not_decide_a_sort() -> None:
+    """However many slow answers it gets in these minutes; where it is the only one, there are no others."""
+    honest = [
+        answer(at=START - 30, output_tokens=400, duration_s=4.0, caller=f"honest-{number % 6}") for number in range(12)
+    ]
+    evil = [answer(at=START - 30, output_tokens=400, duration_s=40.0, caller="evil")] * 100
+    speed, latency = recent(honest + evil)
+    assert speed.medians[1, 1] == pytest.approx(100.0, rel=ROUGHLY)
+    assert latency.medians[1, 1] == pytest.approx(4.0, rel=ROUGHLY)
+    assert recent(evil)[0].medians[1, 1] == pytest.approx(10.0, rel=ROUGHLY)
+    assert recent(evil)[1].medians[1, 1] == pytest.approx(40.0, rel=ROUGHLY)
+
+
+def test_one_caller_does_not_decide_the_time_to_the_first_token() -> None:
+    """With streams too, and a caller that nobody waits longer than."""
+    honest = [
+        answer(at=START - 30, duration_s=9.0, first_token_s=0.5, streamed=True, caller=f"honest-{number % 6}")
+        for number in range(12)
+    ]
+    evil = [answer(at=START - 30, duration_s=90.0, first_token_s=60.0, streamed=True, caller="evil")] * 100
+    assert recent(honest + evil)[1].medians[0, 1] == pytest.approx(0.5, rel=ROUGHLY)
+    assert recent(evil)[1].medians[0, 1] == pytest.approx(60.0, rel=ROUGHLY)
+
+
 def test_latency_of_streamed_answers_is_to_the_first_token() -> None:
     """A streamed answer's latency is its first token's, and failed attempts have none."""
     streamed = [answer(duration_s=9.0, first_token_s=0.5, streamed=True), answer(ok=False, duration_s=60.0)]

@@ -13,6 +13,14 @@ import numpy as np
 
 from exacto_plugin.core.stats.concentration import caller_factors
 from exacto_plugin.core.stats.log_bins import BINS
+from exacto_plugin.core.tiers.adaptive.caller_limits import (
+    LEAST_WEIGHT,
+    fresh_weights,
+    limited_mix,
+    trial_weight,
+    window_weights,
+)
+from exacto_plugin.core.tiers.adaptive.dispersion import dispersion, limited_dispersion
 from exacto_plugin.core.windows.increments import CALLERS, FAULTS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
@@ -49,10 +57,6 @@ _TRAFFIC = (
 )
 
 _MINUTE_S = 60.0
-
-_MAX_DISPERSION = 25.0
-"""Largest contribution of a pair of half-hours to the dispersion.
-It prevents a single step from counting as clusters."""
 
 
 def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -198,7 +202,8 @@ class Evidence:
     """Calls of a day by complexity, as is ``mix_bad``."""
     mix_bad: Floats
     fresh_calls: Floats
-    """Deranked deployments: the latest calls, the bad ones and their start."""
+    """Deranked deployments: the latest calls, the bad ones and their start.
+    Every caller is limited, as in ``burst_bad``."""
     fresh_bad: Floats
     fresh_from: Floats
     burst_calls: Floats
@@ -235,24 +240,30 @@ class Evidence:
         self._measure_windows(number, window_block, now)
         self._measure_traffic(here, window_block, now)
         self._measure_callers(here, window_block, now, rule)
+        self._measure_dispersion(number, window_block, now, rule)
         deranked = memory.cause[here] > 0
         limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - WINDOWS_S[-1])))
         if len(limited):
             history = evidence_series(window_block, limited, now).since(epoch[limited])
             self._measure_epochs(number * ROWS + limited, history, now)
             kept = deranked[limited]
-            self._measure_deranked(number * ROWS + limited[kept], history.of(kept), memory, rule)
+            self._measure_deranked(number * ROWS + limited[kept], history.of(kept), now, memory, rule)
 
     def _measure_windows(self, number: int, window_block: WindowBlock, now: float) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, here], self.bad[place, here] = calls_and_bad(window_block.sums(COLUMNS, now, window_s))
+
+    def _measure_dispersion(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
+        here = slice(number * ROWS, (number + 1) * ROWS)
         width_s, _ = window_block.counter_widths[-1]
         # Ended periods change only with late samples, so this is computed every half-hour only.
         if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
             calls, bad = calls_and_bad(window_block.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
-            self.dispersion_sum[here], self.pairs[here] = dispersion(calls[:-1], bad[:-1])
+            total, self.pairs[here] = dispersion(calls[:-1], bad[:-1])
+            weight = window_weights(self, here, DAY, rule).bad
+            self.dispersion_sum[here] = limited_dispersion(total, self.pairs[here], weight)
 
     def _measure_epochs(self, slots: NDArray[np.intp], history: EvidenceSeries, now: float) -> None:
         """Measure slots whose evidence started within a window."""
@@ -260,14 +271,23 @@ class Evidence:
             self.calls[place, slots], self.bad[place, slots] = history.sums(now - window_s)
 
     def _measure_deranked(
-        self, slots: NDArray[np.intp], history: EvidenceSeries, memory: AdaptiveState, rule: AdaptiveParameters
+        self,
+        slots: NDArray[np.intp],
+        history: EvidenceSeries,
+        now: float,
+        memory: AdaptiveState,
+        rule: AdaptiveParameters,
     ) -> None:
-        wanted = rule.fresh_calls * memory.phi[slots]
-        self.fresh_calls[slots], self.fresh_bad[slots], self.fresh_from[slots] = history.latest(wanted)
+        weights = fresh_weights(self, slots, now - memory.epoch[slots], WINDOWS_S[: DAY + 1], rule)
+        wanted = rule.fresh_calls * memory.phi[slots] / np.maximum(weights.calls, LEAST_WEIGHT)
+        calls, bad, self.fresh_from[slots] = history.latest(wanted)
+        self.fresh_calls[slots] = calls * weights.calls
+        self.fresh_bad[slots] = np.minimum(bad * weights.bad, self.fresh_calls[slots])
         # From the start of its minute: only probes reach these deployments.
         begun = np.floor(np.nan_to_num(memory.burst_from[slots], nan=np.inf) / _MINUTE_S) * _MINUTE_S
         burst = history.since(begun)
-        self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0)
+        weight = trial_weight(self, slots, now - begun, WINDOWS_S[: DAY + 1], rule)
+        self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0) * weight
 
     def _measure_traffic(self, here: slice, window_block: WindowBlock, now: float) -> None:
         quarter, hour, day = (window_block.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
@@ -299,7 +319,7 @@ class Evidence:
             getattr(self, by_number)[:, here] = found[2]
         mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
         self.mix_calls[:, here] = mix.sum(axis=1)
-        self.mix_bad[:, here] = mix[:, 1]
+        self.mix_bad[:, here] = limited_mix(mix.sum(axis=1), mix[:, 1], window_weights(self, here, DAY, rule).bad)
 
     @staticmethod
     def _limits_of(
@@ -316,26 +336,3 @@ class Evidence:
 def _have_one_number(windows: Sequence[NDArray[np.integer]]) -> bool:
     """Return True if the cells of accounts equal those of keys."""
     return all(np.array_equal(cells[-1, : 2 * CALLERS], cells[-1, 2 * CALLERS :]) for cells in windows)
-
-
-def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Compute the dispersion of rates between periods, and its pairs.
-
-    Input is ``[period, row]``. Each squared change is in units of the variance of independent calls, so the mean over
-    many pairs is the design effect. Neighbours are compared, not each with the mean: a step or a daily rhythm, which
-    is no clustering, then affects one pair. (Measured three hours after one of 14 deployments broke from 1 % to 25 %:
-    1.02 instead of 3.36.)
-
-    >>> calls, bad = np.full((3, 1), 100), np.array([[10], [10], [20]])
-    >>> [column.round(2).tolist() for column in dispersion(calls, bad)]
-    [[4.33], [2.0]]
-    """
-    total = calls.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = bad.sum(axis=0) / total
-        rates = bad / calls
-        squared_change = (rates[1:] - rates[:-1]) ** 2 / (rate * (1 - rate) * (1 / calls[1:] + 1 / calls[:-1]))
-    known = np.isfinite(squared_change)
-    return np.minimum(np.where(known, squared_change, 0.0), _MAX_DISPERSION).sum(axis=0), known.sum(axis=0).astype(
-        np.float64
-    )

@@ -1,0 +1,103 @@
+"""Limits on every caller in evidence that is not counted by caller: dispersion, case mix and trials.
+
+They follow from the factors of ``stats.concentration`` on the same calls: failures that do not count do not count for
+their clusters, their kinds of requests or the end of a derank either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.tiers.adaptive.evidence import Evidence
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+
+    Floats = NDArray[np.float64]
+
+LEAST_WEIGHT = 0.05
+"""Least factor by which the number of fresh calls is raised: 20 times as many are read at most (chosen)."""
+
+
+class Weights(NamedTuple):
+    """Factors on calls and on bad calls, by row."""
+
+    calls: Floats
+    bad: Floats
+
+
+def window_weights(
+    of: Evidence, rows: slice | NDArray[np.intp], place: int | NDArray[np.intp], rule: AdaptiveParameters
+) -> Weights:
+    """Return the factors of a window that limit every key and every account.
+
+    Args:
+        of: the evidence, with its factors by window.
+        rows: the slots.
+        place: index of the window, or one for each slot.
+        rule: the parameters. Where one key has practically all calls of a row, nothing is limited.
+    """
+    lone_key, lone_account = (
+        calls.max(axis=0) >= rule.lone_caller_share * calls.sum(axis=0)
+        for calls in (of.by_caller[:, rows], of.by_account[:, rows])
+    )
+
+    def both(keys: Floats, accounts: Floats) -> Floats:
+        key, account = keys[place, rows], accounts[place, rows]
+        return np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
+
+    return Weights(both(of.weight_calls, of.account_calls), both(of.weight_bad, of.account_bad))
+
+
+def limited_mix(calls: NDArray[np.int64], bad: NDArray[np.int64], weight: Floats) -> Floats:
+    """Return bad calls by complexity; those that do not count are spread as the calls are.
+
+    Args:
+        calls: of shape ``[complexity, row]``, as is ``bad``.
+        bad: the bad ones of the calls.
+        weight: the factor on the bad calls of each row.
+
+    >>> limited_mix(np.array([[90], [10]]), np.array([[0], [10]]), np.array([0.5])).tolist()
+    [[4.5], [5.5]]
+    """
+    total = calls.sum(axis=0)
+    spread = calls * np.divide(bad.sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
+    return np.asarray(weight * bad + (1 - weight) * spread)
+
+
+def fresh_weights(
+    of: Evidence, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
+) -> Weights:
+    """Return the factors on the calls since a derank.
+
+    They are the stricter ones of two windows: the longest that began after the derank, which has fresh calls only, and
+    the next one, which has all of them.
+
+    Args:
+        of: the evidence.
+        slots: of the deranked deployments.
+        age_s: seconds since the derank.
+        windows_s: the windows with factors, ascending.
+        rule: the parameters.
+    """
+    last = len(windows_s) - 1
+    within = np.clip(np.searchsorted(np.array(windows_s), age_s, side="right") - 1, 0, last)
+    pair = [window_weights(of, slots, place, rule) for place in (within, np.minimum(within + 1, last))]
+    return Weights(*(np.minimum(*factors) for factors in zip(*pair, strict=True)))
+
+
+def trial_weight(
+    of: Evidence, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
+) -> Floats:
+    """Return the factor on the bad calls of a trial; 1 where one caller has all of its calls.
+
+    Arguments as of ``fresh_weights``; ``age_s`` is that of the trial.
+    """
+    place = np.minimum(np.searchsorted(np.array(windows_s), age_s), len(windows_s) - 1)
+    weight = window_weights(of, slots, place, rule).bad
+    return np.where(weight > 0, weight, 1.0)
