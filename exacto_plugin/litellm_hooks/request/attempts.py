@@ -37,7 +37,10 @@ class Attempt:
     ended: bool = False
     """True once a failure of this attempt was recorded."""
     answered: bool = False
-    """True once its whole answer arrived. A later error, as of a conversion, is LiteLLM's own."""
+    """True once its whole answer arrived.
+
+    A later error, as of a conversion, is LiteLLM's own.
+    """
     failure: str = ""
     """Failure as a value of ``error.type``; empty without one."""
     conversation: bytes = b""

@@ -1,12 +1,13 @@
-"""Limits on every caller in evidence that is not counted by caller: dispersion, case mix and trials.
+"""Limits on every caller in evidence that is not counted by caller.
 
-They follow from the factors of ``stats.concentration`` on the same calls: failures that do not count do not count for
-their clusters, their kinds of requests or the end of a derank either.
+That is dispersion, case mix and the calls after a derank. They follow from the factors of ``stats.concentration`` on
+the same calls: failures that do not count do not count for their clusters, their kinds of requests or the end of a
+derank either.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,13 +16,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.evidence import Evidence
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
     Floats = NDArray[np.float64]
 
 LEAST_WEIGHT = 0.05
 """Least factor by which the number of fresh calls is raised: 20 times as many are read at most (chosen)."""
+
+
+class CallerFactors(Protocol):
+    """Factors by window and row, and calls of a day by number and row."""
+
+    weight_calls: Floats
+    weight_bad: Floats
+    by_caller: Floats
+    account_calls: Floats
+    account_bad: Floats
+    by_account: Floats
 
 
 class Weights(NamedTuple):
@@ -32,12 +43,12 @@ class Weights(NamedTuple):
 
 
 def window_weights(
-    of: Evidence, rows: slice | NDArray[np.intp], place: int | NDArray[np.intp], rule: AdaptiveParameters
+    of: CallerFactors, rows: slice | NDArray[np.intp], place: int | NDArray[np.intp], rule: AdaptiveParameters
 ) -> Weights:
     """Return the factors of a window that limit every key and every account.
 
     Args:
-        of: the evidence, with its factors by window.
+        of: the factors.
         rows: the slots.
         place: index of the window, or one for each slot.
         rule: the parameters. Where one key has practically all calls of a row, nothing is limited.
@@ -55,7 +66,9 @@ def window_weights(
 
 
 def limited_mix(calls: NDArray[np.int64], bad: NDArray[np.int64], weight: Floats) -> Floats:
-    """Return bad calls by complexity; those that do not count are spread as the calls are.
+    """Return bad calls by complexity, with every caller limited.
+
+    Those that do not count are spread as the calls are.
 
     Args:
         calls: of shape ``[complexity, row]``, as is ``bad``.
@@ -71,7 +84,7 @@ def limited_mix(calls: NDArray[np.int64], bad: NDArray[np.int64], weight: Floats
 
 
 def fresh_weights(
-    of: Evidence, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
+    of: CallerFactors, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
 ) -> Weights:
     """Return the factors on the calls since a derank.
 
@@ -79,7 +92,7 @@ def fresh_weights(
     the next one, which has all of them.
 
     Args:
-        of: the evidence.
+        of: the factors.
         slots: of the deranked deployments.
         age_s: seconds since the derank.
         windows_s: the windows with factors, ascending.
@@ -92,11 +105,11 @@ def fresh_weights(
 
 
 def trial_weight(
-    of: Evidence, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
+    of: CallerFactors, slots: NDArray[np.intp], age_s: Floats, windows_s: Sequence[float], rule: AdaptiveParameters
 ) -> Floats:
-    """Return the factor on the bad calls of a trial; 1 where one caller has all of its calls.
+    """Return the factor on the bad calls of a trial.
 
-    Arguments as of ``fresh_weights``; ``age_s`` is that of the trial.
+    1 where one caller has all of its calls. Arguments as of ``fresh_weights``; ``age_s`` is that of the trial.
     """
     place = np.minimum(np.searchsorted(np.array(windows_s), age_s), len(windows_s) - 1)
     weight = window_weights(of, slots, place, rule).bad

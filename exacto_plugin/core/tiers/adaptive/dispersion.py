@@ -1,4 +1,4 @@
-"""Dispersion of failure rates between periods, from which the design effect follows."""
+"""Dispersion of failure rates between periods; the design effect follows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats
 
 
 def limited_dispersion(total: Floats, pairs: Floats, weight: Floats) -> Floats:
-    """Return the dispersion; the part of failures that does not count is as if independent.
+    """Return the dispersion with every caller limited.
+
+    The part of failures that does not count is as if independent.
 
     >>> limited_dispersion(np.array([250.0]), np.array([10.0]), np.array([0.1])).tolist()
     [34.0]
