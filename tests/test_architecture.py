@@ -85,13 +85,13 @@ def test_the_core_knows_nothing_around_it(name: str) -> None:
 
 
 def test_the_core_is_a_chain() -> None:
-    """wire <- steps <- model <- policy, evaluation, window, reference <- tiers <- ordering <- engine, by any import."""
+    """wire <- steps, pace <- model <- policy, evaluation, window <- tiers <- ordering <- engine, by any import."""
     for step, names in enumerate(CHAIN):
         later = {f"{CORE}.{other}" for names in CHAIN[step + 1 :] for other in names}
         for name in names:
             assert reached(f"{CORE}.{name}") & later == set(), name
     assert not reached(f"{CORE}.wire")
-    assert reached(f"{CORE}.model") == {f"{CORE}.steps", f"{CORE}.wire"}
+    assert reached(f"{CORE}.model") == {f"{CORE}.pace", f"{CORE}.steps", f"{CORE}.wire"}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -54,6 +54,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def suspicion(reason: Mapping[str, Any]) -> str:
+    """Format the reason ``probably_bad``: its chance, and its share of the traffic."""
+    chance, share = reason.get("chance"), reason.get("traffic_share")
+    if chance is None or share is None:
+        return "probably bad"
+    return f"probably bad: {percent(chance)} chance of being within the threshold, {percent(share)} of the traffic"
+
+
 def duration(seconds: float) -> str:
     """Format a duration in its two largest units: ``2 h 10 min``."""
     left = max(0, round(seconds))

@@ -12,6 +12,8 @@ import numpy as np
 
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.stats.binomial import rate_below
+from exacto_plugin.core.tiers.adaptive.exploration import trial_share
+from exacto_plugin.core.tiers.adaptive.history import THREE_DAYS_S
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
 from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
 
 Plain = dict[str, Any]
 
-_MISSING_REASONS = (ReasonCode.TOO_FEW_SAMPLES, ReasonCode.TOO_FEW_PEERS, ReasonCode.UNDECIDED)
+LONG_S = 2 * 86_400.0
+"""Seconds of a way back from which its duration is told."""
+
+_MISSING_REASONS = (
+    ReasonCode.TOO_FEW_SAMPLES,
+    ReasonCode.TOO_FEW_PEERS,
+    ReasonCode.UNDECIDED,
+    ReasonCode.PROBABLY_BAD,
+)
 
 
 def readmission_conditions(
@@ -92,16 +102,36 @@ def _fresh_calls(
     passes = rate_below(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
     at_most = int(passes.argmin()) - 1 if not passes.all() else calls
     known = (_of(inputs, "memory.cause", deployment) or 0) > 0
+    so_far = _of(inputs, "evidence.fresh_calls", deployment) if known else 0.0
+    limit_of_trials = max(share, trial_share(rule, share))
     return {
         "kind": "fresh_calls",
         "calls": calls,
         "bad_at_most": at_most if at_most >= 0 else None,
-        "so_far": _of(inputs, "evidence.fresh_calls", deployment) if known else 0.0,
+        "so_far": so_far,
         "so_far_bad": _of(inputs, "evidence.fresh_bad", deployment) if known else 0.0,
         "so_far_at": inputs.reading.times[0] if inputs is not None and inputs.reading.times else None,
-        "probe_share": share,
+        "probe_share": limit_of_trials,
         "next_trial_at": _of(inputs, "memory.burst_at", deployment) if known else None,
+        **_duration(rule, limit_of_trials, inputs, max(0.0, calls - (so_far or 0.0))),
     }
+
+
+def _duration(rule: AdaptiveParameters, share: float, inputs: GroupInputs | None, calls: float) -> Plain:
+    """Return how long a trial that goes well takes and how long calls are kept.
+
+    Nothing where it is not long, or not known.
+    """
+    names = ("evidence.offered_day", "evidence.offered_hour", "evidence.meant_day")
+    if inputs is None or not set(names) <= inputs.reading.columns.keys():
+        return {}
+    day, hour, meant = (float(np.sum(inputs.reading.columns[name])) for name in names)
+    # The larger of both, as a group that has just begun has no day yet.
+    offered_per_s = max(day / 86_400.0, hour / 3600.0)
+    per_s = min(share * offered_per_s * meant / max(day, 1.0), rule.probe_calls_per_hour / 3600.0)
+    if per_s <= 0.0 or calls / per_s <= LONG_S:
+        return {}
+    return {"takes_s": calls / per_s, "kept_s": max(THREE_DAYS_S, rule.quiet_ttl_s)}
 
 
 def _of(inputs: GroupInputs | None, column: str, deployment: str) -> float | None:

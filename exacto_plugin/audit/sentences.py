@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import counted, duration, moment, name_of, percent, value, window
+from exacto_plugin.audit.formatting import counted, duration, moment, name_of, percent, suspicion, value, window
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     return parts
 
 
+_OVERRIDE = "`exacto override DEPLOYMENT good` brings it back at once."
+
 _FRESH_S = 1.0
 """Seconds of age from which numbers are dated."""
 
@@ -91,6 +93,7 @@ def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[s
         Tier.DERANKED: (ReasonCode.BELOW_THRESHOLD,),
         Tier.INSUFFICIENT_DATA: (
             ReasonCode.CAPACITY,
+            ReasonCode.PROBABLY_BAD,
             ReasonCode.TOO_FEW_SAMPLES,
             ReasonCode.TOO_FEW_PEERS,
             ReasonCode.UNDECIDED,
@@ -116,6 +119,8 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     if code == ReasonCode.TOO_FEW_SAMPLES:
         return f"{subject} ({sample}; {reason['needed']} are needed)."
     against = f"threshold {value(signal, reason['threshold'])}{among}"
+    if code == ReasonCode.PROBABLY_BAD:
+        return f"{subject} ({sample}), {against}: {suspicion(reason)}."
     phrases: dict[str, str] = {
         ReasonCode.BELOW_THRESHOLD: f"{subject} ({sample}), worse than the {against}.",
         ReasonCode.WITHIN_THRESHOLD: f"{subject} ({sample}), within the {against}.",
@@ -234,7 +239,17 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
     trial = condition.get("next_trial_at")
     if trial and trial > at and not condition["so_far"]:
         text += f"; the next trial begins at {moment(trial, zone)}"
-    return f"{text}."
+    return f"{text}.{_duration_of_trial(condition)}"
+
+
+def _duration_of_trial(condition: Mapping[str, Any]) -> str:
+    """Describe a way back that takes days, and the shorter one."""
+    takes_s, kept_s = condition.get("takes_s"), condition.get("kept_s")
+    if takes_s is None or kept_s is None:
+        return ""
+    days = f"{takes_s / 86_400:,.0f} days"
+    ends = f", longer than calls are kept ({duration(kept_s)}), so it does not come back by itself"
+    return f" With the present traffic that takes about {days}{ends if takes_s > kept_s else ''}; {_OVERRIDE}"
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

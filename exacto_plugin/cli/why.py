@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, value
+from exacto_plugin.audit.formatting import duration, moment, moment_of, observed_words, suspicion, value
 from exacto_plugin.audit.sentences import request_sentence, why_sentence
 from exacto_plugin.cli.source import add_source_options, query
 from exacto_plugin.core.model import ReasonCode, Signal
@@ -161,6 +161,9 @@ def _short(one: Mapping[str, Any]) -> str:
     if one["tier"] == "deranked" and below:
         reason = below[0]
         return f"{value(reason['signal'], reason['value'])} against {value(reason['signal'], reason['threshold'])}"
+    suspect = next((reason for reason in one["reasons"] if reason["code"] == ReasonCode.PROBABLY_BAD), None)
+    if suspect is not None:
+        return suspicion(suspect)
     calls = [reason["code"] for reason in one["reasons"] if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
     return str((calls or [reason["code"] for reason in one["reasons"]] or ["-"])[0]).replace("_", " ")
 

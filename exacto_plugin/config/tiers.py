@@ -79,4 +79,5 @@ class ExplorationSettings(SettingsBlock):
 
     share: Share = EXPLORATION_SHARE
     """Share of the requests with tools that may be probes.
-    Only ``adaptive`` sends probes; the published rule does not. 0: never."""
+    Only ``adaptive`` sends probes; the published rule does not. Trials that go well have ``tiers.adaptive.trial_share``
+    beside it, unless this share is below its default. 0: never, trials included."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
 
+from exacto_plugin.core.pace import RecentPace  # noqa: TC001 - the codec reads the annotation
 from exacto_plugin.core.steps import StepChoice  # noqa: TC001 - the codec reads the annotation
 from exacto_plugin.core.wire import wire
 
@@ -130,11 +131,14 @@ class ReasonCode(StrEnum):
     """A deranked deployment is readmitted after fresh calls without enough failures."""
     EVIDENCE_RESTARTED = "evidence_restarted"
     """A sudden change of the deployment; the samples from before it no longer count."""
+    PROBABLY_BAD = "probably_bad"
+    """Too few calls for a verdict, but more likely above the threshold than within."""
     CAPACITY = "capacity"
     """Would be deranked, but the capacity of the other deployments is too low."""
     COMMON_CAUSE = "common_cause"
     """All deployments failed more often in the same minutes; no deployment is to blame."""
     OVERRIDE = "override"
+    """Set by an operator's override."""
 
 
 @wire(
@@ -178,7 +182,7 @@ class Sample:
     """Salted hash of the key's user, else team, else organisation; empty without any."""
 
 
-@wire("code signal value threshold samples needed window_s peers strictness begin end")
+@wire("code signal value threshold samples needed window_s peers strictness begin end chance traffic_share")
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One machine-readable reason for a tier: a number against a threshold."""
@@ -193,10 +197,17 @@ class Reason:
     window_s: float = 0.0
     peers: int = 0
     """Deployments with enough data, this one included; set with ``too_few_peers`` and, for those that rose by
-    ``value``, with ``common_cause``, which lasts from ``begin`` to ``end`` (None: until now)."""
+    ``value``, with ``common_cause``."""
     strictness: StepChoice | None = None
+    """How strict the threshold is; None for a rule with one step."""
     begin: float | None = None
+    """Start of a common cause."""
     end: float | None = None
+    """Its end; None until now."""
+    chance: float | None = None
+    """Chance that the value is within the threshold; set with ``probably_bad``."""
+    traffic_share: float | None = None
+    """Share of the requests with tools that it gets; set with ``probably_bad``."""
 
 
 @wire("value samples")
@@ -250,20 +261,6 @@ class Verdict:
     """Number of bad calls after which probes stop until the next recompute."""
 
 
-PERCENTILES = (50, 75, 90, 99)
-"""Percentiles that a preference may name."""
-
-
-@wire("throughput latency_s")
-@dataclass(frozen=True, slots=True)
-class RecentPace:
-    """Percentiles of recent answers, in order of ``PERCENTILES``; None: too few."""
-
-    throughput: tuple[float, ...] | None = None
-    """Tokens a second that 50, 75, 90, 99 % of answers reach; ``latency_s``: seconds that they do not exceed."""
-    latency_s: tuple[float, ...] | None = None
-
-
 @wire("model_group verdicts references at merge_tiers paces common_cause")
 @dataclass(frozen=True, slots=True)
 class GroupSnapshot:
@@ -308,13 +305,15 @@ class Candidate:
     level: int | None = None
     """The operator's ``litellm_params.order``."""
     prompt_price: float | None = None
-    """USD per prompt token, as ``completion_price`` per completion token; None when unknown."""
+    """USD per prompt token; None when unknown."""
     completion_price: float | None = None
+    """USD per completion token; None when unknown."""
     quantization: str = ""
-    """As declared by the operator, as are the next two; in lower case; empty without a declaration."""
+    """As declared by the operator, in lower case; empty without a declaration."""
     data_collection: str = ""
-    """``allow`` or ``deny``; empty without a declaration."""
+    """``allow`` or ``deny`` as declared by the operator; empty without it."""
     zdr: bool = False
+    """Zero data retention, as declared by the operator."""
     parameters: frozenset[str] | None = None
     """Supported request parameters; None when unknown."""
     caches: bool = True

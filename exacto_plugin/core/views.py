@@ -144,8 +144,12 @@ def override_view(verdict: Verdict) -> dict[str, Any] | None:
 
 
 def reason_view(reason: Reason) -> dict[str, Any]:
-    """Return one reason: a number against a threshold, and how strict that is."""
+    """Return one reason: a number against a threshold, and how strict that is.
+
+    Suspects have their chance and their share of the traffic in addition.
+    """
     chosen = {} if reason.strictness is None else {"strictness": asdict(reason.strictness)}
+    suspicion = {"chance": reason.chance, "traffic_share": reason.traffic_share}
     return {
         "code": reason.code.value,
         "signal": reason.signal.value if reason.signal is not None else None,
@@ -157,6 +161,7 @@ def reason_view(reason: Reason) -> dict[str, Any]:
         "peers": reason.peers,
         **chosen,
         **({} if reason.begin is None else {"begin": reason.begin, "end": reason.end}),
+        **({} if reason.chance is None else suspicion),
     }
 
 

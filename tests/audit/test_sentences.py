@@ -86,6 +86,38 @@ def test_a_derank_says_every_number() -> None:
 
 
 @pytest.mark.parametrize(
+    ("takes_d", "expected"),
+    [
+        (
+            5,
+            " With the present traffic that takes about 5 days;"
+            " `exacto override DEPLOYMENT good` brings it back at once.",
+        ),
+        (
+            9,
+            " With the present traffic that takes about 9 days, longer than calls are kept (7 d), so it does not come"
+            " back by itself; `exacto override DEPLOYMENT good` brings it back at once.",
+        ),
+    ],
+)
+def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected: str) -> None:
+    """Arithmetic of little traffic is no riddle for an operator."""
+    fresh = {
+        "kind": "fresh_calls",
+        "calls": 300,
+        "bad_at_most": 5,
+        "so_far": 0.0,
+        "so_far_bad": 0.0,
+        "probe_share": 0.1,
+        "next_trial_at": None,
+        "takes_s": takes_d * 86_400.0,
+        "kept_s": 604_800.0,
+    }
+    told = why_sentence(view("deranked", reason("below_threshold"), way_back=[fresh]), UTC)
+    assert told.endswith(f"bad ones.{expected}")
+
+
+@pytest.mark.parametrize(
     ("tier", "reasons", "expected"),
     [
         ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
@@ -93,6 +125,12 @@ def test_a_derank_says_every_number() -> None:
         ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1."),
         ("insufficient_data", [reason("undecided")], "to decide."),
         ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
+        (
+            "insufficient_data",
+            [reason("probably_bad", chance=0.002, traffic_share=0.0021)],
+            "MAD 0.40 %): probably bad: 0.20 % chance of being within the threshold, 0.21 % of the traffic.",
+        ),
+        ("insufficient_data", [reason("probably_bad")], ": probably bad."),
         ("verified_good", [reason("within_threshold", value=1.0)], "100.0 % (212 calls), within the threshold"),
         ("verified_good", [reason("readmitted")], "fresh calls showed that it works again"),
         ("verified_good", [reason("evidence_restarted")], "suddenly became better"),
@@ -178,6 +216,7 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
             fleet.feed(name, 100, bad)
         fleet.judge()
     condition = asked()
+    assert "takes_s" not in condition
     assert condition["so_far"] == 0
     assert condition["bad_at_most"] > 0
     fleet.feed("d3", condition["calls"], condition["bad_at_most"] + 4)
@@ -188,6 +227,23 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
     fleet.feed("d3", later["calls"], later["bad_at_most"])
     fleet.judge()
     assert fleet.tiers["d3"] is not Tier.DERANKED
+
+
+def test_a_long_way_back_is_told_from_the_traffic() -> None:
+    """A tenth of 460 calls a day: a trial takes as many days as it needs 46 calls."""
+    fleet = Fleet([0.0, 0.0, 0.3])
+    ledger = fleet.engine.change_detector = WholeLedger()
+    for name, bad in zip(fleet.names, (0, 0, 40), strict=True):
+        fleet.feed(name, 200, bad)
+    assert fleet.judge()["d2"] is Tier.DERANKED
+    fleet.judge(2 * 86_400.0)
+    fleet.feed("d0", 460, 0)
+    fleet.judge(2 * 3600.0)
+    verdict = fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d2")]
+    told = [reason_view(one) for one in verdict.reasons]
+    (condition,) = readmission_conditions(fleet.engine.rule, ledger.changes[0].inputs(), "d2", verdict.tier, told)
+    assert condition["takes_s"] == pytest.approx(86_400.0 * condition["calls"] / 46.0)
+    assert condition["kept_s"] == 7 * 86_400.0
 
 
 def test_the_published_rule_asks_for_the_threshold() -> None:

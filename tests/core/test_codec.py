@@ -19,7 +19,6 @@ from exacto_plugin.core.model import (
     LiteLLMId,
     Reason,
     ReasonCode,
-    RecentPace,
     Reference,
     Sample,
     Signal,
@@ -28,6 +27,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
+from exacto_plugin.core.pace import RecentPace
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from tests.support.samples import START, samples
 

@@ -42,7 +42,9 @@ TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))
 """When the store is asked about."""
 _ONE_VERIFIES = {"verify_peers": 1}
 """What the published rule was before this number was added."""
-_NEUTRAL = {"bad_call_price": 0, "max_cost_premium": "null", "convicting_floor": 1, "common_cause": 0}
+EARLIER: dict[str, Any] = {"bad_call_price": 0, "max_cost_premium": None, "convicting_floor": 1, "common_cause": 0}
+EARLIER |= {"burst_faults": 2, "chance_power": 1.0, "cover": 0.8, "quiet_ttl_s": 259200.0, "suspect_chance": 0.0}
+EARLIER |= {"trial_share": 0.0}
 """What the default rule was before these numbers were added."""
 _ADDED_STATE = ("by_price", "common_begin", "common_end", "common_rise", "common_deployments")
 """What the default rule remembers since; empty where a state is of an earlier revision."""
@@ -52,6 +54,7 @@ PUBLISHED = {
 }
 """The settings under ``tiers`` that the store's last hour was judged by."""
 TALKS = {"at a deployment": b"0123456789abcdef", "begun by a probe": b"fedcba9876543210"}
+_ADDED = ("takes_s", "kept_s")
 _WHY = (
     "tier",
     "since",
@@ -108,7 +111,7 @@ def _tiers(connection: Connection, at: float) -> Any:
 
 def _why(connection: Connection, deployment: str, at: float) -> Any:
     found = views.why(connection, deployment, at, past=True)
-    return [{key: one[key] for key in _WHY} for one in found]
+    return [_known_then(one) for one in found]
 
 
 def _command(*arguments: str) -> Any:
@@ -116,7 +119,13 @@ def _command(*arguments: str) -> Any:
     with contextlib.redirect_stdout(out):
         command.main([*arguments, "--json"])
     (answer,) = json.loads(out.getvalue())["answers"]
-    return {key: answer[key] for key in _WHY}
+    return _known_then(answer)
+
+
+def _known_then(answer: Mapping[str, Any]) -> Any:
+    """Return what the earlier revision told: not yet how long a way back takes."""
+    back = [{key: value for key, value in one.items() if key not in _ADDED} for one in answer["way_back"]]
+    return {key: answer[key] for key in _WHY} | {"way_back": back}
 
 
 async def _shared_store(url: str) -> Any:
@@ -226,9 +235,11 @@ def state_of(engine: Engine, at: float, preset: Mapping[str, Any]) -> Any:
 def of_log(file: Path) -> Any:
     """What presets would have made of it."""
     out = io.StringIO()
-    added = "".join(f",{name}={number}" for name, number in _ONE_VERIFIES.items())
-    neutral = "".join(f",{name}={number}" for name, number in _NEUTRAL.items())
-    presets = (f"adaptive{neutral}", f"openrouter,tool_call_requests=50{added}")
+    added, earlier = (
+        "".join(f",{name}={json.dumps(number)}" for name, number in numbers.items())
+        for numbers in (_ONE_VERIFIES, EARLIER)
+    )
+    presets = (f"adaptive{earlier}", f"openrouter,tool_call_requests=50{added}")
     with contextlib.redirect_stdout(out):
         command.main(["replay", str(file), "--preset", *presets, "--json"])
-    return json.loads(out.getvalue().replace(added, "").replace(neutral, ""))
+    return json.loads(out.getvalue().replace(added, "").replace(earlier, ""))

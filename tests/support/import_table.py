@@ -52,15 +52,16 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "core/wire": frozenset(),
     "core/lazy": frozenset(),
     "core/steps": frozenset({"core/wire"}),
-    "core/model": frozenset({"core/wire", "core/steps"}),
+    "core/pace": frozenset({"core/wire"}),
+    "core/model": frozenset({"core/wire", "core/pace", "core/steps"}),
     "core/decision": frozenset({"core/model"}),
     "core/stats": frozenset(),
-    "core/windows": frozenset({"core/wire", "core/model", "core/stats"}),
+    "core/windows": frozenset({"core/wire", "core/pace", "core/model", "core/stats"}),
     "core/scoring": frozenset({"core/wire", "core/lazy", "core/model"}),
-    "core/routing": frozenset({"core/wire", "core/lazy", "core/model", "core/decision"}),
+    "core/routing": frozenset({"core/wire", "core/lazy", "core/pace", "core/model", "core/decision"}),
     "core/tiers": frozenset({"core/wire", "core/steps", "core/lazy", "core/model", "core/stats", "core/windows"}),
     "core/engine": frozenset(
-        {"core/wire", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
+        {"core/wire", "core/pace", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
     ),
     "core/codec": frozenset({"core/wire", "core/model"}),
     "core/views": frozenset({"core/wire", "core/model", "core/windows", "core/scoring", "core/routing"}),

@@ -18,7 +18,6 @@ from exacto_plugin.core.model import (
     GroupSnapshot,
     Reason,
     ReasonCode,
-    RecentPace,
     Reference,
     Signal,
     SignalValue,
@@ -26,6 +25,7 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
+from exacto_plugin.core.pace import RecentPace
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.windows.deltas import Delta
 from exacto_plugin.sharing.codec import pack, pack_batch, pack_publication, pack_windows

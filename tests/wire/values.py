@@ -9,7 +9,6 @@ from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.config.tiers import TierPreset
 from exacto_plugin.core.decision import AffinityTarget
 from exacto_plugin.core.model import (
-    PERCENTILES,
     Blame,
     Candidate,
     DeploymentKey,
@@ -19,13 +18,13 @@ from exacto_plugin.core.model import (
     Mode,
     Outcome,
     ReasonCode,
-    RecentPace,
     Signal,
     Snapshot,
     Sort,
     Tier,
     Verdict,
 )
+from exacto_plugin.core.pace import PERCENTILES, RecentPace
 from exacto_plugin.core.routing.affinity_rule import apply_affinity
 from exacto_plugin.core.routing.ordering import RoutingRequest, decide
 from exacto_plugin.core.routing.overrides import OverrideAction

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.state import Remembered
-    from exacto_plugin.core.model import BenchmarkScores, RecentPace, Sample
+    from exacto_plugin.core.model import BenchmarkScores, Sample
+    from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeShare
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector
@@ -300,8 +301,7 @@ class Engine:
         """Recompute all verdicts in slices of a few milliseconds, each under the lock.
 
         An async caller can run other tasks between slices. The new snapshot is in force when the iterator ends.
-        Samples and peers that arrive meanwhile may be included now or at the next recompute. When another recompute
-        starts meanwhile, this one ends without a result.
+        Samples and peers that arrive meanwhile count now or at the next recompute. A later start ends this one.
         """
         return locked_slices(self.lock, self._recompute(now))
 

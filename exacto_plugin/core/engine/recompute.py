@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.engine.state import EngineState
-    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, RecentPace, Tier
+    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
+    from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
     from exacto_plugin.core.tiers.columns import Block, TierState
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.model import PERCENTILES, DeploymentKey
+from exacto_plugin.core.pace import PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exacto_plugin.core.model import Candidate, GroupSnapshot
+    from exacto_plugin.core.model import Candidate, DeploymentKey, GroupSnapshot
     from exacto_plugin.core.routing.policy import Preference
 
 _MEETS, _UNKNOWN, _MISSES = range(3)

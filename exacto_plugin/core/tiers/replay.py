@@ -43,6 +43,9 @@ _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
         "max_cost_premium": None,
         "convicting_floor": 1.0,
         "common_cause": 0.0,
+        "chance_power": 1.0,
+        "suspect_chance": 0.0,
+        "trial_share": 0.0,
     },
 }
 """Numbers added to a rule later, with the value that older records were judged by."""
@@ -60,6 +63,7 @@ _ADDED: tuple[Mapping[str, float], ...] = (
     {"price": np.nan, "memory.by_price": 0.0}
     | dict.fromkeys(("memory.common_begin", "memory.common_end"), np.nan)
     | dict.fromkeys(("memory.common_rise", "memory.common_deployments"), np.nan),
+    {"evidence.quiet_calls": np.nan, "evidence.quiet_bad": np.nan},
 )
 """Columns that earlier versions did not have, each with the number that leaves verdicts as they were.
 

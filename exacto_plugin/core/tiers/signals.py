@@ -18,7 +18,7 @@ CODES = tuple(ReasonCode)
 NO_REASON = -1
 """In place of a reason code: the signal has no reason for the deployment."""
 
-WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACITY = map(
+WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACITY, PROBABLY_BAD = map(
     CODES.index,
     (
         ReasonCode.WITHIN_THRESHOLD,
@@ -29,6 +29,7 @@ WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACIT
         ReasonCode.READMITTED,
         ReasonCode.EVIDENCE_RESTARTED,
         ReasonCode.CAPACITY,
+        ReasonCode.PROBABLY_BAD,
     ),
 )
 """Indices into ``CODES``."""
@@ -120,6 +121,11 @@ class SignalColumns:
     min_peers: int
     strictness: Strictness | None = None
     """None for a signal with one threshold."""
+    chance: NDArray[np.float64] | None = None
+    """Per deployment: chance of being within the threshold, as ``traffic_share`` for
+    reasons ``probably_bad``."""
+    traffic_share: NDArray[np.float64] | None = None
+    """Share of the requests with tools."""
 
     def reason(self, group: int, place: int) -> Reason | None:
         """Return this signal's reason for one deployment; None without one."""
@@ -127,6 +133,7 @@ class SignalColumns:
         if code == NO_REASON:
             return None
         few_peers = CODES[code] is ReasonCode.TOO_FEW_PEERS
+        chance, share = self._suspicion(group, place)
         return Reason(
             CODES[code],
             self.signal,
@@ -137,7 +144,15 @@ class SignalColumns:
             float(_value_at(self.window_s, group, place)),
             int(_value_at(self.peers, group, place)) if few_peers else 0,
             None if self.strictness is None else self.strictness.of(group, place),
+            chance=chance,
+            traffic_share=share,
         )
+
+    def _suspicion(self, group: int, place: int) -> tuple[float, float] | tuple[None, None]:
+        """Return chance and share of the traffic of a suspect; None for others."""
+        if self.chance is None or self.traffic_share is None or self.code[group, place] != PROBABLY_BAD:
+            return None, None
+        return float(self.chance[group, place]), float(self.traffic_share[group, place])
 
     def reference(self, group: int) -> Reference:
         """Return the reference of one group."""

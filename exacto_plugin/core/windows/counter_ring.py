@@ -17,7 +17,7 @@ import numpy as np
 from exacto_plugin.core.stats.integers import narrowest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -227,6 +227,10 @@ class CounterRing(RingBuffer[RunningSum]):
         columns, places, at = np.nonzero(self._data[:, held[:, np.newaxis], rows])
         counts = self._data[columns, held[places], rows[at]].astype(np.int64)
         return SparseCounts(self.periods[held[places]], columns * self._data.shape[2] + rows[at], counts)
+
+    def counts_of(self, rings: Mapping[int, SparseCounts]) -> SparseCounts | None:
+        """Return the counts for this ring among those of all rings, by width."""
+        return rings.get(self.width_s)
 
     def add_counts(self, cells: SparseCounts) -> None:
         """Add the counts of another ring of equal width.

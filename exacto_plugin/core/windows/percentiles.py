@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.core.model import PERCENTILES, DeploymentKey, RecentPace
+from exacto_plugin.core.pace import PERCENTILES, RecentPace
 from exacto_plugin.core.stats.log_bins import quantiles
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import RECENT_SAMPLES
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.core.windows.windows import WindowBlock
 
 WINDOWS_S = (300.0, 1800.0)

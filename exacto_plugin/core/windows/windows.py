@@ -17,6 +17,7 @@ from exacto_plugin.core.windows.codec import WindowDump
 from exacto_plugin.core.windows.counter_ring import MOST, CounterRing, SparseCounts
 from exacto_plugin.core.windows.histogram_ring import HistogramRing
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
+from exacto_plugin.core.windows.lasting_ring import LastingRing
 from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S, ROWS, SECTIONS, MinuteBuffer, histogram_of
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ twice as many."""
 class Retention:
     """Retention of samples as ``(seconds per bucket, buckets)``, finest first.
 
-    Counters reach 2 h by the minute, 6 h by 5 minutes and 72 h by half-hours, histograms 1 h by 5 minutes and 24 h by
-    two hours. One-minute buckets keep the edge error of a 15-minute window below 1 percentage point while a rate
-    steps by 25 (measured); speeds and latencies do not need that.
+    Counters reach 2 h by the minute, 6 h by 5 minutes and 72 h by half-hours, those of tool calls 7 days by 6 hours,
+    histograms 1 h by 5 minutes and 24 h by two hours. One-minute buckets keep the edge error of a 15-minute window
+    below 1 percentage point while a rate steps by 25 (measured); speeds and latencies do not need that.
     """
 
     counters: tuple[tuple[int, int], ...] = ((60, 120), (300, 72), (1800, 144))
     histograms: tuple[tuple[int, int], ...] = ((300, 12), (7200, 12))
+    lasting: tuple[int, int] = (21_600, 28)
+    """Of the counters ``lasting_ring.LASTING`` alone, behind the other rings."""
 
     def __post_init__(self) -> None:
         """Check the widths of the rings.
@@ -60,11 +63,13 @@ class Retention:
             widths = [width_s for width_s, _ in rings]
             if widths != sorted(widths) or any(width_s % MINUTE_S or width_s % unit_s for width_s in widths):
                 raise ValueError(f"widths must be multiples of {MINUTE_S} and {unit_s} s, finest first: {rings}")
+        if self.lasting[0] % self.counters[-1][0]:
+            raise ValueError(f"widths must be multiples of the finer ones: {self.lasting}")
 
     @property
     def span_s(self) -> float:
         """Seconds after which all counts of a sample are gone."""
-        return max(width_s * buckets for width_s, buckets in self.counters + self.histograms)
+        return max(width_s * buckets for width_s, buckets in (*self.counters, *self.histograms, self.lasting))
 
 
 class WindowBlock:
@@ -74,10 +79,12 @@ class WindowBlock:
 
     def __init__(self, retention: Retention, patience: int = MOST_UNMERGED) -> None:
         self._counters = [CounterRing(width_s, n, len(CounterKind), ROWS) for width_s, n in retention.counters]
+        self._counters.append(LastingRing(retention.lasting, self._counters[-1].width_s, ROWS))
         self._histograms = [HistogramRing(width_s, n, SECTIONS, patience) for width_s, n in retention.histograms]
         self._buffers: dict[int, MinuteBuffer] = {}
         self.dropped = 0
-        """Samples outside the periods of every ring: too late or too far ahead."""
+        """Samples outside the periods of every ring of all counters: too late or too
+        far ahead."""
         self.seen = np.zeros(ROWS, np.bool_)
         """Rows with at least one sample so far."""
 
@@ -112,7 +119,7 @@ class WindowBlock:
             periods, first = _periods(minutes, ring.width_s)
             sums = np.add.reduceat(counts, first, axis=1) if len(periods) < len(minutes) else counts
             retained = ring.add(periods, ring.period(now), sums)
-            if ring is self._counters[-1]:
+            if ring is self._counters[-2]:
                 self.dropped += sum(_samples(sums[:, at]) for at, kept in enumerate(retained) if not kept)
         finest_s = self._histograms[0].width_s
         periods, first = _periods(minutes, finest_s)
@@ -207,7 +214,7 @@ class WindowBlock:
             for minute, (counts, cells) in one.minutes.items():
                 self.buffer(minute * MINUTE_S).add(row, counts, cells)
         for ring in self._counters:
-            ring.add_counts(_cells_for_row({row: one.counters.get(ring.width_s) for row, one in held.items()}))
+            ring.add_counts(_cells_for_row({row: ring.counts_of(one.counters) for row, one in held.items()}))
         for histogram in self._histograms:
             histogram.add_counts(_cells_for_row({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
 

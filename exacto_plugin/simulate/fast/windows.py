@@ -31,6 +31,7 @@ COARSE_S = 1800
 _PLACES = {int(kind): place for place, kind in enumerate(COUNTED)} | {int(CounterKind.OFFERED): 0}
 
 _FINE_REACH_S, _REACH_S = 21_600, 259_200
+_LASTING_S, _LASTING_REACH_S = 21_600, 604_800
 _CELLS_FINE_S, _CELLS_COARSE_S, _CELLS_REACH_S = 3600, 7200, 86_400
 
 
@@ -54,6 +55,8 @@ class IntervalWindows:
         self._counts = np.zeros((len(COUNTED), 2 * self._kept, len(self.seen)), np.int64)
         self._base = -self._kept
         """Step of the first entry of the counts; they are 0 before the start."""
+        self._older: dict[int, NDArray[np.int64]] = {}
+        """Counts at the starts of the longest periods, by step."""
         self._cells = {0: np.zeros((len(cells), len(self.seen)), np.int32)}
         self._of_window: dict[int, NDArray[np.int64]] = {}
         self._cells_of_window: dict[int, NDArray[np.int32]] = {}
@@ -75,6 +78,9 @@ class IntervalWindows:
         newest = self._counts[:, at]
         newest[:] = self._counts[:, at - 1]
         newest[:, :rows] += counts
+        if (self.steps + 1) * self.interval_s % _LASTING_S == 0:
+            self._older[self.steps + 1] = newest.copy()
+            self._older.pop(self.steps + 1 - (_LASTING_REACH_S // _LASTING_S + 1) * _LASTING_S // self.interval_s, None)
         total = self._cells[self.steps].copy()
         total[:, :rows] += cells.astype(np.int32)
         self.steps += 1
@@ -85,12 +91,11 @@ class IntervalWindows:
 
     def counts(self, window_s: float) -> NDArray[np.int64]:
         """Return the counts of all counters over a window, ``[counter, row]``."""
-        width_s = self.interval_s if window_s <= _FINE_REACH_S else COARSE_S
-        first = max(0, self._first(window_s, width_s))
+        width_s = self.interval_s if window_s <= _FINE_REACH_S else COARSE_S if window_s <= _REACH_S else _LASTING_S
+        first = max(0, self._first(min(window_s, _LASTING_REACH_S), width_s))
         if first not in self._of_window:
             table = np.zeros((len(CounterKind), len(self.seen)), np.int64)
-            now, then = self.steps - self._base, first - self._base
-            table[list(COUNTED)] = self._counts[:, now] - self._counts[:, then]
+            table[list(COUNTED)] = self._at(self.steps) - self._at(first)
             table[CounterKind.OFFERED] = table[CounterKind.ANSWERED]
             self._of_window[first] = table
         return self._of_window[first]
@@ -100,15 +105,27 @@ class IntervalWindows:
     ) -> NDArray[np.int64]:
         """Return the counts of some rows, ``[column, period, row]``, oldest first."""
         stride = width_s // self.interval_s
-        first = self._first(window_s, width_s) - self._base
+        first = self._first(window_s, width_s)
         periods = math.ceil(window_s / width_s)
         result = np.zeros((len(columns), periods + 1, len(self.seen[rows])), np.int64)
         for into, column in zip(result, columns, strict=True):
             if (place := _PLACES.get(column)) is not None:
-                ends = self._counts[place, first : first + periods * stride + 1 : stride][:, rows]
+                ends = self._ends(place, range(first, first + periods * stride + 1, stride))[:, rows]
                 np.subtract(ends[1:], ends[:-1], out=into[:-1])
-                into[-1] = self._counts[place, self.steps - self._base, rows] - ends[-1]
+                into[-1] = self._at(self.steps)[place, rows] - ends[-1]
         return result
+
+    def _ends(self, place: int, steps: range) -> NDArray[np.int64]:
+        """Return a counter's cumulated counts at some steps, ``[step, row]``."""
+        if steps.start >= self._base:
+            return self._counts[place, steps.start - self._base : steps.stop - self._base : steps.step]
+        return np.stack([self._at(step)[place] for step in steps])
+
+    def _at(self, step: int) -> NDArray[np.int64]:
+        """Return the cumulated counts at a step, ``[counter, row]``; 0 before the start."""
+        if step >= self._base:
+            return self._counts[:, step - self._base]
+        return self._older.get(step, np.zeros_like(self._counts[:, 0]))
 
     def cells(self, window_s: float) -> NDArray[np.int32]:
         """Return the counts of ``cell_numbers`` over a window, ``[cell, row]``."""
@@ -147,7 +164,7 @@ class IntervalBlock(WindowBlock):
     @property
     def counter_widths(self) -> tuple[tuple[int, int], ...]:
         """Seconds per period and total seconds, finest first."""
-        return (self._windows.interval_s, _FINE_REACH_S), (COARSE_S, _REACH_S)
+        return (self._windows.interval_s, _FINE_REACH_S), (COARSE_S, _REACH_S), (_LASTING_S, _LASTING_REACH_S)
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Return counts over the last ``window_s`` seconds, ``[column, row]``."""

@@ -15,12 +15,12 @@ from exacto_plugin.core.model import (
     GroupSnapshot,
     LiteLLMId,
     Mode,
-    RecentPace,
     Snapshot,
     Sort,
     Tier,
     Verdict,
 )
+from exacto_plugin.core.pace import RecentPace
 from exacto_plugin.core.routing.ordering import RoutingRequest, best_rank, decide
 from exacto_plugin.core.routing.policy import Policy, Preference
 from exacto_plugin.core.routing.preferences import preference_classes

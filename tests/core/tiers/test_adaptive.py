@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.model import DeploymentKey, Outcome, ReasonCode, Tier
-from exacto_plugin.core.tiers.adaptive.evidence import calls_and_bad
+from exacto_plugin.core.tiers.adaptive.history import calls_and_bad
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from tests.support.adaptive_fleets import Fleet
@@ -26,7 +26,7 @@ GOOD, UNSURE, DERANKED = Tier.VERIFIED_GOOD, Tier.INSUFFICIENT_DATA, Tier.DERANK
         pytest.param([(300, 0), (40, 0)], [UNSURE, UNSURE], "peers samples", id="too few to be a peer"),
         pytest.param([(300, 0), (19, 19)], [UNSURE, UNSURE], "peers samples", id="too few to derank"),
         pytest.param([(300, 0), (20, 20)], [UNSURE, DERANKED], "peers below", id="enough to derank"),
-        pytest.param([(300, 0), (300, 15)], [GOOD, UNSURE], "within undecided", id="neither convicted nor acquitted"),
+        pytest.param([(300, 0), (300, 15)], [GOOD, UNSURE], "within suspect", id="neither convicted nor acquitted"),
     ],
 )
 def test_verdicts(counts: list[tuple[int, int]], tiers: list[Tier], codes: str) -> None:
@@ -35,6 +35,7 @@ def test_verdicts(counts: list[tuple[int, int]], tiers: list[Tier], codes: str) 
         "within": ReasonCode.WITHIN_THRESHOLD,
         "below": ReasonCode.BELOW_THRESHOLD,
         "undecided": ReasonCode.UNDECIDED,
+        "suspect": ReasonCode.PROBABLY_BAD,
         "samples": ReasonCode.TOO_FEW_SAMPLES,
         "peers": ReasonCode.TOO_FEW_PEERS,
     }
@@ -95,7 +96,8 @@ def test_a_verified_deployment_keeps_its_tier_until_its_calls_are_gone() -> None
     fleet.feed("d0", 100, 6)
     assert fleet.judge()["d0"] is GOOD
     assert fleet.judge(70 * 3600.0)["d0"] is GOOD
-    assert fleet.judge(3 * 3600.0)["d0"] is UNSURE
+    assert fleet.judge(4 * 86_400.0)["d0"] is GOOD
+    assert fleet.judge(10 * 3600.0)["d0"] is UNSURE
 
 
 def test_a_derank_starts_a_new_epoch_and_fresh_calls_end_it() -> None:

@@ -1,13 +1,11 @@
 """Evidence on tool calls, read from the windows at each recompute.
 
-A *call* here is a router-chosen answer that attempted a tool call: evaluated, or lost in another form. It is *bad*
-when the arguments were no JSON, the tool does not exist, the arguments do not match the schema or the call was lost.
-Calls with a deployment pinned by the caller are excluded, because they are no random sample.
+``history`` says which calls count, and which are bad.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +19,8 @@ from exacto_plugin.core.tiers.adaptive.caller_limits import (
     window_weights,
 )
 from exacto_plugin.core.tiers.adaptive.dispersion import dispersion, limited_dispersion
-from exacto_plugin.core.windows.increments import CALLERS, FAULTS, CounterKind, HistogramKind
+from exacto_plugin.core.tiers.adaptive.history import COLUMNS, THREE_DAYS_S, calls_and_bad, evidence_series
+from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
 
@@ -30,22 +29,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from exacto_plugin.core.tiers.adaptive.history import EvidenceSeries
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.windows.windows import WindowBlock
 
     Floats = NDArray[np.float64]
 
-WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 259_200.0)
-"""Windows of the derank tests, then the longest time to live."""
+WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, THREE_DAYS_S)
+"""Windows of the derank tests, then three days."""
 
 QUARTER, HOUR, DAY = 1, 2, 4
 """Indices of 15 minutes, the hour and the day in ``WINDOWS_S``."""
 
 BUCKETS = 4
 """Number of case-mix buckets by complexity."""
-
-COLUMNS = (CounterKind.CALLED, *FAULTS, CounterKind.LOST, CounterKind.PINNED_CALLED, CounterKind.PINNED_FAULTY)
 
 _TRAFFIC = (
     CounterKind.ANSWERED,
@@ -57,83 +55,6 @@ _TRAFFIC = (
 )
 
 _MINUTE_S = 60.0
-
-
-def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return router-chosen calls and bad calls of counters ``COLUMNS``.
-
-    The counters are along the first axis. In the example 10 answers called a tool and 2 more lost their calls; 3 calls
-    were pinned, one of them bad.
-
-    >>> calls, bad = calls_and_bad(np.array([[10], [1], [0], [2], [2], [3], [1]]))
-    >>> calls.tolist(), bad.tolist()
-    ([9], [4])
-    """
-    called, json, name, schema, lost, pinned, pinned_bad = counts
-    return called + lost - pinned, json + name + schema + lost - pinned_bad
-
-
-class EvidenceSeries(NamedTuple):
-    """History of some rows without gaps, oldest first.
-
-    Tiles of minutes are the newest, then 5 minutes, then half-hours.
-    """
-
-    start: NDArray[np.int64]
-    """Start of each tile, UTC seconds."""
-    calls: NDArray[np.int64]
-    """Of shape ``[tile, row]``, as is ``bad``."""
-    bad: NDArray[np.int64]
-
-    def since(self, at: NDArray[np.float64]) -> EvidenceSeries:
-        """Set tiles that began before a row's time to 0."""
-        counted = self.start[:, np.newaxis] >= at
-        return EvidenceSeries(self.start, self.calls * counted, self.bad * counted)
-
-    def of(self, rows: NDArray[np.bool_]) -> EvidenceSeries:
-        """Select some rows."""
-        return EvidenceSeries(self.start, self.calls[:, rows], self.bad[:, rows])
-
-    def sums(self, at: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Sum calls and bad calls of the tiles that began at ``at`` or later."""
-        first = int(np.searchsorted(self.start, at))
-        return self.calls[first:].sum(axis=0), self.bad[first:].sum(axis=0)
-
-    def latest(self, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Sum the newest tiles that hold ``wanted`` calls of each row.
-
-        Returns calls, bad calls and the start of the oldest of these tiles; all tiles if there are fewer calls.
-
-        >>> column = lambda *numbers: np.array(numbers)[:, np.newaxis]
-        >>> series = EvidenceSeries(np.array([0, 60, 120]), column(10, 20, 30), column(5, 2, 1))
-        >>> [part.tolist() for part in series.latest(np.array([40.0]))]
-        [[50], [3], [60]]
-        """
-        calls = np.cumsum(self.calls[::-1], axis=0)
-        bad = np.cumsum(self.bad[::-1], axis=0)
-        reached = calls >= wanted
-        place = np.where(reached.any(axis=0), reached.argmax(axis=0), len(calls) - 1)
-        rows = np.arange(calls.shape[1])
-        return calls[place, rows], bad[place, rows], self.start[::-1][place]
-
-
-def evidence_series(window_block: WindowBlock, rows: NDArray[np.intp], now: float) -> EvidenceSeries:
-    """Read the history of some rows of a window block."""
-    starts: list[NDArray[np.int64]] = []
-    counts: list[NDArray[np.int64]] = []
-    end = np.inf
-    widths = window_block.counter_widths
-    for place, (width_s, reach_s) in enumerate(widths):
-        series = window_block.series(COLUMNS, now, width_s, reach_s, rows)
-        start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
-        coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
-        begin = -(-int(start[0]) // coarser_s) * coarser_s
-        own = (start >= begin) & (start < end)
-        starts.insert(0, start[own])
-        counts.insert(0, series[:, own])
-        end = begin
-    calls, bad = calls_and_bad(np.concatenate(counts, axis=1))
-    return EvidenceSeries(np.concatenate(starts), calls, bad)
 
 
 _SHAPES = {
@@ -159,12 +80,15 @@ _SHAPES = {
     "account_calls": (len(WINDOWS_S),),
     "account_bad": (len(WINDOWS_S),),
     "by_account": (CALLERS,),
+    "quiet_calls": (),
+    "quiet_bad": (),
 }
 
 
 @wire(
     "calls bad weight_calls weight_bad pairs offered_day offered_hour meant_day load minutes by_caller "
-    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad account_calls account_bad by_account",
+    "mix_calls mix_bad fresh_calls fresh_bad fresh_from burst_calls burst_bad account_calls account_bad by_account "
+    "quiet_calls quiet_bad",
     dispersion_sum="surprise",
 )
 class Evidence:
@@ -214,6 +138,10 @@ class Evidence:
     account_bad: Floats
     by_account: Floats
     """Calls of a day by the number of the account."""
+    quiet_calls: Floats
+    """Calls since the evidence start within the time to live of quiet groups, as is
+    ``quiet_bad``; NaN where it is three days, which ``calls`` has."""
+    quiet_bad: Floats
 
     def __init__(self) -> None:
         self._dispersion_revisions: dict[int, tuple[int, int]] = {}
@@ -237,26 +165,31 @@ class Evidence:
         """Read one window block."""
         here = slice(number * ROWS, (number + 1) * ROWS)
         epoch = np.minimum(memory.epoch[here], now)
-        self._measure_windows(number, window_block, now)
+        self._measure_windows(number, window_block, now, rule)
         self._measure_traffic(here, window_block, now)
         self._measure_callers(here, window_block, now, rule)
         self._measure_dispersion(number, window_block, now, rule)
         deranked = memory.cause[here] > 0
-        limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - WINDOWS_S[-1])))
+        reach_s = max(THREE_DAYS_S, rule.quiet_ttl_s)
+        limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - reach_s)))
         if len(limited):
-            history = evidence_series(window_block, limited, now).since(epoch[limited])
-            self._measure_epochs(number * ROWS + limited, history, now)
+            history = evidence_series(window_block, limited, now, reach_s).since(epoch[limited])
+            self._measure_epochs(number * ROWS + limited, history, now, rule)
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), now, memory, rule)
 
-    def _measure_windows(self, number: int, window_block: WindowBlock, now: float) -> None:
+    def _measure_windows(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, here], self.bad[place, here] = calls_and_bad(window_block.sums(COLUMNS, now, window_s))
+        self.quiet_calls[here] = self.quiet_bad[here] = np.nan
+        if rule.quiet_ttl_s != THREE_DAYS_S:
+            sums = window_block.sums(COLUMNS, now, rule.quiet_ttl_s)
+            self.quiet_calls[here], self.quiet_bad[here] = calls_and_bad(sums)
 
     def _measure_dispersion(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
-        width_s, _ = window_block.counter_widths[-1]
+        width_s = _half_hours(window_block)
         # Ended periods change only with late samples, so this is computed every half-hour only.
         if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
@@ -265,10 +198,14 @@ class Evidence:
             weight = window_weights(self, here, DAY, rule).bad
             self.dispersion_sum[here] = limited_dispersion(total, self.pairs[here], weight)
 
-    def _measure_epochs(self, slots: NDArray[np.intp], history: EvidenceSeries, now: float) -> None:
+    def _measure_epochs(
+        self, slots: NDArray[np.intp], history: EvidenceSeries, now: float, rule: AdaptiveParameters
+    ) -> None:
         """Measure slots whose evidence started within a window."""
         for place, window_s in enumerate(WINDOWS_S):
             self.calls[place, slots], self.bad[place, slots] = history.sums(now - window_s)
+        if rule.quiet_ttl_s != THREE_DAYS_S:
+            self.quiet_calls[slots], self.quiet_bad[slots] = history.sums(now - rule.quiet_ttl_s)
 
     def _measure_deranked(
         self,
@@ -295,7 +232,7 @@ class Evidence:
         self.offered_hour[here] = hour[2]
         self.offered_day[here] = day[2]
         self.meant_day[here] = day[3:].sum(axis=0)
-        (fine_s, reach_s), (coarse_s, _) = window_block.counter_widths[0], window_block.counter_widths[-1]
+        (fine_s, reach_s), coarse_s = window_block.counter_widths[0], _half_hours(window_block)
         minutes = window_block.occupied(CounterKind.TIMED, now, fine_s, reach_s)
         self.minutes[here] = minutes + window_block.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
@@ -331,6 +268,11 @@ class Evidence:
             bad[place] = cells[-1, first + 1 : first + 2 * CALLERS : 2]
             np.add(cells[-1, first : first + 2 * CALLERS : 2], bad[place], out=calls[place])
         return *caller_factors(calls, bad, rule.caller_share), calls[DAY]
+
+
+def _half_hours(window_block: WindowBlock) -> int:
+    """Return the seconds of the finest periods that cover a day."""
+    return next(width_s for width_s, reach_s in window_block.counter_widths if reach_s >= WINDOWS_S[DAY])
 
 
 def _have_one_number(windows: Sequence[NDArray[np.integer]]) -> bool:

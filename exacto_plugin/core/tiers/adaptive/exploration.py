@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.stats.binomial import beta_cdf
+from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE
 from exacto_plugin.core.tiers.adaptive.state import MOST_FAILED
 from exacto_plugin.core.tiers.columns import INSUFFICIENT_DATA, VERIFIED_GOOD, ProbePlan
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
+
+_LIKELY = 0.5
+"""Chance above which a deployment is more likely good than not."""
 
 _LEAST_PROPENSITY = 0.02
 """Least assumed share of probes that attempt a tool call."""
@@ -71,6 +75,18 @@ class ProbeDemand(NamedTuple):
     """Bad calls until the trial ends."""
     is_steady: Bools
     """True after a good burst: probed as steadily as with insufficient data."""
+    is_clean: Bools
+    """In a trial without a bad call so far."""
+
+
+class TrafficPlan(NamedTuple):
+    """Probes and pool membership, and the numbers that they follow from."""
+
+    probes: ProbePlan
+    chance: Floats
+    """Chance that an undecided deployment's rate is within its threshold; else 1."""
+    share: Floats
+    """Share of the requests with tools that an undecided deployment gets."""
 
 
 class GroupTraffic(NamedTuple):
@@ -92,33 +108,65 @@ def plan_probes(
     demand: ProbeDemand,
     traffic: GroupTraffic,
     share: float,
-) -> ProbePlan:
+) -> TrafficPlan:
     """Plan pool membership and probes until the next recompute."""
-    rule, member = rates.rule, block.member
+    member = block.member
     weight = np.where(member, block.weight, 0.0)
     weight = np.where(weight.sum(axis=-1, keepdims=True) > 0, weight, member)
     # A weight of 0 keeps requests away, and therefore probes as well.
     wanted = weight > 0
     demand = demand._replace(in_burst=demand.in_burst & wanted, is_steady=demand.is_steady & wanted)
-    good = weight * (tier == VERIFIED_GOOD)
-    unsure = member & (tier == INSUFFICIENT_DATA)
-    undecided = unsure & ~relief.kept
+    undecided = member & (tier == INSUFFICIENT_DATA) & ~relief.kept
+    chance = _probability_good(rates, undecided)
+    pool = _pool(weight, weight * (tier == VERIFIED_GOOD), undecided, chance, relief, rates.rule)
+    needs = _probe_needs(rates, undecided & wanted, chance, pool, weight, traffic)
+    shares = _probes(needs, demand, traffic, (rates.rule, share))
+    merges = (pool.merged | relief.kept.any(axis=-1, keepdims=True))[:, 0]
+    plan = ProbePlan(merges, pool.keep, *shares)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = np.where(pool.merged, weight * pool.keep / pool.weight, 0.0)
+    rest = 1 - plan.share.sum(axis=-1, keepdims=True)
+    return TrafficPlan(plan, chance, np.nan_to_num(pooled) * rest + plan.share)
+
+
+class _Pool(NamedTuple):
+    keep: Floats
+    """Probability that the pool includes a deployment."""
+    merged: Bools
+    """Undecided ones share the traffic with the verified, ``[group, 1]``."""
+    weight: Floats
+    """Expected weight of the pool, ``[group, 1]``."""
+
+
+def _pool(
+    weight: Floats, good: Floats, undecided: Bools, chance: Floats, relief: CapacityRelief, rule: AdaptiveParameters
+) -> _Pool:
+    """Plan the pool of each group; ``good`` has the weights of the verified."""
     total = (good + weight * undecided).sum(axis=-1, keepdims=True)
     merged = good.sum(axis=-1, keepdims=True) < rule.cover * total
-    keep = promise = _probability_good(rates, undecided)
+    keep = chance**rule.chance_power
     shared = (good + weight * np.where(undecided & merged, keep, 0.0)).sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         needed = relief.share * (1 + shared / weight)
     needed = np.where(np.isfinite(needed), np.minimum(needed, 1.0), 1.0)
     keep = np.where(relief.kept, needed, np.where(undecided & ~merged, 0.0, keep))
+    return _Pool(keep, merged, shared)
+
+
+def _probe_needs(
+    rates: FailureRates, undecided: Bools, chance: Floats, pool: _Pool, weight: Floats, traffic: GroupTraffic
+) -> ProbeNeeds:
+    """Compute the probe calls that undecided deployments need beside the pool."""
+    rule = rates.rule
     calls_per_hour = 3600 * traffic.offered_per_s * np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     with np.errstate(invalid="ignore", divide="ignore"):
-        natural = np.where(merged, calls_per_hour * weight * keep / shared, 0.0)
-    missing = np.where(undecided & wanted, rule.probe_calls_per_hour - np.nan_to_num(natural, posinf=np.inf), 0.0)
+        natural = np.where(pool.merged, calls_per_hour * weight * pool.keep / pool.weight, 0.0)
+    missing = np.where(undecided, rule.probe_calls_per_hour - np.nan_to_num(natural, posinf=np.inf), 0.0)
     missing = np.maximum(0.0, missing)
     unknown = rates.within_ttl.calls < rule.settled_calls * rates.phi
-    shares = _probes(missing * promise, missing * unknown * (1 - promise), demand, traffic, (rule, share))
-    return ProbePlan((merged | relief.kept.any(axis=-1, keepdims=True))[:, 0], keep, *shares)
+    clean = (rates.within_ttl.bad == 0) & ~np.isnan(rates.threshold)
+    likely = undecided & ~pool.merged & clean & (chance > _LIKELY)
+    return ProbeNeeds(missing * chance, missing * unknown * (1 - chance), likely)
 
 
 def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:
@@ -135,9 +183,31 @@ def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:
     return chance
 
 
+class ProbeNeeds(NamedTuple):
+    """Probe calls an hour that undecided deployments need."""
+
+    promising: Floats
+    """In proportion to the probability of being good."""
+    other: Floats
+    """Beyond that."""
+    likely: Bools
+    """More likely good than not."""
+
+
+def trial_share(rule: AdaptiveParameters, share: float) -> float:
+    """Return the largest share of the requests for trials that go well.
+
+    An exploration share below its default is an operator's limit, which holds for trials as well.
+
+    >>> from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    >>> [trial_share(AdaptiveParameters(), share) for share in (0.0, 0.01, 0.02, 0.2)]
+    [0.0, 0.0, 0.1, 0.2]
+    """
+    return max(share, rule.trial_share) if rule.trial_share > 0 and share >= EXPLORATION_SHARE else 0.0
+
+
 def _probes(
-    promising: Floats,
-    other: Floats,
+    needs: ProbeNeeds,
     demand: ProbeDemand,
     traffic: GroupTraffic,
     limits: tuple[AdaptiveParameters, float],
@@ -147,10 +217,11 @@ def _probes(
     Order of priority: steady trials together with undecided deployments in proportion to their probability of being
     good, then bursts, then deployments with too few calls for any verdict. (Measured at 30 requests a minute: a
     repaired deployment is readmitted after 31 h, with bursts first after 57 h, and with equal priorities after 62 h.)
+    Trials without a failure and undecided deployments that are more likely good than not have a share of their own,
+    and lose it with what they fail.
 
     Args:
-        promising: calls an hour for undecided deployments, in proportion to that probability.
-        other: calls an hour beyond that.
+        needs: demand of undecided deployments.
         demand: demand of the trials of deranked deployments.
         traffic: requests that probes can be taken from.
         limits: the rule and the largest share of the requests that may be probes.
@@ -158,16 +229,22 @@ def _probes(
     rule, share = limits
     per_call = 1 / np.maximum(traffic.propensity, _LEAST_PROPENSITY)
     requests = np.maximum(traffic.offered_per_s * traffic.interval_s, 1.0)
-    steady = np.where(demand.is_steady, rule.probe_calls_per_hour, promising)
     burst = np.where(demand.in_burst, demand.burst_calls_left * per_call, 0.0)
-    wanted = [calls / 3600 * traffic.interval_s * per_call for calls in (steady, other)]
-    wanted.insert(1, burst)
-    total = np.zeros(steady.shape)
-    for probes in wanted:
-        rest = np.maximum(0.0, share - total.sum(axis=-1, keepdims=True))
+    steady = np.where(demand.is_steady, rule.probe_calls_per_hour, needs.promising)
+    steady, other = (calls / 3600 * traffic.interval_s * per_call for calls in (steady, needs.other))
+    going_well = trial_share(rule, share)
+    trusted = np.where(demand.is_steady, demand.is_clean, needs.likely & ~demand.in_burst) & (going_well > 0)
+    trials = _scale_to(np.where(trusted, steady, 0.0) / requests, np.asarray(going_well))
+    doubtful = np.where(trusted, 0.0, steady)
+    # What goes well does not compete with bursts, so that these can come first. Others wait until both are done.
+    in_order = [burst, doubtful] if going_well else [doubtful, burst]
+    total = trials
+    for probes, beside in zip([*in_order, other], [trials, trials, np.zeros_like(trials)], strict=True):
+        rest = np.maximum(0.0, share - (total - beside).sum(axis=-1, keepdims=True))
         total = total + _scale_to(probes / requests, rest)
-    budget = np.ceil(burst) + np.ceil(2 * (wanted[0] + wanted[2]))
-    faults = np.where(demand.in_burst | demand.is_steady, demand.faults_left, np.inf)
+    budget = np.ceil(burst) + np.ceil(2 * (steady + other))
+    faults = np.where(trusted, float(rule.trial_faults), np.inf)
+    faults = np.where(demand.in_burst | demand.is_steady, demand.faults_left, faults)
     return np.where(share > 0, total, 0.0), np.where(total > 0, budget, 0.0), faults
 
 
@@ -222,4 +299,4 @@ def schedule_trials(
     burst = running & (calls < rule.burst_calls)
     left = np.where(burst, rule.burst_calls - calls, 0.0)
     faults = np.where(running, np.where(burst, rule.burst_faults, tolerated) - bad, np.inf)
-    return ProbeBackoff(level, at, started), ProbeDemand(burst, left, faults, running & ~burst)
+    return ProbeBackoff(level, at, started), ProbeDemand(burst, left, faults, running & ~burst, running & (bad == 0))

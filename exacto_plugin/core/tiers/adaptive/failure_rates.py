@@ -156,10 +156,10 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     """Compute the failure rates of a block from its evidence."""
     slots, member = block.slots, block.member
     phi = _design_effect(evidence.dispersion_sum[slots] * member, evidence.pairs[slots] * member, rule)
-    windows = _windows(evidence, slots, member, rule)
+    windows, of_quiet = _windows(evidence, slots, member, rule)
     per_minute = np.maximum(evidence.offered_day[slots] / 1440, evidence.offered_hour[slots] / 60)
     quiet = (per_minute * member).sum(axis=-1, keepdims=True) < rule.quiet_requests_per_minute
-    within_ttl = Counts(*(np.where(quiet, long, day) for long, day in zip(windows[DAY + 1], windows[DAY], strict=True)))
+    within_ttl = Counts(*(np.where(quiet, long, day) for long, day in zip(of_quiet, windows[DAY], strict=True)))
     frozen = memory.frozen[slots]
     deranked = memory.cause[slots] > 0
     upper = wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, rule.peer_z)
@@ -184,8 +184,13 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     )
 
 
-def _windows(evidence: Evidence, slots: NDArray[np.intp], member: Bools, rule: AdaptiveParameters) -> list[Counts]:
-    """Compute the calls of each window of ``WINDOWS_S``, with every caller limited."""
+def _windows(
+    evidence: Evidence, slots: NDArray[np.intp], member: Bools, rule: AdaptiveParameters
+) -> tuple[list[Counts], Counts]:
+    """Compute the calls of each window, and of the time to live of quiet groups.
+
+    Windows are those of ``WINDOWS_S``; every caller is limited.
+    """
     lone_key = _has_one_caller(evidence.by_caller[:, slots] * member, rule)
     lone_account = _has_one_caller(evidence.by_account[:, slots] * member, rule)
     windows = []
@@ -199,9 +204,17 @@ def _windows(evidence: Evidence, slots: NDArray[np.intp], member: Bools, rule: A
                 for key, account in zip(of_keys, of_accounts, strict=True)
             )
         )
-        calls, bad = evidence.calls[place][slots] * weight.calls, evidence.bad[place][slots] * weight.bad
-        windows.append(Counts(calls, np.minimum(bad, calls)))
-    return windows
+        windows.append(_limited(evidence.calls[place][slots], evidence.bad[place][slots], weight))
+    # Factors reach back a day only; those of longer windows are the same.
+    own = _limited(evidence.quiet_calls[slots], evidence.quiet_bad[slots], weight)
+    quiet = Counts(*(np.where(np.isnan(longer), three, longer) for longer, three in zip(own, windows[-1], strict=True)))
+    return windows, quiet
+
+
+def _limited(calls: Floats, bad: Floats, weight: Counts) -> Counts:
+    """Return counts with the factors that limit callers."""
+    calls = calls * weight.calls
+    return Counts(calls, np.minimum(bad * weight.bad, calls))
 
 
 def _design_effect(dispersion_sum: Floats, pairs: Floats, rule: AdaptiveParameters) -> Floats:

@@ -22,6 +22,7 @@ from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evi
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
+from exacto_plugin.core.tiers.adaptive.suspects import name_suspects
 from exacto_plugin.core.tiers.columns import (
     DERANKED,
     INSUFFICIENT_DATA,
@@ -160,11 +161,11 @@ class AdaptiveTierRule:
         still = deranked & ~relief.kept
         demand = demand._replace(in_burst=demand.in_burst & still, is_steady=demand.is_steady & still)
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
-        columns = self._tool_calls(block, rates, test, change, relief.kept)
+        columns = name_suspects(self._tool_calls(block, rates, test, change, relief.kept), tier, rates, plan)
         signals = (columns, *(result.columns for result, _ in others))
         common = common_causes(block, self.state, rates.windows, rates.common, rates.phi, self._now)
         return TierAssignments(
-            tier, signals, plan, common, lambda: self._commit(block, rates, test, change, (backoff, common))
+            tier, signals, plan.probes, common, lambda: self._commit(block, rates, test, change, (backoff, common))
         )
 
     def _other_signals(
