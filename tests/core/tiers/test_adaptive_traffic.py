@@ -155,15 +155,12 @@ def test_memory_of_a_version_that_knows_more_is_cut_to_size(told: dict[str, obje
 
 
 @pytest.mark.parametrize("deployments", [2, 3])
-@pytest.mark.parametrize(("per_minute", "within_hours"), [(10, 7.0), (100, 0.25)])
+@pytest.mark.parametrize(("per_minute", "within_hours"), [(10, 3.0), (100, 0.25)])
 def test_two_and_three_deployments(deployments: int, per_minute: int, within_hours: float) -> None:
-    """One that fails a quarter of its calls is found in time, and its healthy peers stay.
-
-    With little traffic it is suspected before, and then has few calls to be convicted by.
-    """
+    """One that fails a quarter of its calls is found in time, and its healthy peers stay."""
     late = 0
     for seed in range(4):
-        fleet = Fleet([0.25] + [0.005] * (deployments - 1), seed=seed).serve(per_minute, 8.0, propensity=0.5)
+        fleet = Fleet([0.25] + [0.005] * (deployments - 1), seed=seed).serve(per_minute, 4.0, propensity=0.5)
         late += fleet.hours_to("d0", DERANKED) > within_hours
         assert {fleet.tiers[name] for name in fleet.names[1:]} == {GOOD}
         assert all(t.tier is not DERANKED for t in fleet.transitions if t.deployment != "d0")

@@ -118,6 +118,27 @@ def test_a_promising_newcomer_has_the_share_of_trials() -> None:
     assert failed.probe_share <= 0.02 + 1e-12
 
 
+@pytest.mark.parametrize(
+    ("calls", "suspects", "trials", "pressing"),
+    [
+        pytest.param(2000, 1, 0.10, True, id="decided within three hours"),
+        pytest.param(50, 1, 0.10, False, id="too little traffic"),
+        pytest.param(300, 6, 0.10, False, id="too many suspects"),
+        pytest.param(2000, 1, 0.0, False, id="the neutral number"),
+    ],
+)
+def test_suspects_have_the_share_of_trials_where_it_decides(
+    calls: int, suspects: int, trials: float, pressing: bool
+) -> None:
+    """Hardly good ones are told apart soon, or not at all: with little traffic their calls cost more than they save."""
+    counts = [(calls, 0), (calls, 0), *[(10, 3)] * suspects]
+    fleet = fed(*counts, rule=rule(trial_share=trials, probe_calls_per_hour=1e6))
+    shares = [verdict(fleet, name).probe_share for name in fleet.names]
+    assert all(fleet.tiers[name] is UNSURE for name in fleet.names[2:])
+    assert sum(shares) <= 0.10 + 1e-12
+    assert (shares[2] * suspects > 0.02 + 1e-12) is pressing
+
+
 def test_an_undecided_one_takes_part_with_the_square_of_its_chance() -> None:
     """Its chance itself with the neutral number."""
     counts = [(300, 0), (300, 0), *[(30, 1)] * 6]
