@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exacto_plugin.core.model import PERCENTILES
+from exacto_plugin.core.pace import PERCENTILES
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.windows.observed import Observed
 from exacto_plugin.core.wire import to_wire
@@ -14,7 +14,8 @@ from exacto_plugin.core.wire import to_wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exacto_plugin.core.model import GroupSnapshot, Reason, RecentPace, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
+    from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
     from exacto_plugin.core.scoring.flaws import FlawCounts
 
