@@ -48,6 +48,8 @@ BOUNDARIES = {
     "litellm_hooks.faults:fail_open.decorate.guarded",
     # Counting a fault must not make another one.
     "litellm_hooks.faults:FaultReporter.report",
+    # LiteLLM's client raises exceptions of its own and of several libraries; after three attempts the last is counted.
+    "litellm_hooks.monitoring.alert_channels:AlertChannels._to_webhook",
     # LiteLLM raises a bare Exception for a model that its price list does not know.
     "litellm_hooks.deployments.prices:_looked_up",
     # The traceback of an unexpected error is printed without control characters, as all output is.

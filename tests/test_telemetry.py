@@ -150,6 +150,7 @@ def count_everything(runtime: Runtime, group: str = "kimi") -> None:
     telemetry.recomputed(0.01, RuntimeError("not to be told"))
     telemetry.refusal(group, "curated")
     telemetry.refusal(group, None)
+    telemetry.alert("derank")
     telemetry.fault("order")
     telemetry.records(RecordKind.DECISIONS, 3, None)
     telemetry.records(RecordKind.DECISIONS, 2, "disk_full")

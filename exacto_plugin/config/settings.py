@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from exacto_plugin.config.alerts import AlertSettings
 from exacto_plugin.config.blocks import Name, SettingsBlock, Share
 from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings
 from exacto_plugin.config.messages import format_validation_error
@@ -108,6 +109,8 @@ class Settings(SettingsBlock, HardFilterSettings):
     """Rescue: another deployment is asked after a bad tool call."""
     scoring: ScoringSettings = ScoringSettings()
     """Scoring of tool calls."""
+    alerts: AlertSettings = AlertSettings()
+    """Settings of alerts through LiteLLM's own channels."""
     store: StoreSettings = StoreSettings()
     """The store for records and for the state that a restart needs."""
     redis: RedisSettings = RedisSettings()

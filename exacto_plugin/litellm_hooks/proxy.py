@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from contextlib import asynccontextmanager
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestChec
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
 from exacto_plugin.litellm_hooks.install import install_patches
 from exacto_plugin.litellm_hooks.monitoring import refusal_metrics
+from exacto_plugin.litellm_hooks.monitoring.alert_channels import AlertChannels
+from exacto_plugin.litellm_hooks.monitoring.alerts import Alerts, AlertSources
 from exacto_plugin.litellm_hooks.monitoring.prometheus import prometheus_mirror
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
@@ -118,11 +121,28 @@ def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
         server.app.include_router(router)
     server.app.openapi_schema = None
     runtime.timer.ensure_started()
+    runtime.periodic_jobs.steps.append(_alerts(runtime, server).run)
     features.lose(shut_down_with(server, runtime.shutdown))
     names = KeyAliases(callback.faults, lambda: server)
     check = AuthenticatedRequestCheck(callback.faults, runtime.routers, callback.routing.final_check, names)
     features.lose(router_patches.install_names(check.take))
     return how
+
+
+def _alerts(runtime: Runtime, server: ModuleType) -> Alerts:
+    """Return the alerts of this process, through LiteLLM's channels."""
+    from exacto_plugin.audit.sentences import why_sentence
+    from exacto_plugin.web.audit import WhyNow
+
+    why_now = WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers)
+
+    async def why(deployment: str, model_group: str) -> list[str]:
+        return [why_sentence(view, UTC) for view in await why_now.answers(deployment, model_group)]
+
+    sources = AlertSources(
+        runtime.context, runtime.engine, runtime.routers, runtime.observed, runtime.replication, runtime.store
+    )
+    return Alerts(sources, why, AlertChannels(runtime.context, server).send)
 
 
 def _start_line(runtime: Runtime, how: str) -> str:

@@ -19,6 +19,7 @@ AUDIT_KIND = "exacto.audit.kind"
 RESCUE_OUTCOME = "exacto.rescue.outcome"
 FEATURE = "exacto.feature"
 SURFACE = "exacto.surface"
+ALERT = "exacto.alert"
 REFUSED_BY = "exacto.refused_by"
 ERROR_TYPE = "error.type"
 
@@ -35,6 +36,7 @@ ATTRIBUTES = frozenset(
         FEATURE,
         SURFACE,
         REFUSED_BY,
+        ALERT,
         ERROR_TYPE,
     }
 )

@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from exacto_plugin.core.scoring.flaws import BLAME
 from exacto_plugin.telemetry import table
 from exacto_plugin.telemetry.attributes import (
+    ALERT,
     AUDIT_KIND,
     BLAMED_SIDE,
     ERROR_TYPE,
@@ -69,6 +70,7 @@ class Telemetry:
         self._decisions = make.counter(table.DECISIONS)
         self._transitions = make.counter(table.TRANSITIONS)
         self._refusals = make.counter(table.REFUSALS)
+        self._alerts = make.counter(table.ALERTS)
         self._errors = make.counter(table.ERRORS)
         self._records = make.counter(table.RECORDS)
         self._rescues = make.counter(table.RESCUES)
@@ -149,6 +151,10 @@ class Telemetry:
             filter_name: the hard filter; None for a malformed preference.
         """
         self._refusals.add(1, {GROUP: self._group(model_group), REFUSED_BY: filter_name or "invalid"})
+
+    def alert(self, kind: str) -> None:
+        """Count an alert."""
+        self._alerts.add(1, {ALERT: kind})
 
     def transition(self, transition: Transition) -> None:
         """Count a change of tier."""

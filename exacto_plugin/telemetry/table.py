@@ -8,6 +8,7 @@ from typing import Final
 
 from exacto_plugin.core.model import Signal
 from exacto_plugin.telemetry.attributes import (
+    ALERT,
     AUDIT_KIND,
     BLAMED_SIDE,
     DEPLOYMENT,
@@ -93,6 +94,7 @@ DECISIONS: Final = _counter(
 )
 TRANSITIONS: Final = _counter("tier.transitions", "{transition}", "Changes of tier.", *_DEP, TIER, PREVIOUS_TIER)
 REFUSALS: Final = _counter("refusals", "{request}", "Attempts refused on purpose, by filter.", GROUP, REFUSED_BY)
+ALERTS: Final = _counter("alerts", "{alert}", "Alerts that were sent, by kind.", ALERT)
 ERRORS: Final = _counter("plugin.errors", "{error}", "Faults of the plugin itself.", STAGE)
 RECORDS: Final = _counter("audit.records", "{record}", "Records kept, or lost.", AUDIT_KIND, ERROR_TYPE)
 RESCUES: Final = _counter("rescues", "{rescue}", "Bad answers, by outcome of the rescue.", GROUP, RESCUE_OUTCOME)

@@ -26,7 +26,16 @@ _HTTP: Final = _RESCUE | {"litellm_hooks/rescue"}
 _ENTRY: Final = (
     _HTTP
     | _RUNTIME
-    | {"litellm_hooks/http", "litellm_hooks/compiled", "litellm_hooks/monitoring", "entry", "web", "root", "asgi"}
+    | {
+        "litellm_hooks/http",
+        "litellm_hooks/compiled",
+        "litellm_hooks/monitoring",
+        "entry",
+        "web",
+        "audit",
+        "root",
+        "asgi",
+    }
 )
 _PROGRAMS: Final = _CORE | {
     "errors",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService
     from exacto_plugin.sharing.protocol import Exchange, ExchangeError
+    from exacto_plugin.sharing.redis.alert_states import RedisAlertStates
     from exacto_plugin.sharing.redis.connection import RedisConnection
     from exacto_plugin.sharing.redis.conversations import SharedConversations
     from exacto_plugin.store.store import Store
@@ -84,18 +85,22 @@ class RedisExchangeSource:
         self._settings = context.settings.redis
         self.conversations: SharedConversations | None = None
         """None without a Redis for conversations, or if their names are process-local."""
+        self.alert_states: RedisAlertStates | None = None
+        """None without a Redis."""
 
     def exchange(self) -> Exchange | None:
         """Return the exchange; None while there is no Redis."""
         link = self._connection()
         if link is None:
             return None
+        from exacto_plugin.sharing.redis.alert_states import RedisAlertStates
         from exacto_plugin.sharing.redis.conversations import SharedConversations
         from exacto_plugin.sharing.redis.exchange import RedisExchange
         from exacto_plugin.sharing.redis.overrides import RedisOverrides
 
         context = self._context
         self._overrides.add_backend(RedisOverrides(link, context.clock))
+        self.alert_states = RedisAlertStates(link)
         if context.salt_is_shared:
             self.conversations = SharedConversations(
                 link,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.roster_sync import RosterSync
     from exacto_plugin.litellm_hooks.runtime.settings_reload import SettingsReload
     from exacto_plugin.sharing.protocol import Exchange, Publication, Remembered
+    from exacto_plugin.sharing.redis.alert_states import RedisAlertStates
     from exacto_plugin.sharing.redis.conversations import SharedConversations
 
     NewEngine = Callable[[Preset, str], Engine]
@@ -106,6 +107,11 @@ class Replication:
     def conversations(self) -> SharedConversations | None:
         """The conversations of all processes; None while they are not shared."""
         return self._redis.conversations
+
+    @property
+    def alert_states(self) -> RedisAlertStates | None:
+        """The states that were told, for several machines; None without a Redis."""
+        return self._redis.alert_states
 
     async def begin(self) -> None:
         """Start the timer: the first recompute follows after one interval."""

@@ -1,0 +1,1 @@
+"""Tests of what LiteLLM tells an operator."""
