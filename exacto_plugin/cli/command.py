@@ -42,8 +42,10 @@ def _demo(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     from exacto_plugin.cli.audit import add_audit
     from exacto_plugin.cli.bench import add_bench
+    from exacto_plugin.cli.bundle import add_bundle
     from exacto_plugin.cli.curate import add_curate
     from exacto_plugin.cli.override import add_override
+    from exacto_plugin.cli.publish import add_publish
     from exacto_plugin.cli.report import add_report
     from exacto_plugin.cli.why import add_tiers, add_why
     from exacto_plugin.simulate.command import add_replay, add_simulate
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add_audit(verbs.add_parser("audit", help="changes over time; `audit verify` recomputes and compares"))
     add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))
     add_bench(verbs.add_parser("bench", help="scores of benchmarks: read the logs of runs, show what they say"))
+    add_bundle(verbs.add_parser("bundle", help="a file for a deployment's provider: rates, kinds, times, no data"))
+    add_publish(verbs.add_parser("publish", help="accuracy by model and provider as JSON and CSV, if opted in"))
     return parser
 
 

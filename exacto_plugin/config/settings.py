@@ -16,6 +16,7 @@ from exacto_plugin.config.alerts import AlertSettings
 from exacto_plugin.config.blocks import Name, SettingsBlock, Share
 from exacto_plugin.config.hard_filters import DefaultSort, HardFilterSettings
 from exacto_plugin.config.messages import format_validation_error
+from exacto_plugin.config.publish import PublishSettings
 from exacto_plugin.config.routing import AffinitySettings, FailoverSettings, RescueSettings
 from exacto_plugin.config.storage import BenchmarkSettings, RedisSettings, StoreSettings
 from exacto_plugin.config.tiers import ExplorationSettings, ScoringSettings, TierPreset, TierSettings
@@ -111,6 +112,8 @@ class Settings(SettingsBlock, HardFilterSettings):
     """Scoring of tool calls."""
     alerts: AlertSettings = AlertSettings()
     """Settings of alerts through LiteLLM's own channels."""
+    publish: PublishSettings = PublishSettings()
+    """Settings of ``exacto publish``."""
     store: StoreSettings = StoreSettings()
     """The store for records and for the state that a restart needs."""
     redis: RedisSettings = RedisSettings()

@@ -46,7 +46,6 @@ class Place(NamedTuple):
             "SMTP_PORT": str(self.mails.port),
             "SMTP_TLS": "False",
             "SMTP_SENDER_EMAIL": "gateway@example.com",
-            "DEFAULT_FLUSH_INTERVAL_SECONDS": "1",
         }
         return Proxy(self.config, self.directory, workers=workers, environment=environment)
 

@@ -1,0 +1,115 @@
+"""``exacto bundle``: a file for the provider of a deployment."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.audit.formatting import moment, percent
+from exacto_plugin.audit.provider_bundle import bundle
+from exacto_plugin.cli.override import duration_s
+from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
+from exacto_plugin.cli.source import add_source_options, location_of
+from exacto_plugin.cli.why import time_of
+from exacto_plugin.config.sources import read_config
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
+from exacto_plugin.store.rows import reading
+from exacto_plugin.terminal import json_text, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WEEK_S = 7 * 86_400.0
+_NO_ROUTE = "Not Found"
+"""The answer of a proxy whose version of the plugin keeps no bad answers."""
+
+
+def since_of(text: str) -> float:
+    """Parse a time, or the time that passed since then, to UTC seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    try:
+        return time.time() - duration_s(text)
+    except argparse.ArgumentTypeError:
+        return time_of(text)
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name, as `tiers` shows it")
+    parser.add_argument("--since", type=since_of, metavar="TIME", help="or how long ago (default: 7d); whole hours")
+    parser.add_argument("--model", metavar="GROUP", help="only in this model group")
+    parser.add_argument("--output", metavar="FILE", help="default: standard output")
+    add_url(parser, required=False)
+    add_source_options(parser, proxy=False)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the store and write the bundle.
+
+    Raises:
+        ExactoError: there is no store, or it has nothing of the deployment.
+    """
+    now = time.time()
+    since = now - _WEEK_S if options.since is None else options.since
+    location = location_of(options)
+    if location is None:
+        raise ExactoError("no store given: use --config FILE or --store URL")
+    with reading(location) as connection:
+        made = bundle(
+            connection,
+            options.deployment,
+            since,
+            now,
+            models=_models(options.config, options.deployment),
+            failures=partial(_failures, options.url, options.deployment),
+            model_group=options.model,
+        )
+    if not made["model_groups"]:
+        raise ExactoError(f"nothing of {options.deployment!r} is on record since {moment(since)}")
+    if options.output is None:
+        write_text(json_text(made))
+        return 0
+    Path(options.output).write_text(f"{json_text(made)}\n", encoding="utf-8")
+    write_text("\n".join(_line(one, options.output) for one in made["model_groups"]))
+    return 0
+
+
+def _failures(url: str | None, deployment: str, model_group: str) -> Sequence[Mapping[str, Any]]:
+    """Return the latest bad answers that a proxy saw.
+
+    A proxy with an older version of the plugin keeps none.
+    """
+    if url is None:
+        return ()
+    try:
+        found = request_json(url, "failures", model_group=model_group, deployment=deployment)
+    except ProxyError as error:
+        if str(error) == _NO_ROUTE:
+            return ()
+        raise
+    answers: Sequence[Mapping[str, Any]] = found["failures"]
+    return answers
+
+
+def _models(config: str | None, deployment: str) -> dict[str, str]:
+    """Return model group -> the provider's id of the model, as configured."""
+    found: dict[str, str] = {}
+    for entry in (read_config(Path(config)).get("model_list") or ()) if config is not None else ():
+        group = str(entry.get("model_name") or "")
+        if candidate_of(entry, group).key == deployment:
+            found[group] = str((entry.get("litellm_params") or {}).get("model") or "")
+    return found
+
+
+def _line(found: Mapping[str, Any], file: str) -> str:
+    own, peers = found["rate"], found["peers"]
+    share = "no answers" if own is None else f"{percent(own['value'])} bad of {found['answers']:,.0f} answers"
+    return f"{file}: {found['model_group']}: {share}, {len(peers)} peers without names"
