@@ -25,6 +25,7 @@ NAMES = (
     "callers",
     "flood",
     "benchmark_verdicts",
+    "series",
 )
 
 

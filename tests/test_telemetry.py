@@ -203,7 +203,7 @@ def test_counts(bench: Bench) -> None:
     rescues = [(attributes["exacto.rescue.outcome"], count) for attributes, count in bench.points("exacto.rescues")]
     assert rescues == [("rescued", 1), ("failed", 1)]
     assert bench.points("exacto.rescue.cost") == [({"exacto.model_group": "kimi"}, 0.002)]
-    change = {"exacto.tier": "deranked", "exacto.tier.previous": "verified_good"}
+    change = {"exacto.tier": "deranked"}
     assert ({**own, **change}, 1) in bench.points("exacto.tier.transitions")
     assert len(bench.points("exacto.tier.transitions")) == 5  # that one, and four that were verified before
     assert bench.points("exacto.plugin.errors") == [({"exacto.plugin.stage": "order"}, 1)]

@@ -1,4 +1,4 @@
-"""What a provider needs to mend its parser, without anyone's data.
+"""The facts that a provider needs to mend its parser, without anyone's data.
 
 Counts, kinds, times and places in schemas. Of other deployments only rates, without a name; no callers, requests,
 spend, keys or addresses.
@@ -66,16 +66,10 @@ def bundle(
         if record is None and not any(row.deployment == deployment for row in rows[name]):
             continue
         latest = [_failure(one) for one in failures(name) if since <= one["at"] < until]
-        found.append(
-            {
-                "model_group": name,
-                "model": models.get(name),
-                **_tier(record),
-                **_counts(rows[name], deployment),
-                "tier_changes": _changes(connection, name, deployment, since, until),
-                "failures": latest,
-            }
-        )
+        changes = _changes(connection, name, deployment, since, until)
+        counts = {**_tier(record), **_counts(rows[name], deployment)}
+        known = {"model_group": name, "model": models.get(name), **counts}
+        found.append({**known, "tier_changes": changes, "failures": latest})
     head = {"exacto_bundle": VERSION, "plugin": __version__, "since": since, "until": until, "deployment": deployment}
     return {**head, "model_groups": found}
 

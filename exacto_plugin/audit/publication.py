@@ -42,7 +42,7 @@ class _Cell(NamedTuple):
 
 
 class Public(NamedTuple):
-    """What may be published, under which names."""
+    """The names under which something may be published, and from when."""
 
     models: Mapping[str, str]
     providers: Mapping[str, str]

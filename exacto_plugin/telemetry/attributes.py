@@ -6,7 +6,6 @@ GROUP = "exacto.model_group"
 DEPLOYMENT = "exacto.deployment.id"
 PROVIDER = "gen_ai.provider.name"
 TIER = "exacto.tier"
-PREVIOUS_TIER = "exacto.tier.previous"
 SIGNAL = "exacto.signal"
 TOOL_CALL_OUTCOME = "exacto.tool_call.outcome"
 FLAW = "exacto.answer.flaw"
@@ -24,7 +23,7 @@ REFUSED_BY = "exacto.refused_by"
 ERROR_TYPE = "error.type"
 
 ATTRIBUTES = frozenset(
-    {GROUP, DEPLOYMENT, PROVIDER, TIER, PREVIOUS_TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
+    {GROUP, DEPLOYMENT, PROVIDER, TIER, SIGNAL, TOOL_CALL_OUTCOME, REQUEST_OUTCOME}
     | {
         FLAW,
         BLAMED_SIDE,

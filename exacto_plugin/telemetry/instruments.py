@@ -17,7 +17,6 @@ from exacto_plugin.telemetry.attributes import (
     FLAW,
     GROUP,
     OTHER,
-    PREVIOUS_TIER,
     REFUSED_BY,
     REQUEST_OUTCOME,
     RESCUE_OUTCOME,
@@ -64,6 +63,7 @@ class Telemetry:
         make = Meters(metrics.get_meter("exacto_plugin", _package_version(), meter_provider), mirror, source.faults)
         self._evaluations = make.counter(table.EVALUATIONS)
         self._flaws = make.counter(table.FLAWS)
+        self._deployment_flaws = make.counter(table.DEPLOYMENT_FLAWS)
         self._requests = make.counter(table.REQUESTS)
         self._answers = {False: make.counter(table.ANSWERS_LEFT), True: make.counter(table.ANSWERS_SCORED)}
         self._attempts = make.counter(table.ATTEMPTS)
@@ -91,11 +91,14 @@ class Telemetry:
     def flaws(self, model_group: str, candidate: Candidate, flaws: Iterable[Flaw]) -> None:
         """Count each flaw of an answer by the party that such a flaw is attributed to.
 
-        At most 13 series a deployment.
+        At most 13 series a model group, and 2 a deployment: flaws of callers and clients tell nothing of one.
         """
         attributes = self._attributes_of(model_group, candidate.key, candidate.provider)
         for flaw in flaws:
-            self._flaws.add(1, {**attributes, FLAW: flaw.value, BLAMED_SIDE: BLAME[flaw].value})
+            blame = BLAME[flaw].value
+            self._flaws.add(1, {GROUP: attributes[GROUP], FLAW: flaw.value, BLAMED_SIDE: blame})
+            if blame in table.SIDES_OF_DEPLOYMENTS:
+                self._deployment_flaws.add(1, {**attributes, BLAMED_SIDE: blame})
 
     def request(self, outcome: str) -> None:
         """Count an answered request."""
@@ -160,7 +163,7 @@ class Telemetry:
         """Count a change of tier."""
         provider = self._source.providers.get(transition.deployment, "")
         attributes = self._attributes_of(transition.model_group, transition.deployment, provider)
-        change = {TIER: transition.tier.value, PREVIOUS_TIER: transition.previous.value}
+        change = {TIER: transition.tier.value}
         self._transitions.add(1, {**attributes, **change})
 
     def recomputed(self, seconds: float, error: BaseException | None) -> None:

@@ -114,9 +114,10 @@ def _parsed(mail: str) -> EmailMessage:
 
 def _check_others(place: Place, bad: str) -> None:
     texts = [one["text"] for one in place.hooks.bodies(SLACK) if "exacto_" in one["text"]]
-    assert sorted(text.split("`")[1] for text in texts) == ["exacto_curated_list", "exacto_derank"]
+    named = Counter(text.split("`")[1] for text in texts)
+    assert (named["exacto_curated_list"], named["exacto_derank"]) == (1, 1)
     mails = {one["Subject"]: one for one in map(_parsed, place.mails.mails)}
-    assert set(mails) == {"LiteLLM: exacto_curated_list", "LiteLLM: exacto_derank"}
+    assert set(mails) >= {"LiteLLM: exacto_curated_list", "LiteLLM: exacto_derank"}
     assert mails["LiteLLM: exacto_derank"]["To"] == "operator@example.com"
     (body,) = mails["LiteLLM: exacto_derank"].iter_parts()
     assert bad in body.get_content()

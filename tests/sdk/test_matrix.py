@@ -139,7 +139,8 @@ async def _ask(router: litellm.Router, form: Form, cell: Cell, requests: Callabl
 
 _NAMES: Final = {
     "exacto.tool_call.evaluations": ("exacto.deployment.id", "exacto.tool_call.outcome"),
-    "exacto.answer.flaws": ("exacto.deployment.id", "exacto.answer.flaw", "exacto.blame"),
+    "exacto.answer.flaws": ("exacto.answer.flaw", "exacto.blame"),
+    "exacto.deployment.flaws": ("exacto.deployment.id", "exacto.blame"),
     "exacto.deployment.attempts": ("exacto.tier", "error.type"),
 }
 

@@ -164,7 +164,8 @@ def at_once(proxy: Proxy, asking: Sequence[Callable[[Clients], Coroutine[Any, An
 Counts = dict[str, dict[tuple[str, ...], float]]
 _COUNTED: Final = {
     "exacto_tool_call_evaluations_total": ("exacto_deployment_id", "exacto_tool_call_outcome"),
-    "exacto_answer_flaws_total": ("exacto_deployment_id", "exacto_answer_flaw", "exacto_blame"),
+    "exacto_answer_flaws_total": ("exacto_answer_flaw", "exacto_blame"),
+    "exacto_deployment_flaws_total": ("exacto_deployment_id", "exacto_blame"),
     "exacto_deployment_attempts_total": ("exacto_tier", "error_type"),
 }
 NOTHING: Final[Counts] = {name: {} for name in _COUNTED}
@@ -194,7 +195,8 @@ def right_counts(cell: Cell) -> Counts:
         attempts[INSUFFICIENT, way.error] = 1.0
     return {
         "exacto_tool_call_evaluations_total": {(cell.served, way.call): 1.0} if way.call and not cell.fails else {},
-        "exacto_answer_flaws_total": {(cell.served, way.flaw, way.blame): 1.0} if way.flaw else {},
+        "exacto_answer_flaws_total": {(way.flaw, way.blame): 1.0} if way.flaw else {},
+        "exacto_deployment_flaws_total": {(cell.served, way.blame): 1.0} if way.blame in ("provider", "limit") else {},
         "exacto_deployment_attempts_total": attempts,
     }
 
