@@ -27,6 +27,7 @@ from exacto_plugin.core.model import (
     Reference,
     SignalValue,
     Snapshot,
+    Sort,
     Tier,
     Transition,
     Verdict,
@@ -106,7 +107,7 @@ def _happen(runtime: Runtime, group: str, keys: list[str], errors: Iterable[str]
             telemetry.attempt(group, tier, error)
     for applied, reasons in DECISIONS.items():
         for reason in reasons:
-            telemetry.decision(group, Decision("auto", (), (), applied, reason), 0.0001)
+            telemetry.decision(group, Decision(Sort.AUTO, (), (), applied, reason), 0.0001)
     telemetry.fallback_decision(group)
     for outcome in RESCUES:
         telemetry.rescue(group, outcome, 0.1, 0.1)

@@ -86,7 +86,7 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> list[Plain]:
 
 def _changes(connection: Connection, model_group: str, deployment: str, since: float, until: float) -> list[Plain]:
     """Return the changes of tier, oldest first."""
-    wanted = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
+    wanted: dict[str, Any] = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
     found = queries.audit(connection, kinds=["transition"], limit=queries.MOST_ENTRIES, **wanted)
     return [
         {"at": one.at, "previous": one.previous, "tier": one.tier, "reasons": _reasons(one.reasons)}

@@ -102,7 +102,8 @@ def _failures(url: str | None, deployment: str, model_group: str) -> Sequence[Ma
 def _models(config: str | None, deployment: str) -> dict[str, str]:
     """Return model group -> the provider's id of the model, as configured."""
     found: dict[str, str] = {}
-    for entry in (read_config(Path(config)).get("model_list") or ()) if config is not None else ():
+    entries: Any = () if config is None else read_config(Path(config)).get("model_list")
+    for entry in entries or ():
         group = str(entry.get("model_name") or "")
         if candidate_of(entry, group).key == deployment:
             found[group] = str((entry.get("litellm_params") or {}).get("model") or "")
