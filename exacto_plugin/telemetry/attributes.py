@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exacto_plugin.core.decision import Decision
+
 GROUP = "exacto.model_group"
 DEPLOYMENT = "exacto.deployment.id"
 PROVIDER = "gen_ai.provider.name"
@@ -76,3 +81,10 @@ def error_type(error: BaseException | None, otherwise: str = OTHER_ERROR) -> str
 def deployment_attributes(group: str, key: str, provider: str) -> dict[str, str]:
     """Return the attributes of a deployment; ``OTHER`` without a known provider."""
     return {GROUP: group, DEPLOYMENT: key, PROVIDER: provider or OTHER}
+
+
+def routing_outcome(decision: Decision) -> str:
+    """Return the value of ``exacto.routing.outcome`` of a decision."""
+    if not decision.applied:
+        return "bypassed"
+    return "reordered" if len(decision.pool) < len(decision.ranking) else "unchanged"

@@ -27,6 +27,7 @@ from exacto_plugin.telemetry.attributes import (
     TIER,
     TOOL_CALL_OUTCOME,
     deployment_attributes,
+    routing_outcome,
 )
 from exacto_plugin.telemetry.gauges import SnapshotGauges
 from exacto_plugin.telemetry.meters import Meters
@@ -133,10 +134,7 @@ class Telemetry:
 
     def decision(self, model_group: str, decision: Decision, seconds: float) -> None:
         """Count a decision and record its duration."""
-        if not decision.applied:
-            outcome = "bypassed"
-        else:
-            outcome = "reordered" if len(decision.pool) < len(decision.ranking) else "unchanged"
+        outcome = routing_outcome(decision)
         attributes = {GROUP: self._group(model_group), ROUTING_OUTCOME: outcome, ROUTING_REASON: decision.reason}
         self._decisions.add(1, attributes)
         self._routing_duration.record(seconds, {ROUTING_OUTCOME: outcome})

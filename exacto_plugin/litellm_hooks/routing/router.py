@@ -39,6 +39,7 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, SYNC, RequestStat
 from exacto_plugin.litellm_hooks.router_core import loops_in_python
 from exacto_plugin.litellm_hooks.routing.failover import Failover, can_fall_back
 from exacto_plugin.litellm_hooks.routing.final_check import FinalCheck
+from exacto_plugin.telemetry.spans import PARENT_SPAN, annotate
 
 if TYPE_CHECKING:
     from exacto_plugin.core.decision import Decision
@@ -269,7 +270,7 @@ class Routing:
         state.routing.candidates = {candidate.id: candidate for candidate in candidates}
         state.routing.may_move = bool(kwargs.get("stream")) and can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)
-        self._context.faults.guard("record", lambda: self._recorder.record_decision(state, ask, decision), None)
+        self._note_decision(state, ask, decision, kwargs)
         kept = deployments
         if decision.applied and decision.pool:
             pool = set(decision.pool)
@@ -278,6 +279,15 @@ class Routing:
             tried = state.tried
             kept = [d for d in kept if d["model_info"]["id"] not in tried] or kept
         return kept if self.failover.limit is None else self.failover.with_retry_wait(kept, state)
+
+    def _note_decision(
+        self, state: RequestState, ask: RoutingRequest, decision: Decision, kwargs: Mapping[str, Any]
+    ) -> None:
+        """Put a decision on the request's span and on record."""
+        guard, snapshot = self._context.faults.guard, state.routing.snapshot_id
+        span = metadata_of(kwargs).get(PARENT_SPAN)
+        guard("telemetry", lambda: annotate(span, ask.model_group, decision, snapshot), None)
+        guard("record", lambda: self._recorder.record_decision(state, ask, decision), None)
 
     def _routing_request(
         self, group: str, candidates: Sequence[Candidate], state: RequestState, kwargs: Mapping[str, Any]
