@@ -46,6 +46,8 @@ _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
         "chance_power": 1.0,
         "suspect_chance": 0.0,
         "trial_share": 0.0,
+        "convicting_tail": 1.0,
+        "convicting_z": 0.0,
     },
 }
 """Numbers added to a rule later, with the value that older records were judged by."""

@@ -73,13 +73,49 @@ def test_the_marker_survives_a_restart() -> None:
     assert again.dump()["g"]["d"]["rule.by_price"] is True
 
 
-def test_older_rules_have_neutral_numbers() -> None:
+NEUTRAL = {"convicting_tail": 1.0, "convicting_z": 0.0}
+"""The rule before these numbers were added."""
+
+
+def alike(failed: list[int], **numbers: float) -> tuple[Tier, bool]:
+    """The verdict on the last of several deployments with 600 calls each, and whether it is out by price."""
+    engine = Engine(AdaptivePreset(AdaptiveParameters(**numbers)))  # type: ignore[arg-type]
+    names = [DeploymentKey(f"d{place}") for place in range(len(failed))]
+    engine.observe_peers("g", names, START, prices=dict.fromkeys(names, 1.0))
+    for name, bad in zip(names, failed, strict=True):
+        counts = {CounterKind.ANSWERED: 600, CounterKind.OFFERED: 600, CounterKind.CALLED: 600}
+        engine.add("g", name, {**counts, CounterKind.SCHEMA_MISMATCH: bad}, {}, START)
+    engine.recompute(START + 7200)
+    verdict = engine.snapshot.groups["g"].verdicts[names[-1]]
+    chosen = verdict.reasons[0].strictness
+    return verdict.tier, chosen is not None and chosen.by_price
+
+
+def test_chance_convicts_nobody_by_price() -> None:
+    """Ten that fail 3 %, some less by chance and one more: each of both numbers spares it, and both spare more."""
+    by_chance, more = [9, 10, 13, 16, 18, 18, 20, 21, 23, 32], [9, 10, 13, 16, 18, 18, 20, 21, 23, 36]
+    for failed in (by_chance, more):
+        assert alike(failed, **NEUTRAL, phi_start=1.0) == (Tier.DERANKED, True)
+        assert alike(failed, phi_start=1.0)[0] is not Tier.DERANKED
+    for name, neutral in NEUTRAL.items():
+        assert alike(by_chance, **{name: neutral}, phi_start=1.0)[0] is not Tier.DERANKED
+
+
+def test_a_clear_break_needs_no_more_failures() -> None:
+    """Just enough failures at the usual threshold derank, whatever the price's threshold asks for."""
+    clear = next(bad for bad in range(600) if alike([1] * 9 + [bad], bad_call_price=0.0)[0] is Tier.DERANKED)
+    assert alike([1] * 9 + [clear]) == (Tier.DERANKED, False)
+
+
+@pytest.mark.parametrize("lacking", [5, 2])
+def test_older_rules_have_neutral_numbers(lacking: int) -> None:
     """A rule on record without the numbers judges as it did."""
+    neutral = {"bad_call_price": 0.0, "max_cost_premium": None, "convicting_floor": 1.0, **NEUTRAL}
     plain = preset_as_plain(AdaptivePreset())
-    for name in ("bad_call_price", "max_cost_premium", "convicting_floor"):
+    for name in list(neutral)[-lacking:]:
         del plain["rule"][name]
-    rule = preset_of_plain(plain).rule  # type: ignore[attr-defined]
-    assert (rule.bad_call_price, rule.max_cost_premium, rule.convicting_floor) == (0.0, None, 1.0)
+    rule = preset_as_plain(preset_of_plain(plain))["rule"]
+    assert [rule[name] for name in list(neutral)[-lacking:]] == list(neutral.values())[-lacking:]
 
 
 @pytest.mark.parametrize("premium", [1.0, 1.1, 1.5])

@@ -49,10 +49,12 @@ class PeerRates(NamedTuple):
     others: LeaveOneOut
     near_best: Floats
     """Rate of the second-best other deployment (the best of up to 3)."""
+    surely_near_best: Floats
+    """``near_best`` by the upper ends of intervals with ``convicting_z``."""
     case_mix: Floats
     """Factor on a deployment's threshold for its mix of requests."""
 
-    def threshold(self, deviations: float, floor: float, cap: Floats | float) -> Floats:
+    def threshold(self, deviations: float, floor: float, cap: Floats | float, near_best: Floats) -> Floats:
         """Compute each deployment's threshold from the other deployments.
 
         It is their median plus a margin for their spread, capped relative to the best of them.
@@ -61,9 +63,10 @@ class PeerRates(NamedTuple):
             deviations: standard deviations of the margin.
             floor: least margin.
             cap: largest distance from the second-best.
+            near_best: the second-best's rate; that of this name or ``surely_near_best``.
         """
         spread = self.others.median + np.maximum(deviations * self.others.deviation, floor)
-        return np.asarray(np.clip(np.minimum(spread, self.near_best + cap) * self.case_mix, *RATE_RANGE))
+        return np.asarray(np.clip(np.minimum(spread, near_best + cap) * self.case_mix, *RATE_RANGE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,13 @@ class FailureRates:
     common: CommonRise | None
     """Rises at the others; None where they do not count."""
 
-    def derank_test(self, deranked: Bools, threshold: Floats) -> DerankTest:
+    def derank_test(self, deranked: Bools, threshold: Floats, share: float = 1.0) -> DerankTest:
         """Test each window for more failures than chance explains.
 
         Args:
             deranked: deployments that are not tested.
             threshold: rate to exceed; ``self.threshold`` or a stricter one.
+            share: of the tail probabilities.
         """
         tails = self.rule.derank_tails
         calls = np.stack([counts.calls for counts in self.windows[: len(tails)]])
@@ -103,7 +107,7 @@ class FailureRates:
             # Not in the window of a day: a cause that lasts so long is found there.
             rise = self.rule.common_cause * self.common.of_others
             limit[: len(rise)] = np.minimum(limit[: len(rise)] + rise, RATE_RANGE[1])
-        level = np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
+        level = share * np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
         rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
         first = rejected.argmax(axis=0)[np.newaxis]
         evidence = Counts(np.take_along_axis(calls, first, 0)[0], np.take_along_axis(bad, first, 0)[0])
@@ -162,13 +166,20 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
     within_ttl = Counts(*(np.where(quiet, long, day) for long, day in zip(of_quiet, windows[DAY], strict=True)))
     frozen = memory.frozen[slots]
     deranked = memory.cause[slots] > 0
-    upper = wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, rule.peer_z)
-    rates = np.where(deranked, frozen, upper)
+
+    def upper(z: float) -> Floats:
+        return np.where(deranked, frozen, wilson_upper(within_ttl.bad / phi, within_ttl.calls / phi, z))
+
+    rates = upper(rule.peer_z)
     has_evidence = member & np.where(deranked, ~np.isnan(frozen), within_ttl.calls >= rule.peer_calls)
+    near_best = surely = leave_one_out_near_best(rates, has_evidence, _FEW_PEERS)
+    if rule.bad_call_price > 0 and rule.convicting_z > rule.peer_z:
+        surely = leave_one_out_near_best(upper(rule.convicting_z), has_evidence, _FEW_PEERS)
     peer_rates = PeerRates(
         has_evidence,
         leave_one_out_median(rates, has_evidence),
-        leave_one_out_near_best(rates, has_evidence, _FEW_PEERS),
+        near_best,
+        surely,
         _case_mix(evidence.mix_calls[:, slots], evidence.mix_bad[:, slots], member, rule),
     )
     return FailureRates(
@@ -177,7 +188,7 @@ def failure_rates(block: Block, memory: AdaptiveState, evidence: Evidence, rule:
         tuple(windows),
         within_ttl,
         np.where(quiet, rule.quiet_ttl_s, rule.ttl_s),
-        peer_rates.threshold(rule.deviations, rule.rate_floor, rule.peer_cap),
+        peer_rates.threshold(rule.deviations, rule.rate_floor, rule.peer_cap, near_best),
         peers(np.nan_to_num(rates), has_evidence),
         peer_rates,
         common_rise(windows, within_ttl, member & ~deranked) if rule.common_cause else None,

@@ -136,7 +136,7 @@ class StrictThresholds:
         if rule.bad_call_price == 0:
             return test, np.zeros_like(held), held
         tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
-        strict = self.rates.derank_test(tested, self.thresholds.convicts)
+        strict = self.rates.derank_test(tested, self.thresholds.convicts, rule.convicting_tail)
         asked = strict.rejected & ~self.planned
         rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
         accepted = affordable(self.shares, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
@@ -195,7 +195,8 @@ def _limit(rates: FailureRates, step: float) -> Floats:
     if step >= rule.peer_cap:
         return rates.threshold
     floor = min(rule.rate_floor, rule.convicting_floor)
-    return np.minimum(rates.peer_rates.threshold(rule.deviations, floor, step), rates.threshold)
+    of = rates.peer_rates
+    return np.minimum(of.threshold(rule.deviations, floor, step, of.surely_near_best), rates.threshold)
 
 
 def _ranks(shares: PriceShares, remaining: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
