@@ -33,7 +33,8 @@ class _Ranks:
         filled = np.where(mask, values, np.inf)
         order = np.argsort(filled, axis=-1, kind="stable")
         self._sorted = np.take_along_axis(filled, order, -1)
-        rank = np.argsort(order, axis=-1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(order.shape[-1]), -1)
         members = mask.sum(axis=-1)[..., np.newaxis]
         self.rank = np.where(mask, rank, mask.shape[-1])
         self.count = members - mask

@@ -76,7 +76,7 @@ def common_rise(windows: Sequence[Counts], living: Counts, counted: Bools) -> Co
     rise = np.divide(bad, calls, out=np.zeros(calls.shape), where=telling) - usual
     middle = leave_one_out_middle(rise, telling)
     others = telling.sum(axis=-1, keepdims=True) - telling
-    return CommonRise(np.where(others >= _OTHERS, np.maximum(np.nan_to_num(middle), 0.0), 0.0), telling, usual)
+    return CommonRise(np.where((others >= _OTHERS) & (middle > 0), middle, 0.0), telling, usual)
 
 
 class CommonCauses(NamedTuple):
@@ -151,7 +151,9 @@ def _continued(
         here = asked & (telling.sum(axis=-1) > _OTHERS)
         asked &= ~here
         least = np.where(telling, rises.of_others[place], np.inf).min(axis=-1)
-        risen = here & (least >= _LEAST_RISE) & _is_no_chance(windows[place], rises.usual[place], telling, phi)
+        risen = here & (least >= _LEAST_RISE)
+        if risen.any():
+            risen &= _is_no_chance(windows[place], rises.usual[place], telling, phi)
         found |= risen
         width_s = np.where(here, WINDOWS_S[place], width_s)
         size, many = np.where(risen, least, size), np.where(risen, telling.sum(axis=-1), many)

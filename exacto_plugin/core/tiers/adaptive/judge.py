@@ -207,8 +207,9 @@ class AdaptiveTierRule:
         newly, back = ~was_deranked & (cause > 0), was_deranked & (cause == 0) & ~lifted
         unsure = block.member & ~was_deranked & (cause == 0) & (memory.tier[slots] == INSUFFICIENT_DATA)
         improved, improved_s = rates.improved(unsure)
-        verified = np.where(back, rates.verified(fresh), rates.verified(rates.within_ttl) | improved)
-        verified = np.where(lifted, rates.verified(strict.frozen), verified)
+        counts = (fresh, strict.frozen, rates.within_ttl)
+        own = Counts(*(np.where(back, of[0], np.where(lifted, *of[1:])) for of in zip(*counts, strict=True)))
+        verified = rates.verified(own) | improved
         keeps = (memory.tier[slots] == VERIFIED_GOOD) & (rates.within_ttl.calls >= self._rule.keep_calls)
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))

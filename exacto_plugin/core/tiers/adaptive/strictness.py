@@ -135,9 +135,9 @@ class StrictThresholds:
         held, rule = self.by_price & out, self.rates.rule
         if rule.bad_call_price == 0:
             return test, np.zeros_like(held), held
-        tested = was_deranked | out | ~(self.thresholds.convicts < self.rates.threshold)
-        strict = self.rates.derank_test(tested, self.thresholds.convicts, rule.convicting_tail)
-        asked = strict.rejected & ~self.planned
+        spared = was_deranked | out | self.planned | ~(self.thresholds.convicts < self.rates.threshold)
+        strict = self.rates.derank_test(spared, self.thresholds.convicts, rule.convicting_tail)
+        asked = strict.rejected
         rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
         accepted = affordable(self.shares, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
         by_step = asked & accepted
@@ -157,7 +157,7 @@ def _choose(
     measured = np.where(deranked, frozen, rates.within_ttl.rate()) / mix
     rate = np.nan_to_num(measured)
     telling = rates.peer_rates.has_evidence & ~(deranked & ~by_price) & ~np.isnan(measured)
-    limits = np.stack([_limit(rates, step) for step in (*STEPS, _NEXT[-1])])
+    limits = _limits(rates)
     with np.errstate(invalid="ignore"):
         pools = telling & (rate <= limits / mix)
     pools = _within_premium(shares, pools, rate, rule.max_cost_premium)
@@ -189,14 +189,16 @@ def _choose(
     return strictness, at(pools, chosen)
 
 
-def _limit(rates: FailureRates, step: float) -> Floats:
-    """Return the threshold that convicts at a step; never above that which acquits."""
-    rule = rates.rule
-    if step >= rule.peer_cap:
-        return rates.threshold
+def _limits(rates: FailureRates) -> Floats:
+    """Return the threshold that convicts at each step, and at the one after the last.
+
+    Of shape ``[step, group, deployment]``; never above that which acquits.
+    """
+    rule, of = rates.rule, rates.peer_rates
+    steps = np.array((*STEPS, _NEXT[-1]))[:, np.newaxis, np.newaxis]
     floor = min(rule.rate_floor, rule.convicting_floor)
-    of = rates.peer_rates
-    return np.minimum(of.threshold(rule.deviations, floor, step, of.surely_near_best), rates.threshold)
+    stricter = np.minimum(of.threshold(rule.deviations, floor, steps, of.surely_near_best), rates.threshold)
+    return np.where(steps < rule.peer_cap, stricter, rates.threshold)
 
 
 def _ranks(shares: PriceShares, remaining: Bools, asked: Bools, held: Bools, rate: Floats) -> Floats:
@@ -214,12 +216,12 @@ def _ranks(shares: PriceShares, remaining: Bools, asked: Bools, held: Bools, rat
 
 def _within_premium(shares: PriceShares, pools: Bools, rate: Floats, most: float | None) -> Bools:
     """Return each step's pool within the premium, ``[step, group, deployment]``."""
-    if most is None:
-        return pools
     steps = len(pools)
-    whole = PriceShares(*(np.concatenate([column] * steps) for column in shares))
     remaining = np.concatenate([pools[0]] * steps)
     asked = remaining & ~pools.reshape(-1, pools.shape[-1])
+    if most is None or not asked.any():
+        return pools
+    whole = PriceShares(*(np.concatenate([column] * steps) for column in shares))
     out = affordable(whole, remaining, asked, np.zeros_like(asked), np.concatenate([rate] * steps), most)
     return np.asarray((remaining & ~out).reshape(pools.shape))
 
