@@ -220,7 +220,7 @@ class AdaptiveParameters:
     bad_call_price: float = 20.0
     """Calls that a bad call costs as much as; 0: the thresholds above convict.
     Measured on 23 populations at 100 requests a minute, with ``common_cause``: with 20 the excess of price and bad
-    calls over the least possible falls from 0.21 to 0.14 of the usual price."""
+    calls over the least possible falls from 0.21 to 0.16 of the usual price."""
     max_cost_premium: float | None = 1.10
     """Mean price, relative to the usual, above which ``bad_call_price`` alone does not
     derank; None: without limit."""
