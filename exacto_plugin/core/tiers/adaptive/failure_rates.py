@@ -90,18 +90,18 @@ class FailureRates:
     common: CommonRise | None
     """Rises at the others; None where they do not count."""
 
-    def derank_test(self, spared: Bools, threshold: Floats, share: float = 1.0) -> DerankTest:
+    def derank_test(self, untested: Bools, threshold: Floats, share: float = 1.0) -> DerankTest:
         """Test each window for more failures than chance explains.
 
         Args:
-            spared: deployments that are not tested.
+            untested: deployments that are not tested.
             threshold: rate to exceed; ``self.threshold`` or a stricter one.
             share: of the tail probabilities.
         """
         tails = self.rule.derank_tails
         calls = np.stack([counts.calls for counts in self.windows[: len(tails)]])
         bad = np.stack([counts.bad for counts in self.windows[: len(tails)]])
-        asked = ~spared & (calls >= self.rule.derank_calls)
+        asked = ~untested & (calls >= self.rule.derank_calls)
         limit = np.where(asked, threshold, np.nan)
         if self.common is not None:
             # Not in the window of a day: a cause that lasts so long is found there.

@@ -135,8 +135,8 @@ class StrictThresholds:
         held, rule = self.by_price & out, self.rates.rule
         if rule.bad_call_price == 0:
             return test, np.zeros_like(held), held
-        spared = was_deranked | out | self.planned | ~(self.thresholds.convicts < self.rates.threshold)
-        strict = self.rates.derank_test(spared, self.thresholds.convicts, rule.convicting_tail)
+        untested = was_deranked | out | self.planned | ~(self.thresholds.convicts < self.rates.threshold)
+        strict = self.rates.derank_test(untested, self.thresholds.convicts, rule.convicting_tail)
         asked = strict.rejected
         rate = np.where(asked, strict.evidence.rate(), np.where(held, self.frozen.rate(), 0.0))
         accepted = affordable(self.shares, ~out | held, asked, held, np.nan_to_num(rate), rule.max_cost_premium)
