@@ -82,13 +82,14 @@ class Flaw(StrEnum):
 
 
 class Signal(StrEnum):
-    """A measured quantity; propensity and token burn are observed only by default."""
+    """A measured quantity; the last three are observed only by default."""
 
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
     BENCHMARK = "benchmark"
     PROPENSITY = "propensity"
     TOKEN_BURN = "token_burn"
+    REFUSED = "refused"
 
 
 class Sort(StrEnum):
@@ -134,7 +135,7 @@ class ReasonCode(StrEnum):
     PROBABLY_BAD = "probably_bad"
     """Too few calls for a verdict, but more likely above the threshold than within."""
     CAPACITY = "capacity"
-    """Would be deranked, but the capacity of the other deployments is too low."""
+    """Would be deranked, but the others cannot carry the traffic."""
     COMMON_CAUSE = "common_cause"
     """All deployments failed more often in the same minutes; no deployment is to blame."""
     OVERRIDE = "override"
@@ -143,7 +144,7 @@ class ReasonCode(StrEnum):
 
 @wire(
     "model_group deployment at ok tools_offered outcome lost flaws blame input_tokens output_tokens duration_s "
-    "first_token_s streamed routed probe caller complexity account"
+    "first_token_s streamed routed probe caller complexity account refused"
 )
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -167,9 +168,8 @@ class Sample:
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
-    """Seconds from sending the request to the last byte; 0 when unknown."""
     first_token_s: float | None = None
-    """Seconds from sending to the first chunk; None for an answer without streaming."""
+    """Seconds from sending to the last byte (0: unknown), and to the first chunk (None without streaming)."""
     streamed: bool = False
     routed: bool = True
     """False when the caller pinned the deployment, so that the router did not choose."""
@@ -180,6 +180,8 @@ class Sample:
     """Case-mix bucket 0..3 from the number and size of the offered tools."""
     account: str = ""
     """Salted hash of the key's user, else team, else organisation; empty without any."""
+    refused: bool = False
+    """True for a failed attempt that the provider refused for a rate limit (429)."""
 
 
 @wire("code signal value threshold samples needed window_s peers strictness begin end chance traffic_share")
@@ -248,17 +250,15 @@ class Verdict:
     since: float = 0.0
     """Time at which this tier began."""
     throughput: float | None = None
-    """Median tokens per second of recent answers; the key of the ``throughput`` sort."""
     latency_s: float | None = None
-    """Median seconds to the first token (whole answers: end); for ``latency``."""
+    """Medians of recent answers for their sorts: tokens a second, seconds to the first token (whole answers: end)."""
     keep_probability: float = 1.0
     """Probability that a pool includes the deployment; for ``insufficient_data``."""
     probe_share: float = 0.0
     """Share of tool requests that probe the deployment while it is not verified good."""
     probe_budget: float = 0.0
-    """Largest number of probes until the next recompute."""
     probe_faults: float = math.inf
-    """Number of bad calls after which probes stop until the next recompute."""
+    """Largest number of probes until the next recompute, and number of bad calls after which they stop."""
 
 
 @wire("model_group verdicts references at merge_tiers paces common_cause")

@@ -83,6 +83,10 @@ class Behaviour(BaseModel):
     failure_status: Status = 500
     retry_after_s: float | None = None
     """``Retry-After`` of answers with 429 and 503."""
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Requests that are answered in each minute of the clock; the rest fail with 429."""
+    reported_limit: Annotated[int, Field(ge=1)] | None = None
+    """``x-ratelimit-limit-requests`` of answers."""
     always: Act | Status | None = None
     """One act or status for every request."""
     next: tuple[Act | Status, ...] = ()

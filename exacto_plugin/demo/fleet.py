@@ -33,11 +33,24 @@ class SimulatedProvider:
     seen: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=_SEEN_REQUESTS))
     """Path, headers and body of the latest requests."""
     prompts: PromptCache = field(default_factory=PromptCache)
+    minute: int = 0
+    """Minute of the clock of the latest request."""
+    admitted: int = 0
+    """Requests of that minute that were within the limit."""
 
     def behave(self, behaviour: Behaviour) -> None:
         """Replace the behaviour; its script replaces the rest of the old one."""
         self.behaviour = behaviour
         self.script = deque(behaviour.next)
+
+    def admits(self, at: float) -> bool:
+        """Count a request at a time in UTC seconds; False beyond the limit of its minute."""
+        if (minute := int(at // 60)) != self.minute:
+            self.minute, self.admitted = minute, 0
+        limit = self.behaviour.requests_per_minute
+        within = limit is None or self.admitted < limit
+        self.admitted += within
+        return within
 
     def turn(self, *, tools: bool, forced: bool) -> tuple[Act | int, Random]:
         """Return the act or status of the present request, and the source of its draws."""

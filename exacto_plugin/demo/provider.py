@@ -80,6 +80,8 @@ class ProviderApp:
             ask = replace(ask, cached_tokens=min(ask.prompt_tokens, provider.prompts.read(messages_of(body))))
         act, random = provider.turn(tools=bool(ask.tools), forced=ask.forced)
         behaviour = provider.behaviour
+        if not provider.admits(time.time()):
+            act = 429
         if act is Act.ERROR_FIRST and not ask.stream:
             act = 500
         if not isinstance(act, Act):
@@ -90,7 +92,10 @@ class ProviderApp:
         if act is Act.HANG or (act is Act.STALL and not ask.stream):
             return Silence()
         pace = DeliverySpeed(behaviour.latency_s, behaviour.tokens_per_s)
-        return surface.response(answer, ask, pace, random, int(time.time()))
+        response = surface.response(answer, ask, pace, random, int(time.time()))
+        if behaviour.reported_limit is not None:
+            response.headers["x-ratelimit-limit-requests"] = str(behaviour.reported_limit)
+        return response
 
     async def _embeddings(self, request: Request) -> Response:
         provider = self._fleet.provider(request.path_params["provider"])

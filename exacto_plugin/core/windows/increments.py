@@ -68,6 +68,8 @@ class CounterKind(IntEnum):
     """The part of ``PINNED_CALLED`` that was faulty (a bad call or a lost one)."""
     TIMED = 11
     """Answers long enough to measure a speed."""
+    REFUSED = 12
+    """The part of ``FAILED`` that the provider refused for a rate limit."""
 
 
 FAULTS = (CounterKind.INVALID_JSON, CounterKind.UNKNOWN_NAME, CounterKind.SCHEMA_MISMATCH)
@@ -114,7 +116,7 @@ _ANSWERED, _FAILED, _OFFERED, _CALLED = (
     int(CounterKind.OFFERED),
     int(CounterKind.CALLED),
 )
-_UNSCORED, _TIMED = int(CounterKind.UNSCORED), int(CounterKind.TIMED)
+_UNSCORED, _TIMED, _REFUSED = int(CounterKind.UNSCORED), int(CounterKind.TIMED), int(CounterKind.REFUSED)
 _PINNED_CALLED, _PINNED_FAULTY = int(CounterKind.PINNED_CALLED), int(CounterKind.PINNED_FAULTY)
 
 
@@ -131,7 +133,7 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
     An answer with fewer than ``min_output_tokens`` has no speed: its end-to-end rate measures the first token.
     """
     if not sample.ok:
-        return Increments((_FAILED,), ())
+        return Increments((_FAILED, _REFUSED) if sample.refused else (_FAILED,), ())
     counts = [_ANSWERED]
     cells: list[int] = []
     duration_s, streamed = sample.duration_s, sample.streamed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exacto_plugin.core.scoring.flaws import FlawCounts
+from exacto_plugin.core.windows.reported_limits import ReportedLimits
 from exacto_plugin.core.windows.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class SampleSink:
         self._counts = engine.counts
         self.log = log
         self.token_use = TokenUsage()
+        self.limits = ReportedLimits()
         self.flaws = FlawCounts()
         logged: tuple[Callable[[Sample], None], ...] = () if log is None else (log.sample,)
         self.subscribers: list[Callable[[Sample], None]] = [
@@ -75,6 +77,12 @@ class SampleSink:
             self._providers.note(candidate)
             for subscriber in self.subscribers:
                 subscriber(sample)
+
+    def note_limit(self, sample: Sample, candidate: Candidate, limit: float) -> None:
+        """Note the requests a minute that an answer's headers allow its deployment."""
+        with self._lock:
+            if self._counts(sample):
+                self.limits.note(sample.model_group, candidate, limit, sample.at)
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
         """Count the flaws of one answer, whether or not it counts for tiers."""
@@ -102,4 +110,5 @@ class SampleSink:
         """
         with self._lock:
             self.token_use.retain(served)
+            self.limits.retain(served, self._context.clock())
             self.flaws.drop(flawed - served)

@@ -17,6 +17,8 @@ _CALLERS: Final = (400, 413, 422)
 All others are the deployment's own or its operator's responsibility.
 """
 
+_TOO_MANY: Final = 429
+
 _FAILED_CALL: Final = "tool_use_failed"
 _FAILED_CALL_IN_TEXT: Final = re.compile(r'"code"\s*+:\s*+"tool_use_failed"')
 _UNREADABLE: Final = "Error converting to valid response block"
@@ -35,6 +37,18 @@ def is_callers_fault(error: BaseException | None) -> bool:
     if error is None or getattr(error, "status_code", None) not in _CALLERS:
         return False
     return not any(_is_deployments(each) for each in _causes(error))
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Return whether a provider refused an attempt for a rate limit.
+
+    LiteLLM's own limits of keys, teams and deployments have the same status: they say so by their category, or name
+    no provider.
+    """
+    if error is None or getattr(error, "status_code", None) != _TOO_MANY:
+        return False
+    category = str(getattr(error, "category", ""))
+    return bool(getattr(error, "llm_provider", None)) and not category.startswith("litellm")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Candidate
 
+_LIMIT_HEADERS = (
+    "llm_provider-x-ratelimit-limit-requests",
+    "llm_provider-anthropic-ratelimit-requests-limit",
+)
+"""LiteLLM's names of the provider's headers; those without prefix may be LiteLLM's own."""
+
 _MOST_TOKENS = 10**9
 """A hundred times the largest context.
 
 A larger number is an error of its source, and an unbounded integer does not fit a float.
 """
+
+_MOST_DIGITS = 9
 
 
 def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Attempt:
@@ -68,3 +76,13 @@ def tokens_in(kwargs: Mapping[str, Any], kind: str) -> int:
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
     tokens = payload.get(kind)
     return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else 0
+
+
+def request_limit_in(kwargs: Mapping[str, Any]) -> float | None:
+    """Return the requests a minute that the provider's headers allow, or None."""
+    payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
+    hidden: Mapping[str, Any] = payload.get("hidden_params") or {}
+    headers: Mapping[str, Any] = hidden.get("additional_headers") or {}
+    told = next((headers[name] for name in _LIMIT_HEADERS if name in headers), None)
+    digits = str(told)
+    return float(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS and int(digits) > 0 else None

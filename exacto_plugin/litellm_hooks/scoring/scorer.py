@@ -18,8 +18,14 @@ from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.caller import caller_of, hashed
-from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
-from exacto_plugin.litellm_hooks.scoring.log_event import attempt_of, cost_in, model_info_of, tokens_in
+from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault, is_refusal
+from exacto_plugin.litellm_hooks.scoring.log_event import (
+    attempt_of,
+    cost_in,
+    model_info_of,
+    request_limit_in,
+    tokens_in,
+)
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
@@ -98,6 +104,8 @@ class ResponseScorer:
         outcome = worst(evaluations)
         sample = self._sample_of(kwargs, answer, attempt, outcome, attribution, (start, end))
         self._record(sample, attempt)
+        if (limit := request_limit_in(kwargs)) is not None:
+            self._samples.note_limit(sample, attempt.candidate, limit)
         bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
         guard = self._context.faults.guard
         guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
@@ -231,6 +239,7 @@ class ResponseScorer:
             streamed=attempt.streamed,
             routed=attempt.routed,
             probe=attempt.probe,
+            refused=is_refusal(error),
         )
         self._record(sample, attempt)
 

@@ -79,6 +79,7 @@ def account_cell(sample: Sample) -> int:
         ),
         (Sample("g", DeploymentKey("a"), 0.0, outcome=Outcome.INVALID_JSON), {CounterKind.ANSWERED}),
         (answer(ok=False), {CounterKind.FAILED}),
+        (answer(ok=False, refused=True), {CounterKind.FAILED, CounterKind.REFUSED}),
     ],
 )
 def test_counters(sample: Sample, counts: set[CounterKind]) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from litellm.exceptions import BadRequestError, RateLimitError
 
-from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault
+from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault, is_refusal
 
 
 def rejected(
@@ -61,3 +61,25 @@ def test_causes_in_a_circle_end() -> None:
     first, second = rejected(), ValueError()
     first.__cause__, second.__cause__ = second, first
     assert is_callers_fault(first)
+
+
+class _OwnLimit(Exception):
+    """A limit of LiteLLM's own that names the provider."""
+
+    status_code, llm_provider, category = 429, "openai", "litellm_rate_limit"
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (RateLimitError("busy", "openai", "m"), True),
+        (RateLimitError("Deployment over defined rpm limit", "", "m"), False),
+        (_OwnLimit(), False),
+        (made_up(429), False),
+        (rejected(), False),
+        (None, False),
+    ],
+)
+def test_a_refusal_is_a_providers(error: BaseException | None, refused: bool) -> None:
+    """The status alone does not tell: LiteLLM limits keys, teams and deployments with it too."""
+    assert is_refusal(error) is refused
