@@ -17,6 +17,8 @@ NAMES = {
     Signal.BENCHMARK: "benchmark score",
     Signal.PROPENSITY: "share of answers with tool calls",
     Signal.TOKEN_BURN: "output tokens",
+    Signal.REFUSED: "refused share",
+    Signal.CAPACITY: "learned capacity",
 }
 
 _UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Signal.PROPENSITY: "requests with tools"}
@@ -41,6 +43,8 @@ def value(signal: str | None, number: float | None) -> str:
         return f"{number:.3g} tokens/s"
     if signal == Signal.TOKEN_BURN:
         return f"{number:.3g} tokens"
+    if signal == Signal.CAPACITY:
+        return f"{number:.3g} requests a minute"
     return percent(number)
 
 

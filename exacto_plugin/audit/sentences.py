@@ -56,7 +56,8 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     """Return sentences of the deciding reasons, the step and a common cause."""
     override = view.get("override")
     common = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.COMMON_CAUSE]
-    others = [reason for reason in view["reasons"] if reason not in common]
+    learned = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.LEARNED_CAPACITY]
+    others = [reason for reason in view["reasons"] if reason not in common and reason not in learned]
     reasons = _deciding(view["tier"], others) if not override else others
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
@@ -68,6 +69,7 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     ]
     if not override:
         parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
+    parts += [_capacity_sentence(reason, past=past) for reason in learned]
     parts += [common_cause_sentence(reason, zone) for reason in common]
     return parts
 
@@ -101,7 +103,8 @@ def _deciding(tier: str, reasons: Sequence[Mapping[str, Any]]) -> list[Mapping[s
     }
     found = [reason for reason in reasons if reason["code"] in wanted.get(tier, ())]
     # Tool calls decide about tiers; other signals are reasons only for what they decide.
-    calls = [reason for reason in found or reasons if reason["signal"] == Signal.TOOL_CALL_SUCCESS]
+    telling = (Signal.TOOL_CALL_SUCCESS, Signal.REFUSED)
+    calls = [reason for reason in found or reasons if reason["signal"] in telling]
     return found if tier == Tier.DERANKED and found else calls or list(found or reasons)
 
 
@@ -110,6 +113,10 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     signal, code = reason["signal"], reason["code"]
     if signal is None:
         return ""
+    if signal == Signal.REFUSED:
+        share, within = value(signal, reason["value"]), duration(reason["window_s"])
+        verb = "was" if past else "is"
+        return f"It {verb} kept because a better deployment refused {share} of its requests within {within}."
     verb = "was" if past else "is"
     subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {value(signal, reason['value'])}"
     sample = counted(signal, reason["samples"])
@@ -132,6 +139,14 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
         "the traffic without it.",
     }
     return phrases.get(code, f"{subject} ({sample}), {against}.")
+
+
+def _capacity_sentence(reason: Mapping[str, Any], *, past: bool) -> str:
+    """Describe what a deployment can carry, where nothing is declared."""
+    carries = value(reason["signal"], reason["value"])
+    return (
+        f"It can carry about {carries}, which {'was' if past else 'is'} learned from its 429s and rate-limit headers."
+    )
 
 
 def common_cause_sentence(reason: Mapping[str, Any], zone: tzinfo | None = None) -> str:

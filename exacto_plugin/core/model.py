@@ -82,7 +82,7 @@ class Flaw(StrEnum):
 
 
 class Signal(StrEnum):
-    """A measured quantity; the last three are observed only by default."""
+    """A measured quantity; the last four are observed only by default."""
 
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
@@ -90,6 +90,7 @@ class Signal(StrEnum):
     PROPENSITY = "propensity"
     TOKEN_BURN = "token_burn"
     REFUSED = "refused"
+    CAPACITY = "capacity"
 
 
 class Sort(StrEnum):
@@ -135,7 +136,8 @@ class ReasonCode(StrEnum):
     PROBABLY_BAD = "probably_bad"
     """Too few calls for a verdict, but more likely above the threshold than within."""
     CAPACITY = "capacity"
-    """Would be deranked, but the others cannot carry the traffic."""
+    """Would be deranked, but the others cannot carry the traffic; ``LEARNED_CAPACITY``: the requests that one can."""
+    LEARNED_CAPACITY = "learned_capacity"
     COMMON_CAUSE = "common_cause"
     """All deployments failed more often in the same minutes; no deployment is to blame."""
     OVERRIDE = "override"
@@ -162,9 +164,8 @@ class Sample:
     lost: bool = False
     """A tool call arrived in another form (markup, a finish reason without a call)."""
     flaws: tuple[Flaw, ...] = ()
-    """All flaws of the answer, counted for tiers or not; each at most once."""
     blame: Blame | None = None
-    """Attribution of the flaws, or of the failure; None without any."""
+    """All flaws of the answer, each at most once, counted for tiers or not; attribution of them, or of the failure."""
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
@@ -229,9 +230,8 @@ class Reference:
     signal: Signal
     median: float | None
     mad: float | None
-    """Median absolute deviation, unscaled."""
     threshold: float | None
-    """None when the signal cannot derank (too few peers)."""
+    """Median absolute deviation, unscaled; threshold, None when the signal cannot derank (too few peers)."""
     peers: int
     """Deployments with enough data; a rule may compare with the others only."""
 

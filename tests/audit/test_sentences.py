@@ -131,6 +131,16 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
             "MAD 0.40 %): probably bad: 0.20 % chance of being within the threshold, 0.21 % of the traffic.",
         ),
         ("insufficient_data", [reason("probably_bad")], ": probably bad."),
+        (
+            "insufficient_data",
+            [reason("capacity"), reason("capacity", "refused", value=0.12, threshold=None, window_s=300.0)],
+            "traffic without it. It is kept because a better deployment refused 12.0 % of its requests within 5 min.",
+        ),
+        (
+            "verified_good",
+            [reason("within_threshold"), reason("learned_capacity", "capacity", value=40.0, threshold=None)],
+            "It can carry about 40 requests a minute, which is learned from its 429s and rate-limit headers.",
+        ),
         ("verified_good", [reason("within_threshold", value=1.0)], "100.0 % (212 calls), within the threshold"),
         ("verified_good", [reason("readmitted")], "fresh calls showed that it works again"),
         ("verified_good", [reason("evidence_restarted")], "suddenly became better"),

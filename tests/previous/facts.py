@@ -44,9 +44,13 @@ _ONE_VERIFIES = {"verify_peers": 1}
 """What the published rule was before this number was added."""
 EARLIER: dict[str, Any] = {"bad_call_price": 0, "max_cost_premium": None, "convicting_floor": 1, "common_cause": 0}
 EARLIER |= {"burst_faults": 2, "chance_power": 1.0, "cover": 0.8, "quiet_ttl_s": 259200.0, "suspect_chance": 0.0}
-EARLIER |= {"trial_share": 0.0, "convicting_tail": 1, "convicting_z": 0}
+EARLIER |= {"trial_share": 0.0, "convicting_tail": 1, "convicting_z": 0, "refusal_hold_s": 0}
 """What the default rule was before these numbers were added."""
-_ADDED_STATE = ("by_price", "common_begin", "common_end", "common_rise", "common_deployments")
+_ADDED_STATE = (
+    "by_price",
+    *(f"common_{name}" for name in ("begin", "end", "rise", "deployments")),
+    *("limit", "refused_at", "refused_share", "suspended"),
+)
 """What the default rule remembers since; empty where a state is of an earlier revision."""
 PUBLISHED = {
     "preset": "openrouter",

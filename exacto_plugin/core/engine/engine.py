@@ -136,11 +136,11 @@ class Engine:
         capacities: Mapping[DeploymentKey, float] = _NO_NUMBERS,
         prices: Mapping[DeploymentKey, float] = _NO_NUMBERS,
         fingerprints: Mapping[DeploymentKey, str] = _NO_FINGERPRINTS,
+        reported: Mapping[DeploymentKey, float] = _NO_NUMBERS,
     ) -> None:
         """Set the deployments of a model group as of ``now``.
 
-        An empty list removes the group. Only these deployments are compared with each other and appear in the next
-        snapshot. The history of a removed deployment is kept for the retention time.
+        An empty list removes the group. Only these are compared and in the next snapshot; the others' history is kept.
 
         Args:
             model_group: the model group of the deployments.
@@ -149,17 +149,17 @@ class Engine:
             weights: relative traffic that the operator's strategy would give them; missing: 1.
             capacities: requests a minute that they can take at most; missing: unlimited.
             prices: mean price of a request, in any unit; missing: unknown.
-            fingerprints: fingerprint of each deployment's configuration; when it changes, the evidence restarts, also
-                after an absence or a restart with ``load``.
+            fingerprints: of each deployment's configuration; a changed one restarts the evidence, also after ``load``.
+            reported: requests a minute that the providers' headers allow; missing: unknown.
         """
-        served = tuple(deployments)
         with self.lock:
             self._now = now
-            served = tuple(self._state.with_slots(model_group, served))
+            served = tuple(self._state.with_slots(model_group, tuple(deployments)))
             changed = self._model_groups.observe(model_group, served)
             if changed is not None:
                 self._state.tier_state.start(changed, now)
             self._model_groups.describe(model_group, weights, capacities, prices)
+            self._state.note_limits(model_group, served, reported)
             for deployment in served:
                 if fingerprint := fingerprints.get(deployment):
                     self._state.note_fingerprint(model_group, deployment, fingerprint, now)

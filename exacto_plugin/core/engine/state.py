@@ -168,6 +168,14 @@ class EngineState:
         if (slot := self.slot(model_group, deployment)) != NO_SLOT:
             self.rule.restart(slot, now)
 
+    def note_limits(
+        self, model_group: str, served: Iterable[DeploymentKey], limits: Mapping[DeploymentKey, float]
+    ) -> None:
+        """Set the requests a minute that providers report; missing: unknown."""
+        slots = {self.slot(model_group, name): limits.get(name, 0.0) for name in served}
+        slots.pop(NO_SLOT, None)
+        self.rule.note_limits(slots)
+
     def note_fingerprint(self, model_group: str, deployment: DeploymentKey, fingerprint: str, now: float) -> None:
         """Store a configuration's fingerprint; restart the evidence if it changed."""
         slot = self.slot(model_group, deployment)

@@ -132,6 +132,9 @@ class TierRule(Protocol):
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Assign tiers to a block; ``scores`` are by model group."""
 
+    def note_limits(self, limits: Mapping[int, float]) -> None:
+        """Set the requests a minute that providers report, by slot; 0: unknown."""
+
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
 
@@ -175,7 +178,9 @@ class BlockVerdicts:
     def group(self, number: int) -> GroupSnapshot:
         """Return one model group's part of the snapshot."""
         with_reason = {
-            columns.signal: columns for columns in self.assignments.signals if columns.code[number, 0] != NO_REASON
+            columns.signal: columns
+            for columns in self.assignments.signals
+            if columns.has_reference and columns.code[number, 0] != NO_REASON
         }
         positions = self.block.positions[number]
         return GroupSnapshot(

@@ -162,6 +162,9 @@ class OpenRouterTierRule:
         self._speed.samples[:, rows] = speed.samples
         self._speed.medians[:, rows] = speed.medians
 
+    def note_limits(self, limits: Mapping[int, float]) -> None:
+        """Do nothing: the published rule knows no limits."""
+
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
         return Reading({name: column[..., slots] for name, column in self._columns().items()}, ())

@@ -48,6 +48,7 @@ _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
         "trial_share": 0.0,
         "convicting_tail": 1.0,
         "convicting_z": 0.0,
+        "refusal_hold_s": 0.0,
     },
 }
 """Numbers added to a rule later, with the value that older records were judged by."""
@@ -66,6 +67,11 @@ _ADDED: tuple[Mapping[str, float], ...] = (
     | dict.fromkeys(("memory.common_begin", "memory.common_end"), np.nan)
     | dict.fromkeys(("memory.common_rise", "memory.common_deployments"), np.nan),
     {"evidence.quiet_calls": np.nan, "evidence.quiet_bad": np.nan},
+    {
+        "memory.suspended": 0.0,
+        **dict.fromkeys(("memory.limit", "memory.refused_at", "memory.refused_share"), np.nan),
+        **dict.fromkeys((f"refusals.{name}" for name in ("attempts", "refused", "carried", "reported")), 0.0),
+    },
 )
 """Columns that earlier versions did not have, each with the number that leaves verdicts as they were.
 

@@ -18,7 +18,7 @@ CODES = tuple(ReasonCode)
 NO_REASON = -1
 """In place of a reason code: the signal has no reason for the deployment."""
 
-WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACITY, PROBABLY_BAD = map(
+WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACITY, PROBABLY_BAD, LEARNED = map(
     CODES.index,
     (
         ReasonCode.WITHIN_THRESHOLD,
@@ -30,6 +30,7 @@ WITHIN, BELOW, FEW_SAMPLES, FEW_PEERS, UNDECIDED, READMITTED, RESTARTED, CAPACIT
         ReasonCode.EVIDENCE_RESTARTED,
         ReasonCode.CAPACITY,
         ReasonCode.PROBABLY_BAD,
+        ReasonCode.LEARNED_CAPACITY,
     ),
 )
 """Indices into ``CODES``."""
@@ -126,6 +127,8 @@ class SignalColumns:
     reasons ``probably_bad``."""
     traffic_share: NDArray[np.float64] | None = None
     """Share of the requests with tools."""
+    has_reference: bool = True
+    """False for a signal that compares no deployments."""
 
     def reason(self, group: int, place: int) -> Reason | None:
         """Return this signal's reason for one deployment; None without one."""

@@ -114,7 +114,9 @@ class RosterSync:
             direct = routers.direct_calls.of(group)
             providers.update((key, self._providers.by_deployment.get(key, "")) for key in direct)
             served.update((group, key) for key in direct)
-            engine.observe_peers(group, dict.fromkeys([*(peer.key for peer in peers), *direct]), now, **said._asdict())
+            keys = dict.fromkeys([*(peer.key for peer in peers), *direct])
+            reported = {key: limit for key in keys if (limit := samples.limits.total(group, key, now)) is not None}
+            engine.observe_peers(group, keys, now, **said._asdict(), reported=reported)
             yield
         yield from rest
         # Removed deployments are deleted here as well; callers can create new ones under a wildcard.

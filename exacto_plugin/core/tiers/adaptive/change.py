@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from exacto_plugin.core.tiers.adaptive.state import ERRORS
+from exacto_plugin.core.tiers.columns import VERIFIED_GOOD
+from exacto_plugin.core.tiers.signals import BELOW, FEW_PEERS, FEW_SAMPLES, READMITTED, RESTARTED, UNDECIDED, WITHIN
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
     from exacto_plugin.core.tiers.signals import Strictness
 
 
@@ -29,3 +35,12 @@ class BlockChange(NamedTuple):
     lifted: NDArray[np.bool_]
     """Out by price until this recompute, which takes it back."""
     strictness: Strictness
+
+
+def tool_call_codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the reason codes of tool calls; a later condition takes precedence."""
+    code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
+    code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)
+    code = np.where(change.tier == VERIFIED_GOOD, WITHIN, code)
+    code = np.where(change.improved, RESTARTED, np.where(change.readmitted, READMITTED, code))
+    return np.where(change.cause & ERRORS > 0, BELOW, code)

@@ -122,7 +122,7 @@ def plan_probes(
     wanted = weight > 0
     demand = demand._replace(in_burst=demand.in_burst & wanted, is_steady=demand.is_steady & wanted)
     undecided = member & (tier == INSUFFICIENT_DATA) & ~relief.kept
-    chance = _probability_good(rates, undecided)
+    chance = probability_good(rates, undecided)
     pool = _pool(weight, weight * (tier == VERIFIED_GOOD), undecided, chance, relief, rates.rule)
     needs = _probe_needs(rates, undecided & wanted, chance, pool, weight, (traffic, share))
     shares = _probes(needs, demand, traffic, (rates.rule, share))
@@ -182,7 +182,7 @@ def _probe_needs(
     return ProbeNeeds(missing * chance, missing * unknown * (1 - chance), likely, pressing & soon)
 
 
-def _probability_good(rates: FailureRates, undecided: Bools) -> Floats:
+def probability_good(rates: FailureRates, undecided: Bools) -> Floats:
     """Compute the probability that a failure rate is below its threshold.
 
     It scales the weight of an undecided deployment; 1 for the other deployments.

@@ -2,25 +2,26 @@
 
 A deployment is deranked when one of several windows shows more failures than chance explains, is verified when its
 failures are few enough to exclude a rate above its threshold, and keeps its tier in between. A derank restarts the
-evidence, and only later calls lead to readmission. The
-test and the threshold are in ``failure_rates``, the parameters and their sources in ``parameters``.
+evidence, and only later calls readmit. Test and threshold are in ``failure_rates``, the numbers in ``parameters``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness
-from exacto_plugin.core.tiers.adaptive.change import BlockChange
+from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness, suspension
+from exacto_plugin.core.tiers.adaptive.change import BlockChange, tool_call_codes
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
 from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
+from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
 from exacto_plugin.core.tiers.adaptive.suspects import name_suspects
 from exacto_plugin.core.tiers.columns import (
@@ -31,18 +32,7 @@ from exacto_plugin.core.tiers.columns import (
     TierAssignments,
     write_columns,
 )
-from exacto_plugin.core.tiers.signals import (
-    BELOW,
-    CAPACITY,
-    FEW_PEERS,
-    FEW_SAMPLES,
-    NO_REASON,
-    READMITTED,
-    RESTARTED,
-    UNDECIDED,
-    WITHIN,
-    SignalColumns,
-)
+from exacto_plugin.core.tiers.signals import CAPACITY, NO_REASON, SignalColumns
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, speed_medians
 from exacto_plugin.core.windows.windows import ROWS
@@ -71,6 +61,7 @@ class AdaptiveTierRule:
         self._rule = rule
         self._share = exploration_share
         self._evidence = Evidence()
+        self._refusals = Refusals()
         self._hour_speed = empty_medians()
         self._day_speed = empty_medians()
         self._now = 0.0
@@ -80,6 +71,7 @@ class AdaptiveTierRule:
         """Resize the arrays to slots below ``slots``."""
         self.state.resize(slots)
         self._evidence.resize(slots)
+        self._refusals.resize(slots)
         self._hour_speed, self._day_speed = grow(self._hour_speed, slots), grow(self._day_speed, slots)
 
     def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
@@ -90,6 +82,7 @@ class AdaptiveTierRule:
             self._interval_s = _INTERVAL_S[1] if first else min(max(now - self._now, shortest), longest)
             self._now = now
         self._evidence.measure(number, window_block, now, self.state, self._rule)
+        self._refusals.measure(number, window_block, now)
         self._measure_speed(self._hour_speed, number, window_block, WINDOWS_S[HOUR])
         self._measure_speed(self._day_speed, number, window_block, WINDOWS_S[DAY])
 
@@ -98,6 +91,10 @@ class AdaptiveTierRule:
         modes = HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE
         found = speed_medians(window_block, *modes, self._now, window_s, limits_callers=True)
         into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
+
+    def note_limits(self, limits: Mapping[int, float]) -> None:
+        """Set the requests a minute that providers report, by slot; 0: unknown."""
+        self._refusals.reported[list(limits)] = list(limits.values())
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
@@ -114,6 +111,7 @@ class AdaptiveTierRule:
         return {
             **{f"memory.{name}": column for name, column in to_wire(self.state).items()},
             **{f"evidence.{name}": column for name, column in to_wire(self._evidence).items()},
+            **{f"refusals.{name}": column for name, column in to_wire(self._refusals).items()},
             **{f"{name}.{part}": column for name, pace in paces.items() for part, column in to_wire(pace).items()},
         }
 
@@ -121,6 +119,7 @@ class AdaptiveTierRule:
         """Erase all data of some slots."""
         self.state.forget(slots)
         self._evidence.forget(slots)
+        self._refusals.forget(slots)
         for column in (*self._hour_speed, *self._day_speed):
             column[..., list(slots)] = 0
 
@@ -161,12 +160,15 @@ class AdaptiveTierRule:
         still = deranked & ~relief.kept
         demand = demand._replace(in_burst=demand.in_burst & still, is_steady=demand.is_steady & still)
         plan = exploration.plan_probes(block, tier, rates, relief, demand, self._traffic(block), self._share)
-        columns = name_suspects(self._tool_calls(block, rates, test, change, relief.kept), tier, rates, plan)
-        signals = (columns, *(result.columns for result, _ in others))
-        common = common_causes(block, self.state, rates.windows, rates.common, rates.phi, self._now)
-        return TierAssignments(
-            tier, signals, plan.probes, common, lambda: self._commit(block, rates, test, change, (backoff, common))
-        )
+        common = common_causes(block, memory, rates.windows, rates.common, rates.phi, self._now)
+        limits = learned_limits(block, memory, self._refusals, evidence.load[slots], rule, self._now)
+        verdicts = suspension.Verdicts(block, tier, change.by_price, rate, memory.suspended[slots])
+        found = suspension.suspend(verdicts, plan.probes, rates, limits)
+        columns = self._tool_calls(block, rates, test, change, relief.kept | found.suspended)
+        columns = name_suspects(columns, found.tier, rates, plan)
+        signals = (columns, *(result.columns for result, _ in others), *found.signals())
+        commit = partial(self._commit, block, rates, test, change, (backoff, common, found))
+        return TierAssignments(found.tier, signals, found.plan, common, commit)
 
     def _other_signals(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
@@ -176,9 +178,8 @@ class AdaptiveTierRule:
         age_s = self._now - np.minimum(self.state.epoch[slots], self._now)
         paces = other_signals.SpeedWindows(self._hour_speed, self._day_speed, evidence.minutes)
         speed = other_signals.throughput(block, paces, age_s, self._rule)
-        calling = other_signals.propensity(
-            block, evidence.offered_day[slots], evidence.meant_day[slots], rates.phi, self._rule
-        )
+        offered, meant = evidence.offered_day[slots], evidence.meant_day[slots]
+        calling = other_signals.propensity(block, offered, meant, rates.phi, self._rule)
         found = [(speed, SLOW), (calling, PROPENSITY if self._rule.propensity_deranks else 0)]
         if any(group in scores for group in block.groups):
             found.append((other_signals.benchmark(block, scores), BENCHMARK))
@@ -247,7 +248,7 @@ class AdaptiveTierRule:
         """Return the reasons for each tier, as success rates."""
         bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
         wanted = np.broadcast_to(np.ceil(self._rule.good_calls * rates.phi), bad.shape)
-        code = np.where(relieved, CAPACITY, _tool_call_codes(rates, change, wanted))
+        code = np.where(relieved, CAPACITY, tool_call_codes(rates, change, wanted))
         return SignalColumns(
             Signal.TOOL_CALL_SUCCESS,
             1 - bad,
@@ -288,18 +289,17 @@ class AdaptiveTierRule:
         rates: FailureRates,
         test: DerankTest,
         change: BlockChange,
-        further: tuple[exploration.ProbeBackoff, CommonCauses],
+        further: tuple[exploration.ProbeBackoff, CommonCauses, suspension.Suspension],
     ) -> None:
         """Store the new state of a block."""
-        memory, (backoff, common) = self.state, further
+        memory, (backoff, common, found) = self.state, further
         common.store(block, memory)
-        slots = block.slots[block.member]
-        kept = change.cause > 0
+        found.store(memory)
+        at, slots, kept = block.slots, block.slots[block.member], change.cause > 0
 
         def store(column: NDArray[np.generic], values: NDArray[np.generic]) -> None:
             column[slots] = np.broadcast_to(values, block.member.shape)[block.member]
 
-        at = block.slots
         by_errors = test.rejected
         frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
         frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
@@ -308,10 +308,8 @@ class AdaptiveTierRule:
         store(memory.tier, change.tier)
         store(memory.cause, change.cause)
         store(memory.frozen, np.where(change.deranked_now, frozen, np.where(kept, memory.frozen[at], np.nan)))
-        store(
-            memory.frozen_calls,
-            np.where(change.deranked_now, frozen_calls, np.where(kept, memory.frozen_calls[at], 0.0)),
-        )
+        frozen_calls = np.where(change.deranked_now, frozen_calls, np.where(kept, memory.frozen_calls[at], 0.0))
+        store(memory.frozen_calls, frozen_calls)
         store(memory.frozen_window_s, np.where(change.deranked_now, window_s, memory.frozen_window_s[at]))
         store(memory.phi, rates.phi)
         store(memory.level, np.where(kept, backoff.level, 0))
@@ -328,15 +326,6 @@ class AdaptiveTierRule:
         epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
         # The calls that convicted by price count again.
         return np.where(change.lifted, epoch - memory.frozen_window_s[at], epoch)
-
-
-def _tool_call_codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the reason codes of tool calls; a later condition takes precedence."""
-    code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
-    code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)
-    code = np.where(change.tier == VERIFIED_GOOD, WITHIN, code)
-    code = np.where(change.improved, RESTARTED, np.where(change.readmitted, READMITTED, code))
-    return np.where(change.cause & ERRORS > 0, BELOW, code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,9 @@ class AdaptiveParameters:
     """``peer_z`` of the second-best peer in that threshold; at or below ``peer_z``: the same.
     The second-best of many equal hosts is so by chance. Measured with both among fourteen equal hosts: 0.01 false
     deranks a model-day instead of 0.1, in clusters 0.03 instead of 0.7."""
+    refusal_hold_s: float = 3600.0
+    """Seconds after a refused attempt (429) for which the learned capacity holds.
+    It doubles in six times as long then. 0: nothing is learned."""
 
     def __post_init__(self) -> None:
         """Check the range of every number.

@@ -42,6 +42,10 @@ _START: Mapping[str, tuple[Any, float]] = {
     "common_end": (np.float64, np.nan),
     "common_rise": (np.float64, np.nan),
     "common_deployments": (np.float64, np.nan),
+    "limit": (np.float64, np.nan),
+    "refused_at": (np.float64, np.nan),
+    "refused_share": (np.float64, np.nan),
+    "suspended": (np.bool_, False),
 }
 
 _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
@@ -49,7 +53,7 @@ _FLOATS = {name for name, (kind, _) in _START.items() if kind is np.float64}
 
 @wire(
     "tier cause epoch frozen frozen_calls frozen_window_s phi level burst_at burst_from by_price "
-    "common_begin common_end common_rise common_deployments"
+    "common_begin common_end common_rise common_deployments limit refused_at refused_share suspended"
 )
 class AdaptiveState:
     """Columns by slot, in the order in which verification reads them."""
@@ -81,6 +85,12 @@ class AdaptiveState:
     common_end: NDArray[np.float64]
     common_rise: NDArray[np.float64]
     common_deployments: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    """Learned requests a minute, see ``refusals``; NaN without, as the next two."""
+    refused_at: NDArray[np.float64]
+    refused_share: NDArray[np.float64]
+    suspended: NDArray[np.bool_]
+    """Conviction by price that is suspended; see ``suspension``."""
 
     def __init__(self) -> None:
         for name, (kind, _) in _START.items():
@@ -128,8 +138,8 @@ class AdaptiveState:
                 self.cause[slot] = value & _CAUSES
             elif name == "level" and isinstance(value, int):
                 self.level[slot] = min(max(value, 0), MOST_FAILED)
-            elif name == "by_price":
-                self.by_price[slot] = value is True
+            elif name in ("by_price", "suspended"):
+                getattr(self, attribute)[slot] = value is True
             elif attribute in _FLOATS and isinstance(value, int | float):
                 getattr(self, attribute)[slot] = value
         if self.tier[slot] == DERANKED and not self.cause[slot]:

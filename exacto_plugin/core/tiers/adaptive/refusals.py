@@ -1,0 +1,179 @@
+"""Undeclared capacity, learned from refused attempts and reported limits.
+
+A deployment that refuses attempts for a rate limit (429) shows what it can carry: what it answered in the minutes in
+which it refused. The learned limit holds for ``refusal_hold_s`` after the last refusal, then rises until it is
+confirmed or forgotten. A declared limit takes the place of a learned one. Arrays are by slot, or
+``[group, deployment]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from exacto_plugin.core.tiers.adaptive.evidence import QUARTER, WINDOWS_S
+from exacto_plugin.core.windows.increments import CounterKind
+from exacto_plugin.core.windows.windows import MINUTE_S, ROWS
+from exacto_plugin.core.wire import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
+    from exacto_plugin.core.tiers.columns import Block
+    from exacto_plugin.core.windows.windows import WindowBlock
+
+    Floats = NDArray[np.float64]
+
+_COUNTERS = (CounterKind.ANSWERED, CounterKind.FAILED, CounterKind.REFUSED)
+
+_LEAST_SHARE = 0.002
+"""Share of a deployment's attempts of 5 minutes above which refusals tell its limit.
+With half of a group's traffic it is a tenth of a percent of the requests."""
+
+_SPREAD = 2.0
+"""Standard deviations between the requests a minute that a deployment is given and its limit.
+Requests arrive at random, so their number in a minute has the variance of its mean (arithmetic)."""
+
+_LEAST_USED = 0.25
+"""Least share of its limit that a deployment is given."""
+
+_RISE_HOLDS = 6.0
+"""Times ``refusal_hold_s`` in which an unconfirmed limit doubles.
+At 6 h a limit is tried again after about 2 h, with a refusal or two (simulated at 100 requests a minute)."""
+
+_MOST_DOUBLINGS = 10.0
+"""Doublings after which a limit is forgotten."""
+
+
+@wire("attempts refused carried reported")
+class Refusals:
+    """Refused attempts of one recompute, one column per number."""
+
+    __slots__ = ("attempts", "carried", "refused", "reported")
+
+    attempts: Floats
+    """Attempts of the last 5 minutes, and ``refused``, the refused ones among them."""
+    refused: Floats
+    carried: Floats
+    """Requests a minute that were answered while others were refused.
+    0 without a refusal in the last 5 minutes."""
+    reported: Floats
+    """Requests a minute that the provider reports as its limit; 0: unknown."""
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, np.zeros(0))
+
+    def resize(self, slots: int) -> None:
+        """Resize the columns to slots below ``slots``."""
+        for name in self.__slots__:
+            column = getattr(self, name)
+            setattr(self, name, np.append(column, np.zeros(max(0, slots - len(column)))))
+
+    def forget(self, slots: Collection[int]) -> None:
+        """Erase the numbers of some slots."""
+        for name in self.__slots__:
+            getattr(self, name)[list(slots)] = 0.0
+
+    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
+        """Read one window block."""
+        here = slice(number * ROWS, (number + 1) * ROWS)
+        answered, failed, self.refused[here] = window_block.sums(_COUNTERS, now, WINDOWS_S[0])
+        self.attempts[here] = answered + failed
+        self.carried[here] = 0.0
+        if len(rows := np.flatnonzero(self.refused[here])):
+            series = window_block.series(_COUNTERS, now, MINUTE_S, WINDOWS_S[QUARTER], rows)
+            self.carried[here.start + rows] = carried_while_refusing(series[0], series[2])
+
+
+def carried_while_refusing(answered: NDArray[np.int64], refused: NDArray[np.int64]) -> Floats:
+    """Compute the answers a minute of the minutes with refusals, by row.
+
+    Input is ``[minute, row]``; the last minute has not ended. Without an ended one the last two tell what was carried
+    before the refusals.
+
+    >>> answered = np.array([[40, 9], [10, 40], [38, 45], [7, 20]])
+    >>> refused = np.array([[3, 0], [0, 0], [1, 0], [1, 2]])
+    >>> carried_while_refusing(answered, refused).tolist()
+    [39.0, 45.0]
+    """
+    ended = refused[:-1] > 0
+    minutes = ended.sum(axis=0)
+    mean = (answered[:-1] * ended).sum(axis=0) / np.maximum(minutes, 1)
+    return np.asarray(np.where(minutes > 0, mean, answered[-2:].max(axis=0)))
+
+
+class LearnedLimits(NamedTuple):
+    """Limits of the deployments of a block, and the new columns of the state."""
+
+    usable: Floats
+    """Requests a minute that a deployment may be given; infinite where unknown."""
+    carries: Floats
+    """Requests a minute that it was learned to carry; infinite where unknown or declared."""
+    limit: Floats
+    """Learned requests a minute as of ``refused_at``; NaN without."""
+    refused_at: Floats
+    """UTC seconds of the last recompute that saw refusals; NaN without."""
+    share: Floats
+    """Share of the attempts that were refused then."""
+    attempts: Floats
+    """Attempts of the last 5 minutes."""
+    demand: Floats
+    """Requests a minute, with the headroom; ``[group, 1]``."""
+
+    def store(self, block: Block, memory: AdaptiveState) -> None:
+        """Store the new columns of the state."""
+        slots = block.slots[block.member]
+        for name, values in (("limit", self.limit), ("refused_at", self.refused_at), ("refused_share", self.share)):
+            getattr(memory, name)[slots] = values[block.member]
+
+
+def learned_limits(
+    block: Block, memory: AdaptiveState, refusals: Refusals, load: Floats, rule: AdaptiveParameters, now: float
+) -> LearnedLimits:
+    """Learn the limits of a block's deployments.
+
+    Args:
+        block: the deployments. A declared capacity counts in place of a learned one, while the deployment refuses.
+        memory: state after the last recompute.
+        refusals: the measurements.
+        load: requests a minute.
+        rule: the parameters.
+        now: UTC seconds.
+    """
+    slots = block.slots
+    refused, attempts = refusals.refused[slots], refusals.attempts[slots]
+    refuses = block.member & (refused > _LEAST_SHARE * attempts)
+    limit = np.where(refuses, refusals.carried[slots], memory.limit[slots])
+    refused_at = np.where(refuses, now, memory.refused_at[slots])
+    share = np.where(refuses, refused / np.maximum(attempts, 1.0), memory.refused_share[slots])
+    age_s = np.maximum(0.0, now - np.nan_to_num(refused_at))
+    hold_s = rule.refusal_hold_s
+    doublings = np.clip((age_s - hold_s) / max(_RISE_HOLDS * hold_s, 1e-9), 0.0, _MOST_DOUBLINGS)
+    known = ~np.isnan(limit) & (doublings < _MOST_DOUBLINGS) & (hold_s > 0)
+    limit, refused_at, share = (np.where(known, column, np.nan) for column in (limit, refused_at, share))
+    learned = np.where(known, np.nan_to_num(limit) * np.exp2(doublings), np.inf)
+    reported = refusals.reported[slots]
+    # More than a reported limit was answered: it is no limit of requests a minute.
+    told = (hold_s > 0) & (reported > 0) & (load <= reported)
+    declared = block.member & np.isfinite(block.capacity)
+    carries = np.where(declared, np.inf, np.minimum(learned, np.where(told, reported, np.inf)))
+    demand = rule.capacity_headroom * (load * block.member).sum(axis=-1, keepdims=True)
+    usable = _usable(np.where(declared & known, block.capacity, carries))
+    return LearnedLimits(usable, carries, limit, refused_at, share, attempts, demand)
+
+
+def _usable(limit: Floats) -> Floats:
+    """Return the requests a minute that stay below a limit, which chance exceeds.
+
+    >>> _usable(np.array([100.0, 1.0, np.inf])).tolist()
+    [80.0, 0.25, inf]
+    """
+    finite = np.where(np.isfinite(limit), limit, 0.0)
+    usable = np.maximum(finite - _SPREAD * np.sqrt(finite), _LEAST_USED * finite)
+    return np.where(np.isfinite(limit), usable, np.inf)
