@@ -6,15 +6,17 @@ engine's decisions, and adds the resulting samples; the engine recomputes at its
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Snapshot
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Sample, Snapshot
 from exacto_plugin.core.routing.ordering import RoutingRequest, probe_shares
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.simulate.evidence import increments_of_answers, samples
 from exacto_plugin.simulate.pick_shares import shares
 from exacto_plugin.simulate.probing import Probing
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.model import Sample, Transition
+    from exacto_plugin.core.model import Transition
     from exacto_plugin.simulate.presets import NamedPreset
     from exacto_plugin.simulate.scenario import Scenario
+    from exacto_plugin.simulate.traffic import Answers
 
 NO_WRITER = Snapshot("", 0.0)
 
@@ -140,9 +143,10 @@ class SimulationRun:
             self.trace.miss(requests.where(~served | requests.pinned), hour)
             requests = requests.where(served | requests.pinned)
         answers = self._traffic.answers(chance, requests, self._world, picked, self._probing)
-        self.trace.count(answers, self._world, hour)
         # All samples of the step are counted in the minute at its middle.
         at = START + step * course.step_s + (course.step_s / 2.0 // 60.0) * 60.0
+        answers = self._answered(answers, hour, at)
+        self.trace.count(answers, self._world, hour)
         names, providers = self._world.names, len(self._world.names)
         if self._engine is not None:
             for number, place, counts, cells in increments_of_answers(answers, self._traffic.caller_numbers, providers):
@@ -150,6 +154,23 @@ class SimulationRun:
         if self._listener is not None:
             for sample in samples(answers, names, self._traffic.callers, self._groups.__getitem__, at):
                 self._listener.sample(sample)
+
+    def _answered(self, answers: Answers, hour: float, at: float) -> Answers:
+        """Return the answers that no provider refuses, and count the refused requests."""
+        refused = answers.refused(self._world.refuses_above_rpm * self._course.step_s / 60.0)
+        if not refused.any():
+            return answers
+        self.trace.miss(answers.requests.where(refused), hour)
+        left_out = zip(answers.requests.repetition[refused].tolist(), answers.place[refused].tolist(), strict=True)
+        for (number, place), count in Counter(left_out).items():
+            group, name = self._groups[number], self._world.names[place]
+            if self._engine is not None:
+                counts = {CounterKind.FAILED: count, CounterKind.REFUSED: count}
+                self._engine.add(group, name, counts, {}, at)
+            if self._listener is not None:
+                for _ in range(count):
+                    self._listener.sample(Sample(group, name, at, ok=False, refused=True))
+        return answers.where(~refused)
 
     def _shares(self, step: int) -> NDArray[np.float64]:
         """Return all pick probabilities under the snapshot in force.

@@ -59,6 +59,10 @@ class Provider(_ScenarioPart):
     """Price per token in any unit; null: drawn from a lognormal distribution."""
     capacity_rpm: Positive | None = None
     """Limit in requests a minute; null: none. LiteLLM leaves out a full deployment."""
+    refuses_above_rpm: Positive | None = None
+    """Limit in requests a minute that nobody declares; null: none.
+
+    The provider refuses the rest (429). The client gets the error: there are no retries and no cooldowns."""
     error_factors: Factors | None = None
     """Factors on its rates by bucket of complexity; null: those of ``complexity``."""
 

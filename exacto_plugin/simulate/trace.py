@@ -57,7 +57,7 @@ class Trace:
     """Sum of the prices of the picks."""
     probes: NDArray[np.float64] = field(init=False)
     unserved: NDArray[np.float64] = field(init=False)
-    """Requests that found every provider full."""
+    """Requests that found every provider full, or that a provider refused."""
     default: NDArray[np.float64] = field(init=False)
     """Calls, bad calls and spend for a lottery by price among all.
 
@@ -114,7 +114,7 @@ class Trace:
         self.tiers[at:, ~present] = absent
 
     def miss(self, requests: Requests, hour: float) -> None:
-        """Add requests that found every provider full."""
+        """Add requests that found every provider full, or that a provider refused."""
         ours = ~(requests.pinned | requests.hostile)
         at = min(self.hours - 1, math.floor(hour))
         self.unserved[at] += np.bincount(requests.repetition[ours], minlength=self.repetitions)

@@ -69,6 +69,20 @@ class Answers:
     """Tokens per second; NaN for answers that are too short."""
     streamed: NDArray[np.bool_]
 
+    def where(self, mask: NDArray[np.bool_]) -> Answers:
+        """Return the answers at a mask."""
+        rest = (getattr(self, field.name)[mask] for field in fields(self)[1:])
+        return Answers(self.requests.where(mask), *rest)
+
+    def refused(self, most: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which requests exceed a limit, ``[repetition, provider]``."""
+        rows = self.requests.repetition * most.shape[1] + self.place
+        order = np.lexsort((self.requests.pick, rows))
+        first = np.searchsorted(rows[order], rows)
+        rank = np.empty(len(rows))
+        rank[order] = np.arange(len(rows))
+        return np.asarray(rank - first >= most.ravel()[rows])
+
 
 class TrafficGenerator:
     """A generator of a scenario's requests."""

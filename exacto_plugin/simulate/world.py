@@ -59,6 +59,7 @@ class GroundTruth:
         self.propensity = _column([p.propensity for p in providers], shape)
         self.tokens_per_s = _column([p.tokens_per_s or np.nan for p in providers], shape)
         self.capacity_rpm = _column([p.capacity_rpm or np.inf for p in providers], shape)
+        self.refuses_above_rpm = _column([p.refuses_above_rpm or np.inf for p in providers], shape)
         self.present = np.broadcast_to([name not in absent for name in self.names], shape).copy()
         self._mix = np.array(scenario.complexity.shares)
         self.error_factors = np.array([p.error_factors or scenario.complexity.error_factors for p in providers])

@@ -212,6 +212,7 @@ def _snapshot(plan: ProbePlan, names: list[DeploymentKey]) -> Snapshot:
         ({"hostile": {"share": 0.1}}, "hostile.share"),
         ({"pinned": {"share": 0.1}}, "pinned.share"),
         ({"providers": [{"name": "a", "capacity_rpm": 9.0}]}, "providers.capacity_rpm"),
+        ({"providers": [{"name": "a", "refuses_above_rpm": 9.0}]}, "providers.refuses_above_rpm"),
         ({"providers": [{"name": "a", "tokens_per_s": 9.0}]}, "tokens_per_s"),
         ({"events": [{"at_h": 1, "kind": "change", "provider": "good", "tokens_per_s": 9.0}]}, "tokens_per_s"),
     ],

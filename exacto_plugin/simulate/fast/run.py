@@ -68,6 +68,7 @@ def refuse_slow(scenario: Scenario) -> None:
         "hostile.share": scenario.hostile.share > 0,
         "pinned.share": scenario.pinned.share > 0,
         "providers.capacity_rpm": any(one.capacity_rpm is not None for one in scenario.providers),
+        "providers.refuses_above_rpm": any(one.refuses_above_rpm is not None for one in scenario.providers),
         "tokens_per_s": speeds.count(None) < len(speeds),
     }
     for name, present in parts.items():
