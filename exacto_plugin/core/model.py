@@ -347,5 +347,4 @@ class BenchmarkScores:
     """Questions that a score requires (OpenRouter: 50 for GPQA, 45 for tau2)."""
     window_s: float = 32 * 86_400.0
     """Window of the results; only reported. Source: OpenRouter's rolling 32 days."""
-    limits: Mapping[DeploymentKey, float] = field(default_factory=dict)
-    """Thresholds of single deployments, in place of ``threshold``."""
+    limits: Mapping[DeploymentKey, float] = field(default_factory=dict)  # of single deployments, in place of threshold
