@@ -13,7 +13,7 @@ from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Plain = dict[str, Any]
 _CALLS = Signal.TOOL_CALL_SUCCESS.value
@@ -27,7 +27,7 @@ def last_of(values: Sequence[Any]) -> Any:
 
 
 def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Describe the last shares of bad calls of some deployments against the threshold."""
+    """Describe the last shares of bad calls of some deployments against their thresholds."""
     rates = {
         name: bad_rate(success)
         for name in names
@@ -35,22 +35,42 @@ def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
     }
     if not rates:
         return "No share of bad calls is on record in this time."
-    limit = last_of(series["references"].get(_CALLS, {}).get("threshold", ()))
+    limits = {name: limit for name in rates if (limit := _threshold_of(series, name)) is not None}
     worst_first = sorted(rates, key=lambda name: -rates[name])
-    above = [] if limit is None else [name for name in worst_first if rates[name] > bad_rate(limit)]
-    threshold = "" if limit is None else f" the threshold of {percent(bad_rate(limit))}"
+    above = [name for name in worst_first if name in limits and rates[name] > limits[name]]
+    threshold = f" the threshold of {_span(limits[name] for name in above or limits)}" if limits else ""
     if above:
         told = ", ".join(f"{name} ({percent(rates[name])})" for name in above[:_MANY])
         more = f" and {len(above) - _MANY} more" if len(above) > _MANY else ""
-        return f"Above{threshold}: {told}{more}. {_rest(rates, worst_first[len(above) :])}".strip()
-    return f"{_rest(rates, worst_first, alone=True)}{f'; below{threshold}' if threshold else ''}.".replace("..;", ";")
+        rest = [name for name in worst_first if name not in above]
+        return f"Above{threshold}: {told}{more}. {_rest(rates, rest)}".strip()
+    return f"{_rest(rates, worst_first, alone=True)}{f'; below{threshold}' if threshold else ''}."
+
+
+def _threshold_of(series: Mapping[str, Any], name: str) -> float | None:
+    """Return the last share of bad calls above which a deployment is deranked."""
+    own: float | None = last_of(series["deployments"][name]["thresholds"]["convicts_above"])
+    if own is not None:
+        return own
+    usual = last_of(series["references"].get(_CALLS, {}).get("threshold", ()))
+    return None if usual is None else bad_rate(usual)
+
+
+def _span(shares: Iterable[float]) -> str:
+    """Format the lowest and the highest of some shares.
+
+    >>> _span([0.031, 0.03])
+    '3.00 to 3.10 %'
+    """
+    shares = list(shares)
+    low, high = percent(min(shares)), percent(max(shares))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _rest(rates: Mapping[str, float], names: Sequence[str], *, alone: bool = False) -> str:
     if not names:
         return ""
-    low, high = percent(rates[names[-1]]), percent(rates[names[0]])
-    span = low if low == high else f"{low} to {high}"
+    span = _span(rates[name] for name in names)
     if alone:
         return f"{names[0]} has {span} bad calls" if len(names) == 1 else f"All {len(names)} have {span} bad calls"
     return f"{'The other one has' if len(names) == 1 else f'The other {len(names)} have'} {span}."

@@ -82,10 +82,11 @@ _FRESH_S = 1.0
 
 def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
     measured = override.get("measured_tier")
+    reason = f" (“{override['reason']}”)" if override["reason"] else ""
     shown = f"; by its measurements it would be {_TIERS.get(measured, measured)}" if measured else ""
     return (
         f" because of an operator's override to {override['word']} until {moment(override['expires'], zone)}"
-        f" (“{override['reason']}”){shown}"
+        f"{reason}{shown}"
     )
 
 

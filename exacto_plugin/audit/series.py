@@ -36,6 +36,9 @@ MOST_POINTS = 1000
 COUNTED = ("with_tiers", "without_tiers", "probes", "answers", "bad", *BAD_KINDS, "priced", "cost", "rescued")
 """Hourly counts of a deployment that are summed, of ``PickNumbers``."""
 
+OWN_THRESHOLDS = ("convicts_above", "acquits_below")
+"""Thresholds that a rule gives each deployment of its own, as shares of bad calls; see ``StepChoice``."""
+
 _LEAST_STEP_S = 10.0
 
 
@@ -147,10 +150,11 @@ def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[s
 
 
 def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[str, Plain]:
-    """Return the lines of each deployment: its tier, and value and samples by signal."""
+    """Return the lines of each deployment: its tier, its own thresholds, and value and samples by signal."""
     table: Any = table_of(DeploymentRecord)
     newest = _newest_of_steps(connection, table, table.c.deployment, table.c.model_group == model_group, grid)
-    columns = (table.c.deployment, table.c.at, table.c.tier, table.c.provider, table.c.signals)
+    reasons = type_coerce(table.c.reasons, Text)
+    columns = (table.c.deployment, table.c.at, table.c.tier, table.c.provider, table.c.signals, reasons)
     rows: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(select(*columns).where(table.c.row.in_(newest)).order_by(table.c.at)):
         rows[row[0]].append(row)
@@ -159,9 +163,11 @@ def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[
 
 def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
     signals = sorted({signal for row in rows for signal in row[4]})
+    chosen = [(row[1], _strictness(row[5])) for row in rows]
     return {
         "provider": rows[-1][3],
         "tier": grid.line((row[1], row[2]) for row in rows),
+        "thresholds": {name: grid.line((at, one.get(name)) for at, one in chosen) for name in OWN_THRESHOLDS},
         "signals": {
             signal: {
                 name: grid.line((row[1], row[4][signal][place]) for row in rows if signal in row[4])
@@ -170,6 +176,14 @@ def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
             for signal in signals
         },
     }
+
+
+def _strictness(reasons: str) -> Mapping[str, Any]:
+    """Return the deployment's own thresholds of its reasons; empty where the rule has one for all."""
+    # Most of the time of a long series goes into reading reasons, so those without thresholds are not read.
+    if '"strictness"' not in reasons:
+        return {}
+    return next((one["strictness"] for one in orjson.loads(reasons) if one.get("strictness")), {})
 
 
 def hour_rows(

@@ -19,4 +19,4 @@ class WebSettings(SettingsBlock):
     access: Literal["admin", "keys"] = "admin"
     """``admin`` | ``keys``: the keys that the page answers.
     ``admin``: those of administrators and admin viewers. ``keys``: every valid key too, read only, for the models that
-    it may call, without spend, callers and requests."""
+    it may call, without spend, callers and requests; not with ``expose.providers: false``, as the page names them."""

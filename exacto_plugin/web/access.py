@@ -49,12 +49,14 @@ def visitor_of(context: Context) -> Callable[[Request], Awaitable[Visitor]]:
     """
 
     async def visitor(request: Request) -> Visitor:
-        open_to_keys = context.settings.web.access == "keys"
+        settings = context.settings
+        # Views name deployments and providers.
+        open_to_keys = settings.web.access == "keys" and settings.expose.providers
         user = await _authenticated(request, _OPEN_PATH if open_to_keys else request.scope["path"])
         if user.user_role in ADMINISTRATORS:
             return Visitor(None, may_write=user.user_role == LitellmUserRoles.PROXY_ADMIN)
         if not open_to_keys:
-            raise HTTPException(403, "administrators only (web.access: admin)")
+            raise HTTPException(403, "administrators only")
         return Visitor(await _models_of(user))
 
     return visitor

@@ -6,14 +6,16 @@ With the same numbers as a table. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.incident_sentences import KIND_NAMES
+from exacto_plugin.audit.series import OWN_THRESHOLDS
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Plain = dict[str, Any]
 Values = list[float | None]
@@ -23,8 +25,6 @@ STYLES = 8
 
 _DASHES = ("", "8 4", "2 3", "12 3 2 3")
 _CALLS, _SPEED = Signal.TOOL_CALL_SUCCESS.value, Signal.THROUGHPUT.value
-_BAD_CALL_RATES = ("convicts_above", "acquits_below")
-"""Limits of references that are shares of bad calls, not of good ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _short(values: Values) -> Values:
 
 def dash_of(number: int) -> str:
     """Return the dashes of a line by its number."""
-    return _DASHES[number // STYLES % len(_DASHES)] if number >= STYLES else _DASHES[number % len(_DASHES)]
+    return _DASHES[(number + number // STYLES) % len(_DASHES)]
 
 
 def line_of(name: str, values: Values, number: int, *, strong: bool = False) -> Line:
@@ -117,40 +117,48 @@ def _bad(values: Sequence[float | None]) -> Values:
     return [None if value is None else round(1.0 - value, 9) for value in values]
 
 
-def reference_lines(series: Mapping[str, Any], signal: str) -> list[Line]:
-    """Return median, MAD band and every threshold on record of a signal.
+def reference_lines(series: Mapping[str, Any], signal: str, names: Sequence[str]) -> list[Line]:
+    """Return median, MAD band and thresholds of a signal, of tool calls as shares of bad ones.
 
-    Of tool calls as shares of bad ones.
+    Where deployments have thresholds of their own, those of the deployments named are shown: at each time the lower
+    median, which is one of theirs.
     """
     known: Mapping[str, Values] = series["references"].get(signal, {})
-    bad = signal == _CALLS
-
-    def turned(name: str) -> Values:
-        values = known.get(name, [None] * len(series["times"]))
-        return _bad(values) if bad and name not in _BAD_CALL_RATES else list(values)
-
     if not known:
         return []
-    median = turned("median")
-    spread = list(known.get("mad", [None] * len(median)))
+    median, mad, threshold = (known.get(name, [None] * len(series["times"])) for name in ("median", "mad", "threshold"))
+    if signal == _CALLS:
+        median, threshold = _bad(median), _bad(threshold)
     low, high = (
         [
-            None if one is None or mad is None else max(0.0, one + sign * mad)
-            for one, mad in zip(median, spread, strict=True)
+            None if one is None or spread is None else max(0.0, one + sign * spread)
+            for one, spread in zip(median, mad, strict=True)
         ]
         for sign in (-1, 1)
     )
+    own = _own_thresholds(series, names) if signal == _CALLS else []
     lines = [
         Line("median - MAD", low, "band"),
         Line("median + MAD", high, "band"),
-        Line("median", median, "median", "1 4"),
-    ]
-    limits = [name for name in known if name not in ("median", "mad")]
-    lines += [
-        Line(name.replace("_", " "), turned(name), "threshold", "6 6" if place == 0 else "14 4")
-        for place, name in enumerate(limits)
+        Line("median", list(median), "median", "1 4"),
+        *(own or [Line("threshold", list(threshold), "threshold", "6 6")]),
     ]
     return [one for one in lines if any(value is not None for value in one.values)]
+
+
+def _own_thresholds(series: Mapping[str, Any], names: Sequence[str]) -> list[Line]:
+    """Return the thresholds that deployments have of their own; empty where none has."""
+    lines = []
+    for name, words, dash in zip(OWN_THRESHOLDS, ("deranked above", "acquitted below"), ("6 6", "14 4"), strict=True):
+        each = [series["deployments"][one]["thresholds"][name] for one in names]
+        values: Values = [median_low(found) if (found := _numbers(at)) else None for at in zip(*each, strict=True)]
+        if _numbers(values):
+            lines.append(Line(words, values, "threshold", dash))
+    return lines
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def signal_chart(
@@ -171,7 +179,7 @@ def signal_chart(
         if one["deployment"] in names and one["at"] > series["since"]
     ]
     unit = {_CALLS: "percent", _SPEED: "tokens/s"}.get(signal, "percent")
-    lines = [*reference_lines(series, signal), *lines]
+    lines = [*reference_lines(series, signal, names), *lines]
     return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked)
 
 

@@ -91,8 +91,9 @@ class PageData:
     async def overview(self, visitor: Visitor, span: str) -> Plain:
         """Return all model groups with the effect of tiers, and what is wrong now."""
         now, seconds = self.now(), RANGES[span][1]
-        groups = {one["model_group"]: one for one in self._of.models.all()["model_groups"]}
-        shown = {name: group for name, group in groups.items() if visitor.sees(name)}
+        shown = {
+            one["model_group"]: one for one in self._of.models.all()["model_groups"] if visitor.sees(one["model_group"])
+        }
         begins = now - seconds
 
         def read(connection: Connection) -> tuple[list[Any], list[Plain], list[Plain]]:
@@ -125,6 +126,7 @@ class PageData:
         return {
             "name": name,
             "mode": self._of.context.settings.mode_of(name).value,
+            "common_cause": group["common_cause"],
             "deployments": group["deployments"],
             "answers": sum(counts.values()),
             "bad": sum(one[1] for one in answers.values()),
@@ -159,7 +161,12 @@ class PageData:
             lambda connection: views.why(connection, deployment, at, past=past, model_group=group), []
         )
         failures = failure_views(self._of.failures, group, deployment)
-        return {"incident": found, "series": series, "why": told, "file": provider_file(found, failures)}
+        return {
+            "incident": found,
+            "series": series,
+            "why": _shown(visitor, told),
+            "file": provider_file(found, failures),
+        }
 
     async def group(self, visitor: Visitor, name: str, span: str) -> Plain:
         """Return a model group with its series.
@@ -191,7 +198,7 @@ class PageData:
             "group": group,
             "deployment": deployment,
             "found": found,
-            "why": await self._of.why_now.answers(deployment, name),
+            "why": _shown(visitor, await self._of.why_now.answers(deployment, name)),
             "series": series,
             "store_fault": fault,
             "failures": failure_views(self._of.failures, name, deployment),
@@ -210,7 +217,7 @@ class PageData:
         )
         if fault:
             raise NotShownError(fault)
-        return {"answers": found["answers"], "first_at": found.get("first_at"), "at": at}
+        return {"answers": _shown(visitor, found["answers"]), "first_at": found.get("first_at"), "at": at}
 
     async def request(self, visitor: Visitor, name: str) -> Plain:
         """Return one request.
@@ -232,7 +239,7 @@ class PageData:
         if found is None:
             reason = self._of.absence(name) if visitor.sees(name) else f"this key may not call a model group {name!r}"
             raise NotShownError(f"{reason[0].upper()}{reason[1:]}.")
-        return found
+        return {**found, "deployments": _shown(visitor, found["deployments"])}
 
     async def _recent_rates(self, name: str, now: float) -> dict[str, float]:
         """Return the answers with tools per second of each deployment lately."""
@@ -243,3 +250,10 @@ class PageData:
         for _, _, deployment, numbers in rows:
             answers[deployment] += numbers.get("answers", 0.0)
         return {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}
+
+
+def _shown(visitor: Visitor, answers: list[Plain]) -> list[Plain]:
+    """Return verdicts as a visitor may see them: the reasons of overrides are an operator's words for operators."""
+    if visitor.is_admin:
+        return answers
+    return [{**one, "override": one["override"] and {**one["override"], "reason": ""}} for one in answers]

@@ -51,6 +51,7 @@ class Renderer:
             "incident_words": incident_sentences,
             "ranges": RANGES,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),
+            "common_cause_words": lambda reason: sentences.common_cause_sentence(reason, UTC),
             "request_sentence": lambda view: sentences.request_sentence(view, UTC),
             "observed_words": formatting.observed_words,
             "value_words": formatting.value,

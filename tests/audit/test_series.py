@@ -87,10 +87,14 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
     """The same records give the same series from PostgreSQL and from SQLite."""
     numbers = {"answers": 7.0, "bad": 2.5, "cost": 1e-7}
     signals = {"tool_call_success": [0.5, 7]}
+    own = {"step": 0.01, "convicts_above": 0.05, "acquits_below": 0.02, "next_step": {}, "by_price": False}
+    reasons = [{"code": "capacity", "signal": "throughput"}, {"signal": "tool_call_success", "strictness": own}]
     rows: list[Record] = [
         *(HourRecord(3600.0 * hour, "g", "a", worker, numbers) for hour in range(9) for worker in "vw"),
         *(
-            DeploymentRecord("s", 1000.0 * at, "g", "a", "p", "deranked", 0.0, [], signals, "change")
+            DeploymentRecord(
+                "s", 1000.0 * at, "g", "a", "p", "deranked", 0.0, reasons if at < 20 else [], signals, "change"
+            )
             for at in range(30)
         ),
         *(ReferenceRecord("s", 900.0 * at, "g", "tool_call_success", 0.9, None, 0.8, 4, "", "") for at in range(30)),
@@ -103,3 +107,6 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
             found.append((group_series(connection, "g", 7000.0, 27_000.0, 7), incident_list(connection, 27_000.0)))
     assert found[0] == found[1]
     assert sum(found[0][0]["hours"]["deployments"]["a"]["bad"]) == 2.5 * 2 * 7
+    thresholds = found[0][0]["deployments"]["a"]["thresholds"]
+    assert thresholds["convicts_above"] == [0.05] * 4 + [None] * 3
+    assert set(thresholds["acquits_below"]) == {0.02, None}

@@ -1,0 +1,109 @@
+"""The page without a browser: the visitors that it answers, and the words that each may read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+
+from exacto_plugin.core.model import DeploymentKey
+from exacto_plugin.core.routing.overrides import Override, OverrideAction
+from exacto_plugin.errors import StoreError
+from exacto_plugin.web import access
+from exacto_plugin.web.api import routers_of
+from tests.test_telemetry import NOW
+from tests.web.test_api import GROUP, measured
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+
+ADMIN, USER = LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.INTERNAL_USER
+WORDS = "they broke our agent"
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """A runtime with verdicts, and one that an operator has overridden with a reason."""
+    runtime = measured()
+    override = Override(GROUP, DeploymentKey("a"), OverrideAction.DERANKED, WORDS, "5a17", NOW, NOW + 60.0)
+    runtime.engine.overrides.merge([override], NOW)
+    asyncio.run(runtime.recomputer.recompute())
+    return runtime
+
+
+def page_of(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, role: LitellmUserRoles, **web: Any) -> TestClient:
+    """The page for a key of a role that may call the model group; LiteLLM's check of the key is left out."""
+
+    async def authenticated(*_: object) -> UserAPIKeyAuth:
+        return UserAPIKeyAuth(api_key="sk-of-the-visitor", user_role=role)
+
+    async def models_of(_: object) -> frozenset[str]:
+        return frozenset({GROUP})
+
+    monkeypatch.setattr(access, "_authenticated", authenticated)
+    monkeypatch.setattr(access, "_models_of", models_of)
+    settings = runtime.context.settings
+    changed = {name: getattr(settings, name).model_copy(update=values) for name, values in web.items()}
+    monkeypatch.setattr(runtime.context, "settings", settings.model_copy(update=changed))
+    app = FastAPI()
+    for router in routers_of(runtime):
+        app.include_router(router)
+    return TestClient(app)
+
+
+VIEWS = ("overview", f"group?name={GROUP}", f"deployment?group={GROUP}&name=a", f"why?group={GROUP}&name=a&at={NOW}")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("role", [ADMIN, USER])
+def test_the_reason_of_an_override_is_for_administrators(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, view: str, role: LitellmUserRoles
+) -> None:
+    """Others read that there is one, and nothing of its reason; a deployment's own view tells it to administrators."""
+    client = page_of(runtime, monkeypatch, role, web={"access": "keys"})
+    answer = client.get(f"/exacto/page/{view}")
+    assert answer.status_code == 200
+    assert (WORDS in answer.text) == (role is ADMIN and view.startswith(("group", "deployment")))
+    if view.startswith("deployment"):
+        assert "because of an operator" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({}, 403),
+        ({"web": {"access": "keys"}}, 200),
+        ({"web": {"access": "keys"}, "expose": {"providers": False}}, 403),
+    ],
+)
+def test_other_keys_are_let_in_by_settings_only(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], status: int
+) -> None:
+    """Not by default, and not where the names of deployments are confidential; administrators always."""
+    assert page_of(runtime, monkeypatch, USER, **settings).get("/exacto/page/overview").status_code == status
+    assert page_of(runtime, monkeypatch, ADMIN, **settings).get("/exacto/page/overview").status_code == 200
+
+
+@pytest.mark.parametrize("view", [*VIEWS[:3], "incidents"])
+def test_a_store_that_cannot_be_read_is_told(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, view: str) -> None:
+    """The verdicts in force are shown, and the fault in words."""
+
+    async def fails(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    client = page_of(runtime, monkeypatch, ADMIN)
+    monkeypatch.setattr(runtime.store, "read", fails)
+    answer = client.get(f"/exacto/page/{view}")
+    assert answer.status_code == 200
+    assert "What is on record cannot be shown: the disk is full." in answer.text
+
+
+def test_a_page_that_is_off(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the page nor its views and files; the API stays."""
+    client = page_of(runtime, monkeypatch, ADMIN, web={"enabled": False})
+    for path in ("/exacto", "/exacto/", "/exacto/static/page.js", "/exacto/page/overview"):
+        assert client.get(path).status_code == 404
