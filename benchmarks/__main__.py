@@ -19,6 +19,7 @@ NAMES = (
     "rescue",
     "sharing",
     "store",
+    "page",
     "end_to_end",
     "request_path",
     "before_authentication",

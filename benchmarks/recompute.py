@@ -60,7 +60,11 @@ def sample_of(group: str, number: int, at: float, draw: random.Random) -> Sample
     )
 
 
-def patterns_of(number: int, draw: random.Random) -> list[tuple[Counter[CounterKind], Counter[int]]]:
+Pattern = tuple[Counter[CounterKind], Counter[int]]
+"""What one deployment may add between two recomputes, in bulk form."""
+
+
+def patterns_of(number: int, draw: random.Random) -> list[Pattern]:
     """What 5 minutes of one deployment may add, in bulk form."""
     patterns = []
     for _ in range(20):

@@ -28,8 +28,9 @@ from exacto_plugin.records import DecisionRecord, HourRecord
 from exacto_plugin.store.location import location_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from benchmarks.recompute import Pattern
     from exacto_plugin.demo.provider import SimulatedProviders
 
 GROUPS, DEPLOYMENTS = 100, 5
@@ -63,23 +64,14 @@ def size(days: int) -> Iterator[str]:
         now = float(START)
         place = location_of_url(f"sqlite:///{file}")
         runtime = Runtime(load_settings(None), clock=lambda: now, place=place)
-        engine, recorder, store = runtime.engine, runtime.recorder, runtime.store
+        engine, store = runtime.engine, runtime.store
         engine.change_detector, engine.deltas = ChangeDetector(), None
         before = 0
         for day in range(days):
             started = time.perf_counter()
             for step in range(DAY_S // INTERVAL_S):
                 now = float(START + day * DAY_S + step * INTERVAL_S)
-                for group in groups:
-                    engine.observe_peers(group, tuple(map(DeploymentKey, names)), now)
-                    for number, name in enumerate(names):
-                        engine.add(group, DeploymentKey(name), *draw.choice(patterns[number]), now - 60)
-                engine.recompute(now)
-                accounts = engine.change_detector.changes
-                told = recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {})
-                for record in told:
-                    if record is not None:
-                        store.write(record)
+                recompute(runtime, dict.fromkeys(groups, patterns), now, draw)
                 requests = REQUESTS_A_DAY * INTERVAL_S // DAY_S
                 share = runtime.context.settings.store.decision_share + UNUSUAL
                 for _ in range(round(requests * share)):
@@ -100,6 +92,24 @@ def size(days: int) -> Iterator[str]:
             last, before = total - before, total
         yield f"30 days at the last day's rate: {last * 30 / 1e9:.2f} GB"
         store.close()
+
+
+def recompute(
+    runtime: Runtime, traffic: Mapping[str, Sequence[Sequence[Pattern]]], now: float, draw: random.Random
+) -> None:
+    """Add made-up traffic of the deployments of each model group, recompute, and put the records into the store."""
+    engine, store = runtime.engine, runtime.store
+    for group, patterns in traffic.items():
+        names = [DeploymentKey(f"deployment-{number}") for number in range(len(patterns))]
+        engine.observe_peers(group, tuple(names), now)
+        for name, some in zip(names, patterns, strict=True):
+            engine.add(group, name, *draw.choice(some), now - 60)
+    engine.recompute(now)
+    assert engine.change_detector is not None
+    accounts = engine.change_detector.changes
+    for record in runtime.recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {}):
+        if record is not None:
+            store.write(record)
 
 
 def _decision(draw: random.Random, group: str, names: list[str], now: float, snapshot: str) -> DecisionRecord:

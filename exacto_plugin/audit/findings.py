@@ -48,10 +48,13 @@ def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _threshold_of(series: Mapping[str, Any], name: str) -> float | None:
-    """Return the last share of bad calls above which a deployment is deranked."""
-    own: float | None = last_of(series["deployments"][name]["thresholds"]["convicts_above"])
-    if own is not None:
-        return own
+    """Return the last threshold of a deployment as a share of bad calls.
+
+    Where bad calls have a price, few of them derank; the threshold is then the higher one, below which they acquit.
+    """
+    own = [last_of(line) for line in series["deployments"][name]["thresholds"].values()]
+    if own and None not in own:
+        return float(max(own))
     usual = last_of(series["references"].get(_CALLS, {}).get("threshold", ()))
     return None if usual is None else bad_rate(usual)
 

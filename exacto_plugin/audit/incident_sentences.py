@@ -21,6 +21,10 @@ KIND_NAMES: Mapping[str, str] = {
 """The kinds of bad answers in words."""
 
 
+END_WORDS: Mapping[str | None, str] = {"gone": " (no longer served)", "restarted": " (its verdict began anew)"}
+"""The end of an incident in words, where it is no transition."""
+
+
 def bad_rate(success: float) -> float:
     """Return the share of bad calls of a share of good ones.
 

@@ -3,10 +3,10 @@
 Pure over records.
 
 An incident begins with the transition to ``deranked`` and ends with the next transition to another tier, or when the
-deployment is no longer served. Its counts are those of whole hours from its onset on: the derank's own hour, and the
-hours directly before it in which the share of bad answers was above the threshold already. What tiers saved is the
-number of requests that they took away from the deployment, times the excess of its share of bad answers over that of
-the other deployments in the same hours, as in ``exacto report``.
+deployment is no longer served, or when its verdict began anew. Its counts are those of whole hours from its onset on:
+the derank's own hour, and the hours directly before it in which the share of bad answers was above the threshold
+already. What tiers saved is the number of requests that they took away from the deployment, times the excess of its
+share of bad answers over that of the other deployments in the same hours, as in ``exacto report``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,15 @@ class HourRow(NamedTuple):
     numbers: Mapping[str, float]
 
 
+class LastSeen(NamedTuple):
+    """The last record of a deployment."""
+
+    at: float
+    tier: str = Tier.DERANKED
+    since: float = 0.0
+    """Since when it had the tier."""
+
+
 class _Span(NamedTuple):
     begin: TransitionRecord
     until: float | None
@@ -52,7 +61,7 @@ class _Span(NamedTuple):
 
 
 def incidents(
-    transitions: Iterable[TransitionRecord], hours: Iterable[HourRow], last_seen: Mapping[Key, float], now: float
+    transitions: Iterable[TransitionRecord], hours: Iterable[HourRow], last_seen: Mapping[Key, LastSeen], now: float
 ) -> list[Plain]:
     """Return the incidents, open ones first, then the newest first.
 
@@ -79,7 +88,7 @@ def incident_id(model_group: str, deployment: str, since: float) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, float], now: float) -> list[_Span]:
+def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, LastSeen], now: float) -> list[_Span]:
     found: list[_Span] = []
     begun: dict[Key, TransitionRecord] = {}
     for change in transitions:
@@ -89,9 +98,16 @@ def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, floa
         elif key in begun:
             found.append(_Span(begun.pop(key), change.at, "readmitted"))
     for key, change in begun.items():
-        seen = max(last_seen.get(key, change.at), change.at)
-        gone = now - seen > STALE_S
-        found.append(_Span(change, seen if gone else None, "gone" if gone else None))
+        last = last_seen.get(key)
+        if last is None or last.at <= change.at:
+            last = LastSeen(change.at)
+        if last.tier != Tier.DERANKED:
+            # A process that lost its windows begins with insufficient data, which is no transition.
+            found.append(_Span(change, max(last.since, change.at), "restarted"))
+        elif now - last.at > STALE_S:
+            found.append(_Span(change, last.at, "gone"))
+        else:
+            found.append(_Span(change, None, None))
     return found
 
 

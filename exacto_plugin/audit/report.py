@@ -124,9 +124,16 @@ def _interval(amount: Callable[[Floats], Floats], each: Floats) -> dict[str, flo
     return {"value": value, "low": min(value, low), "high": max(value, high)}
 
 
+_LEAST_USD = 1e-6
+"""Amounts below are written with an exponent."""
+
+
 def money(amount: float) -> str:
     """Format USD with as many digits as are significant."""
     if amount == 0 or not math.isfinite(amount):
         return "$0"
     sign, size = "-" if amount < 0 else "", abs(amount)
-    return f"{sign}${size:,.2f}" if size >= 1 else f"{sign}${size:.2g}"
+    if size >= 1:
+        return f"{sign}${size:,.2f}"
+    digits = 1 - math.floor(math.log10(size))
+    return f"{sign}${size:.{digits}f}" if size >= _LEAST_USD else f"{sign}${size:.2g}"

@@ -33,8 +33,9 @@ POINTS = 120
 
 MOST_POINTS = 1000
 
-COUNTED = ("with_tiers", "without_tiers", "probes", "answers", "bad", *BAD_KINDS, "priced", "cost", "rescued")
-"""Hourly counts of a deployment that are summed, of ``PickNumbers``."""
+COUNTED = ("answers", "bad", *BAD_KINDS, "rescued")
+"""Hourly counts of a deployment that are summed, of ``PickNumbers``.
+Each is read from JSON in every row, which is most of the time that a month takes."""
 
 OWN_THRESHOLDS = ("convicts_above", "acquits_below")
 """Thresholds that a rule gives each deployment of its own, as shares of bad calls; see ``StepChoice``."""

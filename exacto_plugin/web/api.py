@@ -19,7 +19,7 @@ from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
 from exacto_plugin.web.history import add_history, add_incidents
 from exacto_plugin.web.overrides import add_overrides
-from exacto_plugin.web.page_data import PageSources
+from exacto_plugin.web.page_data import PageData, PageSources
 from exacto_plugin.web.views import views_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def routers_of(runtime: Runtime) -> list[APIRouter]:
     from exacto_plugin.web.page import page_router
     from exacto_plugin.web.rendering import Renderer
 
+    return [*routers, page_router(runtime.context, page_data_of(runtime), Renderer())]
+
+
+def page_data_of(runtime: Runtime) -> PageData:
+    """Build the data of the page from the parts of this process's plugin."""
     clock, store = runtime.context.clock, runtime.store
     sources = PageSources(
         runtime.context,
@@ -60,7 +65,7 @@ def routers_of(runtime: Runtime) -> list[APIRouter]:
         partial(_status, runtime),
         lambda model_group: _no_verdicts_reason(model_group, runtime),
     )
-    return [*routers, page_router(sources, Renderer())]
+    return PageData(sources)
 
 
 def api_router(runtime: Runtime) -> APIRouter:
@@ -80,10 +85,11 @@ def api_router(runtime: Runtime) -> APIRouter:
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
-        """Return one model group."""
+        """Return one model group; asked for again after the next recompute, it has percentiles."""
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, _no_verdicts_reason(model_group, runtime))
+        models_view.watch(model_group, runtime.context.clock())
         return models_view.one(group)
 
     add_overrides(router, runtime.engine, runtime.overrides)

@@ -18,12 +18,13 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from exacto_plugin._version import __version__
 from exacto_plugin.web.access import Visitor, visitor_of
 from exacto_plugin.web.audit import Moment  # noqa: TC001 -- FastAPI reads annotations at run time
-from exacto_plugin.web.page_data import RANGES, NotShownError, PageData
+from exacto_plugin.web.page_data import RANGES, NotShownError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from exacto_plugin.web.page_data import PageSources
+    from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.web.page_data import PageData
     from exacto_plugin.web.rendering import Renderer
 
 POLICY = (
@@ -62,15 +63,15 @@ def _static(name: str) -> tuple[bytes, str]:
     return content, f'"{hashlib.blake2b(content, digest_size=8).hexdigest()}"'
 
 
-def page_router(sources: PageSources, renderer: Renderer) -> APIRouter:
+def page_router(context: Context, data: PageData, renderer: Renderer) -> APIRouter:
     """Build the routes of the page.
 
     Args:
-        sources: of the data.
+        context: has the settings.
+        data: of the views.
         renderer: makes HTML of it.
     """
     router = APIRouter(include_in_schema=False)
-    data, context = PageData(sources), sources.context
 
     def enabled() -> None:
         if not context.settings.web.enabled:

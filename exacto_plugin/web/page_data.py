@@ -239,6 +239,7 @@ class PageData:
         if found is None:
             reason = self._of.absence(name) if visitor.sees(name) else f"this key may not call a model group {name!r}"
             raise NotShownError(f"{reason[0].upper()}{reason[1:]}.")
+        self._of.models.watch(name, self.now())
         return {**found, "deployments": _shown(visitor, found["deployments"])}
 
     async def _recent_rates(self, name: str, now: float) -> dict[str, float]:

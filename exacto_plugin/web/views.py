@@ -58,6 +58,10 @@ class ModelViews:
         groups = [self.one(group) for _, group in sorted(snapshot.groups.items())]
         return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
+    def watch(self, model_group: str, now: float) -> None:
+        """Request the percentiles of a model group that is looked at; they come with the next recompute."""
+        self._engine.watch(model_group, now)
+
     def one(self, group: GroupSnapshot) -> dict[str, Any]:
         """Return one model group with callers' preferences and its curated list."""
         view = group_view(group, self._providers.by_deployment, self._flaws, self._observed.latest)

@@ -143,26 +143,39 @@ def views(proxy: Proxy) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
-def test_every_view(browser: Browser, proxy: Proxy, scheme: Any, width: int) -> None:
-    """No fault, no request elsewhere, nothing wider than the window, no barrier; charts have words and a table."""
-    visit = Visit(browser, proxy, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    axe = AXE.read_text(encoding="utf-8")
+def barriers_of(page: Page) -> list[Any]:
+    """What axe-core finds."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[Any] = page.evaluate("async () => (await axe.run()).violations.map(one => [one.id, one.nodes[0].html])")
+    return found
+
+
+def test_every_view(browser: Browser, proxy: Proxy) -> None:
+    """In both schemes, in a wide window and on a phone: no fault, no barrier, nothing elsewhere and nothing cut off.
+
+    Charts have words and a table. Barriers are looked for in the wide light and the narrow dark page.
+    """
+    visit = Visit(browser, proxy)
+    page = visit.page
     for view, title in views(proxy).items():
         visit.show(view, title)
-        page = visit.page
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
+        for scheme, width in (("dark", 1280), ("light", 1280), ("light", 390), ("dark", 390)):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            # Charts are drawn again once the window has told its new size.
+            page.wait_for_function("width => innerWidth === width", arg=width)
+            page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+            if (scheme, width) in (("light", 1280), ("dark", 390)):
+                assert barriers_of(page) == [], (view, scheme)
         charts = page.evaluate(
             "[...document.querySelectorAll('.plot')].map(one => [one.getAttribute('aria-label').length > 40, "
             "!!one.querySelector('canvas'), one.closest('figure').querySelectorAll('tbody tr').length > 0])"
         )
         assert all(all(chart) for chart in charts), view
-        page.evaluate(axe)
-        found = page.evaluate("async () => (await axe.run()).violations.map(one => [one.id, one.nodes[0].html])")
-        assert found == [], (view, found)
+        assert charts or not view.startswith(("incident?", "deployment", "group?name=moonshotai")), view
         assert page.evaluate("window.hit ?? document.querySelectorAll('#view img').length") == 0
     assert visit.faults == []
-    visit.page.close()
+    page.close()
 
 
 def test_the_numbers_are_those_of_the_providers(

@@ -215,9 +215,10 @@ def test_what_is_recorded_is_told() -> None:
     runtime.store.close()
 
 
-def test_what_is_declared_and_how_quick_it_is(client: TestClient) -> None:
+def test_what_is_declared_and_how_quick_it_is(client: TestClient, runtime: Runtime) -> None:
     """Prices of the configuration; percentiles are null as long as there are too few answers."""
     deployment = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"][0]
+    assert runtime.engine.watched(NOW) == (GROUP,)
     assert deployment["pace"] == {"throughput": None, "latency_s": None}
     assert deployment["declared"]["quantization"] == ""
     assert set(deployment["declared"]) == {"prompt_usd_per_million", "completion_usd_per_million", "quantization"}

@@ -107,3 +107,14 @@ def test_a_page_that_is_off(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -
     client = page_of(runtime, monkeypatch, ADMIN, web={"enabled": False})
     for path in ("/exacto", "/exacto/", "/exacto/static/page.js", "/exacto/page/overview"):
         assert client.get(path).status_code == 404
+
+
+def test_a_group_that_is_looked_at_gets_percentiles(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are computed for groups that are asked for only; the overview asks for none."""
+    client = page_of(runtime, monkeypatch, ADMIN)
+    client.get("/exacto/page/overview")
+    assert runtime.engine.watched(NOW) == ()
+    client.get("/exacto/page/group?name=nothing")
+    assert runtime.engine.watched(NOW) == ()
+    client.get(f"/exacto/page/group?name={GROUP}")
+    assert runtime.engine.watched(NOW) == (GROUP,)
