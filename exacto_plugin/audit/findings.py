@@ -27,7 +27,7 @@ def last_of(values: Sequence[Any]) -> Any:
 
 
 def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Describe the last shares of bad calls of some deployments against their thresholds."""
+    """Describe the last shares of bad calls against their thresholds."""
     rates = {
         name: bad_rate(success)
         for name in names

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.incident_sentences import incident_sentence
-from exacto_plugin.audit.incidents import MOST_ONSET_S, HourRow, LastSeen, incidents
+from exacto_plugin.audit.incidents import MOST_ONSET_S, HourRow, LastKnownTier, incidents
 from exacto_plugin.audit.series import hour_rows
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.core.wire import to_wire
@@ -45,7 +45,9 @@ def incident_list(
     keys = {(one.model_group, one.deployment) for one in transitions}
     records = {key: queries.tier_at(connection, *key, now) for key in keys}
     seen = {
-        key: LastSeen(record.at, record.tier, record.since) for key, record in records.items() if record is not None
+        key: LastKnownTier(record.at, record.tier, record.since)
+        for key, record in records.items()
+        if record is not None
     }
     spans = [one for one in incidents(transitions, (), seen, now) if _overlaps(one, since, until)]
     if not spans:

@@ -45,7 +45,7 @@ class HourRow(NamedTuple):
     numbers: Mapping[str, float]
 
 
-class LastSeen(NamedTuple):
+class LastKnownTier(NamedTuple):
     """The last record of a deployment."""
 
     at: float
@@ -61,7 +61,10 @@ class _Span(NamedTuple):
 
 
 def incidents(
-    transitions: Iterable[TransitionRecord], hours: Iterable[HourRow], last_seen: Mapping[Key, LastSeen], now: float
+    transitions: Iterable[TransitionRecord],
+    hours: Iterable[HourRow],
+    last_seen: Mapping[Key, LastKnownTier],
+    now: float,
 ) -> list[Plain]:
     """Return the incidents, open ones first, then the newest first.
 
@@ -88,7 +91,7 @@ def incident_id(model_group: str, deployment: str, since: float) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, LastSeen], now: float) -> list[_Span]:
+def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, LastKnownTier], now: float) -> list[_Span]:
     found: list[_Span] = []
     begun: dict[Key, TransitionRecord] = {}
     for change in transitions:
@@ -100,7 +103,7 @@ def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, Last
     for key, change in begun.items():
         last = last_seen.get(key)
         if last is None or last.at <= change.at:
-            last = LastSeen(change.at)
+            last = LastKnownTier(change.at)
         if last.tier != Tier.DERANKED:
             # A process that lost its windows begins with insufficient data, which is no transition.
             found.append(_Span(change, max(last.since, change.at), "restarted"))

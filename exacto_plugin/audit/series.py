@@ -151,7 +151,10 @@ def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[s
 
 
 def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[str, Plain]:
-    """Return the lines of each deployment: its tier, its own thresholds, and value and samples by signal."""
+    """Return the lines of each deployment.
+
+    Its tier, its own thresholds, and value and samples by signal.
+    """
     table: Any = table_of(DeploymentRecord)
     newest = _newest_of_steps(connection, table, table.c.deployment, table.c.model_group == model_group, grid)
     reasons = type_coerce(table.c.reasons, Text)
@@ -180,7 +183,10 @@ def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
 
 
 def _strictness(reasons: str) -> Mapping[str, Any]:
-    """Return the deployment's own thresholds of its reasons; empty where the rule has one for all."""
+    """Return the deployment's own thresholds of its reasons.
+
+    Empty where the rule has one for all.
+    """
     # Most of the time of a long series goes into reading reasons, so those without thresholds are not read.
     if '"strictness"' not in reasons:
         return {}

@@ -85,7 +85,10 @@ def api_router(runtime: Runtime) -> APIRouter:
 
     @router.get("/models/{model_group:path}")
     async def model(model_group: str) -> dict[str, Any]:
-        """Return one model group; asked for again after the next recompute, it has percentiles."""
+        """Return one model group.
+
+        Asked for again after the next recompute, it has percentiles.
+        """
         group = runtime.engine.snapshot.groups.get(model_group)
         if group is None:
             raise HTTPException(404, _no_verdicts_reason(model_group, runtime))

@@ -118,8 +118,9 @@ def _bad(values: Sequence[float | None]) -> Values:
 
 
 def reference_lines(series: Mapping[str, Any], signal: str, names: Sequence[str]) -> list[Line]:
-    """Return median, MAD band and thresholds of a signal, of tool calls as shares of bad ones.
+    """Return median, MAD band and thresholds of a signal.
 
+    Those of tool calls are shares of bad ones.
     Where deployments have thresholds of their own, those of the deployments named are shown: at each time the lower
     median, which is one of theirs.
     """

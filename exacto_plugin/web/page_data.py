@@ -254,7 +254,10 @@ class PageData:
 
 
 def _shown(visitor: Visitor, answers: list[Plain]) -> list[Plain]:
-    """Return verdicts as a visitor may see them: the reasons of overrides are an operator's words for operators."""
+    """Return verdicts as a visitor may see them.
+
+    The reasons of overrides are an operator's words for operators.
+    """
     if visitor.is_admin:
         return answers
     return [{**one, "override": one["override"] and {**one["override"], "reason": ""}} for one in answers]

@@ -59,7 +59,7 @@ class ModelViews:
         return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
 
     def watch(self, model_group: str, now: float) -> None:
-        """Request the percentiles of a model group that is looked at; they come with the next recompute."""
+        """Request the percentiles of a model group; the next recompute has them."""
         self._engine.watch(model_group, now)
 
     def one(self, group: GroupSnapshot) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from exacto_plugin.audit.incident_sentences import incident_sentence
 from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
-from exacto_plugin.audit.incidents import HourRow, LastSeen, incident_id, incidents
+from exacto_plugin.audit.incidents import HourRow, LastKnownTier, incident_id, incidents
 from exacto_plugin.records import TransitionRecord
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def hour(offset: int, deployment: str = "d", worker_of: str = "g", **numbers: fl
 
 def one(*rows: HourRow, transitions: tuple[TransitionRecord, ...] = (change("deranked"),), now: float = BEGIN) -> Any:
     """The only incident."""
-    (found,) = incidents(transitions, rows, {("g", "d"): LastSeen(now)}, now)
+    (found,) = incidents(transitions, rows, {("g", "d"): LastKnownTier(now)}, now)
     return found
 
 
@@ -91,7 +91,7 @@ def test_it_ends_with_the_next_tier() -> None:
         change("deranked", BEGIN + 4 * HOUR),
     )
     now = BEGIN + 5 * HOUR
-    again, first = incidents(changes, rows, {("g", "d"): LastSeen(now)}, now)
+    again, first = incidents(changes, rows, {("g", "d"): LastKnownTier(now)}, now)
     assert (first["until"], first["end"], first["bad"]) == (BEGIN + HOUR, "readmitted", 2)
     assert (again["since"], again["open"], again["bad"]) == (BEGIN + 4 * HOUR, True, 2)
     assert first["id"] != again["id"] == incident_id("g", "d", BEGIN + 4 * HOUR)
@@ -99,16 +99,16 @@ def test_it_ends_with_the_next_tier() -> None:
 
 def test_a_deployment_that_is_gone_has_no_open_incident() -> None:
     """Two hours without a record end it at the last one."""
-    (found,) = incidents([change("deranked")], (), {("g", "d"): LastSeen(BEGIN + HOUR)}, BEGIN + 4 * HOUR)
+    (found,) = incidents([change("deranked")], (), {("g", "d"): LastKnownTier(BEGIN + HOUR)}, BEGIN + 4 * HOUR)
     assert (found["open"], found["until"], found["end"]) == (False, BEGIN + HOUR, "gone")
 
 
 def test_a_verdict_that_began_anew_ends_an_incident() -> None:
     """A process that lost its windows puts another tier on record, without a transition; so does no older record."""
-    anew = LastSeen(BEGIN + 2 * HOUR, "insufficient_data", BEGIN + HOUR)
+    anew = LastKnownTier(BEGIN + 2 * HOUR, "insufficient_data", BEGIN + HOUR)
     (found,) = incidents([change("deranked")], (), {("g", "d"): anew}, BEGIN + 2 * HOUR)
     assert (found["open"], found["until"], found["end"]) == (False, BEGIN + HOUR, "restarted")
-    before = LastSeen(BEGIN - HOUR, "verified_good", BEGIN - 2 * HOUR)
+    before = LastKnownTier(BEGIN - HOUR, "verified_good", BEGIN - 2 * HOUR)
     (found,) = incidents([change("deranked")], (), {("g", "d"): before}, BEGIN)
     assert found["open"]
 
