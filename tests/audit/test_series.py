@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,7 +88,10 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
     numbers = {"answers": 7.0, "bad": 2.5, "cost": 1e-7}
     signals = {"tool_call_success": [0.5, 7]}
     own = {"step": 0.01, "convicts_above": 0.05, "acquits_below": 0.02, "next_step": {}, "by_price": False}
-    reasons = [{"code": "capacity", "signal": "throughput"}, {"signal": "tool_call_success", "strictness": own}]
+    reasons: list[dict[str, Any]] = [
+        {"code": "capacity", "signal": "throughput"},
+        {"signal": "tool_call_success", "strictness": own},
+    ]
     rows: list[Record] = [
         *(HourRecord(3600.0 * hour, "g", "a", worker, numbers) for hour in range(9) for worker in "vw"),
         *(

@@ -14,7 +14,7 @@ CALLS = "tool_call_success"
 
 def series(*, own: bool) -> dict[str, Any]:
     """Two steps of a group whose deployment ``b`` fails 10 % of its calls; ``own``: with thresholds of its own."""
-    limits: dict[str, tuple[float, float] | None] = {"a": (0.05, 0.02), "b": (0.06, 0.03), "c": (0.07, 0.04)}
+    limits = {"a": (0.05, 0.02), "b": (0.06, 0.03), "c": (0.07, 0.04)}
     return {
         "since": 0.0,
         "times": [60.0, 120.0],
