@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.bench.runs import TaskScore
-from exacto_plugin.bench.statistics import difference, limit_below
+from exacto_plugin.benchmark_scores.statistics import difference, limit_below
+from exacto_plugin.benchmark_scores.tasks import TaskScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -123,8 +123,8 @@ def test_packages_import_what_the_table_allows() -> None:
 @pytest.mark.parametrize("name", [name for name in modules() if name.split(".")[1:2] not in ([p] for p in PROGRAMS)])
 def test_what_serves_knows_no_program(name: str) -> None:
     """core <- seam and adapters <- programs: the command line, the demonstration and the like stand outside."""
-    programs = tuple(f"exacto_plugin.{program}" for program in PROGRAMS)
-    assert [found.name for found in imports(name) if found.name.startswith(programs)] == []
+    programs = tuple(f"exacto_plugin.{program}." for program in PROGRAMS)
+    assert [found.name for found in imports(name) if f"{found.name}.".startswith(programs)] == []
 
 
 def test_only_the_api_of_opentelemetry_is_used() -> None:

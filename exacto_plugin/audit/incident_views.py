@@ -44,11 +44,8 @@ def incident_list(
     transitions = _transitions(connection, {"model_group": model_group, "deployment": deployment})
     keys = {(one.model_group, one.deployment) for one in transitions}
     records = {key: queries.tier_at(connection, *key, now) for key in keys}
-    seen = {
-        key: LastKnownTier(record.at, record.tier, record.since)
-        for key, record in records.items()
-        if record is not None
-    }
+    known = [(key, record) for key, record in records.items() if record is not None]
+    seen = {key: LastKnownTier(record.at, record.tier, record.since) for key, record in known}
     spans = [one for one in incidents(transitions, (), seen, now) if _overlaps(one, since, until)]
     if not spans:
         return []
@@ -57,7 +54,7 @@ def incident_list(
     groups = sorted({one["model_group"] for one in spans})
     rows = (HourRow(*row) for row in hour_rows(connection, groups, begins, now))
     found = incidents(transitions, rows, seen, now)
-    providers = {key: record.provider for key, record in records.items() if record is not None}
+    providers = {key: record.provider for key, record in known}
     return [
         {**one, "provider": providers.get((one["model_group"], one["deployment"]), "")}
         for one in found

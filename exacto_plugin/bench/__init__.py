@@ -1,4 +1,4 @@
-"""Benchmark runs: read from the logs of other programs, judged, and kept as scores of deployments.
+"""Benchmark runs, read from the logs of other programs, as scores of deployments.
 
-Nothing here runs inside the proxy or imports a benchmark program.
+Imports no benchmark program.
 """

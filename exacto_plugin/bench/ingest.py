@@ -1,4 +1,4 @@
-"""Runs from logs become records: accepted ones, and refused ones with their reason."""
+"""Records of runs: accepted ones, and refused ones with their reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.bench.refusals import refusal
-from exacto_plugin.bench.statistics import score_of
+from exacto_plugin.benchmark_scores.statistics import score_of
 from exacto_plugin.records import BenchmarkRecord
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class Known(NamedTuple):
     provider: str
 
 
-class UnknownDeploymentError(LookupError):
+class UnnamedDeploymentError(LookupError):
     """No deployment on record has this name."""
 
 
 def deployments_named(name: str, known: Iterable[Known], model_group: str | None = None) -> list[Known]:
-    """Return the deployments that a name means: a key, else a provider, in any spelling.
+    """Return the deployments with a name: a key, else a provider, in any spelling.
 
     One for each model group that the deployment serves.
 
@@ -39,7 +39,7 @@ def deployments_named(name: str, known: Iterable[Known], model_group: str | None
         model_group: only in this one.
 
     Raises:
-        UnknownDeploymentError: it means none, or several deployments of one model group.
+        UnnamedDeploymentError: it means none, or several deployments of one model group.
 
     >>> deployments_named("Deep Infra", [Known("kimi", "d1", "deepinfra"), Known("kimi", "d2", "groq")])
     [Known(model_group='kimi', deployment='d1', provider='deepinfra')]
@@ -48,11 +48,11 @@ def deployments_named(name: str, known: Iterable[Known], model_group: str | None
     found = [one for one in here if one.deployment == name]
     found = found or [one for one in here if _plain(name) in (_plain(one.deployment), _plain(one.provider))]
     if not found:
-        raise UnknownDeploymentError(f"no deployment on record is called {name!r}")
+        raise UnnamedDeploymentError(f"no deployment on record is called {name!r}")
     groups = [one.model_group for one in found]
     if len(set(groups)) < len(groups):
         names = ", ".join(sorted({one.deployment for one in found}))
-        raise UnknownDeploymentError(f"{name!r} means several deployments: {names}")
+        raise UnnamedDeploymentError(f"{name!r} means several deployments: {names}")
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exacto_plugin.benchmark_scores.tasks import least_tasks
+
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
@@ -11,17 +13,6 @@ if TYPE_CHECKING:
 
 MOST_ERRORS = 0.1
 """Share of answers that may end in an error; source: the benchmark harness of OpenRouter fails a run beyond it."""
-
-LEAST_TASKS = {"tau2_airline": 45, "gpqa_diamond": 50}
-"""Scored tasks that a run needs. Source: OpenRouter's documentation of Auto Exacto."""
-
-LEAST_OF_OTHERS = 30
-"""The same for other benchmarks: the difference of fewer tasks has no standard error worth a verdict."""
-
-
-def least_tasks(benchmark: str) -> int:
-    """Return the scored tasks that a score of a benchmark needs."""
-    return LEAST_TASKS.get(benchmark, LEAST_OF_OTHERS)
 
 
 def refusal(run: BenchmarkRun, names: AbstractSet[str], seen: AbstractSet[str]) -> str | None:

@@ -6,18 +6,12 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.benchmark_scores.tasks import TaskScore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-class TaskScore(NamedTuple):
-    """The answers of one task in a run."""
-
-    mean: float
-    """Mean score of the answers, 0..1."""
-    answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,7 @@ class BenchmarkRun:
 
 
 def task_key(task: object) -> str:
-    """Return a key of a task that reveals nothing of its text: sixteen hexadecimal digits.
+    """Return sixteen hexadecimal digits for a task, which reveal no text of it.
 
     >>> task_key(7) == task_key("7")
     True

@@ -1,4 +1,4 @@
-"""``exacto bench``: reads the logs of benchmark runs into the store, and shows the scores.
+"""``exacto bench``: reads logs of benchmark runs, and shows the scores.
 
 Works on the store itself; a proxy with the same store takes the scores over at its next recompute.
 """
@@ -15,11 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment
-from exacto_plugin.bench.ingest import Known, UnknownDeploymentError, deployments_named, records_of
+from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named, records_of
 from exacto_plugin.bench.logs.fields import LogError
 from exacto_plugin.bench.logs.reading import read_runs
-from exacto_plugin.bench.source import KEPT_S, runs_since
-from exacto_plugin.bench.standings import Standing, scores_of
+from exacto_plugin.benchmark_scores.source import KEPT_S, runs_since
+from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError, StoreError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.bench.runs import BenchmarkRun
-    from exacto_plugin.bench.standings import Score
+    from exacto_plugin.benchmark_scores.standings import Score
     from exacto_plugin.store.location import StoreLocation
 
 _WORDS = {
@@ -127,7 +127,7 @@ def _read(
         name = options.deployment or run.deployment
         try:
             named = _named(name, known, options)
-        except UnknownDeploymentError as error:
+        except UnnamedDeploymentError as error:
             yield {"line": _line(path, run, name, str(error)), "records": []}
             continue
         records = records_of(run, named, seen, now)
@@ -137,14 +137,14 @@ def _read(
 def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> list[Known]:
     try:
         return deployments_named(name, known, options.model)
-    except UnknownDeploymentError:
+    except UnnamedDeploymentError:
         if options.deployment and options.model and not any(one.model_group == options.model for one in known):
             return [Known(options.model, options.deployment, "")]
         raise
 
 
 def _new(records: list[BenchmarkRecord], seen: set[str]) -> list[BenchmarkRecord]:
-    """Return those of a log that is not on record, so that reading it twice adds nothing."""
+    """Return those of a log that is not on record yet."""
     return [record for record in records if record.run not in seen]
 
 

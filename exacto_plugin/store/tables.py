@@ -266,7 +266,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _benchmark_runs(connection: Connection) -> None:
-    """Give the table of benchmark scores its further columns; no version 1 wrote into it."""
+    """Add the columns of benchmark scores; no version 1 wrote into the table."""
     table = table_of(records.BenchmarkRecord)
     table.drop(connection, checkfirst=True)
     table.create(connection)

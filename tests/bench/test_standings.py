@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.bench.runs import TaskScore, task_key
-from exacto_plugin.bench.signal import paired_scores, published_scores
-from exacto_plugin.bench.standings import Standing, scores_of
+from exacto_plugin.bench.runs import task_key
+from exacto_plugin.benchmark_scores.signal import paired_scores, published_scores
+from exacto_plugin.benchmark_scores.standings import Standing, scores_of
+from exacto_plugin.benchmark_scores.tasks import TaskScore
 from exacto_plugin.records import BenchmarkRecord
 
 if TYPE_CHECKING:

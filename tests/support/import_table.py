@@ -18,7 +18,7 @@ _BASE: Final = _CORE | {"errors", "config", "at_exit", "telemetry", "hooks"}
 """What every part of the adapter may import; ``hooks`` are the modules at the bottom of ``litellm_hooks``."""
 _DEPLOYMENTS: Final = _BASE
 _REQUEST: Final = _DEPLOYMENTS | {"litellm_hooks/deployments"}
-_RUNTIME: Final = _REQUEST | {"litellm_hooks/request", "store", "sharing", "records", "bench"}
+_RUNTIME: Final = _REQUEST | {"litellm_hooks/request", "store", "sharing", "records", "benchmark_scores"}
 _ROUTING: Final = _REQUEST | {"litellm_hooks/request", "litellm_hooks/runtime"}
 _SCORING: Final = _ROUTING | {"litellm_hooks/routing"}
 _RESCUE: Final = _SCORING | {"litellm_hooks/scoring"}
@@ -45,6 +45,7 @@ _PROGRAMS: Final = _CORE | {
     "sharing",
     "audit",
     "bench",
+    "benchmark_scores",
     "text_tables",
     "terminal",
     "at_exit",
@@ -73,7 +74,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
         {"core/wire", "core/pace", "core/model", "core/decision", "core/windows", "core/tiers", "core/routing"}
     ),
     "core/codec": frozenset({"core/wire", "core/model"}),
-    "core/views": frozenset({"core/wire", "core/model", "core/windows", "core/scoring", "core/routing"}),
+    "core/views": frozenset({"core/pace", "core/wire", "core/model", "core/windows", "core/scoring", "core/routing"}),
     "core/": frozenset(),
     "records": frozenset({"core/wire"}),
     "config": _CORE | {"errors", "records"},
@@ -81,7 +82,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "sharing": _CORE | {"errors"},
     "store": _CORE | {"errors", "config", "records", "sharing", "at_exit"},
     "audit": _CORE | {"errors", "records", "store"},
-    "bench": _CORE | {"errors", "records", "store"},
+    "benchmark_scores": _CORE | {"records", "store"},
+    "bench": {"errors", "records", "benchmark_scores"},
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,

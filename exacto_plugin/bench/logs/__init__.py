@@ -1,4 +1,4 @@
-"""Readers of the logs and result files of benchmark programs, one module for each form.
+"""Readers of the logs of benchmark programs, one module for each form.
 
 Each returns ``BenchmarkRun`` objects, and raises ``LogError`` for a file of its form that it cannot use.
 """

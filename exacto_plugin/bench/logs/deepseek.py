@@ -29,7 +29,9 @@ def is_results(plain: Any) -> bool:
 
 
 def read(data: bytes, lines: Sequence[Any]) -> list[BenchmarkRun]:
-    """Read the runs of a journal, one for each endpoint; a later result of a case replaces the earlier.
+    """Read the runs of a journal, one for each endpoint.
+
+    A later result of a case replaces the earlier.
 
     Raises:
         LogError: it has no results.

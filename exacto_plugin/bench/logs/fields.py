@@ -37,9 +37,9 @@ def items(plain: Any) -> Sequence[Any]:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number; True and False are 1 and 0, ``C`` and ``I`` are Inspect's correct and incorrect.
+    """Return a finite number; None for anything else.
 
-    None for anything else.
+    True and False are 1 and 0, ``C`` and ``I`` are Inspect's correct and incorrect.
 
     >>> number("C"), number(True), number(0.5), number("high"), number(float("nan"))
     (1.0, 1.0, 0.5, None, None)
@@ -58,7 +58,7 @@ def count(value: Any) -> int:
 
 
 def moment(text: Any) -> float:
-    """Return UTC seconds of an ISO time, which is UTC without a zone; 0 when it is none."""
+    """Return UTC seconds of an ISO time, UTC without a zone; 0 for no time."""
     try:
         found = datetime.fromisoformat(str(text))
     except ValueError:

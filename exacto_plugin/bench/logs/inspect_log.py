@@ -1,4 +1,4 @@
-"""Logs of Inspect, and of OpenBench, which runs on it: JSON, and ``.eval`` archives.
+"""Logs of Inspect and OpenBench: JSON, and ``.eval`` archives.
 
 Archives are ZIP files. Those of inspect_ai 0.3.125 (OpenBench 0.5.3) are compressed with deflate, which Python reads;
 newer ones with Zstandard, which Python reads from 3.14 on: for these the program ``inspect`` itself is asked.
@@ -102,7 +102,7 @@ def _harness(log: Mapping[str, Any]) -> str:
 
 
 def _configuration(log: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be equal for two runs to be compared: task, data, parameters, roles, versions."""
+    """Return all that must be equal for two runs to be compared."""
     roles = at(log, "eval", "model_roles")
     plan = at(log, "plan", "config")
     generation = plan if isinstance(plan, dict) else {}
@@ -132,7 +132,10 @@ def _answers(samples: Iterable[Mapping[str, Any]]) -> Iterable[tuple[object, flo
 
 
 def _answered_by(log: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """Return the models that LiteLLM names in its answers: with one model name for each deployment, their ids."""
+    """Return the names of the models that answered.
+
+    With one model name for each deployment, their ids.
+    """
     asked = str(at(log, "eval", "model") or "").rsplit("/", 1)[-1]
     if at(log, "eval", "metadata", DEPLOYMENT) != asked:
         return

@@ -1,4 +1,7 @@
-"""Summaries of the MiniMax Provider Verifier: ``*_summary.json``, which counts answers and does not name tasks."""
+"""Summaries of the MiniMax Provider Verifier: ``*_summary.json``.
+
+They count answers and do not name tasks.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def is_results(plain: Any) -> bool:
 
 
 def read_results(path: Path, data: bytes, plain: Any) -> list[BenchmarkRun]:
-    """Read the run of a summary: the share of tool-calling answers whose calls fit the schema.
+    """Read the run of a summary: the share of tool-calling answers that fit.
 
     Raises:
         LogError: no answer called a tool.

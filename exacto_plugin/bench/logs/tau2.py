@@ -1,4 +1,7 @@
-"""Result files of the official tau2-bench: one JSON object with ``info``, ``tasks`` and ``simulations``."""
+"""Result files of the official tau2-bench.
+
+One JSON object with ``info``, ``tasks`` and ``simulations``.
+"""
 
 from __future__ import annotations
 

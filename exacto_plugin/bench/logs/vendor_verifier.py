@@ -1,4 +1,4 @@
-"""Results of the K2 Vendor Verifier: ``summary.json``, ``results.jsonl``, and tables with one row for each provider.
+"""Results of the K2 Vendor Verifier: ``summary.json``, ``results.jsonl``, tables.
 
 A table is JSON with ``providers``: rows of ``provider``, ``tool_calls`` and ``valid_tool_calls``, as in
 ``exacto_plugin/data/k2vv``.
@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.bench.logs.fields import LogError, at, count, digest, items, moment
-from exacto_plugin.bench.runs import BenchmarkRun, TaskScore, by_task, task_key
+from exacto_plugin.bench.runs import BenchmarkRun, by_task, task_key
+from exacto_plugin.benchmark_scores.tasks import TaskScore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def read_results(path: Path, data: bytes, plain: Any) -> list[BenchmarkRun]:
 
 
 def read_lines(path: Path, data: bytes, lines: Sequence[Any]) -> list[BenchmarkRun]:
-    """Read the run of ``results.jsonl``; requests answered without a tool call have no score.
+    """Read the run of ``results.jsonl``; answers without a tool call have no score.
 
     Raises:
         LogError: the lines are no such results.

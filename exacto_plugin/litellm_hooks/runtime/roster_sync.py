@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.deployments.declared import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from exacto_plugin.bench.source import BenchmarkSource
+    from exacto_plugin.benchmark_scores.source import BenchmarkSource
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import DeploymentKey
     from exacto_plugin.litellm_hooks.context import Context

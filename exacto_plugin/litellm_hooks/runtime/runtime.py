@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from exacto_plugin.bench.source import BenchmarkSource
+from exacto_plugin.benchmark_scores.source import BenchmarkSource
 from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.routing.affinity import ConversationMap
 from exacto_plugin.core.routing.caller_preferences import CallerPreferences

@@ -16,6 +16,8 @@ from exacto_plugin.core.tiers.adaptive.state import MOST_FAILED
 from exacto_plugin.core.tiers.columns import INSUFFICIENT_DATA, VERIFIED_GOOD, ProbePlan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
@@ -253,18 +255,26 @@ def _probes(
     doubtful = np.where(trusted, 0.0, steady)
     # What goes well does not compete with bursts, so that these can come first. Others wait until both are done.
     in_order = [burst, doubtful] if going_well else [doubtful, burst]
-    total = trials
     pressing = np.where(needs.pressing, other, 0.0)
-    nothing = np.zeros_like(trials)
-    wanted = zip([*in_order, pressing, other - pressing], [trials, trials, nothing, nothing], strict=True)
-    for place, (probes, beside) in enumerate(wanted):
-        most = going_well if place == 2 else share
-        rest = np.maximum(0.0, most - (total - beside).sum(axis=-1, keepdims=True))
-        total = total + _scale_to(probes / requests, rest)
+    total = _in_order([*in_order, pressing, other - pressing], trials, requests, (share, going_well))
     budget = np.ceil(burst) + np.ceil(2 * (steady + other))
     faults = np.where(trusted, float(rule.trial_faults), np.inf)
     faults = np.where(demand.in_burst | demand.is_steady, demand.faults_left, faults)
     return np.where(share > 0, total, 0.0), np.where(total > 0, budget, 0.0), faults
+
+
+def _in_order(wanted: Sequence[Floats], trials: Floats, requests: Floats, limits: tuple[float, float]) -> Floats:
+    """Return the shares of trials and, in order, of what is wanted beside them.
+
+    The first two wants do not compete with the trials; the third, of suspects, has the limit of trials.
+    """
+    share, going_well = limits
+    total, nothing = trials, np.zeros_like(trials)
+    for place, (probes, beside) in enumerate(zip(wanted, [trials, trials, nothing, nothing], strict=True)):
+        most = going_well if place == 2 else share
+        rest = np.maximum(0.0, most - (total - beside).sum(axis=-1, keepdims=True))
+        total = total + _scale_to(probes / requests, rest)
+    return total
 
 
 def _scale_to(wanted: Floats, limit: Floats) -> Floats:

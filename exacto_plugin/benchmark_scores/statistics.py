@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.bench.runs import TaskScore
+    from exacto_plugin.benchmark_scores.tasks import TaskScore
 
 Tasks = "Mapping[str, TaskScore]"
 
@@ -35,8 +35,8 @@ LEAST_DIFFERENCE = 0.03
 POWER = 0.8
 
 
-class Difference(NamedTuple):
-    """The difference of a deployment to others on the tasks that both answered, in score."""
+class TaskDifference(NamedTuple):
+    """TaskDifference of a deployment to others on their common tasks, in score."""
 
     mean: float
     error: float
@@ -47,11 +47,11 @@ class Difference(NamedTuple):
 def pooled(runs: Sequence[Mapping[str, TaskScore]]) -> dict[str, TaskScore]:
     """Pool the answers of several runs by task.
 
-    >>> from exacto_plugin.bench.runs import TaskScore
+    >>> from exacto_plugin.benchmark_scores.tasks import TaskScore
     >>> pooled([{"a": TaskScore(1.0, 1)}, {"a": TaskScore(0.5, 3)}])
     {'a': TaskScore(mean=0.625, answers=4)}
     """
-    from exacto_plugin.bench.runs import TaskScore
+    from exacto_plugin.benchmark_scores.tasks import TaskScore
 
     totals: dict[str, tuple[float, int]] = {}
     for run in runs:
@@ -62,14 +62,19 @@ def pooled(runs: Sequence[Mapping[str, TaskScore]]) -> dict[str, TaskScore]:
 
 
 def score_of(tasks: Mapping[str, TaskScore]) -> tuple[float, float]:
-    """Return the mean over tasks and its standard error over tasks; the error is infinite below two tasks."""
+    """Return the mean over tasks and its standard error.
+
+    The error is infinite below two tasks.
+    """
     means = np.array([task.mean for task in tasks.values()])
     if len(means) < 2:
         return (float(means.mean()) if len(means) else math.nan), math.inf
     return float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means)))
 
 
-def difference(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskScore]], *, paired: bool) -> Difference:
+def difference(
+    own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskScore]], *, paired: bool
+) -> TaskDifference:
     """Compare a deployment with the mean of others.
 
     Args:
@@ -81,13 +86,13 @@ def difference(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskS
     if not paired:
         return _unpaired(own, others)
     if len(common) < 2:
-        return Difference(math.nan, math.inf, len(common))
+        return TaskDifference(math.nan, math.inf, len(common))
     theirs = np.mean([[other[task].mean for task in common] for other in others], axis=0)
     apart: NDArray[np.float64] = np.array([own[task].mean for task in common]) - theirs
-    return Difference(float(apart.mean()), float(apart.std(ddof=1) / math.sqrt(len(common))), len(common))
+    return TaskDifference(float(apart.mean()), float(apart.std(ddof=1) / math.sqrt(len(common))), len(common))
 
 
-def _unpaired(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskScore]]) -> Difference:
+def _unpaired(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskScore]]) -> TaskDifference:
     def rate(tasks: Mapping[str, TaskScore]) -> tuple[float, float]:
         good, count = sum(task.mean for task in tasks.values()), len(tasks)
         cautious = (good + 0.5) / (count + 1)
@@ -96,11 +101,11 @@ def _unpaired(own: Mapping[str, TaskScore], others: Sequence[Mapping[str, TaskSc
     (mean, variance), rest = rate(own), [rate(other) for other in others]
     theirs = sum(one for one, _ in rest) / len(rest)
     spread = sum(one for _, one in rest) / len(rest) ** 2
-    return Difference(mean - theirs, math.sqrt(variance + spread), len(own))
+    return TaskDifference(mean - theirs, math.sqrt(variance + spread), len(own))
 
 
-def limit_below(found: Difference, own: float, comparisons: int = 1) -> float:
-    """Return the score below which a deployment is significantly worse than the others.
+def limit_below(found: TaskDifference, own: float, comparisons: int = 1) -> float:
+    """Return the score below which a deployment is significantly worse.
 
     Args:
         found: its difference to them.
@@ -115,15 +120,15 @@ def limit_below(found: Difference, own: float, comparisons: int = 1) -> float:
     return own - found.mean - max(LEAST_DIFFERENCE, student(1 - CHANCE / comparisons, found.tasks - 1) * found.error)
 
 
-def least_visible(found: Difference) -> float:
-    """Return the drop in score that would be seen in 8 of 10 evaluations with as many answers."""
+def least_visible(found: TaskDifference) -> float:
+    """Return the drop in score that as many answers show in 8 of 10 evaluations."""
     return max(LEAST_DIFFERENCE, (student(1 - CHANCE, found.tasks - 1) + NormalDist().inv_cdf(POWER)) * found.error)
 
 
 def student(chance: float, freedom: int) -> float:
-    """Return a quantile of Student's distribution, by the expansion of Cornish and Fisher.
+    """Return a quantile of Student's distribution.
 
-    Within 0.01 from 8 degrees of freedom on (Abramowitz and Stegun, 26.7.5).
+    By the expansion of Cornish and Fisher, within 0.01 from 8 degrees of freedom on (Abramowitz and Stegun, 26.7.5).
 
     >>> round(student(0.99, 49), 2)
     2.4
@@ -133,7 +138,7 @@ def student(chance: float, freedom: int) -> float:
 
 
 def frozen_limit(scores: Sequence[float]) -> tuple[float, float]:
-    """Return median, and median minus two standard deviations, of the scores of a baseline.
+    """Return the median of a baseline, and the median minus two deviations.
 
     The published rule: "median of per-endpoint scores minus 2 sigma". Source: OpenRouter's documentation of Auto
     Exacto; the deviation is that of the population, as in its public exports.

@@ -1,4 +1,7 @@
-"""Benchmark scores of the store, for the engine: read again when runs were added, and once an hour."""
+"""Benchmark scores of the store, for the engine.
+
+They are read again when runs were added, and judged again once an hour.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from exacto_plugin.bench.signal import BASELINE_S, paired_scores, published_scores
-from exacto_plugin.bench.standings import WINDOW_S
+from exacto_plugin.benchmark_scores.signal import BASELINE_S, paired_scores, published_scores
+from exacto_plugin.benchmark_scores.standings import WINDOW_S
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.records import LEAST_DAYS, BenchmarkRecord, RecordKind
 from exacto_plugin.store.rows import find
@@ -77,7 +80,7 @@ class BenchmarkSource:
 def runs_since(
     connection: Connection, since: float, model_group: str | None = None
 ) -> dict[str, list[BenchmarkRecord]]:
-    """Return the runs on record by model group, in order of time, refused ones as well."""
+    """Return the runs on record, refused ones as well, by model group and time."""
     table: Any = table_of(BenchmarkRecord)
     conditions = [table.c.at >= since, *([] if model_group is None else [table.c.model_group == model_group])]
     found: dict[str, list[BenchmarkRecord]] = defaultdict(list)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from exacto_plugin.bench.refusals import least_tasks
-from exacto_plugin.bench.standings import WINDOW_S, Standing, scores_of, tasks_of
-from exacto_plugin.bench.statistics import frozen_limit, pooled, score_of
+from exacto_plugin.benchmark_scores.standings import WINDOW_S, Standing, scores_of, tasks_of
+from exacto_plugin.benchmark_scores.statistics import frozen_limit, pooled, score_of
+from exacto_plugin.benchmark_scores.tasks import least_tasks
 from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exacto_plugin.bench.runs import TaskScore
-    from exacto_plugin.bench.standings import Score
+    from exacto_plugin.benchmark_scores.standings import Score
+    from exacto_plugin.benchmark_scores.tasks import TaskScore
     from exacto_plugin.records import BenchmarkRecord
 
 BASELINE_S = 21 * 86_400.0
@@ -28,7 +28,7 @@ BASELINE_S = 21 * 86_400.0
 def paired_scores(
     records: Sequence[BenchmarkRecord], now: float, reference: str | None = None
 ) -> BenchmarkScores | None:
-    """Return the scores of a model group with a limit for each deployment, from paired comparisons.
+    """Return the scores of a model group, with limits from paired comparisons.
 
     Args:
         records: accepted runs of the group, in order of time.
@@ -40,7 +40,7 @@ def paired_scores(
 
 
 def published_scores(records: Sequence[BenchmarkRecord], now: float) -> BenchmarkScores | None:
-    """Return the scores of a model group with the published limit: a frozen median minus two deviations."""
+    """Return the scores of a model group with the published, frozen limit."""
     limits: dict[tuple[str, str], tuple[float, float]] = {}
     series: dict[tuple[str, str], list[BenchmarkRecord]] = defaultdict(list)
     for record in records:

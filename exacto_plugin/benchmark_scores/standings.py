@@ -1,4 +1,4 @@
-"""What the runs of a model group say about its deployments: scores, comparisons and verdicts.
+"""Scores, comparisons and verdicts from the runs of a model group.
 
 Runs are compared only where benchmark and configuration are equal, and count for 32 days.
 """
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from exacto_plugin.bench.refusals import least_tasks
-from exacto_plugin.bench.runs import TaskScore
-from exacto_plugin.bench.statistics import difference, least_visible, limit_below, pooled, score_of, student
+from exacto_plugin.benchmark_scores.statistics import difference, least_visible, limit_below, pooled, score_of, student
+from exacto_plugin.benchmark_scores.tasks import TaskScore, least_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

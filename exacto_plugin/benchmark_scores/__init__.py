@@ -1,0 +1,1 @@
+"""Scores of benchmark runs on record: comparisons, verdicts, and a signal."""
