@@ -41,17 +41,31 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
+def printable_text(text: str) -> str:
+    """Return text of several lines with every character escaped that is not printable.
+
+    Newlines and tabs stay.
+    """
+    return "".join(one if one.isprintable() or one in _KEPT_IN_TEXT else _escaped(one) for one in text)
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """Return text with the characters escaped that a stream's encoding lacks."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def write_text(text: str, stream: TextIO | None = None) -> None:
-    """Write lines to the terminal. All output of the command line passes here.
+    """Write lines to the terminal, each of them printable.
+
+    All output of the command line passes here, or through ``text_tables.write_tables``.
 
     Args:
         text: of several lines; names in it are printable, so that they cannot begin a line.
         stream: None: the standard output.
     """
     stream = sys.stdout if stream is None else stream
-    safe = "".join(one if one.isprintable() or one in _KEPT_IN_TEXT else _escaped(one) for one in text)
-    encoding = stream.encoding or "utf-8"
-    stream.write(safe.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(encodable(printable_text(text), stream) + "\n")
 
 
 def _escaped(character: str) -> str:

@@ -1,21 +1,31 @@
-"""Rendering of tables as text.
+"""Tables and lines for a terminal, in colour where it shows any.
 
 Cells and titles are data: nothing in them is interpreted as markup, an emoji or a number to colour, and each is
-printable.
+printable. Colours are those of a cell's style alone.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from exacto_plugin.terminal import printable
+from exacto_plugin.terminal import encodable, printable, printable_text
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from rich.console import RenderableType
+
+_PIPED_COLUMNS: Final = 100
+"""Width where there is neither a terminal nor ``COLUMNS``."""
 
 
 class DataTable(Table):
@@ -24,20 +34,74 @@ class DataTable(Table):
     def __init__(self, *, title: str | None = None, **more: Any) -> None:
         super().__init__(title=None if title is None else printable(title), **more)
 
-    def add_row(self, *cells: str) -> None:  # type: ignore[override]
-        """Add a row of texts."""
-        super().add_row(*map(printable, cells))
+    def add_row(self, *cells: str | Text) -> None:  # type: ignore[override]
+        """Add a row of texts; one with a colour is made by ``colored``."""
+        super().add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
 
 
-def render_tables(*shown: RenderableType, width: int | None = None) -> str:
-    """Return tables and lines as plain text.
+class PlainTable(DataTable):
+    """A table without lines, which fits more into a narrow terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(box=None, pad_edge=False, header_style="dim")
+
+
+def heading(text: str) -> Text:
+    """Return the line above a table."""
+    return colored(text, "bold")
+
+
+def colored(text: str, style: str) -> Text:
+    """Return a cell in a colour; without a terminal the text alone is shown."""
+    return Text(printable(text), style)
+
+
+def terminal_width() -> int:
+    """Return the columns of ``COLUMNS``, else of the terminal, else 100."""
+    return shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns
+
+
+def shows_colors(stream: TextIO) -> bool:
+    """Check for a terminal with colours; a non-empty ``NO_COLOR`` turns them off."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def render_tables(*shown: RenderableType, width: int | None = None, color: bool = False) -> str:
+    """Return tables and lines as text, wrapped at words.
 
     Args:
         shown: one below the other.
         width: in columns; None: the terminal's.
+        color: with the escape sequences of the cells' styles, and of nothing else.
     """
-    buffer = StringIO()
-    console = Console(file=buffer, width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    columns = terminal_width() if width is None else width
+    console = Console(file=StringIO(), width=columns, color_system=None, markup=False, emoji=False, highlight=False)
+    lines = []
     for one in shown:
-        console.print(one)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+        for line in console.render_lines(one, pad=False):
+            last = max((at for at, part in enumerate(line) if part.text.strip()), default=-1)
+            parts = [
+                part._replace(text=part.text.rstrip() if at == last else part.text) for at, part in enumerate(line)
+            ]
+            lines.append("".join(_segment(part.text, part.style if color else None) for part in parts[: last + 1]))
+    return "\n".join(lines).rstrip()
+
+
+def _segment(text: str, style: Any) -> str:
+    safe = printable_text(text)
+    return safe if style is None else str(style.render(safe, color_system=ColorSystem.STANDARD))
+
+
+def write_tables(*shown: RenderableType, stream: TextIO | None = None) -> None:
+    """Write tables and lines to the terminal.
+
+    Every text is printable, whatever it holds; escape sequences are those of styles.
+
+    Args:
+        shown: one below the other.
+        stream: None: the standard output.
+    """
+    stream = sys.stdout if stream is None else stream
+    stream.write(encodable(render_tables(*shown, color=shows_colors(stream)), stream) + "\n")

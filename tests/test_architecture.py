@@ -31,7 +31,7 @@ KNOWN_TO_CORE = {
 }  # fmt: skip
 """No clock, no files, no network, no logging, and none of the frameworks around it."""
 
-PROGRAMS = ("cli", "demo", "simulate", "bench", "text_tables")
+PROGRAMS = ("__main__", "cli", "demo", "simulate", "bench", "text_tables")
 """What people start; nothing that serves requests knows of it."""
 
 COMPOSITION_ROOT = "exacto_plugin.litellm_hooks.runtime.runtime"

@@ -16,8 +16,13 @@ from exacto_plugin.cli import command
 from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
+from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
+from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
-from exacto_plugin.litellm_hooks.http import middleware, responder
+from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
+from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
+from exacto_plugin.litellm_hooks.request.routing_state import RoutingState
+from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
 
@@ -52,9 +57,11 @@ def test_every_number_of_the_published_rule_is_in_the_readme(name: str) -> None:
 
 def test_every_header_is_in_the_readme() -> None:
     """Whatever the middleware may send is explained."""
-    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (middleware, responder))
-    headers = set(re.findall(r"x-exacto-[a-z]+(?:-[a-z]+)*", source))
-    assert headers
+    first, second = (Attempt(Candidate(LiteLLMId(key), DeploymentKey(key), "p"), "g", Tier.DERANKED) for key in "ab")
+    state = RequestState(attempts=[first, second], routing=RoutingState(Policy(), snapshot_id="s"))
+    state.rescue = RescueProgress(first, answered_by=second, attempts=1, extra_cost=1.0)
+    headers = {f"x-exacto-{name}" for name in answer_facts(state, names=True)}
+    assert len(headers) == 9
     assert {header for header in headers if f"`{header}`" not in README} == set()
 
 

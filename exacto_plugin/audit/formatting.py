@@ -66,6 +66,21 @@ def suspicion(reason: Mapping[str, Any]) -> str:
     return f"probably bad: {percent(chance)} chance of being within the threshold, {percent(share)} of the traffic"
 
 
+_LEAST_USD = 1e-6
+"""Amounts below are written with an exponent."""
+
+
+def money(amount: float) -> str:
+    """Format USD with as many digits as are significant."""
+    if amount == 0 or not math.isfinite(amount):
+        return "$0"
+    sign, size = "-" if amount < 0 else "", abs(amount)
+    if size >= 1:
+        return f"{sign}${size:,.2f}"
+    digits = 1 - math.floor(math.log10(size))
+    return f"{sign}${size:.{digits}f}" if size >= _LEAST_USD else f"{sign}${size:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Format a duration in its two largest units: ``2 h 10 min``."""
     left = max(0, round(seconds))
@@ -126,3 +141,26 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
         None if spread is None else f"spread {spread:.2f}",
     ]
     return ", ".join(word for word in words if word is not None) or "-"
+
+
+FLAW_WORDS = {
+    "invalid_json": "arguments that are not JSON",
+    "unknown_name": "a tool that was not offered",
+    "schema_mismatch": "arguments that do not match the schema",
+    "missing_call": "a call that was announced and is missing",
+    "leaked_markup": "a call in the text",
+    "ignored_choice": "tool_choice not followed",
+    "duplicate_id": "two calls with one id",
+}
+"""The provider's flaws, in words."""
+
+
+def flaw_counts(flaws: Mapping[str, int] | None) -> list[tuple[str, int]]:
+    """Return the counts of the provider's flaws, the commonest first."""
+    counts = [(flaw, count) for flaw, count in (flaws or {}).items() if count and flaw in FLAW_WORDS]
+    return sorted(counts, key=lambda one: (-one[1], one[0]))
+
+
+def flaw_words(flaws: Mapping[str, int] | None) -> str:
+    """Format the provider's flaws briefly: ``28 schema_mismatch, 2 missing_call``."""
+    return ", ".join(f"{count:,} {flaw}" for flaw, count in flaw_counts(flaws))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, func, or_, select
 
+from exacto_plugin.audit.entries import KINDS, USUAL_KINDS
 from exacto_plugin.audit.verify import Recompute, Verification, Verifier
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
-from exacto_plugin.errors import ExactoError
 from exacto_plugin.records import (
     DecisionRecord,
     DeploymentRecord,
@@ -63,6 +63,13 @@ def deployments_in(connection: Connection, model_group: str | None = None) -> li
     if model_group is not None:
         query = query.where(table.c.model_group == model_group)
     return sorted((row[0], row[1]) for row in connection.execute(query))
+
+
+def known_deployments(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return model group, deployment and provider of all deployments on record."""
+    table: Any = table_of(DeploymentRecord)
+    query = select(table.c.model_group, table.c.deployment, table.c.provider).distinct()
+    return sorted((row[0], row[1], row[2]) for row in connection.execute(query))
 
 
 def tier_at(connection: Connection, model_group: str, deployment: str, at: float) -> DeploymentRecord | None:
@@ -141,32 +148,9 @@ def hours(
 
 # --- audit ------------------------------------------------------------------------------------------------------------
 
-_AUDITED: Mapping[str, type[Any]] = {
-    "transition": TransitionRecord,
-    "override": OverrideRecord,
-    "settings": SettingsRecord,
-    "decision": DecisionRecord,
-    "deployment": DeploymentRecord,
-}
-KINDS = tuple(_AUDITED)
-"""Kinds of entries; ``deployment``: changes of reasons, and hourly checkpoints."""
-
-_USUAL = ("transition", "override", "settings")
-"""The kinds shown by default."""
-
-MOST_ENTRIES = 10_000
-"""Most entries of one query."""
-
-
-def reject_filters(kinds: Sequence[str] | None, deployment: str | None) -> None:
-    """Reject a deployment filter for kinds that have no deployment.
-
-    Raises:
-        ExactoError: such kinds are requested by name.
-    """
-    none = [kind for kind in kinds or () if deployment is not None and "deployment" not in table_of(_AUDITED[kind]).c]
-    if none:
-        raise ExactoError(f"entries of kind {' and '.join(none)} are not kept by deployment")
+_AUDITED: Mapping[str, type[Any]] = dict(
+    zip(KINDS, (TransitionRecord, OverrideRecord, SettingsRecord, DecisionRecord, DeploymentRecord), strict=True)
+)
 
 
 def audit(
@@ -191,7 +175,7 @@ def audit(
         limit: most entries.
     """
     found: list[tuple[str, Any]] = []
-    for kind in kinds or _USUAL:
+    for kind in kinds or USUAL_KINDS:
         table: Any = table_of(_AUDITED[kind])
         wanted = {"model_group": model_group, "deployment": deployment}
         if deployment is not None and "deployment" not in table.c:

@@ -11,7 +11,6 @@ either.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -122,18 +121,3 @@ def _interval(amount: Callable[[Floats], Floats], each: Floats) -> dict[str, flo
     low, high = np.quantile(found[1:], (0.025, 0.975)).tolist()
     value = float(found[0])
     return {"value": value, "low": min(value, low), "high": max(value, high)}
-
-
-_LEAST_USD = 1e-6
-"""Amounts below are written with an exponent."""
-
-
-def money(amount: float) -> str:
-    """Format USD with as many digits as are significant."""
-    if amount == 0 or not math.isfinite(amount):
-        return "$0"
-    sign, size = "-" if amount < 0 else "", abs(amount)
-    if size >= 1:
-        return f"{sign}${size:,.2f}"
-    digits = 1 - math.floor(math.log10(size))
-    return f"{sign}${size:.{digits}f}" if size >= _LEAST_USD else f"{sign}${size:.2g}"

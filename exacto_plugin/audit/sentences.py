@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import counted, duration, moment, name_of, percent, suspicion, value, window
+from exacto_plugin.audit.formatting import (
+    FLAW_WORDS,
+    counted,
+    duration,
+    flaw_counts,
+    moment,
+    name_of,
+    percent,
+    suspicion,
+    value,
+    window,
+)
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 
 if TYPE_CHECKING:
@@ -42,10 +53,20 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
     parts += _reason_sentences(view, zone, past=old)
+    parts.append(flaw_sentence(view.get("flaws")))
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
-    parts += [one for condition in conditions if (one := _condition(condition, asked, measured, zone))]
+    doubtful = _below_so_far(view)
+    parts += [
+        one
+        for condition in conditions
+        if (
+            one := doubtful
+            if condition["kind"] == "samples" and doubtful
+            else _condition(condition, asked, measured, zone)
+        )
+    ]
     if measured is not None and aged and view["reasons"]:
         stale = " Nothing newer is on record." if view.get("stale") else ""
         parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
@@ -75,6 +96,29 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
 
 
 _OVERRIDE = "`exacto override DEPLOYMENT good` brings it back at once."
+
+
+def _below_so_far(view: Mapping[str, Any]) -> str:
+    """Return a sentence on too few calls that are worse than the threshold."""
+    for reason in view["reasons"]:
+        few = reason["code"] == ReasonCode.TOO_FEW_SAMPLES and reason["signal"] == Signal.TOOL_CALL_SUCCESS
+        known = reason["value"] is not None and reason["threshold"] is not None
+        if few and known and reason["value"] < reason["threshold"]:
+            return (
+                f"So far it is worse than the threshold of {value(reason['signal'], reason['threshold'])}: without more"
+                " good calls it is not verified, and more bad ones derank it."
+            )
+    return ""
+
+
+def flaw_sentence(flaws: Mapping[str, int] | None) -> str:
+    """Describe what was wrong with a deployment's answers; empty without flaws."""
+    counts = flaw_counts(flaws)
+    if not counts:
+        return ""
+    mix = ", ".join(f"{count:,} with {FLAW_WORDS[flaw]} ({flaw})" for flaw, count in counts)
+    return f"Bad answers since the proxy started: {mix}."
+
 
 _FRESH_S = 1.0
 """Seconds of age from which numbers are dated."""

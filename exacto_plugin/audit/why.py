@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import DeploymentKey, GroupSnapshot, Reference
     from exacto_plugin.core.routing.overrides import Override
+    from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.tiers.replay import GroupInputs
     from exacto_plugin.records import DeploymentRecord, ReferenceRecord
@@ -55,9 +56,13 @@ class Judged(NamedTuple):
     """By signal: value and samples."""
     references: Mapping[str, Reference | ReferenceRecord]
     """By signal."""
+    flaws: Mapping[str, int] | None = None
+    """Flaw -> answers with it since the process started; None for the past."""
 
 
-def judged_now(group: GroupSnapshot, deployment: DeploymentKey, provider: str, snapshot: str) -> Judged:
+def judged_now(
+    group: GroupSnapshot, deployment: DeploymentKey, provider: str, snapshot: str, flaws: FlawCounts
+) -> Judged:
     """Return the state of a deployment in the snapshot in force.
 
     Raises:
@@ -78,6 +83,7 @@ def judged_now(group: GroupSnapshot, deployment: DeploymentKey, provider: str, s
         reasons=[reason_view(one) for one in verdict.reasons if one.code is not ReasonCode.OVERRIDE],
         signals={signal.value: (one.value, one.samples) for signal, one in verdict.signals.items()},
         references={signal.value: one for signal, one in group.references.items()},
+        flaws={flaw.value: count for flaw, count in flaws.of(group.model_group, deployment).items()},
     )
 
 
@@ -150,6 +156,7 @@ def why_view(
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),
+        "flaws": judged.flaws,
     }
 
 

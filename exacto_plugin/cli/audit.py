@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import moment, name_of, value
-from exacto_plugin.audit.queries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.cli.source import StoreSource, add_source_options, location_of, query
-from exacto_plugin.cli.why import time_of
-from exacto_plugin.core.model import ReasonCode
+from exacto_plugin.audit.entries import KINDS, MOST_ENTRIES, reject_filters
+from exacto_plugin.audit.formatting import counted, moment, name_of, value
+from exacto_plugin.audit.names import display_names, resolve_deployments, resolve_group
+from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
+from exacto_plugin.cli.source import Source, StoreSource, add_source_options, location_of, query
+from exacto_plugin.cli.tiers import tier_word
+from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
-from exacto_plugin.text_tables import DataTable, render_tables
+from exacto_plugin.text_tables import PlainTable, write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from exacto_plugin.audit.verify import Verification
 
@@ -32,13 +33,24 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="GROUP", help="only this model group")
     parser.add_argument("--deployment", metavar="NAME", help="only this deployment")
     parser.add_argument(
-        "--kind", action="extend", nargs="+", choices=KINDS, help="only these kinds; default: all but the last two"
+        "--kind",
+        action="extend",
+        nargs="+",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"only these, of {', '.join(KINDS)}; default: all but {' and '.join(KINDS[-2:])}",
     )
-    parser.add_argument("--since", type=time_of, metavar="TIME", help='e.g. "2026-11-17 15:00"; your zone')
-    parser.add_argument("--until", type=time_of, metavar="TIME", help="the same")
+    parser.add_argument("--since", type=time_of, metavar="TIME", help=TIMES)
+    parser.add_argument("--until", type=time_of, metavar="TIME", help="as --since")
     parser.add_argument("--limit", type=_limit, default=100, help="entries at most (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_source_options(parser)
+    add_examples(
+        parser,
+        "exacto audit --since 24h --url http://localhost:4000",
+        "exacto audit --kind transition --deployment novita --config config.yaml",
+        "exacto audit verify --since 24h --config config.yaml",
+    )
     parser.set_defaults(run=run)
 
 
@@ -62,19 +74,43 @@ def run(options: argparse.Namespace) -> int:
     if options.what == "verify":
         return _verify(options)
     reject_filters(options.kind, options.deployment)
-    found = query(
-        options,
-        lambda source: source.audit(
+    found = query(options, lambda source: _entries(source, options))
+    if options.json:
+        write_text(json_text(found))
+    elif found["entries"]:
+        write_tables(_table(printable_data(found)))
+    else:
+        write_text("No entry is on record that matches.")
+    return 0 if found["entries"] else 1
+
+
+def _entries(source: Source, options: argparse.Namespace) -> dict[str, Any]:
+    """Ask for the entries of a deployment by its key, else by the other names it has.
+
+    Raises:
+        ExactoError: there is no such model group or deployment.
+    """
+
+    def ask(deployment: str | None) -> dict[str, Any]:
+        return source.audit(
             kinds=options.kind,
             model_group=options.model,
-            deployment=options.deployment,
+            deployment=deployment,
             since=options.since,
             until=options.until,
             limit=options.limit,
-        ),
-    )
-    write_text(json_text(found) if options.json else _table(printable_data(found)))
-    return 0
+        )
+
+    found = ask(options.deployment)
+    if found["entries"] or (options.deployment is None and options.model is None):
+        return found
+    known = source.known()
+    if options.deployment is None:
+        resolve_group(options.model, known)
+        return found
+    parts = [ask(key) for key in resolve_deployments(options.deployment, known, options.model)]
+    entries = sorted((entry for part in parts for entry in part["entries"]), key=lambda one: -one["at"])
+    return {**found, "entries": entries[: options.limit]}
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -85,11 +121,14 @@ def _verify(options: argparse.Namespace) -> int:
     if location is None:
         raise ExactoError("verification reads the store itself: give --config FILE or --store URL")
     found = StoreSource(location).verify(options.since, options.until)
-    write_text(json_text(asdict(found)) if options.json else _verified(found))
+    if options.json:
+        write_text(json_text(asdict(found)))
+    else:
+        write_tables(*_verified(found))
     return 1 if found.differences else 0
 
 
-def _verified(found: Verification) -> str:
+def _verified(found: Verification) -> list[str]:
     lines = [
         f"{found.recomputes} recomputes of model groups: {found.deployments} verdicts, {found.transitions} transitions"
         f" and {found.references} references computed again, {len(found.differences) or 'no'} "
@@ -106,30 +145,37 @@ def _verified(found: Verification) -> str:
         )
         for one in found.differences[:_DEFAULT_LIMIT]
     ]
-    return "\n".join(lines)
+    return lines
 
 
-def _table(found: Mapping[str, Any]) -> str:
-    table = DataTable()
-    for name in ("when", "kind", "model group", "deployment", "what"):
+def _table(found: Mapping[str, Any]) -> PlainTable:
+    entries = found["entries"]
+    groups = {entry["model_group"] for entry in entries if entry.get("model_group")}
+    table = PlainTable()
+    table.add_column(f"when ({moment(entries[0]['at']).rpartition(' ')[2]})", no_wrap=True)
+    for name in ("kind", *(("model group",) if len(groups) > 1 else ()), "deployment", "what"):
         table.add_column(name, overflow="fold")
-    for entry in found["entries"]:
-        table.add_row(
-            moment(entry["at"]),
-            entry["kind"],
-            entry.get("model_group", ""),
-            entry.get("deployment", ""),
-            _what(entry),
-        )
-    return render_tables(table, width=None if sys.stdout.isatty() else 160)
+    names = _shown_names(entries)
+    for entry in entries:
+        group, deployment = entry.get("model_group", ""), entry.get("deployment", "")
+        cells = [entry["kind"], *([group] if len(groups) > 1 else []), names.get((group, deployment), "")]
+        table.add_row(moment(entry["at"]).rpartition(" ")[0], *cells, _what(entry))
+    return table
+
+
+def _shown_names(entries: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the name to show of each pair of model group and deployment."""
+    pairs = {(one.get("model_group", ""), one["deployment"]) for one in entries if one.get("deployment")}
+    short = {group: display_names([name for other, name in pairs if other == group]) for group, _ in pairs}
+    return {(group, name): short[group][name] for group, name in pairs}
 
 
 def _what(entry: Mapping[str, Any]) -> str:
     kind = entry["kind"]
     if kind == "transition":
-        return f"{entry['previous']} → {entry['tier']}{_number(entry['reasons'])}"
+        return f"{tier_word(entry['previous'])} → {tier_word(entry['tier'])}{_number(entry['reasons'])}"
     if kind == "deployment":
-        return f"{entry['tier']} ({entry['occasion']}){_number(entry['reasons'])}"
+        return f"{tier_word(entry['tier'])} ({entry['occasion']}){_number(entry['reasons'])}"
     if kind == "override":
         held = "" if entry["word"] == OverrideAction.RESET else f" until {moment(entry['expires'])}"
         why = f": {entry['reason']}" if entry["reason"] else ""
@@ -147,9 +193,10 @@ def _what(entry: Mapping[str, Any]) -> str:
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
     deciding = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
-    deciding = deciding or next((one for one in reasons if one["signal"] == "tool_call_success"), None)
+    deciding = deciding or next((one for one in reasons if one["signal"] == Signal.TOOL_CALL_SUCCESS), None)
     if deciding is None or deciding["value"] is None:
         return ""
     signal = deciding["signal"]
     against = "" if deciding["threshold"] is None else f" against {value(signal, deciding['threshold'])}"
-    return f": {name_of(signal)} {value(signal, deciding['value'])}{against} ({deciding['samples']})"
+    name = "" if signal == Signal.TOOL_CALL_SUCCESS else f"{name_of(signal)} "
+    return f": {name}{value(signal, deciding['value'])}{against} ({counted(signal, deciding['samples'])})"

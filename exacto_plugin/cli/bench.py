@@ -5,6 +5,7 @@ Works on the store itself; a proxy with the same store takes the scores over at 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from exacto_plugin.bench.logs.fields import LogError
 from exacto_plugin.bench.logs.reading import read_runs
 from exacto_plugin.benchmark_scores.source import KEPT_S, runs_since
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
+from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError, StoreError
@@ -31,7 +33,6 @@ from exacto_plugin.terminal import json_text, printable, printable_data, write_t
 from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
@@ -57,7 +58,15 @@ _MORE_TOKENS = 0.3
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands and their arguments."""
-    verbs = parser.add_subparsers(dest="bench_verb", required=True, metavar="VERB")
+    add_examples(
+        parser,
+        "exacto bench ingest logs/*.json --config config.yaml",
+        "exacto bench show --config config.yaml",
+    )
+    # A verb's own class adds its arguments later; these are few.
+    verbs = parser.add_subparsers(
+        dest="bench_verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser
+    )
     ingest = verbs.add_parser("ingest", help="read the logs of runs into the store")
     ingest.add_argument("logs", nargs="+", metavar="LOG", help="Inspect's .json or .eval, result tables, CSV, ...")
     ingest.add_argument("--deployment", metavar="NAME", help="the deployment that answered; default: as the log says")

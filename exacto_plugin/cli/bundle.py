@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import moment, percent
 from exacto_plugin.audit.provider_bundle import bundle
-from exacto_plugin.cli.override import duration_s
+from exacto_plugin.cli.arguments import add_examples, past_of
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import add_source_options, location_of
-from exacto_plugin.cli.why import time_of
 from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
@@ -21,6 +19,7 @@ from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import json_text, write_text
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
 _WEEK_S = 7 * 86_400.0
@@ -28,26 +27,19 @@ _NO_ROUTE = "Not Found"
 """The answer of a proxy whose version of the plugin keeps no bad answers."""
 
 
-def since_of(text: str) -> float:
-    """Parse a time, or the time that passed since then, to UTC seconds.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither.
-    """
-    try:
-        return time.time() - duration_s(text)
-    except argparse.ArgumentTypeError:
-        return time_of(text)
-
-
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name, as `tiers` shows it")
-    parser.add_argument("--since", type=since_of, metavar="TIME", help="or how long ago (default: 7d); whole hours")
+    parser.add_argument("--since", type=past_of, metavar="TIME", help="or how long ago (default: 7d); whole hours")
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--output", metavar="FILE", help="default: standard output")
     add_url(parser, required=False)
     add_source_options(parser, proxy=False)
+    add_examples(
+        parser,
+        "exacto bundle novita --config config.yaml --since 7d",
+        "exacto bundle novita --store URL --output bundle.json",
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,6 +1,6 @@
 """The ``exacto`` command: tables for people, ``--json`` for programs.
 
-Each subcommand is one function.
+The module of a verb is imported when the verb is used, so that a verb starts with what it needs and no more.
 """
 
 from __future__ import annotations
@@ -9,80 +9,131 @@ import argparse
 import os
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from exacto_plugin._version import __version__
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.terminal import json_text, write_text
+from exacto_plugin.terminal import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def _check_config(options: argparse.Namespace) -> int:
-    # LiteLLM fetches its price list when it is imported; a check of a file must not wait for the network.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    from exacto_plugin.cli.check_config import check_config, render
+class Verb(NamedTuple):
+    """One subcommand."""
 
-    report = check_config(Path(options.file))
-    if options.json:
-        write_text(json_text(report.as_dict()))
-    else:
-        write_text(render(report))
-    return 1 if report.problems else 0
+    name: str
+    add: str
+    """``module:function``; the function adds the arguments, and sets ``run``, to a parser."""
+    help: str
 
 
-def _demo(options: argparse.Namespace) -> int:
-    from exacto_plugin.demo.run import run_demo
+VERBS: Final = (
+    Verb("demo", "exacto_plugin.cli.demo:add_demo", "run the main job on simulated providers and print what changed"),
+    Verb("init", "exacto_plugin.cli.init:add_init", "add the plugin to a LiteLLM config.yaml, after showing the diff"),
+    Verb(
+        "check-config",
+        "exacto_plugin.cli.check_config:add_check_config",
+        "check a LiteLLM config.yaml as the plugin reads it",
+    ),
+    Verb("doctor", "exacto_plugin.cli.doctor:add_doctor", "check a running proxy: key, store, sharing, next verdicts"),
+    Verb("tiers", "exacto_plugin.cli.tiers:add_tiers", "the tiers of all deployments, and the number behind each"),
+    Verb("why", "exacto_plugin.cli.why:add_why", "why a deployment has its tier, now or then, or where a request went"),
+    Verb("audit", "exacto_plugin.cli.audit:add_audit", "changes over time; `audit verify` recomputes and compares"),
+    Verb(
+        "report",
+        "exacto_plugin.cli.report:add_report",
+        "what tiers change in picks, bad calls and spend, or would change",
+    ),
+    Verb(
+        "override",
+        "exacto_plugin.cli.override:add_override",
+        "override a deployment's measured tier for a limited time",
+    ),
+    Verb(
+        "curate", "exacto_plugin.cli.curate:add_curate", "propose curated lists from what a running proxy has measured"
+    ),
+    Verb(
+        "simulate",
+        "exacto_plugin.simulate.command:add_simulate",
+        "compare tier presets on simulated providers, with the real engine",
+    ),
+    Verb("bench", "exacto_plugin.cli.bench:add_bench", "scores of benchmarks, from the logs of their runs"),
+    Verb(
+        "bundle",
+        "exacto_plugin.cli.bundle:add_bundle",
+        "a file for a deployment's provider, without data",
+    ),
+    Verb(
+        "publish",
+        "exacto_plugin.cli.publish:add_publish",
+        "accuracy by model and provider, to be published",
+    ),
+    Verb("replay", "exacto_plugin.simulate.command:add_replay", "apply tier presets to a sample log"),
+)
 
-    return run_demo(keep=options.keep, port=options.port)
+
+class VerbParser(argparse.ArgumentParser):
+    """The parser of one verb, whose arguments are added when it is used.
+
+    Args:
+        add: as in ``Verb``.
+        more: of ``ArgumentParser``.
+    """
+
+    def __init__(self, *, add: str = "", **more: Any) -> None:
+        super().__init__(**more)
+        self._add = add
+
+    def load(self) -> None:
+        """Add the arguments, once."""
+        add, self._add = self._add, ""
+        if add:
+            resolve_name(add)(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse, with the arguments of the verb."""
+        self.load()
+        return super().parse_known_args(args, namespace)
+
+
+_EPILOG: Final = """\
+where to look:
+  --url PROXY, or EXACTO_URL      a running proxy; the key of an administrator is
+                                  in EXACTO_API_KEY or LITELLM_MASTER_KEY
+  --config FILE, --store URL      the records, also while the proxy is down
+
+exit status:
+  0 done    1 the answer is no: a problem, a difference, or nothing found
+  2 it cannot be done as asked
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
-    from exacto_plugin.cli.audit import add_audit
-    from exacto_plugin.cli.bench import add_bench
-    from exacto_plugin.cli.bundle import add_bundle
-    from exacto_plugin.cli.curate import add_curate
-    from exacto_plugin.cli.override import add_override
-    from exacto_plugin.cli.publish import add_publish
-    from exacto_plugin.cli.report import add_report
-    from exacto_plugin.cli.why import add_tiers, add_why
-    from exacto_plugin.simulate.command import add_replay, add_simulate
-
-    parser = argparse.ArgumentParser(prog="exacto", description="Quality routing for tool calls on LiteLLM.")
+    parser = argparse.ArgumentParser(
+        prog="exacto",
+        description="Quality routing for tool calls on LiteLLM.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    demo = verbs.add_parser("demo", help="run the main job on simulated providers and print what changed")
-    demo.add_argument("--keep", action="store_true", help="leave the proxy running until Ctrl-C")
-    demo.add_argument("--port", type=int, default=0, help="port of the proxy (default: a free one)")
-    demo.set_defaults(run=_demo)
-    check = verbs.add_parser("check-config", help="check a LiteLLM config.yaml as the plugin reads it")
-    check.add_argument("file", help="LiteLLM's config.yaml")
-    check.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    check.set_defaults(run=_check_config)
-    simulate = verbs.add_parser("simulate", help="compare tier presets on simulated providers, with the real engine")
-    add_simulate(simulate)
-    replay = verbs.add_parser("replay", help="apply tier presets to a sample log")
-    add_replay(replay)
-    curate = verbs.add_parser("curate", help="propose curated lists from what a running proxy has measured")
-    add_curate(curate)
-    override = verbs.add_parser("override", help="override a deployment's measured tier for a limited time")
-    add_override(override)
-    add_tiers(verbs.add_parser("tiers", help="the tiers of all deployments, and the number behind each"))
-    add_why(verbs.add_parser("why", help="why a deployment has its tier, now or then, or where a request went"))
-    add_audit(verbs.add_parser("audit", help="changes over time; `audit verify` recomputes and compares"))
-    add_report(verbs.add_parser("report", help="what tiers change in picks, bad calls and spend, or would change"))
-    add_bench(verbs.add_parser("bench", help="scores of benchmarks: read the logs of runs, show what they say"))
-    add_bundle(verbs.add_parser("bundle", help="a file for a deployment's provider: rates, kinds, times, no data"))
-    add_publish(verbs.add_parser("publish", help="accuracy by model and provider as JSON and CSV, if opted in"))
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=VerbParser)
+    for verb in VERBS:
+        verbs.add_parser(
+            verb.name,
+            add=verb.add,
+            help=verb.help,
+            description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status.
 
-    1 for an unexpected error, 2 for a configuration that cannot be used, 130 when interrupted.
+    1 for an unexpected error, 2 for what cannot be done as asked, 130 when interrupted.
     """
     options: Any = _parser().parse_args(arguments)
     try:
@@ -93,6 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         write_text("stopped", sys.stderr)
         return 130
+    except BrokenPipeError:  # `exacto tiers | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception:
         write_text(traceback.format_exc().rstrip(), sys.stderr)  # its message may hold names too
         return 1

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from exacto_plugin.audit.formatting import name_of, percent, value
+from exacto_plugin.audit.names import display_names, resolve_group
+from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
+from exacto_plugin.cli.source import known_of
+from exacto_plugin.cli.tiers import tier_word
 from exacto_plugin.core.routing.filters import same_provider
 from exacto_plugin.terminal import json_text, printable, write_text
-from exacto_plugin.text_tables import DataTable, render_tables
+from exacto_plugin.text_tables import PlainTable, render_tables, terminal_width
 
 if TYPE_CHECKING:
     import argparse
@@ -120,7 +125,8 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
     choices = deployment["choices"]
     ignored = int(choices["ignored_by"])
     against = [
-        f"{reason['signal']} {_number(reason['value'])} against {_number(reason['threshold'])}"
+        f"{name_of(reason['signal'])} {value(reason['signal'], reason['value'])} against"
+        f" {value(reason['signal'], reason['threshold'])}"
         for reason in deployment["reasons"]
         if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
     ]
@@ -149,14 +155,6 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
         tuple(against),
         tuple(missing),
     )
-
-
-def _number(number: float | None) -> str:
-    """Format a value or threshold; "unknown" without one.
-
-    A deployment that another preset deranked, or that has lost its peers, has none.
-    """
-    return "unknown" if number is None else f"{number:.4g}"
 
 
 def _unusual(deployments: Sequence[Deployment], criteria: Criteria) -> dict[str, str]:
@@ -249,16 +247,23 @@ def render(proposals: Sequence[ListProposal], *, check: bool) -> str:
 
 
 def _evidence(proposal: ListProposal) -> str:
-    table = DataTable(title=f"{proposal.model_group}: {proposal.keys} keys call tools", title_justify="left", box=None)
-    for name in ("deployment", "provider", "tier", "success", "calls", "propensity", "ignored", "pinned", "verdict"):
-        table.add_column(name, overflow="fold")
+    names = display_names([f.deployment for f in proposal.findings])
+    chosen = any(f.ignored_by or f.pinned_by for f in proposal.findings)
+    table = PlainTable()
+    table.add_column("deployment", overflow="fold", min_width=10)
+    table.add_column("tier", no_wrap=True)
+    for name in ("success", "calls", "tools", *(("ignored", "pinned") if chosen else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold", min_width=12)
     for f in proposal.findings:
         verdict = "qualifies" if f.qualifies else "; ".join((*f.against, *f.missing))
-        success = "" if f.success is None else f"{f.success:.2%}"
+        success = "" if f.success is None else percent(f.success)
         propensity = "" if f.propensity is None else f"{f.propensity:.0%}"
-        row = (f.deployment, f.provider, f.tier, success, f.calls, propensity, f.ignored_by, f.pinned_by, verdict)
-        table.add_row(*map(str, row))
-    return render_tables(table, width=118)
+        numbers = (success, f.calls, propensity, *((f.ignored_by, f.pinned_by) if chosen else ()))
+        table.add_row(names[f.deployment], tier_word(f.tier), *map(str, numbers), verdict)
+    # Two columns for the mark of a comment.
+    text = render_tables(table, width=max(40, terminal_width() - 2))
+    return f"{printable(proposal.model_group)}: {proposal.keys} keys call tools\n{text}"
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:
@@ -270,15 +275,28 @@ def add_curate(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="check the configured lists (status 1: one no longer holds)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and YAML")
-    parser.add_argument("--min-calls", type=int, default=standard.min_calls, help="answers with calls (%(default)s)")
-    parser.add_argument(
-        "--propensity-ratio", type=float, default=standard.propensity_ratio, help="band of the odds (%(default)s)"
-    )
-    parser.add_argument(
-        "--propensity-deviations", type=float, default=standard.propensity_deviations, help="the same (%(default)s)"
-    )
-    parser.add_argument(
-        "--max-ignored", type=float, default=standard.max_ignored, help="share of keys that may ignore (%(default)s)"
+    criteria = parser.add_argument_group("criteria")
+    for flag, kind, default, words in (
+        ("--min-calls", int, standard.min_calls, "least answers with tool calls"),
+        (
+            "--propensity-ratio",
+            float,
+            standard.propensity_ratio,
+            "a deployment calls tools unusually often or seldom from this ratio of odds to the others' median on",
+        ),
+        (
+            "--propensity-deviations",
+            float,
+            standard.propensity_deviations,
+            "and from this many robust standard deviations on",
+        ),
+        ("--max-ignored", float, standard.max_ignored, "share of the keys that ignore it from which on it fails"),
+    ):
+        criteria.add_argument(flag, type=kind, default=default, metavar="N", help=f"{words} (default: %(default)s)")
+    add_examples(
+        parser,
+        "exacto curate --url http://localhost:4000 > curated.yaml",
+        "exacto curate --check --url http://localhost:4000",
     )
     parser.set_defaults(run=run)
 
@@ -295,11 +313,16 @@ def run(options: argparse.Namespace) -> int:
         propensity_deviations=options.propensity_deviations,
         max_ignored=options.max_ignored,
     )
-    groups = request_json(options.url, "models").get("model_groups", [])
-    wanted = options.model or [group["model_group"] for group in groups]
-    unknown = sorted(set(wanted) - {group["model_group"] for group in groups})
-    if unknown:
-        raise ProxyError(f"no verdicts on {', '.join(unknown)}")
+    found = request_json(options.url, "models")
+    groups = found.get("model_groups", [])
+    judged = {group["model_group"] for group in groups}
+    for name in options.model or ():
+        resolve_group(name, known_of(found))
+    wanted = options.model or judged
+    unknown = sorted(set(wanted) - judged)
+    if unknown or not groups:
+        about = f" on {', '.join(unknown)}" if unknown else ""
+        raise ProxyError(f"no verdicts{about} yet; `exacto doctor` tells when the next are due")
     proposals = [propose(group, criteria) for group in groups if group["model_group"] in wanted]
     write_text(json_text(as_dict(proposals)) if options.json else render(proposals, check=options.check))
     return 1 if options.check and any(one.broken for one in proposals) else 0

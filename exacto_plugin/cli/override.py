@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit.formatting import moment
+from exacto_plugin.audit.names import UnknownNameError, resolve_deployments
+from exacto_plugin.cli.arguments import add_examples, duration_s
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
+from exacto_plugin.cli.source import ProxySource
+from exacto_plugin.core.routing.overrides import LONGEST_S
 from exacto_plugin.terminal import json_text, printable_data, write_text
 
-_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+if TYPE_CHECKING:
+    import argparse
+
 _ACTIONS = ("good", "deranked", "reset")
-
-
-def duration_s(text: str) -> float:
-    """Parse a duration: ``90s``, ``30m``, ``2h``, ``1d`` or ``1h30m``, in seconds.
-
-    Raises:
-        argparse.ArgumentTypeError: it is no such thing, or zero.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration, expected something like 30m, 2h or 1d")
-    return seconds
+_DAYS = int(LONGEST_S // 86_400)
+_USAGE = """\
+exacto override DEPLOYMENT {good,deranked} --for TIME --reason TEXT
+                       --url PROXY [--model GROUP] [--json]
+       exacto override DEPLOYMENT reset --url PROXY [--model GROUP] [--json]"""
 
 
 def add_override(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its id, or its name as `tiers` shows it")
+    parser.usage = _USAGE
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name as `tiers` shows it, its id or its provider")
     parser.add_argument("word", choices=_ACTIONS, help="the new tier; reset: the measured one")
-    parser.add_argument(
-        "--for", dest="for_s", type=duration_s, metavar="TIME", help="how long: 30m, 2h, 1d; at most 30d"
+    needed = parser.add_argument_group("required, except with reset")
+    needed.add_argument(
+        "--for", dest="for_s", type=duration_s, metavar="TIME", help=f"how long: 30m, 2h, 1d; at most {_DAYS}d"
     )
-    parser.add_argument("--reason", default="", help="shown by `exacto why`; at most 200 characters")
+    needed.add_argument("--reason", default="", metavar="TEXT", help="shown by `exacto why`; at most 200 characters")
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences")
     add_url(parser)
+    add_examples(
+        parser,
+        "export EXACTO_URL=http://localhost:4000",
+        'exacto override novita deranked --for 2h --reason "maintenance until noon"',
+        "exacto override novita reset",
+    )
     parser.set_defaults(run=run)
 
 
@@ -47,12 +51,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ProxyError: something is missing, or the proxy did not accept it.
     """
-    if options.word != "reset" and (options.for_s is None or not options.reason.strip()):
-        raise ProxyError("--for and --reason are needed")
+    resets = options.word == "reset"
+    if not resets:
+        _check_required(options)
     body = {
-        "deployment": options.deployment,
+        "deployment": _deployment(options),
         "word": options.word,
-        "for_s": None if options.word == "reset" else options.for_s,
+        "for_s": None if resets else options.for_s,
         "reason": options.reason,
         "model_group": options.model,
     }
@@ -64,10 +69,35 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_required(options: argparse.Namespace) -> None:
+    missing = [name for name, given in (("--for", options.for_s), ("--reason", options.reason.strip())) if not given]
+    if missing:
+        raise ProxyError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} needed for {options.word}")
+    if options.for_s > LONGEST_S:
+        raise ProxyError(f"--for: at most {_DAYS}d; what holds for longer belongs into the configuration")
+    if len(options.reason.strip()) > 200:
+        raise ProxyError(f"--reason: at most 200 characters, got {len(options.reason.strip())}")
+
+
+def _deployment(options: argparse.Namespace) -> str:
+    """Return the key of the deployment that is meant; a name of LiteLLM's as it is.
+
+    Raises:
+        ProxyError: several are.
+    """
+    known = ProxySource(options.url).known()
+    try:
+        keys = resolve_deployments(options.deployment, known, options.model)
+    except UnknownNameError:
+        return str(options.deployment)  # LiteLLM's id, perhaps; else the proxy's error names those that there are
+    if len(keys) > 1:
+        raise ProxyError(f"{options.deployment!r} means {', '.join(keys)}; name one of them")
+    return keys[0]
+
+
 def _sentence(override: dict[str, Any]) -> str:
     subject = f"{override['model_group']}: {override['deployment']}"
     measured = override["measured_tier"] or "nothing yet"
     if override["word"] == "reset":
         return f"{subject} has its measured tier again: {measured}"
-    until = datetime.fromtimestamp(override["expires"]).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    return f"{subject} is {override['word']} until {until}; measured: {measured}"
+    return f"{subject} is {override['word']} until {moment(override['expires'])}; measured: {measured}"

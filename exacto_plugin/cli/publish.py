@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.publication import COLUMNS, DAY_S, Public, publication
+from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_of_file
 from exacto_plugin.errors import ExactoError
@@ -29,6 +30,7 @@ def add_publish(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("directory", metavar="DIRECTORY", help=f"{NAME}.json and {NAME}.csv are written there")
     add_source_options(parser, proxy=False)
+    add_examples(parser, "exacto publish public/ --config config.yaml")
     parser.set_defaults(run=run)
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import moment, percent
-from exacto_plugin.audit.report import money
-from exacto_plugin.cli.source import add_source_options, query
-from exacto_plugin.cli.why import time_of
+from exacto_plugin.audit.formatting import moment, money, percent
+from exacto_plugin.audit.names import resolve_group
+from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
+from exacto_plugin.cli.source import Source, add_source_options, query
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable_data, write_text
-from exacto_plugin.text_tables import DataTable, render_tables
+from exacto_plugin.text_tables import PlainTable, heading, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -33,10 +32,15 @@ _METHOD = (
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--model", action="extend", nargs="+", metavar="GROUP", help="only these model groups")
-    parser.add_argument("--since", type=time_of, metavar="TIME", help="default: a week ago; whole hours; your zone")
-    parser.add_argument("--until", type=time_of, metavar="TIME", help="default: now")
+    parser.add_argument("--since", type=time_of, metavar="TIME", help=f"{TIMES}; default: a week ago")
+    parser.add_argument("--until", type=time_of, metavar="TIME", help="as --since; default: now; whole hours count")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_source_options(parser)
+    add_examples(
+        parser,
+        "exacto report --since 24h --url http://localhost:4000",
+        "exacto report --model kimi --json --config config.yaml",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,30 +55,42 @@ def run(options: argparse.Namespace) -> int:
     since = until - _WEEK_S if options.since is None else options.since
     if since >= until:
         raise ExactoError(f"the time range from {moment(since)} to {moment(until)} is empty")
-    found = query(options, lambda source: source.report(since, until, options.model or ()))
+
+    def ask(source: Source) -> dict[str, Any]:
+        found = source.report(since, until, options.model or ())
+        if not found["model_groups"] and options.model:
+            known = source.known()
+            for name in options.model:
+                resolve_group(name, known)
+        return found
+
+    found = query(options, ask)
     # Counts are kept by the hour.
     begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
-    write_text(json_text(found) if options.json else _rendered(printable_data(found), begins, ends))
-    return 0
+    if options.json:
+        write_text(json_text(found))
+    else:
+        write_tables(*_rendered(printable_data(found), begins, ends))
+    return 0 if found["model_groups"] else 1
 
 
-def _rendered(found: Mapping[str, Any], since: float, until: float) -> str:
+def _rendered(found: Mapping[str, Any], since: float, until: float) -> list[RenderableType]:
     period = f"From {moment(since)} to {moment(until)}"
     if not found["model_groups"]:
-        return f"{period} no request was counted."
-    parts: list[RenderableType] = []
+        return [f"{period} no request with tools was counted."]
+    parts: list[RenderableType] = [f"{period}:"]
     for group in found["model_groups"]:
-        parts.append(_table(group))
+        parts += [heading(f"{group['model_group']}: {group['requests']:,.0f} requests"), _table(group)]
         if group["unmeasured"]:
             parts.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
-    tables = render_tables(*parts, width=None if sys.stdout.isatty() else 150)
-    return f"{period}:\n{tables}\n{_METHOD}"
+        parts.append("")
+    return [*parts, _METHOD]
 
 
-def _table(group: Mapping[str, Any]) -> DataTable:
+def _table(group: Mapping[str, Any]) -> PlainTable:
     applied = group["applied"]
     would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
-    table = DataTable(title=f"{group['model_group']}: {group['requests']:,.0f} requests", title_justify="left")
+    table = PlainTable()
     for name in ("", "without tiers", "with tiers", "difference"):
         table.add_column(name, justify="left" if not name else "right")
     table.add_row(f"share of picks {would}", "", _percents(group["changed"]), "")

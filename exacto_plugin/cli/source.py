@@ -1,6 +1,6 @@
 """The source of a subcommand: a running proxy, or the store itself.
 
-The store also works while the proxy is down.
+The store also works while the proxy is down. What only one of them needs is imported when it is used.
 """
 
 from __future__ import annotations
@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from exacto_plugin.audit import queries, views
-from exacto_plugin.audit.report import report
-from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
-from exacto_plugin.config.settings import BLOCK, Settings
-from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
+from exacto_plugin.audit.names import KnownDeployment
+from exacto_plugin.cli.proxy_client import URL_VARIABLE, ProxyError, add_url, request_json
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.store.location import default_location, location_of_url
-from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import write_text
 
 if TYPE_CHECKING:
@@ -64,6 +59,9 @@ class Source(Protocol):
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return ``model_groups``; see ``audit.report``."""
 
+    def known(self) -> list[KnownDeployment]:
+        """Return all deployments, with or without a verdict."""
+
 
 class ProxySource:
     """A running proxy."""
@@ -87,11 +85,27 @@ class ProxySource:
         """Return the tiers in force."""
         found = request_json(self._url, "models")
         groups = [one for one in found["model_groups"] if model_group in (None, one["model_group"])]
-        return {**found, "model_groups": groups, "store": request_json(self._url, "status").get("store")}
+        waiting = [one for one in found.get("waiting", ()) if model_group in (None, one["model_group"])]
+        store = request_json(self._url, "status").get("store")
+        return {**found, "model_groups": groups, "waiting": waiting, "store": store}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return the report from the proxy's store."""
         return request_json(self._url, "report", since=since, until=until, model_groups=list(model_groups) or None)
+
+    def known(self) -> list[KnownDeployment]:
+        """Return the deployments with a verdict, and those without one yet."""
+        return known_of(request_json(self._url, "models"))
+
+
+def known_of(models: Plain) -> list[KnownDeployment]:
+    """Return the deployments in the API's answer about models."""
+    judged = [
+        KnownDeployment(group["model_group"], one["deployment"], one["provider"])
+        for group in models["model_groups"]
+        for one in group["deployments"]
+    ]
+    return judged + [KnownDeployment(**one) for one in models.get("waiting", ())]
 
 
 class StoreSource:
@@ -102,11 +116,15 @@ class StoreSource:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        from exacto_plugin.store.rows import reading
+
         with reading(self._location) as connection:
             yield connection
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:
         """Return the last state on record."""
+        from exacto_plugin.audit import views
+
         with self._reading() as connection:
             moment = time.time() if at is None else at
             return views.why_past(connection, deployment, moment, past=at is not None, model_group=model_group)
@@ -117,6 +135,8 @@ class StoreSource:
         Raises:
             ExactoError: it is not on record.
         """
+        from exacto_plugin.audit import views
+
         with self._reading() as connection:
             found = views.decision(connection, name)
         if found is None:
@@ -125,23 +145,39 @@ class StoreSource:
 
     def audit(self, **filters: Any) -> Plain:
         """Return all entries on record."""
+        from exacto_plugin.audit import views
+
         with self._reading() as connection:
             return {"entries": views.audit(connection, **filters)}
 
     def tiers(self, model_group: str | None) -> Plain:
         """Return the last tiers on record."""
+        from exacto_plugin.audit import views
+
         with self._reading() as connection:
             return {"model_groups": views.tiers(connection, time.time(), model_group), "recorded": True}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return the report from the counts of all workers."""
+        from exacto_plugin.audit import queries
+        from exacto_plugin.audit.report import report
+
         with self._reading() as connection:
             return {"model_groups": report(queries.hours(connection, since, until, model_groups))}
 
     def verify(self, since: float | None, until: float | None) -> Verification:
         """Recompute the results on record."""
+        from exacto_plugin.audit import queries
+
         with self._reading() as connection:
             return queries.verify(connection, since, until)
+
+    def known(self) -> list[KnownDeployment]:
+        """Return the deployments on record."""
+        from exacto_plugin.audit import queries
+
+        with self._reading() as connection:
+            return [KnownDeployment(*names) for names in queries.known_deployments(connection)]
 
 
 def add_source_options(parser: argparse.ArgumentParser, *, proxy: bool = True) -> None:
@@ -158,11 +194,13 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
     Raises:
         ExactoError: no source was given, or none can answer.
     """
-    url = getattr(options, "url", None)
     location = location_of(options)
-    if url is None:
+    url = getattr(options, "url", None) or (os.environ.get(URL_VARIABLE) if location is None else None)
+    if not url:
         if location is None:
-            raise ExactoError("no source given: use --url PROXY, --config FILE or --store URL")
+            raise ExactoError(
+                f"no source given: use --url PROXY or set {URL_VARIABLE}, or use --config FILE or --store URL"
+            )
         return question(StoreSource(location))
     try:
         return question(ProxySource(url))
@@ -179,10 +217,15 @@ def location_of(options: argparse.Namespace) -> StoreLocation | None:
     Raises:
         SettingsError: the URL or the configuration cannot be used.
     """
+    if options.store is None and options.config is None:
+        return None
+    from exacto_plugin.store.location import default_location, location_of_url
+
     if options.store is not None:
         return location_of_url(options.store)
-    if options.config is None:
-        return None
+    from exacto_plugin.config.settings import BLOCK, Settings
+    from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
+
     path = Path(options.config)
     named = os.environ.get(CONFIG_VARIABLE)
     has_block = BLOCK in read_config(path)

@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import yaml
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import Outcome, Tier
 from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.core.scoring.evaluator import Evaluator, worst
 from exacto_plugin.demo.k2vv import table
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
+from exacto_plugin.demo.result import DemoCounts, conclusion, picture
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.text_tables import PlainTable, colored, heading, terminal_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GROUP = "moonshotai/kimi-k2-0905"
 KEY = "sk-exacto-demo"
@@ -40,7 +44,9 @@ INTERVAL_S = 2.0
 _ENGINES = frozenset({"vLLM", "SGLang"})
 """Rows of the table that are inference engines, not providers."""
 _CURATED = ("moonshotai", "moonshot-ai-turbo", "fireworks")
-_CONSOLE = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+_TIERS = (Tier.VERIFIED_GOOD, Tier.INSUFFICIENT_DATA, Tier.DERANKED)
+"""The order in which deployments are tried."""
+_CONSOLE = Console(highlight=False, width=terminal_width())
 
 TOOLS = [
     {
@@ -63,27 +69,19 @@ TOOLS = [
 ]
 
 
-@dataclass
-class DemoCounts:
-    """The answers that the client got in one phase."""
+def run_demo(*, keep: bool = False, port: int = 0, plot: Path | None = None) -> int:
+    """Run the demonstration; return the exit status.
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-    providers: Counter[str] = field(default_factory=Counter)
-    failed: int = 0
+    Args:
+        keep: leave the proxy running until it is interrupted.
+        port: of the proxy; 0: a free one.
+        plot: the file of a picture; None: none is drawn.
 
-    @property
-    def bad(self) -> int:
-        """Delivered answers with a bad tool call."""
-        return sum(self.outcomes[outcome.value] for outcome in Outcome if outcome.is_bad)
-
-    @property
-    def total(self) -> int:
-        """Delivered answers."""
-        return sum(self.outcomes.values())
-
-
-def run_demo(*, keep: bool = False, port: int = 0) -> int:
-    """Run the demonstration; return the exit status."""
+    Raises:
+        ExactoError: the picture cannot be written.
+    """
+    if plot is not None:
+        _write(plot, "")  # before two minutes have passed
     for ending in (signal.SIGTERM, signal.SIGHUP):  # the proxy has a session of its own, and would keep running
         signal.signal(ending, signal.default_int_handler)
     vendors = [vendor for vendor in table() if vendor.name not in _ENGINES]
@@ -97,10 +95,10 @@ def run_demo(*, keep: bool = False, port: int = 0) -> int:
         environment = {**os.environ, **own}
         _CONSOLE.print(f"Starting a LiteLLM proxy with {len(vendors)} simulated providers of {GROUP} ...")
         with DemoProxy(root / "config.yaml", environment, port) as proxy:
-            return _show(proxy, settings, len(vendors), keep)
+            return _show(proxy, settings, len(vendors), keep=keep, plot=plot)
 
 
-def _show(proxy: DemoProxy, settings: Path, providers: int, keep: bool) -> int:
+def _show(proxy: DemoProxy, settings: Path, providers: int, *, keep: bool, plot: Path | None) -> int:
     with Progress(console=_CONSOLE) as progress:
         observed = _drive(
             proxy.base_url, progress, "observe: tiers are decided, none applied", providers * REQUESTS_PER_PROVIDER
@@ -109,9 +107,19 @@ def _show(proxy: DemoProxy, settings: Path, providers: int, keep: bool) -> int:
         time.sleep(2 * INTERVAL_S)
         applied = _drive(proxy.base_url, progress, "apply: requests with tools follow the tiers", APPLIED_REQUESTS)
     group = _get(proxy.base_url, f"/exacto/api/models/{GROUP}")
-    _CONSOLE.print(_tier_table(group, observed, applied))
+    deployments = sorted(group["deployments"], key=lambda d: (_TIERS.index(d["tier"]), d["provider"]))
+    told = conclusion(observed, applied)
+    _CONSOLE.print(heading(f"{GROUP}: the providers, and why each is where it is"))
+    _CONSOLE.print(_tier_table(deployments, observed, applied))
+    _CONSOLE.print(heading("Bad tool calls delivered to the client"))
     _CONSOLE.print(_outcome_table(observed, applied))
-    _CONSOLE.print(_things_to_try(proxy.base_url, keep), markup=False, soft_wrap=True)
+    worst = next((one["provider"] for one in reversed(deployments)), "")
+    _CONSOLE.print(_things_to_try(proxy.base_url, worst, keep=keep), markup=False, soft_wrap=True)
+    if plot is not None:
+        tiers = {one["provider"]: one["tier"].replace("_", " ") for one in deployments}
+        _write(plot, picture(told, observed, applied, tiers))
+        _CONSOLE.print(f"The picture is {plot}.", markup=False)
+    _CONSOLE.print(f"\n{told}", style="bold")
     if keep:
         _CONSOLE.print("The proxy is running; Ctrl-C stops it.")
         try:
@@ -155,6 +163,13 @@ def _config(providers: SimulatedProviders, names: list[str]) -> dict[str, Any]:
     }
 
 
+def _write(plot: Path, text: str) -> None:
+    try:
+        plot.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ExactoError(f"--plot {plot}: cannot be written: {error.strerror}") from None
+
+
 def _drive(base_url: str, progress: Progress, title: str, requests: int) -> DemoCounts:
     tally, evaluator = DemoCounts(), Evaluator()
     task = progress.add_task(title, total=requests)
@@ -171,8 +186,9 @@ def _drive(base_url: str, progress: Progress, title: str, requests: int) -> Demo
             judged = evaluator.evaluate_all(
                 [ToolCall(call["function"]["name"], call["function"]["arguments"]) for call in calls], TOOLS
             )
-            tally.outcomes[(worst(judged) or Outcome.UNSCORED).value] += 1
-            tally.providers[answer.headers.get("x-exacto-provider", "?")] += 1
+            provider = answer.headers.get("x-exacto-provider", "?")
+            spend = float(answer.headers.get("x-litellm-response-cost") or 0.0)
+            tally.add(provider, worst(judged) or Outcome.UNSCORED, spend)
     return tally
 
 
@@ -190,31 +206,21 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {KEY}"}
 
 
-def _tier_table(group: dict[str, Any], observed: DemoCounts, applied: DemoCounts) -> Table:
-    table = Table(title=f"{GROUP}: who is where, and why", title_justify="left")
-    for column in (
-        "provider",
-        "tier",
-        "tool calls that work",
-        "threshold",
-        "answers judged",
-        "traffic before",
-        "after",
-    ):
-        table.add_column(column, justify="left" if column in ("provider", "tier") else "right")
-    for deployment in sorted(group["deployments"], key=lambda d: (d["tier"], d["provider"])):
+def _tier_table(deployments: Sequence[dict[str, Any]], observed: DemoCounts, applied: DemoCounts) -> PlainTable:
+    table = PlainTable()
+    table.add_column("provider", overflow="fold")
+    table.add_column("tier", no_wrap=True)
+    for column in ("success", "threshold", "judged", "before", "after"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for deployment in deployments:
         signal = deployment["signals"].get("tool_call_success", {"value": None, "samples": 0})
-        value = _percent(signal["value"])
-        limit = _percent(
-            next((r["threshold"] for r in deployment["reasons"] if r["signal"] == "tool_call_success"), None)
-        )
-        colour = {"verified_good": "green", "deranked": "red"}.get(deployment["tier"], "yellow")
-        name = deployment["provider"]
+        limits = (r["threshold"] for r in deployment["reasons"] if r["signal"] == "tool_call_success")
+        name, tier = deployment["provider"], deployment["tier"]
         table.add_row(
             name,
-            f"[{colour}]{deployment['tier']}[/]",
-            value,
-            limit,
+            colored(tier, {"verified_good": "green", "deranked": "red"}.get(tier, "yellow")),
+            _percent(signal["value"]),
+            _percent(next(limits, None)),
             str(signal["samples"]),
             f"{observed.providers[name] / max(1, observed.total):.1%}",
             f"{applied.providers[name] / max(1, applied.total):.1%}",
@@ -226,32 +232,30 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
 
-def _outcome_table(observed: DemoCounts, applied: DemoCounts) -> Table:
-    table = Table(title="Bad tool calls delivered to the client", title_justify="left")
-    for column in ("", "answers", "bad calls", "share", "failed requests"):
-        table.add_column(column, justify="right")
+def _outcome_table(observed: DemoCounts, applied: DemoCounts) -> PlainTable:
+    table = PlainTable()
+    for column in ("", "answers", "bad calls", "share", "failed", "USD a 1,000"):
+        table.add_column(column, justify="right" if column else "left")
     for name, tally in (("before (observe)", observed), ("after (apply)", applied)):
-        share = tally.bad / max(1, tally.total)
-        table.add_row(name, str(tally.total), str(tally.bad), f"{share:.2%}", str(tally.failed))
+        cells = [tally.total, tally.bad, f"{tally.bad_share:.2%}", tally.failed, f"{1000 * tally.spend_each:.3f}"]
+        table.add_row(name, *map(str, cells))
     return table
 
 
-def _things_to_try(base_url: str, keep: bool) -> str:
-    def curl(model: str, more: str = "") -> str:
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Book a table."}], "tools": TOOLS})
-        body = body[:-1] + more + "}"
-        return (
-            f"curl -si {base_url}/v1/chat/completions -H 'Authorization: Bearer {KEY}' "
-            f"-H 'Content-Type: application/json' -d '{body}' | grep -iE '^HTTP|^x-exacto|\"error\"'"
-        )
-
-    lead = "Three things to try" + ("" if keep else " (start with `make demo ARGS=--keep` to leave the proxy running)")
-    return "\n\n".join(
+def _things_to_try(base_url: str, worst_provider: str, *, keep: bool) -> str:
+    exacto = "exacto" if shutil.which("exacto") else f"{sys.executable} -m exacto_plugin"
+    body = {"model": f"{GROUP}:exacto", "messages": [{"role": "user", "content": "Book a table."}], "tools": TOOLS}
+    lead = "To try" if keep else "To try (start with --keep, or `make demo ARGS=--keep`, to leave the proxy running)"
+    return "\n".join(
         (
+            "",
             f"{lead}:",
-            "1. The curated list (moonshotai, moonshot-ai-turbo, fireworks), whoever is cheap or fast:\n"
-            + curl(f"{GROUP}:exacto"),
-            "2. The cheapest provider, whatever it does to tool calls:\n" + curl(f"{GROUP}:floor"),
-            "3. An error that says what is wrong:\n" + curl(GROUP, ', "provider": {"sort": "cheapest"}'),
+            f"export EXACTO_URL={base_url} EXACTO_API_KEY={KEY}",
+            f"{exacto} tiers",
+            f"{exacto} why {worst_provider}",
+            f"{exacto} report",
+            f"{exacto} audit --limit 10",
+            f"curl -si {base_url}/v1/chat/completions -H 'Authorization: Bearer {KEY}' \\",
+            f"  -H 'Content-Type: application/json' -d '{json.dumps(body)}' | grep -i '^x-exacto'",
         )
     )

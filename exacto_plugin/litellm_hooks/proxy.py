@@ -18,9 +18,11 @@ import litellm
 
 from exacto_plugin._version import __version__
 from exacto_plugin.config.sources import find_settings, read_config
+from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.checks.start import shorten_traceback, warn_of_problems
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
 from exacto_plugin.litellm_hooks.http.middleware import ExactoMiddleware, attach
@@ -30,7 +32,6 @@ from exacto_plugin.litellm_hooks.monitoring.alert_channels import AlertChannels
 from exacto_plugin.litellm_hooks.monitoring.alerts import Alerts, AlertSources
 from exacto_plugin.litellm_hooks.monitoring.prometheus import prometheus_mirror
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
-from exacto_plugin.litellm_hooks.request.caller_config import caller_problems
 from exacto_plugin.litellm_hooks.request.key_aliases import KeyAliases
 from exacto_plugin.litellm_hooks.request.model_order import ModelOrder
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -61,12 +62,18 @@ def proxy_callback() -> ExactoCallback:
     """
     server = sys.modules.get(_PROXY_MODULE)
     config = _proxy_config(server)
-    settings = find_settings(config, os.environ)
+    try:
+        settings = find_settings(config, os.environ)
+        place = None if server is None else _place(settings, server)
+    except SettingsError as error:
+        if server is not None:
+            shorten_traceback(error)
+        raise
     mirror = None if server is None else prometheus_mirror(config)
     runtime = Runtime(
         settings,
         reload_settings=proxy_settings(server, os.environ),
-        place=None if server is None else _place(settings, server),
+        place=place,
         logs_samples=server is not None,
         mirror=mirror,
     )
@@ -76,9 +83,7 @@ def proxy_callback() -> ExactoCallback:
         callback.context.features.lose(callback.faults.guard("telemetry", refusal_metrics.install, []))
     if server is not None:
         how = _attach_to(server, callback)
-        nothing: list[str] = []
-        for problem in callback.faults.guard("caller_metadata", lambda: caller_problems(config or {}), nothing):
-            logger.warning("exacto_plugin: %s", problem)
+        warn_of_problems(config, settings, callback.faults)
         # LiteLLM shows no INFO lines of other loggers, and operators need this one line.
         sys.stderr.write(f"{_start_line(runtime, how)}\n")
     for warning in runtime.context.features.warnings():

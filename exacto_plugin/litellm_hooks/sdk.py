@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
@@ -21,6 +22,7 @@ from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patch
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.sdk_entries import RouterEntries
 from exacto_plugin.store.location import location_of_url
+from exacto_plugin.web.program import flaws_data, report_data, why_text
 from exacto_plugin.web.views import views_of
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("exacto_plugin")
 
+_WEEK_S = 7 * 86_400.0
+
 
 def _unchanged() -> None:
     return None
@@ -39,14 +43,15 @@ def _unchanged() -> None:
 class Exacto:
     """The plugin for one program.
 
-    LiteLLM's callbacks belong to the whole process, and so does this object: there is one at a time.
+    LiteLLM's callbacks belong to the whole process, and so does this object: a second one replaces the first, whose
+    routers are LiteLLM's own again.
 
     Args:
         settings: the content of ``exacto_settings:``; without it the file that ``EXACTO_CONFIG`` names, else defaults.
 
     Raises:
         SettingsError: unknown keys or invalid values.
-        ExactoError: the process has an active one.
+        ExactoError: the process has the plugin by ``litellm.callbacks``.
     """
 
     _active: ClassVar[Exacto | None] = None
@@ -54,12 +59,15 @@ class Exacto:
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
         from exacto_plugin.litellm_hooks.proxy import proxy_callback
 
-        if Exacto._active is not None or proxy_callback.cache_info().currsize:
-            raise ExactoError("this process has the plugin already: close() the other one first")
+        if proxy_callback.cache_info().currsize:
+            raise ExactoError("this process has the plugin already, by exacto_plugin.callback; use one of the two")
         if settings is None:
             validated, reload_settings = find_settings(None, os.environ), settings_watcher(os.environ)
         else:
             validated, reload_settings = load_settings(settings), _unchanged
+        if Exacto._active is not None:  # after the settings, so that bad ones leave the first one in place
+            logger.warning("a second Exacto replaces the first one of this process: attach() its routers again")
+            Exacto._active.close()
         url = validated.store.url  # a library writes no files unless it is configured to
         place = None if url is None else location_of_url(url.get_secret_value())
         runtime = Runtime(validated, reload_settings=reload_settings, place=place, logs_samples=True)
@@ -100,6 +108,50 @@ class Exacto:
     def tiers(self) -> dict[str, Any]:
         """Return the verdicts in force, as ``GET /exacto/api/models`` on the proxy."""
         return views_of(self._runtime).all()
+
+    def why(self, deployment: str, model_group: str | None = None) -> str:
+        """Return why a deployment has its tier, in sentences.
+
+        Blocks for a moment, so it must not be called on an event loop.
+
+        Args:
+            deployment: its id, or its provider.
+            model_group: only in this one; None: in each of its own.
+
+        Raises:
+            ExactoError: there is none of this name; the message suggests one.
+        """
+        return self._runtime.timer.loop_thread.call(why_text(self._runtime, deployment, model_group))
+
+    def report(self, since: float | None = None, until: float | None = None) -> dict[str, Any]:
+        """Return what tiers changed in picks, bad calls and spend.
+
+        As ``exacto report --json``.
+
+        Blocks for a moment, so it must not be called on an event loop.
+
+        Args:
+            since: UTC seconds; None: a week before ``until``.
+            until: UTC seconds; None: now.
+
+        Raises:
+            ExactoError: the program keeps no records (``store.url``).
+        """
+        ends = self._runtime.context.clock() if until is None else until
+        begins = ends - _WEEK_S if since is None else since
+        return self._runtime.timer.loop_thread.call(report_data(self._runtime, begins, ends))
+
+    def flaws(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return model group -> deployment -> flaw -> answers with it, since the start."""
+        return flaws_data(self._runtime)
+
+    def __repr__(self) -> str:
+        """Return mode, preset, routers and the tiers in force."""
+        settings, groups = self._runtime.context.settings, self._runtime.engine.snapshot.groups.values()
+        tiers = Counter(verdict.tier.value for group in groups for verdict in group.verdicts.values())
+        told = ", ".join(f"{number} {tier}" for tier, number in sorted(tiers.items())) or "no verdicts yet"
+        routers = len(list(self._runtime.routers.live))
+        return f"<Exacto mode={settings.mode} preset={settings.tiers.preset} routers={routers}: {told}>"
 
     def recompute(self) -> None:
         """Recompute now instead of at the timer's next interval.

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import litellm
+from pydantic import BaseModel
 
 from exacto_plugin.litellm_hooks.compiled.router_methods import named_arguments
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, leads_to_openrouter
 from exacto_plugin.litellm_hooks.deployments.router_view import router_view
 from exacto_plugin.litellm_hooks.features import Feature, Gap
+from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, no_endpoints
 from exacto_plugin.litellm_hooks.request.body import needs_rewrite, rewrite_body
 from exacto_plugin.litellm_hooks.request.policy import dropped_upstream
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
 
     HardFilterOf = Callable[[str, dict[str, Any], Sequence[Any]], str | None]
+
+R = TypeVar("R")
 
 _METHODS: Final = (
     "acompletion",
@@ -99,7 +103,7 @@ class RouterEntries:
             if name == ENTRIES[0]:
                 wrapper = self._shared_entry(router, method)
             elif name == ENTRIES[1]:
-                wrapper = _synchronous_entry(method)
+                wrapper = self._synchronous_entry(method)
             elif inspect.iscoroutinefunction(method) or name.startswith("a"):
                 wrapper = self._method(router, name, method)
             else:
@@ -117,9 +121,10 @@ class RouterEntries:
 
     def _shared_entry(self, router: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         async def enter(*args: Any, **kwargs: Any) -> Any:
-            if not kwargs.get("fallback_depth"):
+            first = not kwargs.get("fallback_depth")
+            if first:
                 self._begin(router, kwargs)
-            return await original(*args, **kwargs)
+            return self._told(await original(*args, **kwargs), CURRENT.get() if first else None)
 
         return enter
 
@@ -130,7 +135,7 @@ class RouterEntries:
             args, kwargs = self._read(router, name, args, kwargs)
             token = _INSIDE.set(True)
             try:
-                return await original(*args, **kwargs)
+                return self._told(await original(*args, **kwargs), CURRENT.get())
             finally:
                 _INSIDE.reset(token)
 
@@ -144,11 +149,36 @@ class RouterEntries:
             args, kwargs = self._read(router, name, args, kwargs)
             token = _INSIDE.set(True)
             try:
-                return original(*args, **kwargs)
+                return self._told(original(*args, **kwargs), CURRENT.get())
             finally:
                 _INSIDE.reset(token)
 
         return enter
+
+    def _synchronous_entry(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def enter(*args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("fallback_depth"):
+                return original(*args, **kwargs)
+            # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
+            state = RequestState(sync=SyncHandover(in_entry=True))
+            CURRENT.set(state)
+            return self._told(original(*args, **kwargs), state)
+
+        return enter
+
+    def _told(self, answer: R, state: RequestState | None) -> R:
+        """Return an answer with the facts of its routing in ``_hidden_params``."""
+        if state is not None:
+            self._context.faults.guard("headers", lambda: self._tell(answer, state), None)
+        return answer
+
+    def _tell(self, answer: Any, state: RequestState) -> None:
+        hidden = answer.get("_hidden_params") if isinstance(answer, dict) else getattr(answer, "_hidden_params", None)
+        settings = self._context.settings
+        if isinstance(hidden, dict) and state.routing.policy is not None and settings.expose.headers:
+            whole = isinstance(answer, BaseModel | dict)
+            facts = answer_facts(state, names=settings.expose.providers, complete=whole)
+            hidden["exacto"] = {name.replace("-", "_"): value for name, value in facts.items()}
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -215,13 +245,3 @@ class RouterEntries:
                 if isinstance(metadata, dict) and metadata.get("model_group") == asked:
                     metadata["model_group"] = kwargs.get("model")
         state.fallbacks.has_own = bool(kwargs.get("fallbacks"))
-
-
-def _synchronous_entry(original: Callable[..., Any]) -> Callable[..., Any]:
-    def enter(*args: Any, **kwargs: Any) -> Any:
-        # Set here as well, because the call runs in a context of its own, and a stream is read in this one.
-        if not kwargs.get("fallback_depth"):
-            CURRENT.set(RequestState(sync=SyncHandover(in_entry=True)))
-        return original(*args, **kwargs)
-
-    return enter

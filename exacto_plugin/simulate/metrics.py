@@ -91,9 +91,14 @@ class Figures:
         return 1.0 - left, margin / default
 
 
+def first_hour(hours: int, measure_from_h: float) -> int:
+    """Return the hour from which on routing counts; the last one of a shorter run."""
+    return min(hours - 1, math.floor(measure_from_h))
+
+
 def figures(trace: Trace, measure_from_h: float) -> Figures:
     """Compute all figures of a trace; routing counts from ``measure_from_h`` on."""
-    first = min(trace.hours - 1, math.floor(measure_from_h))
+    first = first_hour(trace.hours, measure_from_h)
     calls, bad, spend = (column[first:].sum(axis=0) for column in (trace.calls, trace.bad, trace.spend))
     default, oracle = trace.default[:, first:].sum(axis=1), trace.oracle[:, first:].sum(axis=1)
     requests = trace.picks[first:].sum(axis=(0, 2))

@@ -67,7 +67,7 @@ def save_png(results: Sequence[Result], title: str, file: Path) -> None:
         from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
     except ImportError:
-        raise ExactoError("--plot needs matplotlib: pip install 'exacto-plugin[plot]'") from None
+        raise ExactoError("--plot needs matplotlib: pip install matplotlib") from None
     tiered = [result for result in results if result.trace.changes]
     height = 3.0 + len(tiered) * (0.8 + 0.22 * len(results[0].trace.names))
     figure = Figure(figsize=(10.0, height), layout="constrained")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.simulate.metrics import mean_and_margin
+from exacto_plugin.simulate.metrics import first_hour, mean_and_margin
 from exacto_plugin.terminal import printable
 from exacto_plugin.text_tables import DataTable, render_tables
 
@@ -93,7 +93,8 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
         f"minute, {course.repetitions} repetitions, seed {course.seed}; ± is the 95 % interval of the mean"
     )
     table = DataTable()
-    table.add_column(f"from hour {scenario.measure_from_h:g} on")
+    first_h = first_hour(results[0].trace.hours, scenario.measure_from_h)
+    table.add_column(f"from hour {first_h} on")
     for result in results:
         table.add_column(result.preset, justify="right")
     for name, cell in ROWS:
@@ -107,7 +108,13 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
         f"Bad calls of the default (a lottery by price among all): {percent(first.default_error)}; "
         f"of the oracle (among the good): {percent(first.oracle_error)}"
     )
-    return f"{title}\n{render_tables(table, width=WIDTH)}\n{bounds}"
+    early = (
+        f"\nThe scenario counts from hour {scenario.measure_from_h:g} on; this run is shorter, so only its last hour"
+        " counts."
+        if first_h < math.floor(scenario.measure_from_h)
+        else ""
+    )
+    return f"{title}\n{render_tables(table, width=WIDTH)}\n{bounds}{early}"
 
 
 def as_dict(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def location_of_url(url: str) -> StoreLocation:
         if "@" in f"{made.host}{made.database}":  # part of a password, which would be shown as the host
             raise SettingsError("store.url: expected a password whose @, : and / are written as %40, %3A and %2F")
         if find_spec("psycopg") is None:
-            raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'exacto-plugin[postgresql]'")
+            raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'psycopg[binary]'")
         made = made.set(drivername="postgresql+psycopg")
         display = made.set(drivername="postgresql", query={})
         return StoreLocation(made, display.render_as_string(hide_password=True))

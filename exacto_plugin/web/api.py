@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Depends, HTTPException
 from litellm.proxy._types import UserAPIKeyAuth  # noqa: TC002 -- FastAPI reads annotations at run time
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
+from opentelemetry.metrics import get_meter_provider
 
+from exacto_plugin._version import __version__
 from exacto_plugin.web.access import ADMINISTRATORS
-from exacto_plugin.web.audit import WhyNow, add_explanations, add_records
+from exacto_plugin.web.audit import add_explanations, add_records
 from exacto_plugin.web.history import add_history, add_incidents
 from exacto_plugin.web.overrides import add_overrides
 from exacto_plugin.web.page_data import PageData, PageSources
-from exacto_plugin.web.views import views_of
+from exacto_plugin.web.views import views_of, why_now_of
 
 if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime.mirror_files import MirrorFiles
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 logger = logging.getLogger("exacto_plugin")
@@ -55,13 +58,12 @@ def routers_of(runtime: Runtime) -> list[APIRouter]:
 
 def page_data_of(runtime: Runtime) -> PageData:
     """Build the data of the page from the parts of this process's plugin."""
-    clock, store = runtime.context.clock, runtime.store
     sources = PageSources(
         runtime.context,
         views_of(runtime),
         store,
         runtime.recorder.failures,
-        WhyNow(clock, runtime.engine, store, runtime.providers),
+        why_now_of(runtime),
         partial(_status, runtime),
         lambda model_group: _no_verdicts_reason(model_group, runtime),
     )
@@ -97,7 +99,7 @@ def api_router(runtime: Runtime) -> APIRouter:
 
     add_overrides(router, runtime.engine, runtime.overrides)
     clock, store = runtime.context.clock, runtime.store
-    add_explanations(router, clock, store, WhyNow(clock, runtime.engine, store, runtime.providers))
+    add_explanations(router, clock, store, why_now_of(runtime))
     add_records(router, clock, store)
     add_history(router, clock, store, runtime.recorder.failures)
     add_incidents(router, clock, store, runtime.recorder.failures)
@@ -108,6 +110,9 @@ def _status(runtime: Runtime) -> dict[str, Any]:
     snapshot = runtime.engine.snapshot
     settings = runtime.context.settings
     return {
+        "version": __version__,
+        "litellm": runtime.context.features.litellm_version,
+        "metrics": exporters(runtime.mirror_files),
         "snapshot": snapshot.id,
         "at": snapshot.at,
         "mode": settings.mode.value,
@@ -134,6 +139,13 @@ def _page_state(enabled: bool) -> dict[str, Any]:
     installed = find_spec("jinja2") is not None
     reason = None if installed and enabled else "web.enabled is false" if installed else NO_PAGE
     return {"on": reason is None, "reason": reason}
+
+
+def exporters(mirror: MirrorFiles) -> list[str]:
+    """Return where the metrics go: ``prometheus``, ``opentelemetry``, both or nowhere."""
+    # OpenTelemetry's own provider does nothing until a process sets one.
+    provider = type(get_meter_provider()).__module__
+    return [*(["prometheus"] if mirror.serves else []), *(["opentelemetry"] if "sdk" in provider else [])]
 
 
 def _no_verdicts_reason(model_group: str, runtime: Runtime) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, HTTPException, Query
 
 from exacto_plugin.audit import queries, views
+from exacto_plugin.audit.entries import MOST_ENTRIES, reject_filters
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.why import judged_now, why_view
 from exacto_plugin.core.model import DeploymentKey
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot, Snapshot
+    from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.store.store import Store
 
@@ -58,9 +60,18 @@ class WhyNow:
         engine: has the verdicts.
         store: has the progress of readmission, as of the last record.
         providers: of the deployments.
+        flaws: of their answers, since the process started.
     """
 
-    def __init__(self, clock: Callable[[], float], engine: Engine, store: Store, providers: Providers) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        engine: Engine,
+        store: Store,
+        providers: Providers,
+        flaws: FlawCounts,
+    ) -> None:
+        self._flaws = flaws
         self._clock = clock
         self._engine = engine
         self._store = store
@@ -81,7 +92,7 @@ class WhyNow:
         except StoreError:
             inputs = None
         provider = self._providers.by_deployment.get(deployment, "")
-        judged = judged_now(group, deployment, provider, snapshot.id)
+        judged = judged_now(group, deployment, provider, snapshot.id, self._flaws)
         word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
         return why_view(judged, word, self._engine.rule, inputs, now, past=False)
 
@@ -132,11 +143,11 @@ def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> 
         deployment: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
-        limit: Annotated[int, Query(ge=1, le=queries.MOST_ENTRIES)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = 100,
     ) -> dict[str, Any]:
         """Return the changes, newest first; times are UTC seconds."""
         try:
-            queries.reject_filters(kinds, deployment)
+            reject_filters(kinds, deployment)
         except ExactoError as error:
             raise HTTPException(422, str(error)) from None
         filters = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.views import group_view, with_choices
 from exacto_plugin.litellm_hooks.deployments.declared_view import declared_of
+from exacto_plugin.web.audit import WhyNow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.flaws import FlawCounts
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
+    from exacto_plugin.litellm_hooks.runtime.overrides import OverrideService
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
+    from exacto_plugin.litellm_hooks.runtime.replication import Replication
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 
@@ -32,6 +35,8 @@ class ModelViews:
         observed: metrics that no tier follows from.
         preferences: those of callers.
         declared: returns the declared prices and properties of a model group's deployments.
+        overrides: knows the configured deployments.
+        replication: knows when the next verdicts are due.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class ModelViews:
         observed: ObservedNumbers,
         preferences: CallerPreferences,
         declared: Callable[[str], Mapping[str, Any]],
+        overrides: OverrideService,
+        replication: Replication,
     ) -> None:
         self._context = context
         self._engine = engine
@@ -51,12 +58,27 @@ class ModelViews:
         self._observed = observed
         self._preferences = preferences
         self._declared = declared
+        self._overrides = overrides
+        self._replication = replication
 
     def all(self) -> dict[str, Any]:
-        """Return every model group as the API and programs see it."""
+        """Return every model group as the API and programs see it.
+
+        ``waiting`` are the configured deployments without a verdict yet.
+        """
         snapshot = self._engine.snapshot
-        groups = [self.one(group) for _, group in sorted(snapshot.groups.items())]
-        return {"snapshot": snapshot.id, "at": snapshot.at, "model_groups": groups}
+        return {
+            "snapshot": snapshot.id,
+            "at": snapshot.at,
+            "next_recompute_at": self._replication.next_recompute_at(),
+            "model_groups": [self.one(group) for _, group in sorted(snapshot.groups.items())],
+            "waiting": [
+                {"model_group": group, "deployment": one.key, "provider": one.provider}
+                for group, candidates in sorted(self._overrides.known().items())
+                for one in candidates
+                if snapshot.verdict(group, one.key) is None
+            ],
+        }
 
     def watch(self, model_group: str, now: float) -> None:
         """Request the percentiles of a model group; the next recompute has them."""
@@ -81,4 +103,11 @@ def views_of(runtime: Runtime) -> ModelViews:
         runtime.observed,
         runtime.caller_preferences,
         partial(declared_of, runtime.routers),
+        runtime.overrides,
+        runtime.replication,
     )
+
+
+def why_now_of(runtime: Runtime) -> WhyNow:
+    """Return the reasons of this process's tiers."""
+    return WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers, runtime.samples.flaws)

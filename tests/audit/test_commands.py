@@ -14,9 +14,11 @@ from sqlalchemy import delete
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment
-from exacto_plugin.cli import source
+from exacto_plugin.cli import override, source
 from exacto_plugin.cli.command import main
+from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
+from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
 from exacto_plugin.store.tables import table_of
 from tests.audit.test_sentences import view
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _after_the_story(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """The story is of a time to come."""
-    monkeypatch.setattr("exacto_plugin.cli.why.time", SimpleNamespace(time=lambda: story.now))
+    monkeypatch.setattr("exacto_plugin.cli.arguments.time", SimpleNamespace(time=lambda: story.now))
 
 
 def said(capsys: pytest.CaptureFixture[str], story: Story, *arguments: str, status: int = 0) -> str:
@@ -58,7 +60,7 @@ def test_why_now_and_then(story: Story, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_time_before_the_first_record(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """The deployment is on record, only not then: the answer says since when it is."""
-    said(capsys, story, "tiers")
+    said(capsys, story, "tiers", status=1)  # nothing is on record of the time before the story
     first = queries.first_tier(story.connection, "d")
     assert first is not None
     story.connection.rollback()
@@ -91,16 +93,20 @@ def test_recorded_tiers_are_dated(
 def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An unknown deployment or request, no place to look at, a store that is not there: status 2 and a reason."""
     for arguments, reason in (
-        (["why", "nobody", "--store", story.url], "no tier is known of 'nobody'; `exacto tiers` lists"),
-        (["why", "nobody", "--at", "2001-01-01", "--store", story.url], "nothing is on record of 'nobody'; `exacto"),
-        (["why", "d", "--model", "h", "--store", story.url], "no tier is known of 'd' in 'h'"),
+        (["why", "nobody", "--store", story.url], "there is no deployment 'nobody'; there are a, b, c, d"),
+        (["why", "nobody", "--at", "2001-01-01", "--store", story.url], "there is no deployment 'nobody'"),
+        (["why", "d", "--model", "h", "--store", story.url], "there is no model group 'h'; there are g"),
+        (["tiers", "--model", "h", "--store", story.url], "there is no model group 'h'; there are g"),
+        (["report", "--model", "h", "--store", story.url], "there is no model group 'h'; there are g"),
+        (["audit", "--model", "h", "--store", story.url], "there is no model group 'h'; there are g"),
+        (["audit", "--deployment", "nobody", "--store", story.url], "there is no deployment 'nobody'; there are a"),
         (["why", "--request", "nothing", "--store", story.url], "request 'nothing' is not on record"),
         (["why", "--store", story.url], "name a deployment"),
         (["why", "d"], "no source given"),
         (["tiers", "--store", f"sqlite:///{tmp_path}/none.sqlite"], "there is no store at"),
         (["tiers", "--store", "mysql://somewhere"], "store.url"),
         (["audit", "verify"], "--config FILE or --store URL"),
-        (["why", "d", "--url", "http://127.0.0.1:9"], "cannot be reached"),
+        (["why", "d", "--url", "http://127.0.0.1:9"], "no key: set EXACTO_API_KEY"),
     ):
         assert main(arguments) == 2
         assert reason in capsys.readouterr().err
@@ -143,7 +149,7 @@ def test_a_configuration_names_its_store(
     named.write_text(f"exacto_settings: {{store: {{url: '{story.url}'}}}}")
     story.connection.rollback()
     assert main(["audit", "--config", str(named)]) == 0
-    assert "verified_good" in capsys.readouterr().out
+    assert "undecided → good" in capsys.readouterr().out
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     bare = tmp_path / "bare.yaml"
     bare.write_text("model_list: []")
@@ -155,7 +161,7 @@ def test_the_audit(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """A table with the number that decided; filters; JSON."""
     kinds = ("--kind", "transition", "override")
     told = said(capsys, story, "audit", *kinds, "--deployment", "d", "--since", written(story.broke))
-    assert "verified_good → deranked: tool-call success" in " ".join(told.split())
+    assert "good → deranked: 85.2 % against 99.05 % (81 calls)" in " ".join(told.split())
     entries = json.loads(said(capsys, story, "audit", "--kind", "deployment", "--limit", "2", "--json"))["entries"]
     assert len(entries) == 2
 
@@ -184,7 +190,7 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
 
 def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """No difference in what was recorded; status 1 and the place when a single digit was changed."""
-    assert "no differences" in said(capsys, story, "audit", "verify")
+    assert "no differences" in " ".join(said(capsys, story, "audit", "verify").split())
     copy = tmp_path / "copy.sqlite"
     with sqlite3.connect(copy) as target, sqlite3.connect(story.url.removeprefix("sqlite:///")) as source:
         source.backup(target)
@@ -205,11 +211,12 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     assert group["changed"]["low"] < group["changed"]["value"] < group["changed"]["high"]
     told = said(capsys, story, "report", *hours)
     assert "g: 180 requests" in told
-    part = said(capsys, story, "report", "--since", "2001-01-01T10:50Z", "--until", "2001-01-01T11:20Z")
+    part = said(capsys, story, "report", "--since", "2001-01-01T10:50Z", "--until", "2001-01-01T11:20Z", status=1)
     zoned = [moment(datetime(2001, 1, 1, hour, tzinfo=UTC).timestamp()) for hour in (10, 12)]
     assert part.startswith("From {} to {} no request".format(*zoned))
     assert "expected bad calls" in told
-    assert "no request was counted" in said(capsys, story, "report", "--since", "2001-01-01", "--until", "2001-01-02")
+    days = ("--since", "2001-01-01", "--until", "2001-01-02")
+    assert "no request with tools was counted" in said(capsys, story, "report", *days, status=1)
 
 
 def test_a_store_that_is_ill_is_told_with_the_tiers(
@@ -223,29 +230,114 @@ def test_a_store_that_is_ill_is_told_with_the_tiers(
         "why": {"answers": [view("verified_good")], "store": ill},
     }
     monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
-    for arguments in (["tiers"], ["why", "novita"]):
-        assert main([*arguments, "--url", "http://proxy"]) == 0
-        told = capsys.readouterr().out
+    for arguments, status in ((["tiers"], 1), (["why", "novita"], 0)):
+        assert main([*arguments, "--url", "http://proxy"]) == status
+        told = " ".join(capsys.readouterr().out.split())
         assert "The store is degraded: no room to write to /x.sqlite; free some on its disk." in told
 
 
-def test_names_and_reasons_are_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table of tiers cuts nothing where there is little room, and takes nothing for markup."""
-    name, reason = "moonshotai/kimi-k2-0905-" + 60 * "x", "[b]see[/b] [/ticket-7] " + 100 * "y"
-    one: dict[str, object] = {
-        "deployment": f"[eu]{name}",
-        "provider": "novita",
-        "tier": "verified_good",
-        "since": None,
-        "signals": {},
-        "reasons": [],
-        "override": {"reason": reason},
-    }
-    answers = {"models": {"model_groups": [{"model_group": name, "deployments": [one]}]}, "status": {}}
+def listed(monkeypatch: pytest.MonkeyPatch, *deployments: dict[str, object], **more: object) -> None:
+    """A proxy that has these deployments in the model group ``kimi``."""
+    blank = {"provider": "", "since": None, "signals": {}, "reasons": [], "override": None}
+    group = {"model_group": "kimi", "deployments": [{**blank, **one} for one in deployments]}
+    answers = {"models": {"model_groups": [group] if deployments else [], **more}, "status": {}}
     monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_names_and_reasons_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """The table of tiers cuts nothing where there is little room, and takes nothing for markup."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name, reason = "moonshotai/kimi-k2-0905-" + 60 * "x", "[b]see[/b] [/ticket-7] " + 100 * "y"
+    one = {"deployment": f"[eu]{name}", "tier": "verified_good", "override": {"reason": reason}}
+    listed(monkeypatch, one)
     assert main(["tiers", "--url", "http://proxy"]) == 0
-    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
-    columns = ["".join(cell.strip() for cell in column) for column in zip(*rows, strict=True)]
-    assert name in columns
-    assert f"[eu]{name}" in columns
-    assert f"override: {reason}".replace(" ", "") in "".join(columns).replace(" ", "")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    why = lines[1].index("why")
+    assert f"[eu]{name}" in "".join(line.split(" ")[0] for line in lines[2:])
+    assert f"override: {reason}".replace(" ", "") in "".join(line[why:] for line in lines).replace(" ", "")
+
+
+def test_tiers_of_a_group(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good ones first, names without a hash that tells nothing, the mix of flaws, and who waits for a verdict."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    calls = {"tool_call_success": {"value": 0.7, "samples": 40}}
+    below = {"code": "below_threshold", "signal": "tool_call_success", "value": 0.7, "threshold": 0.97, "samples": 40}
+    listed(
+        monkeypatch,
+        {"deployment": "novita-69ddc083d1", "provider": "novita", "tier": "deranked", "since": 100.0, "signals": calls}
+        | {"reasons": [below], "flaws": {"missing_call": 9, "schema_mismatch": 3, "truncated": 4}},
+        {"deployment": "own", "provider": "vllm", "tier": "verified_good"},
+        waiting=[{"model_group": "kimi", "deployment": "new", "provider": "new"}],
+        next_recompute_at=1090.0,
+    )
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert told[:3] == ["kimi", "deployment provider tier for success calls why", "own vllm good - - 0"]
+    assert " ".join(told[3:]).startswith(
+        "novita deranked 15 min 70.0 % 40 below 97.00 %; 9 missing_call, 3 schema_mismatch"
+    )
+    assert "new undecided - - 0 no verdict yet; the next are due in 1 min 30 s" in " ".join(told)
+
+
+@pytest.mark.parametrize(("fails_on", "status"), [("deranked", 1), ("undecided", 0), ("good", 0)])
+def test_a_tier_to_fail_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fails_on: str, status: int
+) -> None:
+    """For scripts: status 1 when a deployment has the tier, whatever is printed."""
+    listed(monkeypatch, {"deployment": "a", "tier": "deranked"})
+    for form in ([], ["--json"]):
+        assert main(["tiers", "--url", "http://proxy", "--fail-on", fails_on, *form]) == status
+    assert capsys.readouterr().out
+
+
+def test_no_tier_at_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty table would say nothing."""
+    listed(monkeypatch)
+    assert main(["tiers", "--url", "http://proxy"]) == 1
+    assert "No deployment has a verdict yet" in capsys.readouterr().out
+
+
+def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tier is coloured where colours are shown, nothing is with NO_COLOR, and a name brings no colour along."""
+    listed(monkeypatch, {"deployment": "a\x1b[31m", "tier": "deranked"})
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    main(["tiers", "--url", "http://proxy"])
+    told = capsys.readouterr().out
+    assert "\x1b[31mderanked\x1b[0m" in told
+    assert "a\\x1b[31m" in told
+    monkeypatch.setenv("NO_COLOR", "1")
+    main(["tiers", "--url", "http://proxy"])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_provider_finds_its_deployment(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its key is: by ``why`` and by ``audit``."""
+    (provider,) = {one.provider for one in StoreSource(location_of_url(story.url)).known() if one.deployment == "d"}
+    told = said(capsys, story, "why", provider, "--at", written(story.now))
+    assert "d was deranked in g" in " ".join(told.split())
+    assert json.loads(said(capsys, story, "audit", "--deployment", provider, "--json"))["entries"]
+
+
+def test_the_address_in_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``EXACTO_URL`` stands for ``--url``, in verbs that need one too; a store that is named is looked at instead."""
+    asked: list[str] = []
+
+    def answer(url: str, path: str, *_body: object, **_parameters: object) -> dict[str, object]:
+        asked.append(url)
+        return {"models": {"model_groups": []}, "status": {}, "overrides": {"overrides": [], "kept": True}}[path]
+
+    monkeypatch.setenv("EXACTO_URL", "http://from.environment")
+    monkeypatch.setattr(source, "request_json", answer)
+    monkeypatch.setattr(override, "request_json", answer)
+    main(["tiers"])
+    assert main(["override", "a", "reset"]) == 0
+    assert set(asked) == {"http://from.environment"}
+    asked.clear()
+    assert main(["tiers", "--store", "sqlite:////nowhere/none.sqlite"]) == 2
+    assert not asked
+    capsys.readouterr()

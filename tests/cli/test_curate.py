@@ -47,13 +47,13 @@ def below(signal: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("numbers", "told"),
-    [({"value": None}, "unknown against 0.9"), ({"threshold": None}, "0.5 against unknown")],
+    [({"value": None}, "unknown against 90.00 %"), ({"threshold": None}, "50.0 % against unknown")],
 )
 def test_a_reason_without_a_number_is_told(numbers: dict[str, None], told: str) -> None:
     """What another preset deranked has no value yet, and what has lost its peers no threshold."""
     (reason,) = below("tool_call_success")
     found = judged(deployment("e", tier="deranked", reasons=[{**reason, **numbers}])).findings[-1]
-    assert found.against == (f"tool_call_success {told}",)
+    assert found.against == (f"tool-call success {told}",)
 
 
 def ignored(keys: int) -> dict[str, int]:
@@ -71,10 +71,10 @@ def test_who_shows_everything_is_proposed() -> None:
 @pytest.mark.parametrize(
     ("more", "against"),
     [
-        ({"tier": "deranked", "reasons": below("tool_call_success")}, "tool_call_success 0.5 against 0.9"),
+        ({"tier": "deranked", "reasons": below("tool_call_success")}, "tool-call success 50.0 % against 90.00 %"),
         ({"tier": "deranked", "reasons": below("throughput")}, "deranked"),
         ({"tier": "verified_good", "override": {"measured_tier": "deranked"}}, "deranked"),
-        ({"tier": "deranked", "reasons": below("benchmark")}, "benchmark 0.5 against 0.9"),
+        ({"tier": "deranked", "reasons": below("benchmark")}, "benchmark score 50.0 % against 90.00 %"),
         ({"choices": ignored(5)}, "ignored by 5 of 100 keys"),
         ({"signals": {"propensity": {"value": 0.9, "samples": 1300}}}, "calls tools in 90% of answers"),
         ({"signals": {"propensity": {"value": 0.04, "samples": 1300}}}, "calls tools in 4% of answers"),
@@ -166,7 +166,8 @@ def test_what_is_printed_can_be_pasted() -> None:
     assert "no list is configured" in render([nobody], check=True)
 
 
-def test_a_proxy_that_cannot_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_proxy_that_cannot_be_asked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says so, and status 2."""
+    monkeypatch.setenv("EXACTO_API_KEY", "sk-x")
     assert command.main(["curate", "--url", "http://127.0.0.1:9"]) == 2
-    assert "cannot be reached" in capsys.readouterr().err
+    assert "nothing listens at http://127.0.0.1:9" in capsys.readouterr().err

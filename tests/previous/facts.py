@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from exacto_plugin.sharing.protocol import Exchange
 
 HOUR_S = 3600.0
+_KINDS = ("transition", "override", "settings", "decision")
 TIMES = tuple(START + HOUR_S * hours for hours in (1.0, 1.5, 3.0, 4.5, 5.5))
 """When the store is asked about."""
 _ONE_VERIFIES = {"verify_peers": 1}
@@ -94,7 +95,7 @@ def of_store(file: Path) -> Any:
             "why": {
                 str(at): [_why(connection, name, at) for names in GROUPS.values() for name in names] for at in TIMES
             },
-            "audit": {kind: views.audit(connection, kinds=[kind], limit=10_000) for kind in queries.KINDS[:4]},
+            "audit": {kind: views.audit(connection, kinds=[kind], limit=10_000) for kind in _KINDS},
             "hours": [
                 [one.at, one.model_group, one.deployment, dict(one.numbers)]
                 for one in queries.hours(connection, 0.0, 1e12)

@@ -27,6 +27,7 @@ _ENTRY: Final = (
     _HTTP
     | _RUNTIME
     | {
+        "litellm_hooks/checks",
         "litellm_hooks/http",
         "litellm_hooks/compiled",
         "litellm_hooks/monitoring",
@@ -94,12 +95,14 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/runtime": _RUNTIME,
     "litellm_hooks/compiled": _HTTP | {"entry"},
     "litellm_hooks/monitoring": _RUNTIME | {"litellm_hooks/runtime", "entry"},
+    "litellm_hooks/checks": _RUNTIME,
     "entry": _ENTRY,
     "web": _CORE
     | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/deployments", "litellm_hooks/runtime"},
-    "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/deployments", "litellm_hooks/request", "entry"},
+    "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/checks", "entry"},
     "simulate": _PROGRAMS | {"demo"},
-    "demo": _CORE | {"errors"},
+    "demo": _CORE | {"errors", "text_tables", "terminal"},
+    "__main__": frozenset({"cli"}),
 }
 """Package -> the packages that it may import.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
 from exacto_plugin.litellm_hooks.refusal import match_refusal
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.http.request_body import Message, Send
-    from exacto_plugin.litellm_hooks.request.attempts import RescueProgress
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _NOT_PRINTABLE = re.compile(rb"[^ -~]")
@@ -69,42 +69,17 @@ class Responder:
         settings, state = self._context.settings, self._state
         if not settings.expose.headers or state.routing.policy is None:
             return
-        pairs = {"x-exacto-policy": state.routing.reported_sort.value, "x-exacto-decision": state.decision_id}
-        if state.routing.snapshot_id:
-            pairs["x-exacto-snapshot"] = state.routing.snapshot_id
-        served = state.answered_by
-        # A header that may become wrong is omitted: LiteLLM can move a stream after these headers are sent.
-        if served is not None and not (state.routing.may_move and message["status"] == 200):
-            if served.tier is not None:
-                pairs["x-exacto-tier"] = served.tier.value
-            if settings.expose.providers:
-                pairs["x-exacto-deployment"] = served.candidate.key
-                pairs["x-exacto-provider"] = served.candidate.provider
-        if state.rescue is not None:
-            pairs |= _rescue_headers(state.rescue, names=settings.expose.providers)
+        complete = message["status"] != 200
+        facts = answer_facts(state, names=settings.expose.providers, complete=complete)
         headers = list(message.get("headers", ()))
-        headers += [(name.encode(), _header(value)) for name, value in pairs.items() if value]
+        headers += [(f"x-exacto-{name}".encode(), _header(value)) for name, value in facts.items()]
         message["headers"] = headers
 
 
-def _header(value: str) -> bytes:
+def _header(value: str | float) -> bytes:
     """Encode ``value`` for a header; other characters become ``?``.
 
     The key of a wildcard's deployment ends with the model name that the client requested.
     """
-    return _NOT_PRINTABLE.sub(b"?", value.encode("ascii", "replace"))
-
-
-def _rescue_headers(rescuing: RescueProgress, *, names: bool) -> dict[str, str]:
-    """Return the headers: replaced deployment, further attempts, their cost in USD.
-
-    Args:
-        rescuing: the rescue of the request.
-        names: whether clients may see deployments.
-    """
-    pairs = {"x-exacto-rescue-attempts": str(rescuing.attempts)} if rescuing.attempts else {}
-    if rescuing.answered_by not in (None, rescuing.replaced_attempt):
-        pairs["x-exacto-rescued"] = rescuing.replaced_attempt.candidate.key if names else "true"
-    if rescuing.attempts and rescuing.extra_cost is not None:
-        pairs["x-exacto-rescue-cost"] = f"{rescuing.extra_cost:.9f}"
-    return pairs
+    text = f"{value:.9f}" if isinstance(value, float) else str(value)
+    return _NOT_PRINTABLE.sub(b"?", text.encode("ascii", "replace"))

@@ -27,6 +27,8 @@ class MirrorFiles:
     """
 
     def __init__(self, mirror: PrometheusMirror | None, clock: Callable[[], float], faults: FaultReporter) -> None:
+        self.serves = mirror is not None
+        """True where LiteLLM's ``/metrics`` has the metrics."""
         self._mirror = mirror if mirror is not None and mirror.is_written else None
         self._clock = clock
         self.faults = faults

@@ -97,6 +97,7 @@ class Replication:
         self._publish_task: asyncio.Task[None] | None = None
         self._early_until = math.inf
         self._due = 0.0
+        self._begun_at: float | None = None
         self._rule: Preset | None = None
         self._remembered: Remembered = {}
         self._deltas = Deltas()
@@ -116,6 +117,7 @@ class Replication:
     async def begin(self) -> None:
         """Start the timer: the first recompute follows after one interval."""
         now = time.monotonic()
+        self._begun_at = self._context.clock()
         self._due = now + self._context.settings.tiers.recompute_interval_s
         self._early_until = min(self._early_until, now + _EARLY_S)
 
@@ -145,6 +147,11 @@ class Replication:
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + self._context.settings.tiers.recompute_interval_s
             await self._recomputer.recompute_timed()
+
+    def next_recompute_at(self) -> float | None:
+        """Return when the next verdicts are due, UTC seconds; None before the timer runs."""
+        last = self._engine.snapshot.at or self._begun_at
+        return None if last is None else last + self._context.settings.tiers.recompute_interval_s
 
     def status(self) -> dict[str, Any]:
         """Return role, exchange and lag, for people."""

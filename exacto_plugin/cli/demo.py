@@ -1,0 +1,32 @@
+"""``exacto demo``: the arguments of the demonstration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exacto_plugin.cli.arguments import add_examples
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--keep", action="store_true", help="leave the proxy running until Ctrl-C")
+    parser.add_argument("--port", type=int, default=0, help="port of the proxy (default: a free one)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="also draw bad calls by provider as a picture")
+    add_examples(
+        parser,
+        "exacto demo                        # two minutes: bad calls before and after",
+        "exacto demo --keep --port 4000     # the proxy stays, and can be asked",
+        "exacto demo --plot demo.svg",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration; return its status."""
+    from exacto_plugin.demo.run import run_demo
+
+    return run_demo(keep=options.keep, port=options.port, plot=options.plot)

@@ -1,0 +1,65 @@
+"""The questions of a program about its own tiers: why, report and flaws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exacto_plugin.audit import queries
+from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
+from exacto_plugin.audit.report import report
+from exacto_plugin.audit.sentences import why_sentence
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.web.views import why_now_of
+
+if TYPE_CHECKING:
+    from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+
+
+def known_deployments(runtime: Runtime) -> list[KnownDeployment]:
+    """Return the configured deployments, and others with a verdict."""
+    configured = {(group, one.key): one.provider for group, found in runtime.overrides.known().items() for one in found}
+    judged = {
+        (group.model_group, key): runtime.providers.by_deployment.get(key, "")
+        for group in runtime.engine.snapshot.groups.values()
+        for key in group.verdicts
+    }
+    return [KnownDeployment(*names, provider) for names, provider in {**judged, **configured}.items()]
+
+
+async def why_text(runtime: Runtime, deployment: str, model_group: str | None) -> str:
+    """Return why a deployment has its tier.
+
+    One paragraph for each of its model groups.
+
+    Raises:
+        ExactoError: there is none of this name; the message suggests one.
+    """
+    keys = resolve_deployments(deployment, known_deployments(runtime), model_group)
+    why_now = why_now_of(runtime)
+    views = [view for key in keys for view in await why_now.answers(key, model_group)]
+    if not views:
+        return f"{deployment} has no verdict yet."
+    return "\n\n".join(why_sentence(view) for view in views)
+
+
+async def report_data(runtime: Runtime, since: float, until: float) -> dict[str, Any]:
+    """Return what tiers changed in a time range; see ``exacto report``.
+
+    Raises:
+        ExactoError: the program keeps no records.
+    """
+    if runtime.store.location is None:
+        raise ExactoError('a report needs records: Exacto({"store": {"url": "sqlite:///exacto.sqlite"}})')
+    runtime.recorder.flush()
+    rows = await runtime.store.read(lambda connection: queries.hours(connection, since, until))
+    return {"since": since, "until": until, "model_groups": report(rows)}
+
+
+def flaws_data(runtime: Runtime) -> dict[str, dict[str, dict[str, int]]]:
+    """Return model group -> deployment -> flaw -> answers with it, since the start."""
+    counts = runtime.samples.flaws
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for group, deployment in sorted(counts.deployments()):
+        flaws = {flaw.value: number for flaw, number in counts.of(group, deployment).items()}
+        found.setdefault(group, {})[deployment] = flaws
+    return found
