@@ -92,7 +92,7 @@ class VerbParser(argparse.ArgumentParser):
         if add:
             resolve_name(add)(self)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, with the arguments of the verb."""
         self.load()
         return super().parse_known_args(args, namespace)

@@ -105,8 +105,53 @@ def _got(fault: ErrorDetails) -> str:
     return "" if another_text or kind == "missing" else f"got {kind_of(given)}, "
 
 
+_EXAMPLES: Mapping[str, str] = {
+    "rescue": "{enabled: true}",
+    "affinity": "{enabled: false}",
+    "redis": "{url: redis://HOST}",
+    "store": "{url: sqlite:///FILE}",
+    "max_price": "{prompt: 1.0, completion: 4.0}",
+    "exploration": "{share: 0.02}",
+    "failover": "{max_attempts: 3}",
+    "tiers": "{preset: adaptive}",
+    "expose": "{providers: false}",
+    "scoring": "{engine: auto}",
+}
+"""How a mapping is written that operators often write as a single value."""
+
+
 def expectation(fault: ErrorDetails) -> str:
-    """Describe the value that was expected."""
+    """Describe the value that was expected, with an example where one helps."""
+    return f"{_expected(fault)}{_remedy(fault)}"
+
+
+def _remedy(fault: ErrorDetails) -> str:
+    """Return how the value is written instead; empty without a better form."""
+    kind, given, loc = fault["type"], fault["input"], fault["loc"]
+    last = str(loc[-1]) if loc else ""
+    expected = _OTHERS.get(kind)
+    if expected == "a mapping" and last in _EXAMPLES:
+        return f", e.g. {last}: {_EXAMPLES[last]}"
+    if expected == "a list" and isinstance(given, str) and given and not is_secret(given):
+        return ", written like [a, b]"
+    if kind in _ENUMS and given is True:
+        return " (YAML reads on and yes as true)"
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", given) if isinstance(given, str) else None
+    if kind in ("float_parsing", "float_type") and share:
+        return f", e.g. {float(share[1]) / 100:g}"
+    time = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", given) if isinstance(given, str) else None
+    if kind in ("float_parsing", "float_type") and time:
+        return f" of seconds, e.g. {float(time[1]) * _SECONDS[time[2]]:g}"
+    is_share = kind == "less_than_equal" and fault.get("ctx", {}).get("le") == 1.0
+    if is_share and isinstance(given, int | float) and 1 < given <= 100:
+        return f", e.g. {given / 100:g} for {given:g} %"
+    return ""
+
+
+_SECONDS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def _expected(fault: ErrorDetails) -> str:
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in _ENUMS:
         names = re.findall(r"'([^']*)'", str(context["expected"]))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import litellm
 import orjson
 
-from exacto_plugin.config.messages import truncated
+from exacto_plugin.config.messages import nearest, truncated
 from exacto_plugin.core.routing.filters import providers_of, unpriced
 
 if TYPE_CHECKING:
@@ -148,11 +148,18 @@ def refused_by(
 
 
 def _shown_filter(filter_: Filter, *, expose: bool) -> str:
-    told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
+    told = _shown_value(filter_)
     constraint = f"{filter_.name} ({filter_.source})" if filter_.source else filter_.name
     if filter_.expected:
         return f"{constraint}, which is malformed: expected {filter_.expected}"
-    return f"{constraint} = {told!r}" if expose or not filter_.source else constraint
+    return f"{constraint} = {told}" if expose or not filter_.source else constraint
+
+
+def _shown_value(filter_: Filter) -> str:
+    if filter_.name == "zdr":
+        return "true (of deployments that declare model_info.zdr: true)"
+    told: object = dict(filter_.value) if filter_.name == "max_price" else list(filter_.value)  # type: ignore[arg-type]
+    return repr(told)
 
 
 def _unpriced(filters: Sequence[Filter], candidates: Sequence[Candidate], *, expose: bool) -> str:
@@ -182,3 +189,9 @@ def invalid_preference(field: str, value: object, expected: str) -> Refusal:
     """Build the refusal for a malformed field of the ``provider`` object."""
     message = f"Invalid value for {field}: got {truncated(value)}, expected {expected}."
     return Refusal(400, "invalid_request_error", message, field)
+
+
+def unknown_field(path: str, field: object, known: Sequence[str]) -> Refusal:
+    """Build the refusal for a field that the ``provider`` object does not have."""
+    message = f"Unknown field {path}, expected one of {', '.join(known)}{nearest(field, known)}."
+    return Refusal(400, "invalid_request_error", message, path)

@@ -40,13 +40,19 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print the names of the built-in scenarios")
     parser.add_argument("--show", action="store_true", help="print the scenario as YAML instead of running it")
     _add_presets(parser)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--reps", type=_repetitions, default=4, help="repetitions with different prices and draws (default: 4)"
+        "--seed", type=int, default=0, metavar="N", help="of the draws: the same gives the same (default: 0)"
+    )
+    parser.add_argument(
+        "--reps",
+        type=_repetitions,
+        default=4,
+        metavar="N",
+        help="repetitions with different prices and draws (default: 4)",
     )
     parser.add_argument("--hours", type=float, help="instead of the scenario's own")
     parser.add_argument("--rpm", type=float, help="requests a minute, instead of the scenario's own")
-    parser.add_argument("--rho", type=float, help="coupling of price and quality, instead of the scenario's own")
+    parser.add_argument("--rho", type=float, help="correlation of price and quality, -1 to 1")
     parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
     parser.add_argument(
         "--fast",
@@ -57,6 +63,11 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs the extra `plot`)")
     parser.add_argument(
         "--record", type=Path, metavar="LOG", help="write every outcome as JSON lines (one preset only)"
+    )
+    parser.epilog = (
+        "examples:\n  exacto simulate --list\n  exacto simulate k2vv-2025-11-15 --fast\n"
+        "  exacto simulate two-deployments --preset none adaptive,peer_cap=0.03\n"
+        "  exacto simulate --show two-deployments > mine.yaml"
     )
     parser.set_defaults(run=run_simulate)
 
@@ -123,6 +134,10 @@ def add_replay(parser: argparse.ArgumentParser) -> None:
     _add_presets(parser)
     parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.epilog = (
+        "examples:\n  exacto simulate two-deployments --preset adaptive --record log.jsonl\n"
+        "  exacto replay log.jsonl --preset openrouter adaptive"
+    )
     parser.set_defaults(run=run_replay)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 
-from exacto_plugin.cli.command import main
+from exacto_plugin._version import __version__
+from exacto_plugin.cli.command import VERBS, main
 from exacto_plugin.litellm_hooks.features import Feature, litellm_version
 from tests.support.private_seams import private_seams
 
@@ -97,6 +100,93 @@ def test_prices_are_those_of_litellms_list(tmp_path: Path, capsys: pytest.Captur
     ]
 
 
+TWICE = GOOD.replace("{id: two}", "{id: one}")
+SERVICES = "exacto_settings: {{{}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (TWICE, "model_list[0] and model_list[1]: the same model_info.id 'one'; every deployment needs one of its own"),
+        (GOOD + "exacto: {mode: observe}", "exacto: is not read: the block is called exacto_settings: and belongs"),
+        (GOOD + "exacto-setings: {}", "exacto-setings: is not read: the block is called exacto_settings:"),
+        (GOOD + "general_settings: {exacto_settings: {}}", "general_settings.exacto_settings is not read: "),
+        (GOOD + "exacto_settings: {curated: {kimy: [one]}}", "in model_list (did you mean kimi?)"),
+        (GOOD + "exacto_settings: {curated: {kimi: [slov]}}", "providers there: fast, slow (did you mean slow?)"),
+        (GOOD.replace("plugin.callback", "plugin.calback"), "(it has 'exacto_plugin.calback'), so nothing is loaded"),
+        (
+            GOOD.replace("litellm_settings:", "general_settings:"),
+            "general_settings.callbacks names exacto_plugin.callback; it belongs in litellm_settings.callbacks",
+        ),
+        (GOOD + SERVICES.format("redis: {url: 'redis://:secret@127.0.0.1:9'}"), "redis.url: no answer from this Redis"),
+        (
+            GOOD + SERVICES.format("store: {url: 'postgresql://u:secret@127.0.0.1:9/db'}"),
+            "store.url: postgresql://u:***@127.0.0.1:9/db does not answer",
+        ),
+        (
+            GOOD + SERVICES.format("store: {url: 'sqlite:////dev/null/none/x.sqlite'}"),
+            "cannot be written to by this user",
+        ),
+        (
+            GOOD + SERVICES.format("store: {outcomes: /dev/null/none}"),
+            "store.outcomes: /dev/null/none cannot be written to",
+        ),
+        (GOOD.replace("{model: openai/k, ", "{"), "model_list[0].litellm_params.model: expected a text; LiteLLM does"),
+    ],
+)
+def test_what_stops_or_cripples_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, problem: str
+) -> None:
+    """It is found before the start, told in one line, and holds no password."""
+    assert check(tmp_path, text, "--json") == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [line for line in problems if problem in line], problems
+    assert "secret" not in "".join(problems)
+
+
+def test_what_is_none_of_a_store_stops_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With status 2, as for every setting that cannot be used."""
+    assert check(tmp_path, GOOD + SERVICES.format("store: {url: 'mysql://x/y'}")) == 2
+    assert "store.url: got another kind of address" in capsys.readouterr().err
+
+
+def test_nothing_is_connected_to_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For machines that cannot reach the database."""
+    services = "store: {url: 'postgresql://u:p@127.0.0.1:9/db'}, redis: {url: 'redis://127.0.0.1:9'}"
+    assert check(tmp_path, GOOD + SERVICES.format(services), "--offline", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["store"] == "postgresql://u:***@127.0.0.1:9/db"
+
+
+SHARED = """
+model_list:
+  - {model_name: a, litellm_params: {model: openai/k, api_base: "https://x"}, model_info: {id: one}}
+  - {model_name: b, litellm_params: {model: openai/k, api_base: "https://x"}, model_info: {id: one}}
+  - {model_name: "openai/*", litellm_params: {model: "openai/*"}}
+litellm_settings: {callbacks: ["exacto_plugin.callback"]}
+exacto_settings: {curated: {openai/gpt-5: [openai]}}
+"""
+
+
+def test_what_only_looks_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One deployment in two model groups, a model behind a wildcard, models in LiteLLM's database, included files."""
+    assert check(tmp_path, SHARED, "--json") == 0
+    general = "general_settings: {store_model_in_db: true}\n"
+    assert check(tmp_path, f"{GOOD}{general}exacto_settings: {{curated: {{other: [one]}}}}", "--json") == 0
+    (tmp_path / "models.yaml").write_text(GOOD.partition("litellm_settings")[0])
+    rest = "include: [models.yaml]\nlitellm_settings: {callbacks: [exacto_plugin.callback]}\n"
+    assert check(tmp_path, rest, "--json") == 0
+    capsys.readouterr()
+
+
+def test_variables_that_are_not_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys of providers are a hint: they may be set where the proxy runs."""
+    assert check(tmp_path, GOOD, "--json") == 0
+    assert "not set in this environment" not in capsys.readouterr().out
+    text = GOOD.replace('"https://api.slow.com/v1"', "os.environ/NOWHERE_SET")
+    assert check(tmp_path, text, "--json") == 0
+    assert "not set in this environment: NOWHERE_SET" in json.loads(capsys.readouterr().out)["hints"]
+
+
 DEFAULTS = """
 litellm_settings:
   callbacks: ["exacto_plugin.callback"]
@@ -165,3 +255,41 @@ def test_features_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert f"aliases: off; {told['features']['aliases']['reason']}" in " ".join(capsys.readouterr().out.split())
     seams = [getattr(one.owner, one.name) for one in private_seams()]
     assert not any(hasattr(one, "exacto_wraps") for one in seams)
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_every_verb_has_help_with_examples(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That fits 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    examples = lines[lines.index("examples:") + 1 :]
+    assert any(f"exacto {verb}" in line for line in examples)
+
+
+LIGHT = ("tiers", "why", "audit", "report", "override", "doctor", "check-config", "init", "demo")
+
+
+def test_verbs_start_with_what_they_need() -> None:
+    """Neither LiteLLM nor a database nor numbers are imported to read the arguments."""
+    code = (
+        "import sys; from exacto_plugin.cli.command import VERBS, _parser\n"
+        "verbs = next(one for one in _parser()._actions if one.dest == 'verb').choices\n"
+        f"for name in {LIGHT!r}: verbs[name].load()\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert {"litellm", "sqlalchemy", "numpy", "pydantic", "openai"} & set(loaded) == set()
+
+
+def test_the_package_is_a_program() -> None:
+    """``python -m exacto_plugin`` is ``exacto``."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "exacto_plugin", "--version"], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == __version__

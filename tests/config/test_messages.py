@@ -12,7 +12,7 @@ import yaml
 
 from exacto_plugin.cli.command import main
 from exacto_plugin.config.diff import redacted
-from exacto_plugin.config.settings import Settings
+from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.config.yaml_text import parse_yaml
 from exacto_plugin.core.routing.filters import BLOCK as CALLER_BLOCK
@@ -346,3 +346,23 @@ def test_entries_of_the_model_list_are_told_by_their_place(tmp_path: Path, capsy
     ):
         assert f"problem: {problem}" in shown
     assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ("{mode: on}", "mode: got true, expected one of apply, observe, off (YAML reads on and yes as true)"),
+        ("{apply_share: 25%}", "apply_share: got '25%', expected a number, e.g. 0.25"),
+        ("{apply_share: 25}", "apply_share: got 25, expected at most 1.0, e.g. 0.25 for 25 %"),
+        ("{tiers: {recompute_interval_s: 5m}}", "got '5m', expected a number of seconds, e.g. 300"),
+        ("{rescue: true}", "rescue: got a boolean, expected a mapping, e.g. rescue: {enabled: true}"),
+        ("{max_price: 0.1}", "got a number, expected a mapping, e.g. max_price: {prompt: 1.0, completion: 4.0}"),
+        ("{curated: {kimi: fireworks}}", "curated.kimi: got a text, expected a list, written like [a, b]"),
+        ("{redis: {url: 'localhost:6379'}}", "expected an address that begins with redis://"),
+    ],
+)
+def test_a_remedy_where_one_helps(block: str, told: str) -> None:
+    """How the value is written instead."""
+    with pytest.raises(SettingsError) as error:
+        load_settings(yaml.safe_load(block))
+    assert told in str(error.value)

@@ -14,7 +14,7 @@ from exacto_plugin.config.blocks import no_bool
 from exacto_plugin.config.hard_filters import HardFilterSettings, Names
 from exacto_plugin.config.messages import expectation, keys_at
 from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
-from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference
+from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, unknown_field
 
 if TYPE_CHECKING:
     from exacto_plugin.core.model import Sort
@@ -143,8 +143,7 @@ def read_provider(provider: object, model_group: str) -> ProviderObject:
         fault = error.errors(include_url=False)[0]
         path, value = _written_at(provider, fault["loc"])
         if fault["type"] == "extra_forbidden":
-            expected = f"one of {', '.join(keys_at(ProviderObject, fault['loc'][:-1]))}"
-            refusal = invalid_preference(path, "an unknown field", expected)
+            refusal = unknown_field(path, fault["loc"][-1], keys_at(ProviderObject, fault["loc"][:-1]))
         else:
             refusal = invalid_preference(path, value, expectation(fault))
         raise ExactoRefusedError(refusal, model_group) from None

@@ -1,0 +1,119 @@
+"""What a program asks of its plugin: why, report, flaws, and the facts of an answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import litellm
+import pytest
+
+from exacto_plugin import Exacto, ExactoError, SettingsError
+from tests.support.proxy.observation import eventually
+from tests.support.proxy.questions import MESSAGES, TOOLS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exacto_plugin.demo.provider import SimulatedProviders
+
+
+def model_list(providers: SimulatedProviders) -> list[dict[str, Any]]:
+    """Two deployments of one model, told apart by provider."""
+    return [
+        {
+            "model_name": "kimi",
+            "litellm_params": {"model": "openai/k", "api_base": providers.api_base(name), "api_key": "sk-none"},
+            "model_info": {"id": name, "provider": f"{name}-ai"},
+        }
+        for name in ("one", "two")
+    ]
+
+
+def facts(answer: Any) -> dict[str, Any]:
+    """What an answer tells of its routing."""
+    return dict(answer._hidden_params["exacto"])
+
+
+def test_an_answer_tells_how_it_was_routed(
+    providers: SimulatedProviders, make_exacto: Callable[..., Exacto], loop: asyncio.Runner
+) -> None:
+    """Whole and streamed, awaited or not; as the headers of the proxy, and nothing where they are turned off."""
+    router = litellm.Router(model_list=model_list(providers))
+    exacto = make_exacto().attach(router)
+    told = facts(loop.run(router.acompletion(model="kimi:floor", messages=MESSAGES, tools=TOOLS)))
+    assert told.keys() >= {"policy", "decision", "tier", "deployment", "provider"}
+    assert (told["policy"], told["provider"]) == ("price", f"{told['deployment']}-ai")
+    told = facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS))
+    assert (told["policy"], told["tier"]) == ("auto", "insufficient_data")
+    stream = router.completion(model="kimi", messages=MESSAGES, tools=TOOLS, stream=True)
+    assert facts(stream)["policy"] == "auto"
+    for _ in stream:
+        pass
+    exacto.close()
+    quiet = make_exacto(expose={"headers": False}).attach(router)
+    answer = router.completion(model="kimi", messages=MESSAGES, tools=TOOLS)
+    assert "exacto" not in answer._hidden_params
+    quiet.close()
+
+
+def test_a_rescue_is_told(providers: SimulatedProviders, make_exacto: Callable[..., Exacto]) -> None:
+    """The deployment that answered, and the one whose answer was replaced."""
+    providers.control.behave("one", always="invalid_json")
+    router = litellm.Router(model_list=model_list(providers))
+    make_exacto(rescue={"enabled": True}).attach(router)
+    order = {"order": ["one-ai"]}
+    told = facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS, provider=order))
+    assert (told["deployment"], told["rescued"], told["rescue_attempts"]) == ("two", "one", 1)
+
+
+def test_why_report_and_flaws(
+    providers: SimulatedProviders, make_exacto: Callable[..., Exacto], tmp_path: Path
+) -> None:
+    """The sentences of the command line, by provider too; the report as its JSON; and what was wrong."""
+    providers.control.behave("one", always="invalid_json")
+    router = litellm.Router(model_list=model_list(providers))
+    exacto = make_exacto(store={"url": f"sqlite:///{tmp_path}/records.sqlite"}).attach(router)
+    assert "no verdicts yet" in repr(exacto)
+    assert exacto.why("one") == "one has no verdict yet."
+    waiting = exacto.tiers()["waiting"]
+    assert waiting == [{"model_group": "kimi", "deployment": n, "provider": f"{n}-ai"} for n in ("one", "two")]
+    for number in range(12):
+        only = {"only": [("one-ai", "two-ai")[number % 2]]}
+        router.completion(model="kimi", messages=MESSAGES, tools=TOOLS, provider=only)
+    eventually(lambda: exacto.flaws(), {"kimi": {"one": {"invalid_json": 6}}})
+    exacto.recompute()
+    assert exacto.tiers()["waiting"] == []
+    assert "routers=1: 2 insufficient_data" in repr(exacto)
+    assert exacto.why("one-ai").startswith("one is not classified yet")
+    assert "6 with arguments that are not JSON (invalid_json)" in exacto.why("one", "kimi")
+    eventually(lambda: [group["requests"] for group in exacto.report()["model_groups"]], [12])
+    with pytest.raises(ExactoError, match=r"there is no deployment 'onee' \(did you mean one\?\)"):
+        exacto.why("onee")
+
+
+def test_a_report_needs_records(make_exacto: Callable[..., Exacto]) -> None:
+    """A program keeps none unless it is told to, and the message says how."""
+    with pytest.raises(ExactoError, match=r"store.*sqlite:///"):
+        make_exacto().report()
+
+
+def test_a_second_one_replaces_the_first(
+    providers: SimulatedProviders, make_exacto: Callable[..., Exacto], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a warning; the first one's routers are LiteLLM's own again, and bad settings replace nothing."""
+    router = litellm.Router(model_list=model_list(providers))
+    first = make_exacto().attach(router)
+    with pytest.raises(SettingsError):
+        Exacto({"mod": "apply"})
+    assert Exacto._active is first
+    second = make_exacto()
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert "a second Exacto replaces the first one of this process: attach() its routers again" in warnings
+    assert Exacto._active is second
+    answer = router.completion(model="kimi", messages=MESSAGES, tools=TOOLS)
+    assert "exacto" not in answer._hidden_params
+    second.attach(router)
+    assert facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS))["policy"] == "auto"
