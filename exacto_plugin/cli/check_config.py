@@ -202,17 +202,16 @@ def render(report: ConfigReport) -> list[RenderableType]:
         "",
     ]
     for group in report.groups:
-        parts += [heading(_title(group)), _table(group), ""]
+        parts += [
+            heading(f"{group.model_group}: mode {group.mode}, default sort {group.default_sort}"),
+            _table(group),
+            "",
+        ]
     parts += [colored(f"problem: {line}", "red") for line in report.problems]
     parts += [colored(f"hint: {line}", "yellow") for line in report.hints]
     if not report.problems:
         parts.append(colored("No problems found.", "green"))
     return parts
-
-
-def _title(group: GroupReport) -> str:
-    exacto = "" if group.curated is None else f", :exacto means {', '.join(group.curated)}"
-    return f"{group.model_group}: mode {group.mode}, default sort {group.default_sort}{exacto}"
 
 
 def _table(group: GroupReport) -> PlainTable:

@@ -28,6 +28,8 @@ def commands() -> Any:
 
 def _arguments(parser: argparse.ArgumentParser) -> Any:
     told: dict[str, Any] = {}
+    if isinstance(parser, command.VerbParser):
+        parser.load()
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             told |= {f"verb {name}": _arguments(verb) for name, verb in action.choices.items()}
