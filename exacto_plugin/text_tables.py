@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import nullcontext
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from rich.text import Text
 from exacto_plugin.terminal import encodable, printable, printable_text
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from rich.console import RenderableType
@@ -105,3 +107,10 @@ def write_tables(*shown: RenderableType, stream: TextIO | None = None) -> None:
     """
     stream = sys.stdout if stream is None else stream
     stream.write(encodable(render_tables(*shown, color=shows_colors(stream)), stream) + "\n")
+
+
+def busy(text: str) -> AbstractContextManager[object]:
+    """Show that something takes time, on a terminal's standard error only."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return Console(stderr=True, highlight=False, markup=False).status(printable(text))

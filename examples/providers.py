@@ -85,5 +85,11 @@ def until_scored(exacto: Exacto, answers: int) -> None:
         time.sleep(0.1)
 
 
+def broken(exacto: Exacto) -> int:
+    """The answers with a broken tool call so far."""
+    flaws = exacto.flaws().values()
+    return sum(count for group in flaws for deployment in group.values() for count in deployment.values())
+
+
 def _entry(name: str, params: dict[str, Any]) -> dict[str, Any]:
     return {"model_name": "kimi-k2", "litellm_params": params, "model_info": {"id": name}}

@@ -12,31 +12,33 @@ from __future__ import annotations
 import asyncio
 
 import litellm
-from providers import TOOLS, deployments, question, until_scored
+from providers import TOOLS, broken, deployments, question, until_scored
 
 from exacto_plugin import Exacto
 
 
 async def main() -> None:
-    """Ask thirty times, look at the tiers, ask again."""
+    """Ask, make verdicts, ask again: how many calls are broken before, and how many after."""
     with deployments() as model_list:
         router = litellm.Router(model_list=model_list, num_retries=1)
         exacto = Exacto({"tiers": {"recompute_interval_s": 5}}).attach(router)
-        asked = 0
-        for round_ in ("before", "after"):
-            answered: dict[str, int] = {}
-            for number in range(30):
-                answer = await router.acompletion(model="kimi-k2", messages=question(number), tools=TOOLS)
-                name = answer._hidden_params["model_id"]
-                answered[name] = answered.get(name, 0) + 1
-            print(f"{round_} verdicts: {answered}")
-            asked += 30
+        asked, bad = 0, 0
+        for phase, questions in (("before", 120), ("after", 60)):
+            for first in range(asked, asked + questions, 10):
+                tens = (
+                    router.acompletion(model="kimi-k2", messages=question(n), tools=TOOLS)
+                    for n in range(first, first + 10)
+                )
+                await asyncio.gather(*tens)
+            asked += questions
             await asyncio.to_thread(until_scored, exacto, asked)
+            print(f"{phase} verdicts: {broken(exacto) - bad} of {questions} calls were broken")
+            bad = broken(exacto)
         for group in exacto.tiers()["model_groups"]:
             for one in group["deployments"]:
                 print(f"{group['model_group']}: {one['deployment']} is {one['tier']}")
         exact = await router.acompletion(model="kimi-k2:exacto", messages=question(0))
-        print(f"kimi-k2:exacto went to {exact._hidden_params['model_id']}")
+        print(f"kimi-k2:exacto went to {exact._hidden_params['exacto']['deployment']}")
         exacto.close()
 
 

@@ -28,8 +28,8 @@ with deployments() as model_list:
                     pass
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ask, range(40)))
-        until_scored(exacto, 40)
+            list(pool.map(ask, range(120)))
+        until_scored(exacto, 120)
         for group in exacto.tiers()["model_groups"]:
             for one in group["deployments"]:
                 print(f"{group['model_group']}: {one['deployment']} is {one['tier']}")

@@ -16,7 +16,7 @@ from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
-from exacto_plugin.text_tables import PlainTable, write_tables
+from exacto_plugin.text_tables import PlainTable, busy, write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +120,8 @@ def _verify(options: argparse.Namespace) -> int:
     location = location_of(options)
     if location is None:
         raise ExactoError("verification reads the store itself: give --config FILE or --store URL")
-    found = StoreSource(location).verify(options.since, options.until)
+    with busy("recomputing what is on record ..."):
+        found = StoreSource(location).verify(options.since, options.until)
     if options.json:
         write_text(json_text(asdict(found)))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.terminal import json_text, printable, write_text
-from exacto_plugin.text_tables import PlainTable, colored, heading, write_tables
+from exacto_plugin.text_tables import PlainTable, busy, colored, heading, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -91,7 +91,8 @@ def run(options: argparse.Namespace) -> int:
     """
     # LiteLLM fetches its price list when it is imported; a check of a file must not wait for the network.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    report = check_config(Path(options.file), connecting=not options.offline)
+    with busy("loading LiteLLM ..."):
+        report = check_config(Path(options.file), connecting=not options.offline)
     if options.json:
         write_text(json_text(report.as_dict()))
     else:

@@ -119,7 +119,7 @@ def _bounds(found: Mapping[str, float], *, minus: bool) -> tuple[float, float, f
     """Return value and ends; with ``minus``, savings become a change."""
     value, low, high = found["value"], found["low"], found["high"]
     # Plus zero, so that "-0.0" is not shown.
-    return (0.0 - value, 0.0 - high, 0.0 - low) if minus else (value, low, high)
+    return (0.0 - value, 0.0 - high, 0.0 - low) if minus else (value + 0.0, low + 0.0, high + 0.0)
 
 
 def _counts(found: Mapping[str, float], *, minus: bool = False) -> str:

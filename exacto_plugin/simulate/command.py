@@ -16,13 +16,14 @@ from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.fast.run import refuse_slow, run_fast
 from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
 from exacto_plugin.simulate.metrics import figures
-from exacto_plugin.simulate.plot import save_png, text_plot
+from exacto_plugin.simulate.plot import require_matplotlib, save_png, text_plot
 from exacto_plugin.simulate.presets import PRESETS, preset_named
 from exacto_plugin.simulate.replay import LogWriter, Rates, Replay, read_log
 from exacto_plugin.simulate.report import Result, as_dict, render, render_replay, replay_as_dict
 from exacto_plugin.simulate.run import RunConfig, SampleWriter, run_together
 from exacto_plugin.simulate.scenario import parse_scenario
 from exacto_plugin.terminal import json_text, write_text
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,6 +107,8 @@ def run_simulate(options: argparse.Namespace) -> int:
     if options.show:
         write_text(scenario_text(options.scenario).rstrip())
         return 0
+    if options.plot is not None:
+        require_matplotlib()
     scenario = _changed(load_scenario(options.scenario), options)
     presets = _presets(options)
     if options.record is not None and len(presets) > 1:
@@ -118,7 +121,10 @@ def run_simulate(options: argparse.Namespace) -> int:
     with ExitStack() as files:
         listener = _listener(options.record, files)
         run = run_fast if options.fast else partial(run_together, listener=listener)
-        results = [_result(scenario, text, course, run) for text in presets]
+        results = []
+        for number, text in enumerate(presets, start=1):
+            with busy(f"simulating {text} ({number} of {len(presets)}) ..."):
+                results.append(_result(scenario, text, course, run))
     if options.json:
         write_text(json_text(as_dict(scenario, course, results)))
     else:
@@ -146,8 +152,9 @@ def run_replay(options: argparse.Namespace) -> int:
     presets = [preset_named(text) for text in _presets(options)]
     rates = Rates(read_log(options.log))
     replays = {preset.name: Replay(preset, rates, options.interval) for preset in presets}
-    for replay in replays.values():
-        replay.go(read_log(options.log))
+    for name, replay in replays.items():
+        with busy(f"replaying {name} ..."):
+            replay.go(read_log(options.log))
     if options.json:
         write_text(json_text(replay_as_dict(rates, replays)))
     else:

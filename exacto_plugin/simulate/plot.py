@@ -8,6 +8,7 @@ matplotlib, 30 MB, which is why it is an extra.
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,17 +58,26 @@ def text_plot(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def require_matplotlib() -> None:
+    """Check that pictures can be drawn, before a run that may take minutes.
+
+    Raises:
+        ExactoError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise ExactoError("--plot needs matplotlib: pip install matplotlib")
+
+
 def save_png(results: Sequence[Result], title: str, file: Path) -> None:
     """Draw the same charts as a picture.
 
     Raises:
         ExactoError: matplotlib is not installed, or the file cannot be written.
     """
-    try:
-        from matplotlib.colors import ListedColormap
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ExactoError("--plot needs matplotlib: pip install matplotlib") from None
+    require_matplotlib()
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
     tiered = [result for result in results if result.trace.changes]
     height = 3.0 + len(tiered) * (0.8 + 0.22 * len(results[0].trace.names))
     figure = Figure(figsize=(10.0, height), layout="constrained")

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from exacto_plugin.simulate.scenario import Scenario
     from exacto_plugin.simulate.trace import Trace
 
-WIDTH = 120
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -114,7 +112,7 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
         if first_h < math.floor(scenario.measure_from_h)
         else ""
     )
-    return f"{title}\n{render_tables(table, width=WIDTH)}\n{bounds}{early}"
+    return f"{title}\n{render_tables(table)}\n{bounds}{early}"
 
 
 def as_dict(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> dict[str, Any]:
@@ -189,7 +187,7 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
         for name in sorted({*rates.picks[group], *(name for o in outcomes.values() for name in o.picks)}):
             picked = [rates.picks[group].get(name, 0.0), *(o.picks.get(name, 0.0) for o in outcomes.values())]
             table.add_row(f"picks: {name}", *(f"{count:.0f}" for count in picked))
-        parts.append(render_tables(table, width=WIDTH))
+        parts.append(render_tables(table))
         for name, outcome in outcomes.items():
             parts += [
                 printable(f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}")

@@ -61,7 +61,7 @@ def page_data_of(runtime: Runtime) -> PageData:
     sources = PageSources(
         runtime.context,
         views_of(runtime),
-        store,
+        runtime.store,
         runtime.recorder.failures,
         why_now_of(runtime),
         partial(_status, runtime),

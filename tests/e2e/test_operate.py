@@ -66,6 +66,23 @@ def overrides(proxy: Proxy) -> set[str]:
     return {" ".join(f"{one['deployment']}={one['word']}" for one in words) for words in answers}
 
 
+def test_before_the_first_verdict(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every configured deployment is listed, with when it is judged; the doctor finds nothing wrong."""
+    assert main(["tiers", "--url", proxy.base_url]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "one vendor-one undecided - - 0 no verdict yet; the next are due in" in told
+    assert told.count("no verdict yet") == 3
+    assert main(["tiers", "--url", proxy.base_url, "--fail-on", "undecided"]) == 1
+    capsys.readouterr()
+    assert main(["doctor", "--url", proxy.base_url, "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert {name: one["state"] for name, one in found.items() if one["state"] != "ok"} == {
+        "metrics": "note",
+        "verdicts": "note",
+    }
+    assert "2 workers" in found["sharing"]["text"]
+
+
 def test_a_word_holds_everywhere(
     proxy: Proxy, providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]
 ) -> None:

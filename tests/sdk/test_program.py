@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import litellm
@@ -15,7 +17,6 @@ from tests.support.proxy.questions import MESSAGES, TOOLS
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from pathlib import Path
 
     from exacto_plugin.demo.provider import SimulatedProviders
 
@@ -117,3 +118,26 @@ def test_a_second_one_replaces_the_first(
     assert "exacto" not in answer._hidden_params
     second.attach(router)
     assert facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS))["policy"] == "auto"
+
+
+def test_the_snippet_of_the_readme_runs(providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it is pasted; only the addresses are others."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "attach(router)" in block)
+
+    def here(found: re.Match[str]) -> str:
+        params = {"model": "openai/k", "api_base": providers.api_base(found[1]), "api_key": "sk-none"}
+        return f'"litellm_params": {params}, "model_info": {{"id": "{found[1]}", "provider": "{found[1]}"}}'
+
+    snippet, replaced = re.subn(r'"litellm_params": \{"model": "([a-z_]+)/[^"]*"\}', here, snippet)
+    assert replaced == 2
+    run: dict[str, Any] = {}
+    try:
+        exec(compile(snippet, "README.md", "exec"), run)
+    finally:
+        if "exacto" in run:
+            run["exacto"].close()
+    told = capsys.readouterr().out
+    assert "'policy': 'exacto'" in told
+    assert "'deployment': 'fireworks_ai'" in told
+    assert "deepinfra has no verdict yet." in told
