@@ -76,7 +76,8 @@ def initialized(text: str, name: str) -> tuple[str, list[str]]:
         ExactoError: it is not valid, or is written in a way that cannot be changed by lines.
     """
     config = _parsed(text, name)
-    after, notes = text if text.endswith("\n") or not text else f"{text}\n", []
+    after = text if text.endswith("\n") or not text else f"{text}\n"
+    notes: list[str] = []
     if _CALLBACK not in _callbacks(config):
         after = _with_callback(after, config, name)
     if _BLOCK not in config:

@@ -133,12 +133,12 @@ def _table(
         calls = one["signals"].get(Signal.TOOL_CALL_SUCCESS) or {"value": None, "samples": 0}
         success = "-" if calls["value"] is None else value(Signal.TOOL_CALL_SUCCESS, calls["value"])
         since = duration(now - one["since"]) if one["since"] else "-"
-        name = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
+        cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
         why = _ALONE if len(judged) + len(waiting) == 1 and not one.get("override") else _why(one)
-        table.add_row(*name, tier_word(one["tier"]), since, success, f"{calls['samples']:,.0f}", why)
+        table.add_row(*cells, tier_word(one["tier"]), since, success, f"{calls['samples']:,.0f}", why)
     for one in sorted(waiting, key=lambda one: shown[one["deployment"]]):
-        name = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
-        table.add_row(*name, tier_word(Tier.INSUFFICIENT_DATA), "-", "-", "0", due)
+        cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
+        table.add_row(*cells, tier_word(Tier.INSUFFICIENT_DATA), "-", "-", "0", due)
     return table
 
 

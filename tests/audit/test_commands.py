@@ -238,7 +238,7 @@ def test_a_store_that_is_ill_is_told_with_the_tiers(
 
 def listed(monkeypatch: pytest.MonkeyPatch, *deployments: dict[str, object], **more: object) -> None:
     """A proxy that has these deployments in the model group ``kimi``."""
-    blank = {"provider": "", "since": None, "signals": {}, "reasons": [], "override": None}
+    blank: dict[str, object] = {"provider": "", "since": None, "signals": {}, "reasons": [], "override": None}
     group = {"model_group": "kimi", "deployments": [{**blank, **one} for one in deployments]}
     answers = {"models": {"model_groups": [group] if deployments else [], **more}, "status": {}}
     monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
@@ -251,7 +251,7 @@ def test_names_and_reasons_are_whole(
     """The table of tiers cuts nothing where there is little room, and takes nothing for markup."""
     monkeypatch.setenv("COLUMNS", str(columns))
     name, reason = "moonshotai/kimi-k2-0905-" + 60 * "x", "[b]see[/b] [/ticket-7] " + 100 * "y"
-    one = {"deployment": f"[eu]{name}", "tier": "verified_good", "override": {"reason": reason}}
+    one: dict[str, object] = {"deployment": f"[eu]{name}", "tier": "verified_good", "override": {"reason": reason}}
     listed(monkeypatch, one)
     assert main(["tiers", "--url", "http://proxy"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -329,7 +329,8 @@ def test_the_address_in_the_environment(monkeypatch: pytest.MonkeyPatch, capsys:
 
     def answer(url: str, path: str, *_body: object, **_parameters: object) -> dict[str, object]:
         asked.append(url)
-        return {"models": {"model_groups": []}, "status": {}, "overrides": {"overrides": [], "kept": True}}[path]
+        answers: dict[str, dict[str, object]] = {"models": {"model_groups": []}, "status": {}}
+        return {**answers, "overrides": {"overrides": [], "kept": True}}[path]
 
     monkeypatch.setenv("EXACTO_URL", "http://from.environment")
     monkeypatch.setattr(source, "request_json", answer)

@@ -80,7 +80,7 @@ def test_before_the_first_verdict(proxy: Proxy, capsys: pytest.CaptureFixture[st
         "metrics": "note",
         "verdicts": "note",
     }
-    assert "2 workers" in found["sharing"]["text"]
+    assert "through store" in found["sharing"]["text"]
 
 
 def test_a_word_holds_everywhere(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exacto_plugin.audit.queries import KINDS
+from exacto_plugin.audit.entries import KINDS
 from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.config.tiers import TierPreset
 from exacto_plugin.core.decision import AffinityTarget

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.cli.arguments import duration_s
 from exacto_plugin.cli.command import main
-from exacto_plugin.cli.override import duration_s
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import DeploymentKey, Tier
 from exacto_plugin.core.routing.overrides import LONGEST_S, Override, OverrideAction
