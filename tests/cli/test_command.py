@@ -210,7 +210,7 @@ def test_limits_of_keys_and_teams(tmp_path: Path, capsys: pytest.CaptureFixture[
         f"{keys}.default_sort",
         "litellm_settings.default_team_settings[1]",
     }
-    assert told[f"{keys}.only"] == f"{keys}.only: got a text, expected a list"
+    assert told[f"{keys}.only"] == f"{keys}.only: got a text, expected a list, written like [a, b]"
     assert "every request of a key or team created with it is refused" in told[keys]
     assert "has no effect there" in told["litellm_settings.default_team_settings[1]"]
 

@@ -15,7 +15,8 @@ from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, TierAssign
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterTierRule
 from exacto_plugin.simulate.library import load_scenario
 from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
-from exacto_plugin.simulate.presets import NamedPreset
+from exacto_plugin.simulate.presets import NamedPreset, preset_named
+from exacto_plugin.simulate.report import Result, render
 from exacto_plugin.simulate.run import RunConfig, filled, run_together
 from exacto_plugin.simulate.scenario import EventKind, ScenarioEvent
 from exacto_plugin.simulate.world import GroundTruth
@@ -233,3 +234,15 @@ def _preset(name: str) -> NamedPreset:
     from exacto_plugin.simulate.presets import preset_named
 
     return preset_named(name)
+
+
+def test_a_run_that_ends_before_it_counts() -> None:
+    """The heading names the hour that is counted, and a line says why."""
+    scenario = load_scenario("two-deployments").model_copy(update={"hours": 2.0, "measure_from_h": 24.0})
+    course = RunConfig(0, 1, 300.0, 300.0)
+    for from_h, told in ((24.0, "from hour 1 on"), (1.0, "from hour 1 on")):
+        counted = scenario.model_copy(update={"measure_from_h": from_h})
+        (trace,) = run_together([counted], preset_named("none"), course)
+        text = render(counted, course, [Result("none", figures(trace, from_h), trace)])
+        assert told in text
+        assert ("this run is shorter, so only its last hour counts" in " ".join(text.split())) is (from_h == 24.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -132,15 +131,13 @@ def test_what_is_not_understood(wrong: dict[str, Any]) -> None:
     assert runtime.engine.overrides.known == ()
 
 
-def test_a_refusal_names_the_field(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the command prints of a word that was not understood."""
-    client = client_of(runtime_of("g"))
-    monkeypatch.setattr(httpx, "request", lambda _verb, _url, *, json, **_more: client.post(PATH, json=json))
-    said = ["override", "a", "good", "--url", "http://proxy", "--reason"]
+def test_a_word_that_is_not_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says in its own words what is too long, and asks no proxy."""
+    said = ["override", "a", "good", "--url", "http://127.0.0.1:9", "--reason"]
     assert main([*said, "why", "--for", "31d"]) == 2
-    assert capsys.readouterr().err == "exacto: for_s: Input should be less than or equal to 2592000\n"
+    assert "--for: at most 30d; what holds for longer belongs into the configuration" in capsys.readouterr().err
     assert main([*said, "x" * 201, "--for", "1d"]) == 2
-    assert capsys.readouterr().err == "exacto: reason: String should have at most 200 characters\n"
+    assert "--reason: at most 200 characters, got 201" in capsys.readouterr().err
 
 
 def test_a_deployment_that_there_is_not() -> None:
@@ -244,9 +241,13 @@ def test_no_durations(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "30m, 2h or 1d" in capsys.readouterr().err
 
 
-def test_what_the_command_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_command_needs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A word without a reason is none; a proxy that is not there is told in one line."""
+    monkeypatch.setenv("EXACTO_API_KEY", "sk-x")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert main(["override", "a", "good", "--for", "2h", "--url", "http://127.0.0.1:9"]) == 2
-    assert "--for and --reason are needed" in capsys.readouterr().err
+    assert "--reason is needed for good" in capsys.readouterr().err
+    assert main(["override", "a", "deranked", "--url", "http://127.0.0.1:9"]) == 2
+    assert "--for and --reason are needed for deranked" in capsys.readouterr().err
     assert main(["override", "a", "reset", "--url", "http://127.0.0.1:9"]) == 2
-    assert "cannot be reached: ConnectError" in capsys.readouterr().err
+    assert "nothing listens at http://127.0.0.1:9" in capsys.readouterr().err
