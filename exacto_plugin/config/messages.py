@@ -93,7 +93,7 @@ def _line(fault: ErrorDetails, model: type[BaseModel], path: str) -> str:
     inside = _OF_A_PART.fullmatch(str(fault.get("ctx", {}).get("error", "")))
     if inside:
         return f"{where}{step_of(inside['key'])}: got {inside['value']}, expected {inside['expected']}"
-    return f"{where}: {_got(fault)}expected {expectation(fault)}"
+    return f"{where}: {_got(fault)}expected {expectation_with_example(fault)}"
 
 
 def _got(fault: ErrorDetails) -> str:
@@ -120,9 +120,9 @@ _EXAMPLES: Mapping[str, str] = {
 """How a mapping is written that operators often write as a single value."""
 
 
-def expectation(fault: ErrorDetails) -> str:
+def expectation_with_example(fault: ErrorDetails) -> str:
     """Describe the value that was expected, with an example where one helps."""
-    return f"{_expected(fault)}{_remedy(fault)}"
+    return f"{expectation(fault)}{_remedy(fault)}"
 
 
 def _remedy(fault: ErrorDetails) -> str:
@@ -151,7 +151,8 @@ def _remedy(fault: ErrorDetails) -> str:
 _SECONDS: Mapping[str, float] = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
-def _expected(fault: ErrorDetails) -> str:
+def expectation(fault: ErrorDetails) -> str:
+    """Describe the value that was expected."""
     kind, context = fault["type"], fault.get("ctx", {})
     if kind in _ENUMS:
         names = re.findall(r"'([^']*)'", str(context["expected"]))

@@ -11,7 +11,7 @@ import litellm
 import pytest
 
 import exacto_plugin
-from exacto_plugin import Exacto, ExactoError, ExactoRefusedError
+from exacto_plugin import Exacto, ExactoRefusedError
 from exacto_plugin.demo.behaviour import Act
 from tests.sdk.conftest import Program, judged, tiers
 from tests.support.proxy.observation import eventually
@@ -266,10 +266,12 @@ def test_the_timer_runs_without_a_loop(
 
 
 def test_one_plugin_at_a_time(make_exacto: MakeExacto) -> None:
-    """A second one is an error until the first is closed; after that LiteLLM's own functions are back."""
+    """A second one replaces the first; when it is closed, LiteLLM's own functions are back."""
     original = litellm.Router.get_available_deployment
-    with make_exacto() as exacto, pytest.raises(ExactoError, match="close"):
-        Exacto()
+    replaced = make_exacto()
+    with make_exacto() as exacto:
+        assert replaced._callback not in litellm.callbacks
+        assert exacto._callback in litellm.callbacks
     assert exacto._callback not in litellm.callbacks
     assert litellm.Router.get_available_deployment is original
     assert not hasattr(original, "exacto_wraps")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 
 from exacto_plugin.config.blocks import no_bool
 from exacto_plugin.config.hard_filters import HardFilterSettings, Names
-from exacto_plugin.config.messages import expectation, keys_at
+from exacto_plugin.config.messages import expectation_with_example, keys_at
 from exacto_plugin.core.routing.policy import BODY_SORTS, Preference
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError, invalid_preference, unknown_field
 
@@ -145,7 +145,7 @@ def read_provider(provider: object, model_group: str) -> ProviderObject:
         if fault["type"] == "extra_forbidden":
             refusal = unknown_field(path, fault["loc"][-1], keys_at(ProviderObject, fault["loc"][:-1]))
         else:
-            refusal = invalid_preference(path, value, expectation(fault))
+            refusal = invalid_preference(path, value, expectation_with_example(fault))
         raise ExactoRefusedError(refusal, model_group) from None
 
 

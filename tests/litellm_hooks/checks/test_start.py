@@ -47,6 +47,7 @@ def test_one_line_instead_of_a_traceback(
     """However the server logs it; other errors keep theirs."""
     logger = logging.getLogger(server)
     monkeypatch.setattr(logger, "disabled", False)
+    caplog.set_level(logging.ERROR, server)
     kept = list(logger.filters)
     monkeypatch.setattr(logger, "propagate", True)
     error = SettingsError("exacto_settings.mod: unknown key")
