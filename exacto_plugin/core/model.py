@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
 
+from exacto_plugin.core.flaw_kinds import Blame as Blame  # noqa: TC001 - other modules import it from here
+from exacto_plugin.core.flaw_kinds import Flaw as Flaw  # noqa: TC001 - as the one above
 from exacto_plugin.core.pace import RecentPace  # noqa: TC001 - the codec reads the annotation
 from exacto_plugin.core.steps import StepChoice  # noqa: TC001 - the codec reads the annotation
 from exacto_plugin.core.wire import wire
@@ -41,44 +43,6 @@ class Outcome(StrEnum):
     def is_bad(self) -> bool:
         """True for a call that a client cannot execute."""
         return self not in (Outcome.VALID, Outcome.UNSCORED)
-
-
-class Blame(StrEnum):
-    """Side that a flaw is attributed to."""
-
-    PROVIDER = "provider"
-    """The provider of the model: its parser, its template, its sampling."""
-    CALLER = "caller"
-    """The caller: a schema, a choice or a history that no model can satisfy."""
-    LIMIT = "limit"
-    """A limit on the answer: its length, or a content filter."""
-    CLIENT = "client"
-    """The client disconnected before the answer ended."""
-
-
-class Flaw(StrEnum):
-    """A flaw of an answer to a request with tools; ``Blame`` is its attribution."""
-
-    INVALID_JSON = "invalid_json"
-    UNKNOWN_NAME = "unknown_name"
-    SCHEMA_MISMATCH = "schema_mismatch"
-    MISSING_CALL = "missing_call"
-    """The finish reason is tool calls, and there is none."""
-    LEAKED_MARKUP = "leaked_markup"
-    """The text has a call in the model's own markup, not converted by the provider."""
-    IGNORED_CHOICE = "ignored_choice"
-    """The answer violates ``tool_choice``, which requires, names or forbids calls."""
-    DUPLICATE_ID = "duplicate_id"
-    """Two calls have the same id, so that a client cannot match their results."""
-    BROKEN_SCHEMA = "broken_schema"
-    """The called tool's schema does not compile, so the call counts as valid."""
-    CONTRADICTORY_CHOICE = "contradictory_choice"
-    """``tool_choice`` names a tool that the request does not offer."""
-    BROKEN_HISTORY = "broken_history"
-    """The request has a tool result without its call, or a call without its result."""
-    TRUNCATED = "truncated"
-    FILTERED = "filtered"
-    DISCONNECTED = "disconnected"
 
 
 class Signal(StrEnum):

@@ -51,6 +51,7 @@ class Finish(Enum):
     STOP = "stop"
     CALLS = "calls"
     LENGTH = "length"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class SimulatedAnswer:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning: str = ""
+    reports_usage: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,10 @@ def compose(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) ->
     calls: tuple[Call, ...] = ()
     content = ""
     finish = Finish.STOP
-    if not ask.tools or act is Act.TEXT:
+    if act in _CONTENT_OF_BROKEN:
+        content = _CONTENT_OF_BROKEN[act]
+        finish = Finish.ERROR if act is Act.ERROR_FINISH else Finish.STOP
+    elif not ask.tools or act is Act.TEXT:
         content = behaviour.content or " ".join(random.choices(_SENTENCES, k=2))
         act = act if act in _REGARDLESS_OF_TOOLS else Act.TEXT if ask.tools else Act.VALID
     elif act is Act.LEAKED_MARKUP:
@@ -143,12 +149,23 @@ def compose(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) ->
         ask.prompt_tokens if behaviour.prompt_tokens is None else behaviour.prompt_tokens,
         counted if behaviour.completion_tokens is None else behaviour.completion_tokens,
         ask.cached_tokens,
+        behaviour.reasoning or (" ".join(_SENTENCES) if act is Act.REASONING_ONLY else ""),
+        act is not Act.NO_USAGE,
     )
 
 
 _REGARDLESS_OF_TOOLS: Final = frozenset(
-    {Act.TRUNCATED, Act.HANG, Act.STALL, Act.DROP, Act.ERROR_FIRST, Act.STOP_AFTER_NAME}
+    {Act.TRUNCATED, Act.HANG, Act.STALL, Act.DROP, Act.ERROR_FIRST, Act.STOP_AFTER_NAME, Act.NO_USAGE}
 )
+_CONTENT_OF_BROKEN: Final[Mapping[Act, str]] = {
+    Act.EMPTY: "",
+    Act.REASONING_ONLY: "",
+    Act.CORRUPT: "\ufffd\ufffd\ufffd \ufffd\ufffd\ufffd\ufffd, \ufffd\ufffd!",
+    Act.ERROR_BODY: "",
+    Act.ERROR_TEXT: "You exceeded your current quota, please check your plan and billing details.",
+    Act.ERROR_FINISH: "",
+}
+"""The text of broken answers; they have no calls."""
 
 
 def _calls(behaviour: Behaviour, act: Act, ask: ChatRequest, random: Random) -> tuple[Act, tuple[Call, ...]]:

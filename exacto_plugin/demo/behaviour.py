@@ -50,10 +50,35 @@ class Act(StrEnum):
     """Status 200 with an error as the first event; an unstreamed answer is a 500."""
     STOP_AFTER_NAME = "stop_after_name"
     """A stream that ends regularly after the tool's name, without a finish reason."""
+    EMPTY = "empty"
+    """Neither text nor a call, though the answer ends regularly."""
+    REASONING_ONLY = "reasoning_only"
+    """Reasoning, and nothing after it; of text completions empty."""
+    CORRUPT = "corrupt"
+    """Text of undecoded bytes."""
+    ERROR_BODY = "error_body"
+    """Status 200 with an error instead of an answer; of streams as the first event."""
+    ERROR_TEXT = "error_text"
+    """The provider's quota message as the text of the answer."""
+    ERROR_FINISH = "error_finish"
+    """No text, and a finish reason that means failure."""
+    NO_USAGE = "no_usage"
+    """A good answer that reports no tokens."""
 
 
 BAD_CALLS = (Act.INVALID_JSON, Act.UNKNOWN_NAME, Act.SCHEMA_MISMATCH)
 """The three kinds of bad tool call."""
+
+BROKEN_ANSWERS = (
+    Act.EMPTY,
+    Act.REASONING_ONLY,
+    Act.CORRUPT,
+    Act.ERROR_BODY,
+    Act.ERROR_TEXT,
+    Act.ERROR_FINISH,
+    Act.NO_USAGE,
+)
+"""The broken answers that need no tools."""
 
 Status = Annotated[int, Field(ge=400, le=599)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -74,6 +99,12 @@ class Behaviour(BaseModel):
     """Relative weights of the kinds of bad call within ``error_rate``.
 
     Any other act may be given as well."""
+    broken_rate: Share = 0.0
+    """Share of all answers, with tools or without, that are broken."""
+    broken_mix: Mapping[Act, Annotated[float, Field(ge=0.0)]] = Field(
+        default_factory=lambda: dict.fromkeys(BROKEN_ANSWERS, 1.0)
+    )
+    """Relative weights of the kinds within ``broken_rate``."""
     propensity: Share = DEFAULT_PROPENSITY
     """Probability that offered tools are used when the request leaves it open."""
     calls: Annotated[int, Field(ge=1, le=16)] = 1
@@ -101,6 +132,8 @@ class Behaviour(BaseModel):
     """Text of answers without a call; None: drawn."""
     preamble: str | None = None
     """Text before the calls of an answer that has any; None: nothing."""
+    reasoning: str = ""
+    """Reasoning before the text or the calls; not of text completions."""
     arguments: str | None = None
     """Exact arguments of valid calls; None: drawn to fit the tool's schema."""
     prompt_cache: bool = False
@@ -131,6 +164,9 @@ def decide(behaviour: Behaviour, random: Random, *, tools: bool, forced: bool) -
     failing, calling, erring = random.random(), random.random(), random.random()
     if failing < behaviour.failure_rate:
         return behaviour.failure_status
+    if behaviour.broken_rate and random.random() < behaviour.broken_rate:
+        broken = [kind for kind, weight in behaviour.broken_mix.items() if weight > 0]
+        return random.choices(broken, weights=[behaviour.broken_mix[kind] for kind in broken])[0]
     if not tools:
         return Act.VALID
     if not forced and calling >= behaviour.propensity:

@@ -10,7 +10,12 @@ from exacto_plugin.demo.wire import DONE, StreamEvent, pieces
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_FINISH: Final[Mapping[Finish, str]] = {Finish.STOP: "stop", Finish.CALLS: "tool_calls", Finish.LENGTH: "length"}
+_FINISH: Final[Mapping[Finish, str]] = {
+    Finish.STOP: "stop",
+    Finish.CALLS: "tool_calls",
+    Finish.LENGTH: "length",
+    Finish.ERROR: "error",
+}
 
 
 def usage(answer: SimulatedAnswer) -> dict[str, Any]:
@@ -23,9 +28,15 @@ def usage(answer: SimulatedAnswer) -> dict[str, Any]:
     }
 
 
+def _reported(answer: SimulatedAnswer) -> dict[str, Any]:
+    return {"usage": usage(answer)} if answer.reports_usage else {}
+
+
 def whole_chat(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     """Return the body of an answer that is not streamed."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content or None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
     if answer.calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -33,7 +44,7 @@ def whole_chat(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created
         ]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH[answer.finish]}
     head = {"id": f"chatcmpl-{identity}", "object": "chat.completion", "created": created, "model": ask.model}
-    return {**head, "choices": [choice], "usage": usage(answer)}
+    return {**head, "choices": [choice], **_reported(answer)}
 
 
 def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
@@ -47,6 +58,8 @@ def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, create
         return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
     yield StreamEvent(chunk({"role": "assistant", "content": None if answer.calls else ""}))
+    for piece in pieces(answer.reasoning):
+        yield StreamEvent(chunk({"reasoning_content": piece}), characters=len(piece))
     for piece in pieces(answer.content):
         yield StreamEvent(chunk({"content": piece}), characters=len(piece))
     for index, call in enumerate(answer.calls):
@@ -57,7 +70,7 @@ def chat_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, create
                 chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}), characters=len(piece)
             )
     yield StreamEvent(chunk({}, _FINISH[answer.finish]))
-    if ask.include_usage:
+    if ask.include_usage and answer.reports_usage:
         yield StreamEvent({**head, "choices": [], "usage": usage(answer)})
     yield StreamEvent(DONE)
 
@@ -66,7 +79,7 @@ def whole_text(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created
     """Return the body of a text completion that is not streamed."""
     choice = {"index": 0, "text": answer.content, "logprobs": None, "finish_reason": _FINISH[answer.finish]}
     head = {"id": f"cmpl-{identity}", "object": "text_completion", "created": created, "model": ask.model}
-    return {**head, "choices": [choice], "usage": usage(answer)}
+    return {**head, "choices": [choice], **_reported(answer)}
 
 
 def text_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> Iterator[StreamEvent]:
@@ -79,6 +92,6 @@ def text_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, create
     for piece in pieces(answer.content):
         yield StreamEvent(chunk(piece), characters=len(piece))
     yield StreamEvent(chunk("", _FINISH[answer.finish]))
-    if ask.include_usage:
+    if ask.include_usage and answer.reports_usage:
         yield StreamEvent({**head, "choices": [], "usage": usage(answer)})
     yield StreamEvent(DONE)

@@ -18,23 +18,40 @@ _FINISH: Final[Mapping[Finish, str]] = {
     Finish.STOP: "end_turn",
     Finish.CALLS: "tool_use",
     Finish.LENGTH: "max_tokens",
+    Finish.ERROR: "error",
 }
 
 
 def whole_message(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> dict[str, Any]:
     """Return the body of an answer that is not streamed."""
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": answer.content}] if answer.content else []
+    blocks: list[dict[str, Any]] = []
+    if answer.reasoning:
+        blocks.append({"type": "thinking", "thinking": answer.reasoning, "signature": identity})
+    if answer.content:
+        blocks.append({"type": "text", "text": answer.content})
     blocks += [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call.arguments)} for call in answer.calls
     ]
-    return {**_head(ask, identity), "content": blocks, **_ending(answer), "usage": _usage(answer)}
+    usage = {"usage": _usage(answer)} if answer.reports_usage else {}
+    return {**_head(ask, identity), "content": blocks, **_ending(answer), **usage}
 
 
 def message_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> Iterator[StreamEvent]:
     """Yield a stream: start, blocks with their deltas, stop reason and usage, stop."""
     start = {**_head(ask, identity), "content": [], "stop_reason": None, "stop_sequence": None}
-    yield _event("message_start", message={**start, "usage": {**_usage(answer), "output_tokens": 1}})
+    begun = {"usage": {**_usage(answer), "output_tokens": 1}} if answer.reports_usage else {}
+    yield _event("message_start", message={**start, **begun})
     blocks = 0
+    if answer.reasoning:
+        thinking = {"type": "thinking", "thinking": "", "signature": ""}
+        yield _event("content_block_start", index=blocks, content_block=thinking)
+        for piece in pieces(answer.reasoning):
+            delta = {"type": "thinking_delta", "thinking": piece}
+            yield _event("content_block_delta", len(piece), index=blocks, delta=delta)
+        signature = {"type": "signature_delta", "signature": identity}
+        yield _event("content_block_delta", index=blocks, delta=signature)
+        yield _event("content_block_stop", index=blocks)
+        blocks += 1
     if answer.content:
         yield _event("content_block_start", index=blocks, content_block={"type": "text", "text": ""})
         for piece in pieces(answer.content):
@@ -49,7 +66,8 @@ def message_events(answer: SimulatedAnswer, ask: ChatRequest, identity: str) -> 
             delta = {"type": "input_json_delta", "partial_json": piece}
             yield _event("content_block_delta", len(piece), index=index, delta=delta)
         yield _event("content_block_stop", index=index)
-    yield _event("message_delta", delta=_ending(answer), usage={"output_tokens": answer.completion_tokens})
+    counted: dict[str, Any] = {"usage": {"output_tokens": answer.completion_tokens}} if answer.reports_usage else {}
+    yield _event("message_delta", delta=_ending(answer), **counted)
     yield _event("message_stop")
 
 

@@ -6,18 +6,23 @@ LiteLLM calls it for its own ``/v1/responses`` and more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from exacto_plugin.demo.answer import Call, ChatRequest, Finish, SimulatedAnswer
 from exacto_plugin.demo.wire import StreamEvent, pieces
 
+_STATUS: Final[Mapping[Finish, str]] = {Finish.LENGTH: "incomplete", Finish.ERROR: "failed"}
+"""The status of an answer that is not completed."""
+
 
 def whole_response(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
     """Return the body of an answer that is not streamed."""
-    status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
+    status = _STATUS.get(answer.finish, "completed")
     items = [_call_item(call, status) for call in answer.calls]
-    if answer.content or not items:
+    if _has_message(answer):
         items.insert(0, _message_item(identity, answer.content, "completed" if items else status))
+    if answer.reasoning:
+        items.insert(0, _reasoning_item(identity, answer.reasoning))
     return {**_head(ask, identity, created), "output": items, **_ending(answer, status)}
 
 
@@ -33,11 +38,14 @@ def _events(answer: SimulatedAnswer, ask: ChatRequest, identity: str, created: i
     started = {**_head(ask, identity, created), "output": [], "status": "in_progress", "usage": None}
     yield StreamEvent({"response": started}, "response.created")
     yield StreamEvent({"response": started}, "response.in_progress")
-    status = "incomplete" if answer.finish is Finish.LENGTH else "completed"
-    told = bool(answer.content) or not answer.calls
+    status = _STATUS.get(answer.finish, "completed")
+    told = int(bool(answer.reasoning))
     if told:
-        yield from _message_events(answer.content, identity, "completed" if answer.calls else status)
-    for index, call in enumerate(answer.calls, int(told)):
+        yield from _reasoning_events(answer.reasoning, identity)
+    if _has_message(answer):
+        yield from _message_events(answer.content, identity, "completed" if answer.calls else status, told)
+        told += 1
+    for index, call in enumerate(answer.calls, told):
         yield from _call_events(call, index, status)
     yield StreamEvent({"response": whole_response(answer, ask, identity, created)}, f"response.{status}")
 
@@ -55,17 +63,39 @@ def _call_events(call: Call, index: int, status: str) -> Iterator[StreamEvent]:
     yield StreamEvent({"output_index": index, "item": _call_item(call, status)}, "response.output_item.done")
 
 
-def _message_events(content: str, identity: str, status: str) -> Iterator[StreamEvent]:
+def _has_message(answer: SimulatedAnswer) -> bool:
+    """Return whether there is a message; it is empty where there is nothing else."""
+    return bool(answer.content) or not (answer.calls or answer.reasoning)
+
+
+def _reasoning_item(identity: str, text: str) -> dict[str, Any]:
+    return {"type": "reasoning", "id": f"rs_{identity}", "summary": [{"type": "summary_text", "text": text}]}
+
+
+def _reasoning_events(text: str, identity: str) -> Iterator[StreamEvent]:
+    item = _reasoning_item(identity, text)
+    where = {"output_index": 0, "item_id": item["id"], "summary_index": 0}
+    yield StreamEvent({"output_index": 0, "item": {**item, "summary": []}}, "response.output_item.added")
+    part = {"type": "summary_text", "text": ""}
+    yield StreamEvent({**where, "part": part}, "response.reasoning_summary_part.added")
+    for piece in pieces(text):
+        yield StreamEvent({**where, "delta": piece}, "response.reasoning_summary_text.delta", len(piece))
+    yield StreamEvent({**where, "text": text}, "response.reasoning_summary_text.done")
+    yield StreamEvent({**where, "part": {**part, "text": text}}, "response.reasoning_summary_part.done")
+    yield StreamEvent({"output_index": 0, "item": item}, "response.output_item.done")
+
+
+def _message_events(content: str, identity: str, status: str, place: int = 0) -> Iterator[StreamEvent]:
     item = _message_item(identity, content, status)
-    where = {"output_index": 0, "item_id": item["id"], "content_index": 0}
+    where = {"output_index": place, "item_id": item["id"], "content_index": 0}
     begun = {**item, "content": [], "status": "in_progress"}
-    yield StreamEvent({"output_index": 0, "item": begun}, "response.output_item.added")
+    yield StreamEvent({"output_index": place, "item": begun}, "response.output_item.added")
     yield StreamEvent({**where, "part": _part("")}, "response.content_part.added")
     for piece in pieces(content):
         yield StreamEvent({**where, "delta": piece, "logprobs": []}, "response.output_text.delta", len(piece))
     yield StreamEvent({**where, "text": content, "logprobs": []}, "response.output_text.done")
     yield StreamEvent({**where, "part": _part(content)}, "response.content_part.done")
-    yield StreamEvent({"output_index": 0, "item": item}, "response.output_item.done")
+    yield StreamEvent({"output_index": place, "item": item}, "response.output_item.done")
 
 
 def _head(ask: ChatRequest, identity: str, created: int) -> dict[str, Any]:
@@ -95,10 +125,12 @@ def _ending(answer: SimulatedAnswer, status: str) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
     }
+    failed = {"error": {"code": "server_error", "message": "simulated failure"}} if status == "failed" else {}
     return {
         "status": status,
         "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-        "usage": usage,
+        **failed,
+        **({"usage": usage} if answer.reports_usage else {}),
     }
 
 

@@ -63,9 +63,11 @@ class Surface:
         """Return the response of an answer, broken where its act requires."""
         identity = f"{random.getrandbits(96):024x}"
         if not ask.stream:
+            if answer.act is Act.ERROR_BODY:
+                return _json(self._error_body("server_error", "simulated failure in an answer", 500), 200, {})
             cut = answer.act in (Act.DROP, Act.STOP_AFTER_NAME)
             return Whole(self.whole(answer, ask, identity, created), pace, answer.completion_tokens, drop=cut)
-        if answer.act is Act.ERROR_FIRST:
+        if answer.act in (Act.ERROR_FIRST, Act.ERROR_BODY):
             return Streamed([self._error_event()], answer.act, pace)
         return Streamed(list(self.events(answer, ask, identity, created)), answer.act, pace)
 

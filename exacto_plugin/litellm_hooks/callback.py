@@ -247,6 +247,7 @@ class ExactoCallback(CustomLogger):
 
         Changes nothing.
         """
+        self.faults.guard("score", lambda: self.scoring.note_message(_details(request_data), response), None)
         self.scoring.note_answered(request_data)
         self.rescue.assess(request_data, response)
 

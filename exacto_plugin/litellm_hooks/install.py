@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import litellm
+from litellm.utils import TextCompletionStreamWrapper
 
 from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.compiled import failure_patch, router_methods, sync_patches
@@ -22,12 +24,13 @@ from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run
 from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
 from exacto_plugin.litellm_hooks.routing.sync_selection import SyncSelection
 from exacto_plugin.litellm_hooks.scoring.finish_reasons import MAP, OWNERS, observe_mapping
-from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_chunks, watch_events
+from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_chunks, watch_events, watch_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
+    from exacto_plugin.litellm_hooks.rescue.rescue import Ask
     from exacto_plugin.litellm_hooks.router_core import SelectPool
 
 _BUFFERS: Final = {"responses": ResponsesBuffer, "messages": MessagesBuffer}
@@ -77,10 +80,28 @@ class _Steps:
 
     def on_events(self, events: Any, surface: str) -> Any:
         """Return the stream of events to pass on."""
-        stream = self._faults.guard("score", lambda: watch_events(events, surface, self._faults), events)
+        scoring = self._callback.scoring
+        watch = partial(watch_events, events, surface, self._faults, scoring.record_error_in_stream)
+        stream = self._faults.guard("score", watch, events)
         return self._faults.guard(
             "rescue", lambda: buffer_stream(self._callback.rescue, stream, _BUFFERS[surface]), stream
         )
+
+    async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
+        """Make an attempt, or more where its answer is bad.
+
+        LiteLLM has no later point for streams of text completions.
+        """
+
+        async def watched(asked: dict[str, Any]) -> Any:
+            answer = await ask(asked)
+            return self._on_text(answer) if isinstance(answer, TextCompletionStreamWrapper) else answer
+
+        return await self._callback.rescue.attempt(watched, kwargs)
+
+    def _on_text(self, stream: Any) -> Any:
+        watch = partial(watch_stream, stream, "text", self._faults, self._callback.scoring.record_error_in_stream)
+        return self._faults.guard("score", watch, stream)
 
     def on_sync_stream(self, stream: Any) -> Any:
         """Return the chat stream of a synchronous call to pass on."""
@@ -107,7 +128,7 @@ def install_patches(callback: ExactoCallback) -> None:
         [
             *router_patches.install_retries(steps.on_failure),
             *router_patches.install_streams(steps.on_stream),
-            *router_patches.install_attempts(callback.rescue.attempt, is_rescue_attempt),
+            *router_patches.install_attempts(steps.attempt, is_rescue_attempt),
             *router_patches.install_events(steps.on_events),
             *sync_router_patches.install(selection, steps.on_sync_stream),
         ]
@@ -153,7 +174,14 @@ def _install_around_calls(callback: ExactoCallback, on_failure: Callable[[Except
         return True
 
     features = callback.context.features
-    calls = RequestCalls(callback.rescue, lambda: failover.limit, lambda: features.has(Feature.SYNC), takes, faults)
+    calls = RequestCalls(
+        callback.rescue,
+        callback.scoring.record_error_in_stream,
+        lambda: failover.limit,
+        lambda: features.has(Feature.SYNC),
+        takes,
+        faults,
+    )
     router_methods.install(calls)
     selection = RustSyncSelection(callback, callback.rescue.scores_early, routers.serves, on_failure, faults)
     return [*sync_patches.install(selection), *failure_patch.install(is_rescue_attempt)]

@@ -92,7 +92,7 @@ class Telemetry:
     def flaws(self, model_group: str, candidate: Candidate, flaws: Iterable[Flaw]) -> None:
         """Count each flaw of an answer by the party that such a flaw is attributed to.
 
-        At most 13 series a model group, and 2 a deployment: flaws of callers and clients tell nothing of one.
+        At most 18 series a model group, and 2 a deployment: flaws of callers and clients tell nothing of one.
         """
         attributes = self._attributes_of(model_group, candidate.key, candidate.provider)
         for flaw in flaws:

@@ -27,6 +27,11 @@ BLAME: Final[Mapping[Flaw, Blame]] = {
     Flaw.TRUNCATED: Blame.LIMIT,
     Flaw.FILTERED: Blame.LIMIT,
     Flaw.DISCONNECTED: Blame.CLIENT,
+    Flaw.EMPTY: Blame.PROVIDER,
+    Flaw.REASONING_ONLY: Blame.PROVIDER,
+    Flaw.CORRUPT: Blame.PROVIDER,
+    Flaw.PROVIDER_ERROR: Blame.PROVIDER,
+    Flaw.NO_USAGE: Blame.PROVIDER,
 }
 """The party that each flaw alone is attributed to."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.compiled.router_methods import Call
     from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
+    from exacto_plugin.litellm_hooks.scoring.seen_streams import OnError
 
 _BUFFERS: Final = {"chat": ChatBuffer, "responses": ResponsesBuffer, "messages": MessagesBuffer}
 _OURS: Final = ("provider", SUFFIXES_KEY, "models")
@@ -54,6 +55,7 @@ class RequestCalls:
 
     Args:
         rescue: replaces bad answers.
+        on_error: called with the attempt whose provider reported an error in a stream.
         limit: returns the attempts within a model group; None leaves them to LiteLLM.
         selects_sync: returns whether synchronous calls go through the plugin.
         takes: registers a router; returns whether its requests are routed by the plugin.
@@ -63,12 +65,14 @@ class RequestCalls:
     def __init__(
         self,
         rescue: AnswerRescue,
+        on_error: OnError,
         limit: Callable[[], int | None],
         selects_sync: Callable[[], bool],
         takes: Callable[[Any], bool],
         faults: FaultReporter,
     ) -> None:
         self._rescue = rescue
+        self._on_error = on_error
         self._limit = limit
         self._selects_sync = selects_sync
         self._takes = takes
@@ -125,8 +129,10 @@ class RequestCalls:
 
     def _held(self, stream: Any, surface: str, *, synchronous: bool = False) -> Any:
         """Return the stream to pass on, read as it leaves; a bad beginning is replaced."""
-        watch = partial(watch_stream, stream, surface, self._faults, synchronous=synchronous)
+        watch = partial(watch_stream, stream, surface, self._faults, self._on_error, synchronous=synchronous)
         stream = self._faults.guard("score", watch, stream)
+        if surface not in _BUFFERS:
+            return stream
         hold = partial(buffer_stream, self._rescue, stream, _BUFFERS[surface], synchronous=synchronous)
         return self._faults.guard("rescue", hold, stream)
 

@@ -51,6 +51,8 @@ SURFACES: Final[Mapping[str, str]] = {
     "aresponses": "responses",
     "aanthropic_messages": "messages",
     "anthropic_messages": "messages",
+    "atext_completion": "text",
+    "text_completion": "text",
 }
 """The methods whose answers may be replaced, and the form of their streams."""
 

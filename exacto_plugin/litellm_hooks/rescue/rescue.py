@@ -38,8 +38,8 @@ from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestS
 from exacto_plugin.litellm_hooks.rescue.attempt_results import AttemptResult, cost_of, outcome_of, total_cost
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.rescue.stored_responses import StoredResponses
+from exacto_plugin.litellm_hooks.scoring.quality import quality_of
 from exacto_plugin.litellm_hooks.scoring.response import parse_response
-from exacto_plugin.litellm_hooks.scoring.scorer import quality_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import openai
+
 _CALLERS: Final = (400, 413, 422)
 """Statuses by which a deployment rejects the client's request.
 
@@ -24,6 +26,15 @@ _FAILED_CALL_IN_TEXT: Final = re.compile(r'"code"\s*+:\s*+"tool_use_failed"')
 _UNREADABLE: Final = "Error converting to valid response block"
 """LiteLLM's words for a body with the status 200 that it cannot read; their status is 422."""
 _MOST_CAUSES: Final = 6
+_OK: Final = 200
+_CONNECTIONS: Final = ("httpx", "httpcore", "aiohttp", "h11", "ssl", "socket", "asyncio")
+"""Modules whose errors mean that the connection broke off, and not that the provider reported an error."""
+
+
+class ErrorInAnswerError(Exception):
+    """Stands for an error in an answer that LiteLLM passes on."""
+
+    status_code = _OK
 
 
 def is_callers_fault(error: BaseException | None) -> bool:
@@ -51,6 +62,25 @@ def is_refusal(error: BaseException | None) -> bool:
     return bool(getattr(error, "llm_provider", None)) and not category.startswith("litellm")
 
 
+def is_error_in_answer(error: BaseException | None, *, streamed: bool) -> bool:
+    """Return whether an error came inside an answer with the status 200.
+
+    Args:
+        error: of LiteLLM, with its causes; None if it is unknown.
+        streamed: whether it ended a stream that had begun.
+    """
+    if error is None:
+        return False
+    causes = list(_causes(error))
+    if any(getattr(each, "status_code", None) == _OK or _is_made_up(each) for each in causes):
+        return True
+    broken = any(
+        type(each).__module__.split(".")[0] in _CONNECTIONS or isinstance(each, TimeoutError | openai.APITimeoutError)
+        for each in causes
+    )
+    return streamed and not broken
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     each: BaseException | None = error
     for _ in range(_MOST_CAUSES):
@@ -61,11 +91,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_deployments(error: BaseException) -> bool:
-    if type(error) is Exception and hasattr(error, "status_code"):
-        return True  # so LiteLLM raises the error in a body with the status 200
+    if _is_made_up(error):
+        return True
     body = getattr(error, "body", None)
     code = body.get("code") if isinstance(body, Mapping) else None
     if _FAILED_CALL in (code, getattr(error, "code", None)):
         return True
     text = str(error)
-    return _UNREADABLE in text or _FAILED_CALL_IN_TEXT.search(text) is not None
+    return _FAILED_CALL_IN_TEXT.search(text) is not None
+
+
+def _is_made_up(error: BaseException) -> bool:
+    """Check for an error with the status 200, for which LiteLLM makes up another."""
+    return (type(error) is Exception and hasattr(error, "status_code")) or _UNREADABLE in str(error)

@@ -7,7 +7,7 @@ the client; LiteLLM's own assembly, which loses calls without an id, counts only
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _HEALTH_CHECK
@@ -19,13 +19,15 @@ from exacto_plugin.core.scoring.fields import get_field, get_list
 from exacto_plugin.core.scoring.provider_calls import is_providers_own
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
-from exacto_plugin.litellm_hooks.scoring.seen_streams import native_reasons, seen_calls
+from exacto_plugin.litellm_hooks.scoring.answer_content import content_of
+from exacto_plugin.litellm_hooks.scoring.seen_streams import attempt_in, native_reasons, seen_calls
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 from exacto_plugin.litellm_hooks.scoring.short_names import full_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from exacto_plugin.core.scoring.broken_answers import AnswerContent
     from exacto_plugin.core.scoring.evaluation import ToolCall
     from exacto_plugin.core.scoring.leaked_calls import LeakedCall
 
@@ -71,6 +73,8 @@ class ParsedResponse:
     duplicate_ids: bool = False
     others: bool = False
     """True if it holds calls of tools that the provider runs itself."""
+    content: AnswerContent | None = field(default=None, compare=False)
+    """The content whose flaws are counted; None where none is."""
 
     @property
     def lost(self) -> bool:
@@ -100,11 +104,23 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
     renamed = tuple(replace(call, name=full_name(call.name, tools)) for call in found.calls)
     calls = tuple(call for call in renamed if not (tools and is_providers_own(call, tools, lambda: sent.tools)))
     ending = _ending(kwargs, response, found)
-    if ending in (Ending.STOP, Ending.CALLS) and tools and _is_cut_off(calls, found, response, sent):
+    if ending in (Ending.STOP, Ending.CALLS) and _is_cut_off(calls, found, response, sent):
         ending = Ending.LENGTH
     skip = _skip_reason(kwargs, response, calls, ending, finished=bool(found.reasons))
     others = found.others or len(calls) < len(renamed)
-    return ParsedResponse(calls, skip, ending, found.has_duplicate_ids, others)
+    content = _content(kwargs, response, found, ending) if not skip or _has_failed(response) else None
+    return ParsedResponse(calls, skip, ending, found.has_duplicate_ids, others, content)
+
+
+def _content(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls, ending: Ending) -> AnswerContent | None:
+    """Return the content of an answer that its provider ended."""
+    if ending in (Ending.LENGTH, Ending.FILTER, Ending.CLIENT_LEFT):
+        return None
+    return content_of(kwargs, response, found, _reasons(kwargs, response, found))
+
+
+def _has_failed(response: Any) -> bool:
+    return bool(get_field(response, "status") == "failed")
 
 
 def _found_calls(kwargs: Mapping[str, Any], response: Any) -> AnswerCalls:
@@ -118,7 +134,10 @@ def _found_calls(kwargs: Mapping[str, Any], response: Any) -> AnswerCalls:
         return whole
     if not seen.complete and whole.calls and len(whole.calls) >= len(seen.calls):
         return replace(whole, reasons=seen.reasons)
-    return seen if seen.calls or not get_list(response, "output") else replace(whole, reasons=seen.reasons)
+    if seen.calls or not get_list(response, "output"):
+        return seen
+    estimated = seen.complete and seen.estimated
+    return replace(whole, reasons=seen.reasons, estimated=estimated, spoke=seen.spoke, reasoned=seen.reasoned)
 
 
 def _is_cut_off(calls: Sequence[ToolCall], found: AnswerCalls, response: Any, sent: SentRequest) -> bool:
@@ -183,11 +202,7 @@ def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> End
     if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
         return Ending.CLIENT_LEFT
     choices = getattr(response, "choices", None) or ()
-    reasons = {getattr(choice, "finish_reason", None) for choice in choices} | found.reasons
-    if isinstance(response, Mapping):
-        reasons.add(response.get("stop_reason"))
-    if getattr(response, "status", None) == "incomplete":
-        reasons.add(get_field(getattr(response, "incomplete_details", None), "reason") or "length")
+    reasons = _mapped_reasons(response, found)
     native = {reason.lower() for reason in native_reasons(kwargs, response)}
     if reasons & _FILTER:
         return Ending.FILTER
@@ -200,6 +215,24 @@ def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> End
         return Ending.REFUSAL
     malformed = any(reason.endswith(_MALFORMED) for reason in native)
     return Ending.CALLS if reasons & _CALLED or malformed else Ending.STOP
+
+
+def _mapped_reasons(response: Any, found: AnswerCalls) -> set[str]:
+    """Return the finish reasons in LiteLLM's words."""
+    choices = getattr(response, "choices", None) or ()
+    reasons = {getattr(choice, "finish_reason", None) for choice in choices} | found.reasons
+    if isinstance(response, Mapping):
+        reasons.add(response.get("stop_reason"))
+    if getattr(response, "status", None) == "incomplete":
+        reasons.add(get_field(getattr(response, "incomplete_details", None), "reason") or "length")
+    return {reason for reason in reasons if isinstance(reason, str)}
+
+
+def _reasons(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> set[str]:
+    """Return the finish reasons in LiteLLM's words and in the provider's."""
+    attempt = attempt_in(kwargs)
+    noted = attempt.finish_reasons if attempt is not None else set()
+    return _mapped_reasons(response, found) | noted | set(native_reasons(kwargs, response))
 
 
 def _skip_reason(

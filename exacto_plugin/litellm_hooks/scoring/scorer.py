@@ -5,37 +5,45 @@ Appends only; never reads or changes a snapshot, never changes an answer.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.model import Blame, Outcome, Sample
-from exacto_plugin.core.routing.rescue import AnswerQuality
-from exacto_plugin.core.scoring.attribution import Attribution, Ending, attribute
+from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
+from exacto_plugin.core.scoring.attribution import Attribution, attribute
+from exacto_plugin.core.scoring.broken_answers import content_flaws, with_content_flaws
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
-from exacto_plugin.core.scoring.tools import complexity
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
-from exacto_plugin.litellm_hooks.scoring.caller import caller_of, hashed
-from exacto_plugin.litellm_hooks.scoring.failures import is_callers_fault, is_refusal
+from exacto_plugin.litellm_hooks.scoring.answer_content import content_expectations
+from exacto_plugin.litellm_hooks.scoring.answer_sample import request_outcome, sample_of
+from exacto_plugin.litellm_hooks.scoring.failures import (
+    ErrorInAnswerError,
+    is_callers_fault,
+    is_error_in_answer,
+    is_refusal,
+)
 from exacto_plugin.litellm_hooks.scoring.log_event import (
     attempt_of,
     cost_in,
     model_info_of,
     request_limit_in,
-    tokens_in,
 )
+from exacto_plugin.litellm_hooks.scoring.quality import quality_of
 from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
-from exacto_plugin.litellm_hooks.scoring.response import has_text, is_health_check, parse_response, texts_of
+from exacto_plugin.litellm_hooks.scoring.response import is_health_check, parse_response, texts_of
+from exacto_plugin.litellm_hooks.scoring.seen_streams import attempt_in
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
+    from exacto_plugin.core.routing.rescue import AnswerQuality
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.core.scoring.leaked_calls import LeakedCall
     from exacto_plugin.litellm_hooks.context import Context
@@ -45,6 +53,9 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.samples import SampleSink
     from exacto_plugin.litellm_hooks.scoring.caller_preferences import PreferenceCounter
     from exacto_plugin.litellm_hooks.scoring.response import ParsedResponse
+
+BROKEN_STREAM = "broken_stream"
+"""The failure of a stream that had begun, where its error has no name of its own."""
 
 _SKIPPED_TYPES = ("cache_hit", "client_disconnect")
 """Events that are no evidence about a deployment, not even about its speed."""
@@ -102,14 +113,14 @@ class ResponseScorer:
         if attempt.started_at is not None:  # LiteLLM's events of streams start with the request, not with the attempt
             start = max(start, attempt.started_at)
         outcome = worst(evaluations)
-        sample = self._sample_of(kwargs, answer, attempt, outcome, attribution, (start, end))
+        sample = sample_of(self._context, kwargs, answer, attempt, outcome, attribution, (start, end))
         self._record(sample, attempt)
         if (limit := request_limit_in(kwargs)) is not None:
             self._samples.note_limit(sample, attempt.candidate, limit)
         bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
         guard = self._context.faults.guard
         guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
-        attempt.verdict = _request_outcome(answer, tools, outcome, attribution)
+        attempt.verdict = request_outcome(answer, tools, outcome, attribution)
         attempt.cost = cost_in(kwargs) if attempt.cost is None else attempt.cost
         locate = partial(self._mismatch_place, kwargs, answer, evaluations)
         guard("record", lambda: self._put_on_record(kwargs, attempt, sample, locate, bad=bad), None)
@@ -120,43 +131,6 @@ class ResponseScorer:
         if quality is None and attempt.is_scored_early:
             quality = quality_of(answer, evaluations, attribution, response)
         self._count(attempt, quality)
-
-    def _sample_of(
-        self,
-        kwargs: Mapping[str, Any],
-        answer: ParsedResponse,
-        attempt: Attempt,
-        outcome: Outcome | None,
-        attribution: Attribution,
-        times: tuple[datetime, datetime],
-    ) -> Sample:
-        """Return the sample of an answer; ``times`` are those of sending and of its end."""
-        tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
-        counted, lost = self._context.settings.charge.charged_outcome(outcome, attribution)
-        start, end = times
-        first = kwargs.get("completion_start_time")
-        streamed = bool(kwargs.get("stream"))
-        caller = caller_of(kwargs)
-        return Sample(
-            model_group=attempt.model_group,
-            deployment=attempt.candidate.key,
-            at=self._context.clock(),
-            tools_offered=bool(tools) and not answer.skip_reason,
-            outcome=counted,
-            lost=lost,
-            flaws=attribution.flaws,
-            blame=attribution.blame,
-            input_tokens=tokens_in(kwargs, "prompt_tokens"),
-            output_tokens=tokens_in(kwargs, "completion_tokens"),
-            duration_s=(end - start).total_seconds(),
-            first_token_s=(first - start).total_seconds() if streamed and isinstance(first, datetime) else None,
-            streamed=streamed,
-            routed=attempt.routed,
-            probe=attempt.probe,
-            caller=hashed(caller.key, self._context.salt),
-            complexity=complexity(tools) if tools else 0,
-            account=hashed(caller.account, self._context.salt),
-        )
 
     def _count(self, attempt: Attempt, quality: AnswerQuality | None) -> None:
         """Count an answered attempt, and its request unless the rescue counts that.
@@ -187,7 +161,16 @@ class ResponseScorer:
     def evaluate(
         self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
-        """Evaluate an answer's calls and attribute its flaws; empty without tools."""
+        """Evaluate an answer's calls, none without tools, and attribute its flaws."""
+        evaluations, attribution = self._evaluate_calls(kwargs, tools, answer, response)
+        if answer.content is None:
+            return evaluations, attribution
+        flaws = content_flaws(answer.content, content_expectations(kwargs))
+        return evaluations, with_content_flaws(attribution, flaws)
+
+    def _evaluate_calls(
+        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
+    ) -> tuple[tuple[Evaluation, ...], Attribution]:
         if not tools or answer.skip_reason not in _ATTRIBUTED:
             return (), Attribution()
         evaluations: tuple[Evaluation, ...] = ()
@@ -230,11 +213,15 @@ class ResponseScorer:
         self._context.faults.guard("affinity", lambda: self._affinity.note_failure(attempt), None)
         at = self._context.clock()
         group, key = attempt.model_group, attempt.candidate.key
+        reported = is_error_in_answer(error, streamed=otherwise == BROKEN_STREAM)
+        attribution = Attribution((Flaw.PROVIDER_ERROR,) if reported else (), Blame.PROVIDER)
+        self._samples.note_flaws(attribution, group, attempt.candidate)
         sample = Sample(
             group,
             key,
             at,
             ok=False,
+            flaws=attribution.flaws,
             blame=Blame.PROVIDER,
             streamed=attempt.streamed,
             routed=attempt.routed,
@@ -250,6 +237,30 @@ class ResponseScorer:
         if isinstance(state, RequestState) and state.served_by is not None:
             state.served_by.answered = True
 
+    def record_error_in_stream(self, attempt: Attempt) -> None:
+        """Record the error that a provider reported in a stream; LiteLLM may not log it."""
+        self.record_failure(attempt, ErrorInAnswerError(), BROKEN_STREAM)
+
+    def note_message(self, details: Mapping[str, Any], response: Any) -> None:
+        """Note what LiteLLM's log event of a whole Messages answer leaves out.
+
+        It has no stop reason of the provider's, and for an error, or an answer without usage, there is none at all.
+
+        Args:
+            details: LiteLLM's ``model_call_details``.
+            response: the answer in the form of any surface; all but Messages answers are left out.
+        """
+        attempt = attempt_in(details)
+        if attempt is None or not isinstance(response, Mapping) or response.get("type") not in ("message", "error"):
+            return
+        if response.get("type") == "error":
+            self.record_failure(attempt, ErrorInAnswerError())
+        elif isinstance(reason := response.get("stop_reason"), str):
+            attempt.finish_reasons.add(reason)
+            if not response.get("usage"):
+                missing = Attribution((Flaw.NO_USAGE,), Blame.PROVIDER)
+                self._samples.note_flaws(missing, attempt.model_group, attempt.candidate)
+
     def record_failure_sync(self, details: Mapping[str, Any]) -> None:
         """Record a failed attempt of a synchronous call from its only log event.
 
@@ -259,7 +270,7 @@ class ResponseScorer:
         if is_health_check(details):
             return
         error = details.get("exception")
-        otherwise = "broken_stream" if details.get("stream") else OTHER_ERROR
+        otherwise = BROKEN_STREAM if details.get("stream") else OTHER_ERROR
         self.record_failure(attempt_of(details, model_info_of(details)), error, otherwise)
 
     def record_sync_failure(self, error: BaseException) -> None:
@@ -283,9 +294,9 @@ class ResponseScorer:
         """
         state = details.get(LOG_KEY)
         if not isinstance(state, RequestState) or not state.attempts:
-            self.record_failure(attempt_of(details, model_info_of(details)), error, "broken_stream")
+            self.record_failure(attempt_of(details, model_info_of(details)), error, BROKEN_STREAM)
         elif not any(attempt.ended for attempt in state.attempts):
-            self.record_failure(state.attempts[-1], error, "broken_stream")
+            self.record_failure(state.attempts[-1], error, BROKEN_STREAM)
 
     def record_last_failure(self, state: RequestState, error: BaseException) -> None:
         """Record the failure of a whole streamed request as that of its last attempt.
@@ -293,7 +304,7 @@ class ResponseScorer:
         Earlier log events do not matter.
         """
         if state.attempts:
-            self.record_failure(state.attempts[-1], error, "broken_stream")
+            self.record_failure(state.attempts[-1], error, BROKEN_STREAM)
 
     def _record(self, sample: Sample, attempt: Attempt) -> None:
         if attempt.direct:
@@ -317,31 +328,3 @@ class ResponseScorer:
             return ""
         call = answer.calls[number]
         return self._context.evaluator.evaluate(call, kwargs.get(TOOLS_KEY) or (), explain=True).schema_path
-
-
-def quality_of(
-    answer: ParsedResponse, evaluations: Sequence[Evaluation], attribution: Attribution, response: Any
-) -> AnswerQuality:
-    """Return the quality of an answer for the rescue.
-
-    Args:
-        answer: the parsed response.
-        evaluations: of its calls.
-        attribution: of its flaws.
-        response: the answer itself, in any surface's form.
-    """
-    excused = attribution.blame not in (None, Blame.PROVIDER)
-    cut = bool(answer.skip_reason) or answer.ending is Ending.REFUSAL
-    return AnswerQuality(worst(evaluations), attribution.lost, excused, cut, has_text(response))
-
-
-def _request_outcome(
-    answer: ParsedResponse, tools: Sequence[Any], outcome: Outcome | None, attribution: Attribution
-) -> str:
-    if answer.skip_reason:
-        return answer.skip_reason
-    if not tools:
-        return "no_tools"
-    if outcome is not None:
-        return outcome.value
-    return "lost" if attribution.lost else "no_call"

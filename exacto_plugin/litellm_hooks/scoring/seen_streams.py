@@ -7,7 +7,8 @@ reader; chunks of chat are kept by LiteLLM, and events are reduced to calls as t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.scoring.answers.chat_stream import join_chunks
 from exacto_plugin.core.scoring.answers.message_stream import MessageEvents
@@ -19,11 +20,17 @@ from exacto_plugin.litellm_hooks.scoring.log_event import model_info_of
 from exacto_plugin.litellm_hooks.sse import event_data, split_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from exacto_plugin.core.scoring.answers.calls import AnswerCalls
     from exacto_plugin.litellm_hooks.faults import FaultReporter
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
+
+    OnError = Callable[[Attempt], None]
+    """Called with the attempt whose provider reported an error."""
+
+CHUNKED: Final = ("chat", "text")
+"""Surfaces whose streams are chunks with choices."""
 
 
 class ChunkReader:
@@ -73,6 +80,11 @@ class EventReader:
             self._messages.feed(chunk)
         return True
 
+    @property
+    def reports_error(self) -> bool:
+        """True once the provider has reported an error in a Messages stream."""
+        return self._messages is not None and self._messages.has_error
+
     def answer(self) -> AnswerCalls | None:
         """Return the calls so far; None after an error of the plugin."""
         if self.broken:
@@ -86,11 +98,12 @@ class WatchedStream:
     All other attributes are those of the wrapped stream.
     """
 
-    def __init__(self, stream: Any, reader: EventReader, faults: FaultReporter) -> None:
+    def __init__(self, stream: Any, reader: EventReader, faults: FaultReporter, on_error: Callable[[], None]) -> None:
         self._stream = stream
         self._events = aiter(stream)
         self._reader = reader
         self._faults = faults
+        self._on_error = on_error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -102,18 +115,21 @@ class WatchedStream:
         chunk = await anext(self._events)
         if not self._reader.broken:
             self._reader.broken = not self._faults.guard("score", lambda: self._reader.feed(chunk), False)
+            if self._reader.reports_error:
+                self._faults.guard("score", self._on_error, None)
         return chunk
 
 
 class KeptStream:
-    """A synchronous chat stream whose chunks are kept as they pass.
+    """A stream of chunks that are kept as they pass, asynchronous or not.
 
-    LiteLLM's own stream of a compiled router keeps none. All other attributes are those of the wrapped stream.
+    LiteLLM's synchronous stream of a compiled router keeps none, nor do its streams of text completions. All other
+    attributes are those of the wrapped stream.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, synchronous: bool) -> None:
         self._stream = stream
-        self._rest = iter(stream)
+        self._rest = iter(stream) if synchronous else aiter(stream)
         self.chunks: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -127,11 +143,23 @@ class KeptStream:
         self.chunks.append(chunk)
         return chunk
 
+    def __aiter__(self) -> KeptStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await anext(self._rest)
+        self.chunks.append(chunk)
+        return chunk
+
 
 def _attempt() -> Attempt | None:
-    """Return the attempt whose stream begins, if its request offers tools."""
+    """Return the attempt whose stream begins."""
     state = CURRENT.get()
-    return state.served_by if state is not None and state.tools else None
+    return state.served_by if state is not None else None
+
+
+def _ignore(_attempt: Attempt) -> None:
+    """Ignore an error that the provider reported."""
 
 
 def watch_chunks(stream: Any) -> None:
@@ -145,28 +173,31 @@ def watch_chunks(stream: Any) -> None:
         attempt.stream = ChunkReader(chunks)
 
 
-def watch_events(stream: Any, surface: str, faults: FaultReporter) -> Any:
+def watch_events(stream: Any, surface: str, faults: FaultReporter, on_error: OnError = _ignore) -> Any:
     """Return the stream of events to use from then on.
 
     Args:
         stream: LiteLLM's stream of the current attempt.
         surface: ``messages`` or ``responses``.
         faults: counts errors of the plugin, after which the stream is passed on unread.
+        on_error: called when the provider reports an error in the stream, of which LiteLLM may have no log event.
     """
     attempt = _attempt()
     if attempt is None or not hasattr(stream, "__aiter__"):
         return stream
     reader = EventReader(surface)
     attempt.stream = reader
-    return WatchedStream(stream, reader, faults)
+    return WatchedStream(stream, reader, faults, partial(on_error, attempt))
 
 
-def watch_stream(stream: Any, surface: str, faults: FaultReporter, *, synchronous: bool = False) -> Any:
-    """Return the stream of any surface to use from then on, ``chat`` included."""
-    if surface != "chat":
-        return watch_events(stream, surface, faults)
-    if synchronous and _attempt() is not None:
-        stream = KeptStream(stream)
+def watch_stream(
+    stream: Any, surface: str, faults: FaultReporter, on_error: OnError = _ignore, *, synchronous: bool = False
+) -> Any:
+    """Return the stream to use from then on, of any surface."""
+    if surface not in CHUNKED:
+        return watch_events(stream, surface, faults, on_error)
+    if (synchronous or surface != "chat") and _attempt() is not None:
+        stream = KeptStream(stream, synchronous=synchronous)
     watch_chunks(stream)
     return stream
 

@@ -35,7 +35,14 @@ def _router(**more: Any) -> Any:
 def _sent(router: Any, limit: int | None, *, selects: bool = True, **kwargs: Any) -> tuple[dict[str, Any], Any]:
     """What a synchronous request is made with, and the fields that were kept back."""
     callback = ExactoCallback(Runtime(load_settings(None)))
-    calls = RequestCalls(callback.rescue, lambda: limit, lambda: selects, lambda _: True, callback.faults)
+    calls = RequestCalls(
+        callback.rescue,
+        callback.scoring.record_error_in_stream,
+        lambda: limit,
+        lambda: selects,
+        lambda _: True,
+        callback.faults,
+    )
     seen: list[tuple[dict[str, Any], Any]] = []
     calls.call_sync("chat", router, lambda asked: seen.append((asked, SYNC_FIELDS.get())), kwargs)
     assert not callback.faults.counts

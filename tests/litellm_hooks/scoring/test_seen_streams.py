@@ -14,6 +14,7 @@ from exacto_plugin.litellm_hooks.request.attempts import Attempt
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.finish_reasons import observe_mapping
 from exacto_plugin.litellm_hooks.scoring.seen_streams import (
+    EventReader,
     native_reasons,
     seen_calls,
     watch_chunks,
@@ -127,15 +128,26 @@ def test_chunks_of_synchronous_chat_are_kept_where_litellm_keeps_none(attempt: A
     assert seen.calls == (ToolCall("f", "{}"),)
 
 
-async def test_requests_without_tools_are_left_alone(attempt: Attempt, faults: FaultReporter) -> None:
-    """There is nothing to judge."""
+async def test_requests_without_tools_are_read_too(attempt: Attempt, faults: FaultReporter) -> None:
+    """Their answers may be broken as well; an error that the provider reports in a stream is told, once or more."""
     state = CURRENT.get()
     assert state is not None
     state.tools = False
-    stream = _stream(BYTES)
-    assert watch_events(stream, "messages", faults) is stream
-    assert attempt.stream is None
-    await stream.aclose()
+    told: list[Attempt] = []
+    error = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error"}}\n\n'
+    passed = [one async for one in watch_events(_stream(BYTES, error), "messages", faults, told.append)]
+    assert passed == [BYTES, error]
+    assert told == [attempt]
+    assert isinstance(attempt.stream, EventReader)
+
+
+async def test_chunks_of_text_completions_are_kept(attempt: Attempt, faults: FaultReporter) -> None:
+    """LiteLLM's own stream of them keeps none."""
+    chunk = {"choices": [{"index": 0, "text": "a", "finish_reason": "stop"}]}
+    assert [one async for one in watch_stream(_stream(chunk), "text", faults)] == [chunk]
+    seen = seen_calls(details())
+    assert seen is not None
+    assert seen.reasons == {"stop"}
 
 
 def test_reasons_of_streams_are_noted_as_the_provider_wrote_them(attempt: Attempt) -> None:

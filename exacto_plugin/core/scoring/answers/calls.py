@@ -43,6 +43,10 @@ class AnswerCalls:
     """True for a stream without usage, whose tokens LiteLLM estimates."""
     complete: bool = True
     """False for a stream whose last event was not seen."""
+    spoke: bool = False
+    """True if it is known to have text or a refusal; known of events only."""
+    reasoned: bool = False
+    """True if it is known to have reasoning; known of events only."""
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -82,7 +86,10 @@ def items_calls(items: Iterable[Any]) -> AnswerCalls:
     found = list(items)
     kinds = [get_text(item, "type") for item in found]
     calls = tuple(_item_call(item) for item, kind in zip(found, kinds, strict=True) if kind in CALL_ITEMS)
-    return AnswerCalls((calls,), any(k.endswith(_ITEMS_OF_PROVIDERS) and k not in CALL_ITEMS for k in kinds))
+    others = any(k.endswith(_ITEMS_OF_PROVIDERS) and k not in CALL_ITEMS for k in kinds)
+    parts = [part for item in found for part in get_list(item, "content")]
+    spoke = any(get_text(part, "text").strip() or get_text(part, "refusal") for part in parts)
+    return AnswerCalls((calls,), others, spoke=spoke, reasoned="reasoning" in kinds)
 
 
 def _item_call(item: Any) -> ToolCall:

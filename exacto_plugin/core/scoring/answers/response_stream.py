@@ -21,6 +21,7 @@ class ResponseEvents:
     def __init__(self) -> None:
         self._items: dict[object, Any] = {}
         self._ended = False
+        self._tokens: int | None = None
 
     def feed(self, event: Any) -> None:
         """Read one event."""
@@ -28,8 +29,12 @@ class ResponseEvents:
         if kind == _ITEM_DONE:  # LiteLLM's event types are an enum of strings
             index = get_field(event, "output_index")
             self._items[len(self._items) if index is None else index] = get_field(event, "item")
-        self._ended = self._ended or kind in _ENDS
+        if kind in _ENDS:
+            self._ended = True
+            tokens = get_field(get_field(get_field(event, "response"), "usage"), "output_tokens")
+            self._tokens = tokens if isinstance(tokens, int) else None
 
     def answer(self) -> AnswerCalls:
         """Return the calls so far."""
-        return replace(items_calls(self._items.values()), complete=self._ended)
+        found = items_calls(self._items.values())
+        return replace(found, complete=self._ended, output_tokens=self._tokens, estimated=not self._tokens)
