@@ -35,15 +35,16 @@ class FailoverSettings(SettingsBlock):
 
 
 class RescueSettings(SettingsBlock):
-    """Settings of rescue: another deployment is asked after a bad tool call.
+    """Settings of rescue: another deployment is asked after a bad answer.
 
     The client receives no answer before that.
     """
 
     enabled: bool = False
-    """Ask another deployment of the model group after a bad tool call.
-    Off by default, since it costs a second answer: a whole answer with a bad tool call is held back until then. The
-    client receives the first valid answer; without any, the first."""
+    """Ask another deployment of the model group after a bad answer.
+    That is one with a bad tool call, or a broken one: empty, damaged, or an error. Off by default, since it costs a
+    second answer: a whole answer that is bad is held back until then. The client receives the first valid answer;
+    without any, the first."""
     max_attempts: Count = 1
     """Other deployments that one request may be sent to for rescue.
     1: on the K2VV table of 2025-11-15 that leaves about a tenth of the bad calls (measured: benchmarks/rescue.py),
@@ -52,4 +53,13 @@ class RescueSettings(SettingsBlock):
     """Longest time beyond the first answer, in seconds, over all attempts."""
     streams: bool = False
     """Rescue streams too.
-    Off by default, since tool calls of a stream then arrive at its end, all at once; its text is not delayed."""
+    Off by default, since tool calls of a stream then arrive at its end, all at once. Its text is not delayed, once it
+    has begun as no broken answer does."""
+    hold_s: Seconds = 10.0
+    """Longest time, in seconds, that the beginning of a stream is held back while it has reasoning only.
+    After that the reasoning is passed on, and an answer that ends without text is no longer replaced. Clients show
+    reasoning, and some give up a stream that sends nothing for long."""
+    same_deployment: bool = False
+    """Ask the same deployment once more where no other is left.
+    A bad answer is often one draw of several. Off by default, since a deployment that fails always is then paid
+    twice for each answer."""

@@ -22,7 +22,7 @@ from exacto_plugin.litellm_hooks.request.key_aliases import take_alias, take_fal
 from exacto_plugin.litellm_hooks.request.operator_limits import groups_of, promised
 from exacto_plugin.litellm_hooks.request.policy import without_our_keys
 from exacto_plugin.litellm_hooks.request.provider_object import client_hard_filter, provider_in
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
+from exacto_plugin.litellm_hooks.request.state import ATTEMPT_KEY, CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
 from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
 from exacto_plugin.litellm_hooks.routing.dry_run import passed_in_dry_run
@@ -198,7 +198,7 @@ class ExactoCallback(CustomLogger):
         except ExactoRefusedError:
             self.faults.guard("pre_call", lambda: nobody_was_called(details), None)
             raise
-        details[LOG_KEY] = state
+        details |= {LOG_KEY: state, ATTEMPT_KEY: state.served_by}
         self.rescue.note_logging(kwargs.get("litellm_logging_obj"), state.served_by)
         keep_tools(details, kwargs)
         if "litellm_logging_obj" not in kwargs:  # a compiled call in a program (LITELLM_RUST): it has one later
@@ -247,7 +247,7 @@ class ExactoCallback(CustomLogger):
 
         Changes nothing.
         """
-        self.faults.guard("score", lambda: self.scoring.note_message(_details(request_data), response), None)
+        self.scoring.note_message(_details(request_data), response)
         self.scoring.note_answered(request_data)
         self.rescue.assess(request_data, response)
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import litellm
-from litellm.utils import TextCompletionStreamWrapper
 
 from exacto_plugin.litellm_hooks import router_patches, sync_router_patches
 from exacto_plugin.litellm_hooks.compiled import failure_patch, router_methods, sync_patches
@@ -19,6 +18,7 @@ from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
+from exacto_plugin.litellm_hooks.rescue.text import TextBuffer
 from exacto_plugin.litellm_hooks.router_patches import fits, unwrap, wrap
 from exacto_plugin.litellm_hooks.routing.dry_run import can_dry_run
 from exacto_plugin.litellm_hooks.routing.early_pool import EarlyPool
@@ -95,13 +95,15 @@ class _Steps:
 
         async def watched(asked: dict[str, Any]) -> Any:
             answer = await ask(asked)
-            return self._on_text(answer) if isinstance(answer, TextCompletionStreamWrapper) else answer
+            is_text = "prompt" in asked and asked.get("stream") and hasattr(answer, "__aiter__")
+            return self._on_text(answer) if is_text else answer
 
         return await self._callback.rescue.attempt(watched, kwargs)
 
     def _on_text(self, stream: Any) -> Any:
         watch = partial(watch_stream, stream, "text", self._faults, self._callback.scoring.record_error_in_stream)
-        return self._faults.guard("score", watch, stream)
+        stream = self._faults.guard("score", watch, stream)
+        return self._faults.guard("rescue", lambda: buffer_stream(self._callback.rescue, stream, TextBuffer), stream)
 
     def on_sync_stream(self, stream: Any) -> Any:
         """Return the chat stream of a synchronous call to pass on."""

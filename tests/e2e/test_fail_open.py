@@ -78,7 +78,7 @@ EXPECTED = {
     "Recorder.record_recompute": Fault("record"),
     "Recorder.record_rescue": Fault("record"),
     "Replication._find": Fault("sharing"),
-    "AnswerRescue.quality": Fault("rescue"),
+    "AnswerAssessment.quality": Fault("rescue"),
     "AnswerRescue._retry_elsewhere": Fault("rescue"),
     "ChatBuffer.answer": Fault("rescue"),
     "ChatBuffer.feed": Fault("rescue"),

@@ -28,10 +28,14 @@ class AnswerQuality:
     """True if the answer is cut short by a limit or a filter, refused, or redacted."""
     has_text: bool = False
     """True if the answer has text beside its calls."""
+    broken: bool = False
+    """True if no client can use the answer, and its provider is to blame: it is empty, damaged or an error."""
 
     @property
     def bad(self) -> bool:
-        """True if the tool call is unusable and its provider is to blame."""
+        """True if the call, or the whole answer, is unusable and its provider is to blame."""
+        if self.broken:
+            return True
         has_bad_call = self.lost or (self.outcome is not None and self.outcome.is_bad)
         return has_bad_call and not (self.incomplete or self.excused)
 
@@ -44,7 +48,7 @@ class AnswerQuality:
         Args:
             allow_text: False if the client already has text of the bad answer, which other text would contradict.
         """
-        if self.incomplete or self.lost:
+        if self.incomplete or self.lost or self.broken:
             return False
         if self.outcome is None:
             return self.has_text and allow_text
@@ -65,7 +69,7 @@ class RescueBudget:
         Args:
             attempted: rescue attempts made so far.
             elapsed_s: seconds since the bad answer arrived.
-            untried: deployments that this request was not sent to.
+            untried: deployments that this request may be sent to.
         """
         if attempted >= self.attempts or untried <= 0:
             return 0.0

@@ -51,7 +51,7 @@ _ERROR_KINDS: Final = re.compile(
 )
 _ASKING: Final = re.compile(
     r"translat|error|messag|http|status|quota|credit|billing|balance|limit|overload|rewrite|rephrase|repeat|echo|json"
-    r"|reply|respond|phrase|\bsay\b|write|draft|\b[45]\d\d\b|unavailab|gateway|server|upstream|api|[^\x00-\u02ff]",
+    r"|reply|respond|phrase|\bsay\b|write|draft|\b[45]\d\d\b|unavailab|gateway|server|upstream|\bapis?\b|[^\x00-\u02ff]",
     re.IGNORECASE,
 )
 """Signs that the request itself is about such words; letters beyond Latin ones may ask for a translation."""

@@ -23,6 +23,7 @@ from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
 from exacto_plugin.litellm_hooks.rescue.streams import buffer_stream
+from exacto_plugin.litellm_hooks.rescue.text import TextBuffer
 from exacto_plugin.litellm_hooks.scoring.seen_streams import watch_stream
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.rescue.rescue import AnswerRescue
     from exacto_plugin.litellm_hooks.scoring.seen_streams import OnError
 
-_BUFFERS: Final = {"chat": ChatBuffer, "responses": ResponsesBuffer, "messages": MessagesBuffer}
+_BUFFERS: Final = {
+    "chat": ChatBuffer,
+    "responses": ResponsesBuffer,
+    "messages": MessagesBuffer,
+    "text": TextBuffer,
+}
 _OURS: Final = ("provider", SUFFIXES_KEY, "models")
 _POLICIES: Final = ("retry_policy", RETRY_POLICY)
 _NEVER: Final = ("BadRequestErrorRetries", "ContentPolicyViolationErrorRetries")
@@ -131,8 +137,6 @@ class RequestCalls:
         """Return the stream to pass on, read as it leaves; a bad beginning is replaced."""
         watch = partial(watch_stream, stream, surface, self._faults, self._on_error, synchronous=synchronous)
         stream = self._faults.guard("score", watch, stream)
-        if surface not in _BUFFERS:
-            return stream
         hold = partial(buffer_stream, self._rescue, stream, _BUFFERS[surface], synchronous=synchronous)
         return self._faults.guard("rescue", hold, stream)
 

@@ -112,6 +112,8 @@ class RescueProgress:
     """Number of further attempts."""
     answered_by: Attempt | None = None
     """Attempt with the answer that the client gets; None until decided."""
+    same: bool = False
+    """True once the deployment of the bad answer was asked again."""
     extra_cost: float | None = None
     """Cost in USD of the discarded answers, as far as prices are known.
 

@@ -119,3 +119,8 @@ LOG_KEY = "exacto_state"
 
 The kwargs of a log event therefore contain it.
 """
+ATTEMPT_KEY = "exacto_attempt"
+"""Key of a call's attempt on the logging object.
+
+A request may have several attempts at one deployment.
+"""

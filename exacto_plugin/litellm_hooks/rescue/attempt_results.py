@@ -63,3 +63,12 @@ def outcome_of(task: asyncio.Future[Any]) -> str:
     if not task.done() or task.cancelled():
         return "too_late"
     return "in_vain" if task.exception() is None else "failed"
+
+
+def request_outcome(judged: AnswerQuality, *, tools: bool) -> str:
+    """Return the outcome of a request by the quality of the answer that it got."""
+    if judged.outcome:
+        return judged.outcome.value
+    if judged.broken:
+        return "broken"
+    return "lost" if judged.lost else "no_call" if tools else "no_tools"

@@ -21,6 +21,8 @@ _CALLED: Final = frozenset({"tool_calls", "function_call"})
 _COUNTED: Final = ("usage", "response_cost")
 """Keys of LiteLLM's own parameters of a chunk that are about a whole answer."""
 _OF_CALL: Final = ("tool_calls", "function_call")
+_BEGINNINGS: Final = (*_OF_CALL, "refusal", "images", "audio")
+"""Parts of a delta, beside text, with which an answer begins."""
 
 
 class ChatBuffer(StreamBuffer):
@@ -33,6 +35,18 @@ class ChatBuffer(StreamBuffer):
     def __init__(self, stream: Any) -> None:
         super().__init__()
         self._stream = stream
+
+    def begins(self, chunk: Any) -> bool:
+        """Return whether the answer has begun well with a chunk."""
+        deltas = [choice.delta for choice in chunk.choices]
+        if any(getattr(delta, name, None) for delta in deltas for name in _BEGINNINGS):
+            return True
+        texts = [delta.content for delta in deltas if isinstance(getattr(delta, "content", None), str)]
+        return self.begins_with("".join(texts))
+
+    def hold(self, chunks: list[Any]) -> None:
+        """Take all chunks of an answer of which nothing was sent."""
+        self.kept = chunks
 
     def feed(self, chunk: Any) -> list[Any]:
         """Return the part of a chunk that is sent now.
@@ -61,7 +75,8 @@ class ChatBuffer(StreamBuffer):
 
     def answer(self) -> Any:
         """Return the buffered call and the end; the text was sent."""
-        return litellm.stream_chunk_builder(chunks=list(self.kept))
+        built = litellm.stream_chunk_builder(chunks=list(self.kept)) if self.kept else None
+        return litellm.ModelResponse() if built is None else built
 
     def priced(self) -> Any:
         """Return the whole answer."""
@@ -72,7 +87,7 @@ class ChatBuffer(StreamBuffer):
 
         They contain the text and calls of each choice, its finish reason, and the usage if the stream reports it.
         """
-        like = self.kept[0]
+        like = self.kept[0] if self.kept else _first_piece(answer)
         pieces = []
         for choice in answer.choices:
             message = choice.message
@@ -85,6 +100,11 @@ class ChatBuffer(StreamBuffer):
         if pieces and any("usage" in chunk._hidden_params for chunk in self.kept):
             pieces[-1]._hidden_params["usage"] = answer.usage
         return pieces + _counted(self.kept, answer, cost)
+
+
+def _first_piece(answer: Any) -> ModelResponseStream:
+    """Return a chunk for the place of a stream's first one, where it had none."""
+    return ModelResponseStream(id=answer.id, created=answer.created, model=answer.model, choices=[])
 
 
 def _usage(chunk: Any) -> Any:

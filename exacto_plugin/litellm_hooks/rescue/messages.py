@@ -40,6 +40,27 @@ class MessagesBuffer(StreamBuffer):
         self._usage: dict[str, Any] = {}
         self._broken = False
         """True after an error event: nothing more is buffered."""
+        self._held = False
+        """True when nothing was sent: everything is buffered."""
+        self._opening = b""
+        """Incomplete event at the end of the beginning."""
+
+    def begins(self, chunk: Any) -> bool:
+        """Return whether the message has begun well with some bytes."""
+        events, self._opening = split_events(self._opening + chunk)
+        return any([self._begins_with(read) for event in events if (read := _read(event))])
+
+    def _begins_with(self, event: Mapping[str, Any]) -> bool:
+        block, delta = event.get("content_block") or {}, event.get("delta") or {}
+        if block.get("type") not in (None, "text", "thinking", "redacted_thinking"):
+            return True
+        return self.begins_with(f"{block.get('text') or ''}{delta.get('text') or ''}")
+
+    def hold(self, chunks: list[Any]) -> None:
+        """Take all bytes of a message of which nothing was sent."""
+        self._held = True
+        for chunk in chunks:
+            self.feed(chunk)
 
     def feed(self, chunk: Any) -> list[Any]:
         """Return the whole events to send after some bytes."""
@@ -48,10 +69,10 @@ class MessagesBuffer(StreamBuffer):
         later: list[Any] = []
         for event in events:
             read = _read(event)
-            if read is not None and read.get("type") == "error":  # the answer ends with an error
+            if read is not None and read.get("type") == "error" and not self._held:  # the answer ends with an error
                 now, later, self._broken = [*now, *self.kept, *later], [], True
                 self.kept = []
-            waits = not self._broken and read is not None and self._waits(read)
+            waits = not self._broken and read is not None and (self._waits(read) or self._held)
             (later if waits else now).append(event)
         self.kept += later
         self._rest = rest
@@ -80,7 +101,7 @@ class MessagesBuffer(StreamBuffer):
             self._blocks[number] = dict(event.get("content_block") or {})
         block = self._blocks.setdefault(number, {})
         self._calls = self._calls or block.get("type") == "tool_use"
-        if not self._calls:
+        if not self._calls and not self._held:
             self._known.add(number)
         delta: Mapping[str, Any] = event.get("delta") or {}
         for piece, whole in _PARTS:
@@ -121,7 +142,23 @@ class MessagesBuffer(StreamBuffer):
         ending = {name: answer.get(name) for name in ("stop_reason", "stop_sequence")}
         told = [event for place, block in enumerate(blocks, len(self._known)) for event in _block_events(place, block)]
         end = _written({"type": "message_delta", "delta": ending, "usage": self._usage_of(answer, cost)})
-        return [*map(_written, told), *(_as_it_is(end) if _adds_cost() else [end]), _written({"type": "message_stop"})]
+        begun = [self._start(answer)] if self._held else []
+        return [
+            *begun,
+            *map(_written, told),
+            *(_as_it_is(end) if _adds_cost() else [end]),
+            _written({"type": "message_stop"}),
+        ]
+
+    def _start(self, answer: Any) -> bytes:
+        """Return the beginning of a message of which nothing was sent."""
+        first = next((one for one in self.kept if (_read(one) or {}).get("type") == "message_start"), None)
+        if first is not None:
+            return bytes(first)
+        head = {name: answer.get(name) for name in ("id", "type", "role", "model")}
+        usage = {**(answer.get("usage") or {}), "output_tokens": 0}
+        empty = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        return _written({"type": "message_start", "message": {**head, **empty}})
 
     def _usage_of(self, answer: Any, cost: float | None) -> dict[str, Any]:
         """Return the usage of the other message.

@@ -28,18 +28,23 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.core.model import Mode
 from exacto_plugin.core.routing.rescue import AnswerQuality, RescueBudget, choose_answer
 from exacto_plugin.litellm_hooks.background import run_in_thread
 from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.request.attempts import RescueProgress
-from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, TOOLS_KEY, RescuableAttempt
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
-from exacto_plugin.litellm_hooks.rescue.attempt_results import AttemptResult, cost_of, outcome_of, total_cost
+from exacto_plugin.litellm_hooks.request.call_details import CURRENT_ATTEMPT, RescuableAttempt
+from exacto_plugin.litellm_hooks.request.state import CURRENT, RequestState
+from exacto_plugin.litellm_hooks.rescue.assessment import AnswerAssessment
+from exacto_plugin.litellm_hooks.rescue.attempt_results import (
+    AttemptResult,
+    outcome_of,
+    request_outcome,
+    total_cost,
+)
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.rescue.stored_responses import StoredResponses
-from exacto_plugin.litellm_hooks.scoring.quality import quality_of
-from exacto_plugin.litellm_hooks.scoring.response import parse_response
+from exacto_plugin.litellm_hooks.scoring.failures import is_error_in_answer
+from exacto_plugin.litellm_hooks.scoring.scorer import BROKEN_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -63,7 +68,7 @@ def _unchanged(_self: AnswerRescue, answer: Any, *_a: Any, **_k: Any) -> Any:
     return answer
 
 
-class AnswerRescue:
+class AnswerRescue(AnswerAssessment):
     """Assessment and replacement of answers. One per process, stateless.
 
     Args:
@@ -82,86 +87,32 @@ class AnswerRescue:
         affinity: ConversationAffinity,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context = context
+        super().__init__(context, scoring)
         self._recorder = recorder
-        self._scoring = scoring
         self._stored = StoredResponses(affinity)
         self._clock = clock
-        self.faults = context.faults
 
-    # --- assessment ------------------------------------------------------------------------------------------------
-
-    def assess(self, request_data: Mapping[str, Any], response: Any) -> None:
-        """Assess an answer in its provider's form, where it could be rescued.
-
-        Where one surface is served through another, LiteLLM's first call of the hook has the provider's own form.
-        """
-        if not self._context.settings.rescue.enabled:
-            return
-        logging = request_data.get("litellm_logging_obj")
-        details: Mapping[str, Any] = getattr(logging, "model_call_details", None) or {}
-        state = details.get(LOG_KEY)
-        if not isinstance(state, RequestState) or logging is None:
-            return
-        attempt = state.served_by
-        if attempt is None or attempt.quality is not None or not self.may_rescue(state):
-            return
-        attempt.quality = self.quality(details, response)
-        if attempt.quality.bad or attempt.rescue:
-            attempt.cost = cost_of(logging, response, attempt)
-
-    def quality(self, details: Mapping[str, Any], response: Any) -> AnswerQuality:
-        """Return the quality of an answer, from its evaluations and attribution.
-
-        Args:
-            details: LiteLLM's ``model_call_details`` of the attempt, which carry the client's tools.
-            response: a whole answer, in any surface's form.
-        """
-        answer = parse_response(details, response)
-        evaluations, attribution = self._scoring.evaluate(details, details.get(TOOLS_KEY) or (), answer, response)
-        return quality_of(answer, evaluations, attribution, response)
-
-    def assess_sync(self, state: RequestState, asked: RescuableAttempt, response: Any) -> None:
-        """Assess a whole answer of a synchronous call, for which LiteLLM has no hook.
-
-        Args:
-            state: state of the request; its newest attempt produced the answer.
-            asked: the attempt.
-            response: the answer, or a stream, which is assessed when it has ended.
-        """
-        attempt = state.served_by
-        if attempt is None or attempt.quality is not None or asked.details is None or not self.may_rescue(state):
-            return
-        if not hasattr(response, "choices"):
-            return
-        attempt.quality = self.quality(asked.details, response)
-        attempt.cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-
-    @property
-    def is_enabled(self) -> bool:
-        """True when the settings allow rescue at all."""
-        return self._context.settings.rescue.enabled
-
-    def may_rescue(self, state: RequestState) -> bool:
-        """Return whether answers to this request may be replaced.
-
-        Requires tools, a deployment selected by the router, applied tiers, fallbacks and no provider-bound state.
-        """
-        attempt, policy = state.served_by, state.routing.policy
-        if not state.tools or policy is None or attempt is None or not attempt.routed:
-            return False
-        applied = state.affinity.in_share and self._context.settings.mode_of(state.model_group) is Mode.APPLY
-        return applied and policy.allow_fallbacks and state.affinity.provider_state is None
+    # --- streams ---------------------------------------------------------------------------------------------------
 
     def scores_early(self, state: RequestState) -> bool:
         """Return whether a synchronous answer is assessed before its delivery."""
         return self._context.settings.rescue.enabled and self.may_rescue(state)
 
     def buffers_stream(self, state: RequestState) -> bool:
-        """Return whether the tool calls of the current stream are buffered."""
+        """Return whether the beginning and the tool calls of the current stream are buffered."""
         settings = self._context.settings.rescue
         wanted = settings.enabled and settings.streams and state.rescue is None
-        return wanted and self.may_rescue(state) and bool(self._untried(state))
+        return wanted and self.may_rescue(state) and bool(self._untried(state) or settings.same_deployment)
+
+    @property
+    def hold_s(self) -> float:
+        """Longest time that the beginning of a stream is held back."""
+        return self._context.settings.rescue.hold_s
+
+    def record_broken(self, attempt: Attempt, error: BaseException) -> None:
+        """Record a stream that failed, before LiteLLM does, and assess it as broken."""
+        self._scoring.record_failure(attempt, error, BROKEN_STREAM)
+        attempt.quality = AnswerQuality(broken=True)
 
     @staticmethod
     def note_logging(logging: Any, attempt: Attempt | None) -> None:
@@ -190,12 +141,20 @@ class AnswerRescue:
         before = state.served_by if state is not None else None
         asked = RescuableAttempt(ask, kwargs, again=again)
         token = CURRENT_ATTEMPT.set(asked)
+        failure: Exception | None = None
+        answer = None
         try:
             answer = await ask(kwargs)
+        except Exception as error:
+            if not is_error_in_answer(error, streamed=False):
+                raise
+            failure = error
         finally:
             CURRENT_ATTEMPT.reset(token)
         state = CURRENT.get()
         bad = state.served_by if state is not None else None
+        if failure is not None:
+            return await self._after_error(failure, None if bad is before else bad, asked)
         if state is None or bad is None or bad is before:
             return answer
         if state.sync.selected:
@@ -203,6 +162,20 @@ class AnswerRescue:
         if bad.quality is None or not bad.quality.bad:
             return answer
         return await self.replace_answer(answer, state, asked)
+
+    async def _after_error(self, error: Exception, bad: Attempt | None, asked: RescuableAttempt) -> Any:
+        """Return another answer in the place of an error with the status 200.
+
+        Raises:
+            Exception: that error, when there is none.
+        """
+        state, answer = CURRENT.get(), None
+        if state is not None and bad is not None and state.rescue is None and self.may_rescue(state):
+            bad.quality = AnswerQuality(broken=True)
+            answer = await self.replace_answer(None, state, asked)
+        if answer is None:
+            raise error
+        return answer
 
     @fail_open("rescue", otherwise=_unchanged)
     async def replace_answer(
@@ -233,7 +206,8 @@ class AnswerRescue:
         results, won, began = [AttemptResult(bad, answer, bad.quality, "not_asked")], 0, self._clock()
         try:
             while not won:
-                left_s = budget.left_s(rescuing.attempts, self._clock() - began, len(self._untried(state)))
+                others = len(self._untried(state)) or self._may_ask_again(rescuing)
+                left_s = budget.left_s(rescuing.attempts, self._clock() - began, others)
                 result = await self._next_result(asked, state, rescuing, left_s) if left_s else None
                 if result is None:
                     break
@@ -281,6 +255,10 @@ class AnswerRescue:
             return AttemptResult(newest, None, None, outcome)
         return AttemptResult(newest, task.result(), newest.quality, outcome)
 
+    def _may_ask_again(self, rescuing: RescueProgress) -> bool:
+        """Return whether the deployment of the bad answer may be asked once more."""
+        return self._context.settings.rescue.same_deployment and not rescuing.same
+
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
         """Return the ids of candidates that passed all filters and were not tried."""
@@ -290,7 +268,11 @@ class AnswerRescue:
         self, asked: RescuableAttempt, state: RequestState, rescuing: RescueProgress, left_s: float
     ) -> asyncio.Future[Any]:
         """Call another deployment in a separate task for at most ``left_s`` seconds."""
-        kwargs = retry_request(asked.kwargs, state.tried)
+        excluded: set[str] = {*state.tried}
+        if not self._untried(state):
+            rescuing.same = True
+            excluded.discard(rescuing.replaced_attempt.candidate.id)
+        kwargs = retry_request(asked.kwargs, excluded)
         again = RescuableAttempt(asked.call, kwargs if asked.again is None else asked.again(kwargs))
 
         async def ask() -> Any:
@@ -325,7 +307,7 @@ class AnswerRescue:
         telemetry.rescue(state.model_group, outcome, seconds, rescuing.extra_cost if rescuing.attempts else None)
         judged = rescuing.answered_by.quality if rescuing.answered_by is not None else None
         if judged is not None:
-            telemetry.request(judged.outcome.value if judged.outcome else "lost" if judged.lost else "no_call")
+            telemetry.request(request_outcome(judged, tools=state.tools))
 
 
 def is_rescue_attempt() -> bool:

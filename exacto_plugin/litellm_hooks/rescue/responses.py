@@ -41,12 +41,28 @@ class ResponsesBuffer(StreamBuffer):
         self._calls = False
         self._end: Any = None
         self._sent = 0
+        self._held = False
+        """True when nothing was sent: everything is buffered."""
         self._id = ""
         """Id of the response, as it was before LiteLLM encrypts it in place."""
 
+    def begins(self, chunk: Any) -> bool:
+        """Return whether the response has begun well with an event."""
+        kind = _kind(chunk)
+        item = _field(getattr(chunk, "item", None), "type")
+        if kind == "response.refusal.delta" or item not in (None, "message", "reasoning"):
+            return True
+        return self.begins_with(str(chunk.delta or "") if kind == "response.output_text.delta" else "")
+
+    def hold(self, chunks: list[Any]) -> None:
+        """Take all events of a response of which nothing was sent."""
+        self._held = True
+        for chunk in chunks:
+            self.feed(chunk)
+
     def feed(self, chunk: Any) -> list[Any]:
         """Return the events to send after one event, numbered for the client."""
-        kind = str(getattr(chunk.type, "value", chunk.type))
+        kind = _kind(chunk)
         if kind in _BEGINS and not self._sent:
             self._begun.append(chunk)
             self._opened.append(chunk)
@@ -68,6 +84,9 @@ class ResponsesBuffer(StreamBuffer):
 
     def _waits(self, event: Any, kind: str) -> bool:
         """Record an event and return whether it is buffered."""
+        if self._held:
+            self._end = event if kind in _ENDS and kind != "error" else self._end
+            return True
         number = getattr(event, "output_index", None)
         if isinstance(number, int):
             item = getattr(event, "item", None)
@@ -85,8 +104,8 @@ class ResponsesBuffer(StreamBuffer):
         return False
 
     def answer(self) -> Any:
-        """Return the response of the last event."""
-        return self._end.response
+        """Return the response of the last event; an error without one."""
+        return {"error": True} if self._end is None else self._end.response
 
     def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return the other response's items and end as events.
@@ -100,14 +119,20 @@ class ResponsesBuffer(StreamBuffer):
         if self._sent and self._id:
             whole.id = self._id
         if answer.usage is not None:
-            whole.usage = priced_usage(answer.usage, getattr(self._end.response, "usage", None), cost)
+            replaced = None if self._end is None else getattr(self._end.response, "usage", None)
+            whole.usage = priced_usage(answer.usage, replaced, cost)
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
         # A response of its own for each event: LiteLLM encrypts ids in place.
         opened = [
             event.model_copy(update={"response": started.model_copy()}) for event in self._opened if not self._sent
         ]
+        if not opened and not self._sent:
+            opened = [_event("response.created", response=started)]
         told = [event for place, item in enumerate(items, len(known)) for event in _item_events(place, item)]
-        return [self._numbered(event) for event in (*opened, *told, self._end.model_copy(update={"response": whole}))]
+        end = _event("response.completed", response=whole)
+        if self._end is not None and not self._held:
+            end = self._end.model_copy(update={"response": whole})
+        return [self._numbered(event) for event in (*opened, *told, end)]
 
     def _numbered(self, event: Any) -> Any:
         """Set the number at which the client gets ``event``, where events have one."""
@@ -115,6 +140,10 @@ class ResponsesBuffer(StreamBuffer):
         self.has_sent_id = True
         told = getattr(event, "sequence_number", None)
         return event if told is None or told == number else event.model_copy(update={"sequence_number": number})
+
+
+def _kind(event: Any) -> str:
+    return str(getattr(event.type, "value", event.type))
 
 
 def _item_events(number: int, item: Mapping[str, Any]) -> Iterator[Any]:

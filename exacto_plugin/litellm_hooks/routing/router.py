@@ -315,7 +315,8 @@ class Routing:
         info = info if isinstance(info, dict) else metadata.get("model_info") or {}
         called_id = litellm_id({"model_info": info})
         last = state.served_by
-        if last is not None and last.candidate.id == called_id and not last.ended:
+        once_more = state.is_rescue_attempt and last is not None and not last.rescue
+        if last is not None and last.candidate.id == called_id and not last.ended and not once_more:
             return state
         self.final_check.keep(state, kwargs, metadata)
         known = state.routing.candidates.get(called_id)

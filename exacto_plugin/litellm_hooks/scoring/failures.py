@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import openai
+from litellm.exceptions import MidStreamFallbackError
 
 _CALLERS: Final = (400, 413, 422)
 """Statuses by which a deployment rejects the client's request.
@@ -78,7 +79,9 @@ def is_error_in_answer(error: BaseException | None, *, streamed: bool) -> bool:
         type(each).__module__.split(".")[0] in _CONNECTIONS or isinstance(each, TimeoutError | openai.APITimeoutError)
         for each in causes
     )
-    return streamed and not broken
+    # The client of OpenAI raises an error event as this class itself, and failed statuses as classes of their own.
+    begun = any(isinstance(each, MidStreamFallbackError) or type(each) is openai.APIError for each in causes)
+    return (streamed or begun) and not broken
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, litellm_id
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
-from exacto_plugin.litellm_hooks.request.state import LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.request.state import ATTEMPT_KEY, LOG_KEY, RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,10 @@ def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Att
     """
     called_id = litellm_id({"model_info": model_info})
     state = details.get(LOG_KEY)
-    attempt = state.newest_attempt(called_id) if isinstance(state, RequestState) else None
-    if attempt is not None:
+    attempt = details.get(ATTEMPT_KEY)
+    if attempt is None and isinstance(state, RequestState):
+        attempt = state.newest_attempt(called_id)
+    if isinstance(attempt, Attempt):
         if not attempt.model_group:  # a direct call, of which LiteLLM's events have more data than its hooks
             attempt.candidate, attempt.model_group = _named(details, model_info)
             attempt.routed = attempt.direct = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.core.model import Blame
 from exacto_plugin.core.routing.rescue import AnswerQuality
 from exacto_plugin.core.scoring.attribution import Ending
+from exacto_plugin.core.scoring.broken_answers import is_broken_answer
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.litellm_hooks.scoring.response import has_text
 
@@ -29,6 +30,7 @@ def quality_of(
         attribution: of its flaws.
         response: the answer itself, in any surface's form.
     """
+    broken = is_broken_answer(attribution)
     excused = attribution.blame not in (None, Blame.PROVIDER)
-    cut = bool(answer.skip_reason) or answer.ending is Ending.REFUSAL
-    return AnswerQuality(worst(evaluations), attribution.lost, excused, cut, has_text(response))
+    cut = not broken and (bool(answer.skip_reason) or answer.ending is Ending.REFUSAL)
+    return AnswerQuality(worst(evaluations), attribution.lost, excused, cut, has_text(response), broken)

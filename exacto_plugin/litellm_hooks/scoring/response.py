@@ -180,7 +180,7 @@ def texts_of(response: Any, calls: Sequence[ToolCall] = ()) -> Iterator[str]:
 
 def _message_texts(response: Any) -> Iterator[str]:
     contents = [
-        getattr(getattr(choice, "message", None), "content", None)
+        getattr(getattr(choice, "message", None), "content", None) or getattr(choice, "text", None)
         for choice in getattr(response, "choices", None) or ()
     ]
     output = get_list(response, "output")

@@ -8,14 +8,14 @@ reader; chunks of chat are kept by LiteLLM, and events are reduced to calls as t
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from exacto_plugin.core.scoring.answers.chat_stream import join_chunks
 from exacto_plugin.core.scoring.answers.message_stream import MessageEvents
 from exacto_plugin.core.scoring.answers.response_stream import ResponseEvents
 from exacto_plugin.core.scoring.fields import get_field
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.request.state import ATTEMPT_KEY, CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.log_event import model_info_of
 from exacto_plugin.litellm_hooks.sse import event_data, split_events
 
@@ -214,6 +214,8 @@ def seen_calls(details: Mapping[str, Any]) -> AnswerCalls | None:
 
 def attempt_in(details: Mapping[str, Any]) -> Attempt | None:
     """Return the recorded attempt that LiteLLM's details are about; None if unknown."""
+    if (attempt := details.get(ATTEMPT_KEY)) is not None:
+        return cast("Attempt", attempt)
     state = details.get(LOG_KEY)
     called_id = litellm_id({"model_info": model_info_of(details)})
     return state.newest_attempt(called_id) if isinstance(state, RequestState) else None

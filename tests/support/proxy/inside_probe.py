@@ -56,7 +56,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.runtime.overrides:OverrideService.poll",
     "exacto_plugin.litellm_hooks.runtime.replication:Replication._find",
     "exacto_plugin.litellm_hooks.rescue.rescue:AnswerRescue._retry_elsewhere",
-    "exacto_plugin.litellm_hooks.rescue.rescue:AnswerRescue.quality",
+    "exacto_plugin.litellm_hooks.rescue.assessment:AnswerAssessment.quality",
     "exacto_plugin.litellm_hooks.rescue.chat:ChatBuffer.answer",
     "exacto_plugin.litellm_hooks.rescue.chat:ChatBuffer.feed",
     "exacto_plugin.litellm_hooks.rescue.messages:MessagesBuffer.feed",
