@@ -42,6 +42,8 @@ class MessagesBuffer(StreamBuffer):
         """True after an error event: nothing more is buffered."""
         self._held = False
         """True when nothing was sent: everything is buffered."""
+        self._failed = False
+        """True when nothing was sent, and the provider reported an error."""
         self._opening = b""
         """Incomplete event at the end of the beginning."""
 
@@ -72,6 +74,7 @@ class MessagesBuffer(StreamBuffer):
             if read is not None and read.get("type") == "error" and not self._held:  # the answer ends with an error
                 now, later, self._broken = [*now, *self.kept, *later], [], True
                 self.kept = []
+            self._failed = self._failed or (self._held and (read or {}).get("type") == "error")
             waits = not self._broken and read is not None and (self._waits(read) or self._held)
             (later if waits else now).append(event)
         self.kept += later
@@ -119,6 +122,8 @@ class MessagesBuffer(StreamBuffer):
 
     def answer(self) -> Any:
         """Return the message; the arguments of its calls are the received text."""
+        if self._failed:
+            return {"type": "error", "error": True}
         blocks = [block for _, block in sorted(self._blocks.items())]
         content = [
             {**block, "input": block.get(_ARGUMENTS) or block.get("input")}

@@ -41,6 +41,7 @@ from exacto_plugin.litellm_hooks.rescue.attempt_results import (
     request_outcome,
     total_cost,
 )
+from exacto_plugin.litellm_hooks.rescue.chat import as_stream, is_chat
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.rescue.stored_responses import StoredResponses
 from exacto_plugin.litellm_hooks.scoring.failures import is_error_in_answer
@@ -170,12 +171,14 @@ class AnswerRescue(AnswerAssessment):
             Exception: that error, when there is none.
         """
         state, answer = CURRENT.get(), None
-        if state is not None and bad is not None and state.rescue is None and self.may_rescue(state):
+        whole = not asked.kwargs.get("stream") or (self._context.settings.rescue.streams and is_chat(asked.kwargs))
+        if whole and state is not None and bad is not None and state.rescue is None and self.may_rescue(state):
             bad.quality = AnswerQuality(broken=True)
             answer = await self.replace_answer(None, state, asked)
-        if answer is None:
+        streamed = bool(asked.kwargs.get("stream"))
+        if answer is None or (streamed and not hasattr(answer, "choices")):
             raise error
-        return answer
+        return as_stream(answer) if streamed else answer
 
     @fail_open("rescue", otherwise=_unchanged)
     async def replace_answer(

@@ -56,7 +56,7 @@ def content_of(
     """
     if details.get("call_type") not in CALL_TYPES or get_field(response, "status") in _ENDLESS:
         return None
-    if not seen.complete:
+    if not (seen.complete or _is_error(response)):
         return None
     choices = get_field(response, "choices") or ()
     parts = [*_choice_parts(choices), *_item_parts(get_list(response, "output"))]
