@@ -1,7 +1,7 @@
 """Broken answers delivered with and without rescue, on every surface, whole and streamed, and good answers replaced.
 
-A real ``litellm.Router`` with the plugin asks simulated providers over HTTP. Each of two deployments breaks 5 % of its
-answers in one way; the router picks at random. What a request would have got without rescue is its own first answer. In
+A real ``litellm.Router`` with the plugin asks simulated providers over HTTP. Each of three deployments breaks 5 % of
+its answers in one way; the router picks at random. What a request would have got without rescue is its own first answer. In
 the second table there is one deployment, which is asked once more (``rescue.same_deployment``). The third sends the
 corpus of odd and good answers through every surface, and counts flaws and second requests. Judged by what the client
 got, not by the plugin.
@@ -171,7 +171,7 @@ def hash_of(cell: Cell, kind: Act) -> int:
 async def tables(control: ProviderControl, base: Any, requests: int) -> list[str]:
     """Broken answers with two deployments, and with one."""
     lines: list[str] = []
-    for deployments, rescue in ((2, {}), (1, {"same_deployment": True})):
+    for deployments, rescue in ((3, {"max_attempts": 2}), (1, {"same_deployment": True})):
         world = World(base, deployments, {"enabled": True, "streams": True, **rescue})
         lines.append(f"{deployments} deployment(s), {requests} requests in each cell, {RATE:.0%} of all answers broken")
         lines.append(f"{'':24}" + "".join(f"{kind.value:>18}" for kind in KINDS))

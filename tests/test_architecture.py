@@ -69,6 +69,10 @@ BOUNDARIES = {
     "litellm_hooks.compiled.sync_patches:_patch_select.answered",
     # A stream that broke may not close in good order either.
     "litellm_hooks.routing.failover:_closed",
+    # An error inside an answer, which is raised again where no other deployment answers:
+    "litellm_hooks.rescue.rescue:AnswerRescue.attempt",
+    "litellm_hooks.rescue.streams:BufferedStream._run",
+    "litellm_hooks.rescue.streams:BufferedSyncStream._run",
     # Raised again where somebody waits for it, in another thread.
     "litellm_hooks.background:run_in_thread.run",
 }

@@ -13,7 +13,7 @@ from exacto_plugin.litellm_hooks.compiled.request_calls import RequestCalls
 from exacto_plugin.litellm_hooks.compiled.sync_selection import RustSyncSelection
 from exacto_plugin.litellm_hooks.features import Feature, Gap
 from exacto_plugin.litellm_hooks.request.state import CURRENT
-from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer
+from exacto_plugin.litellm_hooks.rescue.chat import ChatBuffer, as_stream
 from exacto_plugin.litellm_hooks.rescue.messages import MessagesBuffer
 from exacto_plugin.litellm_hooks.rescue.rescue import is_rescue_attempt
 from exacto_plugin.litellm_hooks.rescue.responses import ResponsesBuffer
@@ -119,6 +119,7 @@ def install_patches(callback: ExactoCallback) -> None:
     See :mod:`exacto_plugin.litellm_hooks.router_patches`.
     """
     steps, features = _Steps(callback), callback.context.features
+    callback.rescue.stream_of = as_stream
     features.lose([*_install_pool(callback, steps.select_pool), *_install_finish_reasons()])
     if router_methods.needed():
         features.lose(_install_around_calls(callback, steps.on_failure))

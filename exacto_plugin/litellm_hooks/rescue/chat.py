@@ -15,7 +15,7 @@ from exacto_plugin.litellm_hooks.rescue.attempt_results import priced_usage
 from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
 _CALLED: Final = frozenset({"tool_calls", "function_call"})
 _COUNTED: Final = ("usage", "response_cost")
@@ -100,12 +100,6 @@ class ChatBuffer(StreamBuffer):
         if pieces and any("usage" in chunk._hidden_params for chunk in self.kept):
             pieces[-1]._hidden_params["usage"] = answer.usage
         return pieces + _counted(self.kept, answer, cost)
-
-
-def is_chat(kwargs: Mapping[str, Any]) -> bool:
-    """Check for a request of chat, whose error may come before its stream is there."""
-    method = getattr(kwargs.get("original_function"), "__name__", "_acompletion")
-    return "messages" in kwargs and method == "_acompletion"
 
 
 async def as_stream(answer: Any) -> AsyncIterator[Any]:

@@ -41,7 +41,6 @@ from exacto_plugin.litellm_hooks.rescue.attempt_results import (
     request_outcome,
     total_cost,
 )
-from exacto_plugin.litellm_hooks.rescue.chat import as_stream, is_chat
 from exacto_plugin.litellm_hooks.rescue.retry_request import require_budget, retry_request
 from exacto_plugin.litellm_hooks.rescue.stored_responses import StoredResponses
 from exacto_plugin.litellm_hooks.scoring.failures import is_error_in_answer
@@ -92,6 +91,8 @@ class AnswerRescue(AnswerAssessment):
         self._recorder = recorder
         self._stored = StoredResponses(affinity)
         self._clock = clock
+        self.stream_of: Callable[[Any], Any] | None = None
+        """Makes a stream of a whole chat completion; set with the patches."""
 
     # --- streams ---------------------------------------------------------------------------------------------------
 
@@ -171,14 +172,14 @@ class AnswerRescue(AnswerAssessment):
             Exception: that error, when there is none.
         """
         state, answer = CURRENT.get(), None
-        whole = not asked.kwargs.get("stream") or (self._context.settings.rescue.streams and is_chat(asked.kwargs))
-        if whole and state is not None and bad is not None and state.rescue is None and self.may_rescue(state):
+        streamed = bool(asked.kwargs.get("stream"))
+        able = not streamed or (self._context.settings.rescue.streams and self.stream_of is not None)
+        if able and state is not None and bad is not None and state.rescue is None and self.may_rescue(state):
             bad.quality = AnswerQuality(broken=True)
             answer = await self.replace_answer(None, state, asked)
-        streamed = bool(asked.kwargs.get("stream"))
-        if answer is None or (streamed and not hasattr(answer, "choices")):
+        if answer is None or (streamed and (self.stream_of is None or not hasattr(answer, "choices"))):
             raise error
-        return as_stream(answer) if streamed else answer
+        return self.stream_of(answer) if streamed and self.stream_of is not None else answer
 
     @fail_open("rescue", otherwise=_unchanged)
     async def replace_answer(
