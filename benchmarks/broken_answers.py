@@ -1,7 +1,7 @@
 """Broken answers delivered with and without rescue, on every surface, whole and streamed, and good answers replaced.
 
 A real ``litellm.Router`` with the plugin asks simulated providers over HTTP. Each of three deployments breaks 5 % of
-its answers in one way; the router picks at random. What a request would have got without rescue is its own first answer. In
+its answers in one way; the router picks at random. Without rescue a request gets its own first answer. In
 the second table there is one deployment, which is asked once more (``rescue.same_deployment``). The third sends the
 corpus of odd and good answers through every surface, and counts flaws and second requests. Judged by what the client
 got, not by the plugin.
