@@ -101,7 +101,7 @@ class AnswerRescue(AnswerAssessment):
         return self._context.settings.rescue.enabled and self.may_rescue(state)
 
     def buffers_stream(self, state: RequestState) -> bool:
-        """Return whether the beginning and the tool calls of the current stream are buffered."""
+        """Return whether parts of the current stream are buffered."""
         settings = self._context.settings.rescue
         wanted = settings.enabled and settings.streams and state.rescue is None
         return wanted and self.may_rescue(state) and bool(self._untried(state) or settings.same_deployment)
@@ -210,8 +210,7 @@ class AnswerRescue(AnswerAssessment):
         results, won, began = [AttemptResult(bad, answer, bad.quality, "not_asked")], 0, self._clock()
         try:
             while not won:
-                others = len(self._untried(state)) or self._may_ask_again(rescuing)
-                left_s = budget.left_s(rescuing.attempts, self._clock() - began, others)
+                left_s = budget.left_s(rescuing.attempts, self._clock() - began, self._others(state, rescuing))
                 result = await self._next_result(asked, state, rescuing, left_s) if left_s else None
                 if result is None:
                     break
@@ -259,9 +258,10 @@ class AnswerRescue(AnswerAssessment):
             return AttemptResult(newest, None, None, outcome)
         return AttemptResult(newest, task.result(), newest.quality, outcome)
 
-    def _may_ask_again(self, rescuing: RescueProgress) -> bool:
-        """Return whether the deployment of the bad answer may be asked once more."""
-        return self._context.settings.rescue.same_deployment and not rescuing.same
+    def _others(self, state: RequestState, rescuing: RescueProgress) -> int:
+        """Return the number of deployments that may be asked, the same one included."""
+        again = self._context.settings.rescue.same_deployment and not rescuing.same
+        return len(self._untried(state)) or int(again)
 
     @staticmethod
     def _untried(state: RequestState) -> set[str]:
