@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import counted, duration, name_of, percent, value
-from exacto_plugin.audit.report import money
+from exacto_plugin.audit.formatting import counted, duration, money, name_of, percent, value
 from exacto_plugin.core.model import Outcome, Signal
 from exacto_plugin.core.routing.counterfactual import LOST
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin._version import __version__
-from exacto_plugin.audit import queries
+from exacto_plugin.audit import entries, queries
 from exacto_plugin.audit.rates import BAD_KINDS, rate
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP
 
@@ -87,7 +87,7 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> list[Plain]:
 def _changes(connection: Connection, model_group: str, deployment: str, since: float, until: float) -> list[Plain]:
     """Return the changes of tier, oldest first."""
     wanted: dict[str, Any] = {"model_group": model_group, "deployment": deployment, "since": since, "until": until}
-    found = queries.audit(connection, kinds=["transition"], limit=queries.MOST_ENTRIES, **wanted)
+    found = queries.audit(connection, kinds=["transition"], limit=entries.MOST_ENTRIES, **wanted)
     return [
         {"at": one.at, "previous": one.previous, "tier": one.tier, "reasons": _reasons(one.reasons)}
         for _, one in reversed(found)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import JSON, Double, Integer, Text, cast, func, select, type_coerce
 
-from exacto_plugin.audit import queries
+from exacto_plugin.audit import entries, queries
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire
@@ -65,7 +65,7 @@ def group_series(connection: Connection, model_group: str, since: float, until: 
         model_group=model_group,
         since=since,
         until=until,
-        limit=queries.MOST_ENTRIES,
+        limit=entries.MOST_ENTRIES,
     )
     return {
         "model_group": model_group,

@@ -137,9 +137,9 @@ def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
 def _alerts(runtime: Runtime, server: ModuleType) -> Alerts:
     """Return the alerts of this process, through LiteLLM's channels."""
     from exacto_plugin.audit.sentences import why_sentence
-    from exacto_plugin.web.audit import WhyNow
+    from exacto_plugin.web.views import why_now_of
 
-    why_now = WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers)
+    why_now = why_now_of(runtime)
 
     async def why(deployment: str, model_group: str) -> list[str]:
         return [why_sentence(view, UTC) for view in await why_now.answers(deployment, model_group)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exacto_plugin.audit import findings, formatting, incident_sentences, sentences
-from exacto_plugin.audit.report import money
+from exacto_plugin.audit.formatting import money
 from exacto_plugin.web import charts
 from exacto_plugin.web.page_data import RANGES
 

@@ -93,7 +93,9 @@ RECORDS: list[Record] = [
     TransitionRecord(NOW - 7200, "kimi", "mine", "verified_good", "deranked", [REASON], "s1"),
     TransitionRecord(NOW - 7200, "kimi", "peer-secret-1", "verified_good", "deranked", [REASON], "s1"),
     OverrideRecord(NOW - 60, "kimi", "mine", "good", "reason-secret", "caller-secret", NOW + 60),
-    BenchmarkRecord(OLD, "kimi", "mine", "tau2", 0.8, 300, "run-1"),
+    BenchmarkRecord(
+        OLD, "kimi", "mine", "tau2", 0.8, 300, "run-1", "h", "c", {}, None, 300, 0, 7, None, paired=True, refused=""
+    ),
     decision(),
 ]
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exacto_plugin.audit.report import money, report
+from exacto_plugin.audit.formatting import money
+from exacto_plugin.audit.report import report
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.counterfactual import CounterfactualCounts
 from exacto_plugin.core.wire import to_wire

@@ -85,7 +85,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "store": _CORE | {"errors", "config", "records", "sharing", "at_exit"},
     "audit": _CORE | {"errors", "records", "store"},
     "benchmark_scores": _CORE | {"records", "store"},
-    "bench": {"errors", "records", "benchmark_scores"},
+    "bench": frozenset({"errors", "records", "benchmark_scores"}),
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,

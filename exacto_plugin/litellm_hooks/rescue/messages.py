@@ -162,7 +162,7 @@ class MessagesBuffer(StreamBuffer):
             return bytes(first)
         head = {name: answer.get(name) for name in ("id", "type", "role", "model")}
         usage = {**(answer.get("usage") or {}), "output_tokens": 0}
-        empty = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        empty: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
         return _written({"type": "message_start", "message": {**head, **empty}})
 
     def _usage_of(self, answer: Any, cost: float | None) -> dict[str, Any]:
