@@ -35,6 +35,6 @@ def test_all_counters_and_histograms_are_numbered() -> None:
 
 
 def test_the_providers_run_as_a_module() -> None:
-    """``python -m exacto_plugin.demo.provider``, as the README has it."""
+    """``python -m exacto_plugin.demo.provider``, as the documentation has it."""
     command = [sys.executable, "-m", "exacto_plugin.demo.provider", "--help"]
     assert "--port" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

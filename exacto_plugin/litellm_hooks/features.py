@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("exacto_plugin")
 
-REMEDY = "use a LiteLLM version that the plugin was tried with (README, Limits), or a newer release of exacto-plugin"
+REMEDY = "use a LiteLLM version that the plugin was tried with (docs/compatibility.md), or a newer exacto-plugin"
 """The advice to a user about a feature that is off."""
 
 

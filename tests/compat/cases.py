@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 NO_ENDPOINTS: Final = "exacto_no_endpoints"
-"""``type`` of the error when a hard filter leaves nobody, as README promises it."""
+"""``type`` of the error when a hard filter leaves nobody, as docs/reference/headers-and-errors.md promises."""
 RIGHT: Final = "right"
 """Part of a deployment's name: it is the one that the row's feature leads to."""
 WRONG: Final = "wrong"

@@ -61,7 +61,7 @@ PATHS = (
     "exacto_plugin.asgi:app",
     "exacto_plugin.demo.provider:main",
 )
-"""What configurations, programs and the README name."""
+"""What configurations, programs and the documentation name."""
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
