@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.core.routing.policy import Policy
+from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
 from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
@@ -27,8 +29,28 @@ from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+}
+"""Markdown by its path: README, CHANGELOG, CONTRIBUTING and docs/."""
+SETTINGS, HEADERS, METRICS, VERBS = (
+    PAGES[f"docs/reference/{name}.md"] for name in ("settings", "headers-and-errors", "metrics", "cli")
+)
+BLOCKS = [
+    (path, language, textwrap.dedent(body))
+    for path, text in PAGES.items()
+    for language, body in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+]
+"""Path, language and text of every block of code."""
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
 def setting_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -44,25 +66,39 @@ def setting_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("path", setting_paths(Settings))
-def test_every_setting_is_in_the_readme(path: str) -> None:
+def test_every_setting_is_in_the_reference(path: str) -> None:
     """A setting that nobody can read about does not exist."""
-    assert f"`{path}`" in README
+    assert f"`{path}`" in SETTINGS
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(OpenRouterParameters)])
-def test_every_number_of_the_published_rule_is_in_the_readme(name: str) -> None:
+def test_every_number_of_the_published_rule_is_in_the_reference(name: str) -> None:
     """The numbers are settings too."""
-    assert f"`{name}`" in README
+    assert f"`{name}`" in SETTINGS
 
 
-def test_every_header_is_in_the_readme() -> None:
+@pytest.mark.parametrize("name", [field.name for field in fields(AdaptiveParameters)])
+def test_every_number_of_adaptive_is_in_the_reference_once(name: str) -> None:
+    """One list of them, without repetition."""
+    numbers = SETTINGS.partition("The numbers of `adaptive`, each")[2].partition("\n\n")[0]
+    assert numbers.count(f"`{name}`") == 1
+
+
+def test_a_setting_has_one_row() -> None:
+    """Two rows of one setting would say different things sooner or later."""
+    rows = re.findall(r"^\| (`[^|]+`) \|", SETTINGS, re.MULTILINE)
+    assert len(rows) > 40
+    assert [row for row in rows if rows.count(row) > 1] == []
+
+
+def test_every_header_is_in_the_reference() -> None:
     """Whatever the middleware may send is explained."""
     first, second = (Attempt(Candidate(LiteLLMId(key), DeploymentKey(key), "p"), "g", Tier.DERANKED) for key in "ab")
     state = RequestState(attempts=[first, second], routing=RoutingState(Policy(), snapshot_id="s"))
     state.rescue = RescueProgress(first, answered_by=second, attempts=1, extra_cost=1.0)
     headers = {f"x-exacto-{name}" for name in answer_facts(state, names=True)}
     assert len(headers) == 9
-    assert {header for header in headers if f"`{header}`" not in README} == set()
+    assert {header for header in headers if f"`{header}`" not in HEADERS} == set()
 
 
 class _NamesOfInstruments(MeterProvider):
@@ -86,7 +122,7 @@ class _NamesOfInstruments(MeterProvider):
         return remembered
 
 
-def test_every_metric_is_in_the_readme() -> None:
+def test_every_metric_is_in_the_reference() -> None:
     """The instruments are asked for their names, so that a new one cannot be forgotten."""
     provider = _NamesOfInstruments()
     Telemetry(Runtime(load_settings(None)).metrics, provider)
@@ -94,22 +130,25 @@ def test_every_metric_is_in_the_readme() -> None:
     forgotten = set()
     for name in provider.names:
         *family, last = name.split(".")
-        if name not in README and not (family[:2] == ["exacto", "signal"] and f".{last}`" in README):
+        if name not in METRICS and not (family[:2] == ["exacto", "signal"] and f".{last}`" in METRICS):
             forgotten.add("exacto.reference.*" if family[:2] == ["exacto", "reference"] else name)
     assert forgotten <= {"exacto.reference.*"}
-    assert "`exacto.reference.<signal>.median`, `.mad`, `.threshold`" in README
+    assert "`exacto.reference.<signal>.median`, `.mad`, `.threshold`" in METRICS
 
 
-def test_every_verb_is_in_the_readme() -> None:
+def test_every_verb_is_in_the_reference() -> None:
     """The command line as it is, not as it was."""
     (verbs,) = [a for a in command._parser()._actions if a.dest == "verb"]
     assert verbs.choices
-    assert {verb for verb in verbs.choices if f"exacto {verb}" not in README} == set()
+    assert {verb for verb in verbs.choices if f"exacto {verb}" not in VERBS} == set()
 
 
 def test_the_ten_lines_are_ten_and_load(tmp_path: Path) -> None:
-    """The configuration that the README begins with is what it says."""
-    (text,) = [body for language, body in BLOCKS if language == "yaml"][:1]
+    """The configuration that the tutorial begins with is what it says, and README's two lines are among its."""
+    (text,) = [body for path, language, body in BLOCKS if (path, language) == ("docs/tutorials/proxy.md", "yaml")][:1]
+    (ours,) = [body for path, language, body in BLOCKS if (path, language) == ("README.md", "yaml")]
+    assert len(ours.strip().splitlines()) == 2
+    assert ours.strip() in text
     assert len(text.strip().splitlines()) <= 10
     file = tmp_path / "config.yaml"
     file.write_text(text, encoding="utf-8")
@@ -137,10 +176,11 @@ def test_the_curated_example_names_the_first_five() -> None:
     }
 
 
-def test_make_targets_of_the_readme_exist() -> None:
-    """Every `make x` in the README is a target."""
+@pytest.mark.parametrize("path", PAGES)
+def test_make_targets_of_a_page_exist(path: str) -> None:
+    """Every `make x` is a target."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", PAGES[path], re.MULTILINE)) <= targets
 
 
 def test_the_changelog_keeps_its_form() -> None:
@@ -152,7 +192,33 @@ def test_the_changelog_keeps_its_form() -> None:
 
 
 def test_yaml_blocks_parse() -> None:
-    """No YAML in the README is broken."""
-    for language, body in BLOCKS:
-        if language == "yaml":
-            yaml.safe_load(body)
+    """No YAML in a page is broken, and settings in it are settings."""
+    loaded = [yaml.safe_load(body) for _, language, body in BLOCKS if language == "yaml"]
+    blocks = [block["exacto_settings"] for block in loaded if "exacto_settings" in block]
+    assert len(blocks) >= 3
+    for block in blocks:
+        load_settings(block)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_links_lead_somewhere(path: str) -> None:
+    """Every relative link names a file of the repository, and its anchor a heading there."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[path]):
+        if re.match(r"https?:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = ((ROOT / path).parent / name).resolve() if name else ROOT / path
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    """A page that no list names is found by nobody."""
+    contents = PAGES["docs/README.md"]
+    pages = {path.removeprefix("docs/") for path in PAGES if path.startswith("docs/")} - {"README.md"}
+    assert {page for page in pages if f"({page})" not in contents} == set()
+
+
+def test_the_readme_is_short() -> None:
+    """The first page is read in a few minutes; the rest belongs into docs/."""
+    assert len(PAGES["README.md"].splitlines()) <= 160

@@ -120,10 +120,12 @@ def test_a_second_one_replaces_the_first(
     assert facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS))["policy"] == "auto"
 
 
-def test_the_snippet_of_the_readme_runs(providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_snippet_of_the_tutorial_runs(providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]) -> None:
     """As it is pasted; only the addresses are others."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "attach(router)" in block)
+    tutorial = (Path(__file__).parents[2] / "docs" / "tutorials" / "python.md").read_text(encoding="utf-8")
+    (snippet,) = (
+        block for block in re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL) if "attach(router)" in block
+    )
 
     def here(found: re.Match[str]) -> str:
         params = {"model": "openai/k", "api_base": providers.api_base(found[1]), "api_key": "sk-none"}
@@ -133,7 +135,7 @@ def test_the_snippet_of_the_readme_runs(providers: SimulatedProviders, capsys: p
     assert replaced == 2
     run: dict[str, Any] = {}
     try:
-        exec(compile(snippet, "README.md", "exec"), run)
+        exec(compile(snippet, "python.md", "exec"), run)
     finally:
         if "exacto" in run:
             run["exacto"].close()
