@@ -18,10 +18,12 @@ ORACLE := @cfworker/json-schema@4.1.6
 AXE := axe-core@4
 # Test processes. Each file stays in one of them, because its tests share proxies.
 JOBS ?= 2
+# Makes a site of docs/, in a virtual environment of its own.
+MKDOCS := mkdocs-material==9.8.2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak compat clients clean
+.PHONY: help venv demo test lint format bench soak compat clients docs clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -81,5 +83,12 @@ compat: $(VENV)/.with-test ## Try every listed LiteLLM and write docs/compatibil
 clients: $(VENV)/.with-test ## Try real Claude Code and Codex on simulated providers (ARGS="--sessions 1").
 	$(BIN)/python -m tests.clients $(ARGS)
 
+$(VENV)-docs/bin/mkdocs: | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check $(MKDOCS)
+
+docs: $(VENV)-docs/bin/mkdocs ## Make a site of docs/ in build/site.
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+
 clean: ## Remove the virtual environments and caches.
-	rm -rf $(VENV) .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(VENV)-docs .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

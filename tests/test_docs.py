@@ -219,6 +219,21 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert {page for page in pages if f"({page})" not in contents} == set()
 
 
+def test_the_site_has_the_table_of_contents() -> None:
+    """mkdocs.yml names the kinds, pages and titles of docs/README.md, in its order."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for line in PAGES["docs/README.md"].splitlines():
+        if line.startswith("## "):
+            kinds[line.removeprefix("## ")] = []
+        elif entry := re.fullmatch(r"\* \[(.+)\]\((.+)\)", line):
+            kinds[list(kinds)[-1]].append((entry[1].replace("`", ""), entry[2]))
+    first, *nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    assert list(first.values()) == ["README.md"]
+    assert {
+        kind: [pair for one in pages for pair in one.items()] for part in nav for kind, pages in part.items()
+    } == kinds
+
+
 def test_the_readme_is_short() -> None:
     """The first page is read in a few minutes; the rest belongs into docs/."""
     assert len(PAGES["README.md"].splitlines()) <= 160
