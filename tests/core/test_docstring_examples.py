@@ -23,7 +23,7 @@ def test_the_dense_modules_have_examples() -> None:
         "stats.leave_one_out",
         "stats.log_bins",
         "stats.peers",
-        "tiers.adaptive.evidence",
+        "tiers.adaptive.history",
         "tiers.adaptive.exploration",
         "tiers.adaptive.failure_rates",
         "tiers.signals",

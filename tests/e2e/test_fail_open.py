@@ -256,7 +256,8 @@ def test_a_decision_that_failed_is_counted_as_such(proxy: Proxy, providers: Simu
 def test_faults_are_said_once_and_quote_nothing(proxy: Proxy, probe: Probe) -> None:
     """A line for each kind of fault and minute, with the place and without what the error said. The last test."""
     log, counts = probe.log(), api(proxy, "status").json()["faults"]
-    assert set(counts) == {fault.stage for fault in EXPECTED.values()}
+    # Alerts read the same routers in the background, so they may meet a fault that is made for a request.
+    assert set(counts) - {"alerts"} == {fault.stage for fault in EXPECTED.values()}
     for stage, count in counts.items():
         said = log.count(f"skipped a step: {stage} failed with InjectedError")
         assert 1 <= said <= count, stage

@@ -172,7 +172,7 @@ def test_nobody_notices_what_happens_to_redis(fleet: Fleet, provider_server: Sim
     assert traffic.failed == []
     _settled(fleet, provider_server)
     states = fleet.states().values()
-    assert {stage for state in states for stage in state["faults"]} <= {"sharing", "overrides"}
+    assert {stage for state in states for stage in state["faults"]} <= {"sharing", "overrides", "alerts"}
 
 
 def test_redis_holds_nothing_that_callers_sent(fleet: Fleet) -> None:

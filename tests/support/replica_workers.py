@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUP = "g"
 DEPLOYMENTS = ("a", "b", "c")
 START = 1_800_000_000.0
+HALF_HOUR_S = 1800
 PACE = ReplicaIntervals(recompute_s=20.0, push_s=2.0, save_s=10.0)
 
 
@@ -122,7 +123,7 @@ def counted(engine: Engine) -> Mapping[str, int]:
     """Answers by deployment, over everything that is retained."""
     found: dict[str, int] = {}
     for deployment, held in engine.copy_windows(GROUP).items():
-        ring = held.counters[max(held.counters)]
+        ring = held.counters[HALF_HOUR_S]  # the coarsest of all counters
         in_pages = sum(counts.get(CounterKind.ANSWERED, 0) for counts, _ in held.minutes.values())
         found[deployment] = in_pages + int(ring.counts[ring.keys == CounterKind.ANSWERED].sum())
     return {deployment: count for deployment, count in found.items() if count}

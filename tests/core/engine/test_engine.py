@@ -251,7 +251,7 @@ def test_forgotten_deployments_leave_nothing_behind() -> None:
     engine.observe_peers("g", tuple(map(DeploymentKey, PEERS)), now)
     engine.recompute(now)
     engine.observe_peers("g", (), now)
-    now += 4 * 86_400
+    now += 8 * 86_400
     engine.recompute(START)
     assert engine.groups() == ()
     engine.observe_peers("g", [DeploymentKey(f"new{number}") for number in range(5)], START)

@@ -59,10 +59,10 @@ async def test_the_rest_must_be_able_to_carry_the_traffic(limits: list[Any], tok
 
 
 async def test_weights_decide_when_the_good_ones_cover_the_traffic() -> None:
-    """Newcomers with little weight do not keep the tiers merged; with equal weights they do."""
-    for weight, merged in ((9, False), (1, True)):
+    """Newcomers with little weight do not keep the tiers merged; with most of the weight they do."""
+    for weight, rest, merged in ((9, 1, False), (1, 4, True)):
         runtime = Runtime(settings(**ADAPTIVE), clock=lambda: NOW)
-        one = limited({"weight": weight}, {"weight": weight}, {"weight": 1})
+        one = limited({"weight": weight}, {"weight": weight}, {"weight": rest})
         runtime.routers.add(one)
         for key in "ab":
             sample = Sample("g", DeploymentKey(key), NOW, tools_offered=True, outcome=Outcome.VALID)
