@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.model import Signal
+from exacto_plugin.core.model import Signal, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,12 @@ NAMES = {
     Signal.TOKEN_BURN: "output tokens",
     Signal.REFUSED: "refused share",
     Signal.CAPACITY: "learned capacity",
+}
+
+TIER_WORDS = {
+    Tier.VERIFIED_GOOD: "verified good",
+    Tier.INSUFFICIENT_DATA: "not classified yet (insufficient data)",
+    Tier.DERANKED: "deranked",
 }
 
 _UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Signal.PROPENSITY: "requests with tools"}

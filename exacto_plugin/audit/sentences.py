@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import (
     FLAW_WORDS,
+    TIER_WORDS,
     counted,
     duration,
     flaw_counts,
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
-_TIERS = {
-    Tier.VERIFIED_GOOD: "verified good",
-    Tier.INSUFFICIENT_DATA: "not classified yet (insufficient data)",
-    Tier.DERANKED: "deranked",
-}
-
 
 def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     """Explain the tier of a deployment in sentences.
@@ -42,7 +37,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     asked, past = view["at"], view.get("past", False)
     tense = "was" if past else "is"
     since = view["since"]
-    begin = f"{view['deployment']} {tense} {_TIERS.get(view['tier'], view['tier'])} in {view['model_group']}"
+    begin = f"{view['deployment']} {tense} {TIER_WORDS.get(view['tier'], view['tier'])} in {view['model_group']}"
     if past:
         begin = f"At {moment(asked, zone)} {begin}"
     if since:
@@ -127,7 +122,7 @@ _FRESH_S = 1.0
 def _override_sentence(override: Mapping[str, Any], zone: tzinfo | None) -> str:
     measured = override.get("measured_tier")
     reason = f" (“{override['reason']}”)" if override["reason"] else ""
-    shown = f"; by its measurements it would be {_TIERS.get(measured, measured)}" if measured else ""
+    shown = f"; by its measurements it would be {TIER_WORDS.get(measured, measured)}" if measured else ""
     return (
         f" because of an operator's override to {override['word']} until {moment(override['expires'], zone)}"
         f"{reason}{shown}"
@@ -310,63 +305,3 @@ def _duration_of_trial(condition: Mapping[str, Any]) -> str:
     days = f"{takes_s / 86_400:,.0f} days"
     ends = f", longer than calls are kept ({duration(kept_s)}), so it does not come back by itself"
     return f" With the present traffic that takes about {days}{ends if takes_s > kept_s else ''}; {_OVERRIDE}"
-
-
-# --- requests ---------------------------------------------------------------------------------------------------------
-
-_WHY_REASON = {
-    "tiers": "tiers put the best first",
-    "one_tier": "all candidates were in one tier",
-    "probe": "it was a probe of a deployment that needs measurements",
-    "affinity": "its conversation was there",
-    "bound": "only one deployment could read its provider state",
-    "sort": "the request set the order",
-    "preferred": "preferences about speed came first",
-    "no_tools": "it offered no tools",
-    "mode_off": "mode is off",
-    "observe": "tiers were only observed",
-    "share": "it lay outside of apply_share, so tiers were only observed",
-    "tried_all": "every candidate had been tried",
-    "no_sort": "the operator's own strategy was left alone",
-}
-
-
-def request_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
-    """Describe the decision about a request, and its attempts."""
-    suffixes = "".join(f":{suffix}" for suffix in view["suffixes"])
-    text = f"Request {view['id']} for {view['model_group']}{suffixes} at {moment(view['at'], zone)}"
-    policy = f" had the policy {view['policy']}" if view["policy"] else ""
-    reason = _WHY_REASON.get(view["reason"], view["reason"])
-    parts = [f"{text}{policy}{': ' + reason if reason else ''}."]
-    if view["candidates"]:
-        parts.append(f"Candidates: {'; '.join(_candidate(one) for one in view['candidates'])}.")
-    parts += [_attempt(number, one) for number, one in enumerate(view["attempts"], start=1)]
-    if view["refusals"]:
-        parts.append(f"It was refused by {', '.join(dict.fromkeys(view['refusals']))}.")
-    if view["rescue_cost"] is not None:
-        parts.append(f"The unused answers cost ${view['rescue_cost']:.4g}.")
-    return " ".join(parts)
-
-
-def _candidate(candidate: Mapping[str, Any]) -> str:
-    tier = _TIERS.get(candidate["tier"], candidate["tier"])
-    below = next((one for one in candidate["reasons"] if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
-    detail = ""
-    if below is not None and candidate["tier"] == Tier.DERANKED:
-        signal = below["signal"]
-        detail = f", {name_of(signal)} {value(signal, below['value'])} against {value(signal, below['threshold'])}"
-    pool = ", in the pool" if candidate["in_pool"] else ""
-    return f"{candidate['deployment']} ({tier}{detail}{pool})"
-
-
-def _attempt(number: int, attempt: Mapping[str, Any]) -> str:
-    what = "a probe of " if attempt["probe"] else "a rescue by " if attempt["rescue"] else ""
-    status = attempt["status"]
-    verdict = f", {attempt['verdict']}" if attempt["verdict"] else ""
-    ended = {
-        "answered": f"answered{verdict}",
-        "replaced": f"gave a bad answer{verdict}, which was replaced",
-    }.get(status, f"failed with {status}")
-    if status == "replaced" and attempt["rescue"]:
-        ended = f"answered{verdict}, which was not used"
-    return f"Attempt {number}, {what}{attempt['deployment']}, {ended}."

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import moment
 from exacto_plugin.audit.names import resolve_deployments
-from exacto_plugin.audit.sentences import request_sentence, why_sentence
+from exacto_plugin.audit.request_sentences import request_sentence
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.cli.arguments import TIMES, add_examples, past_of
 from exacto_plugin.cli.source import Source, add_source_options, query
 from exacto_plugin.cli.tiers import store_notes

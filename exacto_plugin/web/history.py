@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from exacto_plugin.audit.incident_sentences import incident_sentence
-from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
 from exacto_plugin.audit.series import MOST_POINTS, POINTS, group_series
 from exacto_plugin.web.audit import Moment, read_store
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit import findings, views
-from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit import views
+from exacto_plugin.audit.incidents import findings
+from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.series import group_series, hour_rows
 from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exacto_plugin.audit import findings, formatting, incident_sentences, sentences
+from exacto_plugin.audit import formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
+from exacto_plugin.audit.incidents import findings, incident_sentences
 from exacto_plugin.web import charts
 from exacto_plugin.web.page_data import RANGES
 
@@ -52,7 +53,7 @@ class Renderer:
             "ranges": RANGES,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),
             "common_cause_words": lambda reason: sentences.common_cause_sentence(reason, UTC),
-            "request_sentence": lambda view: sentences.request_sentence(view, UTC),
+            "request_sentence": lambda view: request_sentences.request_sentence(view, UTC),
             "observed_words": formatting.observed_words,
             "value_words": formatting.value,
             "short_why": _short_why,

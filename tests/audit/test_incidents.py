@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exacto_plugin.audit.incident_sentences import incident_sentence
-from exacto_plugin.audit.incident_views import incident_list, incident_of, provider_file
-from exacto_plugin.audit.incidents import HourRow, LastKnownTier, incident_id, incidents
+from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.incidents.incidents import HourRow, LastKnownTier, incident_id, incidents
 from exacto_plugin.records import TransitionRecord
 
 if TYPE_CHECKING:

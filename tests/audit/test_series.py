@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.incident_views import incident_list
+from exacto_plugin.audit.incidents.incident_views import incident_list
 from exacto_plugin.audit.series import group_series, hourly_counts
 from exacto_plugin.records import DeploymentRecord, HourRecord, ReferenceRecord, TransitionRecord
 from exacto_plugin.store.database import connect

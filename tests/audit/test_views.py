@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.formatting import moment, observed_words, percent
-from exacto_plugin.audit.sentences import request_sentence, why_sentence
+from exacto_plugin.audit.request_sentences import request_sentence
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.views import reference_view
 from exacto_plugin.records import (
     DeploymentRecord,

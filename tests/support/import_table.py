@@ -128,6 +128,7 @@ _NESTED: Final = {
     "core/scoring/json_schema": "core/scoring",
     "core/scoring/answers": "core/scoring",
     "core/tiers/adaptive": "core/tiers",
+    "audit/incidents": "audit",
     "sharing/redis": "sharing",
     "simulate/fast": "simulate",
     "bench/logs": "bench",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.audit.findings import missing_words, rates_finding
+from exacto_plugin.audit.incidents.findings import missing_words, rates_finding
 from exacto_plugin.web.charts import dash_of, line_of, reference_lines, signal_chart
 
 CALLS = "tool_call_success"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.incident_sentences import incident_sentence
-from exacto_plugin.audit.incidents import MOST_ONSET_S, HourRow, LastKnownTier, incidents
+from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, HourRow, LastKnownTier, incidents
 from exacto_plugin.audit.series import hour_rows
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.core.wire import to_wire

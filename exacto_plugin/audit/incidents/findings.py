@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import duration, percent, value
-from exacto_plugin.audit.incident_sentences import KIND_NAMES, bad_rate
+from exacto_plugin.audit.incidents.incident_sentences import KIND_NAMES, bad_rate
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS
 
