@@ -14,7 +14,6 @@ from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import json_text, write_text
 
@@ -93,13 +92,11 @@ def _failures(url: str | None, deployment: str, model_group: str) -> Sequence[Ma
 
 def _models(config: str | None, deployment: str) -> dict[str, str]:
     """Return model group -> the provider's id of the model, as configured."""
-    found: dict[str, str] = {}
-    entries: Any = () if config is None else read_config(Path(config)).get("model_list")
-    for entry in entries or ():
-        group = str(entry.get("model_name") or "")
-        if candidate_of(entry, group).key == deployment:
-            found[group] = str((entry.get("litellm_params") or {}).get("model") or "")
-    return found
+    if config is None:
+        return {}
+    from exacto_plugin.litellm_hooks.checks.model_list import models_of
+
+    return models_of(read_config(Path(config)), deployment)
 
 
 def _line(found: Mapping[str, Any], file: str) -> str:

@@ -75,6 +75,15 @@ def candidates_of(config: Config) -> dict[str, list[Candidate]]:
     return by_group
 
 
+def models_of(config: Config, deployment: str) -> dict[str, str]:
+    """Return model group -> the provider's id of a deployment's model, as configured."""
+    return {
+        entry["model_name"]: entry["litellm_params"]["model"]
+        for entry in entries_of(config)
+        if candidate_of(entry, entry["model_name"]).key == deployment
+    }
+
+
 def model_list_problems(config: Config, settings: Settings) -> list[str]:
     """Return what does not work as written, one line each."""
     problems: list[str] = []
