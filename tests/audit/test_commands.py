@@ -216,7 +216,8 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     assert part.startswith("From {} to {} no request".format(*zoned))
     assert "expected bad calls" in told
     days = ("--since", "2001-01-01", "--until", "2001-01-02")
-    assert "no request with tools was counted" in said(capsys, story, "report", *days, status=1)
+    none = said(capsys, story, "report", *days, status=1)
+    assert "no request with tools was counted" in " ".join(none.split())
 
 
 def test_a_store_that_is_ill_is_told_with_the_tiers(

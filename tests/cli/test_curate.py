@@ -153,12 +153,15 @@ def test_an_entry_that_names_nobody_breaks_a_list() -> None:
     assert judged(curated=["A", "gone"]).broken == ("gone: names no deployment",)
 
 
-def test_what_is_printed_can_be_pasted() -> None:
-    """YAML with the evidence as comments; the settings take it."""
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_what_is_printed_can_be_pasted(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """YAML with the evidence as comments, however it is wrapped; the settings take it."""
+    monkeypatch.setenv("COLUMNS", columns)
     text = render([judged(deployment("e", choices=ignored(9)))], check=False)
     assert "# vendor/model: 100 keys call tools" in text
-    assert "ignored by 9 of 100 keys" in text
+    assert "ignored by 9 of 100 keys" in " ".join(text.replace("#", " ").split())
     read = yaml.safe_load(text)
+    assert set(read) == {"exacto_settings"}
     assert load_settings(read["exacto_settings"]).curated_list("vendor/model") == ("a", "b", "c", "d")
     assert yaml.safe_load(render([judged(keys=0)], check=True)) is None
     nobody = propose({"model_group": "g", "tool_keys": 0, "curated": None, "deployments": []}, Criteria())

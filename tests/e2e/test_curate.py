@@ -94,7 +94,7 @@ def test_a_proposal_is_accepted_enforced_and_checked(
     printed = capsys.readouterr().out
     curated = yaml.safe_load(printed)["exacto_settings"]["curated"]
     assert curated == {GROUP: [f"of-{ONE}", f"of-{THREE}"]}
-    assert f"ignored by 1 of {len(KEYS)} keys" in printed
+    assert f"ignored by 1 of {len(KEYS)} keys" in " ".join(printed.replace("#", " ").split())
 
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump({**entire, "exacto_settings": {"curated": curated}}))

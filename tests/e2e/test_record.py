@@ -87,6 +87,11 @@ def plain(capsys: Capture, *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def unwrapped(capsys: Capture) -> str:
+    """The text that was printed, on one line: the width of the terminal decides where it is wrapped."""
+    return " ".join(capsys.readouterr().out.split())
+
+
 def on_record(proxy: Proxy, name: str) -> dict[str, Any]:
     """A request that must be on record, some seconds after its end."""
     eventually(lambda: api(proxy, f"decisions/{name}").status_code, 200)
@@ -98,7 +103,7 @@ def test_why_with_the_proxy_and_from_its_store(proxy: Proxy, store: str, capsys:
     """Both say the same number against the same threshold, and since when."""
     (bad,) = names(GROUP, BAD)
     assert main(["why", bad, "--url", proxy.base_url]) == 0
-    sentence = capsys.readouterr().out
+    sentence = unwrapped(capsys)
     assert f"{bad} is deranked in {GROUP} since" in sentence
     assert "tool-call success over the last 2 h is 0.0 % (3 calls), worse than the threshold" in sentence
     assert "(all 4 with enough data: median" in sentence
@@ -137,7 +142,7 @@ def test_a_request_that_failed_over(proxy: Proxy, providers: SimulatedProviders,
     reasons = {one["deployment"]: one["reasons"] for one in told["candidates"]}
     assert all(reasons.values())
     assert main(["why", "--request", told["call_id"], "--url", proxy.base_url]) == 0
-    sentence = capsys.readouterr().out
+    sentence = unwrapped(capsys)
     assert "had the policy auto" in sentence
     assert "failed with server_error" in sentence
 
@@ -174,7 +179,7 @@ def test_the_report_counts_every_request(proxy: Proxy, providers: SimulatedProvi
     assert found["bad"]["saved"]["value"] > 0
     assert found["spend_usd"]["without"]["value"] > 0
     assert main(["report", "--url", proxy.base_url, "--model", WATCHED]) == 0
-    assert "that tiers would send elsewhere" in capsys.readouterr().out
+    assert "that tiers would send elsewhere" in unwrapped(capsys)
 
 
 def _watched(proxy: Proxy) -> dict[str, Any]:
