@@ -90,12 +90,13 @@ class _Steps:
     async def attempt(self, ask: Ask, kwargs: dict[str, Any]) -> Any:
         """Make an attempt, or more where its answer is bad.
 
-        LiteLLM has no later point for streams of text completions.
+        LiteLLM has no later point for streams of text completions, whose prompt is a text or a list; that of a
+        Responses request names a stored prompt.
         """
 
         async def watched(asked: dict[str, Any]) -> Any:
             answer = await ask(asked)
-            is_text = "prompt" in asked and asked.get("stream") and hasattr(answer, "__aiter__")
+            is_text = isinstance(asked.get("prompt"), str | list) and asked.get("stream") and hasattr(answer, "__aiter__")
             return self._on_text(answer) if is_text else answer
 
         return await self._callback.rescue.attempt(watched, kwargs)
