@@ -96,8 +96,8 @@ class _Steps:
 
         async def watched(asked: dict[str, Any]) -> Any:
             answer = await ask(asked)
-            is_text = isinstance(asked.get("prompt"), str | list) and asked.get("stream") and hasattr(answer, "__aiter__")
-            return self._on_text(answer) if is_text else answer
+            is_text = isinstance(asked.get("prompt"), str | list)
+            return self._on_text(answer) if is_text and asked.get("stream") and hasattr(answer, "__aiter__") else answer
 
         return await self._callback.rescue.attempt(watched, kwargs)
 

@@ -42,6 +42,8 @@ class _Stream:
 class _Rescue:
     """Finds every call bad, and has a better answer or none."""
 
+    hold_s = 60.0
+
     def __init__(self, better: Said | None) -> None:
         self.faults = FaultReporter(lambda _stage: None)
         self._better = better

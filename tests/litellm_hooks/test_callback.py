@@ -14,7 +14,7 @@ from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.refusal import ExactoRefusedError
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.request.state import ATTEMPT_KEY, CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def test_a_call_is_remembered(callback: ExactoCallback, state: RequestStat
     """The attempt and the tools as the client sent them hang on LiteLLM's logging object."""
     details: dict[str, Any] = {}
     await _send(callback, call(details=details, tools=TOOLS))
-    assert details == {LOG_KEY: state, TOOLS_KEY: TOOLS}
+    assert details == {LOG_KEY: state, ATTEMPT_KEY: state.attempts[0], TOOLS_KEY: TOOLS}
     assert [attempt.candidate.id for attempt in state.attempts] == ["a"]
     assert state.attempts[0].started_at is not None
 

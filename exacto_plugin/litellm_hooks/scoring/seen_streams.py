@@ -124,13 +124,15 @@ class KeptStream:
     """A stream of chunks that are kept as they pass, asynchronous or not.
 
     LiteLLM's synchronous stream of a compiled router keeps none, nor do its streams of text completions. All other
-    attributes are those of the wrapped stream.
+    attributes are those of the wrapped stream: the proxy bills a stream with ``chunks`` when its client leaves.
     """
 
     def __init__(self, stream: Any, *, synchronous: bool) -> None:
         self._stream = stream
         self._rest = iter(stream) if synchronous else aiter(stream)
-        self.chunks: list[Any] = []
+        self.kept: list[Any] = []
+        if synchronous:
+            self.chunks = self.kept
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -140,7 +142,7 @@ class KeptStream:
 
     def __next__(self) -> Any:
         chunk = next(self._rest)
-        self.chunks.append(chunk)
+        self.kept.append(chunk)
         return chunk
 
     def __aiter__(self) -> KeptStream:
@@ -148,7 +150,7 @@ class KeptStream:
 
     async def __anext__(self) -> Any:
         chunk = await anext(self._rest)
-        self.chunks.append(chunk)
+        self.kept.append(chunk)
         return chunk
 
 
@@ -168,7 +170,8 @@ def watch_chunks(stream: Any) -> None:
     Args:
         stream: LiteLLM's; one that keeps no chunks is not read.
     """
-    attempt, chunks = _attempt(), getattr(stream, "chunks", None)
+    attempt = _attempt()
+    chunks = stream.kept if isinstance(stream, KeptStream) else getattr(stream, "chunks", None)
     if attempt is not None and isinstance(chunks, list):
         attempt.stream = ChunkReader(chunks)
 

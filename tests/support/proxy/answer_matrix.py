@@ -111,8 +111,8 @@ def right_way(column: Column, way: Way, *, stream: bool) -> Way:
         # Anthropic's whole answers bring arguments as values: what did not parse is a text in place of an object.
         way = replace(way, outcome="schema_mismatch", call="schema_mismatch", flaw="schema_mismatch")
     if way.name == "missing" and column.responses:
-        # A Responses answer says in its items alone that it calls, so one without a call is one that did not want any.
-        way = replace(way, outcome="no_call", flaw="", blame="", evidence=(0, 0))
+        # A Responses answer says in its items alone that it calls, so one without a call is an empty one.
+        way = replace(way, outcome="broken", flaw="empty", evidence=(0, 0))
     if not column.tools:
         # LiteLLM tells nobody of a text completion that a client left.
         outcomes = {"client_disconnect": "", "cut_short": "cut_short"}

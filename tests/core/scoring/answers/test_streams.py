@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -172,5 +173,6 @@ def test_items_of_a_response() -> None:
     reader.feed({"type": "response.output_item.done", "output_index": 2, "item": {"type": "web_search_call"}})
     answer = reader.answer()
     assert (answer.calls, answer.others, answer.complete) == ((F, ToolCall("n.g", "{}")), True, False)
-    reader.feed({"type": "response.completed", "response": {"output": []}})
-    assert reader.answer() == whole_calls({"output": [item, spaced, {"type": "web_search_call"}]})
+    reader.feed({"type": "response.completed", "response": {"output": [], "usage": {"output_tokens": 5}}})
+    whole = whole_calls({"output": [item, spaced, {"type": "web_search_call"}]})
+    assert reader.answer() == replace(whole, output_tokens=5)
