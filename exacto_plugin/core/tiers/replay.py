@@ -70,7 +70,7 @@ _ADDED: tuple[Mapping[str, float], ...] = (
     {
         "memory.suspended": 0.0,
         **dict.fromkeys(("memory.limit", "memory.refused_at", "memory.refused_share"), np.nan),
-        **dict.fromkeys((f"refusals.{name}" for name in ("attempts", "refused", "carried", "reported")), 0.0),
+        **dict.fromkeys((f"refusals.{name}" for name in ("attempts", "refused", "carried", "reported", "pace")), 0.0),
     },
 )
 """Columns that earlier versions did not have, each with the number that leaves verdicts as they were.

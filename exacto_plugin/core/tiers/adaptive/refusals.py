@@ -50,11 +50,11 @@ _MOST_DOUBLINGS = 10.0
 """Doublings after which a limit is forgotten."""
 
 
-@wire("attempts refused carried reported")
+@wire("attempts refused carried reported pace")
 class Refusals:
     """Refused attempts of one recompute, one column per number."""
 
-    __slots__ = ("attempts", "carried", "refused", "reported")
+    __slots__ = ("attempts", "carried", "pace", "refused", "reported")
 
     attempts: Floats
     """Attempts of the last 5 minutes, and ``refused``, the refused ones among them."""
@@ -64,6 +64,9 @@ class Refusals:
     0 without a refusal in the last 5 minutes."""
     reported: Floats
     """Requests a minute that the provider reports as its limit; 0: unknown."""
+    pace: Floats
+    """Attempts a minute of the last 5 minutes, since the first of them with attempts.
+    0 where no deployment refused. The load of a quarter of an hour tells too little of traffic that has just begun."""
 
     def __init__(self) -> None:
         for name in self.__slots__:
@@ -85,8 +88,10 @@ class Refusals:
         here = slice(number * ROWS, (number + 1) * ROWS)
         answered, failed, self.refused[here] = window_block.sums(_COUNTERS, now, WINDOWS_S[0])
         self.attempts[here] = answered + failed
-        self.carried[here] = 0.0
+        self.carried[here] = self.pace[here] = 0.0
         if len(rows := np.flatnonzero(self.refused[here])):
+            minutes = window_block.series(_COUNTERS[:2], now, MINUTE_S, WINDOWS_S[0]).sum(axis=0)
+            self.pace[here] = recent_pace(minutes)
             series = window_block.series(_COUNTERS, now, MINUTE_S, WINDOWS_S[QUARTER], rows)
             self.carried[here.start + rows] = carried_while_refusing(series[0], series[2])
 
@@ -106,6 +111,20 @@ def carried_while_refusing(answered: NDArray[np.int64], refused: NDArray[np.int6
     minutes = ended.sum(axis=0)
     mean = (answered[:-1] * ended).sum(axis=0) / np.maximum(minutes, 1)
     return np.asarray(np.where(minutes > 0, mean, answered[-2:].max(axis=0)))
+
+
+def recent_pace(attempts: NDArray[np.int64]) -> Floats:
+    """Compute the attempts a minute since the first one, by row.
+
+    Input is ``[minute, row]``; the last minute has not ended and counts only without an ended one.
+
+    >>> recent_pace(np.array([[0, 0, 40], [30, 0, 0], [24, 0, 44], [2, 7, 5]])).tolist()
+    [27.0, 7.0, 28.0]
+    """
+    ended = attempts[:-1]
+    seen = ended > 0
+    minutes = np.where(seen.any(axis=0), len(ended) - seen.argmax(axis=0), 0)
+    return np.asarray(np.where(minutes > 0, ended.sum(axis=0) / np.maximum(minutes, 1), attempts[-1]), np.float64)
 
 
 class LearnedLimits(NamedTuple):
@@ -163,7 +182,8 @@ def learned_limits(
     told = (hold_s > 0) & (reported > 0) & (load <= reported)
     declared = block.member & np.isfinite(block.capacity)
     carries = np.where(declared, np.inf, np.minimum(learned, np.where(told, reported, np.inf)))
-    demand = rule.capacity_headroom * (load * block.member).sum(axis=-1, keepdims=True)
+    most = np.maximum(load, refusals.pace[slots])
+    demand = rule.capacity_headroom * (most * block.member).sum(axis=-1, keepdims=True)
     usable = _usable(np.where(declared & known, block.capacity, carries))
     return LearnedLimits(usable, carries, limit, refused_at, share, attempts, demand)
 
