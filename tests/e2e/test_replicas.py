@@ -182,7 +182,7 @@ def test_redis_holds_nothing_that_callers_sent(fleet: Fleet) -> None:
         names = sorted(key.decode() for key in keys)
         lefts: Any = [client.pttl(key) for key in keys]
     assert {name.split(":")[2] for name in names} <= {
-        "head", "batches", "held", "workers", "watched", "publication", "state", "words",
+        "head", "batches", "held", "workers", "watched", "publication", "state", "words", "alerts",
     }  # fmt: skip
     # -1: it never expires; -2: it has expired since the keys were listed.
     assert -1 not in lefts, dict(zip(keys, lefts, strict=True))
