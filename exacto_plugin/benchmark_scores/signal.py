@@ -36,7 +36,11 @@ def paired_scores(
         reference: the deployment that the others are compared with; None: each with all others.
     """
     scores = [one for one in scores_of(records, now, reference) if one.standing is not Standing.TOO_FEW]
-    return _signal({one.deployment: one for one in sorted(scores, key=_margin, reverse=True)}, scores)
+    worst = {one.deployment: one for one in sorted(scores, key=_margin, reverse=True)}
+    compared = {
+        name: (one.others, one.limit) for name, one in worst.items() if one.others is not None and one.limit is not None
+    }
+    return _signal(worst, scores, compared)
 
 
 def published_scores(records: Sequence[BenchmarkRecord], now: float) -> BenchmarkScores | None:
@@ -53,7 +57,7 @@ def published_scores(records: Sequence[BenchmarkRecord], now: float) -> Benchmar
         one.deployment: one
         for one in sorted(scores, key=lambda one: one.score - limits[one.benchmark, one.configuration][1], reverse=True)
     }
-    return _signal(worst, scores, limits)
+    return _signal(worst, scores, {name: limits[one.benchmark, one.configuration] for name, one in worst.items()})
 
 
 def _baseline(runs: Sequence[BenchmarkRecord]) -> list[float]:
@@ -71,18 +75,13 @@ def _margin(one: Score) -> float:
 
 
 def _signal(
-    worst: Mapping[str, Score],
-    scores: Sequence[Score],
-    limits: Mapping[tuple[str, str], tuple[float, float]] | None = None,
+    worst: Mapping[str, Score], scores: Sequence[Score], limits: Mapping[str, tuple[float, float]]
 ) -> BenchmarkScores | None:
+    """Return the scores with the median and the limit of each deployment that has one."""
     if not worst:
         return None
     values = {DeploymentKey(name): SignalValue(one.score, one.tasks) for name, one in worst.items()}
     needed = min(least_tasks(one.benchmark) for one in scores)
-    if limits is not None:
-        of = {name: limits[one.benchmark, one.configuration] for name, one in worst.items()}
-    else:
-        of = {name: (one.others, one.limit) for name, one in worst.items() if one.limit is not None}  # type: ignore[misc]
-    own = {DeploymentKey(name): limit for name, (_, limit) in of.items()}
-    middle = sorted(median for median, _ in of.values()) or sorted(one.score for one in worst.values())
+    own = {DeploymentKey(name): limit for name, (_, limit) in limits.items()}
+    middle = sorted(median for median, _ in limits.values()) or sorted(one.score for one in worst.values())
     return BenchmarkScores(values, middle[len(middle) // 2], None, needed, WINDOW_S, own)

@@ -53,22 +53,26 @@ class BenchmarkSource:
         self._key: tuple[Any, ...] = ()
         self._scores: dict[str, BenchmarkScores | None] = {}
 
-    async def observe(self, engine: Engine) -> None:
-        """Give an engine the scores of all model groups.
+    async def read(self) -> None:
+        """Read the runs on record, if any were added.
 
         Raises:
-            StoreError: they cannot be read now; the engine keeps those it has.
+            StoreError: not possible now; those read before are kept.
         """
         if self._store.location is None:
             return
-        now = self._clock()
         # The writing thread has created the tables, which a reader of a new store would miss.
         mark = await self._store.work(_mark, _BOUND_S)
         if mark != self._mark:
-            self._runs = await self._store.work(lambda connection: runs_since(connection, now - KEPT_S), _BOUND_S)
+            since = self._clock() - KEPT_S
+            self._runs = await self._store.work(lambda connection: runs_since(connection, since), _BOUND_S)
             self._mark = mark
+
+    def observe(self, engine: Engine) -> None:
+        """Give an engine the scores of the runs that were read last, for all model groups."""
+        now = self._clock()
         references, paired = self._references(), isinstance(engine.rule, AdaptivePreset)
-        key = (mark, now // AGAIN_S, paired, tuple(sorted(references.items())))
+        key = (self._mark, now // AGAIN_S, paired, tuple(sorted(references.items())))
         if key != self._key:
             removed = dict.fromkeys(self._scores)
             found = {group: _scores(runs, now, references.get(group), paired) for group, runs in self._runs.items()}

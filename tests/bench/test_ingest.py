@@ -15,8 +15,10 @@ from exacto_plugin.cli.command import main
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample, Tier
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+from exacto_plugin.records import BenchmarkRecord
+from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
-from exacto_plugin.store.rows import reading
+from exacto_plugin.store.rows import insert_all, reading
 from tests.bench.logs import inspect_log, written
 from tests.support.runtimes import router
 
@@ -162,3 +164,14 @@ def test_nothing_to_show(store: str, capsys: pytest.CaptureFixture[str]) -> None
     """A message and a status."""
     assert main(["bench", "show", "--store", store]) == 1
     assert "no benchmark runs on record" in capsys.readouterr().err
+
+
+def test_a_record_that_cannot_be_judged_stops_no_recompute(store: str) -> None:
+    """Tiers are computed without benchmarks then, and the fault is counted."""
+    broken: Any = {"0": ["no number", 1]}
+    run = BenchmarkRecord(
+        time.time(), "g", "a", "x", 0.5, 40, "r", "h", "c", broken, None, 40, 0, 0, None, paired=True, refused=""
+    )
+    with connect(location_of_url(store), writing=True) as connection, connection.begin():
+        insert_all(connection, [run])
+    assert set(asyncio.run(_judged(store)).values()) == {Tier.VERIFIED_GOOD}

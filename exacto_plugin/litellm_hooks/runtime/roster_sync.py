@@ -70,7 +70,8 @@ class RosterSync:
         """
         self._recorder.watch_engine(engine)
         with suppress(StoreError):  # which the store itself tells; the engine keeps the scores that it has
-            await self._benchmarks.observe(engine)
+            await self._benchmarks.read()
+        self._context.faults.guard("benchmarks", lambda: self._benchmarks.observe(engine), None)
         before, now = engine.measured, self._context.clock()
         for _ in self._slices(engine, engine.groups(), now, engine.recompute_slices(now)):
             await asyncio.sleep(0)
