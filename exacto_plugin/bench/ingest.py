@@ -60,17 +60,29 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def records_of(run: BenchmarkRun, named: Sequence[Known], seen: AbstractSet[str], now: float) -> list[BenchmarkRecord]:
+def names_another(run: BenchmarkRun, named: Sequence[Known], known: Iterable[Known]) -> str:
+    """Return the reason to refuse a run for its log's deployment; empty without one."""
+    try:
+        meant = {one.deployment for one in deployments_named(run.deployment, known)}
+    except UnnamedDeploymentError:
+        return ""
+    return "" if meant & {one.deployment for one in named} else f"its log names another deployment: {run.deployment}"
+
+
+def records_of(
+    run: BenchmarkRun, named: Sequence[Known], known: Iterable[Known], seen: AbstractSet[str], now: float
+) -> list[BenchmarkRecord]:
     """Return the records of a run, one for each model group.
 
     Args:
         run: as read from its log.
         named: the deployment that it is for, in each of its model groups.
+        known: all deployments on record.
         seen: digests of the logs that were read before.
         now: UTC seconds, for a log without a time.
     """
     names = frozenset([run.deployment, *(one.deployment for one in named)])
-    reason = refusal(run, names, seen) or ""
+    reason = names_another(run, named, known) or refusal(run, names, seen) or ""
     error = score_of(run.tasks)[1]
     return [
         BenchmarkRecord(

@@ -52,6 +52,9 @@ _WORDS = {
     Standing.LITTLE_BELOW: "slightly below",
 }
 
+Kept = dict[tuple[str, str], str]
+"""Runs on record: digest of the log and deployment -> the reason of the refusal, empty for accepted ones."""
+
 _MORE_TOKENS = 0.3
 """A share of output tokens above the median that is pointed out; it never affects tiers."""
 
@@ -95,12 +98,12 @@ def run_ingest(options: argparse.Namespace) -> int:
     try:
         with connect(location, writing=True) as connection, connection.begin():
             known = _known(connection)
-            seen = set(connection.execute(select(table_of(BenchmarkRecord).c.run)).scalars())
+            kept = _kept(connection)
             for name in options.logs:
-                for made in _read(Path(name), options, known, seen, now):
+                for made in _read(Path(name), options, known, kept, now):
                     lines.append(made["line"])
                     insert_all(connection, made["records"])
-                    seen.update(record.run for record in made["records"])
+                    kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
     except (SQLAlchemyError, OSError) as error:
         raise DownError(problem_of(error, location)) from None
     write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))
@@ -123,7 +126,7 @@ def _known(connection: Connection) -> list[Known]:
 
 
 def _read(
-    path: Path, options: argparse.Namespace, known: Sequence[Known], seen: set[str], now: float
+    path: Path, options: argparse.Namespace, known: Sequence[Known], kept: Kept, now: float
 ) -> Iterable[dict[str, Any]]:
     """Yield for each run its records, and the line that tells what became of it."""
     try:
@@ -139,8 +142,9 @@ def _read(
         except UnnamedDeploymentError as error:
             yield {"line": _line(path, run, name, str(error)), "records": []}
             continue
-        records = records_of(run, named, seen, now)
-        yield {"line": _line(path, run, named[0].deployment, records[0].refused), "records": _new(records, seen)}
+        accepted = {log for (log, _), refused in kept.items() if not refused}
+        records = records_of(run, named, known, accepted, now)
+        yield {"line": _line(path, run, named[0].deployment, records[0].refused), "records": _new(records, kept)}
 
 
 def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> list[Known]:
@@ -152,9 +156,19 @@ def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> li
         raise
 
 
-def _new(records: list[BenchmarkRecord], seen: set[str]) -> list[BenchmarkRecord]:
-    """Return those of a log that is not on record yet."""
-    return [record for record in records if record.run not in seen]
+def _kept(connection: Connection) -> Kept:
+    """Return the runs on record.
+
+    A log that was refused under a wrong name can be read again under the right one.
+    """
+    table = table_of(BenchmarkRecord)
+    rows = connection.execute(select(table.c.run, table.c.deployment, table.c.refused))
+    return {(run, deployment): refused for run, deployment, refused in rows}
+
+
+def _new(records: list[BenchmarkRecord], kept: Kept) -> list[BenchmarkRecord]:
+    """Return those that add something: a refusal on record is not repeated."""
+    return [record for record in records if not (record.refused and (record.run, record.deployment) in kept)]
 
 
 def _line(path: Path, run: BenchmarkRun | None, deployment: str, refused: str) -> dict[str, Any]:
@@ -164,7 +178,7 @@ def _line(path: Path, run: BenchmarkRun | None, deployment: str, refused: str) -
 
 def _sentence(line: dict[str, Any]) -> str:
     subject = printable(
-        f"{line['log']}: {line.get('benchmark', '')} {line['deployment']}".replace(":  ", ": ").rstrip()
+        ": ".join(filter(None, (line["log"], f"{line.get('benchmark', '')} {line['deployment']}".strip())))
     )
     if line["refused"]:
         return f"{subject}: refused: {printable(line['refused'])}"

@@ -175,3 +175,21 @@ def test_a_record_that_cannot_be_judged_stops_no_recompute(store: str) -> None:
     with connect(location_of_url(store), writing=True) as connection, connection.begin():
         insert_all(connection, [run])
     assert set(asyncio.run(_judged(store)).values()) == {Tier.VERIFIED_GOOD}
+
+
+def test_a_log_read_under_a_wrong_name_first(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The refusal stays on record, once, and the log counts under the right name."""
+    (log, *_) = logs(tmp_path, a=0.8)
+    assert [ingested(store, log, options=("--deployment", "b")) for _ in range(2)] == [1, 1]
+    assert ingested(store, log) == 0
+    capsys.readouterr()
+    main(["bench", "show", "--store", store, "--json"])
+    (group,) = json.loads(capsys.readouterr().out)["model_groups"]
+    assert [one["deployment"] for one in group["scores"]] == ["a"]
+    assert [one["deployment"] for one in group["refused"]] == ["b"]
+
+
+def test_a_file_that_is_not_there(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, with the name once."""
+    assert ingested(store, tmp_path / "none.json") == 1
+    assert capsys.readouterr().out == "none.json: refused: cannot be read: No such file or directory\n"
