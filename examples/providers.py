@@ -70,15 +70,15 @@ def deployments() -> Iterator[list[dict[str, Any]]]:
 def until_scored(exacto: Exacto, answers: int) -> None:
     """Wait until so many answers are in the verdicts: they are scored after they are given, in the background.
 
+    All answers count for propensity; of an uneven lot of bad calls, tool-call success may count some for less than one.
+
     A program that runs for longer has no need of it: a timer makes verdicts every ``tiers.recompute_interval_s``.
     """
     ends = time.monotonic() + 60
     while time.monotonic() < ends:
         exacto.recompute()
         found = [
-            one["signals"].get("tool_call_success")
-            for group in exacto.tiers()["model_groups"]
-            for one in group["deployments"]
+            one["signals"].get("propensity") for group in exacto.tiers()["model_groups"] for one in group["deployments"]
         ]
         if sum(signal["samples"] for signal in found if signal) >= answers:
             return
