@@ -34,6 +34,15 @@ KNOWN_TO_CORE = {
 PROGRAMS = ("__main__", "cli", "demo", "simulate", "bench", "text_tables")
 """What people start; nothing that serves requests knows of it."""
 
+WEB = frozenset({"fastapi", "jinja2", "starlette", "uvicorn"})
+"""Come with LiteLLM's proxy extra."""
+
+WITHOUT_THE_PROXY = tuple(
+    f"exacto_plugin.{name}"
+    for name in ("litellm_hooks.callback", "litellm_hooks.sdk", "cli.check_config", "cli.doctor")
+)
+"""What programs and people load where no proxy is installed."""
+
 COMPOSITION_ROOT = "exacto_plugin.litellm_hooks.runtime.runtime"
 """Builds the parts of one process's plugin."""
 
@@ -98,6 +107,14 @@ def test_the_core_is_a_chain() -> None:
             assert reached(f"{CORE}.{name}") & later == set(), name
     assert not reached(f"{CORE}.wire")
     assert reached(f"{CORE}.model") == {f"{CORE}.{name}" for name in ("pace", "steps", "wire", "flaw_kinds")}
+
+
+@pytest.mark.parametrize("name", WITHOUT_THE_PROXY)
+def test_programs_need_no_web_framework(name: str) -> None:
+    """LiteLLM without its proxy extra has none, and is what `pip install` of the package alone brings."""
+    loaded = {name} | reached(name, at_start=True)
+    needed = {(one, found.name) for one in loaded for found in imports(one) if found.at_start}
+    assert {pair for pair in needed if pair[1].split(".")[0] in WEB or pair[1].startswith("litellm.proxy.")} == set()
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +128,7 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
     hints = [*config_file.unused_block(config), *(hint for group in groups for hint in _hints(group, settings))]
     if unset := config_file.unset_variables(config):
         hints.append(f"not set in this environment: {', '.join(unset)}")
-    if not store.is_persistent:
-        hints.append("the store is in memory: records end with the proxy")
+    hints += _place_hints(in_memory=not store.is_persistent)
     return ConfigReport(
         file=str(path),
         preset=settings.tiers.preset.value,
@@ -140,6 +140,15 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
         store=store.name,
         rescue=settings.rescue.enabled,
     )
+
+
+def _place_hints(*, in_memory: bool) -> list[str]:
+    hints = ["the store is in memory: records end with the proxy"] if in_memory else []
+    try:
+        import_module("litellm.proxy.auth.user_api_key_auth")
+    except ImportError as error:
+        hints.append(f"LiteLLM's proxy cannot start in this environment ({error}): pip install 'litellm[proxy]'")
+    return hints
 
 
 def _groups(config: Mapping[str, object], settings: Settings) -> list[GroupReport]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exacto_plugin.cli.arguments import add_examples
+from exacto_plugin.errors import ExactoError
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +27,18 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the demonstration; return its status."""
-    from exacto_plugin.demo.run import run_demo
+    """Run the demonstration; return its status.
+
+    Raises:
+        ExactoError: LiteLLM is there without its proxy.
+    """
+    try:
+        from exacto_plugin.demo.run import run_demo
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise ExactoError(
+            f"demo runs LiteLLM's proxy, which lacks {error.name}: pip install 'litellm[proxy]'"
+        ) from None
 
     return run_demo(keep=options.keep, port=options.port, plot=options.plot)

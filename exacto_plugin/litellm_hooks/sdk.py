@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
@@ -185,7 +186,8 @@ class Exacto:
 def proxy_features() -> Features:
     """Return the features of a proxy with the installed LiteLLM.
 
-    LiteLLM is patched and restored. In a process that runs the plugin these are the features of that.
+    LiteLLM is patched and restored. In a process that runs the plugin these are the features of that. Where LiteLLM is
+    installed without its proxy, what the plugin needs of the proxy is not looked for.
     """
     from exacto_plugin.litellm_hooks.proxy import proxy_callback
 
@@ -197,7 +199,8 @@ def proxy_features() -> Features:
     features = callback.context.features
     try:
         install_patches(callback)
-        features.lose(router_patches.names_gaps())
+        with suppress(ImportError):
+            features.lose(router_patches.names_gaps())
     finally:
         uninstall_patches()
         callback.runtime.shutdown.flush_and_close()

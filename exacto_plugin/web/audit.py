@@ -13,9 +13,6 @@ from fastapi import APIRouter, HTTPException, Query
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.entries import MOST_ENTRIES, reject_filters
 from exacto_plugin.audit.report import report
-from exacto_plugin.audit.why import judged_now, why_view
-from exacto_plugin.core.model import DeploymentKey
-from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.errors import ExactoError, StoreError
 
 if TYPE_CHECKING:
@@ -23,11 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import GroupSnapshot, Snapshot
-    from exacto_plugin.core.scoring.flaws import FlawCounts
-    from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.store.store import Store
+    from exacto_plugin.web.why_now import WhyNow
 
 R = TypeVar("R")
 
@@ -50,51 +44,6 @@ async def read_store(store: Store, query: Callable[[Connection], R]) -> R:
         return await store.read(query)
     except StoreError as error:
         raise HTTPException(503, f"the store cannot be read: {error}") from None
-
-
-class WhyNow:
-    """The reasons of the tiers that are in force.
-
-    Args:
-        clock: UTC seconds.
-        engine: has the verdicts.
-        store: has the progress of readmission, as of the last record.
-        providers: of the deployments.
-        flaws: of their answers, since the process started.
-    """
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        engine: Engine,
-        store: Store,
-        providers: Providers,
-        flaws: FlawCounts,
-    ) -> None:
-        self._flaws = flaws
-        self._clock = clock
-        self._engine = engine
-        self._store = store
-        self._providers = providers
-
-    async def answers(self, deployment: str, model_group: str | None) -> list[dict[str, Any]]:
-        """Return why a deployment has its tier, in one model group or in each of its own."""
-        snapshot = self._engine.snapshot
-        groups = snapshot.groups.values()
-        key = DeploymentKey(deployment)
-        serving = [one for one in groups if key in one.verdicts and model_group in (None, one.model_group)]
-        return [await self._answer(snapshot, group, key) for group in serving]
-
-    async def _answer(self, snapshot: Snapshot, group: GroupSnapshot, deployment: DeploymentKey) -> dict[str, Any]:
-        verdict, now = group.verdicts[deployment], self._clock()
-        try:
-            _, inputs = await self._store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
-        except StoreError:
-            inputs = None
-        provider = self._providers.by_deployment.get(deployment, "")
-        judged = judged_now(group, deployment, provider, snapshot.id, self._flaws)
-        word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
-        return why_view(judged, word, self._engine.rule, inputs, now, past=False)
 
 
 def add_explanations(router: APIRouter, clock: Callable[[], float], store: Store, why_now: WhyNow) -> None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
     from exacto_plugin.store.store import Store
     from exacto_plugin.web.access import Visitor
-    from exacto_plugin.web.audit import WhyNow
     from exacto_plugin.web.views import ModelViews
+    from exacto_plugin.web.why_now import WhyNow
 
 Plain = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.views import group_view, with_choices
 from exacto_plugin.litellm_hooks.deployments.declared_view import declared_of
-from exacto_plugin.web.audit import WhyNow
+from exacto_plugin.web.why_now import WhyNow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -257,6 +257,22 @@ def test_features_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert not any(hasattr(one, "exacto_wraps") for one in seams)
 
 
+def test_without_litellms_proxy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration is checked all the same, and a hint says that none can start; `demo` says what it needs."""
+    monkeypatch.setitem(sys.modules, "litellm.proxy.auth.user_api_key_auth", None)
+    assert check(tmp_path, GOOD, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "cannot start in this environment" in " ".join(told["hints"])
+    assert all(one["on"] for one in told["features"].values())
+    for name in [name for name in sys.modules if name == "uvicorn" or name.startswith("exacto_plugin.demo")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["demo"]) == 2
+    assert "pip install 'litellm[proxy]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
 def test_every_verb_has_help_with_examples(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -72,17 +72,17 @@ def _imports(name: str, node: ast.AST, *, at_start: bool) -> Iterator[Import]:
             yield from _imports(name, child, at_start=at_start and not deferred)
 
 
-def own_imports(name: str) -> set[str]:
-    """The package's own modules that a module imports, at start, later, or for types."""
-    return {found.name for found in imports(name) if found.name in modules()} - {name}
+def own_imports(name: str, *, at_start: bool = False) -> set[str]:
+    """The package's own modules that a module imports, at start, later, or for types; or at start only."""
+    return {found.name for found in imports(name) if found.name in modules() and found.at_start >= at_start} - {name}
 
 
-def reached(name: str) -> set[str]:
-    """The package's own modules that a module imports, directly or not, for whatever purpose."""
+def reached(name: str, *, at_start: bool = False) -> set[str]:
+    """The package's own modules that a module imports, directly or not, for whatever purpose; or at start only."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:
-        ours = own_imports(waiting.pop())
+        ours = own_imports(waiting.pop(), at_start=at_start)
         waiting += ours - seen
         seen |= ours
     return seen
