@@ -23,7 +23,7 @@ MKDOCS := mkdocs-material==9.8.2
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak compat clients docs clean
+.PHONY: help venv demo test lint format bench soak compat clients docs dist clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -89,6 +89,9 @@ $(VENV)-docs/bin/mkdocs: | $(BIN)/python
 
 docs: $(VENV)-docs/bin/mkdocs ## Make a site of docs/ in build/site.
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+
+dist: $(VENV)/.with-test ## Build wheel and source distribution in dist/, install them elsewhere and try them.
+	$(BIN)/python -m tests.built_packages
 
 clean: ## Remove the virtual environments and caches.
 	rm -rf $(VENV) $(VENV)-docs .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,5 +1,5 @@
-"""The version of the package; ``pyproject.toml`` has the same."""
+"""The version of the package, from which the build takes it."""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,13 @@ def test_links_lead_somewhere(path: str) -> None:
         file = ((ROOT / path).parent / name).resolve() if name else ROOT / path
         assert file.exists(), target
         assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def test_the_address_of_the_repository_is_that_of_the_metadata() -> None:
+    """Pages clone from the address in pyproject.toml, wherever that will be."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    cloned = {url for text in PAGES.values() for url in re.findall(r"git clone (\S+)", text)}
+    assert cloned == {urls["Repository"]}
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
