@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import re
-import textwrap
 import tomllib
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from opentelemetry.sdk.metrics import MeterProvider
-from pydantic import BaseModel
 
 from exacto_plugin.cli import command
 from exacto_plugin.cli.check_config import check_config
-from exacto_plugin.config.settings import Settings, load_settings
+from exacto_plugin.config.settings import load_settings
 from exacto_plugin.config.sources import settings_of_file
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
-from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
 from exacto_plugin.litellm_hooks.request.attempts import Attempt, RescueProgress
 from exacto_plugin.litellm_hooks.request.routing_state import RoutingState
 from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
+from tests.support.pages import BLOCKS, PAGES, ROOT, inline_code
 
-ROOT = Path(__file__).parents[1]
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-}
-"""Markdown by its path: README, CHANGELOG, CONTRIBUTING and docs/."""
-SETTINGS, HEADERS, METRICS, VERBS = (
-    PAGES[f"docs/reference/{name}.md"] for name in ("settings", "headers-and-errors", "metrics", "cli")
-)
-BLOCKS = [
-    (path, language, textwrap.dedent(body))
-    for path, text in PAGES.items()
-    for language, body in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
-]
-"""Path, language and text of every block of code."""
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADERS, METRICS, VERBS = (PAGES[f"docs/reference/{name}.md"] for name in ("headers-and-errors", "metrics", "cli"))
 
 
 def anchors(text: str) -> set[str]:
@@ -52,44 +36,6 @@ def anchors(text: str) -> set[str]:
         r"^#+ (.+)$", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
     )
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-
-
-def setting_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every setting as a dotted path."""
-    paths = []
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            paths += setting_paths(inner, f"{prefix}{name}.")
-        else:
-            paths.append(f"{prefix}{name}")
-    return paths
-
-
-@pytest.mark.parametrize("path", setting_paths(Settings))
-def test_every_setting_is_in_the_reference(path: str) -> None:
-    """A setting that nobody can read about does not exist."""
-    assert f"`{path}`" in SETTINGS
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(OpenRouterParameters)])
-def test_every_number_of_the_published_rule_is_in_the_reference(name: str) -> None:
-    """The numbers are settings too."""
-    assert f"`{name}`" in SETTINGS
-
-
-@pytest.mark.parametrize("name", [field.name for field in fields(AdaptiveParameters)])
-def test_every_number_of_adaptive_is_in_the_reference_once(name: str) -> None:
-    """One list of them, without repetition."""
-    numbers = SETTINGS.partition("The numbers of `adaptive`, each")[2].partition("\n\n")[0]
-    assert numbers.count(f"`{name}`") == 1
-
-
-def test_a_setting_has_one_row() -> None:
-    """Two rows of one setting would say different things sooner or later."""
-    rows = re.findall(r"^\| (`[^|]+`) \|", SETTINGS, re.MULTILINE)
-    assert len(rows) > 40
-    assert [row for row in rows if rows.count(row) > 1] == []
 
 
 def test_every_header_is_in_the_reference() -> None:
@@ -135,6 +81,9 @@ def test_every_metric_is_in_the_reference() -> None:
             forgotten.add("exacto.reference.*" if family[:2] == ["exacto", "reference"] else name)
     assert forgotten <= {"exacto.reference.*"}
     assert "`exacto.reference.<signal>.median`, `.mad`, `.threshold`" in METRICS
+    rows = [line.split("|")[1] for line in METRICS.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in inline_code(row) if not name.startswith(".") and "<" not in name]
+    assert set(named) - set(provider.names) == set()
 
 
 def test_every_verb_is_in_the_reference() -> None:
@@ -146,8 +95,8 @@ def test_every_verb_is_in_the_reference() -> None:
 
 def test_the_ten_lines_are_ten_and_load(tmp_path: Path) -> None:
     """The configuration that the tutorial begins with is what it says, and README's two lines are among its."""
-    (text,) = [body for path, language, body in BLOCKS if (path, language) == ("docs/tutorials/proxy.md", "yaml")][:1]
-    (ours,) = [body for path, language, body in BLOCKS if (path, language) == ("README.md", "yaml")]
+    (text,) = [one.body for one in BLOCKS if (one.page, one.language) == ("docs/tutorials/proxy.md", "yaml")][:1]
+    (ours,) = [one.body for one in BLOCKS if (one.page, one.language) == ("README.md", "yaml")]
     assert len(ours.strip().splitlines()) == 2
     assert ours.strip() in text
     assert len(text.strip().splitlines()) <= 10
@@ -190,15 +139,6 @@ def test_the_changelog_keeps_its_form() -> None:
     headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
     assert headings <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert re.search(r"^## \[", text, re.MULTILINE)
-
-
-def test_yaml_blocks_parse() -> None:
-    """No YAML in a page is broken, and settings in it are settings."""
-    loaded = [yaml.safe_load(body) for _, language, body in BLOCKS if language == "yaml"]
-    blocks = [block["exacto_settings"] for block in loaded if "exacto_settings" in block]
-    assert len(blocks) >= 3
-    for block in blocks:
-        load_settings(block)
 
 
 @pytest.mark.parametrize("path", PAGES)
