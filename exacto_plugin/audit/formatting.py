@@ -27,6 +27,15 @@ TIER_WORDS = {
     Tier.DERANKED: "deranked",
 }
 
+_UNITS_OF_VALUES = {
+    Signal.THROUGHPUT: "tokens/s",
+    Signal.TOKEN_BURN: "tokens",
+    Signal.CAPACITY: "requests a minute",
+}
+
+_MOST_DIGITS = 4
+"""Digits that are added at most to tell two values apart."""
+
 _UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Signal.PROPENSITY: "requests with tools"}
 
 
@@ -41,26 +50,35 @@ def counted(signal: str, number: float) -> str:
     return f"{number:,.0f} {unit[:-1] if number == 1 and unit.endswith('s') and ' ' not in unit else unit}"
 
 
-def value(signal: str | None, number: float | None) -> str:
-    """Format a value of a signal with its unit; ``unknown`` for None."""
+def value(signal: str | None, number: float | None, more: int = 0) -> str:
+    """Format a value of a signal with its unit; ``unknown`` for None.
+
+    ``more`` is the number of further digits.
+    """
     if number is None or math.isnan(number):
         return "unknown"
-    if signal == Signal.THROUGHPUT:
-        return f"{number:.3g} tokens/s"
-    if signal == Signal.TOKEN_BURN:
-        return f"{number:.3g} tokens"
-    if signal == Signal.CAPACITY:
-        return f"{number:.3g} requests a minute"
-    return percent(number)
+    if signal in _UNITS_OF_VALUES:
+        return f"{number:.{3 + more}g} {_UNITS_OF_VALUES[Signal(signal)]}"
+    return percent(number, more)
 
 
-def percent(share: float) -> str:
+def values_apart(signal: str | None, one: float | None, other: float | None) -> tuple[str, str]:
+    """Format two values with as many digits as tell them apart, if they differ.
+
+    >>> values_apart(None, 0.98496, 0.98503), values_apart(None, 0.0201, 0.05)
+    (('98.496 %', '98.503 %'), ('2.01 %', '5.00 %'))
+    """
+    words = [(value(signal, one, more), value(signal, other, more)) for more in range(_MOST_DIGITS + 1)]
+    return next((pair for pair in words if pair[0] != pair[1]), words[0])
+
+
+def percent(share: float, more: int = 0) -> str:
     """Format a share as a percentage.
 
-    It has as many decimals as distinguish it from 0 and 100.
+    It has as many decimals as distinguish it from 0 and 100, and ``more``.
     """
     near = min(abs(share), abs(1 - share))
-    digits = 2 if 0 < near < 0.1 else 1
+    digits = more + (2 if 0 < near < 0.1 else 1)
     return f"{100 * share:.{digits}f} %"
 
 

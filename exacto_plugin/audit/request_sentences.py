@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import TIER_WORDS, moment, name_of, value
+from exacto_plugin.audit.formatting import TIER_WORDS, moment, name_of, values_apart
 from exacto_plugin.core.model import ReasonCode, Tier
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def _candidate(candidate: Mapping[str, Any]) -> str:
     detail = ""
     if below is not None and candidate["tier"] == Tier.DERANKED:
         signal = below["signal"]
-        detail = f", {name_of(signal)} {value(signal, below['value'])} against {value(signal, below['threshold'])}"
+        measured, limit = values_apart(signal, below["value"], below["threshold"])
+        detail = f", {name_of(signal)} {measured} against {limit}"
     pool = ", in the pool" if candidate["in_pool"] else ""
     return f"{candidate['deployment']} ({tier}{detail}{pool})"
 

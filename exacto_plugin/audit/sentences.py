@@ -18,6 +18,7 @@ from exacto_plugin.audit.formatting import (
     percent,
     suspicion,
     value,
+    values_apart,
     window,
 )
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
@@ -158,14 +159,15 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
         verb = "was" if past else "is"
         return f"It {verb} kept because a better deployment refused {share} of its requests within {within}."
     verb = "was" if past else "is"
-    subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {value(signal, reason['value'])}"
+    measured, limit = values_apart(signal, reason["value"], reason["threshold"])
+    subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {measured}"
     sample = counted(signal, reason["samples"])
     if code == ReasonCode.TOO_FEW_PEERS:
         peers = f"{reason['needed']} deployments with enough data, itself included; there {'were' if past else 'are'}"
         return f"To compare its {name_of(signal)} takes {peers} {reason['peers']}."
     if code == ReasonCode.TOO_FEW_SAMPLES:
         return f"{subject} ({sample}; {reason['needed']} are needed)."
-    against = f"threshold {value(signal, reason['threshold'])}{among}"
+    against = f"threshold {limit}{among}"
     if code == ReasonCode.PROBABLY_BAD:
         return f"{subject} ({sample}), {against}: {suspicion(reason)}."
     phrases: dict[str, str] = {
@@ -205,9 +207,9 @@ def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     """Describe the numbers of the derank against the threshold since."""
     signal = reason["signal"]
     sample = f"{counted(signal, reason['samples'])} within {duration(reason['window_s'])}"
-    against = f"the threshold, {'then' if past else 'now'} {value(signal, reason['threshold'])}"
-    measured = f"a {name_of(signal)} of {value(signal, reason['value'])} ({sample})"
-    return f"It was deranked for {measured}, worse than {against}{among}."
+    measured, limit = values_apart(signal, reason["value"], reason["threshold"])
+    against = f"the threshold, {'then' if past else 'now'} {limit}{among}"
+    return f"It was deranked for a {name_of(signal)} of {measured} ({sample}), worse than {against}."
 
 
 def _step(chosen: Mapping[str, Any]) -> str:
@@ -215,12 +217,14 @@ def _step(chosen: Mapping[str, Any]) -> str:
     after = chosen["next_step"]
     cost = f"cost {percent(abs(after['cost']))} {'more' if after['cost'] >= 0 else 'less'}"
     saves = max(0.0, after["saves"])
-    limits = f"It would be deranked above {percent(chosen['convicts_above'])} bad calls"
+    above, below = values_apart(Signal.TOOL_CALL_SUCCESS, chosen["convicts_above"], chosen["acquits_below"])
+    limits = f"It would be deranked above {above} bad calls"
     if chosen["by_price"]:
-        limits = f"Only the price of a bad call deranks it, above {percent(chosen['convicts_above'])} bad calls"
+        limits = f"Only the price of a bad call deranks it, above {above} bad calls"
+    limits += f"; below {'that' if above == below else below} it is acquitted."
     return (
-        f"{limits} and is acquitted below {percent(chosen['acquits_below'])}. The step is {_points(chosen['step'])}"
-        f" above the second best; {_points(after['step'], unit=False)} would {cost} and save {_points(saves)}."
+        f"{limits} The step is {_points(chosen['step'])} above the second best; {_points(after['step'], unit=False)} "
+        f"would {cost} and save {_points(saves)}."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.entries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.audit.formatting import counted, moment, name_of, value
+from exacto_plugin.audit.formatting import counted, moment, name_of, values_apart
 from exacto_plugin.audit.names import display_names, resolve_deployments, resolve_group
 from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
 from exacto_plugin.cli.source import Source, StoreSource, add_source_options, location_of, query
@@ -198,6 +198,7 @@ def _number(reasons: list[Mapping[str, Any]]) -> str:
     if deciding is None or deciding["value"] is None:
         return ""
     signal = deciding["signal"]
-    against = "" if deciding["threshold"] is None else f" against {value(signal, deciding['threshold'])}"
+    measured, limit = values_apart(signal, deciding["value"], deciding["threshold"])
+    against = "" if deciding["threshold"] is None else f" against {limit}"
     name = "" if signal == Signal.TOOL_CALL_SUCCESS else f"{name_of(signal)} "
-    return f": {name}{value(signal, deciding['value'])}{against} ({counted(signal, deciding['samples'])})"
+    return f": {name}{measured}{against} ({counted(signal, deciding['samples'])})"

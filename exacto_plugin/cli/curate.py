@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from exacto_plugin.audit.formatting import name_of, percent, value
+from exacto_plugin.audit.formatting import name_of, percent, values_apart
 from exacto_plugin.audit.names import display_names, resolve_group
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
@@ -125,8 +125,8 @@ def _finding(deployment: Deployment, unusual: str | None, keys: int, criteria: C
     choices = deployment["choices"]
     ignored = int(choices["ignored_by"])
     against = [
-        f"{name_of(reason['signal'])} {value(reason['signal'], reason['value'])} against"
-        f" {value(reason['signal'], reason['threshold'])}"
+        f"{name_of(reason['signal'])} "
+        + " against ".join(values_apart(reason["signal"], reason["value"], reason["threshold"]))
         for reason in deployment["reasons"]
         if reason["code"] == "below_threshold" and reason["signal"] in ("tool_call_success", "benchmark")
     ]

@@ -65,6 +65,30 @@ def test_a_common_cause_is_told_beside_the_tier() -> None:
     assert "between 2027-01-15 08:00:00 UTC and 2027-01-15 08:25:00 UTC: a common cause" in told
 
 
+@pytest.mark.parametrize(
+    ("convicts", "acquits", "told"),
+    [
+        (0.01496, 0.01503, "above 1.496 % bad calls; below 1.503 % it is acquitted"),
+        (0.0149, 0.0351, "above 1.49 % bad calls; below 3.51 % it is acquitted"),
+        (0.0149, 0.0149, "above 1.49 % bad calls; below that it is acquitted"),
+    ],
+)
+def test_thresholds_that_differ_are_told_differently(convicts: float, acquits: float, told: str) -> None:
+    """With as many digits as tell them apart, a rate and its threshold as well."""
+    step = {"step": 0.005, "cost": 0.02, "saves": 0.001}
+    choice = {"step": 0.01, "convicts_above": convicts, "acquits_below": acquits, "next_step": step, "by_price": True}
+    out = reason("below_threshold", value=0.98497, threshold=0.98504, strictness=choice)
+    sentence = why_sentence(view("deranked", out), UTC)
+    assert f"Only the price of a bad call deranks it, {told}. The step is 1 points above the second best" in sentence
+    assert "is 98.497 % (212 calls), worse than the threshold 98.504 %" in sentence
+    fresh = {"kind": "fresh_calls", "calls": 300, "bad_at_most": 5, "so_far": 0.0, "probe_share": None}
+    remembered = why_sentence(view("deranked", out, way_back=[fresh]), UTC)
+    assert (
+        "a tool-call success of 98.497 % (212 calls within 15 min), worse than the threshold, now 98.504 %"
+        in remembered
+    )
+
+
 def test_a_derank_says_every_number() -> None:
     """Value, threshold, median, MAD, sample size, window, peers, since when, and what would bring it back."""
     fresh = {

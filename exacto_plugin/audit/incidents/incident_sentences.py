@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import counted, duration, money, name_of, percent, value
+from exacto_plugin.audit.formatting import counted, duration, money, name_of, values_apart
 from exacto_plugin.core.model import Outcome, Signal
 from exacto_plugin.core.routing.counterfactual import LOST
 
@@ -52,11 +52,11 @@ def how_bad(incident: Mapping[str, Any]) -> str:
     signal, measured, threshold = incident["signal"], incident["value"], incident["threshold"]
     if signal is None or measured is None:
         return "not on record"
+    what = ""
     if signal == Signal.TOOL_CALL_SUCCESS:
-        limit = "" if threshold is None else f", threshold {percent(bad_rate(threshold))}"
-        return f"{percent(bad_rate(measured))} bad{limit}"
-    limit = "" if threshold is None else f", threshold {value(signal, threshold)}"
-    return f"{value(signal, measured)}{limit}"
+        measured, threshold, what = bad_rate(measured), None if threshold is None else bad_rate(threshold), " bad"
+    told, limit = values_apart(signal, measured, threshold)
+    return f"{told}{what}" if threshold is None else f"{told}{what}, threshold {limit}"
 
 
 def incident_sentence(incident: Mapping[str, Any]) -> str:
