@@ -46,6 +46,7 @@ _PROGRAMS: Final = _CORE | {
     "sharing",
     "audit",
     "bench",
+    "bench/isolated",
     "benchmark_scores",
     "text_tables",
     "terminal",
@@ -85,7 +86,10 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "store": _CORE | {"errors", "config", "records", "sharing", "at_exit"},
     "audit": _CORE | {"errors", "records", "store"},
     "benchmark_scores": _CORE | {"records", "store"},
-    "bench": frozenset({"errors", "records", "benchmark_scores"}),
+    "bench": _CORE
+    | {"errors", "config", "records", "store", "benchmark_scores", "text_tables", "terminal", "demo"}
+    | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},
+    "bench/isolated": _CORE | {"errors", "demo", "litellm_hooks/checks", "litellm_hooks/deployments"},
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,

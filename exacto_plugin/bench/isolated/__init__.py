@@ -1,0 +1,1 @@
+"""A LiteLLM proxy for benchmark traffic only."""
