@@ -136,6 +136,7 @@ _NESTED: Final = {
     "sharing/redis": "sharing",
     "simulate/fast": "simulate",
     "bench/logs": "bench",
+    "bench/parcels": "bench",
 }
 
 
