@@ -109,6 +109,8 @@ def _store(status: Plain) -> Finding:
 def _sharing(status: Plain) -> Finding:
     sharing = status["sharing"]
     role, exchange = sharing["role"], sharing.get("exchange")
+    if exchange is None and status["store"]["state"] == "ok":  # found by the first step after the start
+        return Finding("sharing", "note", "this process has a store and has not begun to share: ask again in seconds")
     if exchange is None:
         return Finding("sharing", "note", "this process shares nothing: set store.url or redis.url for several workers")
     workers = sharing.get("workers")

@@ -31,6 +31,7 @@ STATUS: Mapping[str, Any] = {
     "store": {"state": "ok", "place": "/x.sqlite"},
     "sharing": {"role": "leader", "exchange": "store", "workers": 2},
 }
+ALONE: Mapping[str, Any] = {"role": "alone", "exchange": None}
 FEW = {"code": "too_few_samples", "signal": "tool_call_success", "samples": 40, "needed": 100, "window_s": 86_400.0}
 MODELS: Mapping[str, Any] = {
     "at": NOW - 100.0,
@@ -99,7 +100,8 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ({"settings": {"problem": "config.yaml: bad"}}, "problem", "config.yaml: bad"),
         ({"store": {"state": "degraded", "message": "full", "remedy": "free some"}}, "problem", "full; free some"),
         ({"store": {"state": "memory"}}, "note", "in memory"),
-        ({"sharing": {"role": "alone", "exchange": None}}, "note", "shares nothing"),
+        ({"sharing": ALONE, "store": {"state": "memory"}}, "note", "shares nothing"),
+        ({"sharing": ALONE}, "note", "has not begun to share"),
         ({"sharing": {"role": "local", "exchange": "redis", "workers": 3}}, "problem", "does not answer"),
         ({"features": {"rescue": {"on": False, "reason": "no hook", "remedy": "upgrade"}}}, "note", "rescue: no hook"),
         ({"metrics": []}, "note", "not exported"),

@@ -74,6 +74,10 @@ def test_before_the_first_verdict(proxy: Proxy, capsys: pytest.CaptureFixture[st
     assert told.count("no verdict yet") == 3
     assert main(["tiers", "--url", proxy.base_url, "--fail-on", "undecided"]) == 1
     capsys.readouterr()
+    # A worker finds the store through which it shares with its first step, a moment after it began to serve.
+    eventually(
+        lambda: [one["sharing"]["exchange"] for one in from_every_worker(proxy, "status", WORKERS)], ["store"] * 2
+    )
     assert main(["doctor", "--url", proxy.base_url, "--json"]) == 0
     found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
     assert {name: one["state"] for name, one in found.items() if one["state"] != "ok"} == {
