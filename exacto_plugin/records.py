@@ -271,6 +271,43 @@ class BenchmarkRecord:
     """The reason why it does not count; empty when it does."""
 
 
+@wire(
+    "at started model_group deployment run suite requests errors calls bad flaws triggers input_tokens output_tokens "
+    "cost refused"
+)
+@dataclass(frozen=True, slots=True)
+class VerifierRecord:
+    """Tool-call requests replayed against a deployment; no text of requests or answers."""
+
+    at: float
+    """End of the run."""
+    started: float
+    model_group: str
+    deployment: str
+    run: str
+    """Name of the run."""
+    suite: str
+    """Hash of the requests, their parameters and the way of scoring: only equal ones are compared."""
+    requests: int
+    """Requests with an answer."""
+    errors: int
+    """Requests without one."""
+    calls: int
+    """Answers with a tool call that was evaluated, or lost."""
+    bad: int
+    """Those of ``calls`` that a client cannot use."""
+    flaws: Mapping[str, int]
+    """By kind of flaw: answers with it."""
+    triggers: str
+    """In the order of the suite: ``1`` for an answer with a call, ``0`` without, ``-`` for none."""
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    """USD by LiteLLM's prices; None where they are not known."""
+    refused: str
+    """The reason why it does not count; empty when it does."""
+
+
 Record = (
     RuleRecord
     | InputsRecord
@@ -283,4 +320,5 @@ Record = (
     | SettingsRecord
     | ObservedRecord
     | BenchmarkRecord
+    | VerifierRecord
 )

@@ -15,6 +15,7 @@ NAMES = {
     Signal.TOOL_CALL_SUCCESS: "tool-call success",
     Signal.THROUGHPUT: "throughput",
     Signal.BENCHMARK: "benchmark score",
+    Signal.VERIFIER: "success in replayed requests",
     Signal.PROPENSITY: "share of answers with tool calls",
     Signal.TOKEN_BURN: "output tokens",
     Signal.REFUSED: "refused share",
@@ -36,7 +37,12 @@ _UNITS_OF_VALUES = {
 _MOST_DIGITS = 4
 """Digits that are added at most to tell two values apart."""
 
-_UNITS = {Signal.TOOL_CALL_SUCCESS: "calls", Signal.BENCHMARK: "questions", Signal.PROPENSITY: "requests with tools"}
+_UNITS = {
+    Signal.TOOL_CALL_SUCCESS: "calls",
+    Signal.BENCHMARK: "questions",
+    Signal.VERIFIER: "calls",
+    Signal.PROPENSITY: "requests with tools",
+}
 
 
 def name_of(signal: str) -> str:

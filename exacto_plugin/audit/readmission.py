@@ -16,7 +16,7 @@ from exacto_plugin.core.tiers.adaptive.exploration import trial_share
 from exacto_plugin.core.tiers.adaptive.history import THREE_DAYS_S
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
-from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW
+from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW, VERIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,8 @@ def readmission_conditions(
     if tier == Tier.VERIFIED_GOOD or preset is None:
         return []
     if tier != Tier.DERANKED:
-        return [dict(_missing(reason)) for reason in reasons if reason["code"] in _MISSING_REASONS]
+        found = [reason for reason in reasons if reason["code"] in _MISSING_REASONS]
+        return [dict(_missing(reason)) for reason in found if reason["signal"] != Signal.VERIFIER]
     below = {str(reason["signal"]): reason for reason in reasons if reason["code"] == ReasonCode.BELOW_THRESHOLD}
     if not isinstance(preset, AdaptivePreset):
         return [_above(reason) for reason in below.values()]
@@ -63,14 +64,17 @@ def readmission_conditions(
     conditions: list[Plain] = []
     signals = {str(reason["signal"]): reason for reason in reasons}
     cause = int(_of(inputs, "memory.cause", deployment) or 0)
-    if Signal.TOOL_CALL_SUCCESS in below or cause & ERRORS:
+    # Calls of traffic end a flag of the verifier as well.
+    if {Signal.TOOL_CALL_SUCCESS, Signal.VERIFIER} & below.keys() or cause & (ERRORS | VERIFIER):
         conditions.append(_fresh_calls(rule, share, inputs, deployment, signals.get(Signal.TOOL_CALL_SUCCESS)))
     speed = signals.get(Signal.THROUGHPUT)
     if speed is not None and (Signal.THROUGHPUT in below or cause & SLOW) and speed["threshold"] is not None:
         conditions.append(
             {"kind": "speed", "above": speed["threshold"] * math.exp(FRESH_MARGIN), "answers": FRESH_SPEEDS}
         )
-    separate = (Signal.TOOL_CALL_SUCCESS, Signal.THROUGHPUT)
+    if Signal.VERIFIER in below or cause & VERIFIER:
+        conditions.append({"kind": "run", "deployment": deployment})
+    separate = (Signal.TOOL_CALL_SUCCESS, Signal.THROUGHPUT, Signal.VERIFIER)
     return conditions + [_above(reason) for signal, reason in below.items() if signal not in separate]
 
 
@@ -113,6 +117,7 @@ def _fresh_calls(
         "so_far_at": inputs.reading.times[0] if inputs is not None and inputs.reading.times else None,
         "probe_share": limit_of_trials,
         "next_trial_at": _of(inputs, "memory.burst_at", deployment) if known else None,
+        "deployment": deployment,
         **_duration(rule, limit_of_trials, inputs, max(0.0, calls - (so_far or 0.0))),
     }
 

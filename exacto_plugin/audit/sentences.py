@@ -5,6 +5,7 @@ Works on the plain data of the API, so that a client can use its own time zone. 
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import (
@@ -74,7 +75,8 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     override = view.get("override")
     common = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.COMMON_CAUSE]
     learned = [reason for reason in view["reasons"] if reason["code"] == ReasonCode.LEARNED_CAPACITY]
-    others = [reason for reason in view["reasons"] if reason not in common and reason not in learned]
+    replayed = [reason for reason in view["reasons"] if reason["signal"] == Signal.VERIFIER]
+    others = [reason for reason in view["reasons"] if reason not in (*common, *learned, *replayed)]
     reasons = _deciding(view["tier"], others) if not override else others
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
     fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
@@ -86,11 +88,13 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     ]
     if not override:
         parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
+    parts += [_verifier_sentence(reason) for reason in replayed]
     parts += [_capacity_sentence(reason, past=past) for reason in learned]
     parts += [common_cause_sentence(reason, zone) for reason in common]
     return parts
 
 
+_COMMAND = "exacto bench run verifier --deployment {}"
 _OVERRIDE = "`exacto override DEPLOYMENT good` brings it back at once."
 
 
@@ -191,6 +195,22 @@ def _capacity_sentence(reason: Mapping[str, Any], *, past: bool) -> str:
     )
 
 
+_FINDINGS: Mapping[str, str] = {
+    ReasonCode.BELOW_THRESHOLD: "worse than its limit of {limit}: flagged",
+    ReasonCode.WITHIN_THRESHOLD: "within its limit of {limit}: cleared",
+    ReasonCode.READMITTED: "within its limit of {limit}, which readmitted it",
+    ReasonCode.UNDECIDED: "too close to its limit of {limit} to decide",
+}
+
+
+def _verifier_sentence(reason: Mapping[str, Any]) -> str:
+    """Describe the result of a run of the verifier."""
+    signal = reason["signal"]
+    result = _FINDINGS.get(reason["code"], "limit {limit}").format(limit=value(signal, reason["threshold"]))
+    measured = f"{value(signal, reason['value'])} of {counted(signal, reason['samples'])}"
+    return f"In the verifier's run {reason.get('run')} {measured} were good, {result}."
+
+
 def common_cause_sentence(reason: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     """Describe a rise of the failure rate at all deployments of a model group."""
     points = f"{100 * reason['value']:.2g} points"
@@ -247,7 +267,8 @@ def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
     if reference is None or reference["median"] is None:
         return ""
     if signal == Signal.BENCHMARK:
-        return f" (baseline {value(signal, reference['median'])})"
+        run = f"; its latest run is {reason['run']}" if reason.get("run") else ""
+        return f" (baseline {value(signal, reference['median'])}{run})"
     spread = "" if reference["mad"] is None else f", MAD {value(signal, reference['mad'])}"
     summary = f"all {reference['peers']} with enough data: median {value(signal, reference['median'])}{spread}"
     if view.get("preset") == "adaptive":
@@ -262,6 +283,8 @@ def _condition(condition: Mapping[str, Any], at: float, measured: float | None, 
     ``measured`` is the date of numbers without a date of their own; None: ``asked``.
     """
     kind, signal = condition["kind"], str(condition.get("signal"))
+    if kind == "run":
+        return f"`{_COMMAND.format(shlex.quote(condition['deployment']))}` decides anew within minutes."
     if kind == "fresh_calls":
         return _fresh_calls(condition, at, at if measured is None else measured, zone)
     if kind == "speed":
@@ -307,5 +330,7 @@ def _duration_of_trial(condition: Mapping[str, Any]) -> str:
     if takes_s is None or kept_s is None:
         return ""
     days = f"{takes_s / 86_400:,.0f} days"
+    run = condition.get("deployment")
+    sooner = f"`{_COMMAND.format(shlex.quote(run))}` decides within minutes, and " if run else ""
     ends = f", longer than calls are kept ({duration(kept_s)}), so it does not come back by itself"
-    return f" With the present traffic that takes about {days}{ends if takes_s > kept_s else ''}; {_OVERRIDE}"
+    return f" With the present traffic that takes about {days}{ends if takes_s > kept_s else ''}; {sooner}{_OVERRIDE}"

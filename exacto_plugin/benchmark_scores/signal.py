@@ -6,6 +6,7 @@ no scores, and a deployment without one is never deranked for that.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 BASELINE_S = 21 * 86_400.0
 """Seconds after the first run in which the scores form the baseline, frozen then. Source: the same as the window."""
+
+NO_SCORES = BenchmarkScores({}, math.nan, None, 1)
+"""Scores of a model group without runs that count: no reason for any tier, and the end of those that there were."""
 
 
 def paired_scores(
@@ -84,4 +88,5 @@ def _signal(
     needed = min(least_tasks(one.benchmark) for one in scores)
     own = {DeploymentKey(name): limit for name, (_, limit) in limits.items()}
     middle = sorted(median for median, _ in limits.values()) or sorted(one.score for one in worst.values())
-    return BenchmarkScores(values, middle[len(middle) // 2], None, needed, WINDOW_S, own)
+    runs = {DeploymentKey(name): one.runs[-1] for name, one in worst.items()}
+    return BenchmarkScores(values, middle[len(middle) // 2], None, needed, WINDOW_S, own, runs)

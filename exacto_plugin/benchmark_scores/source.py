@@ -6,14 +6,16 @@ They are read again when runs were added, and judged again once an hour.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from exacto_plugin.benchmark_scores.signal import BASELINE_S, paired_scores, published_scores
+from exacto_plugin.benchmark_scores.signal import BASELINE_S, NO_SCORES, paired_scores, published_scores
 from exacto_plugin.benchmark_scores.standings import WINDOW_S
+from exacto_plugin.benchmark_scores.verifier import findings_of
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
-from exacto_plugin.records import LEAST_DAYS, BenchmarkRecord, RecordKind
+from exacto_plugin.records import LEAST_DAYS, BenchmarkRecord, RecordKind, VerifierRecord
 from exacto_plugin.store.rows import find
 from exacto_plugin.store.tables import table_of
 
@@ -49,6 +51,7 @@ class BenchmarkSource:
         self._clock = clock
         self._references = references
         self._runs: dict[str, list[BenchmarkRecord]] = {}
+        self._replays: dict[str, list[VerifierRecord]] = {}
         self._mark: tuple[Any, ...] = ()
         self._key: tuple[Any, ...] = ()
         self._scores: dict[str, BenchmarkScores | None] = {}
@@ -66,6 +69,7 @@ class BenchmarkSource:
         if mark != self._mark:
             since = self._clock() - KEPT_S
             self._runs = await self._store.work(lambda connection: runs_since(connection, since), _BOUND_S)
+            self._replays = await self._store.work(lambda connection: replays_since(connection, since), _BOUND_S)
             self._mark = mark
 
     def observe(self, engine: Engine) -> None:
@@ -75,10 +79,20 @@ class BenchmarkSource:
         key = (self._mark, now // AGAIN_S, paired, tuple(sorted(references.items())))
         if key != self._key:
             removed = dict.fromkeys(self._scores)
-            found = {group: _scores(runs, now, references.get(group), paired) for group, runs in self._runs.items()}
+            found = {
+                group: self._group_scores(group, references.get(group), now, paired=paired)
+                for group in {**self._runs, **self._replays}
+            }
             self._scores, self._key = {**removed, **found}, key
         for group, scores in self._scores.items():
             engine.observe_scores(group, scores)
+
+    def _group_scores(self, group: str, reference: str | None, now: float, *, paired: bool) -> BenchmarkScores:
+        """Return scores and findings; without scores those of a group that has none (any more)."""
+        runs = self._runs.get(group, [])
+        scores = paired_scores(runs, now, reference) if paired else published_scores(runs, now)
+        findings = findings_of(self._replays.get(group, []), reference)
+        return replace(scores or NO_SCORES, findings=findings)
 
 
 def runs_since(
@@ -93,18 +107,24 @@ def runs_since(
     return dict(found)
 
 
+def replays_since(
+    connection: Connection, since: float, model_group: str | None = None
+) -> dict[str, list[VerifierRecord]]:
+    """Return the verifier's runs on record by model group and time."""
+    table: Any = table_of(VerifierRecord)
+    conditions = [table.c.at >= since, *([] if model_group is None else [table.c.model_group == model_group])]
+    found: dict[str, list[VerifierRecord]] = defaultdict(list)
+    for run in find(connection, VerifierRecord, *conditions):
+        found[run.model_group].append(run)
+    return dict(found)
+
+
 def _mark(connection: Connection) -> tuple[Any, ...]:
-    table: Any = table_of(BenchmarkRecord)
-    return tuple(connection.execute(select(func.count(), func.max(table.c.row))).one())
-
-
-def _scores(
-    runs: list[BenchmarkRecord],
-    now: float,
-    reference: str | None,
-    paired: bool,
-) -> BenchmarkScores | None:
-    return paired_scores(runs, now, reference) if paired else published_scores(runs, now)
+    found: list[Any] = []
+    for kind in (BenchmarkRecord, VerifierRecord):
+        table: Any = table_of(kind)
+        found += connection.execute(select(func.count(), func.max(table.c.row)).select_from(table)).one()
+    return tuple(found)
 
 
 assert KEPT_S >= WINDOW_S + BASELINE_S

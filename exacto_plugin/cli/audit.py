@@ -193,12 +193,17 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
-    deciding = next((one for one in reasons if one["code"] == ReasonCode.BELOW_THRESHOLD), None)
-    deciding = deciding or next((one for one in reasons if one["signal"] == Signal.TOOL_CALL_SUCCESS), None)
+    ranked = (
+        lambda one: one["code"] == ReasonCode.BELOW_THRESHOLD,
+        lambda one: one["signal"] == Signal.VERIFIER and one["code"] == ReasonCode.READMITTED,
+        lambda one: one["signal"] == Signal.TOOL_CALL_SUCCESS,
+    )
+    deciding = next((one for decides in ranked for one in reasons if decides(one)), None)
     if deciding is None or deciding["value"] is None:
         return ""
     signal = deciding["signal"]
     measured, limit = values_apart(signal, deciding["value"], deciding["threshold"])
     against = "" if deciding["threshold"] is None else f" against {limit}"
     name = "" if signal == Signal.TOOL_CALL_SUCCESS else f"{name_of(signal)} "
-    return f": {name}{measured}{against} ({counted(signal, deciding['samples'])})"
+    run = f", run {deciding['run']}" if deciding.get("run") else ""
+    return f": {name}{measured}{against} ({counted(signal, deciding['samples'])}{run})"

@@ -19,9 +19,11 @@ from exacto_plugin.audit.formatting import moment
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named, records_of
 from exacto_plugin.bench.logs.fields import LogError
 from exacto_plugin.bench.logs.reading import read_runs
-from exacto_plugin.benchmark_scores.source import KEPT_S, runs_since
+from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_since
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
+from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
+from exacto_plugin.cli.bench_verifier import add_verifier, as_plain, verifier_table
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError, StoreError
@@ -80,6 +82,9 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--model", metavar="GROUP", help="only this model group")
     show.add_argument("--reference", metavar="DEPLOYMENT", help="compare with this one instead of all others")
     show.set_defaults(run=run_show)
+    run = verbs.add_parser("run", help="run a benchmark against deployments")
+    benchmarks = run.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
     for one in (ingest, show):
         one.add_argument("--json", action="store_true", help="print JSON instead of text")
         add_source_options(one, proxy=False)
@@ -197,19 +202,28 @@ def run_show(options: argparse.Namespace) -> int:
     try:
         with reading(_location(options)) as connection:
             groups = runs_since(connection, now - KEPT_S, options.model)
+            replays = replays_since(connection, now - KEPT_S, options.model)
     except SQLAlchemyError as error:
         raise StoreError(f"the store has no benchmark runs: {type(error).__name__}") from None
-    scores = {group: scores_of(runs, now, options.reference) for group, runs in sorted(groups.items())}
-    refused = {group: [run for run in runs if run.refused] for group, runs in sorted(groups.items())}
+    names = sorted({**groups, **replays})
+    scores = {group: scores_of(groups.get(group, []), now, options.reference) for group in names}
+    refused = {group: [run for run in groups.get(group, []) if run.refused] for group in names}
+    verified = {group: comparisons(replays.get(group, []), options.reference) for group in names}
     if options.json:
-        write_text(json_text({"model_groups": [_plain(name, scores[name], refused[name]) for name in scores]}))
-        return int(not groups)
-    if not groups:
+        shown_plain = [
+            {**_plain(name, scores[name], refused[name]), "verifier": [as_plain(one) for one in verified[name]]}
+            for name in names
+        ]
+        write_text(json_text({"model_groups": shown_plain}))
+        return int(not names)
+    if not names:
         write_text("no benchmark runs on record; `exacto bench ingest LOG` adds them", sys.stderr)
         return 1
     shown: list[RenderableType] = []
-    for group, found in scores.items():
-        shown += [_table(group, found), *(printable(_refusal(run)) for run in refused[group]), ""]
+    for group in names:
+        shown += [_table(group, scores[group])] if scores[group] else []
+        shown += [verifier_table(group, verified[group])] if verified[group] else []
+        shown += [*(printable(_refusal(run)) for run in refused[group]), ""]
     write_text(render_tables(*shown))
     return 0
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.audit.verify import Verification
+    from exacto_plugin.config.settings import Settings
     from exacto_plugin.store.location import StoreLocation
 
 R = TypeVar("R")
@@ -223,13 +224,22 @@ def location_of(options: argparse.Namespace) -> StoreLocation | None:
 
     if options.store is not None:
         return location_of_url(options.store)
-    from exacto_plugin.config.settings import BLOCK, Settings
-    from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
-
     path = Path(options.config)
-    named = os.environ.get(CONFIG_VARIABLE)
-    has_block = BLOCK in read_config(path)
-    settings = settings_of_file(Path(named) if named else path, os.environ) if named or has_block else Settings()
+    settings = settings_of_config(path)
     if settings.store.url is not None:
         return location_of_url(settings.store.url.get_secret_value())
     return default_location(str(path), os.environ)
+
+
+def settings_of_config(path: Path) -> Settings:
+    """Return the settings of a proxy with a ``config.yaml``; ``EXACTO_CONFIG`` names another file of them.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    from exacto_plugin.config.settings import BLOCK, Settings
+    from exacto_plugin.config.sources import CONFIG_VARIABLE, read_config, settings_of_file
+
+    named = os.environ.get(CONFIG_VARIABLE)
+    has_block = BLOCK in read_config(path)
+    return settings_of_file(Path(named) if named else path, os.environ) if named or has_block else Settings()

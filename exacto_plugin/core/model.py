@@ -51,6 +51,7 @@ class Signal(StrEnum):
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
     BENCHMARK = "benchmark"
+    VERIFIER = "verifier"
     PROPENSITY = "propensity"
     TOKEN_BURN = "token_burn"
     REFUSED = "refused"
@@ -149,7 +150,7 @@ class Sample:
     """True for a failed attempt that the provider refused for a rate limit (429)."""
 
 
-@wire("code signal value threshold samples needed window_s peers strictness begin end chance traffic_share")
+@wire("code signal value threshold samples needed window_s peers strictness begin end chance traffic_share run")
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One machine-readable reason for a tier: a number against a threshold."""
@@ -175,6 +176,8 @@ class Reason:
     """Chance that the value is within the threshold; set with ``probably_bad``."""
     traffic_share: float | None = None
     """Share of the requests with tools that it gets; set with ``probably_bad``."""
+    run: str | None = None
+    """Run of a benchmark or of the verifier that the value comes from, the latest one; None for measured traffic."""
 
 
 @wire("value samples")
@@ -296,7 +299,24 @@ class Transition:
     reasons: tuple[Reason, ...] = ()
 
 
-@wire("scores baseline threshold needed window_s limits")
+@wire("run started at calls bad limit flagged cleared")
+@dataclass(frozen=True, slots=True)
+class VerifierFinding:
+    """Result of a run of the verifier against a deployment; neither flagged nor cleared: undecided."""
+
+    run: str
+    started: float
+    at: float
+    """The end of the run."""
+    calls: int
+    bad: int
+    limit: float
+    """Failure rate between that of flagged and that of cleared deployments."""
+    flagged: bool
+    cleared: bool
+
+
+@wire("scores baseline threshold needed window_s limits runs findings")
 @dataclass(frozen=True, slots=True)
 class BenchmarkScores:
     """Benchmark scores of a model group, measured outside the plugin."""
@@ -312,3 +332,6 @@ class BenchmarkScores:
     window_s: float = 32 * 86_400.0
     """Window of the results; only reported. Source: OpenRouter's rolling 32 days."""
     limits: Mapping[DeploymentKey, float] = field(default_factory=dict)  # of single deployments, in place of threshold
+    runs: Mapping[DeploymentKey, str] = field(default_factory=dict)
+    """The newest run behind each score."""
+    findings: Mapping[DeploymentKey, VerifierFinding] = field(default_factory=dict)

@@ -147,7 +147,7 @@ def override_view(verdict: Verdict) -> dict[str, Any] | None:
 def reason_view(reason: Reason) -> dict[str, Any]:
     """Return one reason: a number against a threshold, and how strict that is.
 
-    Suspects have their chance and their share of the traffic in addition.
+    Suspects have their chance and their share of the traffic in addition, values of runs the name of the run.
     """
     chosen = {} if reason.strictness is None else {"strictness": asdict(reason.strictness)}
     suspicion = {"chance": reason.chance, "traffic_share": reason.traffic_share}
@@ -163,6 +163,7 @@ def reason_view(reason: Reason) -> dict[str, Any]:
         **chosen,
         **({} if reason.begin is None else {"begin": reason.begin, "end": reason.end}),
         **({} if reason.chance is None else suspicion),
+        **({} if reason.run is None else {"run": reason.run}),
     }
 
 

@@ -157,6 +157,7 @@ KEPT: dict[type[Any], TableOfKind] = {
     records.BenchmarkRecord: _kept(
         records.BenchmarkRecord, RecordKind.BENCHMARK_SCORES, "benchmark_scores", ("at",), _OF
     ),
+    records.VerifierRecord: _kept(records.VerifierRecord, RecordKind.BENCHMARK_SCORES, "verifier_runs", ("at",), _OF),
 }
 """Record class -> its table."""
 
@@ -266,10 +267,11 @@ def migrate(connection: Connection) -> None:
 
 
 def _benchmark_runs(connection: Connection) -> None:
-    """Add the columns of benchmark scores; no version 1 wrote into the table."""
+    """Add the columns of benchmark scores, into which no version 1 wrote, and the verifier's runs."""
     table = table_of(records.BenchmarkRecord)
     table.drop(connection, checkfirst=True)
     table.create(connection)
+    table_of(records.VerifierRecord).create(connection, checkfirst=True)
 
 
 STEPS: Sequence[Callable[[Connection], None]] = (_benchmark_runs,)

@@ -47,6 +47,7 @@ _PROGRAMS: Final = _CORE | {
     "audit",
     "bench",
     "bench/isolated",
+    "bench/verifier",
     "benchmark_scores",
     "text_tables",
     "terminal",
@@ -90,6 +91,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     | {"errors", "config", "records", "store", "benchmark_scores", "text_tables", "terminal", "demo"}
     | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},
     "bench/isolated": _CORE | {"errors", "demo", "litellm_hooks/checks", "litellm_hooks/deployments"},
+    "bench/verifier": _CORE
+    | {"errors", "records", "config", "bench", "benchmark_scores", "litellm_hooks/request", "litellm_hooks/scoring"},
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,

@@ -89,4 +89,16 @@ def benchmark_columns(block: Block, scores: Mapping[str, BenchmarkScores], min_p
         needed,
         window_s,
         max(1, min_peers),
+        runs=_runs(block, scores),
     )
+
+
+def _runs(block: Block, scores: Mapping[str, BenchmarkScores]) -> dict[tuple[int, int], str]:
+    """Return the newest run of each score, by group and place."""
+    return {
+        (number, place): given.runs[deployment]
+        for number, group in enumerate(block.groups)
+        if (given := scores.get(group)) is not None
+        for deployment, place in block.positions[number].items()
+        if deployment in given.runs
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue
+from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue, VerifierFinding
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.columns import Block, BlockVerdicts, Reading
@@ -299,17 +299,21 @@ def _unpack(body: bytes, start: int, code: str, shape: tuple[int, ...]) -> tuple
 
 
 def _scores_plain(scores: BenchmarkScores) -> dict[str, Any]:
-    plain = {**to_wire(scores), "scores": {name: to_wire(value) for name, value in scores.scores.items()}}
-    if not scores.limits:
-        del plain["limits"]  # older versions do not know it
-    return plain
+    plain = {
+        **to_wire(scores),
+        "scores": {name: to_wire(value) for name, value in scores.scores.items()},
+        "findings": {name: to_wire(found) for name, found in scores.findings.items()},
+    }
+    added = {"limits": scores.limits, "runs": scores.runs, "findings": scores.findings}
+    return {name: value for name, value in plain.items() if added.get(name, True)}  # older versions do not know these
 
 
 def _scores(plain: Mapping[str, Any] | None) -> BenchmarkScores | None:
     if plain is None:
         return None
     values = {name: _exactly(SignalValue, value) for name, value in plain["scores"].items()}
-    return _exactly(BenchmarkScores, {**plain, "scores": values})
+    findings = {name: _exactly(VerifierFinding, found) for name, found in plain.get("findings", {}).items()}
+    return _exactly(BenchmarkScores, {**plain, "scores": values, "findings": findings})
 
 
 def _exactly(kind: type[R], plain: Mapping[str, Any]) -> R:

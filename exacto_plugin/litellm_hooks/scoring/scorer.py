@@ -10,13 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
-from exacto_plugin.core.scoring.attribution import Attribution, attribute
-from exacto_plugin.core.scoring.broken_answers import content_flaws, with_content_flaws
+from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.core.scoring.evaluator import worst
-from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
-from exacto_plugin.litellm_hooks.scoring.answer_content import content_expectations
+from exacto_plugin.litellm_hooks.scoring.answer_evaluation import evaluate_answer
 from exacto_plugin.litellm_hooks.scoring.answer_sample import request_outcome, sample_of
 from exacto_plugin.litellm_hooks.scoring.failures import (
     ErrorInAnswerError,
@@ -31,11 +29,8 @@ from exacto_plugin.litellm_hooks.scoring.log_event import (
     request_limit_in,
 )
 from exacto_plugin.litellm_hooks.scoring.quality import quality_of
-from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
-from exacto_plugin.litellm_hooks.scoring.response import is_health_check, parse_response, texts_of
+from exacto_plugin.litellm_hooks.scoring.response import is_health_check, parse_response
 from exacto_plugin.litellm_hooks.scoring.seen_streams import attempt_in
-from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
-from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.routing.rescue import AnswerQuality
     from exacto_plugin.core.scoring.evaluation import Evaluation
-    from exacto_plugin.core.scoring.leaked_calls import LeakedCall
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.routing.affinity import ConversationAffinity
@@ -59,12 +53,6 @@ BROKEN_STREAM = "broken_stream"
 
 _SKIPPED_TYPES = ("cache_hit", "client_disconnect")
 """Events that are no evidence about a deployment, not even about its speed."""
-
-_ATTRIBUTED = ("", "client_disconnect", "cut_short")
-"""Skip reasons of answers whose flaws are counted.
-
-These are scored answers, and answers that a party other than the provider ended.
-"""
 
 
 class ResponseScorer:
@@ -162,26 +150,7 @@ class ResponseScorer:
         self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
     ) -> tuple[tuple[Evaluation, ...], Attribution]:
         """Evaluate an answer's calls, none without tools, and attribute its flaws."""
-        evaluations, attribution = self._evaluate_calls(kwargs, tools, answer, response)
-        if answer.content is None:
-            return evaluations, attribution
-        flaws = content_flaws(answer.content, content_expectations(kwargs))
-        return evaluations, with_content_flaws(attribution, flaws)
-
-    def _evaluate_calls(
-        self, kwargs: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
-    ) -> tuple[tuple[Evaluation, ...], Attribution]:
-        if not tools or answer.skip_reason not in _ATTRIBUTED:
-            return (), Attribution()
-        evaluations: tuple[Evaluation, ...] = ()
-        lost: list[LeakedCall] = []
-        if not answer.skip_reason:
-            opened = SentRequest(kwargs).opens_tools
-            evaluations = self._context.evaluator.evaluate_all(answer.calls, tools, open_set=opened)
-            written = with_short_names(tools)
-            leaks = [leak for text in texts_of(response, answer.calls) for leak in find_leaked_calls(text, written)]
-            lost = lost_calls(leaks, answer.calls)
-        return evaluations, attribute(expectations_of(kwargs, tools), answer.observed(lost), evaluations)
+        return evaluate_answer(self._context.evaluator, kwargs, tools, answer, response)
 
     def record_answer_sync(self, kwargs: Mapping[str, Any], response: Any, start: datetime, end: datetime) -> None:
         """Record one finished answer of a synchronous call.

@@ -35,12 +35,15 @@ class BlockChange(NamedTuple):
     lifted: NDArray[np.bool_]
     """Out by price until this recompute, which takes it back."""
     strictness: Strictness
+    by_run: NDArray[np.bool_]
+    """Good by a run of the verifier alone, not by traffic."""
 
 
 def tool_call_codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the reason codes of tool calls; a later condition takes precedence."""
     code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
     code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)
-    code = np.where(change.tier == VERIFIED_GOOD, WITHIN, code)
-    code = np.where(change.improved, RESTARTED, np.where(change.readmitted, READMITTED, code))
+    code = np.where((change.tier == VERIFIED_GOOD) & ~change.by_run, WITHIN, code)
+    readmitted = change.readmitted & ~change.by_run
+    code = np.where(change.improved, RESTARTED, np.where(readmitted, READMITTED, code))
     return np.where(change.cause & ERRORS > 0, BELOW, code)

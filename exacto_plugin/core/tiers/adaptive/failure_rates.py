@@ -124,6 +124,11 @@ class FailureRates:
         enough = ~settled & (counts.calls >= rule.good_calls * self.phi)
         return settled | self._rate_is_below(counts, np.where(enough, limit, np.nan), rule.good_tail)
 
+    def exceeded(self, counts: Counts) -> Bools:
+        """Return the deployments whose rate is above the threshold, with calls enough to tell."""
+        with np.errstate(invalid="ignore"):
+            return (counts.calls >= self.rule.derank_calls) & (counts.rate() > self.threshold)
+
     def _rate_is_below(self, counts: Counts, limit: Floats, level: float) -> Bools:
         """Test if so few failures are unlikely at a rate of ``limit``."""
         return rate_below(counts.bad / self.phi, counts.calls / self.phi, limit, level)

@@ -22,8 +22,9 @@ from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evi
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
-from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, AdaptiveState
+from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, VERIFIER, AdaptiveState
 from exacto_plugin.core.tiers.adaptive.suspects import name_suspects
+from exacto_plugin.core.tiers.adaptive.verifier import VerifierFindings, verifier_findings
 from exacto_plugin.core.tiers.columns import (
     DERANKED,
     INSUFFICIENT_DATA,
@@ -151,7 +152,8 @@ class AdaptiveTierRule:
         rates = failure_rates(block, memory, evidence, rule)
         strict = strictness.StrictThresholds.of(block, memory, rates, evidence.load[slots])
         others = self._other_signals(block, scores, rates)
-        test, change = self._change(block, rates, strict, others)
+        runs = verifier_findings(block, scores, memory, self._now, rule.quiet_ttl_s)
+        test, change = self._change(block, rates, strict, others, runs)
         rate = np.where(change.deranked_now, test.evidence.rate(), memory.frozen[slots])
         backoff, demand = self._probe_backoff(slots, change)
         deranked = change.cause > 0
@@ -166,8 +168,9 @@ class AdaptiveTierRule:
         found = suspension.suspend(verdicts, plan.probes, rates, limits)
         columns = self._tool_calls(block, rates, test, change, relief.kept | found.suspended)
         columns = name_suspects(columns, found.tier, rates, plan)
-        signals = (columns, *(result.columns for result, _ in others), *found.signals())
-        commit = partial(self._commit, block, rates, test, change, (backoff, common, found))
+        told = (runs.columns(change.by_run & change.readmitted),) if runs.known.any() else ()
+        signals = (columns, *(result.columns for result, _ in others), *told, *found.signals())
+        commit = partial(self._commit, block, rates, test, change, (backoff, common, found, runs))
         return TierAssignments(found.tier, signals, found.plan, common, commit)
 
     def _other_signals(
@@ -191,14 +194,16 @@ class AdaptiveTierRule:
         rates: FailureRates,
         strict: strictness.StrictThresholds,
         others: list[tuple[other_signals.SignalResult, int]],
+        runs: VerifierFindings,
     ) -> tuple[DerankTest, BlockChange]:
         memory, evidence, slots = self.state, self._evidence, block.slots
         before = memory.cause[slots]
         was_deranked = before > 0
         test = rates.derank_test(was_deranked, rates.threshold)
         fresh = Counts(evidence.fresh_calls[slots], evidence.fresh_bad[slots])
-        cause = np.where(was_deranked, before, test.rejected * ERRORS)
-        cause = np.where(was_deranked & rates.recovered(fresh, strict.readmits), cause & ~ERRORS, cause)
+        recovered = rates.recovered(fresh, strict.readmits)
+        found = test.rejected * ERRORS | runs.flagged * VERIFIER
+        cause = np.where(was_deranked, runs.after_traffic(before, recovered), found)
         for result, bit in others:
             cause = np.where(was_deranked & result.is_normal, cause & ~bit, cause)
             cause = np.where(~was_deranked & result.is_outlier, cause | bit, cause)
@@ -210,12 +215,15 @@ class AdaptiveTierRule:
         improved, improved_s = rates.improved(unsure)
         counts = (fresh, strict.frozen, rates.within_ttl)
         own = Counts(*(np.where(back, of[0], np.where(lifted, *of[1:])) for of in zip(*counts, strict=True)))
-        verified = rates.verified(own) | improved
+        by_traffic = rates.verified(own) | improved
+        verified = by_traffic | runs.cleared & (back | ~rates.exceeded(own))
         keeps = (memory.tier[slots] == VERIFIED_GOOD) & (rates.within_ttl.calls >= self._rule.keep_calls)
         good = verified | (keeps & ~was_deranked)
         tier = np.where(cause > 0, DERANKED, np.where(good, VERIFIED_GOOD, INSUFFICIENT_DATA))
         told = strict.thresholds._replace(by_price=by_price)
-        return test, BlockChange(cause, tier.astype(np.int8), newly, back, improved, improved_s, by_price, lifted, told)
+        by_run = good & runs.cleared & ~by_traffic & ~(keeps & ~was_deranked)
+        tier = tier.astype(np.int8)
+        return test, BlockChange(cause, tier, newly, back, improved, improved_s, by_price, lifted, told, by_run)
 
     def _probe_backoff(
         self, slots: NDArray[np.intp], change: BlockChange
@@ -289,10 +297,10 @@ class AdaptiveTierRule:
         rates: FailureRates,
         test: DerankTest,
         change: BlockChange,
-        further: tuple[exploration.ProbeBackoff, CommonCauses, suspension.Suspension],
+        further: tuple[exploration.ProbeBackoff, CommonCauses, suspension.Suspension, VerifierFindings],
     ) -> None:
         """Store the new state of a block."""
-        memory, (backoff, common, found) = self.state, further
+        memory, (backoff, common, found, runs) = self.state, further
         common.store(block, memory)
         found.store(memory)
         at, slots, kept = block.slots, block.slots[block.member], change.cause > 0
@@ -304,7 +312,7 @@ class AdaptiveTierRule:
         frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
         frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
         window_s = np.where(by_errors, test.window_s, rates.ttl_s)
-        store(memory.epoch, self._epochs(at, change))
+        store(memory.epoch, self._epochs(at, change, runs))
         store(memory.tier, change.tier)
         store(memory.cause, change.cause)
         store(memory.frozen, np.where(change.deranked_now, frozen, np.where(kept, memory.frozen[at], np.nan)))
@@ -317,11 +325,12 @@ class AdaptiveTierRule:
         store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
         store(memory.by_price, change.by_price)
 
-    def _epochs(self, at: NDArray[np.int64], change: BlockChange) -> NDArray[np.float64]:
+    def _epochs(self, at: NDArray[np.int64], change: BlockChange, runs: VerifierFindings) -> NDArray[np.float64]:
         """Return the start of each deployment's evidence."""
         memory, now = self.state, self._now
         epoch = np.minimum(memory.epoch[at], now)
         fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
+        fresh_from = np.where(change.by_run, runs.started, fresh_from)
         epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
         epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
         # The calls that convicted by price count again.

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ERRORS, SLOW, PROPENSITY, BENCHMARK = 1, 2, 4, 8
+ERRORS, SLOW, PROPENSITY, BENCHMARK, VERIFIER = 1, 2, 4, 8, 16
 """Reasons of a derank, as bits."""
 
-_CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK
+_CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK | VERIFIER
 
 MOST_FAILED = 30
 """Largest count of failed trials in a row; the longest pause is reached long

@@ -1,0 +1,319 @@
+"""``exacto bench run verifier``: replays tool-call requests against deployments, and keeps the result.
+
+A proxy with the same store takes the result over at its next recompute.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from exacto_plugin.audit import queries
+from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named
+from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, Decision
+from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since
+from exacto_plugin.benchmark_scores.verifier import comparisons
+from exacto_plugin.cli.arguments import add_examples
+from exacto_plugin.cli.source import add_source_options, location_of, settings_of_config
+from exacto_plugin.core.wire import to_wire
+from exacto_plugin.errors import ExactoError
+from exacto_plugin.store.database import DownError, connect, problem_of
+from exacto_plugin.store.rows import insert_all
+from exacto_plugin.store.tables import migrate
+from exacto_plugin.terminal import json_text, printable, write_text
+from exacto_plugin.text_tables import DataTable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import RenderableType
+    from sqlalchemy import Connection
+
+    from exacto_plugin.bench.verifier.replay import Tally
+    from exacto_plugin.bench.verifier.run import Subject
+    from exacto_plugin.bench.verifier.suite import Suite
+    from exacto_plugin.benchmark_scores.verifier import Comparison
+    from exacto_plugin.config.settings import Settings
+    from exacto_plugin.records import VerifierRecord
+    from exacto_plugin.store.location import StoreLocation
+
+KEY_VARIABLE = "LITELLM_API_KEY"
+
+_RECENT_S = 7 * 86_400.0
+"""Age up to which the reference's run is not repeated. Source: the seconds that a finding counts."""
+
+_CHARACTERS, _OUTPUT_TOKENS = 4, 150
+"""Characters of a token, and tokens of an answer, for the estimate of the cost."""
+
+_WORDS = {Decision.FLAGGED: "flagged", Decision.CLEARED: "cleared", Decision.UNDECIDED: "undecided"}
+
+
+class Plan(NamedTuple):
+    """What a command is to run."""
+
+    location: StoreLocation
+    settings: Settings
+    suite: Suite
+    subjects: Sequence[Known]
+    """In the order of their runs, a reference first."""
+    references: dict[str, str]
+    """By model group."""
+
+
+def add_verifier(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``bench run verifier``."""
+    add_examples(
+        parser,
+        "exacto bench run verifier --config config.yaml --deployment kimi-groq",
+        "exacto bench run verifier --config config.yaml --deployment kimi-groq --yes --max-usd 2",
+        "exacto bench run verifier --store URL --base-url http://127.0.0.1:4400/v1 --deployment kimi-groq --yes",
+    )
+    parser.add_argument("--deployment", action="append", metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--model", metavar="GROUP", help="its model group; alone: all deployments of the group")
+    parser.add_argument(
+        "--reference", metavar="NAME", help="compare with this one; default: as configured, else others"
+    )
+    parser.add_argument("--samples", metavar="FILE", help="requests as in K2-Vendor-Verifier's samples.jsonl")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="ask here; {deployment} stands for the name, which is the model's too"
+    )
+    parser.add_argument("--key-env", metavar="NAME", default=KEY_VARIABLE, help=f"has its key; default {KEY_VARIABLE}")
+    parser.add_argument("--yes", action="store_true", help="run it: without this only the plan is printed")
+    parser.add_argument("--max-usd", type=float, metavar="USD", help="money for all runs of this command")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    add_source_options(parser, proxy=False)
+    parser.set_defaults(run=run_verifier)
+
+
+def run_verifier(options: argparse.Namespace) -> int:
+    """Run the verifier, write the results, and print a line for each.
+
+    Returns 1 when a run was refused or flagged a deployment, and for a plan without ``--yes``.
+
+    Raises:
+        ExactoError: no store or endpoint is given, or it cannot be used.
+    """
+    plan = _plan(options)
+    if not options.yes:
+        write_text(_plan_text(plan))
+        return 1
+    from exacto_plugin.bench.verifier.scoring import AnswerScorer
+
+    scorer, left = AnswerScorer(plan.settings), options.max_usd
+    found: list[Comparison | VerifierRecord] = []
+    with _endpoints(options) as endpoint_of:
+        from exacto_plugin.bench.verifier.run import Subject, run_suite
+
+        for known in plan.subjects:
+            if left is not None and left <= 0:
+                write_text("no money is left for the other deployments (--max-usd)", sys.stderr)
+                break
+            subject = Subject(known.model_group, known.deployment, endpoint_of(known))
+            earlier = _earlier(plan.location, subject)
+            reference = plan.references.get(known.model_group)
+            record = run_suite(
+                plan.suite, scorer, subject, earlier, reference, max_usd=left, progress=_progress(subject)
+            )
+            left = None if left is None else left - (record.cost or 0.0)
+            found.append(_keep(plan.location, record, reference))
+    if options.json:
+        write_text(json_text({"runs": [_plain(one) for one in found]}))
+    else:
+        write_text("\n".join(printable(_sentence(one)) for one in found))
+    return int(any(_failed(one) for one in found))
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from exacto_plugin.bench.verifier.suite import bundled_suite, suite_of_file
+    from exacto_plugin.config.settings import Settings
+
+    location = location_of(options)
+    if location is None:
+        raise ExactoError("no store given: use --config FILE or --store URL")
+    settings = settings_of_config(Path(options.config)) if options.config else Settings()
+    suite = suite_of_file(Path(options.samples)) if options.samples else bundled_suite()
+    with _writing(location) as connection:
+        known = _known(connection)
+        subjects = _subjects(options, known)
+        references = dict(settings.benchmarks.reference)
+        references.update({one.model_group: options.reference for one in subjects if options.reference})
+        subjects = _with_references(connection, subjects, references, known)
+    return Plan(location, settings, suite, subjects, references)
+
+
+def _known(connection: Connection) -> list[Known]:
+    found = []
+    for group, deployment in queries.deployments_in(connection):
+        record = queries.tier_at(connection, group, deployment, time.time())
+        found.append(Known(group, deployment, "" if record is None else record.provider))
+    return found
+
+
+def _subjects(options: argparse.Namespace, known: Sequence[Known]) -> list[Known]:
+    """Return the deployments that the options name."""
+    if not options.deployment:
+        if options.model is None:
+            raise ExactoError("say which deployments: --deployment NAME, or --model GROUP for all of a group")
+        found = [one for one in known if one.model_group == options.model]
+        if not found:
+            raise ExactoError(f"no deployment of {options.model!r} is on record; name them with --deployment")
+        return found
+    found = []
+    for name in options.deployment:
+        try:
+            found += deployments_named(name, known, options.model)
+        except UnnamedDeploymentError as error:
+            if options.model is None:
+                raise ExactoError(f"{error}; name its model group with --model") from None
+            found.append(Known(options.model, name, ""))
+    return found
+
+
+def _with_references(
+    connection: Connection, subjects: Sequence[Known], references: dict[str, str], known: Sequence[Known]
+) -> list[Known]:
+    """Return the deployments to run: a reference first, unless it ran within a week."""
+    needed: list[Known] = []
+    now = time.time()
+    for group, name in references.items():
+        if not any(one.model_group == group for one in subjects):
+            continue
+        recent = replays_since(connection, now - _RECENT_S, group).get(group, [])
+        asked = any(one.deployment == name and one.model_group == group for one in subjects)
+        if asked or not any(one.deployment == name and not one.refused for one in recent):
+            there = [one for one in known if (one.model_group, one.deployment) == (group, name)]
+            needed += there or [Known(group, name, "")]
+    return [*needed, *(one for one in subjects if one not in needed)]
+
+
+def _plan_text(plan: Plan) -> str:
+    """Describe what would be run; it spends nothing."""
+    requests = min(len(plan.suite.bodies), round(MOST_CALLS * 1.3))
+    tokens = plan.suite.characters / len(plan.suite.bodies) / _CHARACTERS
+    names = ", ".join(f"{one.deployment} ({one.model_group})" for one in plan.subjects)
+    return printable(
+        f"{names}: at most about {requests} requests each of the suite {plan.suite.name}, {requests * tokens:,.0f} "
+        f"input and {requests * _OUTPUT_TOKENS:,} output tokens; most runs end sooner. Add --yes to run it, and "
+        "--max-usd to limit what it costs."
+    )
+
+
+@contextmanager
+def _endpoints(options: argparse.Namespace) -> Iterator[Callable[[Known], Any]]:
+    """Yield the function that returns the endpoint of a deployment."""
+    from exacto_plugin.bench.verifier.replay import Endpoint
+
+    if options.base_url is None:
+        raise ExactoError("no endpoint given: use --base-url URL")
+    base_url, key = options.base_url.rstrip("/"), os.environ.get(options.key_env, "")
+    yield lambda known: Endpoint(base_url.replace("{deployment}", known.deployment), key, known.deployment)
+
+
+@contextmanager
+def _writing(location: StoreLocation) -> Iterator[Connection]:
+    """Open the store; a new one gets its tables.
+
+    Raises:
+        DownError: it cannot be opened.
+    """
+    try:
+        with connect(location, writing=True) as connection, connection.begin():
+            migrate(connection)
+            yield connection
+    except (SQLAlchemyError, OSError) as error:
+        raise DownError(problem_of(error, location)) from None
+
+
+def _earlier(location: StoreLocation, subject: Subject) -> list[VerifierRecord]:
+    """Return the newest accepted run of each other deployment of a model group."""
+    with _writing(location) as connection:
+        runs = replays_since(connection, time.time() - KEPT_S, subject.model_group).get(subject.model_group, [])
+    others = [run for run in runs if not run.refused and run.deployment != subject.deployment]
+    return list({run.deployment: run for run in others}.values())
+
+
+def _keep(location: StoreLocation, record: VerifierRecord, reference: str | None) -> Comparison | VerifierRecord:
+    """Write a run; return its comparison, or the run itself when it was refused."""
+    with _writing(location) as connection:
+        insert_all(connection, [record])
+        if record.refused:
+            return record
+        runs = replays_since(connection, time.time() - KEPT_S, record.model_group)[record.model_group]
+    return next(one for one in comparisons(runs, reference, record.suite) if one.record.run == record.run)
+
+
+def _progress(subject: Subject) -> Callable[[Tally], None]:
+    """Return a function that prints a line after every fifty requests, on stderr."""
+
+    def tell(tally: Tally) -> None:
+        if tally.asked % 50 == 0:
+            told = f"{tally.asked} requests, {tally.calls} calls, {tally.bad} bad, {tally.errors} errors"
+            write_text(printable(f"{subject.deployment}: {told}"), sys.stderr)
+
+    return tell
+
+
+def _failed(one: Comparison | VerifierRecord) -> bool:
+    from exacto_plugin.benchmark_scores.verifier import Comparison
+
+    return not isinstance(one, Comparison) or one.decision is Decision.FLAGGED
+
+
+def _plain(one: Comparison | VerifierRecord) -> dict[str, Any]:
+    from exacto_plugin.benchmark_scores.verifier import Comparison
+
+    if isinstance(one, Comparison):
+        return as_plain(one)
+    return {name: value for name, value in to_wire(one).items() if name != "triggers"}
+
+
+def as_plain(one: Comparison) -> dict[str, Any]:
+    """Return a run and its comparison as plain data."""
+    kept = {name: value for name, value in to_wire(one.record).items() if name != "triggers"}
+    return {
+        **kept,
+        "decision": one.decision.value,
+        "against": one.against,
+        "limit": one.test.limit,
+        "similarity": one.similarity,
+    }
+
+
+def _sentence(one: Comparison | VerifierRecord) -> str:
+    from exacto_plugin.benchmark_scores.verifier import Comparison
+
+    if not isinstance(one, Comparison):
+        return f"{one.deployment}: refused: {one.refused}"
+    record, against = one.record, f" beside {one.against}" if one.against else ", nothing to compare with"
+    alike = "" if one.similarity is None else f"; calls a tool where it does: F1 {one.similarity:.2f}"
+    return (
+        f"{record.deployment}: {_WORDS[one.decision]} after {record.calls} calls, {record.bad} of them bad "
+        f"(limit {one.test.limit:.1%}{against}){alike}; run {record.run}"
+    )
+
+
+def verifier_table(group: str, found: Sequence[Comparison]) -> RenderableType:
+    """Return the table of the newest runs of a model group's deployments."""
+    table = DataTable(title=f"{group}: newest runs of the verifier")
+    for column in ("deployment", "calls", "bad", "limit", "beside", "F1", "verdict", "run"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        record = one.record
+        table.add_row(
+            printable(record.deployment),
+            str(record.calls),
+            str(record.bad),
+            f"{one.test.limit:.1%}",
+            printable(one.against),
+            "" if one.similarity is None else f"{one.similarity:.2f}",
+            _WORDS[one.decision],
+            printable(record.run),
+        )
+    return table
