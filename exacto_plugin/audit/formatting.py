@@ -181,6 +181,11 @@ FLAW_WORDS = {
     "leaked_markup": "a call in the text",
     "ignored_choice": "tool_choice not followed",
     "duplicate_id": "two calls with one id",
+    "empty": "neither text nor a call",
+    "reasoning_only": "reasoning only",
+    "corrupt": "undecoded or damaged text",
+    "provider_error": "an error in the place of an answer",
+    "no_usage": "no usage",
 }
 """The provider's flaws, in words."""
 

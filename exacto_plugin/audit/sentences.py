@@ -51,6 +51,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     old = past or aged
     parts += _reason_sentences(view, zone, past=old)
     parts.append(flaw_sentence(view.get("flaws")))
+    parts.append(flaw_rate_sentence(view.get("flaw_rates")))
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -118,6 +119,22 @@ def flaw_sentence(flaws: Mapping[str, int] | None) -> str:
         return ""
     mix = ", ".join(f"{count:,} with {FLAW_WORDS[flaw]} ({flaw})" for flaw, count in counts)
     return f"Bad answers since the proxy started: {mix}."
+
+
+def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None) -> str:
+    """Describe the shares of answers with each flaw by window; empty without flaws.
+
+    >>> flaw_rate_sentence([{"window_s": 3600.0, "answers": 200, "rates": {"empty": 0.05}}])
+    'Of 200 answers in the last 1 h 5.00 % had neither text nor a call (empty).'
+    """
+    told = []
+    for one in windows or ():
+        rates = sorted((-rate, flaw) for flaw, rate in one["rates"].items() if rate and flaw in FLAW_WORDS)
+        mix = ", ".join(f"{percent(-rate)} had {FLAW_WORDS[flaw]} ({flaw})" for rate, flaw in rates)
+        if mix:
+            told.append(f"of {one['answers']:,} answers in {window(one['window_s'])} {mix}")
+    text = "; ".join(told)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 _FRESH_S = 1.0

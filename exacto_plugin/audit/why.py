@@ -14,7 +14,7 @@ from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S
 from exacto_plugin.core.tiers.replay import preset_as_plain
-from exacto_plugin.core.views import reason_view, reference_view, signal_view, with_step
+from exacto_plugin.core.views import flaw_rates_view, reason_view, reference_view, signal_view, with_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,12 +58,14 @@ class Judged(NamedTuple):
     """By signal."""
     flaws: Mapping[str, int] | None = None
     """Flaw -> answers with it since the process started; None for the past."""
+    flaw_rates: list[Plain] | None = None
+    """Shares of answers with each flaw over the last hour and day; None for the past."""
 
 
 def judged_now(
-    group: GroupSnapshot, deployment: DeploymentKey, provider: str, snapshot: str, flaws: FlawCounts
+    group: GroupSnapshot, deployment: DeploymentKey, provider: str, snapshot: str, flaws: FlawCounts, now: float
 ) -> Judged:
-    """Return the state of a deployment in the snapshot in force.
+    """Return the state of a deployment in the snapshot in force at a time.
 
     Raises:
         KeyError: the deployment is not in the group.
@@ -84,6 +86,7 @@ def judged_now(
         signals={signal.value: (one.value, one.samples) for signal, one in verdict.signals.items()},
         references={signal.value: one for signal, one in group.references.items()},
         flaws={flaw.value: count for flaw, count in flaws.of(group.model_group, deployment).items()},
+        flaw_rates=flaw_rates_view(flaws.rates.of(group.model_group, deployment, now)),
     )
 
 
@@ -157,6 +160,7 @@ def why_view(
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),
         "flaws": judged.flaws,
+        "flaw_rates": judged.flaw_rates,
     }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import GroupSnapshot, Reason, Verdict
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
-    from exacto_plugin.core.scoring.flaws import FlawCounts
+    from exacto_plugin.core.scoring.flaws import FlawCounts, FlawShares
 
 
 class ReferenceNumbers(Protocol):
@@ -38,6 +38,7 @@ def group_view(
     providers: Mapping[str, str],
     flaws: FlawCounts,
     observed: Mapping[tuple[str, str], Observed],
+    now: float,
 ) -> dict[str, Any]:
     """Return one model group's references, and its deployments with their verdicts.
 
@@ -46,12 +47,14 @@ def group_view(
         providers: deployment key -> provider.
         flaws: the counts of flaws since the process started.
         observed: the numbers that do not affect tiers, by model group and deployment.
+        now: UTC seconds, the end of the windows of flaws.
     """
     deployments: list[dict[str, Any]] = [
         {
             **verdict_view(verdict, providers.get(key, "")),
             "pace": pace_view(group.paces.get(key)),
             "flaws": {flaw.value: count for flaw, count in flaws.of(group.model_group, key).items()},
+            "flaw_rates": flaw_rates_view(flaws.rates.of(group.model_group, key, now)),
             "observed": observed_view(observed.get((group.model_group, key), Observed())),
         }
         for key, verdict in sorted(group.verdicts.items())
@@ -135,6 +138,18 @@ def observed_view(numbers: Observed) -> dict[str, Any]:
         "queue_time": {"value": numbers.queue_s, "p90": numbers.queue_p90_s, "samples": numbers.queue_answers},
         "throughput_spread": {"value": numbers.throughput_spread, "samples": numbers.throughput_answers},
     }
+
+
+def flaw_rates_view(windows: Iterable[FlawShares]) -> list[dict[str, Any]]:
+    """Return the share of the answers with each flaw, shortest window first."""
+    return [
+        {
+            "window_s": one.window_s,
+            "answers": one.answers,
+            "rates": {flaw.value: count / one.answers for flaw, count in one.counts.items()},
+        }
+        for one in windows
+    ]
 
 
 def override_view(verdict: Verdict) -> dict[str, Any] | None:

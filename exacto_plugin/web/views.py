@@ -86,7 +86,9 @@ class ModelViews:
 
     def one(self, group: GroupSnapshot) -> dict[str, Any]:
         """Return one model group with callers' preferences and its curated list."""
-        view = group_view(group, self._providers.by_deployment, self._flaws, self._observed.latest)
+        view = group_view(
+            group, self._providers.by_deployment, self._flaws, self._observed.latest, self._context.clock()
+        )
         declared = self._declared(group.model_group)
         for one in view["deployments"]:
             one["declared"] = declared.get(one["deployment"])

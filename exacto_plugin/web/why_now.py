@@ -63,6 +63,6 @@ class WhyNow:
         except StoreError:
             inputs = None
         provider = self._providers.by_deployment.get(deployment, "")
-        judged = judged_now(group, deployment, provider, snapshot.id, self._flaws)
+        judged = judged_now(group, deployment, provider, snapshot.id, self._flaws, now)
         word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
         return why_view(judged, word, self._engine.rule, inputs, now, past=False)

@@ -103,6 +103,20 @@ def test_what_is_observed(client: TestClient, runtime: Runtime) -> None:
     assert told["d"]["token_burn"] == {"value": None, "samples": 0, "flagged": False}
 
 
+def test_rates_of_flaws(client: TestClient, runtime: Runtime) -> None:
+    """The share of a deployment's answers with each flaw stands beside its verdict, and in ``why`` as a sentence."""
+    candidate = Candidate(LiteLLMId("d"), DeploymentKey("d"), "provider-d")
+    for flaws in [(Flaw.EMPTY,), *[()] * 19]:
+        runtime.samples.record(Sample(GROUP, DeploymentKey("d"), NOW, flaws=flaws), candidate)
+    deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
+    told = {one["deployment"]: one["flaw_rates"] for one in deployments}
+    rates = [{"window_s": window_s, "answers": 20, "rates": {"empty": 0.05}} for window_s in (3600.0, 86_400.0)]
+    assert (told["d"], [one["rates"] for one in told["a"]]) == (rates, [{}, {}])
+    (why,) = client.get("/exacto/api/why", params={"deployment": "d"}).json()["answers"]
+    assert why["flaw_rates"] == rates
+    assert "Of 20 answers in the last 1 h 5.00 % had neither text nor a call (empty); of 20" in why_sentence(why)
+
+
 def test_a_group_that_nobody_knows(client: TestClient) -> None:
     """Nothing is known of it: 404, and why."""
     answer = client.get("/exacto/api/models/nothing/here")

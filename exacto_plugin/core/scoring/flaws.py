@@ -1,4 +1,4 @@
-"""Counts each flaw per deployment since the process started.
+"""Counts each flaw per deployment, since the process started and recently.
 
 The counts are for operators and no input to tiers, which use the windows. Holds numbers only.
 """
@@ -6,12 +6,14 @@ The counts are for operators and no input to tiers, which use the windows. Holds
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from exacto_plugin.core.model import Blame, Flaw, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from exacto_plugin.core.model import Sample
 
 BLAME: Final[Mapping[Flaw, Blame]] = {
     Flaw.INVALID_JSON: Blame.PROVIDER,
@@ -62,6 +64,105 @@ def flaw_of(outcome: Outcome, reason: str) -> Flaw | None:
     return FLAW_OF.get(outcome)
 
 
+WINDOWS_S: Final = (3600.0, 86_400.0)
+"""The windows of throughput, which are also two of those of tool calls."""
+_PERIODS: Final = ((300, 13), (3600, 25))
+"""Seconds and number of the periods of each window, with the current one."""
+_DEPLOYMENTS: Final = 20_000
+"""Largest number of deployments; more can occur only with names that callers choose under a wildcard."""
+
+
+class FlawShares(NamedTuple):
+    """Flaws of the answers of one window."""
+
+    window_s: float
+    answers: int
+    """Finished answers, and failures that were reported inside an answer."""
+    counts: dict[Flaw, int]
+    """Answers with each flaw, without zeros."""
+
+
+class _Deployment:
+    """The counts of one deployment, 250 bytes and 150 for each period with a flaw."""
+
+    __slots__ = ("answers", "flawed", "stamps")
+
+    def __init__(self) -> None:
+        periods = sum(number for _, number in _PERIODS)
+        self.stamps = array("I", bytes(4 * periods))
+        """Number of the period at each place."""
+        self.answers = array("I", bytes(4 * periods))
+        self.flawed: dict[int, array[int]] = {}
+        """Counts of each flaw, by place."""
+
+    def add(self, sample: Sample) -> None:
+        first = 0
+        for width_s, number in _PERIODS:
+            period = max(0, int(sample.at // width_s))
+            place = first + period % number
+            first += number
+            if self.stamps[place] > period:
+                continue  # too late for this window
+            if self.stamps[place] != period:
+                self.stamps[place], self.answers[place] = period, 0
+                self.flawed.pop(place, None)
+            self.answers[place] += 1
+            for flaw in sample.flaws:
+                counts = self.flawed.setdefault(place, array("I", bytes(4 * len(Flaw))))
+                counts[_COLUMN_OF[flaw]] += 1
+
+    def shares(self, now: float) -> list[FlawShares]:
+        found, first = [], 0
+        for window_s, (width_s, number) in zip(WINDOWS_S, _PERIODS, strict=True):
+            current = int(now // width_s)
+            there = [
+                place for place in range(first, first + number) if current - number < self.stamps[place] <= current
+            ]
+            first += number
+            counted = [self.flawed[place] for place in there if place in self.flawed]
+            counts = {flaw: sum(one[column] for one in counted) for flaw, column in _COLUMN_OF.items()}
+            answers = sum(self.answers[place] for place in there)
+            found.append(FlawShares(window_s, answers, {flaw: count for flaw, count in counts.items() if count}))
+        return found
+
+
+class FlawRates:
+    """The rates of all deployments of one process.
+
+    >>> from exacto_plugin.core.model import DeploymentKey, Sample
+    >>> rates = FlawRates()
+    >>> rates.add(Sample("kimi", DeploymentKey("a"), 0.0, flaws=(Flaw.EMPTY,)))
+    >>> rates.add(Sample("kimi", DeploymentKey("a"), 7200.0))
+    >>> [(one.answers, one.counts) for one in rates.of("kimi", "a", 7200.0)]
+    [(1, {}), (2, {<Flaw.EMPTY: 'empty'>: 1})]
+    """
+
+    def __init__(self, most: int = _DEPLOYMENTS) -> None:
+        self._most = most
+        self._counts: dict[tuple[str, str], _Deployment] = {}
+
+    def add(self, sample: Sample) -> None:
+        """Count one answer; a failure counts if it was reported inside an answer."""
+        if not (sample.ok or sample.flaws):
+            return
+        key = (sample.model_group, sample.deployment)
+        counts = self._counts.get(key)
+        if counts is None:
+            if len(self._counts) >= self._most:
+                return
+            counts = self._counts[key] = _Deployment()
+        counts.add(sample)
+
+    def of(self, model_group: str, deployment: str, now: float) -> list[FlawShares]:
+        """Return the flaws of one deployment in ``WINDOWS_S``; empty without answers."""
+        counts = self._counts.get((model_group, deployment))
+        return [one for one in ([] if counts is None else counts.shares(now)) if one.answers]
+
+    def retain(self, served: Iterable[tuple[str, str]]) -> None:
+        """Forget all but some deployments, given by model group and name."""
+        self._counts = {key: self._counts[key] for key in served if key in self._counts}
+
+
 class FlawCounts:
     """Counts per model group and deployment, about 300 bytes for each with a flaw.
 
@@ -71,6 +172,8 @@ class FlawCounts:
     def __init__(self) -> None:
         self._total = _zeros()
         self._counts: dict[tuple[str, str], array[int]] = {}
+        self.rates = FlawRates()
+        """Their rates over the last hour and day, of the answers that count for tiers."""
 
     def add(self, model_group: str, deployment: str, flaws: Iterable[Flaw]) -> None:
         """Count the flaws of one answer."""

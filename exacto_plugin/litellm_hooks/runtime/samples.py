@@ -63,6 +63,7 @@ class SampleSink:
             *logged,
             engine.record,
             observed.add,
+            self.flaws.rates.add,
         ]
         """Called with every sample that counts, in this order, under the lock."""
 
@@ -112,3 +113,4 @@ class SampleSink:
             self.token_use.retain(served)
             self.limits.retain(served, self._context.clock())
             self.flaws.drop(flawed - served)
+            self.flaws.rates.retain(served)
