@@ -19,7 +19,7 @@ from exacto_plugin.terminal import json_text, printable, printable_data, write_t
 from exacto_plugin.text_tables import PlainTable, busy, write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from exacto_plugin.audit.verify import Verification
 
@@ -193,7 +193,7 @@ def _what(entry: Mapping[str, Any]) -> str:
 
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
-    ranked = (
+    ranked: tuple[Callable[[Mapping[str, Any]], bool], ...] = (
         lambda one: one["code"] == ReasonCode.BELOW_THRESHOLD,
         lambda one: one["signal"] == Signal.VERIFIER and one["code"] == ReasonCode.READMITTED,
         lambda one: one["signal"] == Signal.TOOL_CALL_SUCCESS,
