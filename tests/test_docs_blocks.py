@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MARKED: Final = {
     "README.md": {"installs from an index; `make dist` installs the built package": 1},
     "docs/benchmarks.md": {"GPQA is downloaded from the internet": 1},
+    "docs/how-to/docker-compose.md": {"needs Docker": 1},
+    "docs/how-to/kubernetes.md": {"needs Docker and a registry": 1, "needs a cluster": 1},
     "docs/tutorials/proxy.md": {
         "clones from the network and installs from an index; tests start the same configuration": 1,
         "needs the proxy above, with keys of real providers": 1,
@@ -92,6 +94,28 @@ def test_yaml(block: Block, tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(loaded), encoding="utf-8")
     problems = check_config(file, connecting=False).problems
     assert problems == [] or (block.page == "docs/upstream.md" and "callbacks" in problems[0])
+
+
+def test_the_manifests_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration for Kubernetes has no problem, and every name in it has the thing that it names."""
+    text = (ROOT / "examples" / "kubernetes" / "exacto.yaml").read_text(encoding="utf-8")
+    kinds = {one["kind"]: one for one in yaml.safe_load_all(text)}
+    file = tmp_path / "config.yaml"
+    file.write_text(kinds["ConfigMap"]["data"]["config.yaml"], encoding="utf-8")
+    monkeypatch.setenv("EXACTO_STORE_URL", "postgresql://litellm:none@postgres:5432/exacto")
+    monkeypatch.setenv("EXACTO_REDIS_URL", "redis://redis:6379/0")
+    assert check_config(file, connecting=False).problems == []
+    pod = kinds["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (volume,) = pod["spec"]["volumes"]
+    assert volume["configMap"]["name"] == kinds["ConfigMap"]["metadata"]["name"]
+    assert container["args"][1] == f"{container['volumeMounts'][0]['mountPath']}/config.yaml"
+    assert kinds["Service"]["spec"]["selector"] == pod["metadata"]["labels"]
+    secret = next(block.body for block in BLOCKS if "kubectl create secret" in block.body)
+    named = set(re.findall(r"os\.environ/(\w+)", text)) | {"LITELLM_SALT_KEY"}
+    assert named == set(re.findall(r"from-literal=(\w+)", secret))
+    assert container["envFrom"] == [{"secretRef": {"name": "litellm-exacto"}}]
+    assert "generic litellm-exacto " in secret
 
 
 @pytest.mark.parametrize("block", of("json"))
