@@ -68,6 +68,18 @@ def test_a_storm_is_an_event_with_begin_and_end() -> None:
     assert event(fleet) is None
 
 
+@pytest.mark.parametrize("storms", [1, 2, 3])
+def test_a_storm_is_no_clustering(storms: int) -> None:
+    """The design effect stays for the whole day, so that later breaks are found as fast; also after several storms."""
+    fleet, before = calm(), calm(HELD_AGAINST_EACH)
+    for _ in range(storms):
+        for one in (fleet, before):
+            serve(one, intervals=6, bad=15)
+            serve(one, intervals=15)
+    assert [float(one.engine.dump()["g"]["d0"]["rule.phi"] or 0.0) for one in (fleet, calm())] == [1.0, 1.0]
+    assert float(before.engine.dump()["g"]["d0"]["rule.phi"] or 0.0) > 2.0
+
+
 @pytest.mark.parametrize("hosts", [1, 3])
 def test_a_break_of_few_is_no_event(hosts: int) -> None:
     """They are deranked at once; the others did not rise."""

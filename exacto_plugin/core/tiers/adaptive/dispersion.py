@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
 
 _MAX_DISPERSION = 25.0
 """Largest contribution of a pair of half-hours to the dispersion.
@@ -37,6 +38,48 @@ def dispersion(calls: NDArray[np.int64], bad: NDArray[np.int64]) -> tuple[Floats
     return np.minimum(np.where(known, squared_change, 0.0), _MAX_DISPERSION).sum(axis=0), known.sum(axis=0).astype(
         np.float64
     )
+
+
+class CommonPeriods:
+    """Half-hours in which a common cause raised the rates, by window block.
+
+    A rise at all deployments in the same minutes is no clustering of one's own errors. Counted as such, half an hour in
+    which 8 deployments fail 15 % raises the design effect from 1.05 to 1.8 for a day, so that breaks are found later
+    (measured). Kept beside the latest event, since that is forgotten when the next one begins; not saved.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[int, Bools]] = {}
+
+    def touched(self, number: int, begins: NDArray[np.int64], width_s: int, cause: tuple[Floats, Floats]) -> Bools:
+        """Return the periods that a common cause touches, ``[period, row]``.
+
+        Args:
+            number: of the window block.
+            begins: UTC seconds of ended periods, oldest first.
+            width_s: seconds of a period.
+            cause: begin and end of each row's latest event, NaN without one and while it lasts.
+
+        >>> kept, begins, at = CommonPeriods(), np.array([0, 1800]), np.array([np.nan, 2000.0])
+        >>> kept.touched(0, begins, 1800, (at, at + 100)).tolist()
+        [[False, False], [False, True]]
+        >>> kept.touched(0, begins + 1800, 1800, (at * np.nan, at * np.nan)).tolist()
+        [[False, True], [False, False]]
+        """
+        found = (begins[:, np.newaxis] + width_s > cause[0]) & ~(begins[:, np.newaxis] >= cause[1])
+        newest = int(begins[-1]) // width_s
+        last, before = self._kept.get(number, (newest, found))
+        if 0 <= (moved := newest - last) < len(found):
+            found[: len(found) - moved] |= before[moved:]
+        self._kept.pop(number, None)
+        if found.any():
+            self._kept[number] = newest, found
+        return found
+
+    def forget(self, number: int, row: int) -> None:
+        """Erase a row."""
+        if number in self._kept:
+            self._kept[number][1][:, row] = False
 
 
 def limited_dispersion(total: Floats, pairs: Floats, weight: Floats) -> Floats:

@@ -18,7 +18,7 @@ from exacto_plugin.core.tiers.adaptive.caller_limits import (
     trial_weight,
     window_weights,
 )
-from exacto_plugin.core.tiers.adaptive.dispersion import dispersion, limited_dispersion
+from exacto_plugin.core.tiers.adaptive.dispersion import CommonPeriods, dispersion, limited_dispersion
 from exacto_plugin.core.tiers.adaptive.history import COLUMNS, THREE_DAYS_S, calls_and_bad, evidence_series
 from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
@@ -97,7 +97,7 @@ class Evidence:
     The attributes are in the order in which verification reads them.
     """
 
-    __slots__ = (*_SHAPES, "_dispersion_revisions")
+    __slots__ = (*_SHAPES, "_common_periods", "_dispersion_revisions")
 
     calls: Floats
     """Calls since the evidence start, in each of ``WINDOWS_S``; as is ``bad``."""
@@ -145,6 +145,7 @@ class Evidence:
 
     def __init__(self) -> None:
         self._dispersion_revisions: dict[int, tuple[int, int]] = {}
+        self._common_periods = CommonPeriods()
         for name, shape in _SHAPES.items():
             setattr(self, name, np.zeros((*shape, 0)))
 
@@ -158,6 +159,8 @@ class Evidence:
         """Erase the measurements of some slots."""
         for name in _SHAPES:
             getattr(self, name)[..., list(slots)] = 0
+        for slot in slots:
+            self._common_periods.forget(*divmod(slot, ROWS))
 
     def measure(
         self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
@@ -168,7 +171,7 @@ class Evidence:
         self._measure_windows(number, window_block, now, rule)
         self._measure_traffic(here, window_block, now)
         self._measure_callers(here, window_block, now, rule)
-        self._measure_dispersion(number, window_block, now, rule)
+        self._measure_dispersion(number, window_block, now, memory, rule)
         deranked = memory.cause[here] > 0
         reach_s = max(THREE_DAYS_S, rule.quiet_ttl_s)
         limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - reach_s)))
@@ -187,14 +190,19 @@ class Evidence:
             sums = window_block.sums(COLUMNS, now, rule.quiet_ttl_s)
             self.quiet_calls[here], self.quiet_bad[here] = calls_and_bad(sums)
 
-    def _measure_dispersion(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
+    def _measure_dispersion(
+        self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
+    ) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         width_s = _half_hours(window_block)
         # Ended periods change only with late samples, so this is computed every half-hour only.
         if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
             calls, bad = calls_and_bad(window_block.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
-            total, self.pairs[here] = dispersion(calls[:-1], bad[:-1])
+            begins = (revision[0] + np.arange(1 - len(calls), 0)) * width_s
+            cause = memory.common_begin[here], memory.common_end[here]
+            apart = ~self._common_periods.touched(number, begins, width_s, cause)
+            total, self.pairs[here] = dispersion(calls[:-1] * apart, bad[:-1] * apart)
             weight = window_weights(self, here, DAY, rule).bad
             self.dispersion_sum[here] = limited_dispersion(total, self.pairs[here], weight)
 
