@@ -14,6 +14,7 @@ from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.strictness import LEAST_HOSTS, PriceShares, affordable
 from exacto_plugin.core.tiers.replay import preset_as_plain, preset_of_plain
 from exacto_plugin.core.windows.increments import CounterKind
+from tests.support.adaptive_fleets import Fleet
 from tests.support.samples import START
 
 RATES = (0.002, 0.002, 0.003, 0.015)
@@ -61,6 +62,23 @@ def test_what_was_convicted_comes_back_when_the_bound_breaks() -> None:
     engine.observe_peers("g", list(prices), START + 6300, prices=prices)
     engine.recompute(START + 6300)
     assert verdict_of_d(engine)[0] is not Tier.DERANKED
+
+
+@pytest.mark.parametrize("bad", [120, 156])
+def test_who_is_left_out_anyway_is_convicted(bad: int) -> None:
+    """By the strictest step that leaves the same others: a worse rate is no protection, nor is a loose step."""
+    fleet = Fleet([0.0] * 6)
+    for name, number in zip(fleet.names, (20, 32, 40, 48, bad, 400), strict=True):
+        fleet.feed(name, 8000 if bad == 120 else 4000, number * (2 if bad == 120 else 1))
+    assert [tier is Tier.DERANKED for tier in fleet.judge().values()] == [False] * 4 + [True] * 2
+    chosen = fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d4")].reasons[0].strictness
+    assert chosen is not None
+    assert (chosen.step, chosen.by_price) == (0.005, True)
+    # It comes back by the loosest of these steps.
+    fleet.judge()
+    after = fleet.engine.snapshot.groups["g"].verdicts[DeploymentKey("d4")].reasons[0].strictness
+    assert after is not None
+    assert after.acquits_below > after.convicts_above
 
 
 def test_the_marker_survives_a_restart() -> None:

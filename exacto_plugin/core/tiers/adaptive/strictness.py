@@ -168,25 +168,38 @@ def _choose(
     for place in range(1, len(STEPS)):
         better = allowed[place] & (costs[place] < least - _LEAST_GAIN)
         chosen, least = np.where(better, place, chosen), np.where(better, costs[place], least)
+    tightest = _tightest_alike(pools, chosen)
 
     def at(values: NDArray[T], places: NDArray[np.intp]) -> NDArray[T]:
         found: NDArray[T] = np.take_along_axis(values, places[np.newaxis], 0)[0]
         return found
 
-    convicts = at(limits, chosen)
     half = np.where(np.isnan(frozen), np.inf, frozen / 2)
-    returns = np.minimum(np.maximum(half, convicts), rates.threshold)
+    returns = np.minimum(np.maximum(half, at(limits, chosen)), rates.threshold)
     told = (~np.isnan(rates.threshold)).any(axis=-1)
     strictness = Strictness(
-        np.where(told, np.array(STEPS)[chosen[:, 0]], np.nan),
-        np.array(_NEXT)[chosen[:, 0]],
-        (at(prices, chosen + 1) / np.maximum(at(prices, chosen), 1e-300) - 1)[:, 0],
-        (at(errors, chosen) - at(errors, chosen + 1))[:, 0],
-        convicts,
+        np.where(told, np.array(STEPS)[tightest[:, 0]], np.nan),
+        np.array(_NEXT)[tightest[:, 0]],
+        (at(prices, tightest + 1) / np.maximum(at(prices, tightest), 1e-300) - 1)[:, 0],
+        (at(errors, tightest) - at(errors, tightest + 1))[:, 0],
+        at(limits, tightest),
         np.where(deranked, returns, rates.threshold),
         by_price,
     )
     return strictness, at(pools, chosen)
+
+
+def _tightest_alike(pools: Bools, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the strictest step that leaves the same hosts as the chosen one.
+
+    It convicts what the chosen one leaves out, as certainly as if a host between both had asked for it. The chosen one,
+    which is looser, readmits.
+    """
+    tightest = chosen
+    for place in range(1, len(STEPS)):
+        alike = (pools[place] == pools[place - 1]).all(axis=-1, keepdims=True)
+        tightest = np.where((tightest == place - 1) & alike, place, tightest)
+    return tightest
 
 
 def _limits(rates: FailureRates) -> Floats:
