@@ -72,16 +72,20 @@ def until_scored(exacto: Exacto, answers: int) -> None:
 
     All answers count for propensity; of an uneven lot of bad calls, tool-call success may count some for less than one.
 
-    A program that runs for longer has no need of it: a timer makes verdicts every ``tiers.recompute_interval_s``.
+    It ends as well when ten seconds bring no more: the evidence on a deployment begins anew when it comes back from a
+    derank. A program that runs for longer has no need of it: a timer makes verdicts every
+    ``tiers.recompute_interval_s``.
     """
-    ends = time.monotonic() + 60
+    known, ends = -1, time.monotonic() + 10
     while time.monotonic() < ends:
         exacto.recompute()
         found = [
             one["signals"].get("propensity") for group in exacto.tiers()["model_groups"] for one in group["deployments"]
         ]
-        if sum(signal["samples"] for signal in found if signal) >= answers:
+        if (scored := sum(signal["samples"] for signal in found if signal)) >= answers:
             return
+        if scored != known:
+            known, ends = scored, time.monotonic() + 10
         time.sleep(0.1)
 
 

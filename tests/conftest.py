@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -58,7 +59,19 @@ def postgresql() -> Iterator[Cluster]:
         yield running
 
 
-LONGEST = ("e2e/test_adaptive.py", "e2e/test_servers.py", "e2e/test_affinity.py", "e2e/", "sdk/")
+LONGEST = (
+    "e2e/test_adaptive.py",
+    "e2e/test_undeclared_capacity.py",
+    "e2e/test_servers.py",
+    "e2e/test_limits.py",
+    "e2e/",
+    "simulate/test_fast.py",
+    "simulate/test_run.py",
+    "core/tiers/test_adaptive_traffic.py",
+    "sdk/",
+    "config/test_messages.py",
+    "core/tiers/",
+)
 """What takes long begins first, so that all processes of a run end together; the rest fills their gaps."""
 
 
@@ -74,6 +87,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((number for number, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays, so the garbage collector need not look at it each time, which takes a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def _can_dry_run() -> bool:

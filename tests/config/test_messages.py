@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from exacto_plugin.cli.command import main
+from exacto_plugin.config import sources
 from exacto_plugin.config.diff import redacted
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import settings_of_file
@@ -148,6 +149,21 @@ def may_be_told(path: Path_, value: Any, wrong: Any) -> bool:
     return isinstance(value, bool | int | float) and (wrong == CANARY or isinstance(wrong, int))
 
 
+@pytest.fixture
+def _parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was parsed last is not parsed again, which takes most of the time: each text here is read four times."""
+    last: dict[str, object] = {}
+
+    def parsed(text: str, where: str) -> object:
+        if text not in last:
+            last.clear()
+            last[text] = parse_yaml(text, where)
+        return copy.deepcopy(last[text])
+
+    monkeypatch.setattr(sources, "parse_yaml", parsed)
+
+
+@pytest.mark.usefixtures("_parsed_once")
 @pytest.mark.parametrize("kind", WRONG)
 def test_no_value_is_told(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
