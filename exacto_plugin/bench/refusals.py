@@ -26,7 +26,8 @@ def refusal(run: BenchmarkRun, names: AbstractSet[str], seen: AbstractSet[str]) 
     if run.log_digest in seen:
         return "this log was read before"
     if not run.complete:
-        return "the run did not end well: its log says that it failed, was cancelled or is unfinished"
+        why = f"{run.errors} answers ended in an error" if run.errors else "it failed, was cancelled or is unfinished"
+        return f"the run did not end well: {why}"
     answers = sum(task.answers for task in run.tasks.values())
     lost = max(run.errors, run.planned - answers if run.paired else 0)
     if lost > MOST_ERRORS * max(1, run.planned):

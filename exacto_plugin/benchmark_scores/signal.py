@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.benchmark_scores.standings import WINDOW_S, Standing, scores_of, tasks_of
 from exacto_plugin.benchmark_scores.statistics import frozen_limit, pooled, score_of
-from exacto_plugin.benchmark_scores.tasks import least_tasks
+from exacto_plugin.benchmark_scores.tasks import is_baseline, least_tasks
 from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, SignalValue
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def paired_scores(
         now: UTC seconds.
         reference: the deployment that the others are compared with; None: each with all others.
     """
-    scores = [one for one in scores_of(records, now, reference) if one.standing is not Standing.TOO_FEW]
+    scores = _counted(scores_of(records, now, reference))
     worst = {one.deployment: one for one in sorted(scores, key=_margin, reverse=True)}
     compared = {
         name: (one.others, one.limit) for name, one in worst.items() if one.others is not None and one.limit is not None
@@ -56,7 +56,7 @@ def published_scores(records: Sequence[BenchmarkRecord], now: float) -> Benchmar
             series[record.benchmark, record.configuration].append(record)
     for key, runs in series.items():
         limits[key] = frozen_limit(_baseline(runs))
-    scores = [one for one in scores_of(records, now) if one.standing is not Standing.TOO_FEW]
+    scores = _counted(scores_of(records, now))
     worst = {
         one.deployment: one
         for one in sorted(scores, key=lambda one: one.score - limits[one.benchmark, one.configuration][1], reverse=True)
@@ -64,12 +64,16 @@ def published_scores(records: Sequence[BenchmarkRecord], now: float) -> Benchmar
     return _signal(worst, scores, {name: limits[one.benchmark, one.configuration] for name, one in worst.items()})
 
 
+def _counted(scores: Sequence[Score]) -> list[Score]:
+    return [one for one in scores if one.standing is not Standing.TOO_FEW and not is_baseline(one.deployment)]
+
+
 def _baseline(runs: Sequence[BenchmarkRecord]) -> list[float]:
     """Return the score of each deployment in the first 21 days."""
     until = min(run.at for run in runs) + BASELINE_S
     of: dict[str, list[dict[str, TaskScore]]] = defaultdict(list)
     for run in runs:
-        if run.at < until:
+        if run.at < until and not is_baseline(run.deployment):
             of[run.deployment].append(tasks_of(run))
     return [score_of(pooled(tasks))[0] for tasks in of.values()]
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from exacto_plugin.benchmark_scores.statistics import difference, least_visible, limit_below, pooled, score_of, student
-from exacto_plugin.benchmark_scores.tasks import TaskScore, least_tasks
+from exacto_plugin.benchmark_scores.tasks import TaskScore, is_baseline, least_answers, least_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,17 +81,23 @@ def scores_of(records: Sequence[BenchmarkRecord], now: float, reference: str | N
     found: list[Score] = []
     for (benchmark, configuration), deployments in sorted(series.items()):
         tasks = {name: pooled([tasks_of(run) for run in runs]) for name, runs in deployments.items()}
-        enough = [name for name in tasks if len(tasks[name]) >= least_tasks(benchmark)]
+        enough = [name for name in tasks if _is_enough(benchmark, tasks[name])]
+        pinned = [name for name in enough if not is_baseline(name)]
         chosen = reference if reference in enough else None
         for name in sorted(deployments):
-            others = [chosen] if chosen is not None else [other for other in enough if other != name]
+            others = [chosen] if chosen is not None else [other for other in pinned if other != name]
             against = None if name not in enough else [tasks[other] for other in others if other != name]
-            comparisons = len(enough) - 1 if chosen is not None else 1
+            comparisons = len(pinned) - 1 if chosen is not None else 1
             runs, is_reference = deployments[name], name == chosen
             found.append(
                 _score((benchmark, configuration, name), tasks[name], runs, against, comparisons, is_reference)
             )
     return found
+
+
+def _is_enough(benchmark: str, tasks: Mapping[str, TaskScore]) -> bool:
+    answers = sum(task.answers for task in tasks.values())
+    return len(tasks) >= least_tasks(benchmark) and answers >= least_answers(benchmark) * len(tasks)
 
 
 def tasks_of(record: BenchmarkRecord) -> dict[str, TaskScore]:

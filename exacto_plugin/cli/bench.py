@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.audit import queries
@@ -19,6 +18,8 @@ from exacto_plugin.audit.formatting import moment
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named, records_of
 from exacto_plugin.bench.logs.fields import LogError
 from exacto_plugin.bench.logs.reading import read_runs
+from exacto_plugin.bench.recording import Kept, accepted_logs, kept_runs, new_ones
+from exacto_plugin.bench.running.command import add_plan, add_runs
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_since
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
@@ -27,10 +28,8 @@ from exacto_plugin.cli.bench_verifier import add_verifier, as_plain, verifier_ta
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError, StoreError
-from exacto_plugin.records import BenchmarkRecord
 from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.rows import insert_all, reading
-from exacto_plugin.store.tables import table_of
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
 from exacto_plugin.text_tables import DataTable, render_tables
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.bench.runs import BenchmarkRun
     from exacto_plugin.benchmark_scores.standings import Score
+    from exacto_plugin.records import BenchmarkRecord
     from exacto_plugin.store.location import StoreLocation
 
 _WORDS = {
@@ -54,9 +54,6 @@ _WORDS = {
     Standing.LITTLE_BELOW: "slightly below",
 }
 
-Kept = dict[tuple[str, str], str]
-"""Runs on record: digest of the log and deployment -> the reason of the refusal, empty for accepted ones."""
-
 _MORE_TOKENS = 0.3
 """A share of output tokens above the median that is pointed out; it never affects tiers."""
 
@@ -67,6 +64,8 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         parser,
         "exacto bench ingest logs/*.json --config config.yaml",
         "exacto bench show --config config.yaml",
+        "exacto bench plan --config config.yaml",
+        "exacto bench run parcels --config config.yaml --yes --max-usd 2",
     )
     # A verb's own class adds its arguments later; these are few.
     verbs = parser.add_subparsers(
@@ -82,9 +81,11 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--model", metavar="GROUP", help="only this model group")
     show.add_argument("--reference", metavar="DEPLOYMENT", help="compare with this one instead of all others")
     show.set_defaults(run=run_show)
-    run = verbs.add_parser("run", help="run a benchmark against deployments")
-    benchmarks = run.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    add_plan(verbs.add_parser("plan", help="answers, tokens and dollars of runs; spends nothing"))
+    runs = verbs.add_parser("run", help="run a benchmark against deployments")
+    benchmarks = runs.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
+    add_runs(benchmarks.add_parser, location_of)
     for one in (ingest, show):
         one.add_argument("--json", action="store_true", help="print JSON instead of text")
         add_source_options(one, proxy=False)
@@ -103,7 +104,7 @@ def run_ingest(options: argparse.Namespace) -> int:
     try:
         with connect(location, writing=True) as connection, connection.begin():
             known = _known(connection)
-            kept = _kept(connection)
+            kept = kept_runs(connection)
             for name in options.logs:
                 for made in _read(Path(name), options, known, kept, now):
                     lines.append(made["line"])
@@ -147,9 +148,8 @@ def _read(
         except UnnamedDeploymentError as error:
             yield {"line": _line(path, run, name, str(error)), "records": []}
             continue
-        accepted = {log for (log, _), refused in kept.items() if not refused}
-        records = records_of(run, named, known, accepted, now)
-        yield {"line": _line(path, run, named[0].deployment, records[0].refused), "records": _new(records, kept)}
+        records = records_of(run, named, known, accepted_logs(kept), now)
+        yield {"line": _line(path, run, named[0].deployment, records[0].refused), "records": new_ones(records, kept)}
 
 
 def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> list[Known]:
@@ -159,21 +159,6 @@ def _named(name: str, known: Sequence[Known], options: argparse.Namespace) -> li
         if options.deployment and options.model and not any(one.model_group == options.model for one in known):
             return [Known(options.model, options.deployment, "")]
         raise
-
-
-def _kept(connection: Connection) -> Kept:
-    """Return the runs on record.
-
-    A log that was refused under a wrong name can be read again under the right one.
-    """
-    table = table_of(BenchmarkRecord)
-    rows = connection.execute(select(table.c.run, table.c.deployment, table.c.refused))
-    return {(run, deployment): refused for run, deployment, refused in rows}
-
-
-def _new(records: list[BenchmarkRecord], kept: Kept) -> list[BenchmarkRecord]:
-    """Return those that add something: a refusal on record is not repeated."""
-    return [record for record in records if not (record.refused and (record.run, record.deployment) in kept)]
 
 
 def _line(path: Path, run: BenchmarkRun | None, deployment: str, refused: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def claim(connection: Connection, states: Mapping[str, AlertState]) -> AlertClai
             continue
         if kept_at > at:
             outdated.add(name)
-        elif _replace(connection, key, before, orjson.dumps([state, at]).decode()):
+        elif replace_document(connection, key, before, orjson.dumps([state, at]).decode()):
             changed[name] = kept
     return AlertClaim(changed, frozenset(outdated))
 
@@ -57,8 +57,15 @@ def _stored(connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, 
             yield row.name, row.payload
 
 
-def _replace(connection: Connection, key: str, before: str | None, payload: str) -> bool:
-    """Write a row and return True, unless another process has changed it since."""
+def replace_document(connection: Connection, key: str, before: str | None, payload: str) -> bool:
+    """Write a row of ``documents`` and return True, unless another process has changed it.
+
+    Args:
+        connection: in a transaction.
+        key: name of the row.
+        before: its payload as it was read; None: there was none.
+        payload: the new one.
+    """
     if before is None:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         made = dialect.insert(documents).values(name=key, payload=payload).on_conflict_do_nothing()

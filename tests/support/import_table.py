@@ -90,7 +90,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "bench": _CORE
     | {"errors", "config", "records", "store", "benchmark_scores", "text_tables", "terminal", "demo"}
     | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},
-    "bench/isolated": _CORE | {"errors", "demo", "litellm_hooks/checks", "litellm_hooks/deployments"},
+    "bench/isolated": _CORE
+    | {"errors", "demo", "benchmark_scores", "litellm_hooks/checks", "litellm_hooks/deployments"},
     "bench/verifier": _CORE
     | {"errors", "records", "config", "bench", "benchmark_scores", "litellm_hooks/request", "litellm_hooks/scoring"},
     "hooks": _BASE,
@@ -140,6 +141,7 @@ _NESTED: Final = {
     "simulate/fast": "simulate",
     "bench/logs": "bench",
     "bench/parcels": "bench",
+    "bench/running": "bench",
 }
 
 

@@ -7,9 +7,10 @@ could send a request elsewhere, keep an answer, or tell another system of it is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from exacto_plugin.benchmark_scores.tasks import BASELINE
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks.checks.model_list import entries_of
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, host_of
@@ -23,8 +24,6 @@ Config = dict[str, Any]
 
 METER: Final = "exacto_plugin.bench.isolated.meter.meter"
 """The only callback: it counts what answers cost, and refuses requests beyond a budget."""
-
-_BASELINE: Final = "baseline/"
 
 _ROUTING: Final = ("order", "weight", "rpm", "tpm")
 """Parameters of a deployment that only matter where LiteLLM picks among several."""
@@ -79,14 +78,19 @@ class Target:
 
     deployment: str
     """Its key, which is its model name in the isolated proxy."""
-    model_group: str
-    """The first model group with it."""
+    model_groups: tuple[str, ...]
+    """All model groups with it."""
     candidate: Candidate
     """With its provider and its prices in USD per token."""
     host: str
     """``host[:port]`` of its API base; empty without one."""
     tools: bool
     """False where the operator declared that it takes no tools."""
+
+    @property
+    def model_group(self) -> str:
+        """The first model group with it."""
+        return self.model_groups[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,12 @@ def isolated_models(config: Mapping[str, Any]) -> IsolatedModels:
             skipped.append(f"{name}: its mode is {info['mode']}, not chat")
             continue
         target = _target(entry)
-        pinned.setdefault(target.deployment, (target, _pinned(entry, target.deployment)))
+        if target.deployment in pinned:
+            first, made = pinned[target.deployment]
+            both = dict.fromkeys((*first.model_groups, name))
+            pinned[target.deployment] = replace(first, model_groups=tuple(both)), made
+        else:
+            pinned[target.deployment] = target, _pinned(entry, target.deployment)
         groups.setdefault(name, []).append(_in_baseline(entry, target.deployment))
     models = [made for _, made in pinned.values()] + [one for found in groups.values() for one in found]
     return IsolatedModels(
@@ -144,7 +153,7 @@ def isolated_models(config: Mapping[str, Any]) -> IsolatedModels:
 
 def baseline_of(model_group: str) -> str:
     """Return the name under which LiteLLM's own routing picks in a model group."""
-    return f"{_BASELINE}{model_group}"
+    return f"{BASELINE}{model_group}"
 
 
 def _target(entry: Mapping[str, Any]) -> Target:
@@ -153,7 +162,7 @@ def _target(entry: Mapping[str, Any]) -> Target:
     declared = candidate.parameters
     tools = info.get("supports_function_calling") is not False and (declared is None or "tools" in declared)
     host = host_of(entry["litellm_params"].get("api_base"))
-    return Target(str(candidate.key), entry["model_name"], candidate, host, tools)
+    return Target(str(candidate.key), (entry["model_name"],), candidate, host, tools)
 
 
 def _pinned(entry: Mapping[str, Any], key: str) -> Config:

@@ -1,0 +1,64 @@
+"""Costs of an invocation, added to the month in the store, also after a crash."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from exacto_plugin.bench.isolated.costs import spent_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from exacto_plugin.bench.running.shared import SharedState
+
+_EACH_S = 5.0
+
+
+@contextmanager
+def counting(costs: Path, shared: SharedState) -> Iterator[None]:
+    """Add costs to the month every few seconds, and at the end.
+
+    A file beside the costs says how much is added already.
+    """
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.wait(_EACH_S):
+            with suppress(SQLAlchemyError, OSError):  # the next time, or at the end
+                _add(costs, shared)
+
+    thread = threading.Thread(target=loop, name="exacto-bench-costs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        _add(costs, shared)
+        _forget(costs)
+
+
+def add_leftovers(root: Path, shared: SharedState) -> None:
+    """Add the costs of invocations that crashed, by their files in a directory."""
+    for costs in root.glob("costs-*.jsonl"):
+        _add(costs, shared)
+        _forget(costs)
+
+
+def _add(costs: Path, shared: SharedState) -> None:
+    added = costs.with_suffix(".added")
+    before = float(added.read_text()) if added.exists() else 0.0
+    spent = spent_in(costs)
+    if spent > before:
+        shared.spend(spent - before)
+        added.write_text(repr(spent))
+
+
+def _forget(costs: Path) -> None:
+    costs.unlink(missing_ok=True)
+    costs.with_suffix(".added").unlink(missing_ok=True)
