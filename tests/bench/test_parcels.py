@@ -16,7 +16,8 @@ FORBIDDEN = {"hold-too-long", "too-late", "no-locker", "no-claim"}
 
 def ask(base: str, messages: list[dict[str, Any]]) -> httpx.Response:
     """One request to a provider."""
-    return httpx.post(f"{base}/chat/completions", json={"model": "m", "messages": messages}, trust_env=False)
+    body = {"model": "m", "messages": messages}
+    return httpx.post(f"{base}/chat/completions", json=body, trust_env=False, verify=False)
 
 
 def talk(base: str, request: Request) -> bool:

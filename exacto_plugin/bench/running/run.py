@@ -162,7 +162,9 @@ def _watch(process: GuardedProcess, context: RunContext, run: PlannedRun) -> Run
             if count != answers:
                 answers = count
                 spent = f"{context.proxy.spent_usd():.4f} USD so far"
-                context.progress(f"{run.benchmark}, {run.model}: {count} requests answered, {now - began:.0f} s, {spent}")
+                context.progress(
+                    f"{run.benchmark}, {run.model}: {count} requests answered, {now - began:.0f} s, {spent}"
+                )
 
 
 def _is_spent(context: RunContext) -> bool:
