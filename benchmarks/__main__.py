@@ -26,6 +26,7 @@ NAMES = (
     "callers",
     "flood",
     "benchmark_verdicts",
+    "verifier",
     "series",
 )
 

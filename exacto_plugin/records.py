@@ -277,7 +277,7 @@ class BenchmarkRecord:
 )
 @dataclass(frozen=True, slots=True)
 class VerifierRecord:
-    """Tool-call requests replayed against a deployment; no text of requests or answers."""
+    """Tool-call requests replayed against a deployment; holds none of their text."""
 
     at: float
     """End of the run."""

@@ -26,8 +26,8 @@ MOST_CALLS = 250
 """Calls after which a run ends undecided."""
 
 
-class Decision(StrEnum):
-    """What the calls so far say."""
+class RunDecision(StrEnum):
+    """Result of the calls so far."""
 
     FLAGGED = "flagged"
     CLEARED = "cleared"
@@ -52,11 +52,11 @@ class FailureTest(NamedTuple):
 
     @property
     def limit(self) -> float:
-        """Rate above which calls speak for a bad deployment, and below which for a good one."""
+        """Rate above which calls speak for a bad deployment; below it for a good one."""
         worked = math.log((1 - self.good) / (1 - self.bad))
         return worked / (worked + math.log(self.bad / self.good))
 
-    def decide(self, calls: int, bad: int) -> Decision:
+    def decide(self, calls: int, bad: int) -> RunDecision:
         """Decide by the calls so far.
 
         >>> FailureTest.against(0.0).decide(90, 0).value, FailureTest.against(0.0).decide(20, 5).value
@@ -64,5 +64,5 @@ class FailureTest(NamedTuple):
         """
         ratio = bad * math.log(self.bad / self.good) + (calls - bad) * math.log((1 - self.bad) / (1 - self.good))
         if ratio >= -math.log(FALSE_FLAG):
-            return Decision.FLAGGED
-        return Decision.CLEARED if ratio <= math.log(FALSE_CLEAR) else Decision.UNDECIDED
+            return RunDecision.FLAGGED
+        return RunDecision.CLEARED if ratio <= math.log(FALSE_CLEAR) else RunDecision.UNDECIDED

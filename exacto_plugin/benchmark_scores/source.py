@@ -88,7 +88,7 @@ class BenchmarkSource:
             engine.observe_scores(group, scores)
 
     def _group_scores(self, group: str, reference: str | None, now: float, *, paired: bool) -> BenchmarkScores:
-        """Return scores and findings; without scores those of a group that has none (any more)."""
+        """Return scores and findings; ``NO_SCORES`` where no run counts (any more)."""
         runs = self._runs.get(group, [])
         scores = paired_scores(runs, now, reference) if paired else published_scores(runs, now)
         findings = findings_of(self._replays.get(group, []), reference)

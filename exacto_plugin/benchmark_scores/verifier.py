@@ -1,4 +1,4 @@
-"""Runs of the verifier compared: findings, and how alike deployments choose to call a tool.
+"""Runs of the verifier compared: findings, and how alike deployments call tools.
 
 A deployment is compared with the reference where one is named and has a run, else with the best of up to three others,
 or the second best of more. Only runs of one suite are compared; the newest of a deployment counts.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.benchmark_scores.sequential import Decision, FailureTest
+from exacto_plugin.benchmark_scores.sequential import FailureTest, RunDecision
 from exacto_plugin.core.model import DeploymentKey, VerifierFinding
 from exacto_plugin.core.stats.binomial import wilson_upper
 
@@ -35,7 +35,7 @@ class Comparison:
     """A run beside those that it is compared with."""
 
     record: VerifierRecord
-    decision: Decision
+    decision: RunDecision
     """Undecided for a flag without anything to compare with."""
     test: FailureTest
     against: str
@@ -64,12 +64,14 @@ def comparisons(records: Iterable[VerifierRecord], reference: str | None, suite:
 
 
 def compare(record: VerifierRecord, others: Sequence[VerifierRecord], reference: str | None) -> Comparison:
-    """Compare a run with others of the same suite; ``record`` itself may be the reference's."""
+    """Compare a run, which may be the reference's own, with others of its suite."""
     chosen = compared_with(record.deployment, others, reference)
     if chosen is None:
         test = FailureTest.against(0.0)
         decision = test.decide(record.calls, record.bad)
-        return Comparison(record, Decision.UNDECIDED if decision is Decision.FLAGGED else decision, test, "", None)
+        return Comparison(
+            record, RunDecision.UNDECIDED if decision is RunDecision.FLAGGED else decision, test, "", None
+        )
     test = FailureTest.against(upper_rate(chosen))
     decision = test.decide(record.calls, record.bad)
     return Comparison(record, decision, test, chosen.deployment, similarity(record.triggers, chosen.triggers))
@@ -118,8 +120,8 @@ def findings_of(records: Iterable[VerifierRecord], reference: str | None) -> dic
             one.record.calls,
             one.record.bad,
             one.test.limit,
-            one.decision is Decision.FLAGGED,
-            one.decision is Decision.CLEARED,
+            one.decision is RunDecision.FLAGGED,
+            one.decision is RunDecision.CLEARED,
         )
         for one in comparisons(records, reference)
     }

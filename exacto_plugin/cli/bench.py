@@ -24,7 +24,7 @@ from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_si
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
-from exacto_plugin.cli.bench_verifier import add_verifier, as_plain, verifier_table
+from exacto_plugin.cli.benchmarks.verifier import add_verifier, as_plain, verifier_table
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError, StoreError

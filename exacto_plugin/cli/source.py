@@ -232,7 +232,9 @@ def location_of(options: argparse.Namespace) -> StoreLocation | None:
 
 
 def settings_of_config(path: Path) -> Settings:
-    """Return the settings of a proxy with a ``config.yaml``; ``EXACTO_CONFIG`` names another file of them.
+    """Return the settings of a proxy with a ``config.yaml``.
+
+    ``EXACTO_CONFIG`` names another file of them.
 
     Raises:
         SettingsError: a file cannot be used.

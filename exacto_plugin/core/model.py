@@ -302,7 +302,7 @@ class Transition:
 @wire("run started at calls bad limit flagged cleared")
 @dataclass(frozen=True, slots=True)
 class VerifierFinding:
-    """Result of a run of the verifier against a deployment; neither flagged nor cleared: undecided."""
+    """Result of a run of the verifier; neither flagged nor cleared: undecided."""
 
     run: str
     started: float

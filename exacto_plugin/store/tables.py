@@ -267,7 +267,7 @@ def migrate(connection: Connection) -> None:
 
 
 def _benchmark_runs(connection: Connection) -> None:
-    """Add the columns of benchmark scores, into which no version 1 wrote, and the verifier's runs."""
+    """Add columns of scores, which no version 1 wrote, and the verifier's runs."""
     table = table_of(records.BenchmarkRecord)
     table.drop(connection, checkfirst=True)
     table.create(connection)

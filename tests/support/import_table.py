@@ -142,6 +142,7 @@ _NESTED: Final = {
     "bench/logs": "bench",
     "bench/parcels": "bench",
     "bench/running": "bench",
+    "cli/benchmarks": "cli",
 }
 
 

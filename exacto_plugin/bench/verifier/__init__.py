@@ -1,1 +1,1 @@
-"""The verifier: tool-call requests replayed against deployments and scored as traffic is."""
+"""Tool-call requests replayed against deployments and scored as traffic is."""

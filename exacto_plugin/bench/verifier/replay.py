@@ -134,20 +134,28 @@ async def replay(
             if not pending:
                 break
             body, task = pending.popleft()
-            try:
-                response = await task
-                tally.add(scorer.score(body, response.json()), response.headers)
-            except BudgetError:
-                tally.out_of_money = True
+            if not await _count(tally, body, task, scorer):
                 break
-            except (NoAnswerError, ValueError):
-                tally.add_error()
             progress(tally)
         tally.out_of_money |= not tally.affords(0, max_usd)
         for _, task in pending:
             task.cancel()
         await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
     return tally
+
+
+async def _count(
+    tally: Tally, body: Mapping[str, Any], task: asyncio.Task[httpx.Response], scorer: AnswerScorer
+) -> bool:
+    """Count the end of a request; False if the money is spent."""
+    try:
+        response = await task
+        tally.add(scorer.score(body, response.json()), response.headers)
+    except BudgetError:
+        tally.out_of_money = True
+    except (NoAnswerError, ValueError):
+        tally.add_error()
+    return not tally.out_of_money
 
 
 async def _ask(client: httpx.AsyncClient, endpoint: Endpoint, body: Mapping[str, Any]) -> httpx.Response:

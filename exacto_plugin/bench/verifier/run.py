@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.bench.refusals import MOST_ERRORS
 from exacto_plugin.bench.verifier.replay import Endpoint, Tally, replay
-from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, Decision, FailureTest
+from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, FailureTest, RunDecision
 from exacto_plugin.benchmark_scores.verifier import LEAST_COMPARED, compared_with, upper_rate
 from exacto_plugin.records import VerifierRecord
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exacto_plugin.bench.verifier.suite import Suite
 
 
-class Subject(NamedTuple):
+class ReplaySubject(NamedTuple):
     """The deployment that a run is about."""
 
     model_group: str
@@ -31,7 +31,7 @@ class Subject(NamedTuple):
 def run_suite(
     suite: Suite,
     scorer: AnswerScorer,
-    subject: Subject,
+    subject: ReplaySubject,
     earlier: Sequence[VerifierRecord],
     reference: str | None,
     *,
@@ -53,6 +53,10 @@ def run_suite(
     others = [one for one in earlier if one.suite == digest]
     is_decided = stops_at(subject.deployment, others, reference)
     tally = asyncio.run(replay(suite, subject.endpoint, scorer, is_decided, max_usd=max_usd, progress=progress))
+    return _record(tally, subject, digest, started)
+
+
+def _record(tally: Tally, subject: ReplaySubject, digest: str, started: float) -> VerifierRecord:
     return VerifierRecord(
         at=time.time(),
         started=started,
@@ -83,12 +87,12 @@ def stops_at(deployment: str, others: Sequence[VerifierRecord], reference: str |
             return True
         if deployment == reference or (chosen is None and calls < LEAST_COMPARED):
             return False
-        return test.decide(calls, bad) is not Decision.UNDECIDED
+        return test.decide(calls, bad) is not RunDecision.UNDECIDED
 
     return is_decided
 
 
-def refusal_of(tally: Tally, subject: Subject) -> str:
+def refusal_of(tally: Tally, subject: ReplaySubject) -> str:
     """Return the reason for which a run does not count; empty if it does."""
     if not tally.answers:
         return f"no answer: {tally.errors} requests ended in an error" if tally.errors else "no request was sent"

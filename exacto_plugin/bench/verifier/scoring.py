@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ScoredAnswer(NamedTuple):
-    """What an answer is counted as."""
+    """Counts of one answer."""
 
     called: bool
     """It has a tool call that was evaluated, or lost."""

@@ -1,4 +1,4 @@
-"""Suites of tool-call requests: the bundled one, and files of the K2 Vendor Verifier's form.
+"""Suites of tool-call requests: the bundled one, and files.
 
 The bundled suite is made from templates in ``data/verifier``: twenty tools with schemas of all kinds, requests in eight
 languages, further tools that do not fit, earlier turns, required calls, and requests that need no tool.
@@ -47,7 +47,7 @@ class Suite:
     bodies: Sequence[Body]
 
     def digest(self, scoring: str) -> str:
-        """Return sixteen hexadecimal digits of the requests and of the way they are scored."""
+        """Return sixteen hexadecimal digits of the requests and their scoring."""
         text = orjson.dumps([self.bodies, scoring], option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(text).hexdigest()[:16]
 
@@ -64,7 +64,9 @@ def bundled_suite(requests: int = REQUESTS) -> Suite:
 
 
 def suite_of_file(path: Path) -> Suite:
-    """Read requests, one JSON object a line, as in the K2 Vendor Verifier's ``samples.jsonl``.
+    """Read requests, one JSON object a line.
+
+    The form is that of the K2 Vendor Verifier's ``samples.jsonl``.
 
     Raises:
         SuiteError: a line is no request with messages and tools, or there is none.

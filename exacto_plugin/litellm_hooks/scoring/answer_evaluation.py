@@ -1,4 +1,4 @@
-"""Evaluates a whole answer: its calls against the offered tools, and the attribution of its flaws."""
+"""Evaluates a whole answer: its calls, and the attribution of its flaws."""
 
 from __future__ import annotations
 

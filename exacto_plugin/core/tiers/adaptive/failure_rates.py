@@ -125,7 +125,7 @@ class FailureRates:
         return settled | self._rate_is_below(counts, np.where(enough, limit, np.nan), rule.good_tail)
 
     def exceeded(self, counts: Counts) -> Bools:
-        """Return the deployments whose rate is above the threshold, with calls enough to tell."""
+        """Return the deployments above the threshold, with calls enough to tell."""
         with np.errstate(invalid="ignore"):
             return (counts.calls >= self.rule.derank_calls) & (counts.rate() > self.threshold)
 

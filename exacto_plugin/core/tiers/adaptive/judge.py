@@ -24,7 +24,6 @@ from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, Adap
 from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, VERIFIER, AdaptiveState
 from exacto_plugin.core.tiers.adaptive.suspects import name_suspects
-from exacto_plugin.core.tiers.adaptive.verifier import VerifierFindings, verifier_findings
 from exacto_plugin.core.tiers.columns import (
     DERANKED,
     INSUFFICIENT_DATA,
@@ -34,6 +33,7 @@ from exacto_plugin.core.tiers.columns import (
     write_columns,
 )
 from exacto_plugin.core.tiers.signals import CAPACITY, NO_REASON, SignalColumns
+from exacto_plugin.core.tiers.verifier import VerifierFindings, verifier_findings
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, speed_medians
 from exacto_plugin.core.windows.windows import ROWS

@@ -1,4 +1,4 @@
-"""Findings of the verifier: replayed tool-call requests, evidence beside that of traffic.
+"""Findings of the verifier in the adaptive rule, beside the evidence of traffic.
 
 A finding flags a deployment or clears it. It counts while it is newer than the start of the deployment's evidence, so a
 run from before a derank does not readmit; the finding that deranked counts as long as its derank.

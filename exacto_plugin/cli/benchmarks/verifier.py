@@ -1,4 +1,4 @@
-"""``exacto bench run verifier``: replays tool-call requests against deployments, and keeps the result.
+"""``exacto bench run verifier``: replays tool-call requests, keeps the result.
 
 A proxy with the same store takes the result over at its next recompute.
 """
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.audit import queries
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named
-from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, Decision
+from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, RunDecision
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from exacto_plugin.bench.verifier.replay import Tally
-    from exacto_plugin.bench.verifier.run import Subject
+    from exacto_plugin.bench.verifier.run import ReplaySubject
     from exacto_plugin.bench.verifier.suite import Suite
     from exacto_plugin.benchmark_scores.verifier import Comparison
     from exacto_plugin.config.settings import Settings
@@ -52,11 +52,11 @@ _RECENT_S = 7 * 86_400.0
 _CHARACTERS, _OUTPUT_TOKENS = 4, 150
 """Characters of a token, and tokens of an answer, for the estimate of the cost."""
 
-_WORDS = {Decision.FLAGGED: "flagged", Decision.CLEARED: "cleared", Decision.UNDECIDED: "undecided"}
+_WORDS = {RunDecision.FLAGGED: "flagged", RunDecision.CLEARED: "cleared", RunDecision.UNDECIDED: "undecided"}
 
 
 class Plan(NamedTuple):
-    """What a command is to run."""
+    """Runs that a command makes."""
 
     location: StoreLocation
     settings: Settings
@@ -109,13 +109,13 @@ def run_verifier(options: argparse.Namespace) -> int:
     scorer, left = AnswerScorer(plan.settings), options.max_usd
     found: list[Comparison | VerifierRecord] = []
     with _endpoints(options) as endpoint_of:
-        from exacto_plugin.bench.verifier.run import Subject, run_suite
+        from exacto_plugin.bench.verifier.run import ReplaySubject, run_suite
 
         for known in plan.subjects:
             if left is not None and left <= 0:
                 write_text("no money is left for the other deployments (--max-usd)", sys.stderr)
                 break
-            subject = Subject(known.model_group, known.deployment, endpoint_of(known))
+            subject = ReplaySubject(known.model_group, known.deployment, endpoint_of(known))
             earlier = _earlier(plan.location, subject)
             reference = plan.references.get(known.model_group)
             record = run_suite(
@@ -231,7 +231,7 @@ def _writing(location: StoreLocation) -> Iterator[Connection]:
         raise DownError(problem_of(error, location)) from None
 
 
-def _earlier(location: StoreLocation, subject: Subject) -> list[VerifierRecord]:
+def _earlier(location: StoreLocation, subject: ReplaySubject) -> list[VerifierRecord]:
     """Return the newest accepted run of each other deployment of a model group."""
     with _writing(location) as connection:
         runs = replays_since(connection, time.time() - KEPT_S, subject.model_group).get(subject.model_group, [])
@@ -249,7 +249,7 @@ def _keep(location: StoreLocation, record: VerifierRecord, reference: str | None
     return next(one for one in comparisons(runs, reference, record.suite) if one.record.run == record.run)
 
 
-def _progress(subject: Subject) -> Callable[[Tally], None]:
+def _progress(subject: ReplaySubject) -> Callable[[Tally], None]:
     """Return a function that prints a line after every fifty requests, on stderr."""
 
     def tell(tally: Tally) -> None:
@@ -263,7 +263,7 @@ def _progress(subject: Subject) -> Callable[[Tally], None]:
 def _failed(one: Comparison | VerifierRecord) -> bool:
     from exacto_plugin.benchmark_scores.verifier import Comparison
 
-    return not isinstance(one, Comparison) or one.decision is Decision.FLAGGED
+    return not isinstance(one, Comparison) or one.decision is RunDecision.FLAGGED
 
 
 def _plain(one: Comparison | VerifierRecord) -> dict[str, Any]:

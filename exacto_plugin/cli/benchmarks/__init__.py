@@ -1,0 +1,1 @@
+"""Verbs of ``exacto bench`` beside those on logs and scores."""
