@@ -24,6 +24,7 @@ from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_si
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
+from exacto_plugin.cli.benchmarks.compare import add_compare
 from exacto_plugin.cli.benchmarks.verifier import add_verifier, as_plain, verifier_table
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
@@ -64,6 +65,8 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         parser,
         "exacto bench ingest logs/*.json --config config.yaml",
         "exacto bench show --config config.yaml",
+        "exacto bench run verifier --config config.yaml --deployment kimi-groq --yes",
+        "exacto bench compare --config config.yaml",
         "exacto bench plan --config config.yaml",
         "exacto bench run parcels --config config.yaml --yes --max-usd 2",
     )
@@ -84,8 +87,9 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add_plan(verbs.add_parser("plan", help="answers, tokens and dollars of runs; spends nothing"))
     runs = verbs.add_parser("run", help="run a benchmark against deployments")
     benchmarks = runs.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
-    add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
     add_runs(benchmarks.add_parser, location_of)
+    add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
+    add_compare(verbs.add_parser("compare", help="default routing against tiers, from the runs on record"))
     for one in (ingest, show):
         one.add_argument("--json", action="store_true", help="print JSON instead of text")
         add_source_options(one, proxy=False)

@@ -92,8 +92,6 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},
     "bench/isolated": _CORE
     | {"errors", "demo", "benchmark_scores", "litellm_hooks/checks", "litellm_hooks/deployments"},
-    "bench/verifier": _CORE
-    | {"errors", "records", "config", "bench", "benchmark_scores", "litellm_hooks/request", "litellm_hooks/scoring"},
     "hooks": _BASE,
     "litellm_hooks/deployments": _DEPLOYMENTS,
     "litellm_hooks/request": _REQUEST,
@@ -140,9 +138,9 @@ _NESTED: Final = {
     "sharing/redis": "sharing",
     "simulate/fast": "simulate",
     "bench/logs": "bench",
+    "cli/benchmarks": "cli",
     "bench/parcels": "bench",
     "bench/running": "bench",
-    "cli/benchmarks": "cli",
 }
 
 
