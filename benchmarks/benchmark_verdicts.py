@@ -1,8 +1,8 @@
 """Errors of the verdicts on benchmark scores, by simulation: equal deployments accused, worse ones missed.
 
-Five deployments answer 50 tasks whose difficulty is Beta distributed with mean 0.65, as in tau2's airline domain. A
-worse one answers each task right less often. Compared are the median and MAD of the scores and the paired test that
-``exacto_plugin.bench`` uses, with peers or with a reference of as many runs.
+Five deployments answer 50 tasks, as in tau2's airline domain, or 198, as in GPQA Diamond, whose difficulty is Beta
+distributed with mean 0.65. A worse one answers each task right less often. Compared are the median and MAD of the
+scores and the paired test that ``exacto_plugin.bench`` uses, with peers or with a reference of as many runs.
 
     python -m benchmarks.benchmark_verdicts [--draws 2000] [--seed 1]
 """
@@ -21,14 +21,15 @@ from exacto_plugin.benchmark_scores.tasks import TaskScore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TASKS, DEPLOYMENTS = 50, 5
+SIZES, DEPLOYMENTS = (50, 198), 5
+"""Tasks of the two benchmarks of the published rule, and deployments."""
 ALPHA, BETA = 1.3, 0.7
 """Of the tasks' chances: mean 0.65, and a standard error of one run of about 5 points."""
 
 
-def scores(draw: np.random.Generator, drops: list[float], runs: int) -> list[dict[str, TaskScore]]:
+def scores(draw: np.random.Generator, drops: list[float], runs: int, tasks: int) -> list[dict[str, TaskScore]]:
     """Draw the tasks of deployments, each with a drop of its mean score."""
-    chance = draw.beta(ALPHA, BETA, TASKS)
+    chance = draw.beta(ALPHA, BETA, tasks)
     found = []
     for drop in drops:
         lower = np.clip(chance * (1 - drop / (ALPHA / (ALPHA + BETA))), 0.0, 1.0)
@@ -58,6 +59,32 @@ def outside(found: list[dict[str, TaskScore]]) -> list[bool]:
     return list(means < median - 2 * 1.4826 * np.median(np.abs(means - median)))
 
 
+RULES: dict[str, Callable[[list[dict[str, TaskScore]]], list[bool]]] = {
+    "median - 2 MAD": outside,
+    "paired, peers": lambda found: accused(found, reference=False),
+    "paired, reference": lambda found: accused(found, reference=True),
+}
+
+
+def evaluated(
+    name: str,
+    rule: Callable[[list[dict[str, TaskScore]]], list[bool]],
+    runs: int,
+    tasks: int,
+    options: argparse.Namespace,
+) -> list[float]:
+    """Return the shares that accuse an equal deployment, find 10 points, and 5."""
+    draw = np.random.default_rng(options.seed)
+    extra = [0.0] if name.endswith("reference") else []
+    equal = [0.0] * DEPLOYMENTS
+    false = sum(any(rule(scores(draw, [*equal, *extra], runs, tasks))) for _ in range(options.draws))
+    found = [
+        sum(rule(scores(draw, [drop, *equal[1:], *extra], runs, tasks))[0] for _ in range(options.draws))
+        for drop in (0.1, 0.05)
+    ]
+    return [count / options.draws for count in (false, *found)]
+
+
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.benchmark_verdicts", description=__doc__)
@@ -66,22 +93,14 @@ def main() -> int:
     options = parser.parse_args()
     out = sys.stdout.write
     out(f"$ python -m benchmarks.benchmark_verdicts --draws {options.draws} --seed {options.seed}\n")
-    out(f"{DEPLOYMENTS} deployments, {TASKS} tasks; share of evaluations that ...\n\n")
-    out(f"{'runs':>4}  {'rule':<28}{'accuse an equal one':>20}{'find -10 points':>17}{'find -5 points':>16}\n")
-    rules: dict[str, Callable[[list[dict[str, TaskScore]]], list[bool]]] = {
-        "median - 2 MAD": outside,
-        "paired, peers": lambda found: accused(found, reference=False),
-        "paired, reference": lambda found: accused(found, reference=True),
-    }
-    for runs in (1, 4, 8, 20):
-        for name, rule in rules.items():
-            draw = np.random.default_rng(options.seed)
-            extra = [0.0] if name.endswith("reference") else []
-            false = sum(any(rule(scores(draw, [0.0] * 5 + extra, runs))) for _ in range(options.draws))
-            ten = sum(rule(scores(draw, [0.1, *[0.0] * 4, *extra], runs))[0] for _ in range(options.draws))
-            five = sum(rule(scores(draw, [0.05, *[0.0] * 4, *extra], runs))[0] for _ in range(options.draws))
-            shares = [count / options.draws for count in (false, ten, five)]
-            out(f"{runs:>4}  {name:<28}{shares[0]:>20.3f}{shares[1]:>17.3f}{shares[2]:>16.3f}\n")
+    for tasks in SIZES:
+        out(f"{DEPLOYMENTS} deployments, {tasks} tasks; share of evaluations that ...\n\n")
+        out(f"{'runs':>4}  {'rule':<28}{'accuse an equal one':>20}{'find -10 points':>17}{'find -5 points':>16}\n")
+        for runs in (1, 4, 8, 20):
+            for name, rule in RULES.items():
+                shares = evaluated(name, rule, runs, tasks, options)
+                out(f"{runs:>4}  {name:<28}{shares[0]:>20.3f}{shares[1]:>17.3f}{shares[2]:>16.3f}\n")
+        out("\n")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Suites of tool-call requests: the bundled one, and files.
 
-The bundled suite is made from templates in ``data/verifier``: twenty tools with schemas of all kinds, requests in eight
+The bundled suite is made from templates in ``data/verifier``: twenty tools with schemas of all kinds, requests in seven
 languages, further tools that do not fit, earlier turns, required calls, and requests that need no tool.
 """
 
