@@ -87,6 +87,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "store": _CORE | {"errors", "config", "records", "sharing", "at_exit"},
     "audit": _CORE | {"errors", "records", "store"},
     "benchmark_scores": _CORE | {"records", "store"},
+    "bench/verifier": _CORE
+    | {"errors", "records", "config", "bench", "benchmark_scores", "litellm_hooks/request", "litellm_hooks/scoring"},
     "bench": _CORE
     | {"errors", "config", "records", "store", "benchmark_scores", "text_tables", "terminal", "demo"}
     | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},

@@ -141,6 +141,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     suite = suite_of_file(Path(options.samples)) if options.samples else bundled_suite()
     with _writing(location) as connection:
         known = _known(connection)
+        if options.config and not options.base_url:
+            known = [*dict.fromkeys([*known, *_configured(Path(options.config), known)])]
         subjects = _subjects(options, known)
         references = dict(settings.benchmarks.reference)
         references.update({one.model_group: options.reference for one in subjects if options.reference})
@@ -154,6 +156,20 @@ def _known(connection: Connection) -> list[Known]:
         record = queries.tier_at(connection, group, deployment, time.time())
         found.append(Known(group, deployment, "" if record is None else record.provider))
     return found
+
+
+def _configured(config: Path, known: Sequence[Known]) -> list[Known]:
+    """Return the deployments of a configuration that are not on record yet."""
+    from exacto_plugin.bench.isolated.configuration import isolated_models
+    from exacto_plugin.litellm_hooks.checks.config_file import read_merged
+
+    there = {(one.model_group, one.deployment) for one in known}
+    targets = isolated_models(read_merged(config)).targets
+    return [
+        Known(one.model_group, one.deployment, one.candidate.provider)
+        for one in targets
+        if (one.model_group, one.deployment) not in there
+    ]
 
 
 def _subjects(options: argparse.Namespace, known: Sequence[Known]) -> list[Known]:
@@ -210,10 +226,16 @@ def _endpoints(options: argparse.Namespace) -> Iterator[Callable[[Known], Any]]:
     """Yield the function that returns the endpoint of a deployment."""
     from exacto_plugin.bench.verifier.replay import Endpoint
 
-    if options.base_url is None:
-        raise ExactoError("no endpoint given: use --base-url URL")
-    base_url, key = options.base_url.rstrip("/"), os.environ.get(options.key_env, "")
-    yield lambda known: Endpoint(base_url.replace("{deployment}", known.deployment), key, known.deployment)
+    if options.base_url is not None:
+        base_url, key = options.base_url.rstrip("/"), os.environ.get(options.key_env, "")
+        yield lambda known: Endpoint(base_url.replace("{deployment}", known.deployment), key, known.deployment)
+        return
+    if options.config is None:
+        raise ExactoError("no endpoint given: use --config FILE, or --base-url URL")
+    from exacto_plugin.bench.isolated.proxy import isolated_proxy
+
+    with isolated_proxy(Path(options.config), max_usd=options.max_usd) as proxy:
+        yield lambda known: Endpoint(f"{proxy.base_url}/v1", proxy.key, proxy.models.named(known.deployment).deployment)
 
 
 @contextmanager
