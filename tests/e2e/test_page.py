@@ -114,11 +114,18 @@ class Visit:
         if not url.startswith(("data:", "blob:")):
             self.faults.append(f"asked {url}")
 
+    def until(self, holds: str, argument: object = None) -> None:
+        """Wait until an expression of JavaScript holds.
+
+        Playwright's own waiting evaluates text inside the page once more, which the page's policy forbids.
+        """
+        eventually(lambda: self.page.evaluate(holds, argument), True)
+
     def show(self, view: str, title: str) -> str:
         """Open a view and wait for its title; returns its text."""
         self.page.wait_for_selector("#view h1")
         self.page.evaluate("view => { location.hash = view }", view)
-        self.page.wait_for_function("title => document.querySelector('#view h1')?.textContent === title", arg=title)
+        self.until("title => document.querySelector('#view h1')?.textContent === title", title)
         text: str = self.page.inner_text("#view")
         return text
 
@@ -163,8 +170,8 @@ def test_every_view(browser: Browser, proxy: Proxy) -> None:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": 900})
             # Charts are drawn again once the window has told its new size.
-            page.wait_for_function("width => innerWidth === width", arg=width)
-            page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+            visit.until("width => innerWidth === width", width)
+            visit.until("document.documentElement.scrollWidth <= innerWidth")
             if (scheme, width) in (("light", 1280), ("dark", 390)):
                 assert barriers_of(page) == [], (view, scheme)
         charts = page.evaluate(
@@ -220,10 +227,10 @@ def test_why_at_a_clicked_time_and_by_keyboard(browser: Browser, proxy: Proxy) -
     box = over.bounding_box()
     assert box is not None
     over.click(position={"x": box["width"] - 1, "y": 20})
-    visit.page.wait_for_function("() => document.querySelector('#why').textContent.includes('At 20')")
+    visit.until("document.querySelector('#why')?.textContent.includes('At 20')")
     visit.page.fill("#then-at", "2020-01-01T00:00")
     visit.page.keyboard.press("Enter")
-    visit.page.wait_for_function("() => document.querySelector('#why').textContent.includes('Nothing is on record')")
+    visit.until("document.querySelector('#why')?.textContent.includes('Nothing is on record')")
     assert "The first record is of" in visit.page.inner_text("#why")
     assert visit.faults == []
     visit.page.close()
@@ -253,12 +260,12 @@ def test_an_override_from_the_page(browser: Browser, proxy: Proxy) -> None:
     visit.show(f"deployment?group={OTHER}&name=other-1", "other-1")
     visit.page.fill("#reason", "vendor is testing")
     visit.page.click("#override-form button")
-    visit.page.wait_for_function("() => document.querySelector('.lead').textContent.includes('vendor is testing')")
+    visit.until("document.querySelector('.lead')?.textContent.includes('vendor is testing')")
     assert seen_tiers(proxy, OTHER)["other-1"] == DERANKED
     visit.page.select_option("#word", "reset")
     visit.page.fill("#reason", "done")
     visit.page.click("#override-form button")
-    visit.page.wait_for_function("() => !document.querySelector('.lead').textContent.includes('override')")
+    visit.until("document.querySelector('.lead')?.textContent.includes('override') === false")
     assert visit.page.context.cookies() == []
     assert visit.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 1]
     visit.page.click("#leave")
