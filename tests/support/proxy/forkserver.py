@@ -2,7 +2,9 @@
 
 Nine tenths of a proxy's start are imports of LiteLLM's own (measured: 7 s of processor time of 8), the same each time.
 What comes after, reading the configuration, loading the plugin and serving, happens in the copy as it does behind the
-``litellm`` command. Proxies that need more than that, other servers and several workers, start by the command.
+``litellm`` command. uvicorn's workers are copies too; each loads the plugin by itself, as the first process has not.
+Proxies that need more than that, other servers and variables that LiteLLM reads while it is imported, start by the
+command.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import faulthandler
 import gc
 import itertools
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -43,17 +46,25 @@ class ForkedProxy(DemoProxy):
         environment: all of it; what LiteLLM reads of it while it is imported is that of ``base``.
         base: the environment that all proxies have in common.
         options: more arguments of ``litellm``.
+        workers: worker processes.
     """
 
     def __init__(
-        self, config: Path, environment: Mapping[str, str], base: Mapping[str, str], options: tuple[str, ...]
+        self,
+        config: Path,
+        environment: Mapping[str, str],
+        base: Mapping[str, str],
+        options: tuple[str, ...],
+        workers: int = 1,
     ) -> None:
-        super().__init__(config, environment, options=options)
+        super().__init__(config, environment, options=(*options, "--num_workers", str(workers)))
         self._base = base
+        self._workers = workers
 
     def launch(self, log: BinaryIO) -> Any:
         """Copy the process."""
-        return _zygote(json.dumps(dict(self._base))).fork(self.command(), self._environment, self._config.parent, log)
+        spec = {"argv": self.command(), "env": self._environment, "cwd": str(self._config.parent), "log": log.name}
+        return _zygote(json.dumps(dict(self._base))).fork({**spec, "workers": self._workers > 1})
 
 
 def understands(environment: Mapping[str, str]) -> bool:
@@ -112,9 +123,8 @@ class _Zygote:
             raise RuntimeError("LiteLLM cannot be imported")
         return line
 
-    def fork(self, command: list[str], environment: Mapping[str, str], directory: Path, log: BinaryIO) -> ForkedProcess:
-        """Run ``command``, which is ``litellm`` with arguments, in a copy."""
-        spec = {"argv": command, "env": dict(environment), "cwd": str(directory), "log": log.name}
+    def fork(self, spec: Mapping[str, Any]) -> ForkedProcess:
+        """Turn a copy into a proxy; ``argv`` is ``litellm`` with arguments."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(spec) + "\n")
         self._process.stdin.flush()
@@ -158,13 +168,16 @@ def _serve() -> None:
         sys.stdout.flush()
 
 
-def _collect_apart() -> None:
+def _collect_apart(*, workers: bool) -> None:
     """Collect garbage in a thread of its own, as no finalizer may run in the midst of something before Python 3.12.
 
     There the collector runs within allocations. LiteLLM's streams set context variables when they are collected, and
     when that happens while one is being set, the process can die (CPython's issue 148891). From 3.12 on it runs between
-    instructions.
+    instructions. A process that is copied for workers has no further thread: a copy would find its locks held.
     """
+
+    def begin() -> None:
+        threading.Thread(target=collect, name="collector", daemon=True).start()
 
     def collect() -> None:
         for number in itertools.count(1):
@@ -172,7 +185,17 @@ def _collect_apart() -> None:
             gc.collect(1 if number % _COLLECT_ALL else 2)
 
     gc.disable()
-    threading.Thread(target=collect, name="collector", daemon=True).start()
+    if workers:
+        os.register_at_fork(after_in_child=begin)
+    else:
+        begin()
+
+
+def _copy_workers() -> None:
+    """Let uvicorn copy this process for each of its workers, where it would start Python anew."""
+    import uvicorn._subprocess
+
+    uvicorn._subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
 def _become(spec: Mapping[str, Any]) -> None:
@@ -181,6 +204,7 @@ def _become(spec: Mapping[str, Any]) -> None:
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _copy_workers()
         nothing = os.open(os.devnull, os.O_RDONLY)
         log = os.open(spec["log"], os.O_WRONLY | os.O_APPEND)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
@@ -190,7 +214,7 @@ def _become(spec: Mapping[str, Any]) -> None:
         os.chdir(spec["cwd"])
         sys.argv = spec["argv"]
         if sys.version_info < (3, 12):
-            _collect_apart()
+            _collect_apart(workers=spec["workers"])
         from litellm import run_server
 
         run_server()

@@ -223,13 +223,12 @@ class Proxy:
 
 def _process(file: Path, server: Server, workers: int, own: Mapping[str, str], options: Sequence[str]) -> DemoProxy:
     """The process, by the quickest way that comes to the same."""
-    number = "--workers" if server == "asgi" else "--num_workers"
-    arguments = (*_SERVER_OPTIONS[server], number, str(workers), *options)
+    arguments = (*_SERVER_OPTIONS[server], *options)
     environment = {**_environment(), **own}
-    if server == "uvicorn" and workers == 1 and understands(own):
-        return ForkedProxy(file, environment, _environment(), arguments)
-    entry = AsgiEntry if server == "asgi" else DemoProxy
-    return entry(file, environment, options=arguments)
+    if server == "uvicorn" and understands(own):
+        return ForkedProxy(file, environment, _environment(), arguments, workers)
+    entry, number = (AsgiEntry, "--workers") if server == "asgi" else (DemoProxy, "--num_workers")
+    return entry(file, environment, options=(*arguments, number, str(workers)))
 
 
 def deployment(
