@@ -64,6 +64,7 @@ def test_every_worker_does_the_whole_job(providers: SimulatedProviders, tmp_path
     way = WAYS[name]
     # A copy of the package beside the configuration must not be loaded a second time.
     (tmp_path / "exacto_plugin").symlink_to(Path(exacto_plugin.__file__).parent)
+    # This variable, empty or not, has each of them started by the command, uvicorn's workers included.
     config, environment = _config(providers, callback=way.callback), {"SERVER_ROOT_PATH": way.root}
     with Proxy(config, tmp_path, server=way.server, workers=way.workers, environment=environment) as proxy:
         eventually(lambda: proxy.log().count(START_LINE), way.workers)
