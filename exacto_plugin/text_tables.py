@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.color import ColorSystem
 from rich.console import Console
-from rich.table import Table
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
 
 from exacto_plugin.terminal import encodable, printable, printable_text
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import TextIO
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
 _PIPED_COLUMNS: Final = 100
 """Width where there is neither a terminal nor ``COLUMNS``."""
 
 
+_FOLDED: Final = 10
+"""Least columns of a cell that may be folded."""
+
+
 class DataTable(Table):
-    """A table whose cells and titles are data: each is printable."""
+    """A table whose cells and titles are data: each is printable.
+
+    Where its columns do not fit, every row is a list of its cells under the first one, so that none is lost.
+    """
 
     def __init__(self, *, title: str | None = None, **more: Any) -> None:
         super().__init__(title=None if title is None else printable(title), **more)
@@ -39,6 +47,33 @@ class DataTable(Table):
     def add_row(self, *cells: str | Text) -> None:  # type: ignore[override]
         """Add a row of texts; one with a colour is made by ``colored``."""
         super().add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render as a table, or as lists where the console is too narrow."""
+        gaps = 2 * (len(self.columns) - 1) if self.box is None else 3 * len(self.columns) + 1
+        if not self.rows or sum(map(_needed, self.columns)) + gaps <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield Text(str(self.title))
+        first, *others = self.columns
+        for row, name in enumerate(first.cells):
+            yield name
+            cells = Table.grid(padding=(0, 2, 0, 0))
+            cells.add_column(no_wrap=True)
+            cells.add_column(overflow="fold")
+            for column in others:
+                cells.add_row(f"  {column.header}", list(column.cells)[row])
+            yield cells
+
+
+def _needed(column: Column) -> int:
+    """Return the least columns in which every cell of a table's column is whole."""
+    widest = max(Measurement.get(_MEASURING, _MEASURING.options, one).maximum for one in (column.header, *column.cells))
+    return widest if column.no_wrap else min(widest, column.min_width or _FOLDED)
+
+
+_MEASURING: Final = Console(file=StringIO(), width=10_000, color_system=None, markup=False, emoji=False)
 
 
 class PlainTable(DataTable):
