@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -184,4 +185,26 @@ def test_the_site_has_the_table_of_contents() -> None:
 
 def test_the_readme_is_short() -> None:
     """The first page is read in a few minutes; the rest belongs into docs/."""
-    assert len(PAGES["README.md"].splitlines()) <= 160
+    assert len(PAGES["README.md"].splitlines()) <= 150
+    assert len(PAGES["README.md"].split()) <= 1000
+
+
+def test_the_picture_of_the_readme_is_the_demonstrations() -> None:
+    """Its description is the sentence that the demonstration drew into it."""
+    ((said, name),) = re.findall(r"!\[(.+)\]\((.+\.svg)\)", PAGES["README.md"])
+    root = ElementTree.parse(ROOT / name).getroot()
+    assert root.findtext("{http://www.w3.org/2000/svg}title") == said
+    drawn = " ".join(text for text in root.itertext() if text.strip())
+    assert "K2 Vendor Verifier" in drawn
+    before, after = re.findall(r"(\d+) of (\d+)", said)
+    assert "before: {} bad of {}".format(*before) in drawn
+    assert "after: {} bad of {}".format(*after) in drawn
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "CHANGELOG.md"])
+def test_numbers_of_results_have_a_command(path: str) -> None:
+    """A page that names a file of results names what wrote it, or the file begins with that."""
+    for name in re.findall(r"\]\((?:\.\./)*(benchmarks/results/\w+\.txt)\)", PAGES[path]):
+        first = (ROOT / name).read_text(encoding="utf-8").partition("\n")[0]
+        assert re.match(r"\$ (python -m|make) ", first), name
+        assert "benchmarks" in first or "make" in first

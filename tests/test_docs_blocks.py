@@ -209,6 +209,14 @@ def test_commands_in_sentences(path: str, code: str) -> None:
         _parser().parse_args(next(iter(commands(Block(path, "bash", code, ""))))[1:])
 
 
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "CHANGELOG.md"])
+def test_modules_in_sentences(path: str) -> None:
+    """What `python -m` is to run is there."""
+    for code in inline_code(PAGES[path]):
+        if found := re.match(r"python -m ((?:benchmarks|tests|exacto_plugin)[\w.]*)", code):
+            assert _module(found[1]), code
+
+
 def options_of(verb: str) -> set[str]:
     """Every long option of a verb and of its own verbs."""
     (verbs,) = [action for action in _parser()._actions if action.dest == "verb"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -12,12 +13,19 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.model import Outcome
 
-_ROW: Final = 34
-_LEFT: Final = 180
-_BAR: Final = 230
+_ROW: Final = 24
+_TIER: Final = 150
+_LEFT: Final = 270
+_BAR: Final = 170
 """Pixels of the longest bar."""
-_GOOD: Final = "#2e7d32"
-_BAD: Final = "#c62828"
+_PANEL: Final = _BAR + 90
+"""Pixels of a phase: its bars, and the label of the longest one."""
+_WIDTH: Final = _LEFT + 2 * _PANEL
+_TITLE_COLUMNS: Final = 96
+"""Characters of a line of the title, which _WIDTH holds."""
+_GOOD: Final = "#4477aa"
+_BAD: Final = "#cc3311"
+"""Two colours that people who do not tell red from green see apart."""
 
 
 @dataclass
@@ -91,32 +99,43 @@ def _fewer(before: DemoCounts, after: DemoCounts) -> str:
     return f": {before.bad_share / after.bad_share:.0f} times fewer"
 
 
-def picture(title: str, before: DemoCounts, after: DemoCounts, tiers: Mapping[str, str]) -> str:
-    """Return an SVG: two bars a provider, green for good calls and red for bad ones.
+def picture(title: str, source: str, before: DemoCounts, after: DemoCounts, tiers: Mapping[str, str]) -> str:
+    """Return an SVG: two bars a provider, each with its good and its bad calls.
 
     Args:
         title: the sentence above.
+        source: where the numbers come from.
         before: without tiers.
         after: with them.
         tiers: provider -> tier, in the order of the rows.
     """
-    width, height = _LEFT + 2 * _BAR + 90, 96 + _ROW * len(tiers)
+    headings = textwrap.wrap(title, _TITLE_COLUMNS)
+    top = 24 + 18 * len(headings)
+    height = top + 20 + _ROW * len(tiers) + 44
+    phases = ((before, "before", _LEFT), (after, "after", _LEFT + _PANEL))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(16, 24, title, size=13, bold=True),
-        _text(_LEFT, 52, f"before: {before.bad} bad of {before.total}"),
-        _text(_LEFT + _BAR + 50, 52, f"after: {after.bad} bad of {after.total}"),
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
+        ' font-family="sans-serif" font-size="12" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        *(_text(16, 24 + 18 * row, line, size=13, bold=True) for row, line in enumerate(headings)),
+        *(_text(left, top + 10, f"{name}: {one.bad} bad of {one.total}") for one, name, left in phases),
     ]
-    phases = ((before, _LEFT), (after, _LEFT + _BAR + 50))
     for row, (provider, tier) in enumerate(tiers.items()):
-        top = 64 + _ROW * row
-        parts += [_text(16, top + 14, provider), _text(16, top + 27, tier, size=10, color="#616161")]
-        for counts, left in phases:
-            parts += _bar(counts, provider, left, top)
-    parts.append(_text(16, height - 12, "green: calls that work, red: calls that do not", size=10, color="#616161"))
-    return "\n".join([*parts, "</svg>", ""])
+        at = top + 20 + _ROW * row
+        parts += [_text(16, at + 12, provider), _text(_TIER, at + 12, tier, size=10, color="#616161")]
+        for counts, _, left in phases:
+            parts += _bar(counts, provider, left, at)
+    return "\n".join([*parts, *_legend(height - 30, source), "</svg>", ""])
+
+
+def _legend(top: int, source: str) -> Sequence[str]:
+    squares = ((_GOOD, "calls that work", _LEFT), (_BAD, "calls that do not", _LEFT + 120))
+    return [
+        *(f'<rect x="{left}" y="{top}" width="10" height="10" fill="{color}"/>' for color, _, left in squares),
+        *(_text(left + 15, top + 9, words, size=10) for _, words, left in squares),
+        _text(16, top + 24, source, size=10, color="#616161"),
+    ]
 
 
 def _bar(counts: DemoCounts, provider: str, left: int, top: int) -> Sequence[str]:
@@ -126,9 +145,9 @@ def _bar(counts: DemoCounts, provider: str, left: int, top: int) -> Sequence[str
     broken = _BAR * bad / most
     label = f"{number}" if not bad else f"{number}, {bad} bad"
     return [
-        f'<rect x="{left}" y="{top + 4}" width="{good:.1f}" height="16" fill="{_GOOD}"/>',
-        f'<rect x="{left + good:.1f}" y="{top + 4}" width="{broken:.1f}" height="16" fill="{_BAD}"/>',
-        _text(left + good + broken + 4, top + 16, label, size=10),
+        f'<rect x="{left}" y="{top}" width="{good:.1f}" height="16" fill="{_GOOD}"/>',
+        f'<rect x="{left + good:.1f}" y="{top}" width="{broken:.1f}" height="16" fill="{_BAD}"/>',
+        _text(left + good + broken + 4, top + 12, label, size=10),
     ]
 
 

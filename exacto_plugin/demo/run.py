@@ -46,6 +46,10 @@ _ENGINES = frozenset({"vLLM", "SGLang"})
 _CURATED = ("moonshotai", "moonshot-ai-turbo", "fireworks")
 _TIERS = (Tier.VERIFIED_GOOD, Tier.INSUFFICIENT_DATA, Tier.DERANKED)
 """The order in which deployments are tried."""
+_SOURCE = (
+    "Simulated providers with the error rates that MoonshotAI's K2 Vendor Verifier measured on 2025-11-15."
+    " Made by `exacto demo --plot`."
+)
 _CONSOLE = Console(highlight=False, width=terminal_width())
 
 TOOLS = [
@@ -117,7 +121,7 @@ def _show(proxy: DemoProxy, settings: Path, providers: int, *, keep: bool, plot:
     _CONSOLE.print(_things_to_try(proxy.base_url, worst, keep=keep), markup=False, soft_wrap=True)
     if plot is not None:
         tiers = {one["provider"]: one["tier"].replace("_", " ") for one in deployments}
-        _write(plot, picture(told, observed, applied, tiers))
+        _write(plot, picture(told, _SOURCE, observed, applied, tiers))
         _CONSOLE.print(f"The picture is {plot}.", markup=False)
     _CONSOLE.print(f"\n{told}", style="bold")
     if keep:
