@@ -21,6 +21,7 @@ from exacto_plugin.config.settings import load_settings
 from exacto_plugin.litellm_hooks.request.provider_object import read_provider
 from exacto_plugin.store.tables import metadata
 from tests.support.pages import BLOCKS, PAGES, ROOT, Block, commands, inline_code, shell_blocks
+from tests.support.source_tree import modules, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,6 +208,25 @@ def test_commands_in_sentences(path: str, code: str) -> None:
     assert options <= options_of(verb)
     if rest and not re.search(r"[\[|]|\.\.\.", code) and rest not in (["verify"], ["ingest"], ["show"]):
         _parser().parse_args(next(iter(commands(Block(path, "bash", code, ""))))[1:])
+
+
+def test_commands_in_messages() -> None:
+    """What the command line, the page and the log tell people to type can be typed."""
+    said = {
+        (name, code)
+        for name in modules()
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for code in re.findall(r"(?<!`)`(exacto [a-z-]+[^`]*)`(?!`)", node.value)
+    }
+    assert len(said) > 5
+    wrong = []
+    for name, code in sorted(said):
+        try:
+            test_commands_in_sentences(name, code)
+        except SystemExit:
+            wrong.append(f"{name}: {code}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "CHANGELOG.md"])

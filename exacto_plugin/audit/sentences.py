@@ -96,7 +96,7 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
 
 
 _COMMAND = "exacto bench run verifier --deployment {}"
-_OVERRIDE = "`exacto override DEPLOYMENT good` brings it back at once."
+_OVERRIDE = "`exacto override DEPLOYMENT good --for 2h --reason TEXT` brings it back at once."
 
 
 def _below_so_far(view: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ _TIERS = (Tier.VERIFIED_GOOD, Tier.INSUFFICIENT_DATA, Tier.DERANKED)
 """The order in which deployments are tried."""
 _SOURCE = (
     "Simulated providers with the error rates that MoonshotAI's K2 Vendor Verifier measured on 2025-11-15."
-    " Made by `exacto demo --plot`."
+    " Made by `exacto demo --plot FILE.svg`."
 )
 _CONSOLE = Console(highlight=False, width=terminal_width())
 

@@ -136,7 +136,7 @@ def run_simulate(options: argparse.Namespace) -> int:
 
 def add_replay(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``exacto replay``."""
-    parser.add_argument("log", type=Path, help="JSON lines, as `exacto simulate --record` writes them")
+    parser.add_argument("log", type=Path, help="JSON lines, as `exacto simulate SCENARIO --record LOG` writes them")
     _add_presets(parser)
     parser.add_argument("--interval", type=_seconds, default=300.0, help="seconds between recomputes (default: 300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

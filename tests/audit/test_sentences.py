@@ -115,12 +115,12 @@ def test_a_derank_says_every_number() -> None:
         (
             5,
             " With the present traffic that takes about 5 days;"
-            " `exacto override DEPLOYMENT good` brings it back at once.",
+            " `exacto override DEPLOYMENT good --for 2h --reason TEXT` brings it back at once.",
         ),
         (
             9,
             " With the present traffic that takes about 9 days, longer than calls are kept (7 d), so it does not come"
-            " back by itself; `exacto override DEPLOYMENT good` brings it back at once.",
+            " back by itself; `exacto override DEPLOYMENT good --for 2h --reason TEXT` brings it back at once.",
         ),
     ],
 )
@@ -174,6 +174,20 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
 def test_every_reason_has_words(tier: str, reasons: list[dict[str, Any]], expected: str) -> None:
     """Whatever a rule says can be said, codes of later versions included."""
     assert expected in why_sentence(view(tier, *reasons), UTC)
+
+
+def test_too_few_calls_that_are_bad_so_far() -> None:
+    """More calls of the same kind verify nobody, so they are not named as the way to it; good ones so far are."""
+    missing = {"kind": "samples", "signal": "tool_call_success", "have": 69, "needed": 100}
+    few = reason("too_few_samples", value=0.826, threshold=0.963, samples=69, needed=100)
+    told = why_sentence(view("insufficient_data", few, way_back=[missing]), UTC)
+    assert told.endswith(
+        "So far it is worse than the threshold of 96.30 %: without more good calls it is not verified, and more bad"
+        " ones derank it."
+    )
+    assert "would verify it" not in told
+    good = why_sentence(view("insufficient_data", {**few, "value": 0.99}, way_back=[missing]), UTC)
+    assert good.endswith("31 calls more and few enough bad ones among them would verify it.")
 
 
 def test_what_all_say_is_not_told_as_what_the_others_say() -> None:
