@@ -51,10 +51,12 @@ def test_a_majority_of_bad_ones_is_deranked() -> None:
 
 
 def test_the_strict_cap_finds_what_the_default_leaves() -> None:
-    """5 points above the best peers hold under the default, and not under a cap of 3 points."""
+    """5 points above the best peers hold under the default, and not under a cap of 3 points or a price of bad calls."""
     counts = [(3000, 0), (3000, 0), (3000, 0), *[(3000, 140)] * 4]
-    assert fed(*counts).tiers["d6"] is not DERANKED
-    assert fed(*counts, rule=AdaptivePreset(AdaptiveParameters(peer_cap=0.03))).tiers["d6"] is DERANKED
+    without, strict = (AdaptiveParameters(bad_call_price=0.0, peer_cap=cap) for cap in (0.05, 0.03))
+    assert fed(*counts, rule=AdaptivePreset(without)).tiers["d6"] is not DERANKED
+    assert fed(*counts, rule=AdaptivePreset(strict)).tiers["d6"] is DERANKED
+    assert fed(*counts).tiers["d6"] is DERANKED
 
 
 def test_nobody_above_the_absolute_ceiling_is_verified() -> None:

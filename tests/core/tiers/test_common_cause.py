@@ -97,12 +97,13 @@ def test_a_break_during_a_storm_is_found() -> None:
     assert [name for name, tier in fleet.tiers.items() if tier is Tier.DERANKED] == ["d3"]
 
 
-def test_a_break_of_most_is_found_in_the_day() -> None:
-    """It is masked at first; the window of a day has no other time to compare with."""
-    fleet = calm()
-    serve(fleet, intervals=2, bad=25, hosts=5)
+@pytest.mark.parametrize(("price", "masked", "until"), [(0.0, 2, 70), (20.0, 0, 2)])
+def test_a_break_of_most_is_found_in_the_day(price: float, masked: int, until: int) -> None:
+    """Shorter windows are masked, a day has no other time to compare with; where a bad call has a price, it is soon."""
+    fleet = calm(AdaptivePreset(AdaptiveParameters(bad_call_price=price)))
+    serve(fleet, intervals=masked, bad=25, hosts=5)
     assert Tier.DERANKED not in fleet.tiers.values()
-    serve(fleet, intervals=70, bad=25, hosts=5)
+    serve(fleet, intervals=until, bad=25, hosts=5)
     assert [name for name, tier in fleet.tiers.items() if tier is Tier.DERANKED] == fleet.names[:5]
 
 

@@ -58,6 +58,8 @@ class CommonRise(NamedTuple):
     """Deployments with enough calls in and outside of the window, same shape."""
     usual: Floats
     """Usual rate of each, same shape."""
+    held: Floats
+    """Rise of each one's threshold, by window, that of a day included."""
 
 
 def common_rise(windows: Sequence[Counts], living: Counts, counted: Bools) -> CommonRise:
@@ -75,8 +77,35 @@ def common_rise(windows: Sequence[Counts], living: Counts, counted: Bools) -> Co
     telling = counted & (calls >= _CALLS) & (usual_calls >= _USUAL_CALLS)
     rise = np.divide(bad, calls, out=np.zeros(calls.shape), where=telling) - usual
     middle = leave_one_out_middle(rise, telling)
+    of_others = _told(middle, telling)
+    held = np.concatenate([of_others, np.zeros((1, *counted.shape))])
+    if of_others.any():
+        held[HOUR:] = np.maximum(held[HOUR:], _by_own_calls(windows, usual, telling, counted)[HOUR:])
+    return CommonRise(of_others, telling, usual, held)
+
+
+def _told(middle: Floats, telling: Bools) -> Floats:
+    """Return the others' median rise where enough of them tell; at least 0."""
     others = telling.sum(axis=-1, keepdims=True) - telling
-    return CommonRise(np.where((others >= _OTHERS) & (middle > 0), middle, 0.0), telling, usual)
+    return np.where((others >= _OTHERS) & (middle > 0), middle, 0.0)
+
+
+def _by_own_calls(windows: Sequence[Counts], usual: Floats, telling: Bools, counted: Bools) -> Floats:
+    """Return the rise that each one's calls met, by window up to a day.
+
+    A deployment that got most of its calls during a common cause had a larger part of it than the others. The rises of
+    the others between one window and the next shorter one are weighted by its own calls there. In the day, where rates
+    are compared with those of the same day, only what is beyond the median of the others counts.
+    """
+    calls = np.stack([window.calls for window in windows[: DAY + 1]])
+    bad = np.stack([window.bad for window in windows[:DAY]])
+    between, bad = np.diff(calls[:DAY], axis=0, prepend=0.0), np.diff(bad, axis=0, prepend=0.0)
+    telling = telling & (between >= _CALLS)
+    rise = np.divide(bad, between, out=np.zeros(between.shape), where=telling) - usual
+    met = np.cumsum(_told(leave_one_out_middle(rise, telling), telling) * np.maximum(between, 0.0), axis=0)
+    met = np.divide(np.append(met, met[-1:], axis=0), calls, out=np.zeros(calls.shape), where=calls > 0)
+    met[DAY] -= np.nan_to_num(leave_one_out_middle(met[DAY], counted & (calls[DAY] > 0)))
+    return np.asarray(np.maximum(met, 0.0))
 
 
 class CommonCauses(NamedTuple):

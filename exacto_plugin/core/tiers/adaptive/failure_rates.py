@@ -104,9 +104,7 @@ class FailureRates:
         asked = ~untested & (calls >= self.rule.derank_calls)
         limit = np.where(asked, threshold, np.nan)
         if self.common is not None:
-            # Not in the window of a day: a cause that lasts so long is found there.
-            rise = self.rule.common_cause * self.common.of_others
-            limit[: len(rise)] = np.minimum(limit[: len(rise)] + rise, RATE_RANGE[1])
+            limit = np.minimum(limit + self.rule.common_cause * self.common.held, RATE_RANGE[1])
         level = share * np.array([tail for _, tail in tails])[:, np.newaxis, np.newaxis]
         rejected = rate_exceeds(bad / self.phi, calls / self.phi, limit, level)
         first = rejected.argmax(axis=0)[np.newaxis]
