@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
-from sqlalchemy import and_, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select
 
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.sharing.alert_states import AlertClaim
+from exacto_plugin.store.rows import replace_document
 from exacto_plugin.store.tables import documents, table_of
 
 if TYPE_CHECKING:
@@ -55,24 +55,6 @@ def _stored(connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, 
         some = documents.c.name.in_(keys[first : first + _AT_ONCE])
         for row in connection.execute(select(documents.c.name, documents.c.payload).where(some)):
             yield row.name, row.payload
-
-
-def replace_document(connection: Connection, key: str, before: str | None, payload: str) -> bool:
-    """Write a row of ``documents`` and return True, unless another process has changed it.
-
-    Args:
-        connection: in a transaction.
-        key: name of the row.
-        before: its payload as it was read; None: there was none.
-        payload: the new one.
-    """
-    if before is None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        made = dialect.insert(documents).values(name=key, payload=payload).on_conflict_do_nothing()
-        # Of an insert SQLAlchemy keeps the number of rows only where it is told to.
-        return connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount == 1
-    same = and_(documents.c.name == key, documents.c.payload == before)
-    return connection.execute(update(documents).where(same).values(payload=payload)).rowcount == 1
 
 
 def changes_of_tier(connection: Connection, since: float) -> dict[tuple[str, str], int]:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
-from exacto_plugin.store.tables import KEPT, are_there, table_of
+from exacto_plugin.store.tables import KEPT, are_there, documents, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,3 +109,21 @@ def upsert(table: Table, columns: Iterable[str], dialect: str) -> Any:
     key = [column.name for column in table.primary_key.columns]
     later = {name: made.excluded[name] for name in columns if name not in key}
     return made.on_conflict_do_update(index_elements=key, set_=later)
+
+
+def replace_document(connection: Connection, name: str, before: str | None, payload: str) -> bool:
+    """Write a document and return True, unless another process has changed it since.
+
+    Args:
+        connection: in a transaction.
+        name: of the document.
+        before: its payload when it was read; None where there was none.
+        payload: the new one.
+    """
+    if before is None:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        made = dialect.insert(documents).values(name=name, payload=payload).on_conflict_do_nothing()
+        # Of an insert SQLAlchemy keeps the number of rows only where it is told to.
+        return connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount == 1
+    same = and_(documents.c.name == name, documents.c.payload == before)
+    return connection.execute(update(documents).where(same).values(payload=payload)).rowcount == 1

@@ -20,7 +20,7 @@ from exacto_plugin._version import __version__
 from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import add_explanations, add_records
 from exacto_plugin.web.history import add_history, add_incidents
-from exacto_plugin.web.overrides import add_overrides
+from exacto_plugin.web.overrides import OverrideRequests, add_overrides
 from exacto_plugin.web.page_data import PageData, PageSources
 from exacto_plugin.web.views import views_of, why_now_of
 
@@ -51,9 +51,14 @@ def routers_of(runtime: Runtime) -> list[APIRouter]:
         logger.warning("exacto_plugin has no page at /exacto: %s", NO_PAGE)
         return routers
     from exacto_plugin.web.page import page_router
+    from exacto_plugin.web.plugin_service import plugin_router
     from exacto_plugin.web.rendering import Renderer
+    from exacto_plugin.web.sign_in import SignIn
 
-    return [*routers, page_router(runtime.context, page_data_of(runtime), Renderer())]
+    requests = OverrideRequests(runtime.engine, runtime.overrides)
+    sign_in = SignIn(runtime.context.clock, runtime.store)
+    page = page_router(runtime.context, page_data_of(runtime), Renderer(), sign_in, requests)
+    return [*routers, plugin_router(runtime.context, sign_in), page]
 
 
 def page_data_of(runtime: Runtime) -> PageData:
@@ -97,7 +102,7 @@ def api_router(runtime: Runtime) -> APIRouter:
         models_view.watch(model_group, runtime.context.clock())
         return models_view.one(group)
 
-    add_overrides(router, runtime.engine, runtime.overrides)
+    add_overrides(router, OverrideRequests(runtime.engine, runtime.overrides))
     clock, store = runtime.context.clock, runtime.store
     add_explanations(router, clock, store, why_now_of(runtime))
     add_records(router, clock, store)

@@ -49,38 +49,62 @@ async def require_writer(user: UserAPIKeyAuth = Depends(user_api_key_auth)) -> U
     return user
 
 
-def add_overrides(router: APIRouter, engine: Engine, service: OverrideService) -> None:
-    """Add the routes to the API.
+class OverrideRequests:
+    """Overrides as the API and the page set and show them.
 
     Args:
-        router: of the API.
         engine: has the verdicts, and the overrides in force.
         service: sets overrides.
     """
 
-    def override_view(override: Override) -> dict[str, Any]:
-        verdict = engine.snapshot.verdict(override.model_group, override.deployment)
+    def __init__(self, engine: Engine, service: OverrideService) -> None:
+        self._engine = engine
+        self._service = service
+
+    def in_force(self) -> dict[str, Any]:
+        """Return the overrides in force."""
+        return {"overrides": [self._view(one) for one in self._engine.overrides.in_force]}
+
+    async def apply(self, request: OverrideRequest, identity: str) -> dict[str, Any]:
+        """Set an override of a deployment, or remove it.
+
+        Args:
+            request: what is asked for.
+            identity: of the administrator; a salted hash of it is on record.
+
+        Raises:
+            HTTPException: 404, there is no such deployment.
+        """
+        word, reason, seconds = request.word, request.reason, request.for_s or LONGEST_S
+        author = self._service.author(identity)
+        try:
+            done = await self._service.apply_override(
+                word, request.deployment, seconds, reason, author, request.model_group
+            )
+        except UnknownDeploymentError as error:
+            raise HTTPException(404, str(error)) from None
+        return {"overrides": [self._view(one) for one in done.words], "kept": done.kept}
+
+    def _view(self, override: Override) -> dict[str, Any]:
+        verdict = self._engine.snapshot.verdict(override.model_group, override.deployment)
         measured = verdict.measured if isinstance(verdict, OverriddenVerdict) else verdict and verdict.tier
         return {**override.as_plain(), "measured_tier": measured.value if measured else None}
+
+
+def add_overrides(router: APIRouter, requests: OverrideRequests) -> None:
+    """Add the routes to the API.
+
+    Args:
+        router: of the API.
+        requests: sets and shows overrides.
+    """
 
     @router.get("/overrides")
     async def overrides() -> dict[str, Any]:
         """Return the overrides in force."""
-        return {"overrides": [override_view(one) for one in engine.overrides.in_force]}
+        return requests.in_force()
 
     @router.post("/overrides")
     async def override(request: OverrideRequest, user: UserAPIKeyAuth = Depends(require_writer)) -> dict[str, Any]:  # noqa: B008
         """Set an override of a deployment, or remove it."""
-        author = service.author(str(user.user_id or user.api_key or ""))
-        try:
-            done = await service.apply_override(
-                request.word,
-                request.deployment,
-                request.for_s or LONGEST_S,
-                request.reason,
-                author,
-                request.model_group,
-            )
-        except UnknownDeploymentError as error:
-            raise HTTPException(404, str(error)) from None
-        return {"overrides": [override_view(one) for one in done.words], "kept": done.kept}
+        return await requests.apply(request, str(user.user_id or user.api_key or ""))

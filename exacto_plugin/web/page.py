@@ -18,28 +18,38 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from exacto_plugin._version import __version__
 from exacto_plugin.web.access import Visitor, visitor_of
 from exacto_plugin.web.audit import Moment  # noqa: TC001 -- FastAPI reads annotations at run time
+from exacto_plugin.web.overrides import OverrideRequest  # noqa: TC001 -- FastAPI reads annotations at run time
 from exacto_plugin.web.page_data import RANGES, NotShownError
+from exacto_plugin.web.sign_in import registered_names
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from exacto_plugin.litellm_hooks.context import Context
+    from exacto_plugin.web.overrides import OverrideRequests
     from exacto_plugin.web.page_data import PageData
     from exacto_plugin.web.rendering import Renderer
+    from exacto_plugin.web.sign_in import SignIn
 
-POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
-"""Content-Security-Policy: nothing inline, and nothing from elsewhere."""
+POLICY = f"{_POLICY}'none'"
+"""Content-Security-Policy: nothing inline, nothing from elsewhere, and in no frame."""
+FRAMED_POLICY = f"{_POLICY}'self'"
+"""Content-Security-Policy of the page where it is a plugin of LiteLLM's UI: frames of the proxy's own pages only."""
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,
+    "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+_FRAMED = {"Content-Security-Policy": FRAMED_POLICY, "X-Frame-Options": "SAMEORIGIN"}
 
 STATIC = {
     "page.js": "text/javascript",
@@ -63,13 +73,17 @@ def _static(name: str) -> tuple[bytes, str]:
     return content, f'"{hashlib.blake2b(content, digest_size=8).hexdigest()}"'
 
 
-def page_router(context: Context, data: PageData, renderer: Renderer) -> APIRouter:
+def page_router(
+    context: Context, data: PageData, renderer: Renderer, sign_in: SignIn, overrides: OverrideRequests
+) -> APIRouter:
     """Build the routes of the page.
 
     Args:
         context: has the settings.
         data: of the views.
         renderer: makes HTML of it.
+        sign_in: knows the sessions that LiteLLM's UI has signed in.
+        overrides: sets overrides.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -86,9 +100,22 @@ def page_router(context: Context, data: PageData, renderer: Renderer) -> APIRout
         """
         base = "." if request.scope["path"].endswith("/") else "exacto"
         html = renderer.shell({"base": base, "version": __version__})
-        return _html(html)
+        return _html(html, _FRAMED if registered_names() else None)
 
-    @router.get("/exacto/static/{name}", dependencies=[Depends(enabled)])
+    who = Depends(visitor_of(context, sign_in.session_of))
+    _add_files(router, Depends(enabled))
+    _add_override(router, overrides, who, Depends(enabled))
+    _add_views(router, data, renderer, who, Depends(enabled))
+    return router
+
+
+def _html(html: str, headers: Mapping[str, str] | None = None) -> Response:
+    more = {**_HEADERS, **(headers or {}), "Cache-Control": "no-store"}
+    return Response(html, media_type="text/html", headers=more)
+
+
+def _add_files(router: APIRouter, enabled: Any) -> None:
+    @router.get("/exacto/static/{name}", dependencies=[enabled])
     async def static(name: str, request: Request) -> Response:
         """Return a file of the page."""
         if name not in STATIC:
@@ -99,12 +126,14 @@ def page_router(context: Context, data: PageData, renderer: Renderer) -> APIRout
             return Response(status_code=304, headers=headers)
         return Response(content, media_type=STATIC[name], headers=headers)
 
-    _add_views(router, data, renderer, Depends(visitor_of(context)), Depends(enabled))
-    return router
 
-
-def _html(html: str) -> Response:
-    return Response(html, media_type="text/html", headers={**_HEADERS, "Cache-Control": "no-store"})
+def _add_override(router: APIRouter, overrides: OverrideRequests, who: Any, enabled: Any) -> None:
+    @router.post("/exacto/page/overrides", dependencies=[enabled])
+    async def override(request: OverrideRequest, visitor: Visitor = who) -> dict[str, Any]:
+        """Set an override, as the API does it."""
+        if not visitor.may_write:
+            raise HTTPException(403, "administrators only")
+        return await overrides.apply(request, visitor.identity)
 
 
 def _add_views(router: APIRouter, data: PageData, renderer: Renderer, who: Any, enabled: Any) -> None:

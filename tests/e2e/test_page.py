@@ -13,9 +13,10 @@ from urllib.parse import quote
 import pytest
 
 from exacto_plugin.demo.behaviour import BAD_CALLS, Act
-from exacto_plugin.web.page import POLICY
+from exacto_plugin.web.page import FRAMED_POLICY
 from tests.support.proxy.observation import api, eventually
 from tests.support.proxy.openai_client import ask, config, prices
+from tests.support.proxy.plugin_frame import framed
 from tests.support.proxy.proxy import MASTER_KEY, Proxy, deployment
 from tests.support.proxy.tier_setup import DERANKED, QUICK, seen_tiers
 
@@ -54,16 +55,18 @@ def proxy(
     entries = [deployment(provider_server, name, GROUP, **prices(1, 2)) for name in NAMES]
     entries.append(deployment(provider_server, "other-1", OTHER))
     entries.append(deployment(provider_server, "hostile", HOSTILE, info={"id": HOSTILE, "provider": HOSTILE}))
+    settings = config(
+        entries,
+        router={"disable_cooldowns": True},
+        tiers=QUICK,
+        store={"url": f"sqlite:///{tmp_path_factory.mktemp('page')}/records.sqlite", "decision_share": 1.0},
+        web={"access": "keys"},
+    )
+    plugin = {"name": "exacto", "display_name": "Tool-call quality", "url": f"https://proxy.example{ROOT}/exacto"}
     proxy = start_proxy(
-        config(
-            entries,
-            router={"disable_cooldowns": True},
-            tiers=QUICK,
-            store={"url": f"sqlite:///{tmp_path_factory.mktemp('page')}/records.sqlite", "decision_share": 1.0},
-            web={"access": "keys"},
-        ),
+        {**settings, "general_settings": {"plugins": [plugin]}},
         keys={KEY_OF_OTHER: {"models": [OTHER]}},
-        environment={"SERVER_ROOT_PATH": ROOT},
+        environment={"SERVER_ROOT_PATH": ROOT, "LITELLM_SALT_KEY": "sk-salt-of-the-tests"},
     )
     mix = {Act.SCHEMA_MISMATCH: 2.0, Act.INVALID_JSON: 1.0, Act.UNKNOWN_NAME: 1.0}
     control.behave(BAD, error_rate=0.8, error_mix=mix, seed=4)
@@ -275,6 +278,33 @@ def test_an_override_from_the_page(browser: Browser, proxy: Proxy) -> None:
     visit.page.close()
 
 
+def test_in_litellms_sidebar(browser: Browser, proxy: Proxy) -> None:
+    """An administrator is signed in without a key, others paste one; in frames of no other origin."""
+    page = framed(browser, proxy.base_url + ROOT, MASTER_KEY)
+    frame = page.frame_locator("iframe")
+    frame.locator("#view h1").wait_for()
+    assert GROUP in frame.locator("#view").inner_text()
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+    (inner,) = page.main_frame.child_frames
+    inner.evaluate(f"location.hash = 'deployment?group={OTHER}&name=other-1'")
+    frame.locator("#reason").fill("vendor is testing")
+    frame.locator("#override-form button").click()
+    frame.get_by_text("The override to deranked was set.").wait_for()
+    frame.locator("#word").select_option("reset")
+    frame.locator("#reason").fill("done")
+    frame.locator("#override-form button").click()
+    frame.get_by_text("The override was ended.").wait_for()
+    page.close()
+    page = framed(browser, proxy.base_url + ROOT, KEY_OF_OTHER)
+    page.frame_locator("iframe").locator("#secret").wait_for()
+    assert page.frame_locator("iframe").locator("#view").inner_text() == ""
+    page.close()
+    page = framed(browser, proxy.base_url + ROOT, MASTER_KEY, host="localhost")
+    page.wait_for_function("() => frames.length === 1")
+    eventually(lambda: page.main_frame.child_frames[0].url, "chrome-error://chromewebdata/")
+    page.close()
+
+
 def test_the_file_for_the_provider(browser: Browser, proxy: Proxy) -> None:
     """A download with this deployment's numbers and no other name."""
     visit = Visit(browser, proxy)
@@ -292,7 +322,7 @@ def test_the_shell_has_no_data_and_a_strict_policy(proxy: Proxy) -> None:
     """Nothing of the fleet without a key; nothing inline; all of it small."""
     shell = proxy.request("GET", f"{ROOT}/exacto", "none")
     assert shell.status_code == 200
-    assert shell.headers["content-security-policy"] == POLICY
+    assert shell.headers["content-security-policy"] == FRAMED_POLICY
     assert not [name for name in (*NAMES, GROUP, "sk-") if name in shell.text]
     slashed = proxy.request("GET", "/exacto/", "none").text
     assert 'src="./static/page.js"' in slashed

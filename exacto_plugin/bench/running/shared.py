@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import orjson
 from sqlalchemy import delete, func, select
 
-from exacto_plugin.store.alert_states import replace_document
 from exacto_plugin.store.database import connect
+from exacto_plugin.store.rows import replace_document
 from exacto_plugin.store.tables import documents
 
 if TYPE_CHECKING:

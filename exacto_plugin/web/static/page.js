@@ -11,7 +11,10 @@
   let asked = 0;
   let freshAt = 0;
 
-  const key = () => sessionStorage.getItem(KEY);
+  let session = null; // given for LiteLLM's sign-in; in memory only
+  let claimed = null;
+
+  const key = () => session ?? sessionStorage.getItem(KEY);
   const say = (text) => { $("status").textContent = text; };
 
   async function get(path, options = {}) {
@@ -31,6 +34,7 @@
 
   function askForKey(text = "") {
     sessionStorage.removeItem(KEY);
+    session = null;
     clear();
     shown = { address: "", html: "" };
     $("key").hidden = false;
@@ -44,6 +48,17 @@
     event.preventDefault();
     sessionStorage.setItem(KEY, $("secret").value.trim());
     $("secret").value = "";
+    show();
+  });
+  // In LiteLLM's sidebar its UI, on the same origin, tells who has signed in; once or twice with the same claim.
+  addEventListener("message", async ({ source, origin, data }) => {
+    const claim = data?.type === "litellm-auth" ? data.session_claim : null;
+    if (source !== parent || parent === window || origin !== location.origin || !claim || claim === claimed) return;
+    claimed = claim;
+    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ session_claim: claim }) };
+    const answer = await fetch(`${base}/api/plugin-auth`, { ...options, credentials: "omit" });
+    if (!answer.ok) { if (!key()) askForKey(await reason(answer)); return; }
+    session = (await answer.json()).session;
     show();
   });
   $("leave").addEventListener("click", () => askForKey());
@@ -75,7 +90,7 @@
       return;
     }
     if (number !== asked) return;
-    if (answer.status === 401 || answer.status === 403) return askForKey(`This key was refused. ${await reason(answer)}`);
+    if (answer.status === 401 || answer.status === 403) return askForKey(`${session ? "" : "This key was refused. "}${await reason(answer)}`);
     if (!answer.ok) return again ? undefined : fail(`The proxy answered ${answer.status}. ${await reason(answer)}`);
     const html = await answer.text();
     if (number !== asked) return;
@@ -244,7 +259,7 @@
     const body = { deployment: form.dataset.name, model_group: form.dataset.group, word, reason: $("reason").value };
     if (word !== "reset") body.for_s = 3600 * Number($("hours").value);
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const answer = await get("api/overrides", options);
+    const answer = await get("page/overrides", options);
     if (!answer.ok) { $("told").textContent = `Not set: ${await reason(answer)}`; return; }
     await show(true);
     if ($("told")) $("told").textContent = word === "reset" ? "The override was ended." : `The override to ${word} was set.`;
@@ -270,5 +285,7 @@
     say("The file was saved.");
   });
 
-  show();
+  // In a frame the sign-in comes after the page is loaded.
+  if (parent === window) show();
+  else setTimeout(() => { if (!session) show(); }, 1500);
 })();
