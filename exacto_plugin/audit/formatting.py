@@ -20,6 +20,7 @@ NAMES = {
     Signal.TOKEN_BURN: "output tokens",
     Signal.REFUSED: "refused share",
     Signal.CAPACITY: "learned capacity",
+    Signal.ANSWER_SUCCESS: "share of answers that are not broken",
 }
 
 TIER_WORDS = {

@@ -181,7 +181,7 @@ class Settings(SettingsBlock, HardFilterSettings):
         """Return the chosen preset with its probe share and the failures it counts."""
         rule = self.tiers.rule()
         if isinstance(rule, AdaptiveParameters):
-            return AdaptivePreset(rule, self.exploration.share)
+            return AdaptivePreset(rule, self.exploration.share, self.scoring.broken_answers == "derank")
         return OpenRouterPreset(rule, counts_lost=True) if self.charge.losses else rule
 
 

@@ -45,6 +45,10 @@ class ScoringSettings(SettingsBlock):
     preset. ``adaptive`` counts the first three, since tiers by bad calls alone leave 14.2 % of combined failures
     where 2.74 % are attainable (measured on the published K2 table of 2025-10-10); ``openrouter`` none, as published.
     All of them are measured either way."""
+    broken_answers: Literal["observe", "derank"] = "observe"
+    """Use of broken answers by the preset ``adaptive``: ``observe`` or ``derank``.
+    Of all router-chosen answers, with tools or without, by the tests of tool calls. ``openrouter``, the published rule,
+    never deranks by them."""
 
 
 def _no_bools_but_propensity(block: object) -> object:

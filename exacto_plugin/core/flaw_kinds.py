@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Blame(StrEnum):
@@ -51,3 +52,8 @@ class Flaw(StrEnum):
     """The answer, its text or its finish reason is an error of the provider."""
     NO_USAGE = "no_usage"
     """The answer does not report its tokens."""
+
+
+BROKEN: Final = frozenset({Flaw.EMPTY, Flaw.REASONING_ONLY, Flaw.CORRUPT, Flaw.PROVIDER_ERROR})
+"""Flaws with which a client cannot use the answer.
+An answer without usage can be used, so it is no broken one."""

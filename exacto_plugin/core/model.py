@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
 
+from exacto_plugin.core.flaw_kinds import BROKEN as BROKEN
 from exacto_plugin.core.flaw_kinds import Blame as Blame  # noqa: TC001 - other modules import it from here
 from exacto_plugin.core.flaw_kinds import Flaw as Flaw  # noqa: TC001 - as the one above
 from exacto_plugin.core.pace import RecentPace  # noqa: TC001 - the codec reads the annotation
@@ -46,7 +47,7 @@ class Outcome(StrEnum):
 
 
 class Signal(StrEnum):
-    """A measured quantity; the last four are observed only by default."""
+    """A measured quantity; the last five are observed only by default."""
 
     THROUGHPUT = "throughput"
     TOOL_CALL_SUCCESS = "tool_call_success"
@@ -56,6 +57,7 @@ class Signal(StrEnum):
     TOKEN_BURN = "token_burn"
     REFUSED = "refused"
     CAPACITY = "capacity"
+    ANSWER_SUCCESS = "answer_success"
 
 
 class Sort(StrEnum):

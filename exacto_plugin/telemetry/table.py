@@ -129,6 +129,7 @@ _SIGNALS = {
     Signal.THROUGHPUT: ("throughput", "{token}/s"),
     Signal.TOOL_CALL_SUCCESS: ("tool_call_success", "1"),
     Signal.BENCHMARK: ("benchmark_score", "1"),
+    Signal.ANSWER_SUCCESS: ("answer_success", "1"),
 }
 SIGNALS: Final = {
     signal: _gauge(f"signal.{name}", unit, f"Measured {name}.", *_DEP) for signal, (name, unit) in _SIGNALS.items()

@@ -42,9 +42,12 @@ def kind_of(incident: Mapping[str, Any]) -> str:
     signal = incident["signal"]
     if signal is None:
         return "unknown"
-    return {Signal.TOOL_CALL_SUCCESS: "bad tool calls", Signal.THROUGHPUT: "slow answers"}.get(
-        signal, f"low {name_of(signal)}"
-    )
+    words = {
+        Signal.TOOL_CALL_SUCCESS: "bad tool calls",
+        Signal.THROUGHPUT: "slow answers",
+        Signal.ANSWER_SUCCESS: "broken answers",
+    }
+    return words.get(signal, f"low {name_of(signal)}")
 
 
 def how_bad(incident: Mapping[str, Any]) -> str:

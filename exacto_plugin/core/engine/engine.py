@@ -202,7 +202,7 @@ class Engine:
         """Count one finished answer or failed attempt; see ``counts``."""
         with self.lock:
             if sample.probe:
-                self._probe_budget.record_result(sample)
+                self._probe_budget.record_result(sample, broken_counts=self._state.windows.checked_callers)
             added = self._state.record(sample)
             if self.deltas is not None and added is not None:
                 invented = self._state.slots.is_invented((sample.model_group, sample.deployment))

@@ -61,6 +61,7 @@ class EngineState:
         self.rule = rule
         self._is_configured = is_configured
         self.windows = Windows(retention, rule.min_output_tokens)
+        self.windows.checked_callers = rule.reads_checked_callers
         self.slots = SlotAllocator(capacity, retention.span_s, timer)
         self.members_of: Callable[[str], Collection[DeploymentKey] | None] = lambda model_group: None
         """Returns the observed deployments of a model group; None for one that was not observed."""
@@ -132,6 +133,7 @@ class EngineState:
         rule.inherit(before, self.tier_state.tier)
         rule.resize(len(self.windows.blocks) * ROWS)
         self.windows.min_output_tokens = rule.min_output_tokens
+        self.windows.checked_callers = rule.reads_checked_callers
 
     def record(self, sample: Sample) -> Increments | None:
         """Count one finished answer or failed attempt; return its increments.

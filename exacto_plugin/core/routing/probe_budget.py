@@ -10,6 +10,8 @@ import math
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from exacto_plugin.core.model import BROKEN, Blame
+
 if TYPE_CHECKING:
     from exacto_plugin.core.model import DeploymentKey, Sample, Snapshot
 
@@ -98,8 +100,12 @@ class ProbeBudget:
         self._spent[key] = self._spent.get(key, 0) + 1
         self._accrued[model_group] = self._accrued.get(model_group, 1.0) - 1.0
 
-    def record_result(self, sample: Sample) -> None:
-        """Count the failures of probes, which may end a burst before the next recompute."""
-        if not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome.is_bad):
+    def record_result(self, sample: Sample, *, broken_counts: bool = False) -> None:
+        """Count the failures of probes, which may end a burst before the next recompute.
+
+        With ``broken_counts``, broken answers are failures.
+        """
+        failed = not sample.ok or sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
+        if failed or (broken_counts and sample.blame is Blame.PROVIDER and not BROKEN.isdisjoint(sample.flaws)):
             key = (sample.model_group, sample.deployment)
             self._faults[key] = self._faults.get(key, 0) + 1

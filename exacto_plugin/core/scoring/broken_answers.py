@@ -12,17 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.model import Blame, Flaw
+from exacto_plugin.core.model import BROKEN, Blame, Flaw
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.core.scoring.corrupt_text import is_corrupt, may_be_corrupt
 from exacto_plugin.core.scoring.error_text import is_provider_error, may_be_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-BROKEN: Final = frozenset({Flaw.EMPTY, Flaw.REASONING_ONLY, Flaw.CORRUPT, Flaw.PROVIDER_ERROR})
-"""Flaws with which a client cannot use the answer.
-An answer without usage can be used, so it is no broken one."""
 
 FAILED_REASONS: Final = frozenset({
     "error", "network_error", "failed", "failure", "abort", "aborted", "internal_error", "server_error",

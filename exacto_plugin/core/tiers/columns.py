@@ -122,6 +122,8 @@ class TierRule(Protocol):
 
     min_output_tokens: int
     """Answers with fewer tokens have no speed."""
+    reads_checked_callers: bool
+    """True if the rule reads answers by caller."""
 
     def resize(self, slots: int) -> None:
         """Resize the arrays to slots below ``slots``."""

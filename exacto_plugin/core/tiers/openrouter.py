@@ -136,6 +136,7 @@ class OpenRouterTierRule:
 
     def __init__(self, rule: OpenRouterParameters, *, counts_lost: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
+        self.reads_checked_callers = False
         self._rule = rule
         self._lost_calls = (CounterKind.LOST,) if counts_lost else ()
         self._calls: NDArray[np.int64] = np.zeros(0, np.int64)

@@ -211,7 +211,8 @@ def preset_as_plain(preset: Preset) -> dict[str, Any]:
     The names are those of the settings; exact when written as JSON.
     """
     if isinstance(preset, AdaptivePreset):
-        return {"preset": "adaptive", "exploration_share": preset.exploration_share, "rule": asdict(preset.rule)}
+        plain = {"preset": "adaptive", "exploration_share": preset.exploration_share, "rule": asdict(preset.rule)}
+        return plain | ({"broken_answers": True} if preset.broken_answers else {})
     if isinstance(preset, OpenRouterParameters):
         preset = OpenRouterPreset(preset)
     if isinstance(preset, OpenRouterPreset):
@@ -236,7 +237,7 @@ def preset_of_plain(plain: Mapping[str, Any]) -> Preset:
         raise InputsError("a rule with numbers that this version does not know")
     made = rule_type(**rule)
     if isinstance(made, AdaptiveParameters):
-        return AdaptivePreset(made, plain[further])
+        return AdaptivePreset(made, plain[further], plain.get("broken_answers") is True)
     return OpenRouterPreset(made, counts_lost=plain[further])
 
 

@@ -11,7 +11,7 @@ import zlib
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.model import BROKEN, Blame, Outcome
 from exacto_plugin.core.stats.log_bins import BINS, CLASSES, bin_of, coarse_class
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class CounterKind(IntEnum):
     """Answers long enough to measure a speed."""
     REFUSED = 12
     """The part of ``FAILED`` that the provider refused for a rate limit."""
+    CHECKED = 13
+    """Router-chosen answers that no other party spoiled, and failures that were
+    reported inside an answer; the denominator of answer success."""
+    BROKEN = 14
+    """The part of ``CHECKED`` that no client can use, by the provider's fault."""
 
 
 FAULTS = (CounterKind.INVALID_JSON, CounterKind.UNKNOWN_NAME, CounterKind.SCHEMA_MISMATCH)
@@ -95,6 +100,9 @@ class HistogramKind(IntEnum):
     and once more by ``2 * CALLERS + account's number * 2 + faulty``."""
     SPEED_BY_CALLER = 6
     """Speeds of both modes by ``account's number * log_bins.CLASSES + class``."""
+    CHECKED_CALLERS = 7
+    """``CHECKED`` by key and by account, in the order of ``CALLERS``; only counted
+    while broken answers derank."""
 
 
 # Plain integers: arithmetic with enum members would cost as much as the rest of ``increments_of``.
@@ -117,6 +125,10 @@ _ANSWERED, _FAILED, _OFFERED, _CALLED = (
     int(CounterKind.CALLED),
 )
 _UNSCORED, _TIMED, _REFUSED = int(CounterKind.UNSCORED), int(CounterKind.TIMED), int(CounterKind.REFUSED)
+_CHECKED, _BROKEN = int(CounterKind.CHECKED), int(CounterKind.BROKEN)
+_CHECKED_CALLERS = int(HistogramKind.CHECKED_CALLERS) * BINS
+_CHECKED_ACCOUNTS = _CHECKED_CALLERS + 2 * CALLERS
+_PROVIDERS = (None, Blame.PROVIDER)
 _PINNED_CALLED, _PINNED_FAULTY = int(CounterKind.PINNED_CALLED), int(CounterKind.PINNED_FAULTY)
 
 
@@ -127,17 +139,27 @@ class Increments(NamedTuple):
     cells: Sequence[int]
 
 
-def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
+def increments_of(sample: Sample, min_output_tokens: int, *, checked_callers: bool = False) -> Increments:
     """Return the increments of one sample.
 
     An answer with fewer than ``min_output_tokens`` has no speed: its end-to-end rate measures the first token.
+
+    Args:
+        sample: an answer or a failed attempt.
+        min_output_tokens: output tokens from which an answer has a speed.
+        checked_callers: count ``CHECKED`` by caller as well.
     """
     if not sample.ok:
-        return Increments((_FAILED, _REFUSED) if sample.refused else (_FAILED,), ())
+        failed = [_FAILED, _REFUSED] if sample.refused else [_FAILED]
+        of_caller: list[int] = []
+        if sample.flaws:
+            _add_checked(sample, failed, of_caller if checked_callers else None)
+        return Increments(failed, of_caller)
     counts = [_ANSWERED]
     cells: list[int] = []
     duration_s, streamed = sample.duration_s, sample.streamed
     account = caller_number(sample.account or sample.caller)
+    _add_checked(sample, counts, cells if checked_callers else None)
     if sample.output_tokens >= min_output_tokens and sample.output_tokens > 0 and 0 < duration_s < math.inf:
         counts.append(_TIMED)
         place = bin_of(sample.output_tokens / duration_s)
@@ -156,6 +178,19 @@ def increments_of(sample: Sample, min_output_tokens: int) -> Increments:
         elif sample.outcome is not None or sample.lost:
             _add_calls(sample, account, counts, cells)
     return Increments(counts, cells)
+
+
+def _add_checked(sample: Sample, counts: list[int], cells: list[int] | None) -> None:
+    """Add the increments of an answer that no other party spoiled; nothing for others."""
+    if not sample.routed or sample.blame not in _PROVIDERS:
+        return
+    broken = not BROKEN.isdisjoint(sample.flaws)
+    counts.append(_CHECKED)
+    if broken:
+        counts.append(_BROKEN)
+    if cells is not None:
+        cells.append(_CHECKED_CALLERS + caller_number(sample.caller) * 2 + broken)
+        cells.append(_CHECKED_ACCOUNTS + caller_number(sample.account or sample.caller) * 2 + broken)
 
 
 def _add_calls(sample: Sample, account: int, counts: list[int], cells: list[int]) -> None:

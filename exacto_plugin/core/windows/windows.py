@@ -268,6 +268,8 @@ class Windows:
         self._retention = retention
         self.min_output_tokens = min_output_tokens
         """Answers with fewer tokens have no speed; applies to later samples."""
+        self.checked_callers = False
+        """True while the rule reads ``CHECKED`` by caller; applies to later samples."""
 
     @property
     def dropped(self) -> int:
@@ -285,7 +287,7 @@ class Windows:
         buffer = self.blocks[slot // ROWS].buffer(sample.at)
         row = slot % ROWS
         first = row * _COLUMNS
-        counts, cells = added = increments_of(sample, self.min_output_tokens)
+        counts, cells = added = increments_of(sample, self.min_output_tokens, checked_callers=self.checked_callers)
         table, cell_hits = buffer.counts, buffer.cell_hits
         for column in counts:
             table[first + column] += 1

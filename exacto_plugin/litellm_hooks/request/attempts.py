@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from exacto_plugin.core.model import Candidate, Tier
@@ -64,6 +65,8 @@ class Attempt:
     """Outcome of its answer as in ``exacto.requests``; empty until it is scored."""
     rescue: bool = False
     """True when it was made because of an earlier bad answer of this request."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """LiteLLM's metadata of the request."""
     last_response_id: str = ""
     """Id of the newest answer that LiteLLM reported."""
     streamed: bool = False

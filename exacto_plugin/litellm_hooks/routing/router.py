@@ -331,6 +331,7 @@ class Routing:
         tier = _tier_in(decision, called_id)
         probe = bool(decision and decision.explored)
         attempt = Attempt(known, group, tier, routed=routed, probe=probe, rescue=state.is_rescue_attempt)
+        attempt.metadata = metadata
         if kwargs.get("fallback_depth"):
             asked, same = str(metadata.get("model_group")), position_of(kwargs).same_group
             attempt.response_name = fallback_name(state, asked, kwargs.get(SUFFIXES_KEY), same_group=same)

@@ -36,7 +36,11 @@ def caller_of(kwargs: Mapping[str, Any]) -> Caller:
         kwargs: of LiteLLM's log event. The proxy writes the ids; what a client sends under their names is replaced.
     """
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
-    metadata: Mapping[str, Any] = payload.get("metadata") or {}
+    return caller_in(payload.get("metadata") or {})
+
+
+def caller_in(metadata: Mapping[str, Any]) -> Caller:
+    """Return the caller that a request's metadata name, as the proxy writes them."""
     found = ((kind, metadata.get(name)) for kind, name in _ACCOUNTS)
     account = next((f"{kind} {value}" for kind, value in found if _is_id(value) and value != _NOBODY), "")
     key = metadata.get("user_api_key_hash")

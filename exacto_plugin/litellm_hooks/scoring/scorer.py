@@ -16,6 +16,7 @@ from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.answer_evaluation import evaluate_answer
 from exacto_plugin.litellm_hooks.scoring.answer_sample import request_outcome, sample_of
+from exacto_plugin.litellm_hooks.scoring.caller import caller_in, hashed
 from exacto_plugin.litellm_hooks.scoring.failures import (
     ErrorInAnswerError,
     is_callers_fault,
@@ -184,6 +185,7 @@ class ResponseScorer:
         group, key = attempt.model_group, attempt.candidate.key
         reported = is_error_in_answer(error, streamed=otherwise == BROKEN_STREAM)
         attribution = Attribution((Flaw.PROVIDER_ERROR,) if reported else (), Blame.PROVIDER)
+        caller = caller_in(attempt.metadata)
         self._samples.note_flaws(attribution, group, attempt.candidate)
         sample = Sample(
             group,
@@ -195,6 +197,8 @@ class ResponseScorer:
             streamed=attempt.streamed,
             routed=attempt.routed,
             probe=attempt.probe,
+            caller=hashed(caller.key, self._context.salt),
+            account=hashed(caller.account, self._context.salt),
             refused=is_refusal(error),
         )
         self._record(sample, attempt)

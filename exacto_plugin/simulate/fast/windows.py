@@ -22,13 +22,23 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.windows.increments import HistogramKind
 
-COUNTED = (CounterKind.ANSWERED, CounterKind.CALLED, CounterKind.SCHEMA_MISMATCH, CounterKind.LOST)
-"""The counters that are added by ``IntervalWindows.add``, in this order; ``OFFERED`` equals the first."""
+COUNTED = (
+    CounterKind.ANSWERED,
+    CounterKind.CALLED,
+    CounterKind.SCHEMA_MISMATCH,
+    CounterKind.LOST,
+    CounterKind.BROKEN,
+)
+"""The counters that are added by ``IntervalWindows.add``, in this order.
+``OFFERED`` and ``CHECKED`` equal the first."""
 
 COARSE_S = 1800
 """Seconds of the coarse periods, which an interval has to divide."""
 
-_PLACES = {int(kind): place for place, kind in enumerate(COUNTED)} | {int(CounterKind.OFFERED): 0}
+_PLACES = {int(kind): place for place, kind in enumerate(COUNTED)} | {
+    int(CounterKind.OFFERED): 0,
+    int(CounterKind.CHECKED): 0,
+}
 
 _FINE_REACH_S, _REACH_S = 21_600, 259_200
 _LASTING_S, _LASTING_REACH_S = 21_600, 604_800
@@ -96,7 +106,7 @@ class IntervalWindows:
         if first not in self._of_window:
             table = np.zeros((len(CounterKind), len(self.seen)), np.int64)
             table[list(COUNTED)] = self._at(self.steps) - self._at(first)
-            table[CounterKind.OFFERED] = table[CounterKind.ANSWERED]
+            table[CounterKind.OFFERED] = table[CounterKind.CHECKED] = table[CounterKind.ANSWERED]
             self._of_window[first] = table
         return self._of_window[first]
 

@@ -1,4 +1,4 @@
-"""Changes of a recompute in a block, by the measurements."""
+"""Changes of a recompute in a block, and the reasons of tool calls for them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive.state import ERRORS
 from exacto_plugin.core.tiers.columns import VERIFIED_GOOD
-from exacto_plugin.core.tiers.signals import BELOW, FEW_PEERS, FEW_SAMPLES, READMITTED, RESTARTED, UNDECIDED, WITHIN
+from exacto_plugin.core.tiers.signals import (
+    BELOW,
+    CAPACITY,
+    FEW_PEERS,
+    FEW_SAMPLES,
+    NO_REASON,
+    READMITTED,
+    RESTARTED,
+    UNDECIDED,
+    WITHIN,
+    SignalColumns,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.failure_rates import FailureRates
+    from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates
+    from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
+    from exacto_plugin.core.tiers.columns import Block
     from exacto_plugin.core.tiers.signals import Strictness
 
 
@@ -39,7 +53,58 @@ class BlockChange(NamedTuple):
     """Good by a run of the verifier alone, not by traffic."""
 
 
-def tool_call_codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+def tool_call_columns(
+    block: Block,
+    state: AdaptiveState,
+    rates: FailureRates,
+    test: DerankTest,
+    change: BlockChange,
+    relieved: NDArray[np.bool_],
+) -> SignalColumns:
+    """Return the reasons of tool calls for each tier, as success rates.
+
+    ``relieved`` deployments stay in the pool although they would be deranked.
+    """
+    rule = rates.rule
+    bad, calls, window_s = _reported_rates(block.slots, state, rates, test, change)
+    wanted = np.broadcast_to(np.ceil(rule.good_calls * rates.phi), bad.shape)
+    code = np.where(relieved, CAPACITY, _codes(rates, change, wanted))
+    return SignalColumns(
+        Signal.TOOL_CALL_SUCCESS,
+        1 - bad,
+        np.floor(calls).astype(np.int64),
+        np.where(block.member, code, NO_REASON),
+        1 - rates.peers.median,
+        rates.peers.mad,
+        1 - np.where(change.by_price, change.strictness.convicts, rates.threshold),
+        rates.peers.members,
+        np.where(change.cause > 0, rule.derank_calls, wanted).astype(np.int64),
+        window_s,
+        2,
+        change.strictness if rule.bad_call_price else None,
+    )
+
+
+def _reported_rates(
+    slots: NDArray[np.intp], state: AdaptiveState, rates: FailureRates, test: DerankTest, change: BlockChange
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return failure rates, calls and windows: those at the derank, else the latest."""
+    by_errors = change.deranked_now & test.rejected
+    still = (change.cause > 0) & ~change.deranked_now
+
+    def reported(
+        tested: NDArray[np.float64], frozen: NDArray[np.float64], latest: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return np.where(by_errors, tested, np.where(still, frozen[slots], latest))
+
+    return (
+        reported(test.evidence.rate(), state.frozen, rates.within_ttl.rate()),
+        reported(test.evidence.calls, state.frozen_calls, rates.within_ttl.calls),
+        reported(test.window_s, state.frozen_window_s, np.broadcast_to(rates.ttl_s, slots.shape)),
+    )
+
+
+def _codes(rates: FailureRates, change: BlockChange, wanted: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the reason codes of tool calls; a later condition takes precedence."""
     code = np.where(rates.within_ttl.calls < wanted, FEW_SAMPLES, UNDECIDED)
     code = np.where(np.isnan(rates.threshold), FEW_PEERS, code)

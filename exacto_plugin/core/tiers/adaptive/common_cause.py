@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.counts import Counts
+    from exacto_plugin.core.tiers.adaptive.history import Counts
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.tiers.columns import Block
 

@@ -19,7 +19,7 @@ from exacto_plugin.core.tiers.adaptive.caller_limits import (
     window_weights,
 )
 from exacto_plugin.core.tiers.adaptive.dispersion import CommonPeriods, dispersion, limited_dispersion
-from exacto_plugin.core.tiers.adaptive.history import COLUMNS, THREE_DAYS_S, calls_and_bad, evidence_series
+from exacto_plugin.core.tiers.adaptive.history import CALLS, THREE_DAYS_S, evidence_series
 from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.history import EvidenceSeries
+    from exacto_plugin.core.tiers.adaptive.history import EvidenceCounters, EvidenceSeries
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.windows.windows import WindowBlock
 
     Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
 
 WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, THREE_DAYS_S)
 """Windows of the derank tests, then three days."""
@@ -97,7 +98,7 @@ class Evidence:
     The attributes are in the order in which verification reads them.
     """
 
-    __slots__ = (*_SHAPES, "_common_periods", "_dispersion_revisions")
+    __slots__ = (*_SHAPES, "_common_periods", "_counters", "_dispersion_revisions")
 
     calls: Floats
     """Calls since the evidence start, in each of ``WINDOWS_S``; as is ``bad``."""
@@ -143,7 +144,9 @@ class Evidence:
     ``quiet_bad``; NaN where it is three days, which ``calls`` has."""
     quiet_bad: Floats
 
-    def __init__(self) -> None:
+    def __init__(self, counters: EvidenceCounters = CALLS) -> None:
+        """Start without measurements of the calls, or answers, that ``counters`` tell."""
+        self._counters = counters
         self._dispersion_revisions: dict[int, tuple[int, int]] = {}
         self._common_periods = CommonPeriods()
         for name, shape in _SHAPES.items():
@@ -176,19 +179,22 @@ class Evidence:
         reach_s = max(THREE_DAYS_S, rule.quiet_ttl_s)
         limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - reach_s)))
         if len(limited):
-            history = evidence_series(window_block, limited, now, reach_s).since(epoch[limited])
+            history = evidence_series(window_block, limited, now, reach_s, self._counters).since(epoch[limited])
             self._measure_epochs(number * ROWS + limited, history, now, rule)
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), now, memory, rule)
 
+    def _sums(self, window_block: WindowBlock, now: float, window_s: float) -> tuple[Counts, Counts]:
+        """Return calls and bad calls over a window, by row."""
+        return self._counters.split(window_block.sums(self._counters.columns, now, window_s))
+
     def _measure_windows(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
         here = slice(number * ROWS, (number + 1) * ROWS)
         for place, window_s in enumerate(WINDOWS_S):
-            self.calls[place, here], self.bad[place, here] = calls_and_bad(window_block.sums(COLUMNS, now, window_s))
+            self.calls[place, here], self.bad[place, here] = self._sums(window_block, now, window_s)
         self.quiet_calls[here] = self.quiet_bad[here] = np.nan
         if rule.quiet_ttl_s != THREE_DAYS_S:
-            sums = window_block.sums(COLUMNS, now, rule.quiet_ttl_s)
-            self.quiet_calls[here], self.quiet_bad[here] = calls_and_bad(sums)
+            self.quiet_calls[here], self.quiet_bad[here] = self._sums(window_block, now, rule.quiet_ttl_s)
 
     def _measure_dispersion(
         self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
@@ -198,7 +204,8 @@ class Evidence:
         # Ended periods change only with late samples, so this is computed every half-hour only.
         if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
             self._dispersion_revisions[number] = revision
-            calls, bad = calls_and_bad(window_block.series(COLUMNS, now, width_s, WINDOWS_S[DAY]))
+            series = window_block.series(self._counters.columns, now, width_s, WINDOWS_S[DAY])
+            calls, bad = self._counters.split(series)
             begins = (revision[0] + np.arange(1 - len(calls), 0)) * width_s
             cause = memory.common_begin[here], memory.common_end[here]
             apart = ~self._common_periods.touched(number, begins, width_s, cause)
@@ -235,6 +242,10 @@ class Evidence:
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0) * weight
 
     def _measure_traffic(self, here: slice, window_block: WindowBlock, now: float) -> None:
+        if self._counters is not CALLS:
+            self.offered_hour[here], _ = self._sums(window_block, now, WINDOWS_S[HOUR])
+            self.offered_day[here], _ = self._sums(window_block, now, WINDOWS_S[DAY])
+            return
         quarter, hour, day = (window_block.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
         self.load[here] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
         self.offered_hour[here] = hour[2]
@@ -245,12 +256,24 @@ class Evidence:
         self.minutes[here] = minutes + window_block.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
 
     def _measure_callers(self, here: slice, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
+        if self._counters is not CALLS:
+            kind = HistogramKind.CHECKED_CALLERS
+            found = [window_block.cells(kind, kind, now, window_s) for window_s in WINDOWS_S[: DAY + 1]]
+            self._limit_callers(here, found, rule)
+            return
         windows = [
             window_block.cells(
                 HistogramKind.CASE_MIX if place == DAY else HistogramKind.CALLERS, HistogramKind.CALLERS, now, window_s
             )
             for place, window_s in enumerate(WINDOWS_S[: DAY + 1])
         ]
+        self._limit_callers(here, windows, rule)
+        mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
+        self.mix_calls[:, here] = mix.sum(axis=1)
+        self.mix_bad[:, here] = limited_mix(mix.sum(axis=1), mix[:, 1], window_weights(self, here, DAY, rule).bad)
+
+    def _limit_callers(self, here: slice, windows: Sequence[NDArray[np.integer]], rule: AdaptiveParameters) -> None:
+        """Set the factors that limit every caller, from the cells of each window."""
         # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
         kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
         keys = self._limits_of(windows, 0, kind, rule)
@@ -262,9 +285,6 @@ class Evidence:
                 getattr(self, column)[: DAY + 1, here] = factors
                 getattr(self, column)[DAY + 1, here] = factors[DAY]
             getattr(self, by_number)[:, here] = found[2]
-        mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
-        self.mix_calls[:, here] = mix.sum(axis=1)
-        self.mix_bad[:, here] = limited_mix(mix.sum(axis=1), mix[:, 1], window_weights(self, here, DAY, rule).bad)
 
     @staticmethod
     def _limits_of(

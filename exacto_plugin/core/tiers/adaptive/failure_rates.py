@@ -14,8 +14,8 @@ from exacto_plugin.core.stats.binomial import RATE_RANGE, rate_below, rate_excee
 from exacto_plugin.core.stats.leave_one_out import LeaveOneOut, leave_one_out_median, leave_one_out_near_best
 from exacto_plugin.core.stats.peers import Peers, peers
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonRise, common_rise
-from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
+from exacto_plugin.core.tiers.adaptive.history import Counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.lasting_ring import LASTING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from exacto_plugin.core.windows.windows import WindowBlock
+
+    Floats = NDArray[np.float64]
 
 COLUMNS = LASTING
 """The counters that tell calls and bad calls."""
@@ -37,6 +42,38 @@ def calls_and_bad(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray
     """
     called, json, name, schema, lost, pinned, pinned_bad = counts
     return called + lost - pinned, json + name + schema + lost - pinned_bad
+
+
+class Counts(NamedTuple):
+    """Calls and bad calls, before division by the design effect.
+
+    Every caller is already limited.
+    """
+
+    calls: Floats
+    bad: Floats
+
+    def rate(self) -> Floats:
+        """Return the share of bad calls; NaN without calls.
+
+        >>> Counts(np.array([40.0, 0.0]), np.array([2.0, 0.0])).rate().tolist()
+        [0.05, nan]
+        """
+        rate = np.full(np.shape(self.calls), np.nan)
+        np.divide(self.bad, self.calls, out=rate, where=self.calls > 0)
+        return rate
+
+
+class EvidenceCounters(NamedTuple):
+    """The counters of one kind of evidence."""
+
+    columns: tuple[CounterKind, ...]
+    split: Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]]
+    """Returns all and the bad ones of these counters, which are along the first axis."""
+
+
+CALLS = EvidenceCounters(COLUMNS, calls_and_bad)
+ANSWERS = EvidenceCounters((CounterKind.CHECKED, CounterKind.BROKEN), lambda counts: (counts[0], counts[1]))
 
 
 class EvidenceSeries(NamedTuple):
@@ -84,7 +121,11 @@ class EvidenceSeries(NamedTuple):
 
 
 def evidence_series(
-    window_block: WindowBlock, rows: NDArray[np.intp], now: float, reach_s: float = THREE_DAYS_S
+    window_block: WindowBlock,
+    rows: NDArray[np.intp],
+    now: float,
+    reach_s: float = THREE_DAYS_S,
+    counters: EvidenceCounters = CALLS,
 ) -> EvidenceSeries:
     """Read the history of some rows of a window block, as far back as ``reach_s``."""
     starts: list[NDArray[np.int64]] = []
@@ -94,7 +135,7 @@ def evidence_series(
     needed = next((place for place, (_, reach) in enumerate(widths, start=1) if reach >= reach_s), len(widths))
     widths = widths[:needed]
     for place, (width_s, ring_s) in enumerate(widths):
-        series = window_block.series(COLUMNS, now, width_s, min(ring_s, reach_s), rows)
+        series = window_block.series(counters.columns, now, width_s, min(ring_s, reach_s), rows)
         start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
         coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
         begin = -(-int(start[0]) // coarser_s) * coarser_s
@@ -102,5 +143,5 @@ def evidence_series(
         starts.insert(0, start[own])
         counts.insert(0, series[:, own])
         end = begin
-    calls, bad = calls_and_bad(np.concatenate(counts, axis=1))
+    calls, bad = counters.split(np.concatenate(counts, axis=1))
     return EvidenceSeries(np.concatenate(starts), calls, bad)

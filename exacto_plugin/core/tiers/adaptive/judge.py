@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.model import Signal
 from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness, suspension
-from exacto_plugin.core.tiers.adaptive.change import BlockChange, tool_call_codes
+from exacto_plugin.core.tiers.adaptive.answer_success import AnswerSuccess, AnswerTest
+from exacto_plugin.core.tiers.adaptive.change import BlockChange, tool_call_columns
 from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
-from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
+from exacto_plugin.core.tiers.adaptive.history import Counts
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
-from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, VERIFIER, AdaptiveState
+from exacto_plugin.core.tiers.adaptive.state import (
+    BENCHMARK,
+    BROKEN,
+    ERRORS,
+    PROPENSITY,
+    SLOW,
+    VERIFIER,
+    AdaptiveState,
+)
 from exacto_plugin.core.tiers.adaptive.suspects import name_suspects
 from exacto_plugin.core.tiers.columns import (
     DERANKED,
@@ -32,7 +40,6 @@ from exacto_plugin.core.tiers.columns import (
     TierAssignments,
     write_columns,
 )
-from exacto_plugin.core.tiers.signals import CAPACITY, NO_REASON, SignalColumns
 from exacto_plugin.core.tiers.verifier import VerifierFindings, verifier_findings
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, speed_medians
@@ -56,13 +63,15 @@ _INTERVAL_S = (1.0, 300.0, 3600.0)
 class AdaptiveTierRule:
     """Adaptive rule with its state and the latest measurements."""
 
-    def __init__(self, rule: AdaptiveParameters, exploration_share: float) -> None:
+    def __init__(self, rule: AdaptiveParameters, exploration_share: float, *, broken_answers: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
+        self.reads_checked_callers = broken_answers
         self.state = AdaptiveState()
         self._rule = rule
         self._share = exploration_share
         self._evidence = Evidence()
         self._refusals = Refusals()
+        self._answers = AnswerSuccess(rule) if broken_answers else None
         self._hour_speed = empty_medians()
         self._day_speed = empty_medians()
         self._now = 0.0
@@ -73,6 +82,8 @@ class AdaptiveTierRule:
         self.state.resize(slots)
         self._evidence.resize(slots)
         self._refusals.resize(slots)
+        if self._answers is not None:
+            self._answers.resize(slots)
         self._hour_speed, self._day_speed = grow(self._hour_speed, slots), grow(self._day_speed, slots)
 
     def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
@@ -84,6 +95,8 @@ class AdaptiveTierRule:
             self._now = now
         self._evidence.measure(number, window_block, now, self.state, self._rule)
         self._refusals.measure(number, window_block, now)
+        if self._answers is not None:
+            self._answers.measure(number, window_block, now)
         self._measure_speed(self._hour_speed, number, window_block, WINDOWS_S[HOUR])
         self._measure_speed(self._day_speed, number, window_block, WINDOWS_S[DAY])
 
@@ -114,6 +127,7 @@ class AdaptiveTierRule:
             **{f"evidence.{name}": column for name, column in to_wire(self._evidence).items()},
             **{f"refusals.{name}": column for name, column in to_wire(self._refusals).items()},
             **{f"{name}.{part}": column for name, pace in paces.items() for part, column in to_wire(pace).items()},
+            **({} if self._answers is None else self._answers.columns()),
         }
 
     def forget(self, slots: Collection[int]) -> None:
@@ -121,18 +135,26 @@ class AdaptiveTierRule:
         self.state.forget(slots)
         self._evidence.forget(slots)
         self._refusals.forget(slots)
+        if self._answers is not None:
+            self._answers.forget(slots)
         for column in (*self._hour_speed, *self._day_speed):
             column[..., list(slots)] = 0
 
     def restart(self, slot: int, now: float) -> None:
         """Restart the evidence of a slot whose deployment was replaced now."""
         self.state.restart(slot, now)
+        if self._answers is not None:
+            self._answers.memory.restart(slot, now)
 
     def inherit(self, other: TierRule, tier: NDArray[np.int8]) -> None:
         """Take over the state of an adaptive rule, or the tiers of another preset."""
         if isinstance(other, AdaptiveTierRule):
             self.state = other.state
             self._now, self._interval_s = other._now, other._interval_s
+            if self._answers is None:
+                self.state.cause &= ~BROKEN
+            elif other._answers is not None:
+                self._answers.memory = other._answers.memory
         else:
             self.state.resize(len(tier))
             self.state.tier[: len(tier)] = tier
@@ -140,11 +162,17 @@ class AdaptiveTierRule:
 
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """Return the state of a slot beside the windows, as plain data."""
-        return self.state.dump(slot)
+        return self.state.dump(slot) | ({} if self._answers is None else self._answers.dump(slot))
 
     def load(self, slot: int, plain: Mapping[str, object]) -> None:
         """Load the state that ``dump`` returned."""
         self.state.load(slot, plain)
+        if self._answers is not None:
+            self._answers.load(slot, plain, deranked=bool(self.state.cause[slot] & BROKEN))
+        elif self.state.cause[slot] == BROKEN:
+            self.state.cause[slot], self.state.tier[slot] = 0, INSUFFICIENT_DATA
+        else:
+            self.state.cause[slot] &= ~BROKEN
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Assign tiers to a block from the measurements."""
@@ -153,8 +181,13 @@ class AdaptiveTierRule:
         strict = strictness.StrictThresholds.of(block, memory, rates, evidence.load[slots])
         others = self._other_signals(block, scores, rates)
         runs = verifier_findings(block, scores, memory, self._now, rule.quiet_ttl_s)
+        answers = None if self._answers is None else self._answers.test(block)
+        if answers is not None:
+            others.append((answers.result, BROKEN))
         test, change = self._change(block, rates, strict, others, runs)
         rate = np.where(change.deranked_now, test.evidence.rate(), memory.frozen[slots])
+        if self._answers is not None and answers is not None:
+            rate = self._answers.worse(block, answers, rate, change.cause)
         backoff, demand = self._probe_backoff(slots, change)
         deranked = change.cause > 0
         relief = exploration.keep_for_capacity(block, deranked, rate, evidence.load[slots], rule)
@@ -166,11 +199,11 @@ class AdaptiveTierRule:
         limits = learned_limits(block, memory, self._refusals, evidence.load[slots], rule, self._now)
         verdicts = suspension.Verdicts(block, tier, change.by_price, rate, memory.suspended[slots])
         found = suspension.suspend(verdicts, plan.probes, rates, limits)
-        columns = self._tool_calls(block, rates, test, change, relief.kept | found.suspended)
+        columns = tool_call_columns(block, memory, rates, test, change, relief.kept | found.suspended)
         columns = name_suspects(columns, found.tier, rates, plan)
         told = (runs.columns(change.by_run & change.readmitted),) if runs.known.any() else ()
         signals = (columns, *(result.columns for result, _ in others), *told, *found.signals())
-        commit = partial(self._commit, block, rates, test, change, (backoff, common, found, runs))
+        commit = partial(self._commit, block, rates, test, change, (backoff, common, found, runs, answers))
         return TierAssignments(found.tier, signals, found.plan, common, commit)
 
     def _other_signals(
@@ -237,6 +270,8 @@ class AdaptiveTierRule:
         )
         calls = np.where(change.deranked_now, 0.0, evidence.burst_calls[slots])
         bad = np.where(change.deranked_now, 0.0, evidence.burst_bad[slots])
+        if self._answers is not None:
+            calls, bad = self._answers.trial(slots, change, calls, bad)
         backoff, demand = exploration.schedule_trials(self._now, before, (calls, bad), self._rule)
         deranked = change.cause > 0
         return backoff, demand._replace(in_burst=demand.in_burst & deranked, is_steady=demand.is_steady & deranked)
@@ -250,57 +285,18 @@ class AdaptiveTierRule:
             hour / 3600, np.where(offered > 0, meant / np.maximum(offered, 1), 1.0), self._interval_s
         )
 
-    def _tool_calls(
-        self, block: Block, rates: FailureRates, test: DerankTest, change: BlockChange, relieved: NDArray[np.bool_]
-    ) -> SignalColumns:
-        """Return the reasons for each tier, as success rates."""
-        bad, calls, window_s = self._reported_rates(block.slots, rates, test, change)
-        wanted = np.broadcast_to(np.ceil(self._rule.good_calls * rates.phi), bad.shape)
-        code = np.where(relieved, CAPACITY, tool_call_codes(rates, change, wanted))
-        return SignalColumns(
-            Signal.TOOL_CALL_SUCCESS,
-            1 - bad,
-            np.floor(calls).astype(np.int64),
-            np.where(block.member, code, NO_REASON),
-            1 - rates.peers.median,
-            rates.peers.mad,
-            1 - np.where(change.by_price, change.strictness.convicts, rates.threshold),
-            rates.peers.members,
-            np.where(change.cause > 0, self._rule.derank_calls, wanted).astype(np.int64),
-            window_s,
-            2,
-            change.strictness if self._rule.bad_call_price else None,
-        )
-
-    def _reported_rates(
-        self, slots: NDArray[np.intp], rates: FailureRates, test: DerankTest, change: BlockChange
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return failure rates, calls and windows: those at the derank, else the latest."""
-        state = self.state
-        by_errors = change.deranked_now & test.rejected
-        still = (change.cause > 0) & ~change.deranked_now
-
-        def reported(
-            tested: NDArray[np.float64], frozen: NDArray[np.float64], latest: NDArray[np.float64]
-        ) -> NDArray[np.float64]:
-            return np.where(by_errors, tested, np.where(still, frozen[slots], latest))
-
-        return (
-            reported(test.evidence.rate(), state.frozen, rates.within_ttl.rate()),
-            reported(test.evidence.calls, state.frozen_calls, rates.within_ttl.calls),
-            reported(test.window_s, state.frozen_window_s, np.broadcast_to(rates.ttl_s, slots.shape)),
-        )
-
     def _commit(
         self,
         block: Block,
         rates: FailureRates,
         test: DerankTest,
         change: BlockChange,
-        further: tuple[exploration.ProbeBackoff, CommonCauses, suspension.Suspension, VerifierFindings],
+        further: tuple[
+            exploration.ProbeBackoff, CommonCauses, suspension.Suspension, VerifierFindings, AnswerTest | None
+        ],
     ) -> None:
         """Store the new state of a block."""
-        memory, (backoff, common, found, runs) = self.state, further
+        memory, (backoff, common, found, runs, answers) = self.state, further
         common.store(block, memory)
         found.store(memory)
         at, slots, kept = block.slots, block.slots[block.member], change.cause > 0
@@ -324,6 +320,8 @@ class AdaptiveTierRule:
         store(memory.burst_at, np.where(kept, backoff.burst_at, np.nan))
         store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
         store(memory.by_price, change.by_price)
+        if self._answers is not None and answers is not None:
+            self._answers.commit(block, answers, change.cause, memory, self._now)
 
     def _epochs(self, at: NDArray[np.int64], change: BlockChange, runs: VerifierFindings) -> NDArray[np.float64]:
         """Return the start of each deployment's evidence."""
@@ -343,7 +341,9 @@ class AdaptivePreset:
 
     rule: AdaptiveParameters = field(default_factory=AdaptiveParameters)
     exploration_share: float = EXPLORATION_SHARE
+    broken_answers: bool = False
+    """True if broken answers derank."""
 
     def judge(self) -> AdaptiveTierRule:
         """A new judge that follows this rule."""
-        return AdaptiveTierRule(self.rule, self.exploration_share)
+        return AdaptiveTierRule(self.rule, self.exploration_share, broken_answers=self.broken_answers)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ERRORS, SLOW, PROPENSITY, BENCHMARK, VERIFIER = 1, 2, 4, 8, 16
-"""Reasons of a derank, as bits."""
+ERRORS, SLOW, PROPENSITY, BENCHMARK, VERIFIER, BROKEN = 1, 2, 4, 8, 16, 32
+"""Reasons of a derank, as bits; ``BROKEN`` stands for broken answers."""
 
-_CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK | VERIFIER
+_CAUSES = ERRORS | SLOW | PROPENSITY | BENCHMARK | VERIFIER | BROKEN
 
 MOST_FAILED = 30
 """Largest count of failed trials in a row; the longest pause is reached long

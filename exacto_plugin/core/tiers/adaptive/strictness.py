@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from exacto_plugin.core.tiers.adaptive.counts import Counts
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest
+from exacto_plugin.core.tiers.adaptive.history import Counts
 from exacto_plugin.core.tiers.signals import Strictness
 
 if TYPE_CHECKING:
