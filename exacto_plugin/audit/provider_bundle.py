@@ -35,6 +35,9 @@ _REASON_PARTS = ("code", "signal", "value", "threshold", "samples", "needed", "w
 """Parts of a reason that tell nothing of others."""
 
 
+_PAIR_PARTS = ("pairs", "counted", "offset", "share", "constant", "valid", "other_valid")
+
+
 def bundle(
     connection: Connection,
     deployment: str,
@@ -43,6 +46,7 @@ def bundle(
     *,
     models: Mapping[str, str],
     failures: Callable[[str], Sequence[Mapping[str, Any]]],
+    pairs: Callable[[str], Sequence[Mapping[str, Any]]] = lambda model_group: (),
     model_group: str | None = None,
 ) -> Plain:
     """Return the bundle of a deployment.
@@ -54,6 +58,7 @@ def bundle(
         until: exclusive.
         models: model group -> the provider's own id of the model, where it is known.
         failures: returns the latest bad answers that a proxy saw in a model group, with ``at``, ``kind``, ``path``.
+        pairs: returns comparisons with other deployments by requests that both were sent, as ``why`` tells them.
         model_group: only this one.
     """
     groups = [model_group] if model_group is not None else queries.groups_of(connection, deployment)
@@ -69,7 +74,7 @@ def bundle(
         changes = _changes(connection, name, deployment, since, until)
         counts = {**_tier(record), **_counts(rows[name], deployment)}
         known = {"model_group": name, "model": models.get(name), **counts}
-        found.append({**known, "tier_changes": changes, "failures": latest})
+        found.append({**known, "tier_changes": changes, "failures": latest, "pairs": _pairs(pairs(name))})
     head = {"exacto_bundle": VERSION, "plugin": __version__, "since": since, "until": until, "deployment": deployment}
     return {**head, "model_groups": found}
 
@@ -92,6 +97,12 @@ def _changes(connection: Connection, model_group: str, deployment: str, since: f
         {"at": one.at, "previous": one.previous, "tier": one.tier, "reasons": _reasons(one.reasons)}
         for _, one in reversed(found)
     ]
+
+
+def _pairs(found: Iterable[Mapping[str, Any]]) -> list[Plain]:
+    """Return the comparisons without the other deployments' names, sorted by numbers."""
+    plain = [{part: one[part] for part in _PAIR_PARTS} for one in found]
+    return sorted(plain, key=lambda one: (-one["pairs"], str(one)))
 
 
 def _failure(one: Mapping[str, Any]) -> Plain:

@@ -52,6 +52,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     parts += _reason_sentences(view, zone, past=old)
     parts.append(flaw_sentence(view.get("flaws")))
     parts.append(flaw_rate_sentence(view.get("flaw_rates")))
+    parts += pair_sentences(view.get("pairs"))
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -135,6 +136,22 @@ def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None) -> str:
             told.append(f"of {one['answers']:,} answers in {window(one['window_s'])} {mix}")
     text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def pair_sentences(pairs: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """Describe constant differences of prompts, request by request.
+
+    >>> (told,) = pair_sentences([{"other": "b", "counted": 40, "offset": -9, "share": 0.9, "constant": True}])
+    >>> told.partition(":")[0]
+    'In 90.0 % of 40 requests that b was sent too, it counted 9 prompt tokens fewer'
+    """
+    return [
+        f"In {percent(one['share'])} of {one['counted']:,} requests that {one['other']} was sent too, it counted "
+        f"{abs(one['offset']):,} prompt tokens {'more' if one['offset'] > 0 else 'fewer'}: another chat template, "
+        "or tools that did not reach the model."
+        for one in pairs or ()
+        if one["constant"]
+    ]
 
 
 _FRESH_S = 1.0

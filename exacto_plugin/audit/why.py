@@ -58,6 +58,8 @@ class Judged(NamedTuple):
     """By signal."""
     flaws: Mapping[str, int] | None = None
     """Flaw -> answers with it since the process started; None for the past."""
+    pairs: list[Plain] | None = None
+    """Comparisons with other deployments by requests that both were sent; None for the past."""
     flaw_rates: list[Plain] | None = None
     """Shares of answers with each flaw over the last hour and day; None for the past."""
 
@@ -161,6 +163,7 @@ def why_view(
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),
         "flaws": judged.flaws,
         "flaw_rates": judged.flaw_rates,
+        "pairs": judged.pairs,
     }
 
 

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
             now,
             models=_models(options.config, options.deployment),
             failures=partial(_failures, options.url, options.deployment),
+            pairs=partial(_pairs, options.url, options.deployment),
             model_group=options.model,
         )
     if not made["model_groups"]:
@@ -88,6 +89,17 @@ def _failures(url: str | None, deployment: str, model_group: str) -> Sequence[Ma
         raise
     answers: Sequence[Mapping[str, Any]] = found["failures"]
     return answers
+
+
+def _pairs(url: str | None, deployment: str, model_group: str) -> Sequence[Mapping[str, Any]]:
+    """Return comparisons with other deployments that a proxy made.
+
+    A proxy with an older version of the plugin makes none.
+    """
+    if url is None:
+        return ()
+    found = request_json(url, "why", model_group=model_group, deployment=deployment)["answers"]
+    return [pair for answer in found for pair in answer.get("pairs") or ()]
 
 
 def _models(config: str | None, deployment: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.routing.caller_preferences import CallerPreferences
     from exacto_plugin.core.scoring.flaws import FlawCounts, FlawShares
+    from exacto_plugin.core.windows.pairs import PairView
 
 
 class ReferenceNumbers(Protocol):
@@ -150,6 +151,11 @@ def flaw_rates_view(windows: Iterable[FlawShares]) -> list[dict[str, Any]]:
         }
         for one in windows
     ]
+
+
+def pairs_view(pairs: Iterable[PairView]) -> list[dict[str, Any]]:
+    """Return a deployment compared with others, by requests that both were sent."""
+    return [{**one._asdict(), "constant": one.is_constant} for one in pairs]
 
 
 def override_view(verdict: Verdict) -> dict[str, Any] | None:

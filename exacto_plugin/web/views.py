@@ -112,4 +112,5 @@ def views_of(runtime: Runtime) -> ModelViews:
 
 def why_now_of(runtime: Runtime) -> WhyNow:
     """Return the reasons of this process's tiers."""
-    return WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers, runtime.samples.flaws)
+    samples = runtime.samples
+    return WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers, samples.flaws, samples.pairs)

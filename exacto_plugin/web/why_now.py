@@ -11,6 +11,7 @@ from exacto_plugin.audit import views
 from exacto_plugin.audit.why import judged_now, why_view
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
+from exacto_plugin.core.views import pairs_view
 from exacto_plugin.errors import StoreError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot, Snapshot
     from exacto_plugin.core.scoring.flaws import FlawCounts
+    from exacto_plugin.core.windows.pairs import PairedAnswers
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.store.store import Store
 
@@ -32,6 +34,7 @@ class WhyNow:
         store: has the progress of readmission, as of the last record.
         providers: of the deployments.
         flaws: of their answers, since the process started.
+        pairs: their answers to the same requests.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class WhyNow:
         store: Store,
         providers: Providers,
         flaws: FlawCounts,
+        pairs: PairedAnswers,
     ) -> None:
         self._flaws = flaws
+        self._pairs = pairs
         self._clock = clock
         self._engine = engine
         self._store = store
@@ -64,5 +69,6 @@ class WhyNow:
             inputs = None
         provider = self._providers.by_deployment.get(deployment, "")
         judged = judged_now(group, deployment, provider, snapshot.id, self._flaws, now)
+        judged = judged._replace(pairs=pairs_view(self._pairs.of(group.model_group, deployment)))
         word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
         return why_view(judged, word, self._engine.rule, inputs, now, past=False)

@@ -163,6 +163,26 @@ def test_bad_answers_of_a_proxy(files: Path) -> None:
     assert len({one["fingerprint"] for one in failures}) == 2
 
 
+def test_pairs_have_no_names(files: Path) -> None:
+    """Comparisons by the same requests are there, largest first, without the other deployment."""
+    numbers = {"counted": 20, "offset": -118, "share": 1.0, "constant": True, "valid": 0.5, "other_valid": 1.0}
+    seen = [{"other": f"secret-{pairs}", "pairs": pairs, **numbers} for pairs in (20, 40)]
+    with reading(location_of_url(f"sqlite:///{files / 'records.sqlite'}")) as connection:
+        made = bundle(
+            connection,
+            "mine",
+            NOW - WEEK_S,
+            NOW,
+            models={},
+            failures=lambda _: (),
+            pairs=lambda _: seen,
+            model_group="kimi",
+        )
+    no_secret(json.dumps(made))
+    assert "secret-" not in json.dumps(made)
+    assert made["model_groups"][0]["pairs"] == [{"pairs": pairs, **numbers} for pairs in (40, 20)]
+
+
 def test_nobody(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A deployment that is not on record, and no store."""
     assert main(["bundle", "nobody", "--store", f"sqlite:///{files / 'records.sqlite'}"]) == 2

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.broken_answers import GOOD, Cell, ask, cells, group_of, is_good
 from exacto_plugin.config.settings import Settings
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -123,3 +124,22 @@ async def test_one_deployment_is_asked_once_more(providers: SimulatedProviders, 
         said = await ask(router, cell, group, "What is the capital?")
         assert is_good(said) is fine, (same, said)
         assert providers.control.requests("alone") == asked
+
+
+async def test_answers_to_one_request_are_compared(providers: SimulatedProviders, installed: Any) -> None:
+    """A rescued request shows how many prompt tokens two deployments count, and whose answers can be used."""
+    callback = installed()
+    router = _router(providers, "openai", ["first", "second"])
+    providers.control.reset()
+    providers.control.behave("first", always=Act.EMPTY, prompt_tokens=218)
+    providers.control.behave("second", always=Act.VALID, content=GOOD, prompt_tokens=100)
+    cell, pairs = cells()[0], callback.runtime.samples.pairs
+    first = DeploymentKey("first")
+    for number in range(400):
+        await ask(router, cell, "openai", f"What is the capital, no. {number}?")
+        if pairs.of("openai", first):
+            break
+    (found,) = pairs.of("openai", first)
+    assert (found.other, found.counted, found.offset, found.share) == ("second", 20, 118, 1.0)
+    assert (found.valid, found.other_valid, found.is_constant) == (0.0, 1.0, True)
+    assert callback.faults.counts == {}

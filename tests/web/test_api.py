@@ -17,6 +17,7 @@ from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, Flaw, LiteLLMId, Outcome, Sample
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.core.scoring.attribution import Attribution
+from exacto_plugin.core.windows.pairs import PairedAnswer
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.records import TransitionRecord
 from exacto_plugin.store.location import StoreLocation, memory_location
@@ -115,6 +116,21 @@ def test_rates_of_flaws(client: TestClient, runtime: Runtime) -> None:
     (why,) = client.get("/exacto/api/why", params={"deployment": "d"}).json()["answers"]
     assert why["flaw_rates"] == rates
     assert "Of 20 answers in the last 1 h 5.00 % had neither text nor a call (empty); of 20" in why_sentence(why)
+
+
+def test_pairs(client: TestClient, runtime: Runtime) -> None:
+    """A constant difference of prompts is told in ``why``, and decides nothing."""
+    before = client.get(f"/exacto/api/models/{GROUP}").json()
+    for tokens in range(100, 120):
+        one, other = (
+            PairedAnswer(DeploymentKey(name), tokens + more, valid=True) for name, more in (("a", 9), ("b", 0))
+        )
+        runtime.samples.pairs.add(GROUP, one, other)
+    (why,) = client.get("/exacto/api/why", params={"deployment": "a"}).json()["answers"]
+    numbers = {"pairs": 20, "counted": 20, "offset": 9, "share": 1.0, "valid": 1.0, "other_valid": 1.0}
+    assert why["pairs"] == [{"other": "b", **numbers, "constant": True}]
+    assert "In 100.0 % of 20 requests that b was sent too, it counted 9 prompt tokens more" in why_sentence(why)
+    assert client.get(f"/exacto/api/models/{GROUP}").json()["deployments"] == before["deployments"]
 
 
 def test_a_group_that_nobody_knows(client: TestClient) -> None:

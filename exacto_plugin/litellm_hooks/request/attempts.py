@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import Candidate, Tier
     from exacto_plugin.core.routing.rescue import AnswerQuality
     from exacto_plugin.core.scoring.answers.calls import StreamReader
+    from exacto_plugin.core.windows.pairs import PairedAnswer
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class Attempt:
     """Outcome of its answer as in ``exacto.requests``; empty until it is scored."""
     rescue: bool = False
     """True when it was made because of an earlier bad answer of this request."""
+    paired: PairedAnswer | None = None
+    """Its answer, or its failure, for comparison with those of other attempts."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """LiteLLM's metadata of the request."""
     last_response_id: str = ""

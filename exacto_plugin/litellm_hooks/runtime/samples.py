@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exacto_plugin.core.model import BROKEN, Blame, Flaw
 from exacto_plugin.core.scoring.flaws import FlawCounts
+from exacto_plugin.core.windows.pairs import PairedAnswer, PairedAnswers
 from exacto_plugin.core.windows.reported_limits import ReportedLimits
 from exacto_plugin.core.windows.token_usage import TokenUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.engine.engine import Engine
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.deployments.routers import Routers
+    from exacto_plugin.litellm_hooks.request.attempts import Attempt
     from exacto_plugin.litellm_hooks.runtime.observed import ObservedNumbers
     from exacto_plugin.litellm_hooks.runtime.providers import Providers
     from exacto_plugin.store.sample_log import SampleLog
@@ -57,6 +60,7 @@ class SampleSink:
         self.token_use = TokenUsage()
         self.limits = ReportedLimits()
         self.flaws = FlawCounts()
+        self.pairs = PairedAnswers()
         logged: tuple[Callable[[Sample], None], ...] = () if log is None else (log.sample,)
         self.subscribers: list[Callable[[Sample], None]] = [
             self.token_use.add,
@@ -84,6 +88,30 @@ class SampleSink:
         with self._lock:
             if self._counts(sample):
                 self.limits.note(sample.model_group, candidate, limit, sample.at)
+
+    def note_pairs(self, attempt: Attempt, attempts: Iterable[Attempt], sample: Sample) -> None:
+        """Compare an answer, or a failure, with those of the request's other attempts.
+
+        Args:
+            attempt: the scored one; each pair is counted when the later of both is.
+            attempts: all of the request.
+            sample: of the attempt.
+        """
+        if attempt.paired is not None:
+            return
+        reported = sample.ok and sample.input_tokens > 0 and Flaw.NO_USAGE not in sample.flaws
+        bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
+        broken = sample.blame is Blame.PROVIDER and not BROKEN.isdisjoint(sample.flaws)
+        tokens = sample.input_tokens if reported else None
+        attempt.paired = PairedAnswer(sample.deployment, tokens, sample.ok and not (bad or broken))
+        others = [
+            one.paired
+            for one in attempts
+            if one is not attempt and one.paired is not None and one.model_group == attempt.model_group
+        ]
+        with self._lock:
+            for one in others:
+                self.pairs.add(attempt.model_group, attempt.paired, one)
 
     def note_flaws(self, attribution: Attribution, model_group: str, candidate: Candidate) -> None:
         """Count the flaws of one answer, whether or not it counts for tiers."""
@@ -114,3 +142,4 @@ class SampleSink:
             self.limits.retain(served, self._context.clock())
             self.flaws.drop(flawed - served)
             self.flaws.rates.retain(served)
+            self.pairs.retain(served)

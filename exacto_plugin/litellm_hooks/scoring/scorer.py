@@ -104,6 +104,7 @@ class ResponseScorer:
         outcome = worst(evaluations)
         sample = sample_of(self._context, kwargs, answer, attempt, outcome, attribution, (start, end))
         self._record(sample, attempt)
+        self._note_pairs(kwargs.get(LOG_KEY), attempt, sample)
         if (limit := request_limit_in(kwargs)) is not None:
             self._samples.note_limit(sample, attempt.candidate, limit)
         bad = sample.lost or (sample.outcome is not None and sample.outcome.is_bad)
@@ -202,6 +203,7 @@ class ResponseScorer:
             refused=is_refusal(error),
         )
         self._record(sample, attempt)
+        self._note_pairs(CURRENT.get(), attempt, sample)
 
     def note_answered(self, request_data: Mapping[str, Any]) -> None:
         """Note the arrival of a whole answer, which LiteLLM may fail to convert."""
@@ -283,6 +285,13 @@ class ResponseScorer:
         if attempt.direct:
             self._samples.record_direct_call(sample)
         self._samples.record(sample, attempt.candidate)
+
+    def _note_pairs(self, state: object, attempt: Attempt, sample: Sample) -> None:
+        """Compare an attempt with the others of its request; never by a caller's fault."""
+        known = isinstance(state, RequestState) and any(one is attempt for one in state.attempts)
+        if known and sample.blame in (None, Blame.PROVIDER):
+            note = partial(self._samples.note_pairs, attempt, state.attempts, sample)
+            self._context.faults.guard("pairs", note, None)
 
     def _put_on_record(
         self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, locate: Callable[[], str], *, bad: bool
