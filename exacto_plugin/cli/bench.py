@@ -25,6 +25,7 @@ from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.benchmarks.compare import add_compare
+from exacto_plugin.cli.benchmarks.schedule import add_schedule
 from exacto_plugin.cli.benchmarks.verifier import add_verifier, as_plain, verifier_table
 from exacto_plugin.cli.source import add_source_options, location_of
 from exacto_plugin.core.wire import to_wire
@@ -90,6 +91,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add_runs(benchmarks.add_parser, location_of)
     add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
     add_compare(verbs.add_parser("compare", help="default routing against tiers, from the runs on record"))
+    add_schedule(verbs.add_parser("schedule", help="regular runs, by systemd or Temporal"))
     for one in (ingest, show):
         one.add_argument("--json", action="store_true", help="print JSON instead of text")
         add_source_options(one, proxy=False)

@@ -143,6 +143,7 @@ _NESTED: Final = {
     "cli/benchmarks": "cli",
     "bench/parcels": "bench",
     "bench/running": "bench",
+    "bench/scheduling": "bench",
 }
 
 
