@@ -26,6 +26,8 @@ _FAILED_CALL: Final = "tool_use_failed"
 _FAILED_CALL_IN_TEXT: Final = re.compile(r'"code"\s*+:\s*+"tool_use_failed"')
 _UNREADABLE: Final = "Error converting to valid response block"
 """LiteLLM's words for a body with the status 200 that it cannot read; their status is 422."""
+_REPEATING: Final = "The model is repeating the same chunk"
+"""LiteLLM's words for a stream that it ends itself, after 100 chunks of one text: no error of the provider."""
 _MOST_CAUSES: Final = 6
 _OK: Final = 200
 _CONNECTIONS: Final = ("httpx", "httpcore", "aiohttp", "h11", "ssl", "socket", "asyncio")
@@ -73,6 +75,8 @@ def is_error_in_answer(error: BaseException | None, *, streamed: bool) -> bool:
     if error is None:
         return False
     causes = list(_causes(error))
+    if any(_REPEATING in str(each) for each in causes):
+        return False
     if any(getattr(each, "status_code", None) == _OK or _is_made_up(each) for each in causes):
         return True
     broken = any(

@@ -163,3 +163,5 @@ def test_errors_in_answers_are_told_from_failures() -> None:
     assert not is_error_in_answer(StatusError(500), streamed=False)
     assert not is_error_in_answer(StatusError(500, TimeoutError()), streamed=True)
     assert not is_error_in_answer(None, streamed=True)
+    repeating = StatusError(500, Exception("litellm.InternalServerError: The model is repeating the same chunk = -."))
+    assert not is_error_in_answer(repeating, streamed=True)
