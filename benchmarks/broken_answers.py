@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 
 from exacto_plugin.config.settings import Settings
-from exacto_plugin.core.scoring.broken_answers import BROKEN
+from exacto_plugin.core.model import BROKEN
 from exacto_plugin.demo.behaviour import Act
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.litellm_hooks.callback import ExactoCallback

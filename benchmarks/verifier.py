@@ -137,23 +137,25 @@ class World:
 def readmission(seed: int, *, verified: bool) -> float:
     """Return the hours from a repair to the readmission; 14 days at most.
 
-    The verifier runs once a day, the first time within a day of the repair.
+    A run flags the break. Later ones, if any, come twice a day, the first within half a day of the repair.
     """
     world = World(seed)
     world.serve(1.5 * DAY_S)
     world.rates[DeploymentKey("broken")] = 0.25
+    world.serve(DAY_S / 4)
+    world.verify("a")
+    test = FailureTest.against(upper_rate(world.runs[0]))
     while world.tier("broken") is not Tier.DERANKED:
+        world.verify("broken", test)
         world.serve(INTERVAL_S)
     world.serve(DAY_S / 2)
     world.rates[DeploymentKey("broken")] = 0.005
     repaired = world.now
-    world.verify("a")
-    test = FailureTest.against(upper_rate(world.runs[0]))
-    due = repaired + world.draw.uniform(0, DAY_S) if verified else math.inf
+    due = repaired + world.draw.uniform(0, DAY_S / 2) if verified else math.inf
     while world.tier("broken") is Tier.DERANKED and world.now < repaired + 14 * DAY_S:
         if world.now >= due:
             world.verify("broken", test)
-            due += DAY_S
+            due += DAY_S / 2
         world.serve(INTERVAL_S)
     return (world.now - repaired) / 3600
 

@@ -25,7 +25,7 @@ _BOTH_SIDES = 0.975
 
 @dataclass(frozen=True, slots=True)
 class RoutingGain:
-    """What tiers gain over default routing in one benchmark and configuration."""
+    """Gain of tiers over default routing in one benchmark and configuration."""
 
     benchmark: str
     configuration: str

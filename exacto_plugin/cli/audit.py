@@ -19,7 +19,7 @@ from exacto_plugin.terminal import json_text, printable, printable_data, write_t
 from exacto_plugin.text_tables import PlainTable, busy, write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from exacto_plugin.audit.verify import Verification
 
@@ -191,14 +191,22 @@ def _what(entry: Mapping[str, Any]) -> str:
     return f"{entry['source']}, settings {entry['digest']}: {changes}"
 
 
+_NOT_DECISIVE = 3
+
+
+def _rank(reason: Mapping[str, Any]) -> int:
+    """Return the place of a reason among those that can decide; the least decides."""
+    signal, code = reason["signal"], reason["code"]
+    if code == ReasonCode.BELOW_THRESHOLD:
+        return 0
+    if signal == Signal.VERIFIER and code == ReasonCode.READMITTED:
+        return 1
+    return 2 if signal == Signal.TOOL_CALL_SUCCESS else _NOT_DECISIVE
+
+
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
-    ranked: tuple[Callable[[Mapping[str, Any]], bool], ...] = (
-        lambda one: one["code"] == ReasonCode.BELOW_THRESHOLD,
-        lambda one: one["signal"] == Signal.VERIFIER and one["code"] == ReasonCode.READMITTED,
-        lambda one: one["signal"] == Signal.TOOL_CALL_SUCCESS,
-    )
-    deciding = next((one for decides in ranked for one in reasons if decides(one)), None)
+    deciding = next((one for one in sorted(reasons, key=_rank) if _rank(one) < _NOT_DECISIVE), None)
     if deciding is None or deciding["value"] is None:
         return ""
     signal = deciding["signal"]

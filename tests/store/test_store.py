@@ -27,6 +27,7 @@ from exacto_plugin.records import (
     RuleRecord,
     SettingsRecord,
     TransitionRecord,
+    VerifierRecord,
 )
 from exacto_plugin.store import store as store_module
 from exacto_plugin.store.database import connect
@@ -72,6 +73,7 @@ RECORDS: tuple[Record, ...] = (
     SettingsRecord(NOW, "w1", "change", "0123456789abcdef", {"mode": ["apply", "observe"]}),
     ObservedRecord(NOW, "g", "a", "w1", {"token_burn": 1.31}),
     benchmark_run(NOW),
+    VerifierRecord(NOW, NOW - 60, "g", "a", "r", "s", 4, 1, 3, 1, {"invalid_json": 1}, "110-1", 7, 9, 1 / 3, ""),
 )
 """One of every kind but hours, with numbers that need all their bits."""
 

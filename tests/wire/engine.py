@@ -12,7 +12,7 @@ from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import bin_of
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
-from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW
+from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, VERIFIER
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.tiers.openrouter import OpenRouterPreset
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
@@ -76,7 +76,7 @@ def column_numbers() -> Any:
         judge.load(1, {"tier": tier.value})
         return int(judge.read(np.array([1])).columns["memory.tier"][0])
 
-    causes = {"errors": ERRORS, "slow": SLOW, "propensity": PROPENSITY, "benchmark": BENCHMARK}
+    causes = {"errors": ERRORS, "slow": SLOW, "propensity": PROPENSITY, "benchmark": BENCHMARK, "verifier": VERIFIER}
     return {"memory.tier": {tier.value: number(tier) for tier in Tier}, "memory.cause": causes}
 
 

@@ -1,7 +1,8 @@
-"""Regular runs on many machines by Temporal, an extra: ``pip install 'exacto-plugin[temporal]'``.
+"""Regular runs on many machines by Temporal.
 
-A workflow for each pair of benchmark and deployment; its activity runs ``exacto bench run`` and sends heartbeats. When
-a worker dies the heartbeats end, and another worker takes the run up again.
+Needs the extra: ``pip install 'exacto-plugin[temporal]'``. Each pair of benchmark and deployment has a workflow, whose
+activity runs ``exacto bench run`` and sends heartbeats. When a worker dies the heartbeats end, and another worker takes
+the run up again.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ _MESSAGE = 500
 
 @dataclass
 class ScheduledPair:
-    """A benchmark and a deployment; workers run ``exacto bench run`` with the arguments and nothing else."""
+    """A benchmark and a deployment.
+
+    Workers run ``exacto bench run`` with the arguments, and nothing else.
+    """
 
     name: str
     arguments: list[str] = field(default_factory=list)
@@ -66,6 +70,7 @@ async def run_pair(pair: ScheduledPair) -> int:
     """
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "exacto_plugin", "bench", "run", *pair.arguments]
+        status: int | None
         process = GuardedProcess(command, os.environ, Path.cwd(), output)
         try:
             while (status := process.poll()) is None:
@@ -87,13 +92,14 @@ class BenchmarkPairWorkflow:
     @workflow.run
     async def run(self, pair: ScheduledPair) -> int:
         """Return the status of the run."""
-        return await workflow.execute_activity(
+        status: int = await workflow.execute_activity(
             run_pair,
             pair,
             start_to_close_timeout=timedelta(seconds=LONGEST_S),
             heartbeat_timeout=timedelta(seconds=pair.heartbeat_s),
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=pair.attempts),
         )
+        return status
 
 
 async def serve(address: str, namespace: str, queue: str, at_once: int) -> None:
@@ -118,7 +124,9 @@ async def serve(address: str, namespace: str, queue: str, at_once: int) -> None:
 
 
 async def schedule(client: Client, pairs: list[ScheduledPair], every_s: float, queue: str) -> None:
-    """Create or change the schedule of each pair; a run that is still going skips the next.
+    """Create or change the schedule of each pair.
+
+    A run that is still going skips the next.
 
     Args:
         client: of the server.

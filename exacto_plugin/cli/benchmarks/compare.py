@@ -1,4 +1,4 @@
-"""``exacto bench compare``: default routing against tiers, from the runs on record."""
+"""``exacto bench compare``: default routing against tiers, by runs on record."""
 
 from __future__ import annotations
 

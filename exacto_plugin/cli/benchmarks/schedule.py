@@ -1,4 +1,4 @@
-"""``exacto bench schedule``: regular runs, by systemd on one machine or by Temporal on many."""
+"""``exacto bench schedule``: regular runs, by systemd or by Temporal."""
 
 from __future__ import annotations
 

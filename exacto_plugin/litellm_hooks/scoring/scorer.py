@@ -288,8 +288,9 @@ class ResponseScorer:
 
     def _note_pairs(self, state: object, attempt: Attempt, sample: Sample) -> None:
         """Compare an attempt with the others of its request; never by a caller's fault."""
-        known = isinstance(state, RequestState) and any(one is attempt for one in state.attempts)
-        if known and sample.blame in (None, Blame.PROVIDER):
+        if not isinstance(state, RequestState) or not any(one is attempt for one in state.attempts):
+            return
+        if sample.blame in (None, Blame.PROVIDER):
             note = partial(self._samples.note_pairs, attempt, state.attempts, sample)
             self._context.faults.guard("pairs", note, None)
 
