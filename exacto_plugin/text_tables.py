@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,7 @@ from rich.text import Text
 from exacto_plugin.terminal import encodable, printable, printable_text
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
     from typing import TextIO
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
@@ -144,8 +144,21 @@ def write_tables(*shown: RenderableType, stream: TextIO | None = None) -> None:
     stream.write(encodable(render_tables(*shown, color=shows_colors(stream)), stream) + "\n")
 
 
-def busy(text: str) -> AbstractContextManager[object]:
-    """Show that something takes time, on a terminal's standard error only."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    return Console(stderr=True, highlight=False, markup=False).status(printable(text))
+_BUSY: Final[list[str]] = []
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show that something takes time, on a terminal's standard error only.
+
+    Inside another one, that one stays.
+    """
+    if _BUSY or not sys.stderr.isatty():
+        yield
+        return
+    _BUSY.append(text)
+    try:
+        with Console(stderr=True, highlight=False, markup=False).status(Text(printable(text))):
+            yield
+    finally:
+        _BUSY.clear()

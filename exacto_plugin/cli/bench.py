@@ -33,7 +33,7 @@ from exacto_plugin.errors import ExactoError, StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.rows import insert_all, reading
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
-from exacto_plugin.text_tables import DataTable, render_tables
+from exacto_plugin.text_tables import DataTable, busy, render_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,10 +112,11 @@ def run_ingest(options: argparse.Namespace) -> int:
             known = _known(connection)
             kept = kept_runs(connection)
             for name in options.logs:
-                for made in _read(Path(name), options, known, kept, now):
-                    lines.append(made["line"])
-                    insert_all(connection, made["records"])
-                    kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
+                with busy(f"reading {name} ..."):
+                    for made in _read(Path(name), options, known, kept, now):
+                        lines.append(made["line"])
+                        insert_all(connection, made["records"])
+                        kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
     except (SQLAlchemyError, OSError) as error:
         raise DownError(problem_of(error, location)) from None
     write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))

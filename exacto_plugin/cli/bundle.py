@@ -16,6 +16,7 @@ from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import json_text, write_text
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     location = location_of(options)
     if location is None:
         raise ExactoError("no store given: use --config FILE or --store URL")
-    with reading(location) as connection:
+    with busy("reading the store ..."), reading(location) as connection:
         made = bundle(
             connection,
             options.deployment,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import write_text
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     path = Path(options.file)
     before = read_text(path)
-    after, notes = initialized(before, str(path))
+    with busy("loading LiteLLM ..."):
+        after, notes = initialized(before, str(path))
     if after == before:
         write_text(f"{path} has the callback and the block already; `exacto check-config {path}` checks them.")
         return 0

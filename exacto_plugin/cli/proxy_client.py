@@ -9,6 +9,7 @@ import httpx
 
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import printable
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     import argparse
@@ -81,14 +82,15 @@ def request_json(url: str, path: str, body: Mapping[str, Any] | None = None, **p
     if key is None:
         raise ProxyError(f"no key: set {KEYS[0]} to an admin key of {printable(address)}", unreachable=True)
     try:
-        answer = httpx.request(
-            "GET" if body is None else "POST",
-            f"{address}/exacto/api/{path}",
-            headers={"Authorization": f"Bearer {key}"},
-            json=body,
-            params={name: value for name, value in parameters.items() if value is not None},
-            timeout=_TIMEOUT_S,
-        )
+        with busy(f"asking {address} ..."):
+            answer = httpx.request(
+                "GET" if body is None else "POST",
+                f"{address}/exacto/api/{path}",
+                headers={"Authorization": f"Bearer {key}"},
+                json=body,
+                params={name: value for name, value in parameters.items() if value is not None},
+                timeout=_TIMEOUT_S,
+            )
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
         raise ProxyError(_connection_words(printable(address), error), unreachable=True) from None
     return _content(answer, printable(address))

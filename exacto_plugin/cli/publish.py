@@ -17,6 +17,7 @@ from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_of_file
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import write_text
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if location is None:
         raise ExactoError("no store given")
     public = Public(allowed.models, allowed.providers, time.time() - allowed.delay_days * DAY_S)
-    with reading(location) as connection:
+    with busy("reading the store ..."), reading(location) as connection:
         rows = [{**row, "week": _day(row["week"])} for row in publication(connection, public)]
     _write(Path(options.directory), rows)
     write_text(f"{len(rows)} rows, of weeks that ended {allowed.delay_days:g} days ago or before")

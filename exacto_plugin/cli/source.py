@@ -17,6 +17,7 @@ from exacto_plugin.audit.names import KnownDeployment
 from exacto_plugin.cli.proxy_client import URL_VARIABLE, ProxyError, add_url, request_json
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import write_text
+from exacto_plugin.text_tables import busy
 
 if TYPE_CHECKING:
     import argparse
@@ -119,7 +120,7 @@ class StoreSource:
     def _reading(self) -> Iterator[Connection]:
         from exacto_plugin.store.rows import reading
 
-        with reading(self._location) as connection:
+        with busy("reading the store ..."), reading(self._location) as connection:
             yield connection
 
     def why(self, deployment: str, model_group: str | None, at: float | None) -> Plain:

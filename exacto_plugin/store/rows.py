@@ -36,7 +36,10 @@ def reading(location: StoreLocation) -> Iterator[Connection]:
         StoreError: there is no store, or it cannot be read; the message has its location and the remedy.
     """
     if location.file is not None and not location.file.exists():
-        raise StoreError(f"there is no store at {location.name}; check --store or store.url")
+        raise StoreError(
+            f"there is no store at {location.name}: no proxy has started with it yet, or --store or store.url name"
+            " another place"
+        )
     try:
         with connect(location, writing=False) as connection, connection.begin():
             if not are_there(connection):

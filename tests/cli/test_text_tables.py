@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from typing import TYPE_CHECKING
+
 import pytest
 from rich.table import Table
 
-from exacto_plugin.text_tables import PlainTable, render_tables
+from exacto_plugin.cli.command import main
+from exacto_plugin.text_tables import PlainTable, busy, render_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("text", ["see [/ticket-7]", "[red]bold[/red]", "[eu]west", ":warning: 12.5", "\\[x]"])
@@ -34,3 +41,34 @@ def test_no_cell_is_lost(width: int) -> None:
         assert word in words
     for word in ["tier", "undecided", "success", "99.57", "%", "calls", "1234", "verdict", "unusually", "often"]:
         assert word in words
+
+
+class _Terminal(StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_waiting_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, by the outer of two; and nothing where the output is a file."""
+    for stream, shown in ((_Terminal(), True), (StringIO(), False)):
+        monkeypatch.setattr("sys.stderr", stream)
+        with busy("reading [/the] store ..."), busy("asking ..."):
+            pass
+        assert ("reading [/the] store ..." in stream.getvalue()) is shown
+        assert "asking" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("verb", ["tiers", "report", "audit"])
+def test_reading_and_asking_are_shown(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy or a store that takes its time is named while it is waited for."""
+    monkeypatch.setenv("EXACTO_API_KEY", "sk-none")
+    for source, said in (
+        (("--url", "http://127.0.0.1:9"), "asking http://127.0.0.1:9"),
+        (("--store", f"sqlite:///{tmp_path}/none.sqlite"), "reading the store"),
+    ):
+        stream = _Terminal()
+        monkeypatch.setattr("sys.stderr", stream)
+        assert main([verb, *source]) == 2
+        assert said in stream.getvalue()
