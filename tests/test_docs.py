@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 from opentelemetry.sdk.metrics import MeterProvider
 
+from exacto_plugin._version import __version__
 from exacto_plugin.cli import command
 from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import load_settings
@@ -147,6 +149,10 @@ def test_links_lead_somewhere(path: str) -> None:
     """Every relative link names a file of the repository, and its anchor a heading there."""
     for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[path]):
         if re.match(r"https?:", target):
+            # Of other sites only the form is checked: tests need no internet.
+            parts = urlsplit(target)
+            assert parts.scheme == "https", target
+            assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", parts.hostname or ""), target
             continue
         name, _, anchor = target.partition("#")
         file = ((ROOT / path).parent / name).resolve() if name else ROOT / path
@@ -187,6 +193,7 @@ def test_the_readme_is_short() -> None:
     """The first page is read in a few minutes; the rest belongs into docs/."""
     assert len(PAGES["README.md"].splitlines()) <= 150
     assert len(PAGES["README.md"].split()) <= 1000
+    assert f"Version {__version__} " in PAGES["README.md"]
 
 
 def test_the_picture_of_the_readme_is_the_demonstrations() -> None:
