@@ -14,13 +14,13 @@ from exacto_plugin.core.model import Reason, ReasonCode
 from exacto_plugin.core.stats.binomial import RATE_RANGE, rate_exceeds
 from exacto_plugin.core.stats.leave_one_out import leave_one_out_middle
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S
+from exacto_plugin.core.tiers.adaptive.history import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.tiers.adaptive.history import Counts
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
     from exacto_plugin.core.tiers.columns import Block
 
@@ -38,6 +38,9 @@ _OTHERS = 2
 
 _LEAST_RISE = 0.02
 """Least rise of an event: the distance above the median that is abnormal."""
+
+_NOTICED = 0.005
+"""Rise of a window from which each one's own calls are looked at; less changes no verdict (reasoned)."""
 
 _LEAST_TAIL = 0.0001
 """Tail probability below which a rise is an event and no chance."""
@@ -79,8 +82,11 @@ def common_rise(windows: Sequence[Counts], living: Counts, counted: Bools) -> Co
     middle = leave_one_out_middle(rise, telling)
     of_others = _told(middle, telling)
     held = np.concatenate([of_others, np.zeros((1, *counted.shape))])
-    if of_others.any():
-        held[HOUR:] = np.maximum(held[HOUR:], _by_own_calls(windows, usual, telling, counted)[HOUR:])
+    risen = (of_others >= _NOTICED).any(axis=(0, -1))
+    if risen.any():
+        groups = [Counts(*(column[risen] for column in window)) for window in windows]
+        own = _by_own_calls(groups, usual[:, risen], telling[:, risen], counted[risen])
+        held[HOUR:, risen] = np.maximum(held[HOUR:, risen], own[HOUR:])
     return CommonRise(of_others, telling, usual, held)
 
 
