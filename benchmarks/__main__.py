@@ -28,6 +28,8 @@ NAMES = (
     "benchmark_verdicts",
     "verifier",
     "series",
+    "broken_answers",
+    "broken_verdicts",
 )
 
 

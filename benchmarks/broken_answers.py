@@ -1,10 +1,12 @@
 """Broken answers delivered with and without rescue, on every surface, whole and streamed, and good answers replaced.
 
 A real ``litellm.Router`` with the plugin asks simulated providers over HTTP. Each of three deployments breaks 5 % of
-its answers in one way; the router picks at random. Without rescue a request gets its own first answer. In
-the second table there is one deployment, which is asked once more (``rescue.same_deployment``). The third sends the
-corpus of odd and good answers through every surface, and counts flaws and second requests. Judged by what the client
-got, not by the plugin.
+its answers in one way; the router picks at random, and two more may be asked. In the second table there is one
+deployment, which is asked once more (``rescue.same_deployment``). Both are judged by what the client got, not by the
+plugin, and by what the providers did: a cell is ``broken answers -> broken ones delivered``, with ``!`` where the
+plugin's flaws are not exactly those, each blamed on the provider. The third sends the corpus of odd and good answers
+through every surface, and counts flaws and second requests. The last compares the time to the first token of streams
+with rescue, with rescue without streams, and without rescue twice, all of them interleaved.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ import argparse
 import asyncio
 import json
 import logging
+import random
 import sys
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
 import litellm
@@ -32,11 +38,15 @@ from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exacto_plugin.core.model import Sample
     from exacto_plugin.demo.control import ProviderControl
 
 RATE: Final = 0.05
 AIM: Final = 0.001
 AT_ONCE: Final = 8
+SETTLED_S: Final = 10.0  # longest wait for LiteLLM's log events
+FIRST_TOKENS: Final = 400
+"""Streams of each kind of which the first token is timed."""
 KINDS: Final = (Act.EMPTY, Act.REASONING_ONLY, Act.CORRUPT, Act.ERROR_BODY, Act.ERROR_TEXT, Act.ERROR_FINISH)
 SURFACES: Final = ("chat", "text", "responses", "messages")
 PARAMETERS: Final = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -89,9 +99,15 @@ async def ask(router: litellm.Router, cell: Cell, group: str, question: str, **m
 def _text(part: Any) -> str:
     if isinstance(part, bytes):
         return part.decode()
-    return json.dumps(
-        part.model_dump(warnings=False) if hasattr(part, "model_dump") else part, default=str, ensure_ascii=False
-    )
+    plain = part.model_dump(warnings=False) if hasattr(part, "model_dump") else part
+    return json.dumps(_without_tools(plain), default=str, ensure_ascii=False)
+
+
+def _without_tools(value: Any) -> Any:
+    """A response repeats the tools of its request, which is no call of one."""
+    if isinstance(value, dict):
+        return {name: _without_tools(one) for name, one in value.items() if name != "tools"}
+    return [_without_tools(one) for one in value] if isinstance(value, list) else value
 
 
 def is_good(said: str) -> bool:
@@ -112,11 +128,21 @@ class World:
     def __init__(self, base: Any, deployments: int, rescue: dict[str, Any]) -> None:
         block = {"rescue": rescue, "tiers": {"recompute_interval_s": 1e6}, "exploration": {"share": 0}}
         self.callback = ExactoCallback(Runtime(Settings.model_validate(block)))
+        self.blamed: Counter[tuple[str, str]] = Counter()
+        """Flaws with their blame, of all samples so far."""
+        self.samples = 0
+        self.callback.runtime.samples.subscribers.append(self._note)
         install_patches(self.callback)
+        # LiteLLM copies callbacks into lists of its own, one of each class.
+        litellm.logging_callback_manager._reset_all_callbacks()  # type: ignore[no-untyped-call]
         litellm.callbacks = [self.callback]
         self.names = {kind: [f"{kind}-{number}" for number in range(deployments)] for kind in ("openai", "anthropic")}
         entries = [self._entry(kind, name, base(name)) for kind, names in self.names.items() for name in names]
         self.router = litellm.Router(model_list=entries, num_retries=0, disable_cooldowns=True)
+
+    def _note(self, sample: Sample) -> None:
+        self.samples += 1
+        self.blamed.update((flaw.value, str(sample.blame and sample.blame.value)) for flaw in sample.flaws)
 
     @staticmethod
     def _entry(kind: str, name: str, base: str) -> dict[str, Any]:
@@ -124,9 +150,12 @@ class World:
         params = {"model": f"{kind}/m", "api_base": url, "api_key": "x"}
         return {"model_name": kind, "litellm_params": params, "model_info": {"id": name}}
 
-    def flaws(self) -> dict[str, int]:
-        """The counts so far, without zeros."""
-        return {flaw.value: count for flaw, count in self.callback.runtime.samples.flaws.total.items() if count}
+    async def settle(self, samples: int) -> None:
+        """Wait until LiteLLM has logged so many answers in all."""
+        for _ in range(round(SETTLED_S / 0.01)):
+            if self.samples >= samples:
+                return
+            await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         """End it."""
@@ -140,27 +169,59 @@ def group_of(cell: Cell) -> str:
     return "anthropic" if cell.surface == "messages" else "openai"
 
 
-async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, requests: int) -> tuple[int, int, int]:
-    """Return broken first answers, broken delivered ones, and requests beyond one for each broken one."""
+@dataclass
+class Tally:
+    """What came of the requests of one run, or of several."""
+
+    requests: int = 0
+    acted: int = 0
+    """Broken answers of providers."""
+    broken: int = 0
+    """Broken answers that clients got."""
+    replaced: int = 0
+    """Requests beyond one for each request and one for each broken answer that was not delivered."""
+    misjudged: int = 0
+    """Flaws missing, too many, or blamed on another party."""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+    def __str__(self) -> str:
+        return f"{self.acted} -> {self.broken}{'!' if self.misjudged or self.replaced else ''}"
+
+
+def flaw_of(cell: Cell, kind: Act) -> str:
+    """The name of a broken answer's flaw; text completions have no reasoning."""
+    if kind is Act.REASONING_ONLY and cell.surface == "text":
+        return Act.EMPTY.value
+    return "provider_error" if kind.value.startswith("error_") else kind.value
+
+
+async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, requests: int) -> Tally:
+    """Send requests of one kind to providers that break some of their answers in one way."""
     names = world.names[group_of(cell)]
     for number, name in enumerate(names):
         control.behave(
             name, content=GOOD, broken_rate=RATE, broken_mix={kind.value: 1.0}, seed=hash_of(cell, kind) + number
         )
-    before = {name: control.state(name) for name in names}
+    before, blamed, samples = {name: control.state(name) for name in names}, world.blamed.copy(), world.samples
     numbers, broken = iter(range(requests)), 0
 
     async def work() -> None:
         nonlocal broken
         for number in numbers:
             asking = ask(world.router, cell, group_of(cell), f"What is the capital, no. {number}?")
-            broken += not is_good(await asyncio.create_task(asking))
+            said = await asyncio.create_task(asking)
+            broken += not is_good(said)  # in a statement of its own: others count while this one waits
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     after = {name: control.state(name) for name in names}
     asked = sum(after[name]["requests"] - before[name]["requests"] for name in names)
     acted = sum(after[name]["acts"].get(kind.value, 0) - before[name]["acts"].get(kind.value, 0) for name in names)
-    return acted, broken, asked - requests - (acted - broken)
+    await world.settle(samples + asked)
+    found = world.blamed - blamed
+    right = found.pop((flaw_of(cell, kind), "provider"), 0)
+    return Tally(requests, acted, broken, asked - requests - (acted - broken), abs(right - acted) + found.total())
 
 
 def hash_of(cell: Cell, kind: Act) -> int:
@@ -168,31 +229,32 @@ def hash_of(cell: Cell, kind: Act) -> int:
     return sum(map(ord, f"{cell}{kind}")) * 10
 
 
-async def tables(control: ProviderControl, base: Any, requests: int) -> list[str]:
-    """Broken answers with two deployments, and with one."""
-    lines: list[str] = []
-    for deployments, rescue in ((3, {"max_attempts": 2}), (1, {"same_deployment": True})):
+async def tables(control: ProviderControl, base: Any, most: int) -> None:
+    """Broken answers with three deployments, and with one."""
+    runs = ((3, most, {"max_attempts": 2}), (1, most // 2, {"same_deployment": True}))
+    for deployments, requests, rescue in runs:
         world = World(base, deployments, {"enabled": True, "streams": True, **rescue})
-        lines.append(f"{deployments} deployment(s), {requests} requests in each cell, {RATE:.0%} of all answers broken")
-        lines.append(f"{'':24}" + "".join(f"{kind.value:>18}" for kind in KINDS))
-        total = [0, 0, 0, 0]
+        _print(f"{deployments} deployment(s), {requests} requests in each cell, {RATE:.0%} of all answers broken")
+        _print(f"{'':24}" + "".join(f"{kind.value:>16}" for kind in KINDS))
+        total = Tally()
         for cell in cells():
-            row = []
-            for kind in KINDS:
-                acted, broken, more = await run(world, control, cell, kind, requests)
-                row.append(f"{acted:>9} -> {broken:<5}")
-                total = [one + two for one, two in zip(total, (requests, acted, broken, more), strict=True)]
-            lines.append(f"{cell!s:24}" + "".join(f"{one:>18}" for one in row))
-        asked, acted, broken, more = total
+            row = [await run(world, control, cell, kind, requests) for kind in KINDS]
+            total = sum(row, total)
+            _print(f"{cell!s:24}" + "".join(f"{one!s:>16}" for one in row))
         aim = AIM if deployments > 1 else RATE**2
-        lines.append(
-            f"all: {acted} broken answers of providers, {broken} delivered in {asked} requests: {broken / asked:.3%} "
-            f"(aim {aim:.2%}, without rescue {acted / asked:.2%} or less); requests that replaced a good answer: {more}"
+        good = total.requests - total.broken
+        _print(
+            f"{total.acted} broken answers of providers; {total.broken} delivered in {total.requests} requests: "
+            f"{total.broken / total.requests:.3%} (aim {aim:.2%}, without rescue {RATE:.0%})\n"
+            f"good answers replaced: {total.replaced} of {good}; flaws or blames that are wrong: {total.misjudged}\n"
         )
-        await asyncio.sleep(0.5)
-        lines += [f"flaws counted: {world.flaws()}", ""]
         await world.close()
-    return lines
+
+
+def _print(line: str) -> None:
+    """Print at once, so that a run that is cut short leaves its tables."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def odd_answers() -> Iterator[dict[str, Any]]:
@@ -203,17 +265,16 @@ def odd_answers() -> Iterator[dict[str, Any]]:
             yield row
 
 
-async def corpus(control: ProviderControl, base: Any) -> list[str]:
+async def corpus(control: ProviderControl, base: Any) -> None:
     """Flaws of good answers, and second requests for them."""
     world = World(base, 2, {"enabled": True, "streams": True})
-    asked, more = 0, 0
+    asked, began = 0, sum(state["requests"] for state in control.states().values())
     for row in odd_answers():
         if not row["text"].strip() and not row.get("request"):
             continue
         for names in world.names.values():
             for name in names:
                 control.behave(name, content=row["text"], reasoning=row.get("reasoning", ""), broken_rate=0.0)
-        before = sum(state["requests"] for state in control.states().values())
         request = row.get("request", {})
         for cell in cells():
             if cell.tools or (request and cell.surface in ("responses", "messages")):
@@ -222,29 +283,68 @@ async def corpus(control: ProviderControl, base: Any) -> list[str]:
                 ask(world.router, cell, group_of(cell), row.get("asked", "Who was Ada Lovelace?"), **request)
             )
             asked += 1
-            more -= 1
-        more += sum(state["requests"] for state in control.states().values()) - before
-    await asyncio.sleep(0.5)
-    flaws = {name: count for name, count in world.flaws().items() if name in {flaw.value for flaw in BROKEN}}
+    more = sum(state["requests"] for state in control.states().values()) - began - asked
+    await world.settle(asked)
+    broken = {flaw.value for flaw in BROKEN}
+    flaws = {name: count for (name, _), count in world.blamed.items() if name in broken}
     await world.close()
-    return [f"odd and good answers: {asked} asked, {more} asked again, flaws {flaws or 'none'}"]
+    _print(f"odd and good answers: {asked} asked, {world.samples} scored, {more} asked again, flaws {flaws or 'none'}")
 
 
-def main(arguments: list[str] | None = None) -> list[str]:
-    """The tables."""
+async def first_token_s(router: litellm.Router, number: int) -> float:
+    """Seconds from the request to the first text of a chat stream."""
+    CURRENT.set(None)
+    began = time.perf_counter()
+    messages: Any = [{"role": "user", "content": f"What is the capital, no. {number}?"}]
+    stream: Any = await router.acompletion("openai", messages, stream=True)
+    taken = 0.0
+    async for part in stream:
+        if not taken and part.choices and part.choices[0].delta.content:
+            taken = time.perf_counter() - began
+    return taken
+
+
+async def first_tokens(control: ProviderControl, base: Any) -> None:
+    """Time to the first token with and without held streams, interleaved, and an A/A comparison."""
+    world = World(base, 2, {"enabled": False, "streams": False})
+    for name in world.names["openai"]:
+        control.behave(name, content=GOOD, broken_rate=0.0)
+    kinds = {"without rescue": (False, False), "without rescue, again": (False, False), "held": (True, True)}
+    taken: dict[str, list[float]] = {name: [] for name in kinds}
+    settings = world.callback.runtime.context.settings
+    for number in range(FIRST_TOKENS + 10):
+        for name, (enabled, streams) in random.Random(number).sample(list(kinds.items()), len(kinds)):
+            rescue = settings.rescue.model_copy(update={"enabled": enabled, "streams": streams})
+            world.callback.runtime.context.settings = settings.model_copy(update={"rescue": rescue})
+            seconds = await asyncio.create_task(first_token_s(world.router, number))
+            if number >= 10:
+                taken[name].append(seconds * 1e3)
+    await world.close()
+    _print(f"milliseconds to the first token of chat streams, {FIRST_TOKENS} of each kind, interleaved")
+    first = taken["without rescue"]
+    for name, some in taken.items():
+        ranks = quantiles(some, n=100)
+        more = median(one - two for one, two in zip(some, first, strict=True))
+        _print(f"{name:24}p50 {median(some):6.2f}  p90 {ranks[89]:6.2f}  p99 {ranks[98]:6.2f}  added {more:+.2f}")
+    _print("")
+
+
+def main() -> None:
+    """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=400, help="in each cell")
-    options = parser.parse_args([] if arguments is None else arguments)
+    parser.add_argument("--requests", type=int, default=130, help="in each cell; half as many with one deployment")
+    options = parser.parse_args()
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with SimulatedProviders() as providers:
 
-        async def both() -> list[str]:
-            made = await tables(providers.control, providers.api_base, options.requests)
-            return made + await corpus(providers.control, providers.api_base)
+        async def every() -> None:
+            await first_tokens(providers.control, providers.api_base)
+            await tables(providers.control, providers.api_base, options.requests)
+            await corpus(providers.control, providers.api_base)
 
-        return asyncio.run(both())
+        asyncio.run(every())
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(main(sys.argv[1:])) + "\n")
+    main()

@@ -180,7 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     rpm = (10.0, 30.0, 100.0)
     found = {kind: run(options.seed, options.reps, rpm, derank=kind == "derank") for kind in ("observe", "derank")}
-    sys.stdout.write("\n".join(report(found)) + "\n")
+    sys.stdout.write("\n".join([f"{options.reps} repetitions, seed {options.seed}", "", *report(found)]) + "\n")
 
 
 if __name__ == "__main__":

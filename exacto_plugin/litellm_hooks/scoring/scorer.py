@@ -288,9 +288,9 @@ class ResponseScorer:
 
     def _note_pairs(self, state: object, attempt: Attempt, sample: Sample) -> None:
         """Compare an attempt with the others of its request; never by a caller's fault."""
-        if not isinstance(state, RequestState) or not any(one is attempt for one in state.attempts):
+        if not isinstance(state, RequestState) or sample.blame not in (None, Blame.PROVIDER):
             return
-        if sample.blame in (None, Blame.PROVIDER):
+        if any(one is attempt for one in state.attempts):
             note = partial(self._samples.note_pairs, attempt, state.attempts, sample)
             self._context.faults.guard("pairs", note, None)
 
