@@ -50,9 +50,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
     parts += _reason_sentences(view, zone, past=old)
-    parts.append(flaw_sentence(view.get("flaws")))
-    parts.append(flaw_rate_sentence(view.get("flaw_rates")))
-    parts += pair_sentences(view.get("pairs"))
+    parts += answer_sentences(view)
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -111,6 +109,12 @@ def _below_so_far(view: Mapping[str, Any]) -> str:
                 " good calls it is not verified, and more bad ones derank it."
             )
     return ""
+
+
+def answer_sentences(view: Mapping[str, Any]) -> list[str]:
+    """Describe a deployment's answers: their flaws, lately too, and their prompts."""
+    flaws = [flaw_sentence(view.get("flaws")), flaw_rate_sentence(view.get("flaw_rates"))]
+    return [*flaws, *pair_sentences(view.get("pairs"))]
 
 
 def flaw_sentence(flaws: Mapping[str, int] | None) -> str:

@@ -161,9 +161,7 @@ def why_view(
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),
-        "flaws": judged.flaws,
-        "flaw_rates": judged.flaw_rates,
-        "pairs": judged.pairs,
+        **{name: getattr(judged, name) for name in ("flaws", "flaw_rates", "pairs")},
     }
 
 
