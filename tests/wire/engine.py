@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, Outcome, Sample, SignalValue, Tier
+from exacto_plugin.core.model import BenchmarkScores, Blame, DeploymentKey, Flaw, Outcome, Sample, SignalValue, Tier
 from exacto_plugin.core.stats.log_bins import bin_of
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.state import BENCHMARK, ERRORS, PROPENSITY, SLOW, VERIFIER
@@ -114,6 +114,8 @@ def windows() -> Any:
 def additions() -> Any:
     """What samples add: numbers of the counters, and of the cells ``kind * bins + bin``."""
     found = {name: increments_of(sample, 100) for name, sample in _samples()}
+    broken = Sample("g", DeploymentKey("a"), START, flaws=(Flaw.EMPTY,), blame=Blame.PROVIDER, caller="5f1c")
+    found["broken, by caller"] = increments_of(broken, 100, checked_callers=True)
     return {
         "samples": {name: [list(one.counts), list(one.cells)] for name, one in found.items()},
         "bins": {str(value): bin_of(value) for value in (1e-9, 0.01, 0.5, 1.0, 60.0, 1e4, 1e9)},
