@@ -36,6 +36,7 @@ MARKED: Final = {
         "needs the proxy above, with keys of real providers": 1,
         "needs Docker": 1,
     },
+    "docs/tutorials/python.md": {"installs from an index; `make dist` installs the built package": 1},
     "docs/upstream.md": {
         "a file for the requests below, which ask LiteLLM 1.108.7 without the plugin": 2,
         "asks LiteLLM 1.108.7 without the plugin, as a report to its maintainers": 7,
