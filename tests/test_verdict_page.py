@@ -11,8 +11,8 @@ import pytest
 
 from exacto_plugin.core.model import DeploymentKey, Signal, Tier
 from exacto_plugin.core.stats.binomial import lower_tail, upper_tail, wilson_upper
-from exacto_plugin.core.tiers.adaptive import failure_rates as rates_module
 from exacto_plugin.core.tiers.adaptive import judge, strictness
+from exacto_plugin.core.tiers.adaptive.failure_rates import failure_rates
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from tests.support.adaptive_fleets import Fleet
 
@@ -31,12 +31,12 @@ class Example:
     """The engine's verdicts on the page's deployments, and the numbers that they come from."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        compute, choose = rates_module.failure_rates, strictness._choose
+        choose = strictness._choose
         rates: list[FailureRates] = []
         choices: list[tuple[strictness.PriceShares, Any, Any]] = []
 
         def noting_rates(*given: Any) -> FailureRates:
-            rates.append(compute(*given))
+            rates.append(failure_rates(*given))
             return rates[-1]
 
         def noting_choice(shares: strictness.PriceShares, *given: Any) -> tuple[Any, Any]:
