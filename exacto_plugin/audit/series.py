@@ -10,10 +10,12 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
-from sqlalchemy import JSON, Double, Integer, Text, cast, func, select, type_coerce
+from sqlalchemy import Double, Integer, Text, cast, func, select, type_coerce
 
 from exacto_plugin.audit import entries, queries
+from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourReader
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire
@@ -34,8 +36,7 @@ POINTS = 120
 MOST_POINTS = 1000
 
 COUNTED = ("answers", "bad", *BAD_KINDS, "rescued")
-"""Hourly counts of a deployment that are summed, of ``PickNumbers``.
-Each is read from JSON in every row, which is most of the time that a month takes."""
+"""Hourly counts of a deployment that are summed, of ``PickNumbers``."""
 
 OWN_THRESHOLDS = ("convicts_above", "acquits_below")
 """Thresholds that a rule gives each deployment of its own, as shares of bad calls; see ``StepChoice``."""
@@ -43,7 +44,14 @@ OWN_THRESHOLDS = ("convicts_above", "acquits_below")
 _LEAST_STEP_S = 10.0
 
 
-def group_series(connection: Connection, model_group: str, since: float, until: float, points: int = POINTS) -> Plain:
+def group_series(
+    connection: Connection,
+    model_group: str,
+    since: float,
+    until: float,
+    points: int = POINTS,
+    hours: HourReader | None = None,
+) -> Plain:
     """Return the history of a model group between two times.
 
     ``times`` are the ends of equal steps, and each line has a value for each of them, None where nothing was on record.
@@ -55,18 +63,11 @@ def group_series(connection: Connection, model_group: str, since: float, until: 
         since: UTC seconds.
         until: UTC seconds, after ``since``.
         points: most points of a line.
+        hours: keeps hourly counts for the next time; None: they are read.
     """
     step = max(_LEAST_STEP_S, (until - since) / points)
     count = max(1, math.ceil((until - since) / step - 1e-9))
     grid = _Grid(since, step, count)
-    changes = queries.audit(
-        connection,
-        kinds=("transition", "override"),
-        model_group=model_group,
-        since=since,
-        until=until,
-        limit=entries.MOST_ENTRIES,
-    )
     return {
         "model_group": model_group,
         "since": since,
@@ -75,9 +76,21 @@ def group_series(connection: Connection, model_group: str, since: float, until: 
         "times": [since + step * (number + 1) for number in range(count)],
         "references": _references(connection, model_group, grid),
         "deployments": _deployments(connection, model_group, grid),
-        "hours": hourly_counts(connection, model_group, since, until, points),
-        "changes": [{**to_wire(entry), "kind": kind} for kind, entry in reversed(changes)],
+        "hours": hourly_counts(connection, model_group, since, until, points, hours),
+        "changes": _changes(connection, model_group, since, until),
     }
+
+
+def _changes(connection: Connection, model_group: str, since: float, until: float) -> list[Plain]:
+    changes = queries.audit(
+        connection,
+        kinds=("transition", "override"),
+        model_group=model_group,
+        since=since,
+        until=until,
+        limit=entries.MOST_ENTRIES,
+    )
+    return [{**to_wire(entry), "kind": kind} for kind, entry in reversed(changes)]
 
 
 class _Grid:
@@ -94,23 +107,24 @@ class _Grid:
         self.step = step
         self.count = count
 
-    def line(self, known: Iterable[tuple[float, Any]], *, lasts: bool = False) -> Line:
-        """Return the value that was known at the end of each step.
+    def places(self, times: Sequence[float]) -> list[int]:
+        """Return the place of the value that was known at the end of each step.
+
+        -1 where there was none yet, or where it was stale.
 
         Args:
-            known: times and values, in order of time.
-            lasts: True for values that hold until the next one; else they are left out when they are stale.
+            times: those of the values, in order.
         """
-        values: Line = [None] * self.count
-        entries = list(known)
-        place = -1
-        for number in range(self.count):
-            end = self.since + self.step * (number + 1)
-            while place + 1 < len(entries) and entries[place + 1][0] < end:
-                place += 1
-            if place >= 0 and (lasts or end - entries[place][0] <= STALE_S + self.step):
-                values[number] = entries[place][1]
-        return values
+        ends = self.since + self.step * np.arange(1, self.count + 1)
+        known = np.array([-math.inf, *times])
+        places = np.searchsorted(known, ends, side="left") - 1
+        is_fresh = ends - known[places] <= STALE_S + self.step
+        found: list[int] = np.where(is_fresh, places - 1, -1).tolist()
+        return found
+
+
+def _line(places: Iterable[int], values: Sequence[Any]) -> Line:
+    return [values[place] if place >= 0 else None for place in places]
 
 
 def _newest_of_steps(connection: Connection, table: Any, key: Any, condition: Any, grid: _Grid) -> Any:
@@ -126,14 +140,6 @@ def _step_number(connection: Connection, at: Any, since: float, step: float) -> 
     return func.floor(steps) if connection.dialect.name == "postgresql" else cast(steps, Integer)
 
 
-def _number(connection: Connection, column: Any, name: str) -> Any:
-    """Return one number of a column of JSON, as SQL."""
-    text = type_coerce(column, Text)
-    if connection.dialect.name == "postgresql":
-        return cast(func.json_extract_path_text(cast(text, JSON), name), Double)
-    return func.json_extract(text, f"$.{name}")
-
-
 def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[str, dict[str, Line]]:
     """Return the lines of each number of the references, by signal."""
     table: Any = table_of(ReferenceRecord)
@@ -143,11 +149,12 @@ def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[s
     rows: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(select(*columns).where(table.c.row.in_(newest)).order_by(table.c.at)):
         rows[row[0]].append(row)
-    return {
+    lines: dict[str, dict[str, Line]] = {}
+    for signal, found in rows.items():
         # A reference is written when it changes, and with every checkpoint.
-        signal: {name: grid.line((row[1], row[2 + place]) for row in found) for place, name in enumerate(numbers)}
-        for signal, found in rows.items()
-    }
+        places = grid.places([row[1] for row in found])
+        lines[signal] = {name: _line(places, [row[2 + at] for row in found]) for at, name in enumerate(numbers)}
+    return lines
 
 
 def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[str, Plain]:
@@ -166,20 +173,20 @@ def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[
 
 
 def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
-    signals = sorted({signal for row in rows for signal in row[4]})
-    chosen = [(row[1], _strictness(row[5])) for row in rows]
+    places = grid.places([row[1] for row in rows])
+    chosen = [_strictness(row[5]) for row in rows]
     return {
         "provider": rows[-1][3],
-        "tier": grid.line((row[1], row[2]) for row in rows),
-        "thresholds": {name: grid.line((at, one.get(name)) for at, one in chosen) for name in OWN_THRESHOLDS},
-        "signals": {
-            signal: {
-                name: grid.line((row[1], row[4][signal][place]) for row in rows if signal in row[4])
-                for place, name in enumerate(("value", "samples"))
-            }
-            for signal in signals
-        },
+        "tier": _line(places, [row[2] for row in rows]),
+        "thresholds": {name: _line(places, [one.get(name) for one in chosen]) for name in OWN_THRESHOLDS},
+        "signals": {signal: _signal(grid, rows, signal) for signal in sorted({one for row in rows for one in row[4]})},
     }
+
+
+def _signal(grid: _Grid, rows: Sequence[Any], signal: str) -> dict[str, Line]:
+    known = [(row[1], row[4][signal]) for row in rows if signal in row[4]]
+    places = grid.places([at for at, _ in known])
+    return {name: _line(places, [one[number] for _, one in known]) for number, name in enumerate(("value", "samples"))}
 
 
 def _strictness(reasons: str) -> Mapping[str, Any]:
@@ -210,31 +217,33 @@ def hour_rows(
 
 
 def hourly_counts(
-    connection: Connection, model_group: str, since: float, until: float, points: int = POINTS
+    connection: Connection,
+    model_group: str,
+    since: float,
+    until: float,
+    points: int = POINTS,
+    hours: HourReader | None = None,
 ) -> dict[str, Any]:
     """Return sums of the hourly counts of a model group, of all workers.
 
     Of steps of whole hours, the first of which begins with the hour of ``since``.
     """
     first = since // HOUR_S * HOUR_S
-    step = HOUR_S * max(1, math.ceil((until - first) / HOUR_S / points))
-    count = max(1, math.ceil((until - first) / step))
-    table: Any = table_of(HourRecord)
-    place = _step_number(connection, table.c.at, first, step).label("place")
-    within = (table.c.at >= first, table.c.at < until, table.c.model_group == model_group)
-    # Summed by the database: Python takes twice the time, and holds up requests meanwhile.
-    totals = (func.sum(_number(connection, table.c.numbers, name)) for name in COUNTED)
-    # Grouped by names: PostgreSQL takes two expressions with parameters for different ones.
-    query = select(table.c.deployment, place, *totals).where(*within).group_by("deployment", "place")
-    sums: dict[str, dict[str, list[float]]] = {}
-    for deployment, number, *values in connection.execute(query):
-        lines = sums.setdefault(deployment, {name: [0.0] * count for name in COUNTED})
-        for name, value in zip(COUNTED, values, strict=True):
-            lines[name][int(number)] = float(value or 0.0)
+    length = max(1, math.ceil((until - first) / HOUR_S / points))
+    count = max(1, math.ceil((until - first) / HOUR_S / length))
+    read = (hours or HourReader()).read(connection, model_group, first, until)
+    numbers = np.zeros((count * length, *read.numbers.shape[1:]))
+    numbers[: len(read.numbers)] = read.numbers
+    steps = numbers.reshape(count, length, *numbers.shape[1:]).sum(axis=1)
+    sums = {
+        name: {column: steps[:, place, COLUMNS.index(column)].tolist() for column in COUNTED}
+        for place, name in enumerate(read.deployments)
+        if read.of(name, ROWS).any()
+    }
     whole = sums.pop(WHOLE_GROUP, None)
     return {
-        "step_s": step,
-        "times": [first + step * number for number in range(count)],
+        "step_s": HOUR_S * length,
+        "times": [first + HOUR_S * length * number for number in range(count)],
         "rescued": None if whole is None else whole["rescued"],
-        "deployments": dict(sorted(sums.items())),
+        "deployments": sums,
     }

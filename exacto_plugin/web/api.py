@@ -17,6 +17,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from opentelemetry.metrics import get_meter_provider
 
 from exacto_plugin._version import __version__
+from exacto_plugin.audit.hour_counts import HourReader
 from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import add_explanations, add_records
 from exacto_plugin.web.history import add_history, add_incidents
@@ -46,7 +47,8 @@ NO_PAGE = "Jinja2 is not installed; it comes with litellm[proxy]"
 
 def routers_of(runtime: Runtime) -> list[APIRouter]:
     """Build the routes of the API, and those of the page if Jinja2 is installed."""
-    routers = [api_router(runtime)]
+    hours = HourReader(runtime.context.clock)
+    routers = [api_router(runtime, hours)]
     if find_spec("jinja2") is None:
         logger.warning("exacto_plugin has no page at /exacto: %s", NO_PAGE)
         return routers
@@ -57,11 +59,11 @@ def routers_of(runtime: Runtime) -> list[APIRouter]:
 
     requests = OverrideRequests(runtime.engine, runtime.overrides)
     sign_in = SignIn(runtime.context.clock, runtime.store)
-    page = page_router(runtime.context, page_data_of(runtime), Renderer(), sign_in, requests)
+    page = page_router(runtime.context, page_data_of(runtime, hours), Renderer(), sign_in, requests)
     return [*routers, plugin_router(runtime.context, sign_in), page]
 
 
-def page_data_of(runtime: Runtime) -> PageData:
+def page_data_of(runtime: Runtime, hours: HourReader | None = None) -> PageData:
     """Build the data of the page from the parts of this process's plugin."""
     sources = PageSources(
         runtime.context,
@@ -71,11 +73,12 @@ def page_data_of(runtime: Runtime) -> PageData:
         why_now_of(runtime),
         partial(_status, runtime),
         lambda model_group: _no_verdicts_reason(model_group, runtime),
+        hours or HourReader(runtime.context.clock),
     )
     return PageData(sources)
 
 
-def api_router(runtime: Runtime) -> APIRouter:
+def api_router(runtime: Runtime, hours: HourReader | None = None) -> APIRouter:
     """Build the routes, which read the parts of this process's plugin."""
     models_view = views_of(runtime)
     router = APIRouter(prefix="/exacto/api", tags=["exacto"], dependencies=[Depends(require_admin)])
@@ -104,10 +107,11 @@ def api_router(runtime: Runtime) -> APIRouter:
 
     add_overrides(router, OverrideRequests(runtime.engine, runtime.overrides))
     clock, store = runtime.context.clock, runtime.store
+    hours = hours or HourReader(clock)
     add_explanations(router, clock, store, why_now_of(runtime))
     add_records(router, clock, store)
-    add_history(router, clock, store, runtime.recorder.failures)
-    add_incidents(router, clock, store, runtime.recorder.failures)
+    add_history(router, clock, store, runtime.recorder.failures, hours)
+    add_incidents(router, clock, store, runtime.recorder.failures, hours)
     return router
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import JSONResponse
 
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
@@ -15,8 +16,9 @@ from exacto_plugin.audit.series import MOST_POINTS, POINTS, group_series
 from exacto_plugin.web.audit import Moment, read_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from exacto_plugin.audit.hour_counts import HourReader
     from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
     from exacto_plugin.store.store import Store
 
@@ -28,7 +30,9 @@ def failure_views(failures: FailureLog, model_group: str, deployment: str) -> li
     return [one._asdict() for one in failures.of(model_group, deployment)]
 
 
-def add_history(router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog) -> None:
+def add_history(
+    router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog, hours: HourReader
+) -> None:
     """Add the routes to the API.
 
     Args:
@@ -36,6 +40,7 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
         clock: UTC seconds.
         store: has the records.
         failures: the latest bad answers of this process.
+        hours: keeps hourly counts.
     """
 
     @router.get("/series")
@@ -44,13 +49,17 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
         since: Moment | None = None,
         until: Moment | None = None,
         points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = POINTS,
-    ) -> dict[str, Any]:
+    ) -> JSONResponse:
         """Return the history of a model group; the default period is a day."""
         ends = clock() if until is None else until
         begins = ends - DAY_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
-        return await read_store(store, lambda connection: group_series(connection, model_group, begins, ends, points))
+        found = await read_store(
+            store, lambda connection: group_series(connection, model_group, begins, ends, points, hours)
+        )
+        # FastAPI would look at every number before: a third of the time of a month.
+        return JSONResponse(found)
 
     @router.get("/failures")
     async def latest_failures(model_group: str, deployment: str) -> dict[str, Any]:
@@ -61,7 +70,9 @@ def add_history(router: APIRouter, clock: Callable[[], float], store: Store, fai
         return {"failures": failure_views(failures, model_group, deployment)}
 
 
-def add_incidents(router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog) -> None:
+def add_incidents(
+    router: APIRouter, clock: Callable[[], float], store: Store, failures: FailureLog, hours: HourReader
+) -> None:
     """Add the routes about incidents; arguments as those beside."""
 
     @router.get("/incidents")
@@ -75,16 +86,36 @@ def add_incidents(router: APIRouter, clock: Callable[[], float], store: Store, f
 
         The default is all on record.
         """
-        filters = {"model_group": model_group, "deployment": deployment}
         found = await read_store(
-            store, lambda connection: incident_list(connection, clock(), since=since, until=until, **filters)
+            store,
+            lambda connection: incident_list(
+                connection,
+                clock(),
+                since=since,
+                until=until,
+                model_group=model_group,
+                deployment=deployment,
+                hours=hours,
+            ),
         )
         return {"incidents": [{**one, "sentence": incident_sentence(one)} for one in found]}
 
+    async def _found(name: str) -> dict[str, Any]:
+        found = await read_store(store, lambda connection: incident_of(connection, name, clock(), hours))
+        if found is None:
+            raise HTTPException(404, f"incident {name!r} is not on record")
+        return found
+
+    _add_one_incident(router, _found, failures)
+
+
+def _add_one_incident(
+    router: APIRouter, found_by: Callable[[str], Awaitable[dict[str, Any]]], failures: FailureLog
+) -> None:
     @router.get("/incidents/{name}")
     async def incident(name: str) -> dict[str, Any]:
         """Return one incident with its timeline."""
-        found = await _found(name)
+        found = await found_by(name)
         return {**found, "sentence": incident_sentence(found)}
 
     @router.get("/incidents/{name}/file")
@@ -93,11 +124,5 @@ def add_incidents(router: APIRouter, clock: Callable[[], float], store: Store, f
 
         Nothing of other deployments, callers and spend.
         """
-        found = await _found(name)
+        found = await found_by(name)
         return provider_file(found, failure_views(failures, found["model_group"], found["deployment"]))
-
-    async def _found(name: str) -> dict[str, Any]:
-        found = await read_store(store, lambda connection: incident_of(connection, name, clock()))
-        if found is None:
-            raise HTTPException(404, f"incident {name!r} is not on record")
-        return found

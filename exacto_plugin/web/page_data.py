@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from exacto_plugin.audit.hour_counts import HourReader
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
     from exacto_plugin.store.store import Store
@@ -66,6 +67,8 @@ class PageSources(NamedTuple):
     status: Callable[[], Plain]
     absence: Callable[[str], str]
     """Returns the reason why a model group has no verdicts."""
+    hours: HourReader
+    """Keeps hourly counts."""
 
 
 class PageData:
@@ -89,6 +92,10 @@ class PageData:
         except StoreError as error:
             return otherwise, str(error)
 
+    async def _series(self, name: str, since: float, until: float) -> tuple[Plain | None, str]:
+        hours = self._of.hours
+        return await self._read(lambda connection: group_series(connection, name, since, until, hours=hours), None)
+
     async def overview(self, visitor: Visitor, span: str) -> Plain:
         """Return all model groups with the effect of tiers, and what is wrong now."""
         now, seconds = self.now(), RANGES[span][1]
@@ -100,7 +107,7 @@ class PageData:
         def read(connection: Connection) -> tuple[list[Any], list[Plain], list[Plain]]:
             rows = hour_rows(connection, sorted(shown), begins // HOUR_S * HOUR_S, now)
             told = report(HourRecord(at, group, name, "", dict(numbers)) for at, group, name, numbers in rows)
-            return rows, told, incident_list(connection, now, since=begins)
+            return rows, told, incident_list(connection, now, since=begins, hours=self._of.hours)
 
         (rows, told, found), fault = await self._read(read, ([], [], []))
         effects = {one["model_group"]: one for one in told}
@@ -139,7 +146,7 @@ class PageData:
         """Return the incidents of a time."""
         now = self.now()
         found, fault = await self._read(
-            lambda connection: incident_list(connection, now, since=now - RANGES[span][1]), []
+            lambda connection: incident_list(connection, now, since=now - RANGES[span][1], hours=self._of.hours), []
         )
         return {"incidents": [one for one in found if visitor.sees(one["model_group"])], "store_fault": fault}
 
@@ -150,13 +157,13 @@ class PageData:
             NotShownError: it is not on record.
         """
         now = self.now()
-        found, fault = await self._read(lambda connection: incident_of(connection, name, now), None)
+        found, fault = await self._read(lambda connection: incident_of(connection, name, now, self._of.hours), None)
         if found is None or not visitor.sees(found["model_group"]):
             raise NotShownError(fault or f"There is no incident {name!r} on record; it may be older than what is kept.")
         around = 0.15 * ((found["until"] or now) - found["onset"]) + HOUR_S
         begins, ends = found["onset"] - around, min(now, (found["until"] or now) + around)
         group, deployment = found["model_group"], found["deployment"]
-        series, _ = await self._read(lambda connection: group_series(connection, group, begins, ends), None)
+        series, _ = await self._series(group, begins, ends)
         at, past = found["since"] + 1e-3, True
         told, _ = await self._read(
             lambda connection: views.why(connection, deployment, at, past=past, model_group=group), []
@@ -177,7 +184,7 @@ class PageData:
         """
         group = self._shown_group(visitor, name)
         now, seconds = self.now(), RANGES[span][1]
-        series, fault = await self._read(lambda connection: group_series(connection, name, now - seconds, now), None)
+        series, fault = await self._series(name, now - seconds, now)
         rates = await self._recent_rates(name, now)
         return {"group": group, "series": series, "store_fault": fault, "rates": rates}
 
@@ -190,7 +197,7 @@ class PageData:
         group = self._shown_group(visitor, name)
         found = next((one for one in group["deployments"] if one["deployment"] == deployment), None)
         now, seconds = self.now(), RANGES[span][1]
-        series, fault = await self._read(lambda connection: group_series(connection, name, now - seconds, now), None)
+        series, fault = await self._series(name, now - seconds, now)
         if found is None and (series is None or deployment not in series["deployments"]):
             raise NotShownError(
                 f"{name!r} has no deployment {deployment!r}, and had none in the last {RANGES[span][0]}."

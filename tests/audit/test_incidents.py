@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from exacto_plugin.audit.hour_counts import COLUMNS, HourCounts, counts_of
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
-from exacto_plugin.audit.incidents.incidents import HourRow, LastKnownTier, incident_id, incidents
+from exacto_plugin.audit.incidents.incidents import LastKnownTier, incident_id, incidents
 from exacto_plugin.records import TransitionRecord
 
 if TYPE_CHECKING:
@@ -34,14 +36,22 @@ def change(tier: str, at: float = BEGIN, deployment: str = "d", *reasons: dict[s
     return TransitionRecord(at, "g", deployment, previous, tier, reasons or (BELOW,), "s")
 
 
-def hour(offset: int, deployment: str = "d", worker_of: str = "g", **numbers: float) -> HourRow:
+Row = tuple[tuple[int, str], Any]
+
+
+def hour(offset: int, deployment: str = "d", **numbers: float) -> Row:
     """Counts of an hour, counted from that of the derank."""
-    return HourRow(1_000 * HOUR + offset * HOUR, worker_of, deployment, numbers)
+    return (1_000 + offset, deployment), np.array([float(numbers.get(name, 0.0)) for name in COLUMNS])
 
 
-def one(*rows: HourRow, transitions: tuple[TransitionRecord, ...] = (change("deranked"),), now: float = BEGIN) -> Any:
+def counts(*rows: Row) -> dict[str, HourCounts]:
+    """Those of ``g``, for the hours of ten days around the derank."""
+    return {"g": counts_of(dict(rows), 900, 1100)}
+
+
+def one(*rows: Row, transitions: tuple[TransitionRecord, ...] = (change("deranked"),), now: float = BEGIN) -> Any:
     """The only incident."""
-    (found,) = incidents(transitions, rows, {("g", "d"): LastKnownTier(now)}, now)
+    (found,) = incidents(transitions, counts(*rows), {("g", "d"): LastKnownTier(now)}, now)
     return found
 
 
@@ -58,12 +68,6 @@ def test_counts_begin_with_the_first_bad_hour() -> None:
     assert found["kinds"] == {"schema_mismatch": 16, "lost": 5, "invalid_json": 3}
     assert found["kind"] == "schema_mismatch"
     assert (found["open"], found["until"], found["value"]) == (True, None, 0.7)
-
-
-def test_rows_of_several_workers_add_up() -> None:
-    """Each worker has its own row of an hour."""
-    found = one(hour(0, answers=10, bad=4), hour(0, answers=30, bad=5, rescued=2))
-    assert (found["answers"], found["bad"], found["rescued"], found["harmed"]) == (40, 9, 2, 7)
 
 
 def test_saved_is_what_was_sent_elsewhere_times_the_excess() -> None:
@@ -91,7 +95,7 @@ def test_it_ends_with_the_next_tier() -> None:
         change("deranked", BEGIN + 4 * HOUR),
     )
     now = BEGIN + 5 * HOUR
-    again, first = incidents(changes, rows, {("g", "d"): LastKnownTier(now)}, now)
+    again, first = incidents(changes, counts(*rows), {("g", "d"): LastKnownTier(now)}, now)
     assert (first["until"], first["end"], first["bad"]) == (BEGIN + HOUR, "readmitted", 2)
     assert (again["since"], again["open"], again["bad"]) == (BEGIN + 4 * HOUR, True, 2)
     assert first["id"] != again["id"] == incident_id("g", "d", BEGIN + 4 * HOUR)
@@ -99,17 +103,17 @@ def test_it_ends_with_the_next_tier() -> None:
 
 def test_a_deployment_that_is_gone_has_no_open_incident() -> None:
     """Two hours without a record end it at the last one."""
-    (found,) = incidents([change("deranked")], (), {("g", "d"): LastKnownTier(BEGIN + HOUR)}, BEGIN + 4 * HOUR)
+    (found,) = incidents([change("deranked")], {}, {("g", "d"): LastKnownTier(BEGIN + HOUR)}, BEGIN + 4 * HOUR)
     assert (found["open"], found["until"], found["end"]) == (False, BEGIN + HOUR, "gone")
 
 
 def test_a_verdict_that_began_anew_ends_an_incident() -> None:
     """A process that lost its windows puts another tier on record, without a transition; so does no older record."""
     anew = LastKnownTier(BEGIN + 2 * HOUR, "insufficient_data", BEGIN + HOUR)
-    (found,) = incidents([change("deranked")], (), {("g", "d"): anew}, BEGIN + 2 * HOUR)
+    (found,) = incidents([change("deranked")], {}, {("g", "d"): anew}, BEGIN + 2 * HOUR)
     assert (found["open"], found["until"], found["end"]) == (False, BEGIN + HOUR, "restarted")
     before = LastKnownTier(BEGIN - HOUR, "verified_good", BEGIN - 2 * HOUR)
-    (found,) = incidents([change("deranked")], (), {("g", "d"): before}, BEGIN)
+    (found,) = incidents([change("deranked")], {}, {("g", "d"): before}, BEGIN)
     assert found["open"]
 
 

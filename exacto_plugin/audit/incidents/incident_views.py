@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
+from exacto_plugin.audit.hour_counts import HourReader
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
-from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, HourRow, LastKnownTier, incidents
-from exacto_plugin.audit.series import hour_rows
+from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, LastKnownTier, incidents
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.records import TransitionRecord
@@ -30,6 +30,7 @@ def incident_list(
     until: float | None = None,
     model_group: str | None = None,
     deployment: str | None = None,
+    hours: HourReader | None = None,
 ) -> list[Plain]:
     """Return the incidents that overlap a time range, open ones first.
 
@@ -40,26 +41,24 @@ def incident_list(
         until: leaves out those that began later.
         model_group: only of this one.
         deployment: only of this one.
+        hours: keeps hourly counts for the next time; None: they are read.
     """
     transitions = _transitions(connection, {"model_group": model_group, "deployment": deployment})
     keys = {(one.model_group, one.deployment) for one in transitions}
     records = {key: queries.tier_at(connection, *key, now) for key in keys}
     known = [(key, record) for key, record in records.items() if record is not None]
     seen = {key: LastKnownTier(record.at, record.tier, record.since) for key, record in known}
-    spans = [one for one in incidents(transitions, (), seen, now) if _overlaps(one, since, until)]
+    spans = [one for one in incidents(transitions, {}, seen, now) if _overlaps(one, since, until)]
     if not spans:
         return []
     # The counts only of what is shown.
     begins = min(one["since"] for one in spans) - MOST_ONSET_S - HOUR_S
-    groups = sorted({one["model_group"] for one in spans})
-    rows = (HourRow(*row) for row in hour_rows(connection, groups, begins, now))
-    found = incidents(transitions, rows, seen, now)
+    groups = {one["model_group"] for one in spans}
+    reader = hours or HourReader()
+    counts = {group: reader.read(connection, group, begins, now) for group in sorted(groups)}
+    found = [one for one in incidents(transitions, counts, seen, now) if _overlaps(one, since, until)]
     providers = {key: record.provider for key, record in known}
-    return [
-        {**one, "provider": providers.get((one["model_group"], one["deployment"]), "")}
-        for one in found
-        if _overlaps(one, since, until)
-    ]
+    return [{**one, "provider": providers.get((one["model_group"], one["deployment"]), "")} for one in found]
 
 
 def _transitions(connection: Connection, wanted: Mapping[str, str | None]) -> list[TransitionRecord]:
@@ -73,9 +72,9 @@ def _overlaps(incident: Mapping[str, Any], since: float | None, until: float | N
     return (since is None or ended is None or ended >= since) and (until is None or incident["since"] < until)
 
 
-def incident_of(connection: Connection, name: str, now: float) -> Plain | None:
+def incident_of(connection: Connection, name: str, now: float, hours: HourReader | None = None) -> Plain | None:
     """Return one incident with its timeline; None where there is none of this name."""
-    found = next((one for one in incident_list(connection, now) if one["id"] == name), None)
+    found = next((one for one in incident_list(connection, now, hours=hours) if one["id"] == name), None)
     if found is None:
         return None
     changes = queries.audit(

@@ -12,37 +12,29 @@ share of bad answers over that of the other deployments in the same hours, as in
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.audit.hour_counts import COLUMNS, NO_COUNTS, HourCounts
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from exacto_plugin.records import TransitionRecord
 
 Plain = dict[str, Any]
 Key = tuple[str, str]
 """Model group and deployment."""
-Counts = dict[float, dict[str, dict[str, float]]]
-"""Hour -> deployment -> counts, of one model group."""
+Counts = Mapping[str, HourCounts]
+"""Model group -> counts."""
 
 MOST_ONSET_S = 86_400.0
 """Seconds before the derank in which an onset is looked for: the longest window of the adaptive rule."""
 
 _ROUNDING = 1e-9
-
-
-class HourRow(NamedTuple):
-    """The counts of one deployment in one hour, of one worker."""
-
-    at: float
-    model_group: str
-    deployment: str
-    numbers: Mapping[str, float]
 
 
 class LastKnownTier(NamedTuple):
@@ -62,7 +54,7 @@ class _Span(NamedTuple):
 
 def incidents(
     transitions: Iterable[TransitionRecord],
-    hours: Iterable[HourRow],
+    counts: Counts,
     last_seen: Mapping[Key, LastKnownTier],
     now: float,
 ) -> list[Plain]:
@@ -70,18 +62,12 @@ def incidents(
 
     Args:
         transitions: in order of time; a derank that is not among them is no incident.
-        hours: counts from ``MOST_ONSET_S`` before the first transition on.
+        counts: from ``MOST_ONSET_S`` before the first transition on.
         last_seen: the last record of each deployment.
         now: UTC seconds.
     """
-    counts: dict[str, Counts] = defaultdict(lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(float))))
-    for row in hours:
-        if row.deployment != WHOLE_GROUP:
-            sums = counts[row.model_group][row.at][row.deployment]
-            for name, value in row.numbers.items():
-                sums[name] += value
     spans = _spans(transitions, last_seen, now)
-    found = [_incident(span, counts.get(span.begin.model_group, {}), now) for span in spans]
+    found = [_incident(span, counts.get(span.begin.model_group, NO_COUNTS), now) for span in spans]
     return sorted(found, key=lambda one: (not one["open"], -one["since"]))
 
 
@@ -114,12 +100,13 @@ def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, Last
     return found
 
 
-def _incident(span: _Span, counts: Counts, now: float) -> Plain:
+def _incident(span: _Span, counts: HourCounts, now: float) -> Plain:
     begin, ends = span.begin, now if span.until is None else span.until
     reason = _cause(begin.reasons)
     onset = _onset(begin, reason, counts)
-    own, others = _sums(counts, onset, ends, begin.deployment)
-    rate, usual = _rate(own), _rate(others)
+    own, everyone = _sums(counts.between(onset, ends), begin.deployment)
+    rate = _rate(own["bad"], own["answers"])
+    usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
     moved = own["without_tiers"] - own["with_tiers"]
     kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
     return {
@@ -159,7 +146,7 @@ def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next(iter(calls or with_numbers), {})
 
 
-def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: Counts) -> float:
+def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: HourCounts) -> float:
     """Return the beginning of the first hour with too many bad answers.
 
     Of those directly before the derank, whose share was above the threshold.
@@ -168,27 +155,24 @@ def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: Counts) -
     if reason.get("signal") != Signal.TOOL_CALL_SUCCESS or reason.get("threshold") is None:
         return onset
     limit = 1.0 - float(reason["threshold"])
-    while onset - HOUR_S >= begin.at - MOST_ONSET_S:
-        rate = _rate(counts.get(onset - HOUR_S, {}).get(begin.deployment, {}))
+    answers, bad = (counts.of(begin.deployment, name) for name in ("answers", "bad"))
+    place = round((onset - counts.first) / HOUR_S) - 1
+    while onset - HOUR_S >= begin.at - MOST_ONSET_S and 0 <= place < len(answers):
+        rate = _rate(bad[place], answers[place])
         if rate is None or rate <= limit + _ROUNDING:
             break
-        onset -= HOUR_S
+        onset, place = onset - HOUR_S, place - 1
     return onset
 
 
-def _sums(counts: Counts, since: float, until: float, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the counts of the deployment, and of the others together."""
-    own: dict[str, float] = defaultdict(float)
-    others: dict[str, float] = defaultdict(float)
-    for hour, of_hour in counts.items():
-        if since <= hour < until:
-            for name, numbers in of_hour.items():
-                sums = own if name == deployment else others
-                for column, value in numbers.items():
-                    sums[column] += value
-    return own, others
+def _sums(counts: HourCounts, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the sums of the deployment, and of all deployments together."""
+    sums = counts.numbers.sum(axis=0)
+    own = [place for place, name in enumerate(counts.deployments) if name == deployment]
+    every = [place for place, name in enumerate(counts.deployments) if name != WHOLE_GROUP]
+    of_own, of_all = (sums[places].sum(axis=0).tolist() for places in (own, every))
+    return dict(zip(COLUMNS, of_own, strict=True)), dict(zip(COLUMNS, of_all, strict=True))
 
 
-def _rate(numbers: Mapping[str, float]) -> float | None:
-    answers = numbers.get("answers", 0.0)
-    return numbers.get("bad", 0.0) / answers if answers else None
+def _rate(bad: float, answers: float) -> float | None:
+    return bad / answers if answers > 0.0 else None
