@@ -11,7 +11,7 @@ import openai
 from litellm.integrations.custom_logger import CustomLogger
 
 from exacto_plugin.core.routing.policy import SORTING_SUFFIXES
-from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.callback_order import put_in_order
 from exacto_plugin.litellm_hooks.deployments.fallbacks import SUFFIXES_KEY
 from exacto_plugin.litellm_hooks.deployments.model_names import NameResolver, is_openrouter
 from exacto_plugin.litellm_hooks.faults import fail_open
@@ -120,7 +120,7 @@ class ExactoCallback(CustomLogger):
         if not isinstance(request_kwargs, dict):
             return healthy_deployments
         self.faults.guard("timer", self._timer.ensure_ticking, None)
-        self.faults.guard("callback_order", lambda: move_before_affinity(self), None)
+        self.faults.guard("callback_order", lambda: put_in_order(self), None)
         state = CURRENT.get()
         if state is not None:
             state.call_id = state.call_id or call_id_of(request_kwargs)

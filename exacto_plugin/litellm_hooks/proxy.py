@@ -21,7 +21,7 @@ from exacto_plugin.config.sources import find_settings, read_config
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.callback_order import put_in_order
 from exacto_plugin.litellm_hooks.checks.start import shorten_traceback, warn_of_problems
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
@@ -201,7 +201,7 @@ def proxy_app() -> Any:
             callback.runtime.timer.ensure_started()
             if callback not in litellm.callbacks:
                 litellm.logging_callback_manager.add_litellm_callback(callback)
-            callback.faults.guard("callback_order", lambda: move_before_affinity(callback), None)
+            callback.faults.guard("callback_order", lambda: put_in_order(callback), None)
             yield state
 
     proxy_server.app.router.lifespan_context = lifespan

@@ -1,4 +1,4 @@
-"""Attributes of routing on the span of a request.
+"""Attributes of routing and of the answer on the span of a request.
 
 No span is made here: LiteLLM makes one for each request where its OpenTelemetry is on.
 """
@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from exacto_plugin.telemetry.attributes import GROUP, ROUTING_OUTCOME, ROUTING_REASON, routing_outcome
+from exacto_plugin.telemetry.attributes import (
+    BLAMED_SIDE,
+    GROUP,
+    REQUEST_OUTCOME,
+    ROUTING_OUTCOME,
+    ROUTING_REASON,
+    routing_outcome,
+)
 
 if TYPE_CHECKING:
     from exacto_plugin.core.decision import Decision
+    from exacto_plugin.core.scoring.attribution import Attribution
 
 PARENT_SPAN = "litellm_parent_otel_span"
 """LiteLLM's name, in a request's metadata, of the span that it makes for the request."""
@@ -22,6 +30,8 @@ DEPLOYMENTS = "exacto.routing.deployments"
 """Deployments in the order of the decision."""
 TIERS = "exacto.routing.tiers"
 """Tiers of the deployments, in the same order."""
+FLAWS = "exacto.answer.flaws"
+"""Flaws of the answer; left out without any. A later attempt's answer replaces those of an earlier one."""
 
 _MOST = 20
 """Deployments that a span names."""
@@ -36,8 +46,8 @@ def annotate(span: object, model_group: str, decision: Decision, snapshot: str) 
         decision: about the attempt.
         snapshot: id of the snapshot that was read.
     """
-    target = span if isinstance(span, trace.Span) else trace.get_current_span()
-    if not target.is_recording():
+    target = _recording(span)
+    if target is None:
         return
     first = decision.ranking[:_MOST]
     target.set_attributes(
@@ -51,3 +61,26 @@ def annotate(span: object, model_group: str, decision: Decision, snapshot: str) 
             TIERS: [one.tier.value for one in first],
         }
     )
+
+
+def annotate_answer(span: object, outcome: str, attribution: Attribution) -> None:
+    """Add an answer's outcome and flaws to a span that records.
+
+    Args:
+        span: of LiteLLM; the current one where it is none.
+        outcome: of the request, as in ``exacto.requests``.
+        attribution: the flaws, and the party that they are attributed to.
+    """
+    target = _recording(span)
+    if target is None:
+        return
+    target.set_attribute(REQUEST_OUTCOME, outcome)
+    if attribution.flaws:
+        target.set_attribute(FLAWS, [flaw.value for flaw in attribution.flaws])
+    if attribution.blame is not None:
+        target.set_attribute(BLAMED_SIDE, attribution.blame.value)
+
+
+def _recording(span: object) -> trace.Span | None:
+    target = span if isinstance(span, trace.Span) else trace.get_current_span()
+    return target if target.is_recording() else None

@@ -13,6 +13,7 @@ from exacto_plugin.core.model import Blame, Flaw, Outcome, Sample
 from exacto_plugin.core.scoring.attribution import Attribution
 from exacto_plugin.core.scoring.evaluator import worst
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY, offered_tools
+from exacto_plugin.litellm_hooks.request.hops import metadata_of
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.answer_evaluation import evaluate_answer
 from exacto_plugin.litellm_hooks.scoring.answer_sample import request_outcome, sample_of
@@ -33,6 +34,7 @@ from exacto_plugin.litellm_hooks.scoring.quality import quality_of
 from exacto_plugin.litellm_hooks.scoring.response import is_health_check, parse_response
 from exacto_plugin.litellm_hooks.scoring.seen_streams import attempt_in
 from exacto_plugin.telemetry.attributes import OTHER_ERROR, error_type
+from exacto_plugin.telemetry.spans import PARENT_SPAN, annotate_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +100,7 @@ class ResponseScorer:
         self._samples.note_flaws(attribution, attempt.model_group, attempt.candidate)
         if answer.skip_reason in _SKIPPED_TYPES:
             self._context.telemetry.request(answer.skip_reason)
+            self._put_on_span(kwargs, answer.skip_reason, attribution)
             return
         if attempt.started_at is not None:  # LiteLLM's events of streams start with the request, not with the attempt
             start = max(start, attempt.started_at)
@@ -111,6 +114,7 @@ class ResponseScorer:
         guard = self._context.faults.guard
         guard("affinity", lambda: self._affinity.note_answer(attempt, bad=bad), None)
         attempt.verdict = request_outcome(answer, tools, outcome, attribution)
+        self._put_on_span(kwargs, attempt.verdict, attribution)
         attempt.cost = cost_in(kwargs) if attempt.cost is None else attempt.cost
         locate = partial(self._mismatch_place, kwargs, answer, evaluations)
         guard("record", lambda: self._put_on_record(kwargs, attempt, sample, locate, bad=bad), None)
@@ -293,6 +297,10 @@ class ResponseScorer:
         if any(one is attempt for one in state.attempts):
             note = partial(self._samples.note_pairs, attempt, state.attempts, sample)
             self._context.faults.guard("pairs", note, None)
+
+    def _put_on_span(self, kwargs: Mapping[str, Any], outcome: str, attribution: Attribution) -> None:
+        span = metadata_of(kwargs.get("litellm_params") or {}).get(PARENT_SPAN)
+        self._context.faults.guard("telemetry", lambda: annotate_answer(span, outcome, attribution), None)
 
     def _put_on_record(
         self, kwargs: Mapping[str, Any], attempt: Attempt, sample: Sample, locate: Callable[[], str], *, bad: bool

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.integrations.opentelemetry import OpenTelemetry
 from litellm.responses.utils import ResponsesAPIRequestUtils
 from litellm.router_utils.pre_call_checks.deployment_affinity_check import DeploymentAffinityCheck
 
 from exacto_plugin.core.model import LiteLLMId
 from exacto_plugin.core.routing.affinity import SessionId
-from exacto_plugin.litellm_hooks.callback_order import move_before_affinity
+from exacto_plugin.litellm_hooks.callback_order import move_before_affinity, put_in_order
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of
 from exacto_plugin.litellm_hooks.request.conversation_key import Conversation, conversation_of, share_of
 from exacto_plugin.litellm_hooks.request.provider_state import (
@@ -309,6 +310,20 @@ def test_ahead_of_litellms_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
         move_before_affinity(ours)
         assert litellm.callbacks == after
         assert given == before
+
+
+def test_ahead_of_what_ends_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flaws of an answer are known in the log event in which LiteLLM's OpenTelemetry ends the span."""
+
+    class Vendor(OpenTelemetry):
+        """As those of vendors."""
+
+    ours, other = CustomLogger(), CustomLogger()
+    for ending in (object.__new__(OpenTelemetry), object.__new__(Vendor)):
+        for name in ("success_callback", "_async_success_callback"):
+            monkeypatch.setattr(litellm, name, ["prometheus", ending, other, ours])
+        put_in_order(ours)
+        assert litellm.success_callback == litellm._async_success_callback == ["prometheus", ours, ending, other]
 
 
 def test_strange_messages_begin_no_conversation() -> None:
