@@ -20,10 +20,15 @@ AXE := axe-core@4
 JOBS ?= 2
 # Makes a site of docs/, in a virtual environment of its own.
 MKDOCS := mkdocs-material==9.8.2
+# The oldest OpenTelemetry that the plugin supports, and what it needs; they go ahead of those in the environment.
+OLD_OTEL := opentelemetry-api==1.33.1 opentelemetry-sdk==1.33.1 opentelemetry-semantic-conventions==0.54b1 \
+	opentelemetry-exporter-prometheus==0.54b1 opentelemetry-proto==1.33.1 opentelemetry-exporter-otlp-proto-common==1.33.1 \
+	opentelemetry-exporter-otlp-proto-http==1.33.1 "protobuf<6" "importlib-metadata<8.7" googleapis-common-protos \
+	deprecated wrapt zipp requests
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak compat clients docs dist clean
+.PHONY: help venv demo test lint format bench soak compat otel clients docs dist clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -79,6 +84,14 @@ soak: $(VENV)/.with-test ## Fuzz and strain for an hour, then say what broke (AR
 
 compat: $(VENV)/.with-test ## Try every listed LiteLLM and write docs/compatibility.md (ARGS="--version 1.110.2").
 	$(BIN)/python -m tests.compat $(ARGS)
+
+$(VENV)/.with-old-otel: Makefile | $(VENV)/.with-test
+	$(INSTALL) --no-deps --upgrade --target $(VENV)/old-otel $(OLD_OTEL)
+	@touch $@
+
+otel: $(VENV)/.with-old-otel ## Run the tests of telemetry with the oldest OpenTelemetry.
+	PYTHONPATH=$(CURDIR)/$(VENV)/old-otel $(BIN)/python -m pytest tests/telemetry tests/test_telemetry.py \
+		tests/sdk/test_spans.py tests/litellm_hooks/monitoring tests/e2e/test_prometheus.py $(ARGS)
 
 clients: $(VENV)/.with-test ## Try real Claude Code and Codex on simulated providers (ARGS="--sessions 1").
 	$(BIN)/python -m tests.clients $(ARGS)

@@ -6,6 +6,7 @@ Without a provider nothing happens.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry import _logs
@@ -37,4 +38,13 @@ def _emit_event_of_old_api(name: str, body: str, attributes: Mapping[str, str], 
     from opentelemetry import _events  # type: ignore[attr-defined,unused-ignore]
 
     event = _events.Event(name, timestamp=at_ns, body=body, attributes=dict(attributes))
-    _events.get_event_logger(SCOPE).emit(event)
+    provider = _events.get_event_logger_provider()
+    if type(provider).__module__.startswith("opentelemetry._events"):
+        # Nobody set a provider of events; LiteLLM sets one of log records only, as events are since 1.35.
+        with suppress(ImportError):
+            from opentelemetry.sdk._events import (  # type: ignore[import-not-found,unused-ignore]
+                EventLoggerProvider,
+            )
+
+            provider = EventLoggerProvider(_logs.get_logger_provider())
+    provider.get_event_logger(SCOPE).emit(event)

@@ -1,4 +1,4 @@
-"""The plugin's series on LiteLLM's own ``/metrics``, from one worker and from several."""
+"""The plugin's series on LiteLLM's own ``/metrics``, from one worker and from several, and all telemetry over OTLP."""
 
 from __future__ import annotations
 
@@ -8,15 +8,45 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from exacto_plugin.demo.behaviour import Act
+from exacto_plugin.telemetry import table
+from exacto_plugin.telemetry.table import Kind
 from tests.support.proxy.observation import eventually
 from tests.support.proxy.proxy import CALLBACK, deployment
 from tests.support.proxy.questions import MESSAGES, TOOLS, ask
 from tests.support.proxy.tier_setup import QUICK
 
+try:
+    from opentelemetry.exporter.otlp.proto import http as exporter  # type: ignore[import-not-found,unused-ignore]
+
+    from tests.support.proxy.otlp_receiver import OtlpReceiver, attributes_of
+except ImportError:
+    exporter = None
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
     from tests.support.proxy.proxy import Proxy
+
+MEASURED = {
+    table.EVALUATIONS: "sum",
+    table.FLAWS: "sum",
+    table.REQUESTS: "sum",
+    table.ATTEMPTS: "sum",
+    table.DECISIONS: "sum",
+    table.REFUSALS: "sum",
+    table.ALERTS: "sum",
+    table.RECORDS: "sum",
+    table.ROUTING_DURATION: "histogram",
+    table.RECOMPUTE_DURATION: "histogram",
+    table.TIERS: "sum",
+    table.SAMPLES: "sum",
+    table.FEATURES: "sum",
+    table.SNAPSHOT_AGE: "gauge",
+}
+"""Instruments that this traffic measures, and their form in OTLP."""
 
 Samples = list[tuple[str, dict[str, str], float]]
 
@@ -37,19 +67,19 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
     return sum(found) if found else None
 
 
-def config(providers: SimulatedProviders) -> dict[str, Any]:
-    """A group with a curated list, one whose list names nobody, and one whose first attempt fails before a refusal."""
+def config(providers: SimulatedProviders, *callbacks: str) -> dict[str, Any]:
+    """A group whose curated list has an entry too many, one whose list names nobody, and one that ignores its own."""
     return {
         "model_list": [
             deployment(providers, "first"),
             deployment(providers, "second"),
             deployment(providers, "third", "glm"),
         ],
-        "litellm_settings": {"callbacks": ["prometheus", CALLBACK]},
+        "litellm_settings": {"callbacks": ["prometheus", *callbacks, CALLBACK]},
         "router_settings": {"num_retries": 0},
         "exacto_settings": {
             "tiers": QUICK,
-            "curated": {"kimi": ["first"], "glm": ["nobody"]},
+            "curated": {"kimi": ["first", "nobody"], "glm": ["nobody"]},
             "model_groups": {"glm": {"ignore": ["third"]}},
         },
     }
@@ -73,9 +103,28 @@ def _deployment_counts(samples: Samples) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def proxy(start_proxy: StartProxy, provider_server: SimulatedProviders) -> Proxy:
-    """One worker."""
-    return start_proxy(config(provider_server))
+def receiver() -> Iterator[OtlpReceiver | None]:
+    """What the proxy exports to over OTLP; None without the exporter."""
+    if exporter is None:
+        yield None
+        return
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(start_proxy: StartProxy, provider_server: SimulatedProviders, receiver: OtlpReceiver | None) -> Proxy:
+    """One worker, with LiteLLM's ``otel`` ahead of the plugin."""
+    if receiver is None:
+        return start_proxy(config(provider_server))
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.base_url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "LITELLM_OTEL_INTEGRATION_ENABLE_METRICS": "true",
+        "LITELLM_OTEL_INTEGRATION_ENABLE_EVENTS": "true",
+    }
+    return start_proxy(config(provider_server, "otel"), environment=variables)
 
 
 def test_one_worker(proxy: Proxy, providers: SimulatedProviders) -> None:
@@ -114,6 +163,49 @@ def test_refusals_are_no_failures_of_deployments(proxy: Proxy, providers: Simula
     ask(proxy.client(), "kimi")  # its success is logged after the refusals
     wanted["litellm_deployment_total_requests"] += 1
     eventually(lambda: _deployment_counts(scrape(proxy)), wanted)
+
+
+@pytest.mark.skipif(exporter is None, reason="opentelemetry-exporter-otlp-proto-http is not installed")
+def test_otlp(proxy: Proxy, providers: SimulatedProviders, receiver: OtlpReceiver) -> None:
+    """Metrics, attributes of spans and events arrive with the names and types of the table."""
+    providers.control.behave("first", next=[Act.LEAKED_MARKUP])
+    ask(proxy.client(), "kimi:exacto")
+    ask(proxy.client(), "kimi:exacto", stream=True)
+    providers.control.behave("first", next=[Act.EMPTY])
+    ask(proxy.client(), "kimi:exacto", tools=False, stream=True)
+    refuse(proxy, "glm")
+    eventually(lambda: {row.name for row in MEASURED} - receiver.metrics().keys(), set())
+    for row, kind in MEASURED.items():
+        metric = receiver.metrics()[row.name]
+        assert (metric.WhichOneof("data"), metric.unit, bool(metric.description)) == (kind, row.unit, True)
+        data = getattr(metric, kind)
+        if kind == "sum":
+            assert (data.is_monotonic, data.aggregation_temporality) == (row.kind is Kind.COUNTER, 2)
+        if kind == "histogram":
+            assert {tuple(point.explicit_bounds) for point in data.data_points} == {row.buckets}
+        for point in data.data_points:
+            assert attributes_of(point).keys() <= {*row.attributes}
+    wanted = [
+        ("lost", ["leaked_markup"], "provider"),
+        ("valid", None, None),
+        ("broken", ["empty"], "provider"),
+    ]
+    told = ("exacto.request.outcome", "exacto.answer.flaws", "exacto.blame")
+    eventually(lambda: [tuple(span.get(name) for name in told) for span in _answers(receiver)][-3:], wanted)
+    span = _answers(receiver)[-1]
+    assert span["exacto.model_group"] == "kimi"
+    assert span["exacto.routing.policy"] == "exacto"
+    assert span["exacto.routing.deployments"] == ["first"]
+    assert len(span["exacto.routing.tiers"]) == 1
+    assert isinstance(span["exacto.snapshot.id"], str)
+    eventually(lambda: [one[0] for one in receiver.events()][:1], ["exacto.alert"])
+    _, body, attributes = receiver.events()[0]
+    assert attributes == {"exacto.alert": "curated_list", "exacto.model_group": "kimi"}
+    assert "nobody" in body
+
+
+def _answers(receiver: OtlpReceiver) -> list[dict[str, Any]]:
+    return [span for span in receiver.spans() if "exacto.request.outcome" in span]
 
 
 def test_two_workers(start_proxy: StartProxy, providers: SimulatedProviders) -> None:

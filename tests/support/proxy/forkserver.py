@@ -70,7 +70,8 @@ class ForkedProxy(DemoProxy):
 def understands(environment: Mapping[str, str]) -> bool:
     """Whether nothing of a proxy's own variables is read by LiteLLM while it is imported."""
     early = {name for name in environment if name.startswith(("LITELLM_", "SERVER_", "PYTHON"))}
-    return early <= {"LITELLM_WORKER_STARTUP_HOOKS"}
+    late = {name for name in early if name.startswith("LITELLM_OTEL_")}
+    return early - late <= {"LITELLM_WORKER_STARTUP_HOOKS"}
 
 
 class ForkedProcess:

@@ -277,7 +277,8 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {
         **kept,
-        "PYTHONPATH": str(_REPOSITORY),
+        # The caller's own may have other versions of libraries.
+        "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(_REPOSITORY)))),
         "PYTHONUNBUFFERED": "1",
         "LITELLM_MASTER_KEY": MASTER_KEY,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
