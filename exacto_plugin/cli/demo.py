@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    parser.add_argument("what", nargs="?", choices=("bench",), help="a benchmark instead, from its plan to tiers")
+    parser.add_argument("--environment", type=Path, metavar="ENV", help="of `bench`: existing, with Inspect")
     parser.add_argument("--keep", action="store_true", help="leave the proxy running until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="port of the proxy (default: a free one)")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="also draw bad calls by provider as a picture")
@@ -22,6 +24,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
         "exacto demo                        # two minutes: bad calls before and after",
         "exacto demo --keep --port 4000     # the proxy stays, and can be asked",
         "exacto demo --plot demo.svg",
+        "exacto demo bench                  # scores of simulated deployments, and their tiers",
     )
     parser.set_defaults(run=run)
 
@@ -32,6 +35,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ExactoError: LiteLLM is there without its proxy.
     """
+    if options.what == "bench":
+        from exacto_plugin.bench.demonstration import run_bench_demo
+
+        return run_bench_demo(options.environment)
     try:
         from exacto_plugin.demo.run import run_demo
     except ModuleNotFoundError as error:

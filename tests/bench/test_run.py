@@ -19,7 +19,7 @@ from exacto_plugin.bench.isolated.proxy import IsolatedProxy, isolated_proxy
 from exacto_plugin.bench.parcels.simulated import SimulatedParcelModels, Skill
 from exacto_plugin.bench.running.plan import Choice, planned
 from exacto_plugin.bench.running.run import RunContext, RunEnd, RunResult, run_benchmark
-from exacto_plugin.bench.running.shared import SharedState
+from exacto_plugin.bench.running.shared import BenchmarkState
 from exacto_plugin.bench.running.specifications import SPECIFICATIONS, Invocation, command_of
 from exacto_plugin.benchmark_scores.source import runs_since
 from exacto_plugin.benchmark_scores.standings import Standing, scores_of
@@ -81,12 +81,12 @@ class Bench:
         self.location = location_of_url(f"sqlite:///{folder}/exacto.db")
         self.program = environment(folder / "environment") / "bin" / "inspect"
 
-    def run(self, name: str, *, max_usd: float | None = None, shared: SharedState | None = None) -> RunResult:
+    def run(self, name: str, *, max_usd: float | None = None, shared: BenchmarkState | None = None) -> RunResult:
         """Run the parcel service against one deployment."""
         (run,) = planned(self.proxy.models, [PARCELS], Choice([name]))
         limit = None if max_usd is None else self.proxy.spent_usd() + max_usd
         context = RunContext(
-            self.proxy, self.location, shared or SharedState(self.location), self.folder, limit, lambda _: None
+            self.proxy, self.location, shared or BenchmarkState(self.location), self.folder, limit, lambda _: None
         )
         return run_benchmark(context, PARCELS, run, self.program, Invocation(name, 4))
 
@@ -152,14 +152,14 @@ from types import SimpleNamespace
 from exacto_plugin.bench.isolated.costs import spent_in
 from exacto_plugin.bench.running.plan import PlannedRun
 from exacto_plugin.bench.running.run import RunContext, run_benchmark
-from exacto_plugin.bench.running.shared import SharedState
+from exacto_plugin.bench.running.shared import BenchmarkState
 from exacto_plugin.bench.running.specifications import SPECIFICATIONS, Invocation
 from exacto_plugin.store.location import location_of_url
 
 base, key, costs, folder = sys.argv[1:]
 proxy = SimpleNamespace(base_url=base, key=key, costs=Path(costs), spent_usd=lambda: spent_in(Path(costs)))
 location = location_of_url(f"sqlite:///{folder}/exacto.db")
-context = RunContext(proxy, location, SharedState(location), Path(folder), None, print)
+context = RunContext(proxy, location, BenchmarkState(location), Path(folder), None, print)
 run = PlannedRun("parcels", "killed", ("g",), "killed", 48, 0, 0, 1.0, True)
 program = Path(folder) / "environment" / "bin" / "inspect"
 run_benchmark(context, SPECIFICATIONS["parcels"], run, program, Invocation("killed", 4))
@@ -178,7 +178,7 @@ def test_kill_9_leaves_no_process_and_no_score(bench: Bench, models: SimulatedPa
     assert alive == []
     assert bench.run("killed").end is RunEnd.ELSEWHERE  # its lease holds for two minutes
     models.skills["killed"] = Skill()
-    later = SharedState(bench.location)
+    later = BenchmarkState(bench.location)
     _end_leases(bench)
     asked = models.requests["killed"]
     assert bench.run("killed", shared=later).end is RunEnd.SCORED
@@ -207,24 +207,24 @@ def _end_leases(bench: Bench) -> None:
 
 def test_a_lease_keeps_others_away(bench: Bench, models: SimulatedParcelModels) -> None:
     """While one holds it nothing is asked; each benchmark has a lease of its own."""
-    other = SharedState(bench.location)
+    other = BenchmarkState(bench.location)
     assert other.lease("shared", "parcels")
     assert other.lease("shared", "parcels")
-    assert SharedState(bench.location).lease("shared", "gpqa")
+    assert BenchmarkState(bench.location).lease("shared", "gpqa")
     asked = models.requests["shared"]
     assert bench.run("shared").end is RunEnd.ELSEWHERE
     assert models.requests["shared"] == asked
-    SharedState(bench.location).release("shared", "parcels")  # of another: it stays
-    assert not SharedState(bench.location).lease("shared", "parcels")
+    BenchmarkState(bench.location).release("shared", "parcels")  # of another: it stays
+    assert not BenchmarkState(bench.location).lease("shared", "parcels")
     other.release("shared", "parcels")
-    assert SharedState(bench.location).lease("shared", "parcels")
+    assert BenchmarkState(bench.location).lease("shared", "parcels")
 
 
 def test_the_month_is_shared(bench: Bench) -> None:
     """Costs of several processes add up, those of crashed ones too."""
     from exacto_plugin.bench.running.spending import add_leftovers, counting
 
-    one, two = SharedState(bench.location), SharedState(bench.location)
+    one, two = BenchmarkState(bench.location), BenchmarkState(bench.location)
     one.spend(0.5)
     two.spend(0.25)
     assert one.spent() == two.spent() == pytest.approx(0.75)

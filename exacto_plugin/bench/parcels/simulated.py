@@ -1,7 +1,7 @@
 """Simulated providers that answer the requests of the parcel service.
 
 The rate of wrong conversations is given. A right conversation makes the golden actions of its request, one after the
-other; a wrong one makes them with another parcel, or does what the rules forbid. Errors come as HTTP status 503.
+other; a wrong one makes them with another parcel, or does what the rules forbid. Failures are HTTP errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Skill(NamedTuple):
     wrong: float = 0.0
     """Share of conversations that end wrongly, 0..1."""
     down: float = 0.0
-    """Share of requests that fail with status 503."""
+    """Share of requests that fail."""
+    status: int = 503
+    """Of those."""
     after: int = 0
     """Requests that are served before ``down`` begins."""
     latency_s: float = 0.0
@@ -142,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         found = self.server.models.answer(self.path.split("/")[1], body)
-        status = 200 if found is not None else 503
+        status = 200 if found is not None else self.server.models.skills[self.path.split("/")[1]].status
         data = json.dumps(found or {"error": {"message": "simulated failure", "type": "server_error"}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import signal
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from exacto_plugin.bench.isolated.configuration import IsolatedModels
     from exacto_plugin.bench.running.run import RunResult
-    from exacto_plugin.bench.running.shared import SharedState
     from exacto_plugin.store.location import StoreLocation
 
 LocationOf = Any
@@ -141,6 +139,7 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
         ExactoError: it cannot be run as asked; nothing was spent.
     """
     from exacto_plugin.bench.running.environments import default_root, has_environment, program_of
+    from exacto_plugin.bench.running.invocation import Invoked, run_all
 
     if location is None:
         raise ExactoError("no store given: use --config FILE or --store URL")
@@ -157,9 +156,14 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     if not has_environment(spec, options.environment, root):
         _say(f"creating an environment with {' '.join(spec.packages)} in {root}, once")
     program = program_of(spec, options.environment, root)
+
+    def told(result: RunResult) -> None:
+        write_text(sentence_of(result), sys.stderr if options.json else sys.stdout)
+
     with _ended_in_order():
         try:
-            results = _run_all(options, spec, location, root / _folder_of(options.config), program, runs, extra)
+            invoked = Invoked(options.config, location, root / _folder_of(options.config), program, extra)
+            results = run_all(invoked, spec, runs, _limits(options), say=_say, told=told)
         except (SQLAlchemyError, OSError) as error:
             raise DownError(problem_of(error, location)) from None
     if options.json:
@@ -167,56 +171,12 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     return int(any(one.end != "scored" for one in results) or len(results) < len(runs))
 
 
-def _run_all(
-    options: argparse.Namespace,
-    spec: BenchmarkSpec,
-    location: StoreLocation,
-    root: Path,
-    program: Path,
-    runs: Sequence[PlannedRun],
-    extra: Invocation,
-) -> list[RunResult]:
-    from dataclasses import replace
-
-    from exacto_plugin.bench.isolated.proxy import isolated_proxy
-    from exacto_plugin.bench.running.run import RunContext, RunEnd, run_benchmark
-    from exacto_plugin.bench.running.shared import SharedState
-    from exacto_plugin.bench.running.spending import add_leftovers, counting
-
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shared = SharedState(location)
-    add_leftovers(root, shared)
-    limit = _limit(options.max_usd, options.monthly_usd, shared)
-    costs = root / f"costs-{int(time.time() * 1e3)}.jsonl"
-    results: list[RunResult] = []
-    _say("starting an isolated proxy ...")
-    with isolated_proxy(options.config, max_usd=limit, costs=costs, directory=root) as proxy, counting(costs, shared):
-        context = RunContext(proxy, location, shared, root, limit, _say)
-        for number, run in enumerate(runs, start=1):
-            _say(f"{spec.name}, {run.model} ({number} of {len(runs)}): {run.answers} answers")
-            result = run_benchmark(context, spec, run, program, replace(extra, model=run.model))
-            results.append(result)
-            write_text(_sentence(result), sys.stderr if options.json else sys.stdout)
-            if result.end is RunEnd.BUDGET:
-                break
-    return results
+def _limits(options: argparse.Namespace) -> tuple[float | None, float | None]:
+    return options.max_usd, options.monthly_usd
 
 
-def _limit(max_usd: float | None, monthly_usd: float | None, shared: SharedState) -> float | None:
-    """Return what may be spent now: the smaller of both limits.
-
-    Raises:
-        ExactoError: the month's is spent.
-    """
-    if monthly_usd is None:
-        return max_usd
-    left = monthly_usd - shared.spent()
-    if left <= 0:
-        raise ExactoError(f"this month's {monthly_usd:.2f} USD are spent")
-    return left if max_usd is None else min(max_usd, left)
-
-
-def _sentence(result: RunResult) -> str:
+def sentence_of(result: RunResult) -> str:
+    """Return the line on the end of a run."""
     subject = printable(f"{result.run.benchmark}, {result.run.model}")
     if result.records and not result.reason:
         one = result.records[0]

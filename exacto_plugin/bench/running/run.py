@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from exacto_plugin.bench.isolated.proxy import IsolatedProxy
     from exacto_plugin.bench.running.plan import PlannedRun
-    from exacto_plugin.bench.running.shared import SharedState
+    from exacto_plugin.bench.running.shared import BenchmarkState
     from exacto_plugin.bench.running.specifications import BenchmarkSpec
     from exacto_plugin.records import BenchmarkRecord
     from exacto_plugin.store.location import StoreLocation
@@ -76,7 +76,7 @@ class RunContext:
 
     proxy: IsolatedProxy
     location: StoreLocation
-    shared: SharedState
+    shared: BenchmarkState
     root: Path
     """Directory of the runs."""
     max_usd: float | None

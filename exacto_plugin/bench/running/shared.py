@@ -31,7 +31,7 @@ _LEASE, _SPENT = "bench/lease/", "bench/spent/"
 _ATTEMPTS = 20
 
 
-class SharedState:
+class BenchmarkState:
     """Leases and costs in a store.
 
     Args:

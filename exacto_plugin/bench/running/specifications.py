@@ -124,14 +124,14 @@ def command_of(spec: BenchmarkSpec, program: Path, invocation: Invocation, logs:
         *(str(program), "eval-set", task, "--model", f"openai-api/litellm/{invocation.model}"),
         *("--log-dir", str(logs), "--log-buffer", "1", "--log-dir-allow-dirty", "--no-log-realtime"),
         *("--retry-attempts", "0", "--max-retries", "3", "--fail-on-error", "0.1", "--display", "none"),
-        *_same(spec, invocation),
+        *("--metadata", f"exacto_deployment={invocation.model}", *_same(spec, invocation)),
     ]
 
 
 def _same(spec: BenchmarkSpec, invocation: Invocation) -> Sequence[str]:
     return (
         *("--epochs", str(invocation.runs), "--temperature", str(spec.temperature)),
-        *("--max-connections", str(spec.most_connections), "--metadata", f"exacto_deployment={invocation.model}"),
+        *("--max-connections", str(spec.most_connections)),
     )
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from exacto_plugin.bench.running.shared import SharedState
+    from exacto_plugin.bench.running.shared import BenchmarkState
 
 _EACH_S = 5.0
 
 
 @contextmanager
-def counting(costs: Path, shared: SharedState) -> Iterator[None]:
+def counting(costs: Path, shared: BenchmarkState) -> Iterator[None]:
     """Add costs to the month every few seconds, and at the end.
 
     A file beside the costs says how much is added already.
@@ -43,14 +43,14 @@ def counting(costs: Path, shared: SharedState) -> Iterator[None]:
         _forget(costs)
 
 
-def add_leftovers(root: Path, shared: SharedState) -> None:
+def add_leftovers(root: Path, shared: BenchmarkState) -> None:
     """Add the costs of invocations that crashed, by their files in a directory."""
     for costs in root.glob("costs-*.jsonl"):
         _add(costs, shared)
         _forget(costs)
 
 
-def _add(costs: Path, shared: SharedState) -> None:
+def _add(costs: Path, shared: BenchmarkState) -> None:
     added = costs.with_suffix(".added")
     before = float(added.read_text()) if added.exists() else 0.0
     spent = spent_in(costs)
