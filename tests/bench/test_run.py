@@ -287,6 +287,27 @@ def test_what_is_refused_before_anything_is_spent(
     assert reason in capsys.readouterr().err
 
 
+def test_a_spent_month_is_refused(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a proxy is started."""
+    BenchmarkState(location_of_url(f"sqlite:///{tmp_path}/e.db")).spend(3.0)
+    environment(tmp_path / "environment")
+    options = ["--yes", "--max-usd", "1", "--monthly-usd", "3", "--environment", str(tmp_path / "environment")]
+    store = ["--store", f"sqlite:///{tmp_path}/e.db", "--directory", str(tmp_path)]
+    assert main(["bench", "run", "parcels", "--config", str(config), *store, *options]) == 2
+    assert "this month's 3.00 USD are spent" in capsys.readouterr().err
+
+
+def test_airline_needs_an_environment_and_a_user(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither can be made up."""
+    run = ["bench", "run", "airline", "--config", str(config), "--store", f"sqlite:///{tmp_path}/e.db"]
+    assert main([*run, "--yes", "--max-usd", "1"]) == 2
+    assert "--user-model" in capsys.readouterr().err
+    assert main([*run, "--yes", "--max-usd", "1", "--user-model", "good"]) == 2
+    assert "name an environment with OpenBench and tau2" in capsys.readouterr().err
+
+
 def test_an_unknown_price_is_refused_unless_it_is_local() -> None:
     """No budget could be kept."""
     from exacto_plugin.bench.running.plan import check_spending

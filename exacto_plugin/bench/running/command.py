@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.bench.running.plan import Choice, PlannedRun, check_spending, planned
-from exacto_plugin.bench.running.specifications import SPECIFICATIONS, BenchmarkSpec, Invocation
+from exacto_plugin.bench.running.specifications import AIRLINE, SPECIFICATIONS, BenchmarkSpec, Invocation
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.database import DownError, problem_of
 from exacto_plugin.terminal import json_text, printable, write_text
@@ -147,11 +147,7 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     if not runs:
         raise ExactoError(f"{spec.name}: no deployment to run it against; see exacto bench plan")
     check_spending(runs, agreed=options.yes, max_usd=options.max_usd)
-    extra = Invocation(
-        "", options.runs or spec.runs, getattr(options, "user_model", ""), getattr(options, "data", None)
-    )
-    if spec.user_model and not extra.user_model:
-        raise ExactoError(f"{spec.name}: name the deployment that speaks as the user with --user-model")
+    extra = _invocation(options, spec)
     root = (options.directory or default_root()).absolute()
     if not has_environment(spec, options.environment, root):
         _say(f"creating an environment with {' '.join(spec.packages)} in {root}, once")
@@ -169,6 +165,20 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     if options.json:
         write_text(json_text({"runs": [_plain(one) for one in results]}))
     return int(any(one.end != "scored" for one in results) or len(results) < len(runs))
+
+
+def _invocation(options: argparse.Namespace, spec: BenchmarkSpec) -> Invocation:
+    """Return the parameters that all runs share.
+
+    Raises:
+        ExactoError: one is missing.
+    """
+    user, data = getattr(options, "user_model", ""), getattr(options, "data", None)
+    if spec.user_model and not user:
+        raise ExactoError(f"{spec.name}: name the deployment that speaks as the user with --user-model")
+    if spec.name == AIRLINE and options.environment is None:
+        raise ExactoError(f"{spec.name}: name an environment with OpenBench and tau2; see docs/benchmarks.md")
+    return Invocation("", options.runs or spec.runs, user, data)
 
 
 def _limits(options: argparse.Namespace) -> tuple[float | None, float | None]:
