@@ -250,6 +250,21 @@ def test_a_program_that_writes_nothing(bench: Bench) -> None:
     assert next(bench.folder.glob("parcels-*/output.txt")).read_text() == "broken\n"
 
 
+def test_a_program_that_cannot_go_on(bench: Bench) -> None:
+    """The log that it left is put aside, and the next run starts anew."""
+    works = bench.program.read_text()
+    bench.program.write_text("#!/bin/sh\nexit 1\n")
+    assert bench.run("good").end is RunEnd.FAILED
+    (logs,) = bench.folder.glob("parcels-*/logs")
+    (logs / "1_parcels.json").write_text("cut off")
+    result = bench.run("good")
+    assert result.end is RunEnd.FAILED
+    assert "starts anew" in result.reason
+    bench.program.write_text(works)
+    assert bench.run("good").end is RunEnd.SCORED
+    assert bench.scored() == ["good"]
+
+
 def test_a_plan_spends_nothing(config: Path, models: SimulatedParcelModels, capsys: pytest.CaptureFixture[str]) -> None:
     """Answers, tokens and dollars of each run; a second model is counted too."""
     before = models.requests.total()

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,7 +112,8 @@ def _leased(context: RunContext, spec: BenchmarkSpec, run: PlannedRun, program: 
     logs.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED}
     environment |= variables_of(spec, context.proxy.base_url, context.proxy.key, extra)
-    before = context.proxy.spent_usd()
+    before, asked = context.proxy.spent_usd(), _answered(context, run)
+    goes_on = newest_log(logs) is not None
     with (folder / "output.txt").open("ab") as output:
         process = GuardedProcess(command_of(spec, program, extra, logs), environment, folder, output)
         try:
@@ -126,7 +127,16 @@ def _leased(context: RunContext, spec: BenchmarkSpec, run: PlannedRun, program: 
     made = _recorded(context, run, folder, inspect_of(program), usd)
     if made.records and (ended_well or made.end is RunEnd.SCORED):
         folder.rename(folder.with_name(f"{folder.name}-done-{int(time.time() * 1e3)}"))  # the next run is a new one
+    elif goes_on and made.end is RunEnd.FAILED and _answered(context, run) == asked:
+        # Its program cannot go on: OpenBench finds its own tasks again with internet only.
+        folder.rename(folder.with_name(f"{folder.name}-left-{int(time.time() * 1e3)}"))
+        return replace(made, reason=f"it could not go on, and starts anew the next time ({made.reason})")
     return made
+
+
+def _answered(context: RunContext, run: PlannedRun) -> int:
+    """Return the requests to a run's model that were answered."""
+    return sum(line["model"] == run.model for line in lines_of(context.proxy.costs))
 
 
 _REASONS = {
@@ -158,7 +168,7 @@ def _watch(process: GuardedProcess, context: RunContext, run: PlannedRun) -> Run
             return RunEnd.FAILED
         if now - told >= 5.0:
             told = now
-            count = sum(line["model"] == run.model for line in lines_of(context.proxy.costs))
+            count = _answered(context, run)
             if count != answers:
                 answers = count
                 spent = f"{context.proxy.spent_usd():.4f} USD so far"
