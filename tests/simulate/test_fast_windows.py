@@ -30,13 +30,16 @@ def _both(interval_s: int, rows: int) -> tuple[Windows, IntervalWindows]:
         fate = chance.random(count)
         calls = Calls(row, chance.integers(0, 5, count), chance.integers(0, 2, count), fate < 0.1, fate > 0.7)
         picks = np.bincount(row, minlength=SLOTS) * 2
-        columns = [picks, *(np.bincount(row[m], minlength=SLOTS) for m in (~calls.lost, calls.bad, calls.lost))]
+        columns = [
+            picks,
+            *(np.bincount(row[m], minlength=SLOTS) for m in (~calls.lost, calls.bad, calls.lost, fate < 0.2)),
+        ]
         cells = table.count(calls, SLOTS)
         fast.add(np.stack(columns), cells)
         at = START + step * interval_s + interval_s // 2 // 60 * 60
         for slot in np.unique(row).tolist():
             counts = {kind: int(column[slot]) for kind, column in zip(COUNTED, columns, strict=True)}
-            counts[CounterKind.OFFERED] = counts[CounterKind.ANSWERED]
+            counts[CounterKind.OFFERED] = counts[CounterKind.CHECKED] = counts[CounterKind.ANSWERED]
             found = dict(zip(table.numbers.tolist(), cells[:, slot].tolist(), strict=True))
             real.add(slot, counts, {cell: number for cell, number in found.items() if number}, at)
         for block in real.blocks:
@@ -44,7 +47,9 @@ def _both(interval_s: int, rows: int) -> tuple[Windows, IntervalWindows]:
     return real, fast
 
 
-@pytest.mark.parametrize("preset", [AdaptivePreset(), OpenRouterPreset(counts_lost=True)])
+@pytest.mark.parametrize(
+    "preset", [AdaptivePreset(), AdaptivePreset(broken_answers=True), OpenRouterPreset(counts_lost=True)]
+)
 def test_a_rule_reads_the_same(preset: AdaptivePreset | OpenRouterPreset) -> None:
     """Every measurement is equal, also those of a deranked deployment in a trial."""
     real, fast = _both(300, 3)

@@ -254,5 +254,4 @@ class _Judge:
         marked = (~calls.lost, calls.bad, calls.lost)
         counts = [np.bincount(self._slots.ravel(), picks.ravel(), self._rows).astype(np.int64)]
         counts += [np.bincount(of_slot.row[mask], minlength=self._rows) for mask in marked]
-        counts.append(np.zeros(self._rows, np.int64))
         self._windows.add(np.stack(counts), self._cells.count(of_slot, self._rows))

@@ -76,7 +76,7 @@ class IntervalWindows:
         """Add the counts of the next interval.
 
         Args:
-            counts: of ``COUNTED``, shape ``[counter, row]``.
+            counts: of ``COUNTED``, shape ``[counter, row]``; the last ones may be left out.
             cells: of ``cell_numbers``, shape ``[cell, row]``.
         """
         rows = counts.shape[1]
@@ -87,7 +87,7 @@ class IntervalWindows:
             at -= self._kept
         newest = self._counts[:, at]
         newest[:] = self._counts[:, at - 1]
-        newest[:, :rows] += counts
+        newest[: len(counts), :rows] += counts
         if (self.steps + 1) * self.interval_s % _LASTING_S == 0:
             self._older[self.steps + 1] = newest.copy()
             self._older.pop(self.steps + 1 - (_LASTING_REACH_S // _LASTING_S + 1) * _LASTING_S // self.interval_s, None)
