@@ -55,5 +55,5 @@ def install() -> None:
     defaults = runtime.Runtime.__init__.__defaults__ or ()
     assert defaults[0] is time.time
     runtime.Runtime.__init__.__defaults__ = (lambda: time.time() + _ahead_s(), *defaults[1:])
-    replication.time = SimpleNamespace(monotonic=lambda: time.monotonic() + _ahead_s())  # type: ignore[attr-defined]
-    replication.pause_s = lambda settings: 0.1  # type: ignore[assignment]
+    moved = SimpleNamespace(monotonic=lambda: time.monotonic() + _ahead_s())
+    vars(replication).update(time=moved, pause_s=lambda settings: 0.1)
