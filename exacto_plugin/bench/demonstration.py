@@ -7,6 +7,7 @@ All tool calls of all of them fit their schemas, so that traffic alone tells no 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,8 @@ def run_bench_demo(environment: Path | None = None) -> int:
     Raises:
         ExactoError: the environment or a proxy cannot be started.
     """
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the proxy has a session of its own, and would keep running
+        signal.signal(ending, signal.default_int_handler)
     spec = SPECIFICATIONS["parcels"]
     if not has_environment(spec, environment, default_root()):
         write_text(f"Creating an environment with {' '.join(spec.packages)} in {default_root()}, once ...")
