@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -17,11 +18,11 @@ from tests.support.proxy.questions import MESSAGES, TOOLS, ask
 from tests.support.proxy.tier_setup import QUICK
 
 try:
-    from opentelemetry.exporter.otlp.proto import http as exporter  # type: ignore[import-not-found,unused-ignore]
-
     from tests.support.proxy.otlp_receiver import OtlpReceiver, attributes_of
+
+    exports = importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
 except ImportError:
-    exporter = None
+    exports = False
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +106,7 @@ def _deployment_counts(samples: Samples) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[OtlpReceiver | None]:
     """What the proxy exports to over OTLP; None without the exporter."""
-    if exporter is None:
+    if not exports:
         yield None
         return
     with OtlpReceiver() as running:
@@ -165,7 +166,7 @@ def test_refusals_are_no_failures_of_deployments(proxy: Proxy, providers: Simula
     eventually(lambda: _deployment_counts(scrape(proxy)), wanted)
 
 
-@pytest.mark.skipif(exporter is None, reason="opentelemetry-exporter-otlp-proto-http is not installed")
+@pytest.mark.skipif(not exports, reason="opentelemetry-exporter-otlp-proto-http is not installed")
 def test_otlp(proxy: Proxy, providers: SimulatedProviders, receiver: OtlpReceiver) -> None:
     """Metrics, attributes of spans and events arrive with the names and types of the table."""
     providers.control.behave("first", next=[Act.LEAKED_MARKUP])
