@@ -193,9 +193,15 @@ def _collect_apart(*, workers: bool) -> None:
 
 
 def _copy_workers() -> None:
-    """Let uvicorn copy this process for each of its workers, where it would start Python anew."""
+    """Let uvicorn copy this process for each of its workers, where it would start Python anew.
+
+    LiteLLM's thread that looks for orphaned Prisma engines, of which there are none here, is left out: it begins when
+    the copies are made, and one of them that found the lock of its first import held never started.
+    """
+    import litellm.proxy.proxy_cli
     import uvicorn._subprocess
 
+    vars(litellm.proxy.proxy_cli)["start_query_engine_reaper"] = lambda: None
     uvicorn._subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
