@@ -163,7 +163,7 @@ def test_links_lead_somewhere(path: str) -> None:
 def test_the_address_of_the_repository_is_that_of_the_metadata() -> None:
     """Pages clone from the address in pyproject.toml, wherever that will be."""
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    cloned = {url for text in PAGES.values() for url in re.findall(r"git clone (\S+)", text)}
+    cloned = {url for text in PAGES.values() for url in re.findall(r"git clone (\S+exacto\S*)", text)}
     assert cloned == {urls["Repository"]}
 
 

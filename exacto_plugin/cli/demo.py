@@ -24,7 +24,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
         "exacto demo                        # two minutes: bad calls before and after",
         "exacto demo --keep --port 4000     # the proxy stays, and can be asked",
         "exacto demo --plot demo.svg",
-        "exacto demo bench                  # scores of simulated deployments, and their tiers",
+        "exacto demo bench                  # scores, and the tiers that they make",
     )
     parser.set_defaults(run=run)
 

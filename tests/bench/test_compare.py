@@ -86,7 +86,7 @@ def test_the_command_takes_tiers_from_the_store(tmp_path: Path, capsys: pytest.C
 
     kept(*(run(name, drawn(draw, chances, 0.0), at=now - 60) for name in "ab"))
     assert main(["bench", "compare", "--store", url]) == 1
-    assert "`exacto bench run BENCHMARK --baseline` adds one" in capsys.readouterr().out
+    assert "`exacto bench run parcels --config FILE --baseline` adds one" in capsys.readouterr().out
     kept(run("baseline/g", drawn(draw, chances, 0.15), at=now - 60))
     assert main(["bench", "compare", "--store", url]) == 0
     assert "(a, b) on 50 common tasks: tiers gain " in capsys.readouterr().out

@@ -82,7 +82,8 @@ def _lines(group: str, found: list[RoutingGain], runs: list[BenchmarkRecord], ve
     if found:
         return [_sentence(group, one) for one in found]
     if not any(is_baseline(run.deployment) and not run.refused for run in runs):
-        return [f"{group}: no run of default routing on record; `exacto bench run BENCHMARK --baseline` adds one"]
+        command = "exacto bench run parcels --config FILE --baseline"
+        return [f"{group}: no run of default routing on record; `{command}` adds one"]
     if not verified:
         return [f"{group}: no deployment is verified good"]
     return [f"{group}: no benchmark that default routing and a verified deployment both answered often enough"]
