@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.windows import WindowBlock
 
     Floats = NDArray[np.float64]
-    Counts = NDArray[np.int64]
+    Integers = NDArray[np.int64]
 
 WINDOWS_S = (300.0, 900.0, 3600.0, 21_600.0, 86_400.0, THREE_DAYS_S)
 """Windows of the derank tests, then three days."""
@@ -184,7 +184,7 @@ class Evidence:
             kept = deranked[limited]
             self._measure_deranked(number * ROWS + limited[kept], history.of(kept), now, memory, rule)
 
-    def _sums(self, window_block: WindowBlock, now: float, window_s: float) -> tuple[Counts, Counts]:
+    def _sums(self, window_block: WindowBlock, now: float, window_s: float) -> tuple[Integers, Integers]:
         """Return calls and bad calls over a window, by row."""
         return self._counters.split(window_block.sums(self._counters.columns, now, window_s))
 
