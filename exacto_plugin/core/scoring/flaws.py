@@ -119,7 +119,8 @@ class _Deployment:
                 place for place in range(first, first + number) if current - number < self.stamps[place] <= current
             ]
             first += number
-            counted = [self.flawed[place] for place in there if place in self.flawed]
+            # Another thread may be adding: a period can lose its counts at any time.
+            counted = [held for place in there if (held := self.flawed.get(place)) is not None]
             counts = {flaw: sum(one[column] for one in counted) for flaw, column in _COLUMN_OF.items()}
             answers = sum(self.answers[place] for place in there)
             found.append(FlawShares(window_s, answers, {flaw: count for flaw, count in counts.items() if count}))

@@ -70,6 +70,8 @@ class _Pair:
 class PairedAnswers:
     """The pairs of all deployments of one process.
 
+    Pairs may be added in one thread while another one reads.
+
     >>> from exacto_plugin.core.model import DeploymentKey
     >>> pairs = PairedAnswers()
     >>> a, b = (PairedAnswer(DeploymentKey(name), tokens, True) for name, tokens in (("a", 118), ("b", 100)))
@@ -102,7 +104,7 @@ class PairedAnswers:
     def of(self, model_group: str, deployment: DeploymentKey) -> list[PairView]:
         """Return a deployment compared with others, of ``LEAST_PAIRS`` requests and more."""
         found = []
-        for (group, first, second), pair in self._pairs.items():
+        for (group, first, second), pair in tuple(self._pairs.items()):
             if group == model_group and deployment in (first, second) and len(pair.valid) >= LEAST_PAIRS:
                 is_first = deployment == first
                 found.append(_view(pair, second if is_first else first, is_first=is_first))
@@ -115,9 +117,10 @@ class PairedAnswers:
 
 
 def _view(pair: _Pair, other: DeploymentKey, *, is_first: bool) -> PairView:
-    more = [-one if is_first else one for one in pair.differences]
+    more = [-one if is_first else one for one in tuple(pair.differences)]
     offset = median_low(more) if len(more) >= LEAST_PAIRS else None
     share = None if offset is None else more.count(offset) / len(more)
-    shares = [sum(one[place] for one in pair.valid) / len(pair.valid) for place in (0, 1)]
+    valid = tuple(pair.valid)
+    shares = [sum(one[place] for one in valid) / len(valid) for place in (0, 1)]
     own, others = shares if is_first else reversed(shares)
-    return PairView(other, len(pair.valid), len(more), offset, share, own, others)
+    return PairView(other, len(valid), len(more), offset, share, own, others)
