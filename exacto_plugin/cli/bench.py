@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named, records_of
 from exacto_plugin.bench.logs.fields import LogError
@@ -25,11 +24,12 @@ from exacto_plugin.benchmark_scores.standings import Standing, scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.benchmarks.compare import add_compare
+from exacto_plugin.cli.benchmarks.known import deployments_on_record
 from exacto_plugin.cli.benchmarks.schedule import add_schedule
 from exacto_plugin.cli.benchmarks.verifier import add_verifier, as_plain, verifier_table
-from exacto_plugin.cli.source import add_source_options, location_of
+from exacto_plugin.cli.source import add_source_options, named_location
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.errors import ExactoError, StoreError
+from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.rows import insert_all, reading
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
@@ -39,12 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
-    from sqlalchemy import Connection
 
     from exacto_plugin.bench.runs import BenchmarkRun
     from exacto_plugin.benchmark_scores.standings import Score
     from exacto_plugin.records import BenchmarkRecord
-    from exacto_plugin.store.location import StoreLocation
 
 _WORDS = {
     Standing.TOO_FEW: "too few tasks",
@@ -88,7 +86,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add_plan(verbs.add_parser("plan", help="answers, tokens and dollars of runs; spends nothing"))
     runs = verbs.add_parser("run", help="run a benchmark against deployments")
     benchmarks = runs.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
-    add_runs(benchmarks.add_parser, location_of)
+    add_runs(benchmarks.add_parser, named_location)
     add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
     add_compare(verbs.add_parser("compare", help="default routing against tiers, from the runs on record"))
     add_schedule(verbs.add_parser("schedule", help="regular runs, by systemd or Temporal"))
@@ -105,11 +103,11 @@ def run_ingest(options: argparse.Namespace) -> int:
     Raises:
         ExactoError: no store is given, or it cannot be written.
     """
-    location, now = _location(options), time.time()
+    location, now = named_location(options), time.time()
     lines: list[dict[str, Any]] = []
     try:
         with connect(location, writing=True) as connection, connection.begin():
-            known = _known(connection)
+            known = deployments_on_record(connection)
             kept = kept_runs(connection)
             for name in options.logs:
                 with busy(f"reading {name} ..."):
@@ -121,21 +119,6 @@ def run_ingest(options: argparse.Namespace) -> int:
         raise DownError(problem_of(error, location)) from None
     write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))
     return int(any(line["refused"] for line in lines))
-
-
-def _location(options: argparse.Namespace) -> StoreLocation:
-    location = location_of(options)
-    if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
-    return location
-
-
-def _known(connection: Connection) -> list[Known]:
-    found = []
-    for group, deployment in queries.deployments_in(connection):
-        record = queries.tier_at(connection, group, deployment, time.time())
-        found.append(Known(group, deployment, "" if record is None else record.provider))
-    return found
 
 
 def _read(
@@ -192,7 +175,7 @@ def run_show(options: argparse.Namespace) -> int:
     """
     now = time.time()
     try:
-        with reading(_location(options)) as connection:
+        with reading(named_location(options)) as connection:
             groups = runs_since(connection, now - KEPT_S, options.model)
             replays = replays_since(connection, now - KEPT_S, options.model)
     except SQLAlchemyError as error:

@@ -11,7 +11,7 @@ from exacto_plugin.audit.formatting import moment, percent
 from exacto_plugin.audit.provider_bundle import bundle
 from exacto_plugin.cli.arguments import add_examples, past_of
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
-from exacto_plugin.cli.source import add_source_options, location_of
+from exacto_plugin.cli.source import add_source_options, named_location
 from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
@@ -51,9 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """
     now = time.time()
     since = now - _WEEK_S if options.since is None else options.since
-    location = location_of(options)
-    if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
+    location = named_location(options)
     with busy("reading the store ..."), reading(location) as connection:
         made = bundle(
             connection,

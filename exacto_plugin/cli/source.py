@@ -232,6 +232,19 @@ def location_of(options: argparse.Namespace) -> StoreLocation | None:
     return default_location(str(path), os.environ)
 
 
+def named_location(options: argparse.Namespace) -> StoreLocation:
+    """Return the store of ``--store`` or ``--config``.
+
+    Raises:
+        ExactoError: neither is given.
+        SettingsError: the URL or the configuration cannot be used.
+    """
+    location = location_of(options)
+    if location is None:
+        raise ExactoError("no store given: use --config FILE or --store URL")
+    return location
+
+
 def settings_of_config(path: Path) -> Settings:
     """Return the settings of a proxy with a ``config.yaml``.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from exacto_plugin.store.location import StoreLocation
 
 LocationOf = Any
-"""Function from the parsed arguments to the store's location, or None."""
+"""Function from the parsed arguments to the store's location."""
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +130,7 @@ def _dollars(run: PlannedRun) -> str:
     return f"{run.usd:.2f}"
 
 
-def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLocation | None) -> int:
+def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLocation) -> int:
     """Run a benchmark against deployments, one after the other.
 
     Returns 1 unless all were scored.
@@ -141,8 +141,6 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     from exacto_plugin.bench.running.environments import default_root, has_environment, program_of
     from exacto_plugin.bench.running.invocation import Invoked, run_all
 
-    if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
     runs = [run for run in planned(_models(options.config), [spec], _choice(options)) if not run.skipped]
     if not runs:
         raise ExactoError(f"{spec.name}: no deployment to run it against; see exacto bench plan")

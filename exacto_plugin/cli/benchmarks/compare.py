@@ -13,9 +13,9 @@ from exacto_plugin.benchmark_scores.routing_gain import RoutingGain, routing_gai
 from exacto_plugin.benchmark_scores.source import KEPT_S, runs_since
 from exacto_plugin.benchmark_scores.tasks import is_baseline
 from exacto_plugin.cli.arguments import add_examples
-from exacto_plugin.cli.source import add_source_options, location_of
+from exacto_plugin.cli.source import add_source_options, named_location
 from exacto_plugin.core.model import Tier
-from exacto_plugin.errors import ExactoError, StoreError
+from exacto_plugin.errors import StoreError
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import json_text, printable, write_text
 
@@ -48,9 +48,7 @@ def run_compare(options: argparse.Namespace) -> int:
     Raises:
         ExactoError: no store is given, or it cannot be read.
     """
-    location, now = location_of(options), time.time()
-    if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
+    location, now = named_location(options), time.time()
     try:
         with reading(location) as connection:
             runs = runs_since(connection, now - KEPT_S, options.model)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from exacto_plugin.audit import queries
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named
 from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, RunDecision
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
-from exacto_plugin.cli.source import add_source_options, location_of, settings_of_config
+from exacto_plugin.cli.benchmarks.known import deployments_on_record
+from exacto_plugin.cli.source import add_source_options, named_location, settings_of_config
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.database import DownError, connect, problem_of
@@ -134,13 +134,11 @@ def _plan(options: argparse.Namespace) -> Plan:
     from exacto_plugin.bench.verifier.suite import bundled_suite, suite_of_file
     from exacto_plugin.config.settings import Settings
 
-    location = location_of(options)
-    if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
+    location = named_location(options)
     settings = settings_of_config(Path(options.config)) if options.config else Settings()
     suite = suite_of_file(Path(options.samples)) if options.samples else bundled_suite()
     with _writing(location) as connection:
-        known = _known(connection)
+        known = deployments_on_record(connection)
         if options.config and not options.base_url:
             known = [*dict.fromkeys([*known, *_configured(Path(options.config), known)])]
         subjects = _subjects(options, known)
@@ -148,14 +146,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         references.update({one.model_group: options.reference for one in subjects if options.reference})
         subjects = _with_references(connection, subjects, references, known)
     return Plan(location, settings, suite, subjects, references)
-
-
-def _known(connection: Connection) -> list[Known]:
-    found = []
-    for group, deployment in queries.deployments_in(connection):
-        record = queries.tier_at(connection, group, deployment, time.time())
-        found.append(Known(group, deployment, "" if record is None else record.provider))
-    return found
 
 
 def _configured(config: Path, known: Sequence[Known]) -> list[Known]:
