@@ -12,6 +12,8 @@ import pytest
 
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.audit.views import why
+from exacto_plugin.bench.running.shared import BenchmarkState
+from exacto_plugin.cli.benchmarks import verifier
 from exacto_plugin.cli.command import main
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Outcome, Sample, Tier
@@ -192,3 +194,30 @@ def test_lost_and_leaked_calls_count_as_in_traffic(
     _, runs = ran(store, providers, capsys, "--deployment", "b", "--reference", "a")
     assert runs[1]["decision"] == "flagged"
     assert set(runs[1]["flaws"]) >= {"leaked_markup", "missing_call"}
+
+
+def test_a_pair_that_runs_elsewhere_is_left_alone(
+    judge: Judge,
+    store: str,
+    providers: SimulatedProviders,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is asked while another process holds the lease; a run gives its own back."""
+    monkeypatch.setattr(verifier, "PATIENCE_S", 0.0)
+    other = BenchmarkState(location_of_url(store))
+    assert other.lease("b", "verifier")
+    assert ran(store, providers, capsys, "--deployment", "b") == (1, [])
+    assert providers.control.seen("b") == []
+    other.release("b", "verifier")
+    status, (run,) = ran(store, providers, capsys, "--deployment", "b")
+    assert (status, run["decision"]) == (0, "cleared")
+    assert other.lease("b", "verifier")
+
+
+def test_deployments_without_money_are_no_success(
+    judge: Judge, store: str, providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The status tells that they were left out."""
+    assert ran(store, providers, capsys, "--deployment", "b", "--max-usd", "0") == (1, [])
+    assert providers.control.seen("b") == []

@@ -154,7 +154,7 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     def told(result: RunResult) -> None:
         write_text(sentence_of(result), sys.stderr if options.json else sys.stdout)
 
-    with _ended_in_order():
+    with ended_in_order():
         try:
             invoked = Invoked(options.config, location, root / _folder_of(options.config), program, extra)
             results = run_all(invoked, spec, runs, _limits(options), say=_say, told=told)
@@ -219,7 +219,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
+def ended_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the program like Ctrl-C, in good order."""
     before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:

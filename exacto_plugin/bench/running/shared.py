@@ -6,12 +6,14 @@ Both are rows of ``documents``, changed only where they are still as they were r
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import orjson
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.rows import replace_document
@@ -29,6 +31,9 @@ LEASE_S = 120.0
 
 _LEASE, _SPENT = "bench/lease/", "bench/spent/"
 _ATTEMPTS = 20
+
+_AGAIN_S = 1.0
+"""Seconds between two attempts to take a lease."""
 
 
 class BenchmarkState:
@@ -64,6 +69,39 @@ class BenchmarkState:
             before = _stored(connection, key)
             if before is not None and orjson.loads(before)[0] == self._own:
                 connection.execute(delete(documents).where(documents.c.name == key))
+
+    @contextmanager
+    def held(self, model: str, benchmark: str, patience_s: float) -> Iterator[bool]:
+        """Hold the lease of a run; yield False while another process has it.
+
+        A thread renews it.
+
+        Args:
+            model: the deployment's key.
+            benchmark: its name.
+            patience_s: seconds to wait for the end of another process's lease.
+        """
+        until = time.monotonic() + patience_s
+        while not (own := self.lease(model, benchmark)) and time.monotonic() < until:
+            time.sleep(_AGAIN_S)
+        if not own:
+            yield False
+            return
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(LEASE_S / 4):
+                with suppress(SQLAlchemyError, OSError):  # the next time
+                    self.lease(model, benchmark)
+
+        thread = threading.Thread(target=renew, name="exacto-bench-lease", daemon=True)
+        thread.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            thread.join()
+            self.release(model, benchmark)
 
     def spent(self) -> float:
         """Return what this month has cost, in USD."""

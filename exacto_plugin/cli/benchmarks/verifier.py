@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named
+from exacto_plugin.bench.running.command import ended_in_order
 from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, RunDecision
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since
 from exacto_plugin.benchmark_scores.verifier import comparisons
@@ -48,6 +49,9 @@ KEY_VARIABLE = "LITELLM_API_KEY"
 
 _RECENT_S = 7 * 86_400.0
 """Age up to which the reference's run is not repeated. Source: the seconds that a finding counts."""
+
+PATIENCE_S = 150.0
+"""Seconds to wait for another process's lease: that of a machine that died ends within 120."""
 
 _CHARACTERS, _OUTPUT_TOKENS = 4, 150
 """Characters of a token, and tokens of an answer, for the estimate of the cost."""
@@ -95,7 +99,7 @@ def add_verifier(parser: argparse.ArgumentParser) -> None:
 def run_verifier(options: argparse.Namespace) -> int:
     """Run the verifier, write the results, and print a line for each.
 
-    Returns 1 when a run was refused or flagged a deployment, and for a plan without ``--yes``.
+    Returns 1 when a run was refused, left out or flagged a deployment, and for a plan without ``--yes``.
 
     Raises:
         ExactoError: no store or endpoint is given, or it cannot be used.
@@ -104,30 +108,40 @@ def run_verifier(options: argparse.Namespace) -> int:
     if not options.yes:
         write_text(_plan_text(plan))
         return 1
+    with ended_in_order():
+        found = _runs(plan, options)
+    if options.json:
+        write_text(json_text({"runs": [_plain(one) for one in found]}))
+    else:
+        write_text("\n".join(printable(_sentence(one)) for one in found))
+    return int(any(_failed(one) for one in found) or len(found) < len(plan.subjects))
+
+
+def _runs(plan: Plan, options: argparse.Namespace) -> list[Comparison | VerifierRecord]:
+    """Run the plan, without what the money or another process leaves out."""
+    from exacto_plugin.bench.running.shared import BenchmarkState
+    from exacto_plugin.bench.verifier.run import ReplaySubject, run_suite
     from exacto_plugin.bench.verifier.scoring import AnswerScorer
 
-    scorer, left = AnswerScorer(plan.settings), options.max_usd
+    scorer, left, leases = AnswerScorer(plan.settings), options.max_usd, BenchmarkState(plan.location)
     found: list[Comparison | VerifierRecord] = []
     with _endpoints(options) as endpoint_of:
-        from exacto_plugin.bench.verifier.run import ReplaySubject, run_suite
-
         for known in plan.subjects:
             if left is not None and left <= 0:
                 write_text("no money is left for the other deployments (--max-usd)", sys.stderr)
                 break
             subject = ReplaySubject(known.model_group, known.deployment, endpoint_of(known))
-            earlier = _earlier(plan.location, subject)
-            reference = plan.references.get(known.model_group)
-            record = run_suite(
-                plan.suite, scorer, subject, earlier, reference, max_usd=left, progress=_progress(subject)
-            )
+            with leases.held(known.deployment, "verifier", PATIENCE_S) as own:
+                if not own:
+                    write_text(printable(f"{known.deployment}: another process runs it now"), sys.stderr)
+                    continue
+                earlier, reference = _earlier(plan.location, subject), plan.references.get(known.model_group)
+                record = run_suite(
+                    plan.suite, scorer, subject, earlier, reference, max_usd=left, progress=_progress(subject)
+                )
+                found.append(_keep(plan.location, record, reference))
             left = None if left is None else left - (record.cost or 0.0)
-            found.append(_keep(plan.location, record, reference))
-    if options.json:
-        write_text(json_text({"runs": [_plain(one) for one in found]}))
-    else:
-        write_text("\n".join(printable(_sentence(one)) for one in found))
-    return int(any(_failed(one) for one in found))
+    return found
 
 
 def _plan(options: argparse.Namespace) -> Plan:
