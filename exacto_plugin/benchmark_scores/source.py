@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import func, select
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.store.store import Store
+
+R = TypeVar("R", BenchmarkRecord, VerifierRecord)
 
 AGAIN_S = 3600.0
 """Seconds after which scores are computed again without new runs, since old ones leave the window."""
@@ -99,22 +101,21 @@ def runs_since(
     connection: Connection, since: float, model_group: str | None = None
 ) -> dict[str, list[BenchmarkRecord]]:
     """Return the runs on record, refused ones as well, by model group and time."""
-    table: Any = table_of(BenchmarkRecord)
-    conditions = [table.c.at >= since, *([] if model_group is None else [table.c.model_group == model_group])]
-    found: dict[str, list[BenchmarkRecord]] = defaultdict(list)
-    for run in find(connection, BenchmarkRecord, *conditions):
-        found[run.model_group].append(run)
-    return dict(found)
+    return _since(connection, BenchmarkRecord, since, model_group)
 
 
 def replays_since(
     connection: Connection, since: float, model_group: str | None = None
 ) -> dict[str, list[VerifierRecord]]:
     """Return the verifier's runs on record by model group and time."""
-    table: Any = table_of(VerifierRecord)
+    return _since(connection, VerifierRecord, since, model_group)
+
+
+def _since(connection: Connection, kind: type[R], since: float, model_group: str | None) -> dict[str, list[R]]:
+    table: Any = table_of(kind)
     conditions = [table.c.at >= since, *([] if model_group is None else [table.c.model_group == model_group])]
-    found: dict[str, list[VerifierRecord]] = defaultdict(list)
-    for run in find(connection, VerifierRecord, *conditions):
+    found: dict[str, list[R]] = defaultdict(list)
+    for run in find(connection, kind, *conditions):
         found[run.model_group].append(run)
     return dict(found)
 
