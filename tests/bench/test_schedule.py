@@ -110,6 +110,8 @@ async def test_a_schedule_skips_overlaps_and_survives_a_killed_worker(tmp_path: 
         async with temporal(program) as (client, address):
             command = ["schedule", "temporal", "--address", address, "--every", "1s", "--heartbeat", "2s"]
             assert await asyncio.to_thread(main, ["bench", *command, "--deployment", "b", "--", *arguments]) == 0
+            elsewhere = [*command, "--namespace", "none", "--deployment", "b", "--", *arguments]
+            assert await asyncio.to_thread(main, ["bench", *elsewhere]) == 2
             handle = client.get_schedule_handle("exacto-bench-verifier-b")
             with worker(address, tmp_path) as first:
                 run = await started(client, handle)

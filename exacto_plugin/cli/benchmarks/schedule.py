@@ -15,7 +15,7 @@ from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from exacto_plugin.bench.scheduling.temporal import ScheduledPair
 
@@ -84,10 +84,7 @@ def run_worker(options: argparse.Namespace) -> int:
         from exacto_plugin.bench.scheduling.temporal import serve
     except ImportError:
         raise ExactoError(_EXTRA) from None
-    try:
-        asyncio.run(serve(options.address, options.namespace, options.queue, options.at_once))
-    except RuntimeError as error:
-        raise ExactoError(f"{options.address}: {error}") from None
+    _run(options.address, serve(options.address, options.namespace, options.queue, options.at_once))
     return 0
 
 
@@ -95,7 +92,7 @@ def run_temporal(options: argparse.Namespace) -> int:
     """Create or change a schedule for each deployment.
 
     Raises:
-        ExactoError: the SDK is not installed, or the server cannot be reached.
+        ExactoError: the SDK is not installed, or the server cannot be reached, or refuses.
     """
     try:
         from temporalio.client import Client
@@ -114,12 +111,18 @@ def run_temporal(options: argparse.Namespace) -> int:
         client = await Client.connect(options.address, namespace=options.namespace)
         await schedule(client, pairs, options.every, options.queue)
 
-    try:
-        asyncio.run(create())
-    except RuntimeError as error:
-        raise ExactoError(f"{options.address}: {error}") from None
+    _run(options.address, create())
     write_text(_told(pairs, options.every))
     return 0
+
+
+def _run(address: str, work: Coroutine[None, None, None]) -> None:
+    from temporalio.exceptions import TemporalError
+
+    try:
+        asyncio.run(work)
+    except (RuntimeError, TemporalError) as error:
+        raise ExactoError(f"{address}: {error}") from None
 
 
 def _told(pairs: Sequence[ScheduledPair], every_s: float) -> str:
