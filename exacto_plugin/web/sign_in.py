@@ -120,7 +120,8 @@ class SignIn:
     async def _is_first_use(self, claim: str) -> bool:
         """Remember a claim, and return whether it is new."""
         now = self._clock()
-        name = hashlib.blake2b(claim.encode(), digest_size=16).hexdigest()
+        # Of its bytes: base64 has many texts for the same ones, all of which LiteLLM accepts.
+        name = hashlib.blake2b(base64.urlsafe_b64decode(claim.encode()), digest_size=16).hexdigest()
         if name in self._used:
             return False
         self._used = {one: until for one, until in self._used.items() if until > now} | {name: now + _CLAIM_S}

@@ -160,6 +160,15 @@ def test_a_claim_is_used_once(stored: bool, tmp_path: Path) -> None:
         one.store.close()
 
 
+@pytest.mark.parametrize("other", [" {}", "{}\n", "{}é", "!{}"])
+def test_a_used_claim_is_known_in_other_texts(other: str) -> None:
+    """LiteLLM skips what is no base64."""
+    page, claim = page_of(measured()), claim_of()
+    assert plugin_routes.verify_plugin_session_claim("quality", other.format(claim))["user_role"] == ADMIN
+    assert exchanged(page, claim).status_code == 200
+    assert exchanged(page, other.format(claim)).status_code == 401
+
+
 def test_a_store_that_does_not_answer_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As nothing keeps a claim from being used twice then."""
 
