@@ -109,7 +109,10 @@ class HourReader:
         )
 
     def read(self, connection: Connection, model_group: str, since: float, until: float) -> HourCounts:
-        """Return the counts of the hours that begin in a time range."""
+        """Return the counts of the hours on record that begin in a time range."""
+        since, until = _on_record(connection, since, until)
+        if since >= until:
+            return NO_COUNTS._replace(first=since)
         if self._clock is None:
             begin, end = math.ceil(since / HOUR_S - 1e-9), math.ceil(until / HOUR_S - 1e-9)
             return counts_of(_read(connection, model_group, begin, end), begin, end)
@@ -139,6 +142,20 @@ def _runs(kept: Mapping[int, HourCounts | None]) -> Iterator[tuple[int, int, boo
         if day + 1 not in kept or (kept[day + 1] is None) != (kept[day] is None):
             yield begin, day + 1, kept[day] is not None
             begin = day + 1
+
+
+def _on_record(connection: Connection, since: float, until: float) -> tuple[float, float]:
+    """Return the part of a time range that has hours on record.
+
+    A range may be of any length, and an array has a place for each of its hours.
+    """
+    at: Any = table_of(HourRecord).c.at
+    # Each on its own is an end of the index; together they are a scan.
+    ends = (select(end(at)).scalar_subquery() for end in (func.min, func.max))
+    first, last = connection.execute(select(*ends)).one()
+    if first is None:
+        return until, until
+    return max(since, first // HOUR_S * HOUR_S), min(until, last + HOUR_S)
 
 
 def _read(connection: Connection, model_group: str, begin: int, end: int) -> Read:

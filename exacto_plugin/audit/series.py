@@ -229,12 +229,12 @@ def hourly_counts(
     Of steps of whole hours, the first of which begins with the hour of ``since``.
     """
     first = since // HOUR_S * HOUR_S
-    length = max(1, math.ceil((until - first) / HOUR_S / points))
-    count = max(1, math.ceil((until - first) / HOUR_S / length))
+    step = HOUR_S * max(1, math.ceil((until - first) / HOUR_S / points))
+    count = max(1, math.ceil((until - first) / step))
     read = (hours or HourReader()).read(connection, model_group, first, until)
-    numbers = np.zeros((count * length, *read.numbers.shape[1:]))
-    numbers[: len(read.numbers)] = read.numbers
-    steps = numbers.reshape(count, length, *numbers.shape[1:]).sum(axis=1)
+    begins = read.first + HOUR_S * np.arange(len(read.numbers))
+    steps = np.zeros((count, *read.numbers.shape[1:]))
+    np.add.at(steps, ((begins - first) // step).astype(int), read.numbers)
     sums = {
         name: {column: steps[:, place, COLUMNS.index(column)].tolist() for column in COUNTED}
         for place, name in enumerate(read.deployments)
@@ -242,8 +242,8 @@ def hourly_counts(
     }
     whole = sums.pop(WHOLE_GROUP, None)
     return {
-        "step_s": HOUR_S * length,
-        "times": [first + HOUR_S * length * number for number in range(count)],
+        "step_s": step,
+        "times": [first + step * number for number in range(count)],
         "rescued": None if whole is None else whole["rescued"],
         "deployments": sums,
     }

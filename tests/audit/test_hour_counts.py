@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourCounts, HourReader
+from exacto_plugin.audit.series import hourly_counts
 from exacto_plugin.core.routing.counterfactual import PickNumbers
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.records import HourRecord
@@ -17,7 +18,7 @@ from exacto_plugin.store.rows import reading
 from exacto_plugin.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from exacto_plugin.store.location import StoreLocation
@@ -75,6 +76,24 @@ def test_kept_counts_are_those_of_the_store(place: StoreLocation) -> None:
         assert whole.of("a", "lost")[50] == 0.0
         assert set(whole.of("a", "lost")) == {0.0, 2.0}
         assert "other" not in whole.deployments
+
+
+@pytest.mark.parametrize("clock", [None, lambda: NOW], ids=["read", "kept"])
+def test_a_range_of_any_length_takes_the_hours_on_record(
+    place: StoreLocation, clock: Callable[[], float] | None
+) -> None:
+    """An administrator may ask for all time, which has more hours than memory has places."""
+    reader = HourReader(clock)
+    with reading(place) as connection:
+        whole = reader.read(connection, "g", -1e12, 1e12)
+        assert (whole.first, len(whole.numbers)) == (BEGIN, HOURS)
+        assert same(whole, reader.read(connection, "g", BEGIN, NOW))
+        for since, until in ((-1e12, BEGIN), (NOW, 1e12)):
+            assert len(reader.read(connection, "g", since, until).numbers) == 0
+        days = hourly_counts(connection, "g", BEGIN - 1000 * DAY, NOW, 1008, reader)
+        sums = [sum(days["deployments"][name]["answers"]) for name in "ab"]
+        assert sums == [whole.of(name, "answers").sum() for name in "ab"]
+        assert not any(days["deployments"]["a"]["answers"][:1000])
 
 
 def _add(place: StoreLocation, *rows: HourRecord) -> None:
