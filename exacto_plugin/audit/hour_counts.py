@@ -14,7 +14,6 @@ from cachetools import TTLCache
 from sqlalchemy import JSON, Double, Integer, Text, cast, func, select, type_coerce
 
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S
-from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.records import HourRecord
 from exacto_plugin.store.tables import table_of
 
@@ -34,11 +33,6 @@ _DAY_HOURS = 24
 _OPEN_S = 48 * HOUR_S
 _KEPT_S = 3600.0
 _MOST_BYTES = 32_000_000
-
-Z = 1.959964
-"""Of intervals of 95 %."""
-PHI = 2.0
-"""Design effect; see ``AdaptiveParameters.phi_start``."""
 
 
 class HourCounts(NamedTuple):
@@ -182,15 +176,3 @@ def _number(connection: Connection, column: Any, name: str) -> Any:
     if connection.dialect.name == "postgresql":
         return cast(func.json_extract_path_text(cast(text, JSON), name), Double)
     return func.json_extract(text, f"$.{name}")
-
-
-def rate(part: float, among: float) -> dict[str, float] | None:
-    """Return a rate with Wilson's interval of 95 %; None among nothing.
-
-    Counts are halved, as answers of one conversation are alike.
-    """
-    if among <= 0:
-        return None
-    some, all_ = np.array(min(part, among) / PHI), np.array(among / PHI)
-    low, high = float(wilson_lower(some, all_, Z)), float(wilson_upper(some, all_, Z))
-    return {"value": min(part, among) / among, "low": max(0.0, low), "high": min(1.0, high)}

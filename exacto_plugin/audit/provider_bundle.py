@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin._version import __version__
 from exacto_plugin.audit import entries, queries
-from exacto_plugin.audit.hour_counts import rate
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, WHOLE_GROUP
+from exacto_plugin.core.stats.rates import rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

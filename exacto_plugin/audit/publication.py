@@ -10,8 +10,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.hour_counts import rate
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP
+from exacto_plugin.core.stats.rates import rate
 from exacto_plugin.records import BenchmarkRecord
 from exacto_plugin.store.rows import find
 from exacto_plugin.store.tables import table_of

@@ -18,6 +18,7 @@ import numpy as np
 
 from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
+from exacto_plugin.core.stats.rates import PHI, Z
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _DRAWS = 4000
-_Z = 1.959964
-_PHI = 2.0
-"""Design effect; see ``AdaptiveParameters.phi_start``."""
 
 
 def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
@@ -78,7 +76,7 @@ def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
 
 def _share(of: float, among: float) -> dict[str, float]:
     part, all_ = np.array(min(of, among)), np.array(among)
-    low, high = float(wilson_lower(part, all_, _Z)), float(wilson_upper(part, all_, _Z))
+    low, high = float(wilson_lower(part, all_, Z)), float(wilson_upper(part, all_, Z))
     return {"value": of / among, "low": max(0.0, low), "high": min(1.0, high)}
 
 
@@ -91,7 +89,7 @@ def _rates(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats:
     average = bad.sum() / answers.sum() if answers.sum() > 0 else 0.0
     with np.errstate(invalid="ignore"):
         known = np.where(answers > 0, bad / answers, average)
-    failed, worked = bad / _PHI, (answers - bad) / _PHI
+    failed, worked = bad / PHI, (answers - bad) / PHI
     drawn = draw.beta(failed + 0.5, worked + 0.5, (_DRAWS, len(answers)))
     return np.vstack([known, np.where(answers > 0, drawn, average)])
 
@@ -103,7 +101,7 @@ def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats 
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(priced > 0, cost / priced, cost.sum() / priced.sum())
-        variance = np.maximum(columns["cost_squares"] / priced - mean**2, 0.0) / priced * _PHI
+        variance = np.maximum(columns["cost_squares"] / priced - mean**2, 0.0) / priced * PHI
     spread = np.sqrt(np.where(priced > 1, variance, 0.0))
     return np.vstack([mean, np.maximum(0.0, draw.normal(mean, spread, (_DRAWS, len(mean))))])
 
