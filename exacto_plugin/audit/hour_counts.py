@@ -152,9 +152,14 @@ def _on_record(connection: Connection, since: float, until: float) -> tuple[floa
     return max(since, first // HOUR_S * HOUR_S), min(until, last + HOUR_S)
 
 
+def whole(connection: Connection, number: Any) -> Any:
+    """Return a number rounded down, as SQL; in SQLite a negative one is rounded up."""
+    return func.floor(number) if connection.dialect.name == "postgresql" else cast(number, Integer)
+
+
 def _read(connection: Connection, model_group: str, begin: int, end: int) -> Read:
     table: Any = table_of(HourRecord)
-    hour = _whole(connection, table.c.at / HOUR_S).label("hour")
+    hour = whole(connection, table.c.at / HOUR_S).label("hour")
     within = (table.c.at >= begin * HOUR_S, table.c.at < end * HOUR_S, table.c.model_group == model_group)
     # Summed by the database: Python takes twice the time, and holds up requests meanwhile.
     totals = (func.sum(_number(connection, table.c.numbers, name)) for name in COLUMNS[1:])
@@ -163,11 +168,6 @@ def _read(connection: Connection, model_group: str, begin: int, end: int) -> Rea
     return {
         (int(row[0]), row[1]): np.array([float(value or 0.0) for value in row[2:]]) for row in connection.execute(query)
     }
-
-
-def _whole(connection: Connection, number: Any) -> Any:
-    """Return a positive number rounded down, as SQL."""
-    return func.floor(number) if connection.dialect.name == "postgresql" else cast(number, Integer)
 
 
 def _number(connection: Connection, column: Any, name: str) -> Any:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Double, Integer, Text, cast, func, select, type_coerce
+from sqlalchemy import Double, Text, func, select, type_coerce
 
 from exacto_plugin.audit import entries, queries
-from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourReader
+from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourReader, whole
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire
@@ -129,15 +129,9 @@ def _line(places: Iterable[int], values: Sequence[Any]) -> Line:
 
 def _newest_of_steps(connection: Connection, table: Any, key: Any, condition: Any, grid: _Grid) -> Any:
     """Return a query of the newest row of each step and key, and of the time before."""
-    number = _step_number(connection, table.c.at, grid.since, grid.step)
+    number = whole(connection, (table.c.at - grid.since) / grid.step)
     within = (table.c.at >= grid.since - STALE_S, table.c.at < grid.since + grid.step * grid.count)
     return select(func.max(table.c.row)).where(condition, *within).group_by(key, number)
-
-
-def _step_number(connection: Connection, at: Any, since: float, step: float) -> Any:
-    """Return the number of the step that a time is in, as SQL."""
-    steps = (at - since) / step
-    return func.floor(steps) if connection.dialect.name == "postgresql" else cast(steps, Integer)
 
 
 def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[str, dict[str, Line]]:
