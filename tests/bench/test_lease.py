@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -71,6 +72,6 @@ def test_the_end_of_another_is_waited_for(location: StoreLocation, monkeypatch: 
     assert other.lease("a", "verifier")
     with own_state.held("a", "verifier", 0.0) as own:
         assert not own
-    monkeypatch.setattr(shared.time, "sleep", lambda _: other.release("a", "verifier"))
+    monkeypatch.setattr(time, "sleep", lambda _: other.release("a", "verifier"))
     with own_state.held("a", "verifier", SAFETY_S) as own:
         assert own
