@@ -1,10 +1,11 @@
 """429s that reach the client while the best host serves 40 % of the demand and declares nothing: real proxies.
 
 Each of four proxies, bare LiteLLM and with the plugin, without and with two retries, has six hosts of its own. First
-enough requests for verdicts, without a limit; then the best host refuses what exceeds 80 requests in a minute, and
-requests arrive at random, 200 a minute, each a conversation of its own. Cooldowns are LiteLLM's own. Recomputes follow
-each other every 5 seconds instead of every 5 minutes, and a few hundred calls decide about tiers (``QUICK``), so that
-minutes show what happens in hours. What is learned about capacity follows the rule's own numbers.
+enough requests for verdicts, without a limit, and a minute's pause; then the best host refuses what exceeds 80
+requests in a minute, and requests arrive at random, 200 a minute, each a conversation of its own. Cooldowns are
+LiteLLM's own. Recomputes follow each other every 5 seconds instead of every 5 minutes, and a few hundred calls decide
+about tiers (``QUICK``), so that minutes show what happens in hours. What is learned about capacity follows the rule's
+own numbers.
 """
 
 from __future__ import annotations
@@ -51,9 +52,11 @@ MILD = ("third", "fourth", "fifth")
 WARM_UP = 200
 """Requests between two looks at the tiers, at most ``ROUNDS``."""
 ROUNDS = 30
-MINUTES = 4
-SETTLED = 1
-"""Minutes until the limit is learned and the pool widened."""
+MINUTES = 12
+SPANS = ((0, 1), (1, 4), (4, 8), (8, 12), (0, 12), (1, 12))
+"""Minutes from and to; in the first one the limit is learned and the pool widened."""
+PAUSE_S = 61.0
+"""After it no request of the warm-up counts against the limit."""
 CASES = {
     f"{name}, num_retries {retries}": (name == "plugin", retries) for retries in (0, 2) for name in ("bare", "plugin")
 }
@@ -141,6 +144,7 @@ async def _measure(proxies: Mapping[str, DemoProxy], providers: SimulatedProvide
         ]
         learning = [client for client, (plugin, _) in zip(clients, CASES.values(), strict=True) if plugin]
         await asyncio.gather(*map(_warm_up, learning))
+        await asyncio.sleep(PAUSE_S)
         for case in range(len(CASES)):
             providers.control.behave(_name(case, "best"), requests_per_minute=CARRIED)
         found = await asyncio.gather(*(_demand(client, 1) for client in clients))
@@ -167,15 +171,13 @@ def main() -> list[str]:
             name: {host: providers.control.requests(_name(number, host)) for host in HOSTS}
             for number, name in enumerate(CASES)
         }
-    head = f"{'429s that reach the client, %':<32}" + "".join(f"{f'min {m + 1}':>8}" for m in range(MINUTES))
-    lines = [f"{head}{'all':>8}{f'from {SETTLED + 1}':>8}{'other':>8}"]
+    spans = "".join(f"{f'min {start + 1}-{end}':>10}" for start, end in SPANS)
+    lines = [f"{'429s that reach the client, %':<32}{spans}{'other':>8}"]
     for name, answers in measured.items():
-        parts = [[status for at, status in answers if int(at) == minute] for minute in range(MINUTES)]
-        everything = [status for _, status in answers]
-        settled = [status for at, status in answers if at >= SETTLED]
-        numbers = [100 * part.count(429) / max(1, len(part)) for part in (*parts, everything, settled)]
-        others = sum(status not in (200, 429) for status in everything)
-        lines.append(f"{name:<32}" + "".join(f"{number:8.2f}" for number in numbers) + f"{others:8}")
+        parts = [[status for at, status in answers if start <= at < end] for start, end in SPANS]
+        shares = "".join(f"{100 * part.count(429) / max(1, len(part)):10.2f}" for part in parts)
+        others = sum(status not in (200, 429) for _, status in answers)
+        lines.append(f"{name:<32}{shares}{others:8}")
     lines += ["", "requests at the hosts, warm-up and retries included"]
     for name, hosts in picks.items():
         lines.append(f"{name:<32}" + ", ".join(f"{host} {count}" for host, count in hosts.items()))

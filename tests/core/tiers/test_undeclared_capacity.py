@@ -122,14 +122,24 @@ def test_a_suspension_ends_slowly() -> None:
 
 
 def test_a_higher_limit_takes_the_place_of_a_lower_one() -> None:
-    """What was answered while refusing counts, whatever was learned before."""
+    """The median of what was answered while refusing counts, whatever was learned before."""
     fleet = fleet_of()
     minute(fleet, refused=20, answered=50)
     assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == 50.0
     minute(fleet, refused=20, answered=400)
-    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == pytest.approx(225.0)  # of both minutes with refusals
+    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == 50.0
+    minute(fleet, refused=20, answered=400)
+    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == 400.0
     minute(fleet, refused=1, answered=1000)  # a tenth of a percent
-    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == pytest.approx(225.0)
+    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == 400.0
+
+
+def test_a_limit_that_begins_within_a_minute() -> None:
+    """The answers of that minute exceed it; those of the next one do not."""
+    fleet = fleet_of()
+    minute(fleet, refused=3, answered=147)
+    minute(fleet, refused=20, answered=80)
+    assert fleet.engine.dump("g")["g"][BEST]["rule.limit"] == 80.0
 
 
 def test_a_reported_limit_counts_before_any_refusal() -> None:

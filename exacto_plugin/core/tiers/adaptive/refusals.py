@@ -99,18 +99,20 @@ class Refusals:
 def carried_while_refusing(answered: NDArray[np.int64], refused: NDArray[np.int64]) -> Floats:
     """Compute the answers a minute of the minutes with refusals, by row.
 
-    Input is ``[minute, row]``; the last minute has not ended. Without an ended one the last two tell what was carried
-    before the refusals.
+    It is their median, the lower one of an even number: a limit that begins within a minute is far below the answers
+    of that minute. Input is ``[minute, row]``; the last minute has not ended. Without an ended one the last two tell
+    what was carried before the refusals.
 
-    >>> answered = np.array([[40, 9], [10, 40], [38, 45], [7, 20]])
+    >>> answered = np.array([[147, 9], [10, 40], [80, 45], [7, 20]])
     >>> refused = np.array([[3, 0], [0, 0], [1, 0], [1, 2]])
     >>> carried_while_refusing(answered, refused).tolist()
-    [39.0, 45.0]
+    [80.0, 45.0]
     """
     ended = refused[:-1] > 0
     minutes = ended.sum(axis=0)
-    mean = (answered[:-1] * ended).sum(axis=0) / np.maximum(minutes, 1)
-    return np.asarray(np.where(minutes > 0, mean, answered[-2:].max(axis=0)))
+    ordered = np.sort(np.where(ended, answered[:-1], np.inf), axis=0)
+    median = np.take_along_axis(ordered, np.maximum(minutes - 1, 0)[None] // 2, axis=0)[0]
+    return np.asarray(np.where(minutes > 0, median, answered[-2:].max(axis=0)), np.float64)
 
 
 def recent_pace(attempts: NDArray[np.int64]) -> Floats:
