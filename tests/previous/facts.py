@@ -45,7 +45,7 @@ _ONE_VERIFIES = {"verify_peers": 1}
 """What the published rule was before this number was added."""
 EARLIER: dict[str, Any] = {"bad_call_price": 0, "max_cost_premium": None, "convicting_floor": 1, "common_cause": 0}
 EARLIER |= {"burst_faults": 2, "chance_power": 1.0, "cover": 0.8, "quiet_ttl_s": 259200.0, "suspect_chance": 0.0}
-EARLIER |= {"trial_share": 0.0, "convicting_tail": 1, "convicting_z": 0, "refusal_hold_s": 0}
+EARLIER |= {"trial_share": 0.0, "convicting_tail": 1, "convicting_z": 0, "refusal_hold_s": 0, "refusal_spread": 2}
 """What the default rule was before these numbers were added."""
 _ADDED_STATE = (
     "by_price",

@@ -49,6 +49,7 @@ _ADDED_NUMBERS: Mapping[type, Mapping[str, Any]] = {
         "convicting_tail": 1.0,
         "convicting_z": 0.0,
         "refusal_hold_s": 0.0,
+        "refusal_spread": 2.0,
     },
 }
 """Numbers added to a rule later, with the value that older records were judged by."""

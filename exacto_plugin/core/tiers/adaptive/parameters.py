@@ -237,6 +237,10 @@ class AdaptiveParameters:
     refusal_hold_s: float = 3600.0
     """Seconds after a refused attempt (429) for which the learned capacity holds.
     It doubles in six times as long then. 0: nothing is learned."""
+    refusal_spread: float = 2.5
+    """Standard deviations between the requests a minute that a deployment is given and its learned limit.
+    Requests arrive at random, so their number in a minute has the variance of its mean: with 2 a limit of 80 is
+    exceeded in 1.2 % of the minutes, with 2.5 in 0.2 % (arithmetic)."""
 
     def __post_init__(self) -> None:
         """Check the range of every number.

@@ -35,10 +35,6 @@ _LEAST_SHARE = 0.002
 """Share of a deployment's attempts of 5 minutes above which refusals tell its limit.
 With half of a group's traffic it is a tenth of a percent of the requests."""
 
-_SPREAD = 2.0
-"""Standard deviations between the requests a minute that a deployment is given and its limit.
-Requests arrive at random, so their number in a minute has the variance of its mean (arithmetic)."""
-
 _LEAST_USED = 0.25
 """Least share of its limit that a deployment is given."""
 
@@ -186,16 +182,16 @@ def learned_limits(
     carries = np.where(declared, np.inf, np.minimum(learned, np.where(told, reported, np.inf)))
     most = np.maximum(load, refusals.pace[slots])
     demand = rule.capacity_headroom * (most * block.member).sum(axis=-1, keepdims=True)
-    usable = _usable(np.where(declared & known, block.capacity, carries))
+    usable = _usable(np.where(declared & known, block.capacity, carries), rule.refusal_spread)
     return LearnedLimits(usable, carries, limit, refused_at, share, attempts, demand)
 
 
-def _usable(limit: Floats) -> Floats:
+def _usable(limit: Floats, spread: float) -> Floats:
     """Return the requests a minute that stay below a limit, which chance exceeds.
 
-    >>> _usable(np.array([100.0, 1.0, np.inf])).tolist()
+    >>> _usable(np.array([100.0, 1.0, np.inf]), 2.0).tolist()
     [80.0, 0.25, inf]
     """
     finite = np.where(np.isfinite(limit), limit, 0.0)
-    usable = np.maximum(finite - _SPREAD * np.sqrt(finite), _LEAST_USED * finite)
+    usable = np.maximum(finite - spread * np.sqrt(finite), _LEAST_USED * finite)
     return np.where(np.isfinite(limit), usable, np.inf)
