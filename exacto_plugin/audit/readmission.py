@@ -16,6 +16,7 @@ from exacto_plugin.core.tiers.adaptive.exploration import trial_share
 from exacto_plugin.core.tiers.adaptive.history import THREE_DAYS_S
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.other_signals import FRESH_MARGIN, FRESH_SPEEDS
+from exacto_plugin.core.tiers.adaptive.parameters import TRIAL_CALLS
 from exacto_plugin.core.tiers.adaptive.state import ERRORS, SLOW, VERIFIER
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ def _fresh_calls(
 ) -> Plain:
     """Return the condition on fresh calls: their number, and the most bad ones."""
     phi = _of(inputs, "memory.phi", deployment) or rule.phi_start
-    calls = math.ceil(rule.fresh_calls * phi)
     threshold = reason["threshold"] if reason is not None else None
     limit = rule.good_ceiling if threshold is None else 1.0 - threshold
     if reason is not None and (chosen := reason.get("strictness")) is not None:
         limit = chosen["acquits_below"]
+    calls = math.ceil(_calls_for(rule, limit) * phi)
     bad = np.arange(calls + 1, dtype=np.float64)
     passes = rate_below(bad / phi, np.full_like(bad, calls / phi), np.full_like(bad, limit), rule.fresh_tail)
     at_most = int(passes.argmin()) - 1 if not passes.all() else calls
@@ -120,6 +121,17 @@ def _fresh_calls(
         "deployment": deployment,
         **_duration(rule, limit_of_trials, inputs, max(0.0, calls - (so_far or 0.0))),
     }
+
+
+def _calls_for(rule: AdaptiveParameters, limit: float) -> float:
+    """Return the calls without a failure that readmit, before the design effect.
+
+    >>> from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
+    >>> [round(_calls_for(AdaptiveParameters(), limit)) for limit in (0.02, 0.01, 0.001)]
+    [150, 298, 800]
+    """
+    clean = math.log(rule.fresh_tail) / math.log1p(-min(max(limit, 1e-9), 1.0 - 1e-9))
+    return max(rule.fresh_calls, min(clean, TRIAL_CALLS) if rule.trial_share > 0 else 0.0)
 
 
 def _duration(rule: AdaptiveParameters, share: float, inputs: GroupInputs | None, calls: float) -> Plain:

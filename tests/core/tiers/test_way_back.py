@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +94,35 @@ def test_only_a_clean_trial_has_the_share_of_trials() -> None:
     assert 0.02 < in_trial(0, probe_calls_per_hour=1e6).probe_share <= 0.10 + 1e-12
     assert 0.0 < in_trial(1, probe_calls_per_hour=1e6).probe_share <= 0.02 + 1e-12
     assert in_trial(0, probe_calls_per_hour=1e6, trial_share=0.0).probe_share <= 0.02 + 1e-12
+
+
+@pytest.mark.parametrize(("trials", "back"), [(0.1, True), (0.0, False)])
+def test_a_clean_trial_comes_back_below_low_thresholds(trials: float, back: bool) -> None:
+    """150 effective calls never exclude a rate below 2 %, the whole trial does; ``why`` tells how many it takes."""
+    fleet = Fleet([0.0] * 6, rule=rule(trial_share=trials))
+    for name, bad in zip(fleet.names, (8, 10, 12, 16, 136, 10), strict=True):
+        fleet.feed(name, 8000, bad)
+    assert fleet.judge()["d4"] is DERANKED
+    fleet.judge()
+    (told,) = [one.strictness for one in verdict(fleet, "d4").reasons if one.strictness]
+    assert told.acquits_below < 0.01
+    expected = math.log(0.05) / math.log1p(-told.acquits_below)
+    calls = 0
+    for _ in range(12 * 12):
+        for name in ("d0", "d1", "d2", "d3", "d5"):
+            fleet.feed(name, 60, 0)
+        if verdict(fleet, "d4").probe_share > 0:
+            fleet.feed("d4", 8, 0)
+            calls += 8
+        if fleet.judge()["d4"] is not DERANKED:
+            break
+    assert (fleet.tiers["d4"] is not DERANKED) is back
+    phi = fleet.engine.dump()["g"]["d4"]["rule.phi"]
+    assert isinstance(phi, float)
+    if back:
+        assert calls == pytest.approx(expected * phi, rel=0.05)
+    else:
+        assert calls > 2 * expected * phi
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.0, 0.0), (0.005, 0.005), (0.02, 0.10), (0.2, 0.2)])

@@ -20,6 +20,7 @@ from exacto_plugin.core.tiers.adaptive.caller_limits import (
 )
 from exacto_plugin.core.tiers.adaptive.dispersion import CommonPeriods, dispersion, limited_dispersion
 from exacto_plugin.core.tiers.adaptive.history import CALLS, THREE_DAYS_S, evidence_series
+from exacto_plugin.core.tiers.adaptive.parameters import TRIAL_CALLS
 from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
@@ -127,7 +128,7 @@ class Evidence:
     """Calls of a day by complexity, as is ``mix_bad``."""
     mix_bad: Floats
     fresh_calls: Floats
-    """Deranked deployments: the latest calls, the bad ones and their start.
+    """Deranked deployments: the latest calls or the whole trial, the bad ones and their start.
     Every caller is limited, as in ``burst_bad``."""
     fresh_bad: Floats
     fresh_from: Floats
@@ -232,12 +233,18 @@ class Evidence:
     ) -> None:
         weights = fresh_weights(self, slots, now - memory.epoch[slots], WINDOWS_S[: DAY + 1], rule)
         wanted = rule.fresh_calls * memory.phi[slots] / np.maximum(weights.calls, LEAST_WEIGHT)
-        calls, bad, self.fresh_from[slots] = history.latest(wanted)
-        self.fresh_calls[slots] = calls * weights.calls
-        self.fresh_bad[slots] = np.minimum(bad * weights.bad, self.fresh_calls[slots])
+        calls, bad, since = history.latest(wanted)
         # From the start of its minute: only probes reach these deployments.
         begun = np.floor(np.nan_to_num(memory.burst_from[slots], nan=np.inf) / _MINUTE_S) * _MINUTE_S
         burst = history.since(begun)
+        if rule.trial_share > 0:
+            # The latest calls may be too few to be below a low threshold, however clean they are.
+            whole = burst.latest(wanted * max(1.0, TRIAL_CALLS / rule.fresh_calls))
+            longer = (whole[0] > calls) & (whole[1] * calls <= bad * whole[0])
+            calls, bad = np.where(longer, whole[0], calls), np.where(longer, whole[1], bad)
+            since = np.where(longer, np.maximum(whole[2], begun), since)
+        self.fresh_calls[slots], self.fresh_from[slots] = calls * weights.calls, since
+        self.fresh_bad[slots] = np.minimum(bad * weights.bad, self.fresh_calls[slots])
         weight = trial_weight(self, slots, now - begun, WINDOWS_S[: DAY + 1], rule)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0) * weight
 
