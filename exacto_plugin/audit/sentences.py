@@ -86,7 +86,7 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
         for reason in reasons
     ]
     if not override:
-        parts += [_step(reason["strictness"]) for reason in reasons if reason.get("strictness")]
+        parts += [_step(reason["strictness"], view["tier"]) for reason in reasons if reason.get("strictness")]
     parts += [_verifier_sentence(reason) for reason in replayed]
     parts += [_capacity_sentence(reason, past=past) for reason in learned]
     parts += [common_cause_sentence(reason, zone) for reason in common]
@@ -222,16 +222,21 @@ def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     return f"It was deranked for a {name_of(signal)} of {measured} ({sample}), worse than {against}."
 
 
-def _step(chosen: Mapping[str, Any]) -> str:
-    """Describe the step of the thresholds, and what the next one would change."""
+def _step(chosen: Mapping[str, Any], tier: str) -> str:
+    """Describe the step of the thresholds, and what the next one would change.
+
+    The threshold that acquits verifies; once deranked, fresh calls are compared with it instead.
+    """
     after = chosen["next_step"]
     cost = f"cost {percent(abs(after['cost']))} {'more' if after['cost'] >= 0 else 'less'}"
     saves = max(0.0, after["saves"])
     above, below = values_apart(Signal.TOOL_CALL_SUCCESS, chosen["convicts_above"], chosen["acquits_below"])
-    limits = f"It would be deranked above {above} bad calls"
-    if chosen["by_price"]:
-        limits = f"Only the price of a bad call deranks it, above {above} bad calls"
-    limits += f"; below {'that' if above == below else below} it is acquitted."
+    if tier != Tier.DERANKED:
+        limits = f"It would be deranked above {above} bad calls"
+        limits += "." if above == below else f" where their price convicts, above {below} in any case."
+    else:
+        limits = "Only the price of a bad call deranks it," if chosen["by_price"] else "The price alone would derank it"
+        limits += f" above {above} bad calls; fresh calls below {'that' if above == below else below} bring it back."
     return (
         f"{limits} The step is {_points(chosen['step'])} above the second best; {_points(after['step'], unit=False)} "
         f"would {cost} and save {_points(saves)}."

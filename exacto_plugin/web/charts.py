@@ -150,7 +150,9 @@ def reference_lines(series: Mapping[str, Any], signal: str, names: Sequence[str]
 def _own_thresholds(series: Mapping[str, Any], names: Sequence[str]) -> list[Line]:
     """Return the thresholds that deployments have of their own; empty where none has."""
     lines = []
-    for name, words, dash in zip(OWN_THRESHOLDS, ("deranked above", "acquitted below"), ("6 6", "14 4"), strict=True):
+    for name, words, dash in zip(
+        OWN_THRESHOLDS, ("deranked above", "verified or back below"), ("6 6", "14 4"), strict=True
+    ):
         each = [series["deployments"][one]["thresholds"][name] for one in names]
         values: Values = [median_low(found) if (found := _numbers(at)) else None for at in zip(*each, strict=True)]
         if _numbers(values):

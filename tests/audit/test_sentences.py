@@ -68,9 +68,9 @@ def test_a_common_cause_is_told_beside_the_tier() -> None:
 @pytest.mark.parametrize(
     ("convicts", "acquits", "told"),
     [
-        (0.01496, 0.01503, "above 1.496 % bad calls; below 1.503 % it is acquitted"),
-        (0.0149, 0.0351, "above 1.49 % bad calls; below 3.51 % it is acquitted"),
-        (0.0149, 0.0149, "above 1.49 % bad calls; below that it is acquitted"),
+        (0.01496, 0.01503, "above 1.496 % bad calls; fresh calls below 1.503 % bring it back"),
+        (0.0149, 0.0351, "above 1.49 % bad calls; fresh calls below 3.51 % bring it back"),
+        (0.0149, 0.0149, "above 1.49 % bad calls; fresh calls below that bring it back"),
     ],
 )
 def test_thresholds_that_differ_are_told_differently(convicts: float, acquits: float, told: str) -> None:
@@ -87,6 +87,22 @@ def test_thresholds_that_differ_are_told_differently(convicts: float, acquits: f
         "a tool-call success of 98.497 % (212 calls within 15 min), worse than the threshold, now 98.504 %"
         in remembered
     )
+
+
+@pytest.mark.parametrize(
+    ("acquits", "told"),
+    [
+        (0.0351, "deranked above 1.49 % bad calls where their price convicts, above 3.51 % in any case. The step"),
+        (0.0149, "deranked above 1.49 % bad calls. The step"),
+    ],
+)
+def test_both_thresholds_of_a_serving_deployment_convict(acquits: float, told: str) -> None:
+    """The stricter one by price, the usual one in any case; a rate between both is not told to be acquitted."""
+    step = {"step": 0.005, "cost": 0.02, "saves": 0.001}
+    choice = {"step": 0.01, "convicts_above": 0.0149, "acquits_below": acquits, "next_step": step, "by_price": False}
+    sentence = why_sentence(view("verified_good", reason("within_threshold", strictness=choice)), UTC)
+    assert told in sentence
+    assert "acquit" not in sentence
 
 
 def test_a_derank_says_every_number() -> None:

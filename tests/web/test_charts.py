@@ -54,8 +54,8 @@ def test_one_threshold_is_drawn_as_a_share_of_bad_calls() -> None:
 def test_two_thresholds_are_drawn_as_they_are() -> None:
     """They are shares of bad calls already; those of one deployment, and the lower median of several."""
     one, three = drawn(series(own=True), "b"), drawn(series(own=True), "a", "b", "c")
-    assert (one["deranked above"], one["acquitted below"]) == (0.06, 0.03)
-    assert (three["deranked above"], three["acquitted below"]) == (0.06, 0.03)
+    assert (one["deranked above"], one["verified or back below"]) == (0.06, 0.03)
+    assert (three["deranked above"], three["verified or back below"]) == (0.06, 0.03)
     assert drawn(series(own=True), "a", "b")["deranked above"] == 0.05
     assert "threshold" not in one
 
