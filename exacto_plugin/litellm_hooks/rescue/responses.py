@@ -1,11 +1,12 @@
 """Buffer for streams of the Responses API: numbered events on numbered items.
 
-Items that the client has already received continue; from the first call on, new items and the end of the response are
-buffered, so that the numbers stay in order after a replacement. The first events without content
-(``response.created``) are buffered until the first event with content: when nothing was sent, the whole response is the
-other deployment's, including its id. Otherwise the client has the id of the response already, and clients refuse a
-stream whose id changes. That id leads back to the bad answer, so such a response is replaced only where nothing can
-follow it: with ``store: false``, and where neither the provider nor LiteLLM keeps the answer.
+Text that the client has already received continues; from the first call on, new items, the ends of earlier ones and the
+end of the response are buffered, so that numbers and order stay the same, also after a replacement. The first events
+without content (``response.created``) are buffered until the first event with content: when nothing was sent, the whole
+response is the other deployment's, including its id. Otherwise the client has the id of the response already, and
+clients refuse a stream whose id changes. That id leads back to the bad answer, so such a response is replaced only
+where nothing can follow it: with ``store: false``, and where neither the provider nor LiteLLM keeps the answer. An
+event that is not replaced keeps the number that it came with.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class ResponsesBuffer(StreamBuffer):
         """Items that the client has received, by number, in their latest form."""
         self._calls = False
         self._end: Any = None
-        self._sent = 0
+        self._next = 0
+        """Number after that of the newest sent event."""
+        self._is_reordered = False
+        """True when an event was sent before an earlier one that waits."""
         self._held = False
         """True when nothing was sent: everything is buffered."""
         self._id = ""
@@ -61,9 +65,9 @@ class ResponsesBuffer(StreamBuffer):
             self.feed(chunk)
 
     def feed(self, chunk: Any) -> list[Any]:
-        """Return the events to send after one event, numbered for the client."""
+        """Return the events to send after one event."""
         kind = _kind(chunk)
-        if kind in _BEGINS and not self._sent:
+        if kind in _BEGINS and not self.has_sent_id:
             self._begun.append(chunk)
             self._opened.append(chunk)
             self._id = self._id or str(_field(chunk.response, "id") or "")
@@ -72,11 +76,12 @@ class ResponsesBuffer(StreamBuffer):
             self.kept.append(chunk)
             return []
         now, self._begun = [*self._begun, chunk], []
-        return [self._numbered(event) for event in now]
+        self._is_reordered = self._is_reordered or bool(self.kept)
+        return [self._unchanged(event) for event in now]
 
     def flush(self) -> list[Any]:
         """Return the buffered events in their order."""
-        return [self._numbered(event) for event in (*self._begun, *self.kept)]
+        return [self._unchanged(event) for event in (*self._begun, *self.kept)]
 
     def preamble(self) -> list[Any]:
         """Return the first events while no other event has followed."""
@@ -96,7 +101,8 @@ class ResponsesBuffer(StreamBuffer):
             self._known[number] = item or self._known.get(number)
             self.has_sent_text = self.has_sent_text or (kind in _SAID and bool(event.delta))
             self.has_sent_signature = self.has_sent_signature or bool(_field(item, "encrypted_content"))
-            return False
+            # LiteLLM ends a text after the calls that follow it.
+            return self._calls and not kind.endswith(".delta")
         if kind in _ENDS and self._calls:
             self._end = event
             self.ended = kind != "error"
@@ -110,13 +116,14 @@ class ResponsesBuffer(StreamBuffer):
     def replacement(self, answer: Any, cost: float | None = None) -> list[Any]:
         """Return the other response's items and end as events.
 
-        The items are numbered after those that the client has received.
+        The items are numbered after those that the client has received, whose ends come first.
         """
         items = [_payload(item) for item in answer.output or ()]
+        ends = [event for event in self.kept if getattr(event, "output_index", None) in self._known]
         items = [item for item in items if not (self.has_sent_text and item.get("type") == "message")]
         known = [self._known[number] for number in sorted(self._known)]
         whole = answer.model_copy(update={"output": [*(item for item in known if item), *map(_item, items)]})
-        if self._sent and self._id:
+        if self.has_sent_id and self._id:
             whole.id = self._id
         if answer.usage is not None:
             replaced = None if self._end is None else getattr(self._end.response, "usage", None)
@@ -124,19 +131,29 @@ class ResponsesBuffer(StreamBuffer):
         started = answer.model_copy(update={"output": [], "status": "in_progress", "usage": None})
         # A response of its own for each event: LiteLLM encrypts ids in place.
         opened = [
-            event.model_copy(update={"response": started.model_copy()}) for event in self._opened if not self._sent
+            event.model_copy(update={"response": started.model_copy()})
+            for event in self._opened
+            if not self.has_sent_id
         ]
-        if not opened and not self._sent:
+        if not opened and not self.has_sent_id:
             opened = [_event("response.created", response=started)]
         told = [event for place, item in enumerate(items, len(known)) for event in _item_events(place, item)]
         end = _event("response.completed", response=whole)
         if self._end is not None and not self._held:
             end = self._end.model_copy(update={"response": whole})
-        return [self._numbered(event) for event in (*opened, *told, end)]
+        return [self._numbered(event) for event in (*opened, *ends, *told, end)]
+
+    def _unchanged(self, event: Any) -> Any:
+        """Return an event with its own number, unless the order has changed."""
+        own = getattr(event, "sequence_number", None)
+        if self._is_reordered or not isinstance(own, int):
+            return self._numbered(event)
+        self._next, self.has_sent_id = own + 1, True
+        return event
 
     def _numbered(self, event: Any) -> Any:
-        """Set the number at which the client gets ``event``, where events have one."""
-        number, self._sent = self._sent, self._sent + 1
+        """Set the number after that of the event before, where events have one."""
+        number, self._next = self._next, self._next + 1
         self.has_sent_id = True
         told = getattr(event, "sequence_number", None)
         return event if told is None or told == number else event.model_copy(update={"sequence_number": number})
