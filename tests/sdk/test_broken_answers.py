@@ -126,6 +126,25 @@ async def test_one_deployment_is_asked_once_more(providers: SimulatedProviders, 
         assert providers.control.requests("alone") == asked
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("cell", [one for one in cells() if not one.tools], ids=str)
+async def test_a_callers_doing_is_asked_for_once(
+    providers: SimulatedProviders, installed: Any, cell: Cell, kind: str
+) -> None:
+    """Nothing after a limit of one token, an answer cut off, and a refused request, from any kind of provider."""
+    callback = installed(same_deployment=True)
+    router = _router(providers, kind, ["alone"])
+    limit = {"max_output_tokens" if cell.surface == "responses" else "max_tokens": 1}
+    acts: list[tuple[Any, dict[str, int]]] = [(Act.EMPTY, limit), (Act.TRUNCATED, {}), (400, {})]
+    for act, more in acts:
+        providers.control.reset()
+        providers.control.behave("alone", always=act)
+        await ask(router, cell, kind, "What is the capital?", **more)
+        assert providers.control.requests("alone") == 1, act
+    assert callback.runtime.samples.flaws.by_blame["provider"] == 0
+    assert callback.faults.counts == {}
+
+
 async def test_answers_to_one_request_are_compared(providers: SimulatedProviders, installed: Any) -> None:
     """A rescued request shows how many prompt tokens two deployments count, and whose answers can be used."""
     callback = installed()

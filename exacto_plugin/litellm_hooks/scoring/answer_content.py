@@ -39,6 +39,8 @@ _STOPS: Final = ("stop", "stop_sequences", "stop_token_ids")
 _PROBABILITIES: Final = ("logprobs", "prompt_logprobs", "echo")
 _FEW_TOKENS: Final = 1
 """Token limit with which a request asks for log probabilities, not for text."""
+_LEAST_OF_RESPONSES: Final = 16
+"""OpenAI's least limit of a response, to which LiteLLM raises lower ones, those of Messages requests too."""
 
 
 def content_of(
@@ -168,7 +170,8 @@ def _may_be_empty(details: Mapping[str, Any]) -> bool:
     if any(sent.get(name) for name in _STOPS):
         return True
     limit = SentRequest(details).token_limit
-    if limit is not None and limit <= _FEW_TOKENS:
+    least = _LEAST_OF_RESPONSES if sent.get("max_output_tokens") else _FEW_TOKENS
+    if limit is not None and limit <= least:
         return True
     if any(sent.get(name) for name in _PROBABILITIES) and limit is not None:
         return True

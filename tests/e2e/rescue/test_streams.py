@@ -82,7 +82,9 @@ def _is_whole(events: list[Any], final: Any) -> None:
         numbers = [number for event in events if (number := getattr(event, "sequence_number", None)) is not None]
         assert numbers == sorted(set(numbers))
     added = [event for event in events if event.type == "response.output_item.added"]
-    done = [event.item for event in events if event.type == "response.output_item.done"]
+    ended = [event for event in events if event.type == "response.output_item.done"]
+    # LiteLLM ends a text after the calls that follow it.
+    done = [event.item for event in sorted(ended, key=lambda event: event.output_index)]
     assert [event.output_index for event in added] == list(range(len(final.output)))
     assert [(item.type, item.id) for item in done] == [(item.type, item.id) for item in final.output]
     assert final.usage.total_tokens > 0

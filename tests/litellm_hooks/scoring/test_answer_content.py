@@ -107,6 +107,17 @@ def test_what_a_caller_asked_for_excuses_an_empty_answer(surface: str, asked: di
     assert attribution(surface, OddAnswer("", "", request=asked), stream=False).blame is not Blame.PROVIDER
 
 
+@pytest.mark.parametrize("surface", ["responses", "messages"])
+def test_litellm_raises_the_limit_of_one_token(surface: str) -> None:
+    """OpenAI's Responses allow no limit below 16 tokens, so that one of 1 arrives as 16, and one of 17 as it is."""
+    raised, own = ({"max_output_tokens": limit} for limit in (16, 17))
+    assert attribution(surface, OddAnswer("", "", request=raised), stream=False) == Attribution()
+    found = attribution(surface, OddAnswer("", "", request=own), stream=False)
+    assert found == Attribution((Flaw.EMPTY,), Blame.PROVIDER)
+    chat = attribution("chat", OddAnswer("", "", request={"max_tokens": 16}), stream=False)
+    assert chat == Attribution((Flaw.EMPTY,), Blame.PROVIDER)
+
+
 @pytest.mark.parametrize("call_type", ["aembedding", "aimage_generation", "arerank", "_arealtime", None])
 def test_other_calls_have_no_text(call_type: str | None) -> None:
     """Nothing is looked for in their answers."""
