@@ -1,13 +1,28 @@
-"""Sentences of ``why`` on a deployment's answers: flaws and longer prompts."""
+"""Sentences of ``why`` on a deployment's answers: flaws, prompts, benchmarks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import FLAW_WORDS, flaw_counts, percent, window
+from exacto_plugin.audit.formatting import FLAW_WORDS, flaw_counts, moment, percent, window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+
+
+_STANDINGS = {
+    "too_few_tasks": "too few tasks",
+    "nothing_to_compare": "nothing to compare with",
+    "reference": "the reference",
+    "significantly_below": "significantly below",
+    "indistinguishable": "indistinguishable from",
+    "above": "above",
+    "slightly_below": "slightly below",
+}
+"""By standing of the score."""
+
+_COMPARED = frozenset({"significantly_below", "indistinguishable", "above", "slightly_below"})
 
 
 def answer_sentences(view: Mapping[str, Any]) -> list[str]:
@@ -54,4 +69,56 @@ def pair_sentences(pairs: Sequence[Mapping[str, Any]] | None) -> list[str]:
         "or tools that did not reach the model."
         for one in pairs or ()
         if one["constant"]
+    ]
+
+
+def verdict_words(score: Mapping[str, Any]) -> str:
+    """Return the verdict on a score, with what it is compared with.
+
+    >>> verdict_words({"standing": "indistinguishable", "against": "maker"})
+    'indistinguishable from the reference'
+    >>> verdict_words({"standing": "significantly_below", "against": None})
+    'significantly below the others'
+    """
+    standing = str(score["standing"])
+    others = ("the others" if score["against"] is None else "the reference") if standing in _COMPARED else ""
+    return f"{_STANDINGS.get(standing, standing)} {others}".rstrip()
+
+
+def share_words(score: Mapping[str, Any]) -> str:
+    """Return the share of the others' score, with its interval; empty without one.
+
+    >>> share_words({"share": (0.571, 0.43, 0.712)})
+    '57 % (43 % to 71 %)'
+    """
+    if score["share"] is None:
+        return ""
+    share, low, high = score["share"]
+    return f"{100 * share:.0f} % ({100 * low:.0f} % to {100 * high:.0f} %)"
+
+
+def score_words(score: Mapping[str, Any]) -> str:
+    """Return a score of 100 with its standard error.
+
+    >>> score_words({"score": 0.552, "error": 0.071})
+    '55.2 ± 7.1'
+    """
+    error = "" if score["error"] is None else f" ± {100 * score['error']:.1f}"
+    return f"{100 * score['score']:.1f}{error}"
+
+
+def benchmark_sentences(view: Mapping[str, Any], zone: tzinfo | None = None) -> list[str]:
+    """Describe a deployment's benchmark scores, and its newest runs that do not count."""
+    found = view.get("benchmarks") or {"scores": (), "refused": ()}
+    told = []
+    for one in found["scores"]:
+        share = f", {share_words(one)} of {one['against'] or 'the others'}" if one["share"] else ""
+        runs = f"{one['runs']} runs" if one["runs"] > 1 else "1 run"
+        told.append(
+            f"In the benchmark {one['benchmark']} it scored {score_words(one)} of 100{share}: {verdict_words(one)} "
+            f"({one['tasks']} tasks, {runs}, the latest {one['run']})."
+        )
+    return told + [
+        f"Its run of {one['benchmark']} at {moment(one['at'], zone)} does not count: {one['reason']}."
+        for one in found["refused"]
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.answer_sentences import answer_sentences
+from exacto_plugin.audit.answer_sentences import answer_sentences, benchmark_sentences
 from exacto_plugin.audit.formatting import (
     TIER_WORDS,
     counted,
@@ -49,7 +49,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
     parts += _reason_sentences(view, zone, past=old)
-    parts += answer_sentences(view)
+    parts += [*answer_sentences(view), *benchmark_sentences(view, zone)]
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())

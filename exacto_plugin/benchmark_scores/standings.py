@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,8 @@ class Score:
     """Least drop in score that as many answers show in 8 of 10 evaluations."""
     tokens: float | None = None
     """Output tokens of one answer; None when no log says."""
+    against: str | None = None
+    """The reference that it is compared with; None: all others."""
 
 
 def scores_of(records: Sequence[BenchmarkRecord], now: float, reference: str | None = None) -> list[Score]:
@@ -89,9 +91,8 @@ def scores_of(records: Sequence[BenchmarkRecord], now: float, reference: str | N
             against = None if name not in enough else [tasks[other] for other in others if other != name]
             comparisons = len(pinned) - 1 if chosen is not None else 1
             runs, is_reference = deployments[name], name == chosen
-            found.append(
-                _score((benchmark, configuration, name), tasks[name], runs, against, comparisons, is_reference)
-            )
+            one = _score((benchmark, configuration, name), tasks[name], runs, against, comparisons, is_reference)
+            found.append(one if chosen is None or is_reference else replace(one, against=chosen))
     return found
 
 

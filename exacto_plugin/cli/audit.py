@@ -12,7 +12,7 @@ from exacto_plugin.audit.names import display_names, resolve_deployments, resolv
 from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
 from exacto_plugin.cli.source import Source, StoreSource, add_source_options, location_of, query
 from exacto_plugin.cli.tiers import tier_word
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
@@ -174,7 +174,8 @@ def _shown_names(entries: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], 
 def _what(entry: Mapping[str, Any]) -> str:
     kind = entry["kind"]
     if kind == "transition":
-        return f"{tier_word(entry['previous'])} → {tier_word(entry['tier'])}{_number(entry['reasons'])}"
+        back = _benchmark(entry["reasons"]) if entry["previous"] == Tier.DERANKED else ""
+        return f"{tier_word(entry['previous'])} → {tier_word(entry['tier'])}{_number(entry['reasons'])}{back}"
     if kind == "deployment":
         return f"{tier_word(entry['tier'])} ({entry['occasion']}){_number(entry['reasons'])}"
     if kind == "override":
@@ -207,11 +208,19 @@ def _rank(reason: Mapping[str, Any]) -> int:
 def _number(reasons: list[Mapping[str, Any]]) -> str:
     """Format the number that was decisive, against its threshold."""
     deciding = next((one for one in sorted(reasons, key=_rank) if _rank(one) < _NOT_DECISIVE), None)
-    if deciding is None or deciding["value"] is None:
-        return ""
-    signal = deciding["signal"]
-    measured, limit = values_apart(signal, deciding["value"], deciding["threshold"])
-    against = "" if deciding["threshold"] is None else f" against {limit}"
+    return "" if deciding is None or deciding["value"] is None else f": {_measured(deciding)}"
+
+
+def _benchmark(reasons: list[Mapping[str, Any]]) -> str:
+    """Format the score and run with which a deployment came back, if it has any."""
+    found = [one for one in reasons if one["signal"] == Signal.BENCHMARK and one["code"] != ReasonCode.BELOW_THRESHOLD]
+    return "".join(f"; {_measured(one)}" for one in found if one.get("run") and one["value"] is not None)
+
+
+def _measured(reason: Mapping[str, Any]) -> str:
+    signal = reason["signal"]
+    measured, limit = values_apart(signal, reason["value"], reason["threshold"])
+    against = "" if reason["threshold"] is None else f" against {limit}"
     name = "" if signal == Signal.TOOL_CALL_SUCCESS else f"{name_of(signal)} "
-    run = f", run {deciding['run']}" if deciding.get("run") else ""
-    return f": {name}{measured}{against} ({counted(signal, deciding['samples'])}{run})"
+    run = f", run {reason['run']}" if reason.get("run") else ""
+    return f"{name}{measured}{against} ({counted(signal, reason['samples'])}{run})"

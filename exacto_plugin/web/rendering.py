@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exacto_plugin.audit import formatting, request_sentences, sentences
+from exacto_plugin.audit import answer_sentences, formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
 from exacto_plugin.audit.incidents import findings, incident_sentences
 from exacto_plugin.web import charts
@@ -51,6 +51,7 @@ class Renderer:
             "findings": findings,
             "incident_words": incident_sentences,
             "ranges": RANGES,
+            "benchmark_words": answer_sentences,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),
             "common_cause_words": lambda reason: sentences.common_cause_sentence(reason, UTC),
             "request_sentence": lambda view: request_sentences.request_sentence(view, UTC),

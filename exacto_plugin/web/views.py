@@ -112,5 +112,13 @@ def views_of(runtime: Runtime) -> ModelViews:
 
 def why_now_of(runtime: Runtime) -> WhyNow:
     """Return the reasons of this process's tiers."""
-    samples = runtime.samples
-    return WhyNow(runtime.context.clock, runtime.engine, runtime.store, runtime.providers, samples.flaws, samples.pairs)
+    samples, context = runtime.samples, runtime.context
+    return WhyNow(
+        context.clock,
+        runtime.engine,
+        runtime.store,
+        runtime.providers,
+        samples.flaws,
+        samples.pairs,
+        lambda: context.settings.benchmarks.reference,
+    )

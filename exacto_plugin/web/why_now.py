@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import views
 from exacto_plugin.audit.why import judged_now, why_view
+from exacto_plugin.benchmark_scores.source import runs_since
+from exacto_plugin.benchmark_scores.standings import WINDOW_S
+from exacto_plugin.benchmark_scores.views import benchmark_views
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import OverriddenVerdict
 from exacto_plugin.core.views import pairs_view
 from exacto_plugin.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import GroupSnapshot, Snapshot
@@ -35,6 +38,7 @@ class WhyNow:
         providers: of the deployments.
         flaws: of their answers, since the process started.
         pairs: their answers to the same requests.
+        references: by model group, the deployment that benchmark scores are compared with; called for each answer.
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class WhyNow:
         providers: Providers,
         flaws: FlawCounts,
         pairs: PairedAnswers,
+        references: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._references = references
         self._flaws = flaws
         self._pairs = pairs
         self._clock = clock
@@ -63,12 +69,16 @@ class WhyNow:
 
     async def _answer(self, snapshot: Snapshot, group: GroupSnapshot, deployment: DeploymentKey) -> dict[str, Any]:
         verdict, now = group.verdicts[deployment], self._clock()
+        inputs, scores = None, None
+        reference = self._references().get(group.model_group)
         try:
             _, inputs = await self._store.read(lambda connection: views.kept_inputs(connection, group.model_group, now))
+            runs = await self._store.read(lambda connection: runs_since(connection, now - WINDOW_S, group.model_group))
+            scores = benchmark_views(runs.get(group.model_group, []), deployment, now, reference)
         except StoreError:
-            inputs = None
+            pass
         provider = self._providers.by_deployment.get(deployment, "")
         judged = judged_now(group, deployment, provider, snapshot.id, self._flaws, now)
         judged = judged._replace(pairs=pairs_view(self._pairs.of(group.model_group, deployment)))
         word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
-        return why_view(judged, word, self._engine.rule, inputs, now, past=False)
+        return {**why_view(judged, word, self._engine.rule, inputs, now, past=False), "benchmarks": scores}

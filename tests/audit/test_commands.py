@@ -15,6 +15,7 @@ from sqlalchemy import delete
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment
 from exacto_plugin.cli import override, source
+from exacto_plugin.cli.audit import _what
 from exacto_plugin.cli.command import main
 from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
@@ -186,6 +187,22 @@ def test_the_audit_tells_settings_and_words(story: Story, capsys: pytest.Capture
     assert "start with settings 0a1c: mode 'observe' (default 'apply')" in told
     assert "change, settings 0a1b: mode 'apply' → 'observe'" in told
     assert "vendor [b]fixed[/b] it [/ticket-7] (by 5a17)" in told
+
+
+def _moved(previous: str, tier: str, code: str) -> str:
+    """The audit's words on a move of a deployment with a good rate of calls, and a benchmark's score."""
+    calls = {"signal": "tool_call_success", "code": "within_threshold", "value": 0.99, "threshold": 0.9, "samples": 200}
+    score = {"signal": "benchmark", "code": code, "value": 0.72, "threshold": 0.8, "samples": 12, "run": "f00d"}
+    return _what({"kind": "transition", "previous": previous, "tier": tier, "reasons": [calls, score]})
+
+
+def test_the_audit_names_the_run_that_moved_a_tier() -> None:
+    """The score that deranked, and the one with which a deployment came back; no other move is about a score."""
+    score = "benchmark score 72.0 % against 80.0 % (12 questions, run f00d)"
+    assert _moved("verified_good", "deranked", "below_threshold") == f"good → deranked: {score}"
+    back = _moved("deranked", "verified_good", "within_threshold")
+    assert back == f"deranked → good: 99.00 % against 90.00 % (200 calls); {score}"
+    assert "f00d" not in _moved("insufficient_data", "verified_good", "within_threshold")
 
 
 def test_verification(story: Story, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "bench/verifier": _CORE
     | {"errors", "records", "config", "bench", "benchmark_scores", "litellm_hooks/request", "litellm_hooks/scoring"},
     "bench": _CORE
-    | {"errors", "config", "records", "store", "benchmark_scores", "text_tables", "terminal", "demo"}
+    | {"errors", "config", "records", "store", "audit", "benchmark_scores", "text_tables", "terminal", "demo"}
     | {"litellm_hooks/checks", "litellm_hooks/deployments", "bench/isolated"},
     "bench/isolated": _CORE
     | {"errors", "demo", "benchmark_scores", "litellm_hooks/checks", "litellm_hooks/deployments"},
@@ -107,7 +107,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "litellm_hooks/checks": _RUNTIME,
     "entry": _ENTRY,
     "web": _CORE
-    | {"errors", "hooks", "records", "store", "audit", "litellm_hooks/deployments", "litellm_hooks/runtime"},
+    | {"errors", "hooks", "records", "store", "audit", "benchmark_scores"}
+    | {"litellm_hooks/deployments", "litellm_hooks/runtime"},
     "cli": _PROGRAMS | {"demo", "simulate", "litellm_hooks/checks", "entry"},
     "simulate": _PROGRAMS | {"demo"},
     "demo": _CORE | {"errors", "text_tables", "terminal"},

@@ -10,15 +10,23 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.errors import StoreError
+from exacto_plugin.store.database import connect
+from exacto_plugin.store.location import location_of_url
+from exacto_plugin.store.rows import insert_all
 from exacto_plugin.web import access
 from exacto_plugin.web.api import routers_of
+from exacto_plugin.web.views import why_now_of
+from tests.bench.test_standings import run
 from tests.test_telemetry import NOW
 from tests.web.test_api import GROUP, measured
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
 ADMIN, USER = LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.INTERNAL_USER
@@ -118,3 +126,37 @@ def test_a_group_that_is_looked_at_gets_percentiles(runtime: Runtime, monkeypatc
     assert runtime.engine.watched(NOW) == ()
     client.get(f"/exacto/page/group?name={GROUP}")
     assert runtime.engine.watched(NOW) == (GROUP,)
+
+
+def test_benchmarks_with_their_reference_and_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The deployment's view, and ``why`` in words; a run that does not count is told with its reason."""
+    place = location_of_url(f"sqlite:///{tmp_path}/exacto.db")
+    runs = [
+        run(name, rate, at=NOW - 60.0, number=number, model_group=GROUP)
+        for name, rate in (("a", 0.5), ("b", 0.9), ("c", 0.9))
+        for number in range(4)
+    ]
+    refused = run("c", 0.0, at=NOW - 30.0, number=9, model_group=GROUP, refused="48 answers ended in an error")
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(connection, [*runs, refused])
+    runtime = measured(place)
+    client = page_of(runtime, monkeypatch, ADMIN, benchmarks={"reference": {GROUP: "b"}})
+    shown = client.get(f"/exacto/page/deployment?group={GROUP}&name=a").text
+    assert "of b</td><td>significantly below the reference</td>" in shown
+    assert "<code>a3</code>" in shown
+    (answer,) = asyncio.run(why_now_of(runtime).answers("a", GROUP))
+    (score,) = answer["benchmarks"]["scores"]
+    assert (score["standing"], score["against"], score["runs"], score["run"]) == ("significantly_below", "b", 4, "a3")
+    told = why_sentence(answer)
+    assert "In the benchmark tau2_airline it scored" in told
+    assert "of b: significantly below the reference (50 tasks, 4 runs, the latest a3)." in told
+    shown = client.get(f"/exacto/page/deployment?group={GROUP}&name=c").text
+    assert "does not count: 48 answers ended in an error." in shown
+    assert "indistinguishable from the reference" in shown
+    assert "the reference</td>" in client.get(f"/exacto/page/deployment?group={GROUP}&name=b").text
+
+
+def test_a_deployment_without_benchmarks(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No table, and no sentence."""
+    client = page_of(runtime, monkeypatch, ADMIN)
+    assert "Benchmarks</h2>" not in client.get(f"/exacto/page/deployment?group={GROUP}&name=a").text
