@@ -11,12 +11,15 @@ import signal
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import yaml
 
+from exacto_plugin.audit.answer_sentences import score_words, share_words, verdict_words
+from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.bench.isolated.configuration import isolated_models
 from exacto_plugin.bench.parcels.parcel_world import REQUESTS
 from exacto_plugin.bench.parcels.simulated import SimulatedParcelModels, Skill
@@ -100,6 +103,7 @@ def _show(base_url: str, config: Path, root: Path, program: Path, models: Simula
         records = runs_since(connection, 0.0)
     scores = {one.deployment: one for one in scores_of(records.get(GROUP, []), time.time(), REFERENCE)}
     write_tables("", heading(f"{GROUP}: scores of the parcel service, and tiers"), _table(scores, before, after))
+    write_text(f"\n{_why(base_url, 'careless')}")
     refused = [one for one in results if one.reason]
     for one in refused:
         write_text(f"\n{one.run.model} has no score: {one.reason}")
@@ -113,9 +117,9 @@ def _table(scores: dict[str, Score], before: dict[str, str], after: dict[str, st
         table.add_column(column, overflow="fold")
     for name in SKILLS:
         one = scores.get(name)
-        score = "-" if one is None else f"{100 * one.score:.1f} ± {100 * (one.error or 0.0):.1f}"
-        share = "-" if one is None or one.share is None else "{:.0%} ({:.0%} to {:.0%})".format(*one.share)
-        verdict = "refused" if one is None else str(one.standing.value).replace("_", " ")
+        told = None if one is None else asdict(one)
+        score, share = ("-", "-") if told is None else (score_words(told), share_words(told) or "-")
+        verdict = "refused" if told is None else verdict_words(told)
         tiers = (one_of.get(name, "-").replace("_", " ") for one_of in (before, after))
         table.add_row(name, score, share, verdict, *tiers)
     return table
@@ -147,6 +151,13 @@ def _tiers(base_url: str) -> dict[str, str]:
     headers = {"Authorization": f"Bearer {KEY}"}
     answer = httpx.get(f"{base_url}/exacto/api/models/{GROUP}", headers=headers, timeout=30.0, trust_env=False)
     return {one["deployment"]: one["tier"] for one in answer.raise_for_status().json()["deployments"]}
+
+
+def _why(base_url: str, deployment: str) -> str:
+    """Return the reason of a deployment's tier, as ``exacto why`` tells it."""
+    headers, asked = {"Authorization": f"Bearer {KEY}"}, {"deployment": deployment}
+    found = httpx.get(f"{base_url}/exacto/api/why", params=asked, headers=headers, timeout=30.0, trust_env=False)
+    return " ".join(why_sentence(one) for one in found.raise_for_status().json()["answers"])
 
 
 def _await_tiers(base_url: str, before: dict[str, str]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -15,7 +16,7 @@ from exacto_plugin.store.rows import insert_all
 from exacto_plugin.store.tables import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -46,7 +47,13 @@ def new_ones(records: Iterable[BenchmarkRecord], kept: Kept) -> list[BenchmarkRe
     return [record for record in records if not (record.refused and (record.run, record.deployment) in kept)]
 
 
-def add_log(location: StoreLocation, log: Path, named: Sequence[Known], inspect: str | None) -> list[BenchmarkRecord]:
+def add_log(
+    location: StoreLocation,
+    log: Path,
+    named: Sequence[Known],
+    inspect: str | None,
+    more: Mapping[str, Any] | None = None,
+) -> list[BenchmarkRecord]:
     """Write the runs of a log, accepted or refused, and return their records.
 
     Args:
@@ -54,12 +61,15 @@ def add_log(location: StoreLocation, log: Path, named: Sequence[Known], inspect:
         log: as a benchmark program wrote it.
         named: the deployment that was asked, in each of its model groups.
         inspect: the program that can read it.
+        more: must be equal too for two scores to be compared, and is not in the log.
 
     Raises:
         LogError: it cannot be read.
         SQLAlchemyError, OSError: the store cannot be written.
     """
     runs = read_runs(log, inspect)
+    if more:
+        runs = [replace(run, configuration={**run.configuration, **more}) for run in runs]
     with connect(location, writing=True) as connection, connection.begin():
         kept = kept_runs(connection)
         seen = accepted_logs(kept)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from exacto_plugin.audit.answer_sentences import score_words, share_words, verdict_words
 from exacto_plugin.audit.formatting import moment
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named, records_of
 from exacto_plugin.bench.logs.fields import LogError
@@ -20,17 +22,18 @@ from exacto_plugin.bench.logs.reading import read_runs
 from exacto_plugin.bench.recording import Kept, accepted_logs, kept_runs, new_ones
 from exacto_plugin.bench.running.command import add_plan, add_runs
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_since
-from exacto_plugin.benchmark_scores.standings import Standing, scores_of
+from exacto_plugin.benchmark_scores.standings import scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.benchmarks.compare import add_compare
 from exacto_plugin.cli.benchmarks.known import deployments_on_record
 from exacto_plugin.cli.benchmarks.schedule import add_schedule
-from exacto_plugin.cli.benchmarks.verifier import add_verifier, as_plain, verifier_table
+from exacto_plugin.cli.benchmarks.stored import monthly_usd, writing
+from exacto_plugin.cli.benchmarks.verifier import add_verifier
+from exacto_plugin.cli.benchmarks.verifier_text import as_plain, verifier_table
 from exacto_plugin.cli.source import add_source_options, named_location
 from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import StoreError
-from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.rows import insert_all, reading
 from exacto_plugin.terminal import json_text, printable, printable_data, write_text
 from exacto_plugin.text_tables import DataTable, busy, render_tables
@@ -43,16 +46,6 @@ if TYPE_CHECKING:
     from exacto_plugin.bench.runs import BenchmarkRun
     from exacto_plugin.benchmark_scores.standings import Score
     from exacto_plugin.records import BenchmarkRecord
-
-_WORDS = {
-    Standing.TOO_FEW: "too few tasks",
-    Standing.ALONE: "nothing to compare with",
-    Standing.REFERENCE: "the reference",
-    Standing.BELOW: "significantly below",
-    Standing.SAME: "indistinguishable",
-    Standing.ABOVE: "above",
-    Standing.LITTLE_BELOW: "slightly below",
-}
 
 _MORE_TOKENS = 0.3
 """A share of output tokens above the median that is pointed out; it never affects tiers."""
@@ -86,7 +79,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add_plan(verbs.add_parser("plan", help="answers, tokens and dollars of runs; spends nothing"))
     runs = verbs.add_parser("run", help="run a benchmark against deployments")
     benchmarks = runs.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
-    add_runs(benchmarks.add_parser, named_location)
+    add_runs(benchmarks.add_parser, named_location, monthly_usd)
     add_verifier(benchmarks.add_parser("verifier", help="replay tool-call requests; decides within minutes"))
     add_compare(verbs.add_parser("compare", help="default routing against tiers, from the runs on record"))
     add_schedule(verbs.add_parser("schedule", help="regular runs, by systemd or Temporal"))
@@ -105,18 +98,15 @@ def run_ingest(options: argparse.Namespace) -> int:
     """
     location, now = named_location(options), time.time()
     lines: list[dict[str, Any]] = []
-    try:
-        with connect(location, writing=True) as connection, connection.begin():
-            known = deployments_on_record(connection)
-            kept = kept_runs(connection)
-            for name in options.logs:
-                with busy(f"reading {name} ..."):
-                    for made in _read(Path(name), options, known, kept, now):
-                        lines.append(made["line"])
-                        insert_all(connection, made["records"])
-                        kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
-    except (SQLAlchemyError, OSError) as error:
-        raise DownError(problem_of(error, location)) from None
+    with writing(location) as connection:
+        known = deployments_on_record(connection)
+        kept = kept_runs(connection)
+        for name in options.logs:
+            with busy(f"reading {name} ..."):
+                for made in _read(Path(name), options, known, kept, now):
+                    lines.append(made["line"])
+                    insert_all(connection, made["records"])
+                    kept.update({(record.run, record.deployment): record.refused for record in made["records"]})
     write_text(json_text({"runs": lines}) if options.json else "\n".join(map(_sentence, lines)))
     return int(any(line["refused"] for line in lines))
 
@@ -204,8 +194,6 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def _plain(group: str, scores: Sequence[Score], refused: Sequence[BenchmarkRecord]) -> dict[str, Any]:
-    from dataclasses import asdict
-
     kept = [{name: value for name, value in to_wire(run).items() if name != "tasks"} for run in refused]
     return {"model_group": group, "scores": [asdict(one) for one in scores], "refused": kept}
 
@@ -224,17 +212,16 @@ def _table(group: str, scores: Sequence[Score]) -> RenderableType:
         if counted:
             medians[name] = counted[len(counted) // 2]
     for one in printable_data(list(scores)):
-        error = "" if one.error is None else f" ± {100 * one.error:.1f}"
-        share = "" if one.share is None else "{:.0%} ({:.0%} to {:.0%})".format(*one.share)
+        told = asdict(one)
         seen = "" if one.visible is None else f"; sees drops from {100 * one.visible:.0f} points on"
         table.add_row(
             one.benchmark,
             one.deployment,
-            f"{100 * one.score:.1f}{error}",
+            score_words(told),
             str(one.tasks),
             str(len(one.runs)),
-            share,
-            _WORDS[one.standing] + seen,
+            share_words(told),
+            verdict_words(told) + seen,
             _tokens(one.tokens, medians.get(one.benchmark)),
         )
     return table

@@ -68,3 +68,6 @@ class BenchmarkSettings(SettingsBlock):
     reference: Mapping[Name, Name] = Field(default_factory=dict)
     """By model group, the deployment that the others are compared with: the maker's own, or one you host.
     A value is a deployment as ``exacto tiers --json`` shows it. None by default: each is compared with all others."""
+    monthly_usd: Annotated[float, BeforeValidator(no_bool), Field(gt=0.0, le=1e6)] | None = None
+    """USD that ``exacto bench run`` may spend in a month, on all machines with this store.
+    null, the default: only ``--max-usd`` limits a run."""

@@ -81,13 +81,19 @@ class Bench:
         self.location = location_of_url(f"sqlite:///{folder}/exacto.db")
         self.program = environment(folder / "environment") / "bin" / "inspect"
 
-    def run(self, name: str, *, max_usd: float | None = None, shared: BenchmarkState | None = None) -> RunResult:
+    def run(
+        self,
+        name: str,
+        *,
+        max_usd: float | None = None,
+        monthly_usd: float | None = None,
+        shared: BenchmarkState | None = None,
+    ) -> RunResult:
         """Run the parcel service against one deployment."""
         (run,) = planned(self.proxy.models, [PARCELS], Choice([name]))
         limit = None if max_usd is None else self.proxy.spent_usd() + max_usd
-        context = RunContext(
-            self.proxy, self.location, shared or BenchmarkState(self.location), self.folder, limit, lambda _: None
-        )
+        state = shared or BenchmarkState(self.location)
+        context = RunContext(self.proxy, self.location, state, self.folder, limit, lambda _: None, monthly_usd)
         return run_benchmark(context, PARCELS, run, self.program, Invocation(name, 4))
 
     def records(self) -> list[BenchmarkRecord]:
@@ -241,6 +247,18 @@ def test_the_month_is_shared(bench: Bench) -> None:
     assert list(bench.folder.glob("costs-*")) == []
 
 
+def test_another_machine_spends_the_month(bench: Bench, models: SimulatedParcelModels) -> None:
+    """The run stops within seconds, without a score."""
+    models.skills["shared"] = Skill(latency_s=0.2)
+    BenchmarkState(bench.location).spend(3.0)
+    asked = models.requests["shared"]
+    result = bench.run("shared", max_usd=100.0, monthly_usd=3.0)
+    assert (result.end, result.records) == (RunEnd.BUDGET, ())
+    assert models.requests["shared"] - asked < 148
+    models.skills["shared"] = Skill()
+    assert bench.run("shared", max_usd=100.0, monthly_usd=1000.0).end is RunEnd.SCORED
+
+
 def test_a_program_that_writes_nothing(bench: Bench) -> None:
     """It is told where its output is, and nothing is recorded."""
     bench.program.write_text("#!/bin/sh\necho broken; exit 1\n")
@@ -303,24 +321,35 @@ def test_what_is_refused_before_anything_is_spent(
 
 
 def test_a_spent_month_is_refused(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before a proxy is started."""
+    """Before a proxy is started, by the command line as by the settings."""
     BenchmarkState(location_of_url(f"sqlite:///{tmp_path}/e.db")).spend(3.0)
     environment(tmp_path / "environment")
-    options = ["--yes", "--max-usd", "1", "--monthly-usd", "3", "--environment", str(tmp_path / "environment")]
+    options = ["--yes", "--max-usd", "1", "--environment", str(tmp_path / "environment")]
     store = ["--store", f"sqlite:///{tmp_path}/e.db", "--directory", str(tmp_path)]
-    assert main(["bench", "run", "parcels", "--config", str(config), *store, *options]) == 2
+    assert main(["bench", "run", "parcels", "--config", str(config), *store, *options, "--monthly-usd", "3"]) == 2
     assert "this month's 3.00 USD are spent" in capsys.readouterr().err
+    limited = tmp_path / "limited.yaml"
+    block = {"exacto_settings": {"benchmarks": {"monthly_usd": 2.5}}}
+    limited.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | block))
+    for benchmark in (["parcels", *store, *options], ["verifier", *store[:2], "--model", "g", "--yes"]):
+        assert main(["bench", "run", *benchmark, "--config", str(limited)]) == 2
+        assert "this month's 2.50 USD are spent" in capsys.readouterr().err
 
 
-def test_airline_needs_an_environment_and_a_user(
+def test_airline_needs_an_environment_a_user_and_data(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither can be made up."""
+    """None can be made up; of other tasks there is no score."""
     run = ["bench", "run", "airline", "--config", str(config), "--store", f"sqlite:///{tmp_path}/e.db"]
     assert main([*run, "--yes", "--max-usd", "1"]) == 2
     assert "--user-model" in capsys.readouterr().err
     assert main([*run, "--yes", "--max-usd", "1", "--user-model", "good"]) == 2
     assert "name an environment with OpenBench and tau2" in capsys.readouterr().err
+    run += ["--yes", "--max-usd", "1", "--user-model", "good", "--environment", str(tmp_path)]
+    assert main(run) == 2
+    assert "name its data with --data" in capsys.readouterr().err
+    assert main([*run, "--data", str(tmp_path)]) == 2
+    assert "has not the data of the airline benchmark" in capsys.readouterr().err
 
 
 def test_an_unknown_price_is_refused_unless_it_is_local() -> None:
@@ -355,7 +384,8 @@ def test_commands_say_neither_address_nor_key(tmp_path: Path) -> None:
     assert first[1:3] == ["eval", "tau_bench_airline"]
     assert "user_model=openai-api/litellm/user" in first
     (tmp_path / "1.eval").touch()
-    assert command_of(airline, Path("bench"), Invocation("a", 4, "user"), tmp_path)[1] == "eval-retry"
+    again = command_of(airline, Path("env/bin/bench"), Invocation("a", 4, "user"), tmp_path)
+    assert (again[0], again[3]) == ("env/bin/python", "eval-retry")
     gpqa = command_of(SPECIFICATIONS["gpqa"], Path("inspect"), Invocation("a", 4), tmp_path)
     assert gpqa[gpqa.index("--temperature") + 1] == "0.5"
     assert not [one for one in (*first, *gpqa) if "127.0.0.1" in one]

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import yaml
 
+from exacto_plugin.bench.running.shared import BenchmarkState
 from exacto_plugin.bench.verifier.replay import Tally
 from exacto_plugin.bench.verifier.scoring import ScoredAnswer
 from exacto_plugin.bench.verifier.suite import bundled_suite
@@ -63,6 +64,13 @@ def test_a_configuration_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture
     with reading(location_of_url(url)) as connection:
         kept = replays_since(connection, 0.0)["g"]
     assert [(one.deployment, one.refused) for one in kept] == [("a", ""), ("b", "")]
+    spent = BenchmarkState(location_of_url(url)).spent()  # answers on their way at its end cost too
+    assert reference["cost"] + flagged["cost"] <= spent < reference["cost"] + flagged["cost"] + PRICE * used
+    entries[0]["litellm_params"].pop("input_cost_per_token")
+    entries[0]["litellm_params"].update(api_base="https://api.example.com/v1", model="openai/of-our-own")
+    config.write_text(yaml.safe_dump({"model_list": entries, "exacto_settings": block}))
+    assert main([*command, "--yes", "--monthly-usd", "9"]) == 2
+    assert "the price of b is not known" in capsys.readouterr().err
 
 
 def test_money_is_exceeded_by_one_request_at_most() -> None:

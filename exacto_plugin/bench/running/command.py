@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from exacto_plugin.bench.running.airline_data import TASKS, airline_data
 from exacto_plugin.bench.running.plan import Choice, PlannedRun, check_spending, planned
 from exacto_plugin.bench.running.specifications import AIRLINE, SPECIFICATIONS, BenchmarkSpec, Invocation
 from exacto_plugin.errors import ExactoError
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 LocationOf = Any
 """Function from the parsed arguments to the store's location."""
 
+MONTHLY_HELP = "the same for all runs of this month; default: as configured"
+
+MonthlyOf = Any
+"""Function from the parsed arguments to the USD of a month."""
+
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``exacto bench plan``."""
@@ -41,26 +47,31 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_plan)
 
 
-def add_runs(add_parser: Callable[..., argparse.ArgumentParser], location_of: LocationOf) -> None:
+def add_runs(
+    add_parser: Callable[..., argparse.ArgumentParser], location_of: LocationOf, monthly_of: MonthlyOf
+) -> None:
     """Add a subcommand of ``exacto bench run`` for each benchmark.
 
     Args:
         add_parser: of the subcommands.
         location_of: returns the store of ``--store`` or ``--config``.
+        monthly_of: returns the USD of a month, of ``--monthly-usd`` or the settings.
     """
     for spec in SPECIFICATIONS.values():
         parser = add_parser(spec.name, help=spec.title)
         _add_choice(parser, user_model=spec.user_model)
         parser.add_argument("--store", metavar="URL", help="the store of the scores; default: that of --config")
         parser.add_argument("--max-usd", type=float, metavar="USD", help="stop when so much is spent")
-        parser.add_argument("--monthly-usd", type=float, metavar="USD", help="the same for all runs of this month")
+        parser.add_argument("--monthly-usd", type=float, metavar="USD", help=MONTHLY_HELP)
         parser.add_argument("--yes", action="store_true", help="run what costs money")
         parser.add_argument("--directory", type=Path, metavar="DIR", help="of environments, logs and broken-off runs")
         parser.add_argument("--environment", type=Path, metavar="ENV", help=f"existing, with {spec.program}")
         if spec.data:
             parser.add_argument("--data", type=Path, metavar="DIR", help=spec.data)
         parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-        parser.set_defaults(run=lambda options, spec=spec: run_runs(options, spec, location_of(options)))
+        parser.set_defaults(
+            run=lambda options, spec=spec: run_runs(options, spec, location_of(options), monthly_of(options))
+        )
 
 
 def _add_choice(parser: argparse.ArgumentParser, *, user_model: bool) -> None:
@@ -130,7 +141,9 @@ def _dollars(run: PlannedRun) -> str:
     return f"{run.usd:.2f}"
 
 
-def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLocation) -> int:
+def run_runs(
+    options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLocation, monthly_usd: float | None
+) -> int:
     """Run a benchmark against deployments, one after the other.
 
     Returns 1 unless all were scored.
@@ -145,8 +158,8 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     if not runs:
         raise ExactoError(f"{spec.name}: no deployment to run it against; see exacto bench plan")
     check_spending(runs, agreed=options.yes, max_usd=options.max_usd)
-    extra = _invocation(options, spec)
     root = (options.directory or default_root()).absolute()
+    extra = _invocation(options, spec, root)
     if not has_environment(spec, options.environment, root):
         _say(f"creating an environment with {' '.join(spec.packages)} in {root}, once")
     program = program_of(spec, options.environment, root)
@@ -157,7 +170,7 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     with ended_in_order():
         try:
             invoked = Invoked(options.config, location, root / _folder_of(options.config), program, extra)
-            results = run_all(invoked, spec, runs, _limits(options), say=_say, told=told)
+            results = run_all(invoked, spec, runs, (options.max_usd, monthly_usd), say=_say, told=told)
         except (SQLAlchemyError, OSError) as error:
             raise DownError(problem_of(error, location)) from None
     if options.json:
@@ -165,22 +178,24 @@ def run_runs(options: argparse.Namespace, spec: BenchmarkSpec, location: StoreLo
     return int(any(one.end != "scored" for one in results) or len(results) < len(runs))
 
 
-def _invocation(options: argparse.Namespace, spec: BenchmarkSpec) -> Invocation:
+def _invocation(options: argparse.Namespace, spec: BenchmarkSpec, root: Path) -> Invocation:
     """Return the parameters that all runs share.
 
     Raises:
-        ExactoError: one is missing.
+        ExactoError: one is missing, or the data are others than those that scores can be compared for.
     """
     user, data = getattr(options, "user_model", ""), getattr(options, "data", None)
     if spec.user_model and not user:
         raise ExactoError(f"{spec.name}: name the deployment that speaks as the user with --user-model")
     if spec.name == AIRLINE and options.environment is None:
         raise ExactoError(f"{spec.name}: name an environment with OpenBench and tau2; see docs/benchmarks.md")
-    return Invocation("", options.runs or spec.runs, user, data)
-
-
-def _limits(options: argparse.Namespace) -> tuple[float | None, float | None]:
-    return options.max_usd, options.monthly_usd
+    if spec.name == AIRLINE and data is None:
+        raise ExactoError(f"{spec.name}: name its data with --data: {spec.data}")
+    tasks = ""
+    if spec.name == AIRLINE and data is not None:
+        data, tasks = airline_data(data, root)
+        _say(f"the tasks are those of {TASKS[tasks]}")
+    return Invocation("", options.runs or spec.runs, user, data, tasks)
 
 
 def sentence_of(result: RunResult) -> str:

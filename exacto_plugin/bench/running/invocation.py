@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from exacto_plugin.bench.isolated.proxy import isolated_proxy
 from exacto_plugin.bench.running.run import RunContext, RunEnd, run_benchmark
 from exacto_plugin.bench.running.shared import BenchmarkState
-from exacto_plugin.bench.running.spending import add_leftovers, counting
-from exacto_plugin.errors import ExactoError
+from exacto_plugin.bench.running.spending import add_leftovers, counting, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,12 +60,12 @@ def run_all(
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     shared = BenchmarkState(invoked.location)
     add_leftovers(root, shared)
-    limit = _limit(*limits, shared)
+    limit = limit_of(*limits, shared)
     costs = root / f"costs-{int(time.time() * 1e3)}.jsonl"
     results: list[RunResult] = []
     say("starting an isolated proxy ...")
     with isolated_proxy(invoked.config, max_usd=limit, costs=costs, directory=root) as proxy, counting(costs, shared):
-        context = RunContext(proxy, invoked.location, shared, root, limit, say)
+        context = RunContext(proxy, invoked.location, shared, root, limit, say, limits[1])
         for number, run in enumerate(runs, start=1):
             say(f"{spec.name}, {run.model} ({number} of {len(runs)}): {run.answers} answers")
             result = run_benchmark(context, spec, run, invoked.program, replace(invoked.extra, model=run.model))
@@ -75,17 +74,3 @@ def run_all(
             if result.end is RunEnd.BUDGET:
                 break
     return results
-
-
-def _limit(max_usd: float | None, monthly_usd: float | None, shared: BenchmarkState) -> float | None:
-    """Return what may be spent now: the smaller of both limits.
-
-    Raises:
-        ExactoError: the month's is spent.
-    """
-    if monthly_usd is None:
-        return max_usd
-    left = monthly_usd - shared.spent()
-    if left <= 0:
-        raise ExactoError(f"this month's {monthly_usd:.2f} USD are spent")
-    return left if max_usd is None else min(max_usd, left)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exacto_plugin.errors import ExactoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from exacto_plugin.bench.isolated.configuration import IsolatedModels, Target
     from exacto_plugin.bench.running.specifications import BenchmarkSpec
@@ -137,12 +137,24 @@ def check_spending(runs: Sequence[PlannedRun], *, agreed: bool, max_usd: float |
     paid = [run for run in runs if run.costs_money]
     if not paid:
         return
-    unknown = sorted({run.model for run in paid if run.usd is None})
-    if unknown:
-        raise ExactoError(
-            f"the price of {', '.join(unknown)} is not known, so that no budget could be kept: "
-            "set input_cost_per_token and output_cost_per_token"
-        )
+    _check_known({run.model for run in paid if run.usd is None})
     total = sum(run.usd or 0.0 for run in paid)
     if not agreed or max_usd is None:
         raise ExactoError(f"this would cost about {total:.2f} USD: add --yes and a limit, --max-usd {total * 1.5:.2f}")
+
+
+def check_prices(targets: Iterable[Target]) -> None:
+    """Check that a budget can be kept for deployments.
+
+    Raises:
+        ExactoError: the price of one that is not on this machine is not known.
+    """
+    _check_known({one.deployment for one in targets if _usd(one, 1, 1) is None and not _is_loopback(one.host)})
+
+
+def _check_known(unpriced: Iterable[str]) -> None:
+    if names := ", ".join(sorted(unpriced)):
+        raise ExactoError(
+            f"the price of {names} is not known, so that no budget could be kept: "
+            "set input_cost_per_token and output_cost_per_token"
+        )

@@ -81,6 +81,8 @@ class RunContext:
     """Directory of the runs."""
     max_usd: float | None
     progress: Callable[[str], None]
+    monthly_usd: float | None = None
+    """Of all machines with this store, which spend at the same time."""
 
 
 def run_benchmark(
@@ -124,11 +126,11 @@ def _leased(context: RunContext, spec: BenchmarkSpec, run: PlannedRun, program: 
     usd = context.proxy.spent_usd() - before
     if stopped is not None:
         return RunResult(run, stopped, _REASONS[stopped], usd=usd)
-    made = _recorded(context, run, folder, inspect_of(program), usd)
+    made = _recorded(context, run, folder, inspect_of(program), usd, extra)
     if made.records and (ended_well or made.end is RunEnd.SCORED):
         folder.rename(folder.with_name(f"{folder.name}-done-{int(time.time() * 1e3)}"))  # the next run is a new one
     elif goes_on and made.end is RunEnd.FAILED and _answered(context, run) == asked:
-        # Its program cannot go on: OpenBench finds its own tasks again with internet only.
+        # Its program cannot go on with this log.
         folder.rename(folder.with_name(f"{folder.name}-left-{int(time.time() * 1e3)}"))
         return replace(made, reason=f"it could not go on, and starts anew the next time ({made.reason})")
     return made
@@ -168,6 +170,8 @@ def _watch(process: GuardedProcess, context: RunContext, run: PlannedRun) -> Run
             return RunEnd.FAILED
         if now - told >= 5.0:
             told = now
+            if context.monthly_usd is not None and context.shared.spent() >= context.monthly_usd:
+                return RunEnd.BUDGET
             count = _answered(context, run)
             if count != answers:
                 answers = count
@@ -181,14 +185,16 @@ def _is_spent(context: RunContext) -> bool:
     return context.max_usd is not None and context.proxy.spent_usd() >= context.max_usd
 
 
-def _recorded(context: RunContext, run: PlannedRun, folder: Path, inspect: str, usd: float) -> RunResult:
+def _recorded(
+    context: RunContext, run: PlannedRun, folder: Path, inspect: str, usd: float, extra: Invocation
+) -> RunResult:
     """Write the records of the newest log."""
     log = newest_log(folder / "logs")
     if log is None:
         return RunResult(run, RunEnd.FAILED, f"its program wrote no log; see {folder / 'output.txt'}", usd=usd)
     named = [Known(group, run.model, run.provider) for group in run.model_groups]
     try:
-        records = add_log(context.location, log, named, inspect)
+        records = add_log(context.location, log, named, inspect, {"data": extra.tasks} if extra.tasks else None)
     except LogError as error:
         return RunResult(run, RunEnd.FAILED, str(error), usd=usd)
     refused = next((record.refused for record in records if record.refused), "")
@@ -213,7 +219,7 @@ def _folder(root: Path, run: PlannedRun, extra: Invocation) -> Path:
         "model": run.model,
         "runs": extra.runs,
         "user_model": extra.user_model,
-        "data": str(extra.data or ""),
+        "data": extra.tasks or str(extra.data or ""),
     }
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:12]
     folder = root / f"{run.benchmark}-{digest}"

@@ -83,7 +83,7 @@ SPECIFICATIONS: Final[Mapping[str, BenchmarkSpec]] = {
             2_000,
             ("openbench==0.5.3", "mcp<2"),
             user_model=True,
-            data="the data directory of tau2-bench-verified",
+            data="the data directory of tau2-bench-verified, or the wheel of inspect_evals",
         ),
     )
 }
@@ -101,6 +101,8 @@ class Invocation:
     runs: int
     user_model: str = ""
     data: Path | None = None
+    tasks: str = ""
+    """SHA-256 of the tasks, where its program does not say which they are."""
 
 
 def command_of(spec: BenchmarkSpec, program: Path, invocation: Invocation, logs: Path) -> list[str]:
@@ -135,14 +137,22 @@ def _same(spec: BenchmarkSpec, invocation: Invocation) -> Sequence[str]:
     )
 
 
+_RETRY: Final = "import openbench.evals.tau_bench; from openbench._cli import main; main()"
+
+
 def _openbench(spec: BenchmarkSpec, program: Path, invocation: Invocation, logs: Path) -> list[str]:
     """Return OpenBench's command.
 
-    It has no ``eval-set``, so that a log is retried by its name.
+    It has no ``eval-set``, so that a log is retried by its name. ``eval-retry`` finds a task by importing all of
+    OpenBench's, one of which asks the internet, unless the task is known already.
     """
     broken_off = sorted(logs.glob("*.eval"))
     if broken_off:
-        return [str(program), "eval-retry", str(broken_off[-1]), "--log-dir", str(logs), "--fail-on-error", "0.1"]
+        return [
+            *(str(program.with_name("python")), "-c", _RETRY, "eval-retry", str(broken_off[-1])),
+            *("--log-dir", str(logs), "--log-buffer", "1", "--fail-on-error", "0.1"),
+            *("--max-connections", str(spec.most_connections)),
+        ]
     return [
         *(str(program), "eval", "tau_bench_airline", "--alpha", "--model", f"openai-api/litellm/{invocation.model}"),
         *("-T", f"user_model=openai-api/litellm/{invocation.user_model}", "--log-dir", str(logs)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.bench.isolated.costs import spent_in
+from exacto_plugin.errors import ExactoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from exacto_plugin.bench.running.shared import BenchmarkState
 
 _EACH_S = 5.0
+
+
+def limit_of(max_usd: float | None, monthly_usd: float | None, shared: BenchmarkState) -> float | None:
+    """Return the USD that may be spent now: the smaller of both limits.
+
+    Raises:
+        ExactoError: the month's is spent.
+    """
+    if monthly_usd is None:
+        return max_usd
+    left = monthly_usd - shared.spent()
+    if left <= 0:
+        raise ExactoError(f"this month's {monthly_usd:.2f} USD are spent")
+    return left if max_usd is None else min(max_usd, left)
 
 
 @contextmanager

@@ -12,31 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from exacto_plugin.bench.ingest import Known, UnnamedDeploymentError, deployments_named
-from exacto_plugin.bench.running.command import ended_in_order
-from exacto_plugin.benchmark_scores.sequential import MOST_CALLS, RunDecision
+from exacto_plugin.bench.running.command import MONTHLY_HELP, ended_in_order
+from exacto_plugin.benchmark_scores.sequential import MOST_CALLS
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since
 from exacto_plugin.benchmark_scores.verifier import comparisons
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.benchmarks.known import deployments_on_record
+from exacto_plugin.cli.benchmarks.stored import monthly_usd, writing
+from exacto_plugin.cli.benchmarks.verifier_text import has_failed, plain_of, sentence_of
 from exacto_plugin.cli.source import add_source_options, named_location, settings_of_config
-from exacto_plugin.core.wire import to_wire
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.store.database import DownError, connect, problem_of
 from exacto_plugin.store.rows import insert_all
-from exacto_plugin.store.tables import migrate
 from exacto_plugin.terminal import json_text, printable, write_text
-from exacto_plugin.text_tables import DataTable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    from rich.console import RenderableType
     from sqlalchemy import Connection
 
+    from exacto_plugin.bench.running.shared import BenchmarkState
     from exacto_plugin.bench.verifier.replay import Tally
     from exacto_plugin.bench.verifier.run import ReplaySubject
     from exacto_plugin.bench.verifier.suite import Suite
@@ -55,8 +51,6 @@ PATIENCE_S = 150.0
 
 _CHARACTERS, _OUTPUT_TOKENS = 4, 150
 """Characters of a token, and tokens of an answer, for the estimate of the cost."""
-
-_WORDS = {RunDecision.FLAGGED: "flagged", RunDecision.CLEARED: "cleared", RunDecision.UNDECIDED: "undecided"}
 
 
 class Plan(NamedTuple):
@@ -91,6 +85,7 @@ def add_verifier(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-env", metavar="NAME", default=KEY_VARIABLE, help=f"has its key; default {KEY_VARIABLE}")
     parser.add_argument("--yes", action="store_true", help="run it: without this only the plan is printed")
     parser.add_argument("--max-usd", type=float, metavar="USD", help="money for all runs of this command")
+    parser.add_argument("--monthly-usd", type=float, metavar="USD", help=MONTHLY_HELP)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     add_source_options(parser, proxy=False)
     parser.set_defaults(run=run_verifier)
@@ -111,10 +106,10 @@ def run_verifier(options: argparse.Namespace) -> int:
     with ended_in_order():
         found = _runs(plan, options)
     if options.json:
-        write_text(json_text({"runs": [_plain(one) for one in found]}))
+        write_text(json_text({"runs": [plain_of(one) for one in found]}))
     else:
-        write_text("\n".join(printable(_sentence(one)) for one in found))
-    return int(any(_failed(one) for one in found) or len(found) < len(plan.subjects))
+        write_text("\n".join(printable(sentence_of(one)) for one in found))
+    return int(any(has_failed(one) for one in found) or len(found) < len(plan.subjects))
 
 
 def _runs(plan: Plan, options: argparse.Namespace) -> list[Comparison | VerifierRecord]:
@@ -123,15 +118,15 @@ def _runs(plan: Plan, options: argparse.Namespace) -> list[Comparison | Verifier
     from exacto_plugin.bench.verifier.run import ReplaySubject, run_suite
     from exacto_plugin.bench.verifier.scoring import AnswerScorer
 
-    scorer, left, leases = AnswerScorer(plan.settings), options.max_usd, BenchmarkState(plan.location)
+    scorer, shared = AnswerScorer(plan.settings), BenchmarkState(plan.location)
     found: list[Comparison | VerifierRecord] = []
-    with _endpoints(options) as endpoint_of:
+    with _endpoints(plan, options, shared) as (endpoint_of, left):
         for known in plan.subjects:
             if left is not None and left <= 0:
-                write_text("no money is left for the other deployments (--max-usd)", sys.stderr)
+                write_text("no money is left for the other deployments", sys.stderr)
                 break
             subject = ReplaySubject(known.model_group, known.deployment, endpoint_of(known))
-            with leases.held(known.deployment, "verifier", PATIENCE_S) as own:
+            with shared.held(known.deployment, "verifier", PATIENCE_S) as own:
                 if not own:
                     write_text(printable(f"{known.deployment}: another process runs it now"), sys.stderr)
                     continue
@@ -140,6 +135,8 @@ def _runs(plan: Plan, options: argparse.Namespace) -> list[Comparison | Verifier
                     plan.suite, scorer, subject, earlier, reference, max_usd=left, progress=_progress(subject)
                 )
                 found.append(_keep(plan.location, record, reference))
+            if options.base_url is not None:
+                shared.spend(record.cost or 0.0)
             left = None if left is None else left - (record.cost or 0.0)
     return found
 
@@ -151,7 +148,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     location = named_location(options)
     settings = settings_of_config(Path(options.config)) if options.config else Settings()
     suite = suite_of_file(Path(options.samples)) if options.samples else bundled_suite()
-    with _writing(location) as connection:
+    with writing(location) as connection:
         known = deployments_on_record(connection)
         if options.config and not options.base_url:
             known = [*dict.fromkeys([*known, *_configured(Path(options.config), known)])]
@@ -226,40 +223,44 @@ def _plan_text(plan: Plan) -> str:
 
 
 @contextmanager
-def _endpoints(options: argparse.Namespace) -> Iterator[Callable[[Known], Any]]:
-    """Yield the function that returns the endpoint of a deployment."""
+def _endpoints(
+    plan: Plan, options: argparse.Namespace, shared: BenchmarkState
+) -> Iterator[tuple[Callable[[Known], Any], float | None]]:
+    """Yield a function from deployment to endpoint, and the USD that may be spent.
+
+    What the isolated proxy's answers cost is added to the month, after a crash too.
+    """
+    from exacto_plugin.bench.running.spending import add_leftovers, counting, limit_of
     from exacto_plugin.bench.verifier.replay import Endpoint
 
+    month = monthly_usd(options)
     if options.base_url is not None:
         base_url, key = options.base_url.rstrip("/"), os.environ.get(options.key_env, "")
-        yield lambda known: Endpoint(base_url.replace("{deployment}", known.deployment), key, known.deployment)
+        limit = limit_of(options.max_usd, month, shared)
+        yield lambda known: Endpoint(base_url.replace("{deployment}", known.deployment), key, known.deployment), limit
         return
     if options.config is None:
         raise ExactoError("no endpoint given: use --config FILE, or --base-url URL")
     from exacto_plugin.bench.isolated.proxy import isolated_proxy
+    from exacto_plugin.bench.running.environments import default_root
+    from exacto_plugin.bench.running.plan import check_prices
 
-    with isolated_proxy(Path(options.config), max_usd=options.max_usd) as proxy:
-        yield lambda known: Endpoint(f"{proxy.base_url}/v1", proxy.key, proxy.models.named(known.deployment).deployment)
-
-
-@contextmanager
-def _writing(location: StoreLocation) -> Iterator[Connection]:
-    """Open the store; a new one gets its tables.
-
-    Raises:
-        DownError: it cannot be opened.
-    """
-    try:
-        with connect(location, writing=True) as connection, connection.begin():
-            migrate(connection)
-            yield connection
-    except (SQLAlchemyError, OSError) as error:
-        raise DownError(problem_of(error, location)) from None
+    root = default_root() / "verifier"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    add_leftovers(root, shared)
+    limit, costs = limit_of(options.max_usd, month, shared), root / f"costs-{time.time_ns()}.jsonl"
+    with isolated_proxy(Path(options.config), max_usd=limit, costs=costs) as proxy, counting(costs, shared):
+        if limit is not None:
+            check_prices([proxy.models.named(one.deployment) for one in plan.subjects])
+        yield (
+            lambda known: Endpoint(f"{proxy.base_url}/v1", proxy.key, proxy.models.named(known.deployment).deployment),
+            limit,
+        )
 
 
 def _earlier(location: StoreLocation, subject: ReplaySubject) -> list[VerifierRecord]:
     """Return the newest accepted run of each other deployment of a model group."""
-    with _writing(location) as connection:
+    with writing(location) as connection:
         runs = replays_since(connection, time.time() - KEPT_S, subject.model_group).get(subject.model_group, [])
     others = [run for run in runs if not run.refused and run.deployment != subject.deployment]
     return list({run.deployment: run for run in others}.values())
@@ -267,7 +268,7 @@ def _earlier(location: StoreLocation, subject: ReplaySubject) -> list[VerifierRe
 
 def _keep(location: StoreLocation, record: VerifierRecord, reference: str | None) -> Comparison | VerifierRecord:
     """Write a run; return its comparison, or the run itself when it was refused."""
-    with _writing(location) as connection:
+    with writing(location) as connection:
         insert_all(connection, [record])
         if record.refused:
             return record
@@ -284,62 +285,3 @@ def _progress(subject: ReplaySubject) -> Callable[[Tally], None]:
             write_text(printable(f"{subject.deployment}: {told}"), sys.stderr)
 
     return tell
-
-
-def _failed(one: Comparison | VerifierRecord) -> bool:
-    from exacto_plugin.benchmark_scores.verifier import Comparison
-
-    return not isinstance(one, Comparison) or one.decision is RunDecision.FLAGGED
-
-
-def _plain(one: Comparison | VerifierRecord) -> dict[str, Any]:
-    from exacto_plugin.benchmark_scores.verifier import Comparison
-
-    if isinstance(one, Comparison):
-        return as_plain(one)
-    return {name: value for name, value in to_wire(one).items() if name != "triggers"}
-
-
-def as_plain(one: Comparison) -> dict[str, Any]:
-    """Return a run and its comparison as plain data."""
-    kept = {name: value for name, value in to_wire(one.record).items() if name != "triggers"}
-    return {
-        **kept,
-        "decision": one.decision.value,
-        "against": one.against,
-        "limit": one.test.limit,
-        "similarity": one.similarity,
-    }
-
-
-def _sentence(one: Comparison | VerifierRecord) -> str:
-    from exacto_plugin.benchmark_scores.verifier import Comparison
-
-    if not isinstance(one, Comparison):
-        return f"{one.deployment}: refused: {one.refused}"
-    record, against = one.record, f" beside {one.against}" if one.against else ", nothing to compare with"
-    alike = "" if one.similarity is None else f"; calls a tool where it does: F1 {one.similarity:.2f}"
-    return (
-        f"{record.deployment}: {_WORDS[one.decision]} after {record.calls} calls, {record.bad} of them bad "
-        f"(limit {one.test.limit:.1%}{against}){alike}; run {record.run}"
-    )
-
-
-def verifier_table(group: str, found: Sequence[Comparison]) -> RenderableType:
-    """Return the table of the newest runs of a model group's deployments."""
-    table = DataTable(title=f"{group}: newest runs of the verifier")
-    for column in ("deployment", "calls", "bad", "limit", "beside", "F1", "verdict", "run"):
-        table.add_column(column, overflow="fold")
-    for one in found:
-        record = one.record
-        table.add_row(
-            printable(record.deployment),
-            str(record.calls),
-            str(record.bad),
-            f"{one.test.limit:.1%}",
-            printable(one.against),
-            "" if one.similarity is None else f"{one.similarity:.2f}",
-            _WORDS[one.decision],
-            printable(record.run),
-        )
-    return table
