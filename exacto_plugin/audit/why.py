@@ -62,6 +62,8 @@ class Judged(NamedTuple):
     """Comparisons with other deployments by requests that both were sent; None for the past."""
     flaw_rates: list[Plain] | None = None
     """Shares of answers with each flaw over the last hour and day; None for the past."""
+    benchmarks: Plain | None = None
+    """Benchmark scores and refused runs; None for the past."""
 
 
 def judged_now(
@@ -161,7 +163,7 @@ def why_view(
         "preset": None if preset is None else str(preset_as_plain(preset)["preset"]),
         "way_back": readmission_conditions(preset, inputs, judged.deployment, judged.tier, judged.reasons),
         "wrong_one_in": _wrong_one_in(judged, preset, inputs),
-        **{name: getattr(judged, name) for name in ("flaws", "flaw_rates", "pairs")},
+        **{name: getattr(judged, name) for name in ("flaws", "flaw_rates", "pairs", "benchmarks")},
     }
 
 

@@ -79,6 +79,7 @@ class WhyNow:
             pass
         provider = self._providers.by_deployment.get(deployment, "")
         judged = judged_now(group, deployment, provider, snapshot.id, self._flaws, now)
-        judged = judged._replace(pairs=pairs_view(self._pairs.of(group.model_group, deployment)))
+        pairs = pairs_view(self._pairs.of(group.model_group, deployment))
+        judged = judged._replace(pairs=pairs, benchmarks=scores)
         word = verdict.override if isinstance(verdict, OverriddenVerdict) else None
-        return {**why_view(judged, word, self._engine.rule, inputs, now, past=False), "benchmarks": scores}
+        return why_view(judged, word, self._engine.rule, inputs, now, past=False)

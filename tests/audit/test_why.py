@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 NAMES = [name for names in GROUPS.values() for name in names]
-ONLY_OF_NOW = ("throughput", "latency_s", "flaws", "flaw_rates", "pairs")
+ONLY_OF_NOW = ("throughput", "latency_s", "flaws", "flaw_rates", "pairs", "benchmarks")
 TIMES = ("at", "past", "measured_at")
 
 
@@ -67,8 +67,8 @@ def test_now_and_then_are_the_same(told: Told) -> None:
         }
         assert now["at"] == then["at"] == then["measured_at"] == told.proxy.now
         assert (now["past"], now["measured_at"], then["past"]) == (False, None, True)
-        assert [type(now[key]) for key in ONLY_OF_NOW] == [float, float, dict, list, list]
-        assert [then[key] for key in ONLY_OF_NOW] == [None] * 5
+        assert [type(now[key]) for key in ONLY_OF_NOW] == [float, float, dict, list, list, dict]
+        assert [then[key] for key in ONLY_OF_NOW] == [None] * 6
 
 
 def test_signals_are_values_with_samples(told: Told) -> None:
