@@ -28,7 +28,7 @@ OLD_OTEL := opentelemetry-api==1.33.1 opentelemetry-sdk==1.33.1 opentelemetry-se
 
 export LITELLM_LOCAL_MODEL_COST_MAP ?= True
 
-.PHONY: help venv demo test lint format bench soak compat otel clients docs dist clean
+.PHONY: help venv demo test lint format bench airline harness soak compat otel clients docs dist clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -79,6 +79,17 @@ format: $(VENV)/.with-test ## Bring the code into the project's format.
 bench: $(VENV)/.with-test ## Measure the cost of the plugin beside bare LiteLLM.
 	$(BIN)/python -m benchmarks $(ARGS)
 
+airline: $(VENV)/.with-test ## Run tau2's airline tasks with OpenBench on simulated providers (ARGS="--environment ENV --data DATA").
+	$(BIN)/python -m benchmarks.airline $(ARGS)
+
+# Creates the environment that a benchmark creates on its first use, and prints its program.
+INSPECT := from pathlib import Path; from exacto_plugin.bench.running import environments, specifications; \
+	print(environments.program_of(specifications.SPECIFICATIONS["parcels"], None, Path("$(VENV)-harness")))
+
+harness: $(VENV)/.with-test ## Run the tests of benchmark runs with Inspect itself.
+	EXACTO_REAL_INSPECT="$$($(BIN)/python -c '$(INSPECT)')" $(BIN)/python -m pytest \
+		tests/bench/test_run.py tests/bench/test_container.py $(ARGS)
+
 soak: $(VENV)/.with-test ## Fuzz and strain for an hour, then say what broke (ARGS="--minutes 5").
 	$(BIN)/python -m tests.soak $(ARGS)
 
@@ -107,4 +118,4 @@ dist: $(VENV)/.with-test ## Build wheel and source distribution in dist/, instal
 	$(BIN)/python -m tests.built_packages
 
 clean: ## Remove the virtual environments and caches.
-	rm -rf $(VENV) $(VENV)-docs .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-harness .compat .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

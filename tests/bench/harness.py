@@ -1,5 +1,7 @@
 """A small benchmark program that stands for Inspect: it asks over HTTP, and writes logs of Inspect's form.
 
+`make harness` runs the same tests with Inspect itself, whose path is in EXACTO_REAL_INSPECT.
+
 Its environment has ``bin/inspect``, which takes the arguments of ``inspect eval-set`` that matter, writes its log after
 every answer, and goes on with a log that did not end well.
 
@@ -23,12 +25,15 @@ MOST_ERRORS = 0.1
 
 
 def environment(folder: Path) -> Path:
-    """Make an environment with this program in it."""
+    """Make an environment with this program in it, or with the real one."""
     program = folder / "bin" / "inspect"
     program.parent.mkdir(parents=True)
     root = Path(__file__).parents[2]
+    real = os.environ.get("EXACTO_REAL_INSPECT")
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(root)!r})\n"
+        f'#!/bin/sh\nexec {real} "$@"\n'
+        if real
+        else f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(root)!r})\n"
         "from tests.bench.harness import main\nsys.exit(main())\n"
     )
     program.chmod(0o755)
