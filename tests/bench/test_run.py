@@ -385,7 +385,7 @@ def test_commands_say_neither_address_nor_key(tmp_path: Path) -> None:
     assert "user_model=openai-api/litellm/user" in first
     (tmp_path / "1.eval").touch()
     again = command_of(airline, Path("env/bin/bench"), Invocation("a", 4, "user"), tmp_path)
-    assert (again[0], again[3]) == ("env/bin/python", "eval-retry")
+    assert (again[0], again[3:]) == ("env/bin/python", [str(tmp_path / "1.eval"), str(tmp_path), "4"])
     gpqa = command_of(SPECIFICATIONS["gpqa"], Path("inspect"), Invocation("a", 4), tmp_path)
     assert gpqa[gpqa.index("--temperature") + 1] == "0.5"
     assert not [one for one in (*first, *gpqa) if "127.0.0.1" in one]

@@ -137,22 +137,32 @@ def _same(spec: BenchmarkSpec, invocation: Invocation) -> Sequence[str]:
     )
 
 
-_RETRY: Final = "import openbench.evals.tau_bench; from openbench._cli import main; main()"
+_RETRY: Final = """
+import sys
+import openbench.evals.tau_bench
+from inspect_ai import eval_retry
+from inspect_ai.log import read_eval_log
+log, folder, connections = sys.argv[1:]
+begun = read_eval_log(log)
+begun.eval.model_base_url = None
+ended = eval_retry(begun, log_dir=folder, log_buffer=1, fail_on_error=0.1, max_connections=int(connections))
+sys.exit(any(one.status != "success" for one in ended))
+"""
+"""Goes on with a log of OpenBench, in its environment.
+
+``bench eval-retry`` asks the address that is in the log, of a proxy that has ended; and it finds a task by importing
+all of OpenBench's, one of which asks the internet."""
 
 
 def _openbench(spec: BenchmarkSpec, program: Path, invocation: Invocation, logs: Path) -> list[str]:
     """Return OpenBench's command.
 
-    It has no ``eval-set``, so that a log is retried by its name. ``eval-retry`` finds a task by importing all of
-    OpenBench's, one of which asks the internet, unless the task is known already.
+    It has no ``eval-set``, so that a log is retried by its name.
     """
     broken_off = sorted(logs.glob("*.eval"))
     if broken_off:
-        return [
-            *(str(program.with_name("python")), "-c", _RETRY, "eval-retry", str(broken_off[-1])),
-            *("--log-dir", str(logs), "--log-buffer", "1", "--fail-on-error", "0.1"),
-            *("--max-connections", str(spec.most_connections)),
-        ]
+        python = str(program.with_name("python"))
+        return [python, "-c", _RETRY, str(broken_off[-1]), str(logs), str(spec.most_connections)]
     return [
         *(str(program), "eval", "tau_bench_airline", "--alpha", "--model", f"openai-api/litellm/{invocation.model}"),
         *("-T", f"user_model=openai-api/litellm/{invocation.user_model}", "--log-dir", str(logs)),
