@@ -120,7 +120,7 @@ class DeploymentRecord:
     """``change`` or ``checkpoint``."""
 
 
-@wire("at model_group deployment previous tier reasons snapshot")
+@wire("at model_group deployment previous tier reasons snapshot changed")
 @dataclass(frozen=True, slots=True)
 class TransitionRecord:
     """A change of tier."""
@@ -132,6 +132,10 @@ class TransitionRecord:
     tier: str
     reasons: Sequence[Mapping[str, Any]]
     snapshot: str
+    changed: Mapping[str, Any] | None = None
+    """When its share of bad calls changed: the fields of ``core.tiers.change_point.ChangePoint``.
+
+    Of deranks and their ends; None where its calls do not tell, or an earlier version wrote it."""
 
 
 @wire(

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import and_, insert, inspect, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from exacto_plugin.core.wire import to_wire, wire_names
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import DownError, connect, problem_of
-from exacto_plugin.store.tables import KEPT, are_there, documents, table_of
+from exacto_plugin.store.tables import ADDED, KEPT, are_there, documents, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,9 +69,18 @@ def find(
     """
     table: Any = table_of(kind)
     order = table.c.at.desc() if newest_first else table.c.at
-    columns = [table.c[name] for name in wire_names(kind).values()]
+    columns = [*_columns(connection, kind)]
     query = select(*columns).where(*conditions).order_by(order).limit(limit)
     return [kind(*row) for row in connection.execute(query)]
+
+
+def _columns(connection: Connection, kind: type[Any]) -> Iterator[ColumnElement[Any]]:
+    """Yield the columns of a kind; NULL for one that the tables of an earlier version lack."""
+    table: Any = table_of(kind)
+    added = ADDED.get(kind, frozenset())
+    held = {one["name"] for one in inspect(connection).get_columns(table.name)} if added else set()
+    for name in wire_names(kind).values():
+        yield null().label(name) if name in added - held else table.c[name]
 
 
 def insert_all(connection: Connection, records: Iterable[Record]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -35,11 +36,11 @@ from exacto_plugin.errors import StoreError
 from exacto_plugin.records import Record, RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection, Dialect
 
-VERSION = 2
+VERSION = 3
 """The version of these tables. Rises with every change."""
 
 READABLE_FROM = 1
@@ -163,6 +164,9 @@ KEPT: dict[type[Any], TableOfKind] = {
 
 assert set(KEPT) == set(get_args(Record))
 
+ADDED: Mapping[type[Any], frozenset[str]] = {records.TransitionRecord: frozenset({"changed"})}
+"""Columns that a migration added: a command may read tables that no proxy of this version has migrated."""
+
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 
@@ -274,7 +278,12 @@ def _benchmark_runs(connection: Connection) -> None:
     table_of(records.VerifierRecord).create(connection, checkfirst=True)
 
 
-STEPS: Sequence[Callable[[Connection], None]] = (_benchmark_runs,)
+def _changes_of_calls(connection: Connection) -> None:
+    """Add the times at which shares of bad calls changed, which no version 2 wrote."""
+    connection.execute(DDL("ALTER TABLE transitions ADD COLUMN changed TEXT"))
+
+
+STEPS: Sequence[Callable[[Connection], None]] = (_benchmark_runs, _changes_of_calls)
 """The migrations from version 1 to 2, from 2 to 3, ...
 
 One step each; a released step is never changed."""

@@ -6,13 +6,15 @@ Changes no state before ``BlockResult.commit``; the engine puts the resulting sn
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.model import DeploymentKey, Transition
+from exacto_plugin.core.model import DeploymentKey, Tier, Transition
+from exacto_plugin.core.tiers.change_point import call_histories
 from exacto_plugin.core.tiers.columns import TIERS, BlockVerdicts
 from exacto_plugin.core.windows.percentiles import PercentileReader
 from exacto_plugin.core.windows.speed import merge_modes
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.engine.state import EngineState
-    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot, Tier
+    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
     from exacto_plugin.core.tiers.columns import Block, TierState
@@ -67,12 +69,33 @@ def evaluate_block(
     latency = merge_modes(state.latency.at(block.slots), math.nan)
     verdicts = BlockVerdicts(block, assignments, since, speed, latency, now)
     groups = [verdicts.group(number) for number in range(len(block.groups))]
+    before = np.nan_to_num(state.tier_state.since[block.slots])
+    changed = [(int(number), int(place)) for number, place in np.argwhere(previous != assignments.tier)]
     transitions = [
-        _transition(groups[number], tuple(block.positions[number])[place], TIERS[previous[number, place]])
-        for number, place in np.argwhere(previous != assignments.tier)
+        _transition(
+            groups[number],
+            tuple(block.positions[number])[place],
+            TIERS[previous[number, place]],
+            float(before[number, place]),
+        )
+        for number, place in changed
     ]
-    scan = None if change_detector is None else change_detector.scan(state.rule, block, assignments, scores, now)
+    scan = None
+    if change_detector is not None:
+        scan = change_detector.scan(state.rule, block, assignments, scores, now)
+        slots = [int(block.slots[number, place]) for number, place in changed]
+        transitions = _with_calls(transitions, slots, state, now)
     return BlockResult(verdicts, groups, transitions, scan)
+
+
+def _with_calls(
+    transitions: Sequence[Transition], slots: Sequence[int], state: EngineState, now: float
+) -> list[Transition]:
+    """Add the calls to deranks and to their ends."""
+    deranks = [place for place, one in enumerate(transitions) if Tier.DERANKED in (one.tier, one.previous)]
+    histories = call_histories(state.windows.blocks, [slots[place] for place in deranks], now)
+    found = dict(zip(deranks, histories, strict=True))
+    return [replace(one, calls=found.get(place)) for place, one in enumerate(transitions)]
 
 
 def percentiles(
@@ -86,6 +109,6 @@ def percentiles(
             yield group.model_group, reader.of(group.verdicts, partial(state.slot, group.model_group))
 
 
-def _transition(group: GroupSnapshot, deployment: DeploymentKey, previous: Tier) -> Transition:
+def _transition(group: GroupSnapshot, deployment: DeploymentKey, previous: Tier, since: float) -> Transition:
     verdict = group.verdicts[deployment]
-    return Transition(group.model_group, deployment, previous, verdict.tier, group.at, verdict.reasons)
+    return Transition(group.model_group, deployment, previous, verdict.tier, group.at, verdict.reasons, since)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from exacto_plugin.core.model import DeploymentKey, Outcome
+from exacto_plugin.core.model import DeploymentKey, Outcome, Tier
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
@@ -32,13 +32,17 @@ LOST = "lost"
 BAD_KINDS = (*(outcome.value for outcome in Outcome if outcome.is_bad), LOST)
 """The kinds of bad answers, as columns of ``PickNumbers``."""
 
+SENT = {tier.value: f"sent_{tier.value}" for tier in Tier}
+"""The columns of ``PickNumbers`` that count answers by tier."""
+
 WHOLE_GROUP = DeploymentKey("")
 """The deployment name under which numbers of the whole model group are stored."""
 
 
 @wire(
     "picks changed applied stays with_tiers without_tiers probes instead answers bad priced cost cost_squares "
-    "rescues rescued rescue_cost invalid_json unknown_name schema_mismatch lost"
+    "rescues rescued rescue_cost invalid_json unknown_name schema_mismatch lost calls sent_verified_good "
+    "sent_insufficient_data sent_deranked"
 )
 @dataclass(slots=True)
 class PickNumbers:
@@ -89,6 +93,12 @@ class PickNumbers:
     """Bad answers whose worst call violated its tool's schema."""
     lost: float = 0.0
     """Bad answers of which a call did not arrive as a call."""
+    calls: float = 0.0
+    """Answers with a call that was good, bad or lost; the rest of ``answers`` called no tool."""
+    sent_verified_good: float = 0.0
+    """Answers of requests that were sent while it had this tier, as are the next two."""
+    sent_insufficient_data: float = 0.0
+    sent_deranked: float = 0.0
 
     def add(self, other: PickNumbers) -> None:
         """Add the numbers of another hour or another worker."""
@@ -171,6 +181,7 @@ class CounterfactualCounts:
         bad: bool,
         cost: float | None,
         outcome: str = "",
+        tier: str = "",
     ) -> None:
         """Count one answer to a request with tools.
 
@@ -181,11 +192,16 @@ class CounterfactualCounts:
             bad: True for a bad or lost call.
             cost: USD; None without a price.
             outcome: of the worst call; a bad answer with another one than the bad outcomes counts as ``lost``.
+            tier: of the deployment when the request was sent; empty where none was looked up.
         """
         with self._lock:
             row = self._row(at, model_group, deployment)
             row.answers += 1
             row.bad += bad
+            row.calls += bad or outcome == Outcome.VALID
+            if tier:
+                name = SENT[tier]
+                setattr(row, name, getattr(row, name) + 1)
             if bad:
                 kind = outcome if outcome in BAD_KINDS else LOST
                 setattr(row, kind, getattr(row, kind) + 1)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from exacto_plugin.at_exit import at_exit
-from exacto_plugin.core.model import Sort
-from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, CounterfactualCounts
+from exacto_plugin.core.model import Signal, Sort, Tier
+from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP, CounterfactualCounts
+from exacto_plugin.core.tiers.change_point import change_point
 from exacto_plugin.core.tiers.checkpoints import CHECKPOINT_S, ChangeDetector, RecordCause
 from exacto_plugin.core.tiers.replay import encode, preset_as_plain
 from exacto_plugin.core.views import reason_view
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import GroupSnapshot, Reference, Signal, Snapshot, Transition, Verdict
+    from exacto_plugin.core.model import GroupSnapshot, Reference, Snapshot, Transition, Verdict
     from exacto_plugin.core.routing.ordering import RoutingRequest
+    from exacto_plugin.core.tiers.change_point import ChangePoint
     from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.context import Context
@@ -164,7 +166,8 @@ class Recorder:
         if not self._on:
             return
         if tools:
-            self.picks.add_answer(now, group, key, bad=bad, cost=attempt.cost, outcome=attempt.verdict)
+            tier = "" if attempt.tier is None else attempt.tier.value
+            self.picks.add_answer(now, group, key, bad=bad, cost=attempt.cost, outcome=attempt.verdict, tier=tier)
         if state is not None and state.routing.policy is not None:
             self.decisions.note(state, now, answered=True)
 
@@ -230,7 +233,7 @@ class Recorder:
             self._rule = (name, hour)
             yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
         for change in transitions:
-            yield _transition(change, snapshot.id)
+            yield _transition(change, snapshot)
         accounted = {account.model_group: account for account in accounts}
         for number, group in enumerate(snapshot.groups.values()):
             if number % _GROUPS_PER_SLICE == 0:
@@ -301,7 +304,10 @@ def _current_span() -> tuple[str, str]:
     return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
 
 
-def _transition(change: Transition, snapshot: str) -> TransitionRecord:
+def _transition(change: Transition, snapshot: Snapshot) -> TransitionRecord:
+    reference = snapshot.groups[change.model_group].references.get(Signal.TOOL_CALL_SUCCESS)
+    median = None if reference is None else reference.median
+    found = _change_point(change, None if median is None else 1.0 - median)
     return TransitionRecord(
         at=change.at,
         model_group=change.model_group,
@@ -309,8 +315,19 @@ def _transition(change: Transition, snapshot: str) -> TransitionRecord:
         previous=change.previous.value,
         tier=change.tier.value,
         reasons=[reason_view(reason) for reason in change.reasons],
-        snapshot=snapshot,
+        snapshot=snapshot.id,
+        changed=None if found is None else to_wire(found),
     )
+
+
+def _change_point(change: Transition, usual: float | None) -> ChangePoint | None:
+    """Return when the deployment's calls changed; None where they do not tell."""
+    if change.calls is None:
+        return None
+    worse = change.tier == Tier.DERANKED
+    # A trial's good calls are compared with those of the time around the derank.
+    since = change.previous_since if worse else change.previous_since - HOUR_S
+    return change_point(change.calls, since, usual, worse=worse)
 
 
 def _deployment(

@@ -81,14 +81,15 @@ def test_rows_hold_their_whole_hour_and_go_with_it() -> None:
     """A row that is told again replaces the one before; old hours are forgotten once they were told."""
     counts = CounterfactualCounts()
     counts.add_answer(10.0, "g", DeploymentKey("a"), bad=True, cost=0.5)
-    told = PickNumbers(answers=1, bad=1, lost=1, priced=1, cost=0.5, cost_squares=0.25)
+    told = PickNumbers(answers=1, bad=1, lost=1, calls=1, priced=1, cost=0.5, cost_squares=0.25)
     assert rows(counts)["a"] == told
-    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None, outcome="valid")
+    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None, outcome="valid", tier="deranked")
+    counts.add_answer(20.0, "g", DeploymentKey("a"), bad=False, cost=None, outcome="no_call", tier="verified_good")
     rescue = PickNumbers(rescues=1, rescued=1, rescue_cost=0.25)
     counts.add_rescue(20.0, "g", DeploymentKey("a"), rescued=True, cost=0.25)
     counts.add_stay(20.0, "g")
     found = rows(counts)
-    told.add(PickNumbers(answers=1))
+    told.add(PickNumbers(answers=2, calls=1, sent_deranked=1, sent_verified_good=1))
     told.add(rescue)
     assert found["a"] == told
     rescue.add(PickNumbers(stays=1))

@@ -15,7 +15,7 @@ from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.lasting_ring import LASTING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -128,6 +128,15 @@ def evidence_series(
     counters: EvidenceCounters = CALLS,
 ) -> EvidenceSeries:
     """Read the history of some rows of a window block, as far back as ``reach_s``."""
+    start, counts = tiles_of(window_block, rows, now, reach_s, counters.columns)
+    calls, bad = counters.split(counts)
+    return EvidenceSeries(start, calls, bad)
+
+
+def tiles_of(
+    window_block: WindowBlock, rows: NDArray[np.intp], now: float, reach_s: float, columns: Sequence[CounterKind]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the starts of tiles without gaps, and counts ``[counter, tile, row]``."""
     starts: list[NDArray[np.int64]] = []
     counts: list[NDArray[np.int64]] = []
     end = np.inf
@@ -135,7 +144,7 @@ def evidence_series(
     needed = next((place for place, (_, reach) in enumerate(widths, start=1) if reach >= reach_s), len(widths))
     widths = widths[:needed]
     for place, (width_s, ring_s) in enumerate(widths):
-        series = window_block.series(counters.columns, now, width_s, min(ring_s, reach_s), rows)
+        series = window_block.series(columns, now, width_s, min(ring_s, reach_s), rows)
         start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
         coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
         begin = -(-int(start[0]) // coarser_s) * coarser_s
@@ -143,5 +152,4 @@ def evidence_series(
         starts.insert(0, start[own])
         counts.insert(0, series[:, own])
         end = begin
-    calls, bad = counters.split(np.concatenate(counts, axis=1))
-    return EvidenceSeries(np.concatenate(starts), calls, bad)
+    return np.concatenate(starts), np.concatenate(counts, axis=1)

@@ -1,0 +1,100 @@
+"""The time of a change of calls, against seeded calls whose change is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from exacto_plugin.core.model import DeploymentKey, Outcome, Sample
+from exacto_plugin.core.tiers.change_point import CallHistory, ChangePoint, call_histories, change_point
+from exacto_plugin.core.windows.windows import Retention, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = 1_750_003_200.0 + 25 * 60.0
+USUAL = 0.01
+TRIES = 60
+
+
+def history(failing: Callable[[float], float], seed: int, calls: float = 5.0, hours: int = 26) -> CallHistory:
+    """Calls of each minute up to ``NOW``, in the tiles that windows keep them in."""
+    draw, windows = np.random.default_rng(seed), Windows(Retention(), 100)
+    windows.resize(1)
+    for minute in range(hours * 60):
+        at = NOW - 60.0 * (hours * 60 - minute) + 30.0
+        for _ in range(int(draw.poisson(calls))):
+            outcome = Outcome.INVALID_JSON if draw.random() < failing(at) else Outcome.VALID
+            windows.record(0, Sample("g", DeploymentKey("d"), at, tools_offered=True, outcome=outcome))
+    windows.blocks[0].flush(NOW)
+    (found,) = call_histories(windows.blocks, [0], NOW)
+    return found
+
+
+def found_in(told: CallHistory, *, worse: bool = True, since: float = 0.0) -> ChangePoint:
+    """The change, which there must be."""
+    found = change_point(told, since, USUAL, worse=worse)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("rate", "minutes", "least"), [(0.3, 9, 0.95), (0.18, 12, 0.85)])
+def test_a_sudden_change_is_found_within_minutes(rate: float, minutes: int, least: float) -> None:
+    """Within 5 minutes as often as the calls allow; the interval holds it nine times of ten."""
+    onset = NOW - 60.0 * minutes
+    found = [found_in(history(lambda at: rate if at >= onset else USUAL, seed, hours=3)) for seed in range(TRIES)]
+    assert np.mean([abs(one.at - onset) <= 300.0 for one in found]) >= least
+    assert np.mean([one.earliest <= onset <= one.latest for one in found]) >= 0.9
+    assert np.mean([one.gradual for one in found]) <= 0.25
+    assert np.mean([one.bad / one.calls for one in found]) == pytest.approx(rate, abs=0.04)
+
+
+def test_a_slow_rise_is_told_with_its_interval() -> None:
+    """From 1 % to 15 % within 90 minutes: the interval is wide and holds the beginning mostly."""
+    onset = NOW - 5400.0
+    found = [
+        found_in(history(lambda at: USUAL + 0.14 * max(0.0, at - onset) / 5400.0, seed, hours=5)) for seed in range(30)
+    ]
+    assert np.mean([one.earliest <= onset <= one.latest for one in found]) >= 0.7
+    gradual = [one for one in found if one.gradual]
+    assert len(gradual) >= 8
+    assert np.mean([one.share for one in gradual]) == pytest.approx(0.15, abs=0.04)
+
+
+def test_the_counts_are_those_of_the_calls() -> None:
+    """From the change on; before it in its hour; and in the hour of the change of tier."""
+    onset = NOW - 600.0
+    told = history(lambda at: 1.0 if at >= onset else 0.0, 1, hours=2)
+    found = found_in(told)
+    assert (found.at, found.bad) == (onset, found.calls)
+    calls, bad = told.judged()
+    assert found.calls == calls[told.start >= onset].sum() == bad.sum()
+    assert found.before["calls"] == calls[(told.start >= NOW - 1500.0) & (told.start < onset)].sum()
+    assert found.before["bad"] == 0
+    assert found.so_far == {
+        **dict.fromkeys(("unknown_name", "schema_mismatch", "lost"), 0),
+        "answers": found.before["answers"] + found.calls,
+        "calls": found.before["calls"] + found.calls,
+        "bad": found.calls,
+        "invalid_json": found.calls,
+    }
+
+
+def test_a_recovery_is_found_too() -> None:
+    """The share falls; what came before the time asked for does not count."""
+    fixed = NOW - 1800.0
+    told = history(lambda at: 0.3 if NOW - 7200.0 <= at < fixed else 0.0, 3, hours=4)
+    found = found_in(told, worse=False, since=NOW - 7200.0)
+    assert abs(found.at - fixed) <= 300.0
+    assert found.share < 0.01 < 0.2 < found.usual
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_calls_without_a_change_tell_none(rate: float) -> None:
+    """Neither all good nor, of those since the time asked for, none at all."""
+    told = history(lambda _: rate, 1, hours=2)
+    assert change_point(told, 0.0 if rate == 0.0 else NOW, USUAL, worse=True) is None
+    if rate:
+        assert change_point(told, 0.0, USUAL, worse=False) is None
