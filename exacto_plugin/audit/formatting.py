@@ -135,6 +135,25 @@ def moment(at: float, zone: tzinfo | None = None) -> str:
     return datetime.fromtimestamp(at, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z").strip()
 
 
+def minute(at: float) -> str:
+    """Format a time to the minute, in UTC.
+
+    >>> minute(1_800_000_000.0)
+    '2027-01-15 08:00 UTC'
+    """
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def minutes(begin: float, end: float) -> str:
+    """Format a range of time to the minute, in UTC; the date once where it is one day.
+
+    >>> minutes(1_800_000_000.0, 1_800_000_420.0)
+    '2027-01-15 08:00 to 08:07 UTC'
+    """
+    first, last = minute(begin).removesuffix(" UTC"), minute(end)
+    return f"{first} to {last.removeprefix(first[:11]) if last.startswith(first[:11]) else last}"
+
+
 def moment_of(text: str, now: float) -> float:
     """Parse a time: ``2026-11-17 15:00``, with an offset, or ``15:00`` for today.
 

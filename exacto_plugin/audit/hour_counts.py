@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 ROWS = "rows"
 """Column with the number of records; zero where nothing was on record."""
 
-COLUMNS = (ROWS, "answers", "bad", *BAD_KINDS, "rescued", "with_tiers", "without_tiers", "priced", "cost")
+COLUMNS = (
+    *(ROWS, "answers", "calls", "bad", *BAD_KINDS, "rescued"),
+    *("picks", "stays", "with_tiers", "without_tiers", "priced", "cost"),
+)
 """``ROWS``, and fields of ``PickNumbers``. Each is read from JSON in every row, which is most of the time."""
 
 _DAY_HOURS = 24

@@ -146,6 +146,17 @@ def hours(
     return find(connection, HourRecord, *conditions)
 
 
+def transitions(
+    connection: Connection, since: float, until: float, model_groups: Sequence[str] | None = None
+) -> list[TransitionRecord]:
+    """Return the transitions in a time range, in order of time."""
+    table: Any = table_of(TransitionRecord)
+    conditions = _within(table, since, until)
+    if model_groups:
+        conditions.append(table.c.model_group.in_(model_groups))
+    return find(connection, TransitionRecord, *conditions)
+
+
 # --- audit ------------------------------------------------------------------------------------------------------------
 
 _AUDITED: Mapping[str, type[Any]] = dict(

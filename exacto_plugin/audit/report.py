@@ -1,97 +1,155 @@
 """``exacto report``: the tiers' effect per model group, with intervals.
 
 In ``observe`` mode, the effect they would have had. Pure arithmetic on hourly counts. Requests are expected values
-under the operator's declared weights, with tiers and without; each deployment's share of bad answers, and its price,
-are those measured in the same time, since a log has no answers of other deployments. Intervals are 95 %: Wilson's for
-the share that changed; for bad calls and spend those of 4,000 draws, of rates from their Beta posteriors (counts
-halved, as answers of one conversation are alike: the adaptive rule's design effect of 2) and of mean prices from their
-normal approximation. With and without are drawn from the same rates, so that their difference has a smaller error than
-either.
+under the operator's declared weights, with tiers and without, in each hour; a deployment's share of bad answers is that
+of the hour, see ``hour_rates``, and its price that of the whole time, since a log has no answers of other deployments.
+Intervals are 95 %: Wilson's for the share that changed; for bad calls the normal approximation of a sum of hours, whose
+binomial variances are doubled, as answers of one conversation are alike (the adaptive rule's design effect of 2); for
+spend those of 4,000 draws of mean prices from their normal approximation. With and without come from the same shares
+and prices, so that their difference has a smaller error than either.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.routing.counterfactual import WHOLE_GROUP, PickNumbers
+from exacto_plugin.audit.hour_rates import call_changes, hour_rates
+from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.stats.rates import PHI, Z
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.records import HourRecord
+    from exacto_plugin.audit.hour_rates import CallChange
+    from exacto_plugin.records import HourRecord, TransitionRecord
 
     Floats = NDArray[np.float64]
 
 _DRAWS = 4000
 
+_SHRINKING = 10.0
+"""Answers at the deployment's own share that count with those of an hour for its variance."""
 
-def report(rows: Iterable[HourRecord]) -> list[dict[str, Any]]:
+
+def report(rows: Iterable[HourRecord], changes: Iterable[TransitionRecord] = ()) -> list[dict[str, Any]]:
     """Return one entry per model group with picks, by name.
 
     Args:
         rows: hourly counts of any number of workers.
+        changes: the transitions of the same time, which tell when calls changed.
     """
-    counts: dict[str, dict[str, PickNumbers]] = defaultdict(lambda: defaultdict(PickNumbers))
+    counts: dict[str, dict[str, dict[float, PickNumbers]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(PickNumbers))
+    )
     for row in rows:
-        counts[row.model_group][row.deployment].add(from_wire(PickNumbers, row.numbers))
-    return [_group(name, found) for name, found in sorted(counts.items()) if found[WHOLE_GROUP].picks > 0]
+        counts[row.model_group][row.deployment][row.at].add(from_wire(PickNumbers, row.numbers))
+    by_group: dict[str, list[TransitionRecord]] = defaultdict(list)
+    for change in changes:
+        by_group[change.model_group].append(change)
+    entries = (_group(name, found, by_group[name]) for name, found in sorted(counts.items()) if WHOLE_GROUP in found)
+    return [entry for entry in entries if entry is not None]
 
 
-def _group(name: str, counts: Mapping[str, PickNumbers]) -> dict[str, Any]:
-    totals = counts[WHOLE_GROUP]
+def _group(
+    name: str, counts: Mapping[str, Mapping[float, PickNumbers]], changes: Sequence[TransitionRecord]
+) -> dict[str, Any] | None:
+    totals = PickNumbers()
+    for numbers in counts[WHOLE_GROUP].values():
+        totals.add(numbers)
+    if totals.picks <= 0:
+        return None
     names = sorted(name for name in counts if name != WHOLE_GROUP)
-    rows = [to_wire(counts[one]) for one in names]
-    columns = {name: np.array([row[name] for row in rows]) for name in wire_names(PickNumbers).values()}
+    hourly = _hourly([counts[one] for one in names])
+    columns = {column: values.sum(axis=0) for column, values in hourly.columns.items()}
     # Later turns of a conversation go to the deployment of the first one.
     scale = (totals.picks + totals.stays) / totals.picks
     draw = np.random.default_rng(0)
-    rates, prices = _rates(columns, draw), _prices(columns, draw)
-    with_tiers, without = columns["with_tiers"] * scale, columns["without_tiers"] * scale
+    known = call_changes(changes)
+    rates, prices = _Rates(hourly, [known.get(one, []) for one in names]), _prices(columns, draw)
+    with_tiers, without = hourly.columns["with_tiers"] * scale, hourly.columns["without_tiers"] * scale
+    probes = hourly.columns["probes"] - hourly.columns["instead"]
+    spend = None
+    if prices is not None:
+        each = prices
+        spend = _compared(with_tiers, without, lambda weights: _interval(each @ weights.sum(axis=0)))
     return {
         "model_group": name,
         "requests": totals.picks + totals.stays,
         "applied": totals.applied / totals.picks,
         "changed": _share(totals.changed, totals.picks),
-        "bad": _compared(with_tiers, without, rates),
-        "spend_usd": None if prices is None else _compared(with_tiers, without, prices),
+        "bad": _compared(with_tiers, without, rates.amount),
+        "spend_usd": spend,
         "probes": {
             "requests": float(columns["probes"].sum()),
-            "bad": _interval(lambda of: of @ (columns["probes"] - columns["instead"]), rates),
-            "extra_usd": None
-            if prices is None
-            else _interval(lambda of: of @ (columns["probes"] - columns["instead"]), prices),
+            "bad": rates.amount(probes),
+            "extra_usd": None if prices is None else _interval(prices @ probes.sum(axis=0)),
         },
         "rescue": {"asked": totals.rescues, "rescued": totals.rescued, "extra_usd": totals.rescue_cost},
-        "unmeasured": [one for one in names if counts[one].answers == 0 and counts[one].with_tiers > 0],
+        "unmeasured": [
+            one for place, one in enumerate(names) if not columns["answers"][place] and columns["with_tiers"][place] > 0
+        ],
     }
+
+
+class _Hourly(NamedTuple):
+    first: float
+    columns: Mapping[str, Floats]
+    """``[hour, deployment]`` by the names of ``PickNumbers``."""
+
+
+def _hourly(deployments: Sequence[Mapping[float, PickNumbers]]) -> _Hourly:
+    """Return the counts of the hours on record as arrays without gaps."""
+    hours = [at for counts in deployments for at in counts]
+    first = min(hours, default=0.0)
+    count = round((max(hours, default=0.0) - first) / HOUR_S) + 1
+    names = list(wire_names(PickNumbers).values())
+    table = np.zeros((count, len(deployments), len(names)))
+    for place, counts in enumerate(deployments):
+        for at, numbers in counts.items():
+            table[round((at - first) / HOUR_S), place] = list(to_wire(numbers).values())
+    return _Hourly(first, {name: table[..., place] for place, name in enumerate(names)})
+
+
+class _Rates:
+    """Shares of bad answers by hour and deployment, with their uncertainty."""
+
+    def __init__(self, hourly: _Hourly, changes: Sequence[Sequence[CallChange]]) -> None:
+        answers, bad, without = (hourly.columns[name] for name in ("answers", "bad", "without_tiers"))
+        average = bad.sum() / answers.sum() if answers.sum() > 0 else 0.0
+        found = [
+            hour_rates(hourly.first, answers[:, place], bad[:, place], without[:, place], each)
+            for place, each in enumerate(changes)
+        ]
+        self._rate = np.stack([np.where(np.isnan(one.rate), average, one.rate) for one in found], axis=1)
+        self._is_own = np.stack([one.is_own for one in found], axis=1)
+        number = np.stack([one.answers for one in found], axis=1)
+        # Few answers tell little about their own variance: the share is drawn towards the deployment's.
+        whole = (bad.sum(axis=0) + 0.5) / (answers.sum(axis=0) + 1.0)
+        shrunk = (self._rate * number + _SHRINKING * whole) / (number + _SHRINKING)
+        self._variance = np.divide(PHI * shrunk * (1 - shrunk), number, out=np.zeros(number.shape), where=number > 0)
+
+    def amount(self, weights: Floats) -> dict[str, float]:
+        """Return the bad answers of some requests, ``[hour, deployment]``."""
+        value = float((self._rate * weights).sum())
+        own = weights * self._is_own
+        # Hours without traffic share their evidence, so that their errors add up.
+        shared = np.abs((weights - own) * np.sqrt(self._variance)).sum(axis=0)
+        spread = float(np.sqrt((own**2 * self._variance).sum() + (shared**2).sum()))
+        low = value - Z * spread
+        return {"value": value, "low": max(0.0, low) if (weights >= 0).all() else low, "high": value + Z * spread}
 
 
 def _share(of: float, among: float) -> dict[str, float]:
     part, all_ = np.array(min(of, among)), np.array(among)
     low, high = float(wilson_lower(part, all_, Z)), float(wilson_upper(part, all_, Z))
     return {"value": of / among, "low": max(0.0, low), "high": min(1.0, high)}
-
-
-def _rates(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats:
-    """Return shares of bad answers: ``[1 + draw, deployment]``, the estimate first.
-
-    A deployment without answers has the group's average.
-    """
-    answers, bad = columns["answers"], columns["bad"]
-    average = bad.sum() / answers.sum() if answers.sum() > 0 else 0.0
-    with np.errstate(invalid="ignore"):
-        known = np.where(answers > 0, bad / answers, average)
-    failed, worked = bad / PHI, (answers - bad) / PHI
-    drawn = draw.beta(failed + 0.5, worked + 0.5, (_DRAWS, len(answers)))
-    return np.vstack([known, np.where(answers > 0, drawn, average)])
 
 
 def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats | None:
@@ -106,16 +164,12 @@ def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats 
     return np.vstack([mean, np.maximum(0.0, draw.normal(mean, spread, (_DRAWS, len(mean))))])
 
 
-def _compared(with_tiers: Floats, without: Floats, each: Floats) -> dict[str, Any]:
-    return {
-        "with": _interval(lambda of: of @ with_tiers, each),
-        "without": _interval(lambda of: of @ without, each),
-        "saved": _interval(lambda of: of @ (without - with_tiers), each),
-    }
+def _compared(with_tiers: Floats, without: Floats, amount: Callable[[Floats], dict[str, float]]) -> dict[str, Any]:
+    return {"with": amount(with_tiers), "without": amount(without), "saved": amount(without - with_tiers)}
 
 
-def _interval(amount: Callable[[Floats], Floats], each: Floats) -> dict[str, float]:
-    found = amount(each)
+def _interval(found: Floats) -> dict[str, float]:
+    """Return the first number with the interval of the others."""
     low, high = np.quantile(found[1:], (0.025, 0.975)).tolist()
     value = float(found[0])
     return {"value": value, "low": min(value, low), "high": max(value, high)}

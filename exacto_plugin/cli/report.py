@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 _WEEK_S = 7 * 86_400.0
 
 _METHOD = (
-    "Requests with tools, as they were or would have been shared out by the declared weights; shares of bad answers and"
-    " prices as measured in the same hours. Intervals: 95 % (Wilson's; of bad calls and spend by 4,000 draws, counts"
-    " halved for clustered answers)."
+    "Requests with tools, as they were or would have been shared out by the declared weights; shares of bad answers as"
+    " measured in the same hours, or shortly before where a deployment got no traffic; prices as measured in the whole"
+    " time. Intervals: 95 % (Wilson's; of bad calls and spend by normal approximation, variances doubled for clustered"
+    " answers)."
 )
 
 

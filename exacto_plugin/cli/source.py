@@ -161,11 +161,10 @@ class StoreSource:
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return the report from the counts of all workers."""
-        from exacto_plugin.audit import queries
-        from exacto_plugin.audit.report import report
+        from exacto_plugin.audit.report_records import recorded_report
 
         with self._reading() as connection:
-            return {"model_groups": report(queries.hours(connection, since, until, model_groups))}
+            return {"model_groups": recorded_report(connection, since, until, model_groups)}
 
     def verify(self, since: float | None, until: float | None) -> Verification:
         """Recompute the results on record."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 
-from exacto_plugin.audit import queries, views
+from exacto_plugin.audit import views
 from exacto_plugin.audit.entries import MOST_ENTRIES, reject_filters
-from exacto_plugin.audit.report import report
+from exacto_plugin.audit.report_records import recorded_report
 from exacto_plugin.errors import ExactoError, StoreError
 
 if TYPE_CHECKING:
@@ -117,5 +117,5 @@ def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> 
         begins = ends - _WEEK_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
-        rows = await read_store(store, lambda connection: queries.hours(connection, begins, ends, model_groups))
-        return {"since": begins, "until": ends, "model_groups": report(rows)}
+        found = await read_store(store, lambda connection: recorded_report(connection, begins, ends, model_groups))
+        return {"since": begins, "until": ends, "model_groups": found}

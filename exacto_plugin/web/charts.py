@@ -23,7 +23,16 @@ Values = list[float | None]
 STYLES = 8
 """Colours of lines; each further line of the same colour has other dashes."""
 
+_END_S = 1.0
+"""Seconds from the end of a step to the next one."""
+
 _DASHES = ("", "8 4", "2 3", "12 3 2 3")
+_TWO_THRESHOLDS = ("deranked above", "verified below")
+_BOTH_THRESHOLDS = (
+    "Two thresholds, each with its margin of error: a deployment is deranked when it is surely above the first, which "
+    "is the lower one where bad calls cost more than the other deployments' prices, and verified or readmitted when it "
+    "is surely below the second; a derank takes precedence."
+)
 _CALLS, _SPEED = Signal.TOOL_CALL_SUCCESS.value, Signal.THROUGHPUT.value
 
 
@@ -64,17 +73,18 @@ class Chart:
 
     def plain(self) -> Plain:
         """Return what the script draws."""
-        # The last step ends where the next one would begin.
-        times, more = list(self.times), []
-        if self.step_s and times:
-            times, more = [*times, times[-1] + self.step_s], [-1]
+        times, places = list(self.times), list(range(len(self.times)))
+        if self.step_s:
+            # A step has two ends, so that one before a gap is drawn too.
+            times = [end for at in times for end in (at, at + self.step_s - _END_S)]
+            places = [place for place in places for _ in range(2)]
         return {
             "unit": self.unit,
             "times": times,
             "lines": [
                 {
                     "name": one.name,
-                    "values": _short([*one.values, *(one.values[place] for place in more)]),
+                    "values": _short([one.values[place] for place in places]),
                     "style": one.style,
                     "dash": one.dash,
                     "strong": one.strong,
@@ -82,7 +92,6 @@ class Chart:
                 for one in self.lines
             ],
             "marks": [list(mark) for mark in self.marks],
-            "stepped": bool(self.step_s),
             "clicked": self.clicked,
         }
 
@@ -150,9 +159,7 @@ def reference_lines(series: Mapping[str, Any], signal: str, names: Sequence[str]
 def _own_thresholds(series: Mapping[str, Any], names: Sequence[str]) -> list[Line]:
     """Return the thresholds that deployments have of their own; empty where none has."""
     lines = []
-    for name, words, dash in zip(
-        OWN_THRESHOLDS, ("deranked above", "verified or back below"), ("6 6", "14 4"), strict=True
-    ):
+    for name, words, dash in zip(OWN_THRESHOLDS, _TWO_THRESHOLDS, ("6 6", "14 4"), strict=True):
         each = [series["deployments"][one]["thresholds"][name] for one in names]
         values: Values = [median_low(found) if (found := _numbers(at)) else None for at in zip(*each, strict=True)]
         if _numbers(values):
@@ -165,9 +172,18 @@ def _numbers(values: Iterable[float | None]) -> list[float]:
 
 
 def signal_chart(
-    series: Mapping[str, Any], signal: str, names: Sequence[str], title: str, finding: str, clicked: str = ""
+    series: Mapping[str, Any],
+    signal: str,
+    names: Sequence[str],
+    title: str,
+    finding: str,
+    clicked: str = "",
+    marked: Sequence[tuple[float, str]] = (),
 ) -> Chart:
-    """Return the chart of a signal of some deployments, against the group's reference."""
+    """Return the chart of a signal of some deployments, against the group's reference.
+
+    ``marked`` are times with words, beside those of the changes of tier.
+    """
     everyone = list(series["deployments"])
     lines: list[Line] = []
     for name in names:
@@ -181,8 +197,11 @@ def signal_chart(
         for one in series["changes"]
         if one["deployment"] in names and one["at"] > series["since"]
     ]
+    marks = sorted([*marks, *marked])
     unit = {_CALLS: "percent", _SPEED: "tokens/s"}.get(signal, "percent")
     lines = [*reference_lines(series, signal, names), *lines]
+    if len([line for line in lines if line.name in _TWO_THRESHOLDS]) == len(_TWO_THRESHOLDS):
+        finding = f"{finding} {_BOTH_THRESHOLDS}"
     return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit import views
+from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.incidents import findings
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.series import group_series, hour_rows
-from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP
+from exacto_plugin.core.routing.counterfactual import HOUR_S, SENT, WHOLE_GROUP
 from exacto_plugin.errors import StoreError
 from exacto_plugin.records import HourRecord
 from exacto_plugin.web.history import failure_views
@@ -44,6 +44,9 @@ RANGES: Mapping[str, tuple[str, float]] = {
 
 _RECENT_S = 6 * HOUR_S
 """Seconds whose traffic tells when missing calls will be there."""
+
+_SUMMED = ("answers", "bad", *SENT.values())
+"""Counts of the overview."""
 
 _LATE = 3.0
 """Recompute intervals after which a snapshot is called old."""
@@ -105,50 +108,63 @@ class PageData:
         begins = now - seconds
 
         def read(connection: Connection) -> tuple[list[Any], list[Plain], list[Plain]]:
-            rows = hour_rows(connection, sorted(shown), begins // HOUR_S * HOUR_S, now)
-            told = report(HourRecord(at, group, name, "", dict(numbers)) for at, group, name, numbers in rows)
+            first = begins // HOUR_S * HOUR_S
+            rows = hour_rows(connection, sorted(shown), first, now)
+            counts = (HourRecord(at, group, name, "", dict(numbers)) for at, group, name, numbers in rows)
+            told = report(counts, queries.transitions(connection, first, now, sorted(shown)))
             return rows, told, incident_list(connection, now, since=begins, hours=self._of.hours)
 
         (rows, told, found), fault = await self._read(read, ([], [], []))
         effects = {one["model_group"]: one for one in told}
-        answers: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
+        counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         for _, group, name, numbers in rows:
-            if name != WHOLE_GROUP:
-                answers[group][name][0] += numbers.get("answers", 0.0)
-                answers[group][name][1] += numbers.get("bad", 0.0)
+            for column in _SUMMED if name != WHOLE_GROUP else ():
+                counts[group][column] += numbers.get(column, 0.0)
         incidents = [one for one in found if visitor.sees(one["model_group"])]
         return {
             "status": self._of.status(),
             "age_s": now - float(self._of.status()["at"]),
             "late": now - float(self._of.status()["at"]) > _LATE * self._of.context.settings.tiers.recompute_interval_s,
             "store_fault": fault,
-            "groups": [self._overview_of(group, effects.get(name), answers[name]) for name, group in shown.items()],
+            "groups": [self._overview_of(group, effects.get(name), counts[name]) for name, group in shown.items()],
             "incidents": [one for one in incidents if one["open"]],
-            "closed": len([one for one in incidents if not one["open"]]),
+            "closed": [one for one in incidents if not one["open"]],
+            "common_causes": [
+                (name, group["common_cause"])
+                for name, group in shown.items()
+                if group["common_cause"] and (group["common_cause"]["end"] or now) >= begins
+            ],
         }
 
-    def _overview_of(self, group: Plain, effect: Plain | None, answers: Mapping[str, list[float]]) -> Plain:
-        counts = {name: one[0] for name, one in answers.items()}
-        tiers = {one["deployment"]: one["tier"] for one in group["deployments"]}
+    def _overview_of(self, group: Plain, effect: Plain | None, counts: Mapping[str, float]) -> Plain:
         name = group["model_group"]
         return {
             "name": name,
             "mode": self._of.context.settings.mode_of(name).value,
-            "common_cause": group["common_cause"],
             "deployments": group["deployments"],
-            "answers": sum(counts.values()),
-            "bad": sum(one[1] for one in answers.values()),
+            "answers": counts["answers"],
+            "bad": counts["bad"],
             "effect": effect,
-            "shares": findings.tier_shares(counts, tiers) if sum(counts.values()) else None,
+            "shares": findings.tier_shares(counts),
         }
 
     async def incidents(self, visitor: Visitor, span: str) -> Plain:
         """Return the incidents of a time."""
         now = self.now()
+        begins = now - RANGES[span][1]
         found, fault = await self._read(
-            lambda connection: incident_list(connection, now, since=now - RANGES[span][1], hours=self._of.hours), []
+            lambda connection: incident_list(connection, now, since=begins, hours=self._of.hours), []
         )
-        return {"incidents": [one for one in found if visitor.sees(one["model_group"])], "store_fault": fault}
+        causes = [
+            (one["model_group"], one["common_cause"])
+            for one in self._of.models.all()["model_groups"]
+            if visitor.sees(one["model_group"]) and one["common_cause"]
+        ]
+        return {
+            "incidents": [one for one in found if visitor.sees(one["model_group"])],
+            "common_causes": [cause for cause in causes if (cause[1]["end"] or now) >= begins],
+            "store_fault": fault,
+        }
 
     async def incident(self, visitor: Visitor, name: str) -> Plain:
         """Return one incident with its series, and the file for its provider.
@@ -185,8 +201,16 @@ class PageData:
         group = self._shown_group(visitor, name)
         now, seconds = self.now(), RANGES[span][1]
         series, fault = await self._series(name, now - seconds, now)
-        rates = await self._recent_rates(name, now)
-        return {"group": group, "series": series, "store_fault": fault, "rates": rates}
+        rates, newest, newest_since = await self._lately(name, now)
+        return {
+            "group": group,
+            "series": series,
+            "store_fault": fault,
+            "rates": rates,
+            "newest": newest,
+            "newest_since": newest_since,
+            "recompute_s": self._of.context.settings.tiers.recompute_interval_s,
+        }
 
     async def deployment(self, visitor: Visitor, name: str, deployment: str, span: str) -> Plain:
         """Return a deployment: why, its series, and its latest bad answers.
@@ -210,7 +234,7 @@ class PageData:
             "series": series,
             "store_fault": fault,
             "failures": failure_views(self._of.failures, name, deployment),
-            "rates": await self._recent_rates(name, now),
+            "rates": (await self._lately(name, now))[0],
         }
 
     async def why(self, visitor: Visitor, name: str, deployment: str, at: float) -> Plain:
@@ -250,15 +274,23 @@ class PageData:
         self._of.models.watch(name, self.now())
         return {**found, "deployments": _shown(visitor, found["deployments"])}
 
-    async def _recent_rates(self, name: str, now: float) -> dict[str, float]:
-        """Return the answers with tools per second of each deployment lately."""
+    async def _lately(self, name: str, now: float) -> tuple[dict[str, float], dict[str, float], float]:
+        """Return what each deployment got lately.
+
+        Its answers with tools per second in the last hours, those since the beginning of the last whole hour, and that
+        beginning.
+        """
+        hour = now // HOUR_S * HOUR_S - HOUR_S
         begins = max(now - _RECENT_S, 0.0) // HOUR_S * HOUR_S
         rows, _ = await self._read(lambda connection: hour_rows(connection, [name], begins, now), [])
         answers: dict[str, float] = defaultdict(float)
+        newest: dict[str, float] = defaultdict(float)
         first = min((row[0] for row in rows), default=begins)
-        for _, _, deployment, numbers in rows:
+        for at, _, deployment, numbers in rows:
             answers[deployment] += numbers.get("answers", 0.0)
-        return {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}
+            newest[deployment] += numbers.get("answers", 0.0) if at >= hour else 0.0
+        rates = {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}
+        return rates, newest, max(hour, first)
 
 
 def _shown(visitor: Visitor, answers: list[Plain]) -> list[Plain]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit import queries
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
-from exacto_plugin.audit.report import report
+from exacto_plugin.audit.report_records import recorded_report
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.web.views import why_now_of
@@ -51,8 +50,8 @@ async def report_data(runtime: Runtime, since: float, until: float) -> dict[str,
     if runtime.store.location is None:
         raise ExactoError('a report needs records: Exacto({"store": {"url": "sqlite:///exacto.sqlite"}})')
     runtime.recorder.flush()
-    rows = await runtime.store.read(lambda connection: queries.hours(connection, since, until))
-    return {"since": since, "until": until, "model_groups": report(rows)}
+    found = await runtime.store.read(lambda connection: recorded_report(connection, since, until))
+    return {"since": since, "until": until, "model_groups": found}
 
 
 def flaws_data(runtime: Runtime) -> dict[str, dict[str, dict[str, int]]]:

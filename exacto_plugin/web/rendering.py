@@ -41,7 +41,7 @@ class Renderer:
             "price": lambda amount: "?" if amount is None else f"${amount:,.4g}",
             "duration": formatting.duration,
             "at": _moment,
-            "iso": lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M"),
+            "minute": formatting.minute,
             "tier": charts.tier_words,
             "json": lambda plain: json.dumps(plain, allow_nan=False, separators=(",", ":")),
             "number": _number,
@@ -58,7 +58,6 @@ class Renderer:
             "observed_words": formatting.observed_words,
             "value_words": formatting.value,
             "short_why": _short_why,
-            "tiers_of": lambda group: {one["deployment"]: one["tier"] for one in group["deployments"]},
         }
 
     def shell(self, context: Mapping[str, Any]) -> str:

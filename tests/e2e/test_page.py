@@ -100,7 +100,8 @@ class Visit:
     """One tab, signed in; keeps what went wrong in it."""
 
     def __init__(self, browser: Browser, proxy: Proxy, key: str = MASTER_KEY, **options: Any) -> None:
-        self.page: Page = browser.new_page(**options)
+        # Without transitions: in the midst of one a colour is neither of both schemes.
+        self.page: Page = browser.new_page(reduced_motion="reduce", **options)
         self.faults: list[str] = []
         self.page.on(
             "console", lambda told: self.faults.append(told.text) if told.type in ("error", "warning") else None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.audit.incidents.findings import missing_words, rates_finding
-from exacto_plugin.web.charts import dash_of, line_of, reference_lines, signal_chart
+from exacto_plugin.web.charts import Chart, dash_of, line_of, reference_lines, signal_chart
 
 CALLS = "tool_call_success"
 
@@ -54,8 +54,8 @@ def test_one_threshold_is_drawn_as_a_share_of_bad_calls() -> None:
 def test_two_thresholds_are_drawn_as_they_are() -> None:
     """They are shares of bad calls already; those of one deployment, and the lower median of several."""
     one, three = drawn(series(own=True), "b"), drawn(series(own=True), "a", "b", "c")
-    assert (one["deranked above"], one["verified or back below"]) == (0.06, 0.03)
-    assert (three["deranked above"], three["verified or back below"]) == (0.06, 0.03)
+    assert (one["deranked above"], one["verified below"]) == (0.06, 0.03)
+    assert (three["deranked above"], three["verified below"]) == (0.06, 0.03)
     assert drawn(series(own=True), "a", "b")["deranked above"] == 0.05
     assert "threshold" not in one
 
@@ -92,3 +92,12 @@ def test_missing_calls_are_counted(calls_per_s: float, words: str) -> None:
     reasons = [{"code": "too_few_samples", "signal": CALLS, "samples": 20, "needed": 80}]
     assert missing_words(reasons, calls_per_s) == words
     assert missing_words([{**reasons[0], "samples": 80}], calls_per_s) == ""
+
+
+def test_a_step_before_a_gap_is_drawn_to_its_end() -> None:
+    """Each step has two points; the table has each of them once."""
+    chart = Chart("t", "f", "percent", [0.0, 60.0, 120.0], [line_of("a", [0.5, None, 0.25], 0)], step_s=60.0)
+    plain = chart.plain()
+    assert plain["times"] == [0.0, 59.0, 60.0, 119.0, 120.0, 179.0]
+    assert plain["lines"][0]["values"] == [0.5, 0.5, None, None, 0.25, 0.25]
+    assert chart.rows() == [(0.0, [0.5]), (120.0, [0.25])]

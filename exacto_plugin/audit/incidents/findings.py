@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import duration, percent, value
+from exacto_plugin.audit.formatting import duration, minutes, percent, value
 from exacto_plugin.audit.incidents.incident_sentences import KIND_NAMES, bad_rate
-from exacto_plugin.core.model import ReasonCode, Signal, Tier
-from exacto_plugin.core.routing.counterfactual import BAD_KINDS
+from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS, SENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,8 @@ Plain = dict[str, Any]
 _CALLS = Signal.TOOL_CALL_SUCCESS.value
 _MANY = 3
 """Deployments that a sentence names; the rest is counted."""
+_MOST_SHARES = 8
+"""Deployments whose share of the traffic a sentence names, the last one among them."""
 
 
 def last_of(values: Sequence[Any]) -> Any:
@@ -120,27 +122,35 @@ def kinds_finding(totals: Mapping[str, float]) -> str:
     return f"{bad:,.0f} of {answers:,.0f} answers with tools were bad ({percent(bad / answers)}): {told}{rescued}."
 
 
-def traffic_finding(hours: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
-    """Describe the share of the traffic that each tier had."""
-    answers = {name: sum(counts["answers"]) for name, counts in hours["deployments"].items()}
-    total = sum(answers.values())
-    if not total:
+def traffic_finding(hours: Mapping[str, Any]) -> str:
+    """Describe the share of the traffic that each deployment has, and had in all of the time."""
+    answers = {name: counts["answers"] for name, counts in hours["deployments"].items()}
+    totals = [sum(counts[place] for counts in answers.values()) for place in range(len(hours["times"]))]
+    places = [place for place, total in enumerate(totals) if total]
+    if not places:
         return "No answer with tools is on record in this time."
-    shares = tier_shares(answers, tiers)
-    told = ", ".join(f"{tier.replace('_', ' ')} {percent(share)}" for tier, share in shares.items() if share)
-    return f"Of {total:,.0f} answers with tools, by the tier that is in force now: {told}."
+    # The current hour has just begun, where another one is on record.
+    last = places[-2] if len(places) > 1 and places[-1] == len(totals) - 1 else places[-1]
+    share = {name: counts[last] / totals[last] for name, counts in answers.items()}
+    whole = {name: sum(counts) / sum(totals) for name, counts in answers.items()}
+    order = sorted(share, key=lambda name: -share[name])
+    shown = order if len(order) <= _MOST_SHARES else [*order[: _MOST_SHARES - 1], order[-1]]
+    told = ", ".join(f"{name} {percent(share[name])} (in all {percent(whole[name])})" for name in shown)
+    begin = minutes(hours["times"][last], hours["times"][last] + hours["step_s"])
+    more = f", and {len(order) - len(shown)} more" if len(order) > len(shown) else ""
+    return f"Of {totals[last]:,.0f} answers with tools, {begin}: {told}{more}."
 
 
-def tier_shares(counts: Mapping[str, float], tiers: Mapping[str, str]) -> dict[str, float]:
-    """Return the share of each tier in a count by deployment.
+def tier_shares(counts: Mapping[str, float]) -> dict[str, float] | None:
+    """Return the share of answers by the tier in force when their requests were sent; None where none is on record.
 
-    ``not served now`` stands for deployments without one.
+    ``not on record`` stands for those that an earlier version counted, and for requests that tiers did not look at.
     """
-    total = sum(counts.values())
-    shares = dict.fromkeys((*(tier.value for tier in Tier), "not served now"), 0.0)
-    for name, count in counts.items():
-        shares[tiers.get(name, "not served now")] += count / total if total else 0.0
-    return shares
+    total, known = counts["answers"], sum(counts[column] for column in SENT.values())
+    if not total or not known:
+        return None
+    shares = {tier: counts[column] / total for tier, column in SENT.items()}
+    return shares | {"not on record": max(0.0, 1.0 - known / total)}
 
 
 def missing_words(reasons: Sequence[Mapping[str, Any]], calls_per_s: float) -> str:

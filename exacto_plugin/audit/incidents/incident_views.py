@@ -8,9 +8,10 @@ from exacto_plugin.audit import queries
 from exacto_plugin.audit.hour_counts import HourReader
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
 from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, LastKnownTier, incidents
+from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.core.wire import to_wire
-from exacto_plugin.records import TransitionRecord
+from exacto_plugin.records import DeploymentRecord, TransitionRecord
 from exacto_plugin.store.rows import find
 from exacto_plugin.store.tables import table_of
 
@@ -43,27 +44,31 @@ def incident_list(
         deployment: only of this one.
         hours: keeps hourly counts for the next time; None: they are read.
     """
-    transitions = _transitions(connection, {"model_group": model_group, "deployment": deployment})
+    transitions = _transitions(connection, model_group)
     keys = {(one.model_group, one.deployment) for one in transitions}
     records = {key: queries.tier_at(connection, *key, now) for key in keys}
     known = [(key, record) for key, record in records.items() if record is not None]
     seen = {key: LastKnownTier(record.at, record.tier, record.since) for key, record in known}
-    spans = [one for one in incidents(transitions, {}, seen, now) if _overlaps(one, since, until)]
+
+    def wanted(one: Plain) -> bool:
+        return deployment in (None, one["deployment"]) and _overlaps(one, since, until)
+
+    spans = [one for one in incidents(transitions, {}, seen, now) if wanted(one)]
     if not spans:
         return []
-    # The counts only of what is shown.
-    begins = min(one["since"] for one in spans) - MOST_ONSET_S - HOUR_S
+    # The counts only of what is shown, and of the day before.
+    begins = min(one["since"] for one in spans) - 2 * MOST_ONSET_S - HOUR_S
     groups = {one["model_group"] for one in spans}
     reader = hours or HourReader()
     counts = {group: reader.read(connection, group, begins, now) for group in sorted(groups)}
-    found = [one for one in incidents(transitions, counts, seen, now) if _overlaps(one, since, until)]
+    found = [one for one in incidents(transitions, counts, seen, now) if wanted(one)]
     providers = {key: record.provider for key, record in known}
     return [{**one, "provider": providers.get((one["model_group"], one["deployment"]), "")} for one in found]
 
 
-def _transitions(connection: Connection, wanted: Mapping[str, str | None]) -> list[TransitionRecord]:
+def _transitions(connection: Connection, model_group: str | None) -> list[TransitionRecord]:
     table: Any = table_of(TransitionRecord)
-    conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
+    conditions = [] if model_group is None else [table.c.model_group == model_group]
     return find(connection, TransitionRecord, *conditions)
 
 
@@ -87,12 +92,25 @@ def incident_of(connection: Connection, name: str, now: float, hours: HourReader
         limit=1000,
     )
     timeline = [{**to_wire(entry), "kind": kind} for kind, entry in reversed(changes)]
-    return {**found, "timeline": timeline}
+    return {**found, "timeline": timeline, "common_causes": _common_causes(connection, found, now)}
+
+
+def _common_causes(connection: Connection, incident: Mapping[str, Any], now: float) -> list[Plain]:
+    """Return the common causes of the model group that reasons of the deployment tell in this time."""
+    table: Any = table_of(DeploymentRecord)
+    same = (table.c.model_group == incident["model_group"], table.c.deployment == incident["deployment"])
+    ends = now if incident["until"] is None else incident["until"] + HOUR_S
+    found: dict[float, Plain] = {}
+    for record in find(connection, DeploymentRecord, *same, table.c.at >= incident["onset"], table.c.at <= ends):
+        for reason in record.reasons:
+            if reason["code"] == ReasonCode.COMMON_CAUSE:
+                found[reason["begin"]] = dict(reason)
+    return [found[begin] for begin in sorted(found)]
 
 
 _FOR_PROVIDERS = (
-    *("id", "provider", "deployment", "model_group", "since", "until", "open", "onset", "signal", "value", "threshold"),
-    *("samples", "window_s", "answers", "bad", "kinds"),
+    *("id", "provider", "deployment", "model_group", "since", "until", "open", "onset", "change", "recovered"),
+    *("signal", "value", "threshold", "samples", "window_s", "answers", "calls", "bad", "kinds"),
 )
 
 

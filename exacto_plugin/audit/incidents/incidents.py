@@ -1,24 +1,25 @@
-"""Incidents: times in which a deployment was deranked, with their effects.
+"""Incidents: times in which a deployment was deranked, with their causes.
 
-Pure over records.
+Pure over records; ``effects`` counts what an incident did.
 
 An incident begins with the transition to ``deranked`` and ends with the next transition to another tier, or when the
-deployment is no longer served, or when its verdict began anew. Its counts are those of whole hours from its onset on:
-the derank's own hour, and the hours directly before it in which the share of bad answers was above the threshold
-already. What tiers saved is the number of requests that they took away from the deployment, times the excess of its
-share of bad answers over that of the other deployments in the same hours, as in ``exacto report``.
+deployment is no longer served, or when its verdict began anew. Its onset is the most likely time of the change of its
+calls that was put on record with the derank. Without one it is known to the hour only: that of the derank, or the first
+of the hours directly before it in which the share of bad answers was above the threshold already.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit.hour_counts import COLUMNS, NO_COUNTS, HourCounts
+from exacto_plugin.audit.hour_counts import NO_COUNTS, HourCounts
+from exacto_plugin.audit.incidents.effects import effects
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
-from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
+from exacto_plugin.core.routing.counterfactual import HOUR_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,6 +51,7 @@ class _Span(NamedTuple):
     begin: TransitionRecord
     until: float | None
     end: str | None
+    finish: TransitionRecord | None = None
 
 
 def incidents(
@@ -66,8 +68,14 @@ def incidents(
         last_seen: the last record of each deployment.
         now: UTC seconds.
     """
-    spans = _spans(transitions, last_seen, now)
-    found = [_incident(span, counts.get(span.begin.model_group, NO_COUNTS), now) for span in spans]
+    transitions = list(transitions)
+    changes: dict[str, list[TransitionRecord]] = defaultdict(list)
+    for change in transitions:
+        changes[change.model_group].append(change)
+    found = [
+        _incident(span, counts.get(span.begin.model_group, NO_COUNTS), changes[span.begin.model_group], now)
+        for span in _spans(transitions, last_seen, now)
+    ]
     return sorted(found, key=lambda one: (not one["open"], -one["since"]))
 
 
@@ -85,7 +93,7 @@ def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, Last
         if change.tier == Tier.DERANKED:
             begun.setdefault(key, change)
         elif key in begun:
-            found.append(_Span(begun.pop(key), change.at, "readmitted"))
+            found.append(_Span(begun.pop(key), change.at, "readmitted", change))
     for key, change in begun.items():
         last = last_seen.get(key)
         if last is None or last.at <= change.at:
@@ -100,15 +108,13 @@ def _spans(transitions: Iterable[TransitionRecord], last_seen: Mapping[Key, Last
     return found
 
 
-def _incident(span: _Span, counts: HourCounts, now: float) -> Plain:
+def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecord], now: float) -> Plain:
     begin, ends = span.begin, now if span.until is None else span.until
     reason = _cause(begin.reasons)
-    onset = _onset(begin, reason, counts)
-    own, everyone = _sums(counts.between(onset, ends), begin.deployment)
-    rate = _rate(own["bad"], own["answers"])
-    usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
-    moved = own["without_tiers"] - own["with_tiers"]
-    kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
+    is_of_calls = reason.get("signal") == Signal.TOOL_CALL_SUCCESS
+    change = begin.changed if is_of_calls else None
+    onset = _onset(begin, reason, counts) if change is None else change["at"]
+    recovered = None if span.finish is None or not is_of_calls else span.finish.changed
     return {
         "id": incident_id(begin.model_group, begin.deployment, begin.at),
         "model_group": begin.model_group,
@@ -118,23 +124,21 @@ def _incident(span: _Span, counts: HourCounts, now: float) -> Plain:
         "open": span.until is None,
         "end": span.end,
         "onset": onset,
+        "change": None if change is None else _told(change),
+        "recovered": None if recovered is None else _told(recovered),
         "signal": reason.get("signal"),
-        "kind": max(kinds, key=lambda kind: kinds[kind], default=None),
         "value": reason.get("value"),
         "threshold": reason.get("threshold"),
         "samples": reason.get("samples", 0),
         "window_s": reason.get("window_s", 0.0),
         "reasons": list(begin.reasons),
-        "answers": own["answers"],
-        "bad": own["bad"],
-        "kinds": kinds,
-        "others_rate": usual,
-        "rescued": own["rescued"],
-        "harmed": max(0.0, own["bad"] - own["rescued"]),
-        "moved": max(0.0, moved),
-        "saved": max(0.0, moved) * max(0.0, (rate or 0.0) - (usual or 0.0)),
-        "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
+        **effects(begin, change, span.finish, onset, ends, counts, changes),
     }
+
+
+def _told(change: Mapping[str, Any]) -> Plain:
+    """Return a change of calls without the counts that only computations need."""
+    return {name: value for name, value in change.items() if name not in ("before", "so_far")}
 
 
 def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -147,7 +151,7 @@ def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: HourCounts) -> float:
-    """Return the beginning of the first hour with too many bad answers.
+    """Return the beginning of the first hour with too many bad answers, where nothing finer is on record.
 
     Of those directly before the derank, whose share was above the threshold.
     """
@@ -158,21 +162,8 @@ def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: HourCount
     answers, bad = (counts.of(begin.deployment, name) for name in ("answers", "bad"))
     place = round((onset - counts.first) / HOUR_S) - 1
     while onset - HOUR_S >= begin.at - MOST_ONSET_S and 0 <= place < len(answers):
-        rate = _rate(bad[place], answers[place])
+        rate = bad[place] / answers[place] if answers[place] > 0.0 else None
         if rate is None or rate <= limit + _ROUNDING:
             break
         onset, place = onset - HOUR_S, place - 1
     return onset
-
-
-def _sums(counts: HourCounts, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the sums of the deployment, and of all deployments together."""
-    sums = counts.numbers.sum(axis=0)
-    own = [place for place, name in enumerate(counts.deployments) if name == deployment]
-    every = [place for place, name in enumerate(counts.deployments) if name != WHOLE_GROUP]
-    of_own, of_all = (sums[places].sum(axis=0).tolist() for places in (own, every))
-    return dict(zip(COLUMNS, of_own, strict=True)), dict(zip(COLUMNS, of_all, strict=True))
-
-
-def _rate(bad: float, answers: float) -> float | None:
-    return bad / answers if answers > 0.0 else None

@@ -202,7 +202,6 @@
     const axis = { stroke: color("quiet"), grid: { stroke: color("grid"), width: 1 }, ticks: { stroke: color("grid") }, font: "12px system-ui, sans-serif" };
     const low = chart.lines.findIndex((line) => line.name === "median - MAD") + 1;
     const high = chart.lines.findIndex((line) => line.name === "median + MAD") + 1;
-    const step = chart.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined;
     return {
       width: Math.max(200, place.clientWidth),
       height: place.clientWidth < 500 ? 220 : 260,
@@ -218,7 +217,7 @@
         { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((at, place) => moment(at, place, step)) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map(format) },
       ],
-      series: [{}, ...chart.lines.map((line) => ({ ...seriesOf(line), ...(step && { paths: step }) }))],
+      series: [{}, ...chart.lines.map(seriesOf)],
       bands: low && high ? [{ series: [high, low], fill: color("band") }] : [],
       hooks: { draw: chart.marks.length ? [marks(chart)] : [] },
     };
@@ -247,7 +246,7 @@
 
   async function why(at) {
     const { group, name } = $("then").dataset;
-    $("then-at").value = new Date(at * 1000).toISOString().slice(0, 16);
+    $("then-at").value = new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ");
     const query = new URLSearchParams({ group, name, at: String(at) });
     const answer = await get(`page/why?${query}`);
     if (answer.ok) $("why").innerHTML = await answer.text();
@@ -268,7 +267,7 @@
   view.addEventListener("submit", (event) => {
     event.preventDefault();
     const form = event.target;
-    if (form.id === "then") why(Date.parse(`${$("then-at").value}Z`) / 1000);
+    if (form.id === "then") why(Date.parse(`${$("then-at").value.replace(" ", "T")}Z`) / 1000);
     if (form.id === "find") location.hash = `request?id=${encodeURIComponent($("request-id").value.trim())}`;
     if (form.id === "override-form") override(form);
   });

@@ -1,0 +1,185 @@
+"""Effects of an incident: what was bad, what tiers moved and saved, and its share of the traffic.
+
+Pure over hourly counts. Counts begin with the onset and end with the incident, to the minute where the records of both
+transitions tell, else with whole hours. What tiers saved is by the hour: the requests that they took away, times the
+excess of the deployment's share of bad answers over that of the deployments that got them, as in ``exacto report``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exacto_plugin.audit.hour_counts import COLUMNS
+from exacto_plugin.audit.hour_rates import call_changes, hour_rates
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
+from exacto_plugin.core.tiers.change_point import CallHistory, change_point
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from exacto_plugin.audit.hour_counts import HourCounts
+    from exacto_plugin.records import TransitionRecord
+
+    Floats = NDArray[np.float64]
+
+Plain = dict[str, Any]
+
+_BEFORE_S = 86_400.0
+"""Seconds before the onset whose share of the traffic is the usual one."""
+
+_LEAST_GOOD = 30
+"""Calls from which a deployment is said to be good again while it is deranked."""
+
+_PARTLY = ("answers", "calls", "bad", *BAD_KINDS)
+"""Counts that records of transitions have for parts of hours."""
+
+
+def effects(
+    begin: TransitionRecord,
+    change: Mapping[str, Any] | None,
+    finish: TransitionRecord | None,
+    onset: float,
+    ends: float,
+    counts: HourCounts,
+    changes: Sequence[TransitionRecord],
+) -> Plain:
+    """Return the counts of an incident.
+
+    Args:
+        begin: the derank.
+        change: of the calls, as on record with the derank; None if unknown.
+        finish: the transition that ended it; None without one.
+        onset: UTC seconds, as the next.
+        ends: its end, or now.
+        counts: of the model group.
+        changes: all transitions of the model group.
+    """
+    name = begin.deployment
+    within = counts.between(onset // HOUR_S * HOUR_S, ends)
+    own, everyone = _sums(within, name)
+    _cut(own, change, finish, within, name)
+    moved = own["without_tiers"] - own["with_tiers"]
+    kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
+    usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
+    return {
+        "kind": max(kinds, key=lambda kind: kinds[kind], default=None),
+        "answers": own["answers"],
+        "calls": own["calls"],
+        "bad": own["bad"],
+        "kinds": kinds,
+        "others_rate": usual,
+        "rescued": own["rescued"],
+        "harmed": max(0.0, own["bad"] - own["rescued"]),
+        "moved": max(0.0, moved) * _turns(within),
+        "saved": _saved(within, counts, name, changes) * _turns(within),
+        "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
+        "traffic": _traffic(counts, name, onset, begin.at, ends),
+        "better": None if finish is not None else _better(within, name, onset, ends, usual),
+    }
+
+
+def _better(within: HourCounts, name: str, onset: float, ends: float, usual: float | None) -> Plain | None:
+    """Return since which hour the calls that it still gets have been good: that hour, and its calls since.
+
+    None where they do not tell.
+    """
+    start = (within.first + HOUR_S * np.arange(len(within.numbers))).astype(np.int64)
+    columns = ("answers", "calls", "invalid_json", "unknown_name", "schema_mismatch", "lost")
+    counts = np.array([*(within.of(name, column) for column in columns), *np.zeros((2, len(start)))])
+    history = CallHistory(ends, start, counts.astype(np.int64))
+    found = change_point(history, onset // HOUR_S * HOUR_S, usual, worse=False)
+    if found is None or found.at <= onset or found.calls < _LEAST_GOOD or found.share > 2.0 * (usual or 0.0):
+        return None
+    return {"at": found.at, "calls": found.calls, "bad": found.bad}
+
+
+def _cut(
+    own: dict[str, float],
+    change: Mapping[str, Any] | None,
+    finish: TransitionRecord | None,
+    within: HourCounts,
+    name: str,
+) -> None:
+    """Leave out what came before the onset, and after the end."""
+    outside = dict.fromkeys(_PARTLY, 0.0)
+    if change is not None:
+        outside = {column: outside[column] + change["before"][column] for column in _PARTLY}
+    if finish is not None and finish.changed is not None and len(within.numbers):
+        so_far = finish.changed["so_far"]
+        outside = {
+            column: outside[column] + max(0.0, within.of(name, column)[-1] - so_far[column]) for column in _PARTLY
+        }
+    for column in _PARTLY:
+        own[column] = max(0.0, own[column] - outside[column])
+
+
+def _sums(counts: HourCounts, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the sums of the deployment, and of all deployments together."""
+    sums = counts.numbers.sum(axis=0)
+    own = [place for place, name in enumerate(counts.deployments) if name == deployment]
+    every = [place for place, name in enumerate(counts.deployments) if name != WHOLE_GROUP]
+    of_own, of_all = (sums[places].sum(axis=0).tolist() for places in (own, every))
+    return dict(zip(COLUMNS, of_own, strict=True)), dict(zip(COLUMNS, of_all, strict=True))
+
+
+def _rate(bad: float, answers: float) -> float | None:
+    return bad / answers if answers > 0.0 else None
+
+
+def _turns(counts: HourCounts) -> float:
+    """Return the requests for each pick: later turns of a conversation go where its first one went."""
+    picks, stays = (float(counts.of(WHOLE_GROUP, name).sum()) for name in ("picks", "stays"))
+    return (picks + stays) / picks if picks else 1.0
+
+
+def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]) -> float:
+    """Return the bad calls that tiers saved per pick, in the hours ``within``."""
+    known = call_changes(changes)
+    names = [one for one in counts.deployments if one != WHOLE_GROUP]
+    if name not in names or not len(within.numbers):
+        return 0.0
+    part = slice(round((within.first - counts.first) / HOUR_S), None)
+    rates = np.array(
+        [
+            hour_rates(
+                counts.first,
+                *(counts.of(one, column) for column in ("answers", "bad", "without_tiers")),
+                known.get(one, ()),
+            ).rate[part][: len(within.numbers)]
+            for one in names
+        ]
+    )
+    picks = {column: np.array([within.of(one, column) for one in names]) for column in ("with_tiers", "without_tiers")}
+    gained = picks["with_tiers"] - picks["without_tiers"]
+    place = names.index(name)
+    moved = np.maximum(-gained[place], 0.0)
+    # Where no other one has more than its own picks, all of them are compared.
+    weights = np.where((gained > 0).any(axis=0), np.maximum(gained, 0.0), [within.of(one, "answers") for one in names])
+    weights[place] = 0.0
+    weights *= ~np.isnan(rates)
+    total = weights.sum(axis=0)
+    others = np.divide((weights * np.nan_to_num(rates)).sum(axis=0), total, out=np.zeros(len(moved)), where=total > 0)
+    return float((moved * np.maximum(np.nan_to_num(rates[place]) - others, 0.0)).sum())
+
+
+def _traffic(counts: HourCounts, name: str, onset: float, derank: float, ends: float) -> Plain:
+    """Return its share of the group's answers, of whole hours; None where there are none.
+
+    In the day before the onset, while it was deranked, and after that.
+    """
+    first, last = onset // HOUR_S * HOUR_S, -(-ends // HOUR_S) * HOUR_S
+    later = -(-derank // HOUR_S) * HOUR_S
+    return {
+        "before": _share(counts.between(first - _BEFORE_S, first), name),
+        "meanwhile": _share(counts.between(later, ends // HOUR_S * HOUR_S), name),
+        "after": _share(counts.between(last, counts.first + HOUR_S * len(counts.numbers)), name),
+    }
+
+
+def _share(counts: HourCounts, name: str) -> float | None:
+    own, everyone = _sums(counts, name)
+    return _rate(own["answers"], everyone["answers"])
