@@ -15,7 +15,7 @@ import numpy as np
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,6 +44,8 @@ class HourRates(NamedTuple):
     """By hour; NaN where nothing is known."""
 
     rate: Floats
+    moved: Floats
+    """That of the requests which tiers took away: in the hour of a change the one since the change."""
     answers: Floats
     """Answers that the share comes from."""
     is_own: NDArray[np.bool_]
@@ -62,7 +64,7 @@ def call_changes(transitions: Iterable[TransitionRecord]) -> dict[str, list[Call
 
 
 def hour_rates(
-    first: float, answers: Floats, bad: Floats, expected: Floats, changes: Iterable[CallChange]
+    first: float, answers: Floats, bad: Floats, expected: Floats, changes: Sequence[CallChange]
 ) -> HourRates:
     """Return the shares of equal hours.
 
@@ -96,12 +98,15 @@ def hour_rates(
     pooled_bad = np.clip(failed[1:] - failed[begin] - left_bad, 0.0, pooled)
     is_own = (answers >= LEAST) | ((answers > 0) & (answers >= _SERVED * expected))
     known = np.where(is_own, answers, pooled)
-    rate = np.divide(np.where(is_own, bad, pooled_bad), known, out=np.full(count, np.nan), where=known > 0)
-    return HourRates(_filled(rate), known, is_own)
+    rate = _filled(np.where(is_own, bad, pooled_bad), known)
+    has_change = np.isin(np.arange(count), [round((change.hour - first) / HOUR_S) for change in changes])
+    changed = has_change & (pooled > 0)
+    return HourRates(rate, np.where(changed, _filled(pooled_bad, pooled), rate), known, is_own)
 
 
-def _filled(rate: Floats) -> Floats:
-    """Fill gaps with the next known value, then with the last one."""
+def _filled(bad: Floats, answers: Floats) -> Floats:
+    """Return shares, with gaps filled with the next known value, then with the last one."""
+    rate = np.divide(bad, answers, out=np.full(len(answers), np.nan), where=answers > 0)
     places = np.flatnonzero(~np.isnan(rate))
     if not len(places):
         return rate

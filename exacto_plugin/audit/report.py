@@ -84,7 +84,7 @@ def _group(
         "requests": totals.picks + totals.stays,
         "applied": totals.applied / totals.picks,
         "changed": _share(totals.changed, totals.picks),
-        "bad": _compared(with_tiers, without, rates.amount),
+        "bad": rates.compared(with_tiers, without),
         "spend_usd": spend,
         "probes": {
             "requests": float(columns["probes"].sum()),
@@ -128,6 +128,7 @@ class _Rates:
             for place, each in enumerate(changes)
         ]
         self._rate = np.stack([np.where(np.isnan(one.rate), average, one.rate) for one in found], axis=1)
+        self._moved = np.stack([np.where(np.isnan(one.moved), average, one.moved) for one in found], axis=1)
         self._is_own = np.stack([one.is_own for one in found], axis=1)
         number = np.stack([one.answers for one in found], axis=1)
         # Few answers tell little about their own variance: the share is drawn towards the deployment's.
@@ -135,9 +136,22 @@ class _Rates:
         shrunk = (self._rate * number + _SHRINKING * whole) / (number + _SHRINKING)
         self._variance = np.divide(PHI * shrunk * (1 - shrunk), number, out=np.zeros(number.shape), where=number > 0)
 
-    def amount(self, weights: Floats) -> dict[str, float]:
-        """Return the bad answers of some requests, ``[hour, deployment]``."""
-        value = float((self._rate * weights).sum())
+    def compared(self, with_tiers: Floats, without: Floats) -> dict[str, Any]:
+        """Return the bad answers with tiers and without, and the difference."""
+        saved = float((self._moved * (without - with_tiers)).sum())
+        given = self.amount(with_tiers)
+        return {
+            "with": given,
+            "without": self.amount(without, given["value"] + saved),
+            "saved": self.amount(without - with_tiers, saved),
+        }
+
+    def amount(self, weights: Floats, value: float | None = None) -> dict[str, float]:
+        """Return the bad answers of some requests, ``[hour, deployment]``.
+
+        ``value`` is their number where it is not that by the shares of all answers.
+        """
+        value = float((self._rate * weights).sum()) if value is None else value
         own = weights * self._is_own
         # Hours without traffic share their evidence, so that their errors add up.
         shared = np.abs((weights - own) * np.sqrt(self._variance)).sum(axis=0)

@@ -36,6 +36,7 @@ def test_answers_from_before_a_change_say_nothing_about_later_hours() -> None:
     """The hour itself has its own share; later ones that of its second part."""
     found = rates([100, 100, 0], [1, 30, 0], changes=(CallChange(HOUR, 40.0, 0.0),))
     assert found.rate == pytest.approx([0.01, 0.3, 0.5])
+    assert found.moved == pytest.approx([0.01, 0.5, 0.5])
     again = rates([100, 100, 0, 4, 0], [1, 30, 0, 0, 0], changes=(CallChange(HOUR, 40, 0), CallChange(3 * HOUR, 0, 0)))
     assert again.rate == pytest.approx([0.01, 0.3, 0.5, 0.0, 0.0])
     before = rates([100, 0], [50, 0], changes=(CallChange(-5 * HOUR, 90.0, 0.0), CallChange(9 * HOUR, 1.0, 1.0)))

@@ -214,6 +214,11 @@ def test_the_numbers_are_those_of_the_providers(
                 assert any(f"{acts[kind]} with " in part and word in part for part in text.split(", ")), kind
     acts = provider_server.control.acts(BAD)
     bad = sum(acts.get(kind, 0) for kind in BAD_CALLS)
+    (incident,) = api(proxy, "incidents").json()["incidents"]
+    calls = bad + acts.get(Act.VALID, 0)
+    assert (incident["bad"], incident["calls"], incident["answers"]) == (bad, calls, sum(acts.values()))
+    assert incident["kinds"] == {kind: acts[kind] for kind in BAD_CALLS if acts.get(kind)}
+    assert incident["change"]["calls"] <= calls
     row = visit.show("incidents", "Incidents")
     assert f"{bad}\t" in row or f"\n{bad}\n" in row
     text = visit.show("overview?range=24h", "Overview")

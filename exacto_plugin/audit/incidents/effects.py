@@ -143,16 +143,16 @@ def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
     if name not in names or not len(within.numbers):
         return 0.0
     part = slice(round((within.first - counts.first) / HOUR_S), None)
-    rates = np.array(
-        [
-            hour_rates(
-                counts.first,
-                *(counts.of(one, column) for column in ("answers", "bad", "without_tiers")),
-                known.get(one, ()),
-            ).rate[part][: len(within.numbers)]
-            for one in names
-        ]
-    )
+    found = [
+        hour_rates(
+            counts.first,
+            *(counts.of(one, column) for column in ("answers", "bad", "without_tiers")),
+            known.get(one, ()),
+        )
+        for one in names
+    ]
+    rates = np.array([(one.moved if each == name else one.rate)[part] for each, one in zip(names, found, strict=True)])
+    rates = rates[:, : len(within.numbers)]
     picks = {column: np.array([within.of(one, column) for one in names]) for column in ("with_tiers", "without_tiers")}
     gained = picks["with_tiers"] - picks["without_tiers"]
     place = names.index(name)
