@@ -204,6 +204,7 @@ class PageData:
         rates, newest, newest_since = await self._lately(name, now)
         return {
             "group": group,
+            "incidents": await self._incidents_of(name, None, now - seconds, now),
             "series": series,
             "store_fault": fault,
             "rates": rates,
@@ -235,6 +236,7 @@ class PageData:
             "store_fault": fault,
             "failures": failure_views(self._of.failures, name, deployment),
             "rates": (await self._lately(name, now))[0],
+            "incidents": await self._incidents_of(name, deployment, now - seconds, now),
         }
 
     async def why(self, visitor: Visitor, name: str, deployment: str, at: float) -> Plain:
@@ -264,6 +266,16 @@ class PageData:
             text = fault or views.NOT_KEPT.format(name=name)
             raise NotShownError(f"{text[0].upper()}{text[1:]}.")
         return {"request": found}
+
+    async def _incidents_of(self, name: str, deployment: str | None, since: float, now: float) -> list[Plain]:
+        found, _ = await self._read(
+            lambda connection: incident_list(
+                connection, now, since=since, model_group=name, deployment=deployment, hours=self._of.hours
+            ),
+            [],
+        )
+        shown: list[Plain] = found
+        return shown
 
     def _shown_group(self, visitor: Visitor, name: str) -> Plain:
         groups: list[Plain] = self._of.models.all()["model_groups"] if visitor.sees(name) else []

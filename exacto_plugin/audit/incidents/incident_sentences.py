@@ -79,6 +79,9 @@ def how_bad(incident: Mapping[str, Any]) -> str:
         f"{percent(change['bad'] / change['calls'])} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
     )
     rising = f", rising to about {percent(round(change['share'], 2))}" if change["gradual"] else ""
+    last = incident["last_calls"]
+    if last is not None and not change["gradual"]:
+        rising = f", {percent(last['bad'] / last['calls'])} from {minute(last['since'])[11:]} on"
     return f"{told}{rising}; before {percent(round(change['usual'], 4))}"
 
 

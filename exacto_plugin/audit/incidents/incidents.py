@@ -37,6 +37,9 @@ MOST_ONSET_S = 86_400.0
 
 _ROUNDING = 1e-9
 
+_LEAST_LAST = 30
+"""Calls of the derank's hour from which their share is told; one of 10 % has a standard error of 5 points."""
+
 
 class LastKnownTier(NamedTuple):
     """The last record of a deployment."""
@@ -125,6 +128,7 @@ def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecor
         "end": span.end,
         "onset": onset,
         "change": None if change is None else _told(change),
+        "last_calls": None if change is None else _last_calls(change, begin.at),
         "recovered": None if recovered is None else _told(recovered),
         "signal": reason.get("signal"),
         "value": reason.get("value"),
@@ -139,6 +143,17 @@ def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecor
 def _told(change: Mapping[str, Any]) -> Plain:
     """Return a change of calls without the counts that only computations need."""
     return {name: value for name, value in change.items() if name not in ("before", "so_far")}
+
+
+def _last_calls(change: Mapping[str, Any], derank: float) -> Plain | None:
+    """Return the calls of the derank's hour up to the derank, where the onset is before it.
+
+    They tell whether the share rose meanwhile.
+    """
+    hour = derank // HOUR_S * HOUR_S
+    if change["at"] >= hour or change["so_far"]["calls"] < _LEAST_LAST:
+        return None
+    return {"since": hour, "calls": change["so_far"]["calls"], "bad": change["so_far"]["bad"]}
 
 
 def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -48,6 +48,9 @@ _PRIOR_CALLS = 30.0
 
 _LEAST_SHARE = 1e-4
 
+_LEAST_RISE_S = 1800.0
+"""Seconds to the change of tier from which a rise is told from a step: few calls of a shorter one tell nothing."""
+
 _WITHIN = 1.92
 """Loss of log likelihood at the ends of the 95 % interval: half of 3.84, the quantile of chi-square."""
 
@@ -216,5 +219,5 @@ def _slope(
     shares = _share(before[:, np.newaxis] + slope[:, np.newaxis] * elapsed)
     after = (_likelihood(calls, bad, shares) * np.tri(len(calls)).T).sum(axis=1)
     likelihood = _likelihood(had, failed, before) + after
-    fits = (slope > 0) & (calls > 0)
+    fits = (slope > 0) & (calls > 0) & (end - start >= _LEAST_RISE_S)
     return _Fit(np.where(fits, likelihood, -np.inf), before, _share(before + slope * (end - start)))
