@@ -107,7 +107,7 @@ def recompute(
     engine.recompute(now)
     assert engine.change_detector is not None
     accounts = engine.change_detector.changes
-    for record in runtime.recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {}):
+    for record in runtime.recorder.records(engine.measured, engine.transitions, accounts, engine.rule, {}, {}):
         if record is not None:
             store.write(record)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import and_, func, or_, select
 
 from exacto_plugin.audit.entries import KINDS, USUAL_KINDS
+from exacto_plugin.audit.report import report
 from exacto_plugin.audit.verify import Recompute, Verification, Verifier
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
@@ -144,6 +145,14 @@ def hours(
     if model_groups:
         conditions.append(table.c.model_group.in_(model_groups))
     return find(connection, HourRecord, *conditions)
+
+
+def recorded_report(
+    connection: Connection, since: float, until: float, model_groups: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the report of a time range; None for ``model_groups`` means all."""
+    changes = transitions(connection, since, until, model_groups)
+    return report(hours(connection, since, until, model_groups), changes)
 
 
 def transitions(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.audit.hour_rates import call_changes, hour_rates
+from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
 from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.stats.rates import PHI, Z
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.audit.hour_rates import CallChange
+    from exacto_plugin.audit.hours.hour_rates import CallChange
     from exacto_plugin.records import HourRecord, TransitionRecord
 
     Floats = NDArray[np.float64]

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Double, Text, func, select, type_coerce
 
 from exacto_plugin.audit import entries, queries
-from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourReader, whole
+from exacto_plugin.audit.hours.hour_counts import COLUMNS, ROWS, HourReader, whole
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire

@@ -161,7 +161,7 @@ class StoreSource:
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return the report from the counts of all workers."""
-        from exacto_plugin.audit.report_records import recorded_report
+        from exacto_plugin.audit.queries import recorded_report
 
         with self._reading() as connection:
             return {"model_groups": recorded_report(connection, since, until, model_groups)}

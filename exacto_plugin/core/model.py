@@ -17,7 +17,6 @@ from exacto_plugin.core.wire import wire
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exacto_plugin.core.tiers.change_point import CallHistory
 
 LiteLLMId = NewType("LiteLLMId", str)
 """LiteLLM's id of a deployment in its router: ``model_info.id``."""
@@ -303,8 +302,6 @@ class Transition:
     reasons: tuple[Reason, ...] = ()
     previous_since: float = 0.0
     """Since when it had the previous tier, UTC seconds."""
-    calls: CallHistory | None = field(default=None, compare=False, repr=False)
-    """Its calls up to now; None unless recomputes are recorded and it is a derank, or the end of one."""
 
 
 @wire("run started at calls bad limit flagged cleared")

@@ -75,7 +75,10 @@ def find(
 
 
 def _columns(connection: Connection, kind: type[Any]) -> Iterator[ColumnElement[Any]]:
-    """Yield the columns of a kind; NULL for one that the tables of an earlier version lack."""
+    """Yield the columns of a kind.
+
+    NULL for one that the tables of an earlier version lack.
+    """
     table: Any = table_of(kind)
     added = ADDED.get(kind, frozenset())
     held = {one["name"] for one in inspect(connection).get_columns(table.name)} if added else set()

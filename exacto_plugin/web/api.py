@@ -17,7 +17,7 @@ from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 from opentelemetry.metrics import get_meter_provider
 
 from exacto_plugin._version import __version__
-from exacto_plugin.audit.hour_counts import HourReader
+from exacto_plugin.audit.hours.hour_counts import HourReader
 from exacto_plugin.web.access import ADMINISTRATORS
 from exacto_plugin.web.audit import add_explanations, add_records
 from exacto_plugin.web.history import add_history, add_incidents

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from exacto_plugin.audit import views
 from exacto_plugin.audit.entries import MOST_ENTRIES, reject_filters
-from exacto_plugin.audit.report_records import recorded_report
+from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.errors import ExactoError, StoreError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from exacto_plugin.web.audit import Moment, read_store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from exacto_plugin.audit.hour_counts import HourReader
+    from exacto_plugin.audit.hours.hour_counts import HourReader
     from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
     from exacto_plugin.store.store import Store
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from exacto_plugin.audit.hour_counts import HourReader
+    from exacto_plugin.audit.hours.hour_counts import HourReader
     from exacto_plugin.litellm_hooks.context import Context
     from exacto_plugin.litellm_hooks.runtime.failure_log import FailureLog
     from exacto_plugin.store.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
-from exacto_plugin.audit.report_records import recorded_report
+from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.web.views import why_now_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from exacto_plugin.audit.hour_counts import COLUMNS, ROWS, HourCounts, HourReader
+from exacto_plugin.audit.hours.hour_counts import COLUMNS, ROWS, HourCounts, HourReader
 from exacto_plugin.audit.series import hourly_counts
 from exacto_plugin.core.routing.counterfactual import PickNumbers
 from exacto_plugin.core.wire import to_wire

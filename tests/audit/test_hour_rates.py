@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exacto_plugin.audit.hour_rates import CallChange, HourRates, call_changes, hour_rates
+from exacto_plugin.audit.hours.hour_rates import CallChange, HourRates, call_changes, hour_rates
 from exacto_plugin.records import TransitionRecord
 
 HOUR = 3600.0

@@ -13,7 +13,7 @@ import pytest
 
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence, traffic_words
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of
-from exacto_plugin.audit.report_records import recorded_report
+from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.core.model import DeploymentKey, Outcome, Sample, Tier
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from exacto_plugin.audit.hour_counts import COLUMNS, HourCounts, counts_of
+from exacto_plugin.audit.hours.hour_counts import COLUMNS, HourCounts, counts_of
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
 from exacto_plugin.audit.incidents.incidents import LastKnownTier, incident_id, incidents

@@ -137,6 +137,7 @@ _NESTED: Final = {
     "core/scoring/json_schema": "core/scoring",
     "core/scoring/answers": "core/scoring",
     "core/tiers/adaptive": "core/tiers",
+    "audit/hours": "audit",
     "audit/incidents": "audit",
     "sharing/redis": "sharing",
     "simulate/fast": "simulate",

@@ -1,4 +1,4 @@
-"""Effects of an incident: what was bad, what tiers moved and saved, and its share of the traffic.
+"""Effects of an incident: bad calls, requests moved, calls saved, traffic.
 
 Pure over hourly counts. Counts begin with the onset and end with the incident, to the minute where the records of both
 transitions tell, else with whole hours. What tiers saved is by the hour: the requests that they took away, times the
@@ -7,12 +7,12 @@ excess of the deployment's share of bad answers over that of the deployments tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.audit.hour_counts import COLUMNS
-from exacto_plugin.audit.hour_rates import call_changes, hour_rates
+from exacto_plugin.audit.hours.hour_counts import COLUMNS
+from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.tiers.change_point import CallHistory, change_point
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from exacto_plugin.audit.hour_counts import HourCounts
+    from exacto_plugin.audit.hours.hour_counts import HourCounts
     from exacto_plugin.records import TransitionRecord
 
     Floats = NDArray[np.float64]
@@ -38,31 +38,33 @@ _PARTLY = ("answers", "calls", "bad", *BAD_KINDS)
 """Counts that records of transitions have for parts of hours."""
 
 
-def effects(
-    begin: TransitionRecord,
-    change: Mapping[str, Any] | None,
-    finish: TransitionRecord | None,
-    onset: float,
-    ends: float,
-    counts: HourCounts,
-    changes: Sequence[TransitionRecord],
-) -> Plain:
+class IncidentRecords(NamedTuple):
+    """An incident's records and times."""
+
+    begin: TransitionRecord
+    """The derank."""
+    calls: Mapping[str, Any] | None
+    """The change of the calls, as on record with the derank; None if unknown."""
+    finish: TransitionRecord | None
+    """The transition that ended it; None without one."""
+    onset: float
+    """UTC seconds, as the next."""
+    ends: float
+    """Its end, or now."""
+
+
+def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[TransitionRecord]) -> Plain:
     """Return the counts of an incident.
 
     Args:
-        begin: the derank.
-        change: of the calls, as on record with the derank; None if unknown.
-        finish: the transition that ended it; None without one.
-        onset: UTC seconds, as the next.
-        ends: its end, or now.
+        of: its records.
         counts: of the model group.
         changes: all transitions of the model group.
     """
-    name = begin.deployment
-    within = counts.between(onset // HOUR_S * HOUR_S, ends)
+    name = of.begin.deployment
+    within = counts.between(of.onset // HOUR_S * HOUR_S, of.ends)
     own, everyone = _sums(within, name)
-    _cut(own, change, finish, within, name)
-    moved = own["without_tiers"] - own["with_tiers"]
+    _cut(own, of, within)
     kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
     usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
     return {
@@ -74,45 +76,38 @@ def effects(
         "others_rate": usual,
         "rescued": own["rescued"],
         "harmed": max(0.0, own["bad"] - own["rescued"]),
-        "moved": max(0.0, moved) * _turns(within),
+        "moved": max(0.0, own["without_tiers"] - own["with_tiers"]) * _turns(within),
         "saved": _saved(within, counts, name, changes) * _turns(within),
         "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
-        "traffic": _traffic(counts, name, onset, begin.at, ends),
-        "better": None if finish is not None else _better(within, name, onset, ends, usual),
+        "traffic": _traffic(counts, of),
+        "better": None if of.finish is not None else _better(within, of, usual),
     }
 
 
-def _better(within: HourCounts, name: str, onset: float, ends: float, usual: float | None) -> Plain | None:
-    """Return since which hour the calls that it still gets have been good: that hour, and its calls since.
+def _better(within: HourCounts, of: IncidentRecords, usual: float | None) -> Plain | None:
+    """Return since which hour the calls that it still gets are good.
 
-    None where they do not tell.
+    With its calls since; None where they do not tell.
     """
     start = (within.first + HOUR_S * np.arange(len(within.numbers))).astype(np.int64)
     columns = ("answers", "calls", "invalid_json", "unknown_name", "schema_mismatch", "lost")
-    counts = np.array([*(within.of(name, column) for column in columns), *np.zeros((2, len(start)))])
-    history = CallHistory(ends, start, counts.astype(np.int64))
-    found = change_point(history, onset // HOUR_S * HOUR_S, usual, worse=False)
-    if found is None or found.at <= onset or found.calls < _LEAST_GOOD or found.share > 2.0 * (usual or 0.0):
+    counts = np.array([*(within.of(of.begin.deployment, column) for column in columns), *np.zeros((2, len(start)))])
+    history = CallHistory(of.ends, start, counts.astype(np.int64))
+    found = change_point(history, of.onset // HOUR_S * HOUR_S, usual, worse=False)
+    if found is None or found.at <= of.onset or found.calls < _LEAST_GOOD or found.share > 2.0 * (usual or 0.0):
         return None
     return {"at": found.at, "calls": found.calls, "bad": found.bad}
 
 
-def _cut(
-    own: dict[str, float],
-    change: Mapping[str, Any] | None,
-    finish: TransitionRecord | None,
-    within: HourCounts,
-    name: str,
-) -> None:
+def _cut(own: dict[str, float], of: IncidentRecords, within: HourCounts) -> None:
     """Leave out what came before the onset, and after the end."""
     outside = dict.fromkeys(_PARTLY, 0.0)
-    if change is not None:
-        outside = {column: outside[column] + change["before"][column] for column in _PARTLY}
-    if finish is not None and finish.changed is not None and len(within.numbers):
-        so_far = finish.changed["so_far"]
-        outside = {
-            column: outside[column] + max(0.0, within.of(name, column)[-1] - so_far[column]) for column in _PARTLY
-        }
+    if of.calls is not None:
+        outside = {column: outside[column] + of.calls["before"][column] for column in _PARTLY}
+    if of.finish is not None and of.finish.changed is not None and len(within.numbers):
+        so_far = of.finish.changed["so_far"]
+        last = {column: within.of(of.begin.deployment, column)[-1] - so_far[column] for column in _PARTLY}
+        outside = {column: outside[column] + max(0.0, last[column]) for column in _PARTLY}
     for column in _PARTLY:
         own[column] = max(0.0, own[column] - outside[column])
 
@@ -131,7 +126,10 @@ def _rate(bad: float, answers: float) -> float | None:
 
 
 def _turns(counts: HourCounts) -> float:
-    """Return the requests for each pick: later turns of a conversation go where its first one went."""
+    """Return the requests for each pick.
+
+    Later turns of a conversation go where its first one went.
+    """
     picks, stays = (float(counts.of(WHOLE_GROUP, name).sum()) for name in ("picks", "stays"))
     return (picks + stays) / picks if picks else 1.0
 
@@ -166,18 +164,18 @@ def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
     return float((moved * np.maximum(np.nan_to_num(rates[place]) - others, 0.0)).sum())
 
 
-def _traffic(counts: HourCounts, name: str, onset: float, derank: float, ends: float) -> Plain:
-    """Return its share of the group's answers, of whole hours; None where there are none.
+def _traffic(counts: HourCounts, of: IncidentRecords) -> Plain:
+    """Return its share of the group's answers of whole hours; None without any.
 
     In the day before the onset, while it was deranked, and after that.
     """
-    first, last = onset // HOUR_S * HOUR_S, -(-ends // HOUR_S) * HOUR_S
-    later = -(-derank // HOUR_S) * HOUR_S
-    return {
-        "before": _share(counts.between(first - _BEFORE_S, first), name),
-        "meanwhile": _share(counts.between(later, ends // HOUR_S * HOUR_S), name),
-        "after": _share(counts.between(last, counts.first + HOUR_S * len(counts.numbers)), name),
+    first, last = of.onset // HOUR_S * HOUR_S, -(-of.ends // HOUR_S) * HOUR_S
+    times = {
+        "before": (first - _BEFORE_S, first),
+        "meanwhile": (-(-of.begin.at // HOUR_S) * HOUR_S, of.ends // HOUR_S * HOUR_S),
+        "after": (last, counts.first + HOUR_S * len(counts.numbers)),
     }
+    return {name: _share(counts.between(*part), of.begin.deployment) for name, part in times.items()}
 
 
 def _share(counts: HourCounts, name: str) -> float | None:

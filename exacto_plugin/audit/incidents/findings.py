@@ -123,7 +123,7 @@ def kinds_finding(totals: Mapping[str, float]) -> str:
 
 
 def traffic_finding(hours: Mapping[str, Any]) -> str:
-    """Describe the share of the traffic that each deployment has, and had in all of the time."""
+    """Describe the share of the traffic of each deployment, lately and in all."""
     answers = {name: counts["answers"] for name, counts in hours["deployments"].items()}
     totals = [sum(counts[place] for counts in answers.values()) for place in range(len(hours["times"]))]
     places = [place for place, total in enumerate(totals) if total]
@@ -142,9 +142,10 @@ def traffic_finding(hours: Mapping[str, Any]) -> str:
 
 
 def tier_shares(counts: Mapping[str, float]) -> dict[str, float] | None:
-    """Return the share of answers by the tier in force when their requests were sent; None where none is on record.
+    """Return the share of answers by the tier when their requests were sent.
 
-    ``not on record`` stands for those that an earlier version counted, and for requests that tiers did not look at.
+    None where no tier is on record. ``not on record`` stands for those that an earlier version counted, and for
+    requests that tiers did not look at.
     """
     total, known = counts["answers"], sum(counts[column] for column in SENT.values())
     if not total or not known:

@@ -86,7 +86,10 @@ def how_bad(incident: Mapping[str, Any]) -> str:
 
 
 def measured_share(incident: Mapping[str, Any]) -> str:
-    """Return the share of bad calls from the onset to the derank, with its 95 % interval (Wilson's)."""
+    """Return the share of bad calls from the onset to the derank.
+
+    With its 95 % interval, Wilson's.
+    """
     change = incident["change"]
     bad, calls = change["bad"], change["calls"]
     low, high = (float(end(np.array(bad), np.array(calls), Z)) for end in (wilson_lower, wilson_upper))
@@ -184,13 +187,16 @@ def _saved(incident: Mapping[str, Any]) -> str:
 
 
 def kinds_since(incident: Mapping[str, Any]) -> str:
-    """Describe the bad answers of an incident by kind, for a chart that shows the time around it too."""
+    """Describe the bad answers of an incident by kind.
+
+    For a chart that shows the time around it too.
+    """
     told = f": {kind_shares(incident['kinds'])}" if incident["kinds"] else ""
     return f"By the hour, and around the incident. {_bad_since(incident)[:-1]}{told}."
 
 
 def traffic_words(incident: Mapping[str, Any]) -> str:
-    """Describe the deployment's share of its model group's answers before, during and after."""
+    """Describe the deployment's share of the answers before, during and after."""
     traffic = incident["traffic"]
     parts = [
         f"{percent(traffic[name])} {words}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.hour_counts import HourReader
+from exacto_plugin.audit.hours.hour_counts import HourReader
 from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
-from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, LastKnownTier, incidents
+from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, Key, LastKnownTier, incidents
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 from exacto_plugin.core.wire import to_wire
@@ -16,7 +16,7 @@ from exacto_plugin.store.rows import find
 from exacto_plugin.store.tables import table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -45,10 +45,7 @@ def incident_list(
         hours: keeps hourly counts for the next time; None: they are read.
     """
     transitions = _transitions(connection, model_group)
-    keys = {(one.model_group, one.deployment) for one in transitions}
-    records = {key: queries.tier_at(connection, *key, now) for key in keys}
-    known = [(key, record) for key, record in records.items() if record is not None]
-    seen = {key: LastKnownTier(record.at, record.tier, record.since) for key, record in known}
+    seen, providers = _last_known(connection, transitions, now)
 
     def wanted(one: Plain) -> bool:
         return deployment in (None, one["deployment"]) and _overlaps(one, since, until)
@@ -58,12 +55,23 @@ def incident_list(
         return []
     # The counts only of what is shown, and of the day before.
     begins = min(one["since"] for one in spans) - 2 * MOST_ONSET_S - HOUR_S
-    groups = {one["model_group"] for one in spans}
     reader = hours or HourReader()
-    counts = {group: reader.read(connection, group, begins, now) for group in sorted(groups)}
+    counts = {
+        group: reader.read(connection, group, begins, now) for group in sorted({one["model_group"] for one in spans})
+    }
     found = [one for one in incidents(transitions, counts, seen, now) if wanted(one)]
-    providers = {key: record.provider for key, record in known}
     return [{**one, "provider": providers.get((one["model_group"], one["deployment"]), "")} for one in found]
+
+
+def _last_known(
+    connection: Connection, transitions: Iterable[TransitionRecord], now: float
+) -> tuple[dict[Key, LastKnownTier], dict[Key, str]]:
+    """Return the last tier on record and the provider of each deployment."""
+    keys = {(one.model_group, one.deployment) for one in transitions}
+    records = {key: queries.tier_at(connection, *key, now) for key in keys}
+    known = [(key, record) for key, record in records.items() if record is not None]
+    seen = {key: LastKnownTier(record.at, record.tier, record.since) for key, record in known}
+    return seen, {key: record.provider for key, record in known}
 
 
 def _transitions(connection: Connection, model_group: str | None) -> list[TransitionRecord]:
@@ -96,7 +104,7 @@ def incident_of(connection: Connection, name: str, now: float, hours: HourReader
 
 
 def _common_causes(connection: Connection, incident: Mapping[str, Any], now: float) -> list[Plain]:
-    """Return the common causes of the model group that reasons of the deployment tell in this time."""
+    """Return the common causes that the deployment's reasons tell in this time."""
     table: Any = table_of(DeploymentRecord)
     same = (table.c.model_group == incident["model_group"], table.c.deployment == incident["deployment"])
     ends = now if incident["until"] is None else incident["until"] + HOUR_S

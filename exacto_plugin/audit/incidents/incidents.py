@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exacto_plugin.audit.hour_counts import NO_COUNTS, HourCounts
-from exacto_plugin.audit.incidents.effects import effects
+from exacto_plugin.audit.hours.hour_counts import NO_COUNTS, HourCounts
+from exacto_plugin.audit.incidents.effects import IncidentRecords, effects
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import HOUR_S
@@ -136,7 +136,7 @@ def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecor
         "samples": reason.get("samples", 0),
         "window_s": reason.get("window_s", 0.0),
         "reasons": list(begin.reasons),
-        **effects(begin, change, span.finish, onset, ends, counts, changes),
+        **effects(IncidentRecords(begin, change, span.finish, onset, ends), counts, changes),
     }
 
 
@@ -146,7 +146,7 @@ def _told(change: Mapping[str, Any]) -> Plain:
 
 
 def _last_calls(change: Mapping[str, Any], derank: float) -> Plain | None:
-    """Return the calls of the derank's hour up to the derank, where the onset is before it.
+    """Return the calls of the derank's hour, where the onset is before it.
 
     They tell whether the share rose meanwhile.
     """
@@ -166,7 +166,7 @@ def _cause(reasons: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _onset(begin: TransitionRecord, reason: Mapping[str, Any], counts: HourCounts) -> float:
-    """Return the beginning of the first hour with too many bad answers, where nothing finer is on record.
+    """Return the beginning of the first hour with too many bad answers.
 
     Of those directly before the derank, whose share was above the threshold.
     """

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeShare
+    from exacto_plugin.core.tiers.change_point import CallHistory
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.core.windows.codec import WindowDump
@@ -55,6 +56,10 @@ class Engine:
     """Detector of changes to record; None: recomputes are not recorded."""
     deltas: Deltas | None = None
     """Deltas of recorded samples, for storing or sharing them; None: not kept."""
+    transitions: tuple[Transition, ...] = ()
+    """The changes of tier of the last finished recompute."""
+    call_histories: Mapping[tuple[str, DeploymentKey], CallHistory] = MappingProxyType({})
+    """The calls of deranks, and of their ends, among ``transitions``; empty without a change detector."""
 
     def __init__(
         self,
@@ -92,7 +97,6 @@ class Engine:
         self._probe_budget = ProbeBudget()
         self._percentile_requests = PercentileRequests()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
-        self._transitions: tuple[Transition, ...] = ()
         self.overrides = Overrides()
         """Overrides by operators; applied on top of the measured verdicts."""
 
@@ -120,11 +124,6 @@ class Engine:
     def measured(self) -> Snapshot:
         """The result of the last finished recompute; empty before the first."""
         return self._snapshot
-
-    @property
-    def transitions(self) -> tuple[Transition, ...]:
-        """The changes of tier of the last finished recompute."""
-        return self._transitions
 
     def observe_peers(
         self,
@@ -269,7 +268,7 @@ class Engine:
             self._current_run = None
             self._state.load(remembered)
             self._stamp = max(self._stamp, int(snapshot.at * 1000))
-            self._transitions = ()
+            self.transitions = ()
             self._snapshot = snapshot
             self._probe_budget.reset(snapshot)
 
@@ -343,7 +342,8 @@ class Engine:
         groups.update((name, replace(groups[name], paces=recent)) for name, recent in paces.items())
         # Later than the last stamp even if the clock went back, so that every id is unique.
         self._stamp = max(self._stamp + 1, int(now * 1000))
-        self._transitions = tuple(chain.from_iterable(result.transitions for result in results))
+        self.call_histories = {key: one for result in results for key, one in result.histories.items()}
+        self.transitions = tuple(chain.from_iterable(result.transitions for result in results))
         self._snapshot = Snapshot(
             f"{np.base_repr(self._stamp, 36).lower()}{self._instance}", now, MappingProxyType(groups)
         )

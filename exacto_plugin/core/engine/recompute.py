@@ -6,7 +6,6 @@ Changes no state before ``BlockResult.commit``; the engine puts the resulting sn
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.engine.state import EngineState
     from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot
     from exacto_plugin.core.pace import RecentPace
+    from exacto_plugin.core.tiers.change_point import CallHistory
     from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
     from exacto_plugin.core.tiers.columns import Block, TierState
 
@@ -37,6 +37,8 @@ class BlockResult(NamedTuple):
     groups: Sequence[GroupSnapshot]
     transitions: Sequence[Transition]
     scan: ScanResult | None
+    histories: Mapping[tuple[str, DeploymentKey], CallHistory]
+    """The calls of deranks and of their ends, by model group and deployment; empty unless changes are detected."""
 
     def commit(self, tier_state: TierState) -> None:
         """Store the result when its snapshot comes into force."""
@@ -81,21 +83,22 @@ def evaluate_block(
         for number, place in changed
     ]
     scan = None
+    histories: dict[tuple[str, DeploymentKey], CallHistory] = {}
     if change_detector is not None:
         scan = change_detector.scan(state.rule, block, assignments, scores, now)
         slots = [int(block.slots[number, place]) for number, place in changed]
-        transitions = _with_calls(transitions, slots, state, now)
-    return BlockResult(verdicts, groups, transitions, scan)
+        histories = _histories(transitions, slots, state, now)
+    return BlockResult(verdicts, groups, transitions, scan, histories)
 
 
-def _with_calls(
+def _histories(
     transitions: Sequence[Transition], slots: Sequence[int], state: EngineState, now: float
-) -> list[Transition]:
-    """Add the calls to deranks and to their ends."""
+) -> dict[tuple[str, DeploymentKey], CallHistory]:
+    """Return the calls of deranks and of their ends."""
     deranks = [place for place, one in enumerate(transitions) if Tier.DERANKED in (one.tier, one.previous)]
     histories = call_histories(state.windows.blocks, [slots[place] for place in deranks], now)
-    found = dict(zip(deranks, histories, strict=True))
-    return [replace(one, calls=found.get(place)) for place, one in enumerate(transitions)]
+    keys = [(transitions[place].model_group, transitions[place].deployment) for place in deranks]
+    return dict(zip(keys, histories, strict=True))
 
 
 def percentiles(

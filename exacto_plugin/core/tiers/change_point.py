@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.core.tiers.adaptive.history import tiles_of
+from exacto_plugin.core.tiers.adaptive.history import read_series
 from exacto_plugin.core.windows.increments import FAULTS, CounterKind
 from exacto_plugin.core.windows.windows import ROWS
 from exacto_plugin.core.wire import wire
@@ -126,7 +126,7 @@ def call_histories(blocks: Sequence[WindowBlock], slots: Sequence[int], now: flo
     for number in sorted({slot // ROWS for slot in slots}):
         here = [slot for slot in slots if slot // ROWS == number]
         rows = np.array([slot % ROWS for slot in here], np.intp)
-        start, counts = tiles_of(blocks[number], rows, now, REACH_S + HOUR_S, _COLUMNS)
+        start, counts = read_series(blocks[number], rows, now, REACH_S + HOUR_S, _COLUMNS)
         found |= {slot: CallHistory(now, start, counts[..., place]) for place, slot in enumerate(here)}
     return [found[slot] for slot in slots]
 

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.engine import Engine
-    from exacto_plugin.core.model import GroupSnapshot, Reference, Snapshot, Transition, Verdict
+    from exacto_plugin.core.model import DeploymentKey, GroupSnapshot, Reference, Snapshot, Transition, Verdict
     from exacto_plugin.core.routing.ordering import RoutingRequest
-    from exacto_plugin.core.tiers.change_point import ChangePoint
+    from exacto_plugin.core.tiers.change_point import CallHistory, ChangePoint
     from exacto_plugin.core.tiers.checkpoints import GroupChange
     from exacto_plugin.core.tiers.columns import Preset
     from exacto_plugin.litellm_hooks.context import Context
@@ -194,6 +194,7 @@ class Recorder:
         if not self._on or engine.change_detector is None:
             return
         snapshot, transitions, preset = engine.measured, engine.transitions, engine.rule
+        histories = engine.call_histories
         accounts = engine.change_detector.changes
         providers = self._providers.by_deployment
         before = self._written_references
@@ -201,7 +202,7 @@ class Recorder:
         async def tell() -> None:
             if before is not None:
                 await asyncio.wait({before})
-            records = self.records(snapshot, transitions, accounts, preset, providers)
+            records = self.records(snapshot, transitions, accounts, preset, providers, histories)
             await asyncio.to_thread(self._write_in_slices, records)
 
         self._written_references = asyncio.get_running_loop().create_task(tell(), name="exacto-record")
@@ -223,6 +224,7 @@ class Recorder:
         accounts: Sequence[GroupChange],
         preset: Preset,
         providers: Mapping[str, str],
+        histories: Mapping[tuple[str, DeploymentKey], CallHistory],
     ) -> Iterator[Record | None]:
         """Yield all records of one recompute; None at a pause."""
         rule = preset_as_plain(preset)
@@ -233,7 +235,7 @@ class Recorder:
             self._rule = (name, hour)
             yield RuleRecord(digest=name, at=snapshot.at, rule=rule, engine_version=ENGINE_VERSION)
         for change in transitions:
-            yield _transition(change, snapshot)
+            yield _transition(change, snapshot, histories.get((change.model_group, change.deployment)))
         accounted = {account.model_group: account for account in accounts}
         for number, group in enumerate(snapshot.groups.values()):
             if number % _GROUPS_PER_SLICE == 0:
@@ -304,10 +306,10 @@ def _current_span() -> tuple[str, str]:
     return trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)
 
 
-def _transition(change: Transition, snapshot: Snapshot) -> TransitionRecord:
+def _transition(change: Transition, snapshot: Snapshot, history: CallHistory | None) -> TransitionRecord:
     reference = snapshot.groups[change.model_group].references.get(Signal.TOOL_CALL_SUCCESS)
     median = None if reference is None else reference.median
-    found = _change_point(change, None if median is None else 1.0 - median)
+    found = _change_point(change, history, None if median is None else 1.0 - median)
     return TransitionRecord(
         at=change.at,
         model_group=change.model_group,
@@ -320,14 +322,14 @@ def _transition(change: Transition, snapshot: Snapshot) -> TransitionRecord:
     )
 
 
-def _change_point(change: Transition, usual: float | None) -> ChangePoint | None:
+def _change_point(change: Transition, history: CallHistory | None, usual: float | None) -> ChangePoint | None:
     """Return when the deployment's calls changed; None where they do not tell."""
-    if change.calls is None:
+    if history is None:
         return None
     worse = change.tier == Tier.DERANKED
     # A trial's good calls are compared with those of the time around the derank.
     since = change.previous_since if worse else change.previous_since - HOUR_S
-    return change_point(change.calls, since, usual, worse=worse)
+    return change_point(history, since, usual, worse=worse)
 
 
 def _deployment(

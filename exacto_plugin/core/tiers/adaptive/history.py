@@ -128,12 +128,12 @@ def evidence_series(
     counters: EvidenceCounters = CALLS,
 ) -> EvidenceSeries:
     """Read the history of some rows of a window block, as far back as ``reach_s``."""
-    start, counts = tiles_of(window_block, rows, now, reach_s, counters.columns)
+    start, counts = read_series(window_block, rows, now, reach_s, counters.columns)
     calls, bad = counters.split(counts)
     return EvidenceSeries(start, calls, bad)
 
 
-def tiles_of(
+def read_series(
     window_block: WindowBlock, rows: NDArray[np.intp], now: float, reach_s: float, columns: Sequence[CounterKind]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the starts of tiles without gaps, and counts ``[counter, tile, row]``."""

@@ -1,4 +1,4 @@
-"""Shares of bad answers of a deployment by the hour, also for hours in which it got no traffic.
+"""Shares of bad answers by the hour, also of hours without traffic.
 
 One basis for what tiers saved, in ``exacto report`` and in incidents. An hour in which the deployment got its traffic
 has its own share. Tiers take the traffic away from the worst ones, so that the other hours have only probes or nothing:
@@ -105,7 +105,7 @@ def hour_rates(
 
 
 def _filled(bad: Floats, answers: Floats) -> Floats:
-    """Return shares, with gaps filled with the next known value, then with the last one."""
+    """Return shares; gaps have the next known value, else the last one."""
     rate = np.divide(bad, answers, out=np.full(len(answers), np.nan), where=answers > 0)
     places = np.flatnonzero(~np.isnan(rate))
     if not len(places):
