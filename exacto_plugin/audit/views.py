@@ -109,7 +109,9 @@ def decision_view(connection: Connection, record: DecisionRecord) -> Plain:
 def audit(connection: Connection, **filters: Any) -> list[Plain]:
     """Return entries, newest first; see ``queries.audit``."""
     found = queries.audit(connection, **filters)
-    return [{**to_wire(record), "kind": kind, **_record_cause(kind, record)} for kind, record in found]
+    entries = [{**to_wire(record), "kind": kind, **_record_cause(kind, record)} for kind, record in found]
+    # An earlier version, and any change but a derank and its end, has no time of a change of calls.
+    return [{name: value for name, value in one.items() if (name, value) != ("changed", None)} for one in entries]
 
 
 def _record_cause(kind: str, record: Any) -> Plain:
