@@ -113,7 +113,7 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
     """
     from exacto_plugin.config.sources import find_settings
     from exacto_plugin.litellm_hooks.checks import config_file
-    from exacto_plugin.litellm_hooks.checks.services import service_problems, store_of
+    from exacto_plugin.litellm_hooks.checks.services import callback_package_problems, service_problems, store_of
     from exacto_plugin.litellm_hooks.sdk import proxy_features
 
     config = config_file.read_merged(path)
@@ -124,7 +124,7 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
     problems = config_file.callback_problems(config) + config_file.start_problems(config, settings)
     if not groups and not config.get("model_list"):
         problems.append("model_list is empty")
-    problems += service_problems(settings, store, connecting=connecting)
+    problems += callback_package_problems(config) + service_problems(settings, store, connecting=connecting)
     hints = [*config_file.unused_block(config), *(hint for group in groups for hint in _hints(group, settings))]
     if unset := config_file.unset_variables(config):
         hints.append(f"not set in this environment: {', '.join(unset)}")

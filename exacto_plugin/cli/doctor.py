@@ -131,7 +131,10 @@ def _metrics(status: Plain) -> Finding:
     if found is None:
         return Finding("metrics", "note", "the proxy does not tell")
     if not found:
-        hint = "add prometheus to litellm_settings.callbacks, or set OpenTelemetry up"
+        hint = (
+            "pip install prometheus_client beside the proxy, then add prometheus to litellm_settings.callbacks; or set "
+            "OpenTelemetry up"
+        )
         return Finding("metrics", "note", f"not exported: {hint}")
     return Finding("metrics", "ok", ", ".join(found))
 

@@ -104,7 +104,7 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ({"sharing": ALONE}, "note", "has not begun to share"),
         ({"sharing": {"role": "local", "exchange": "redis", "workers": 3}}, "problem", "does not answer"),
         ({"features": {"rescue": {"on": False, "reason": "no hook", "remedy": "upgrade"}}}, "note", "rescue: no hook"),
-        ({"metrics": []}, "note", "not exported"),
+        ({"metrics": []}, "note", "not exported: pip install prometheus_client beside the proxy"),
         ({"faults": {"score": 3}}, "problem", "score 3"),
         ({"mode": "observe"}, "note", "not applied"),
         ({"version": "0.0.1"}, "note", "0.0.1 with LiteLLM 1.108.7 there"),

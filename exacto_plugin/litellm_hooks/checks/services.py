@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,9 +16,19 @@ from exacto_plugin.store.database import connect, problem_of
 from exacto_plugin.store.location import default_location, location_of_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.config.storage import RedisSettings
     from exacto_plugin.store.location import StoreLocation
+
+_CALLBACK_LISTS: Final = ("callbacks", "success_callback")
+"""The lists of ``litellm_settings`` whose callbacks LiteLLM loads when it starts."""
+
+_EXPORTERS: Final = {
+    "otlp_http": "http", "http/protobuf": "http", "http/json": "http", "otlp_grpc": "grpc", "grpc": "grpc",
+}  # fmt: skip
+"""LiteLLM's names of OpenTelemetry's exporters with a package of their own."""
 
 _ANSWER_S = 3.0
 """Seconds that Redis may take to answer."""
@@ -48,6 +59,46 @@ def service_problems(settings: Settings, store: StoreLocation, *, connecting: bo
         *(_store(store) if connecting or store.is_sqlite else ()),
         *_redis(settings.redis, connecting=connecting),
     ]
+
+
+def callback_package_problems(config: Mapping[str, object]) -> list[str]:
+    """Return the packages that callbacks for metrics need and that are missing.
+
+    LiteLLM does not start with its callback ``prometheus`` and without the package; without those of OpenTelemetry it
+    starts, and exports nothing.
+    """
+    section = config.get("litellm_settings")
+    lists = [section.get(name) for name in _CALLBACK_LISTS] if isinstance(section, Mapping) else []
+    named = {str(name) for one in lists for name in (one if isinstance(one, list) else [one])}
+    where = "litellm_settings.callbacks"
+    problems = []
+    if "prometheus" in named and not _is_installed("prometheus_client"):
+        problems.append(
+            f"{where}: prometheus needs the package prometheus_client, without which the proxy does not start: "
+            "pip install prometheus_client"
+        )
+    missing = [package for module, package in _otel_packages() if not _is_installed(module)] if "otel" in named else []
+    if missing:
+        packages = " ".join(missing)
+        problems.append(f"{where}: otel exports nothing without {' and '.join(missing)}: pip install {packages}")
+    return problems
+
+
+def _otel_packages() -> Iterator[tuple[str, str]]:
+    """Yield module and package that LiteLLM's OpenTelemetry imports in this environment."""
+    yield "opentelemetry.sdk", "opentelemetry-sdk"
+    named = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", os.environ.get("OTEL_EXPORTER", "console"))
+    if named == "console" and os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", os.environ.get("OTEL_ENDPOINT")):
+        named = "otlp_http"  # as LiteLLM does
+    if kind := _EXPORTERS.get(named):
+        yield f"opentelemetry.exporter.otlp.proto.{kind}", f"opentelemetry-exporter-otlp-proto-{kind}"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
 
 
 def _engine(settings: Settings) -> list[str]:
@@ -88,7 +139,7 @@ def _redis(settings: RedisSettings, *, connecting: bool) -> list[str]:
     """Check the Redis; messages do not repeat the address, which may hold a password."""
     if not settings.enabled or settings.url is None:
         return []
-    if find_spec("redis") is None:
+    if not _is_installed("redis"):
         return ["redis.url: the package redis is not installed (pip install redis), so nothing is shared"]
     if not connecting:
         return []

@@ -33,6 +33,9 @@ def prometheus_mirror(config: Mapping[str, Any] | None) -> PrometheusMirror | No
     try:
         from prometheus_client import REGISTRY
     except ImportError:
-        logger.warning("exacto_plugin: prometheus_client is not installed, so /metrics has none of the plugin's series")
+        logger.warning(
+            "exacto_plugin: LiteLLM's callback prometheus needs the package prometheus_client and does not start "
+            "without it: pip install prometheus_client"
+        )
         return None
     return PrometheusMirror(None if is_multiprocess() else REGISTRY)
