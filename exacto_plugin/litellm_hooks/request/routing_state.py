@@ -42,7 +42,8 @@ class RoutingState:
     def reported_sort(self) -> Sort:
         """Sort that is reported to clients.
 
-        ``none`` where nothing was sorted; with a refusal, the requested sort.
+        ``none`` where nothing was sorted: tiers are only observed, off, or not asked for without tools. With a refusal,
+        the requested sort.
         """
-        decided = self.decision is not None or self.refusals
-        return self.policy.sort if self.policy is not None and decided else Sort.NONE
+        applied = self.decision is not None and self.decision.applied
+        return self.policy.sort if self.policy is not None and (applied or self.refusals) else Sort.NONE
