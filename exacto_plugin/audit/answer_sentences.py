@@ -25,9 +25,12 @@ _STANDINGS = {
 _COMPARED = frozenset({"significantly_below", "indistinguishable", "above", "slightly_below"})
 
 
-def answer_sentences(view: Mapping[str, Any]) -> list[str]:
+def answer_sentences(view: Mapping[str, Any], zone: tzinfo | None = None) -> list[str]:
     """Describe a deployment's answers: their flaws, lately too, and their prompts."""
-    flaws = [flaw_sentence(view.get("flaws")), flaw_rate_sentence(view.get("flaw_rates"))]
+    rates = view.get("flaw_rates") or ()
+    # Rates since the first answer that was counted say the same as the counts since the start.
+    whole = any(one.get("since") is not None and one["rates"] for one in rates)
+    flaws = ["" if whole else flaw_sentence(view.get("flaws")), flaw_rate_sentence(rates, zone)]
     return [*flaws, *pair_sentences(view.get("pairs"))]
 
 
@@ -40,19 +43,28 @@ def flaw_sentence(flaws: Mapping[str, int] | None) -> str:
     return f"Bad answers since the proxy started: {mix}."
 
 
-def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None) -> str:
+def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None, zone: tzinfo | None = None) -> str:
     """Describe the shares of answers with each flaw by window; empty without flaws.
 
+    A window that began before the first counted answer is told by the time of that answer. Of windows with the same
+    answers the longest is told.
+
     >>> flaw_rate_sentence([{"window_s": 3600.0, "answers": 200, "rates": {"empty": 0.05}}])
-    'Of 200 answers in the last 1 h 5.00 % had neither text nor a call (empty).'
+    'Of 200 answers that this process saw in the last 1 h 5.00 % had neither text nor a call (empty).'
     """
-    told = []
+    told = {}
     for one in windows or ():
         rates = sorted((-rate, flaw) for flaw, rate in one["rates"].items() if rate and flaw in FLAW_WORDS)
         mix = ", ".join(f"{percent(-rate)} had {FLAW_WORDS[flaw]} ({flaw})" for rate, flaw in rates)
+        since = one.get("since")
+        when = (
+            f"that this process saw in {window(one['window_s'])}"
+            if since is None
+            else f"since {moment(since, zone)}, when this process counted the first,"
+        )
         if mix:
-            told.append(f"of {one['answers']:,} answers in {window(one['window_s'])} {mix}")
-    text = "; ".join(told)
+            told[one["answers"], mix] = f"of {one['answers']:,} answers {when} {mix}"
+    text = "; ".join(told.values())
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
+_UNSEEN = 0.00005
+"""Share that is printed as 0.00 %."""
+
 
 def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     """Explain the tier of a deployment in sentences.
@@ -49,7 +52,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     aged = measured is not None and abs(asked - measured) > _FRESH_S
     old = past or aged
     parts += _reason_sentences(view, zone, past=old)
-    parts += [*answer_sentences(view), *benchmark_sentences(view, zone)]
+    parts += [*answer_sentences(view, zone), *benchmark_sentences(view, zone)]
     if not override and (wrong := view.get("wrong_one_in")):
         parts.append(f"In simulations at most about 1 of {wrong:,} such verdicts is wrong.")
     conditions = () if override else view.get("way_back", ())
@@ -237,10 +240,10 @@ def _step(chosen: Mapping[str, Any], tier: str) -> str:
     else:
         limits = "Only the price of a bad call deranks it," if chosen["by_price"] else "The price alone would derank it"
         limits += f" above {above} bad calls; fresh calls below {'that' if above == below else below} bring it back."
-    return (
-        f"{limits} The step is {_points(chosen['step'])} above the second best; {_points(after['step'], unit=False)} "
-        f"would {cost} and save {_points(saves)}."
-    )
+    if saves < _UNSEEN and abs(after["cost"]) < _UNSEEN:
+        return limits
+    steps = f"{_points(after['step'], unit=False)} instead of {_points(chosen['step'])}"
+    return f"{limits} A stricter limit, {steps} above the second best, would {cost} and save {_points(saves)}."
 
 
 def _points(rate: float, *, unit: bool = True) -> str:
@@ -293,7 +296,7 @@ def _condition(condition: Mapping[str, Any], at: float, measured: float | None, 
         left = max(0, condition["needed"] - condition["have"])
         return f"{counted(signal, left)} more and few enough bad ones among them would verify it." if left else ""
     if kind == "certainty":
-        return "More calls are needed to decide; probes provide them."
+        return "More calls are needed to decide; where tiers are applied, probes provide them."
     return ""
 
 
@@ -304,15 +307,18 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
             f"Not even {condition['calls']} fresh calls without a bad one would bring it back: its peers are too good."
         )
     share = condition["probe_share"]
-    probes = "Probes" if share is None else f"Probes (up to {percent(share)} of the requests with tools)"
-    limit = f"{at_most} bad one{'' if at_most == 1 else 's'}" if at_most else "none of them bad"
-    text = f"{probes} bring it back after {condition['calls']} fresh calls with at most {limit}"
-    text = text.replace("with at most none of them bad", "with none of them bad")
+    limit = f"at most {at_most} bad one{'' if at_most == 1 else 's'}" if at_most else "none of them bad"
+    probes = "probes" if share is None else f"probes (up to {percent(share)} of the requests with tools)"
+    text = (
+        f"It comes back after {condition['calls']} fresh calls with {limit}; where tiers are applied, {probes} provide"
+        " them"
+    )
     if condition["so_far"]:
         counted_at = condition.get("so_far_at")
         older = counted_at is not None and abs(counted_at - dated) > _FRESH_S
         until = f"until {moment(counted_at, zone)}" if older and counted_at is not None else "so far"
-        text += f"; {until} {condition['so_far']:,.0f}, of which {condition['so_far_bad']:,.0f} bad"
+        bad = f"{condition['so_far_bad']:,.0f}" if condition["so_far_bad"] else "none"
+        text += f"; {until} there were {condition['so_far']:,.0f}, of which {bad} bad"
     trial = condition.get("next_trial_at")
     if trial and trial > at and not condition["so_far"]:
         text += f"; the next trial begins at {moment(trial, zone)}"

@@ -142,10 +142,14 @@ def observed_view(numbers: Observed) -> dict[str, Any]:
 
 
 def flaw_rates_view(windows: Iterable[FlawShares]) -> list[dict[str, Any]]:
-    """Return the share of the answers with each flaw, shortest window first."""
+    """Return the share of the answers with each flaw, shortest window first.
+
+    ``since``: the first answer that this process counted, where that is within the window.
+    """
     return [
         {
             "window_s": one.window_s,
+            "since": one.since,
             "answers": one.answers,
             "rates": {flaw.value: count / one.answers for flaw, count in one.counts.items()},
         }

@@ -79,7 +79,12 @@ def test_thresholds_that_differ_are_told_differently(convicts: float, acquits: f
     choice = {"step": 0.01, "convicts_above": convicts, "acquits_below": acquits, "next_step": step, "by_price": True}
     out = reason("below_threshold", value=0.98497, threshold=0.98504, strictness=choice)
     sentence = why_sentence(view("deranked", out), UTC)
-    assert f"Only the price of a bad call deranks it, {told}. The step is 1 points above the second best" in sentence
+    assert f"Only the price of a bad call deranks it, {told}" in sentence
+    other = why_sentence(view("verified_good", {**out, "strictness": {**choice, "by_price": False}}), UTC)
+    assert "It would be deranked above 1.49" in other
+    assert "A stricter limit, 0.5 instead of 1 points above the second best, would cost" in sentence
+    nothing = {**choice, "next_step": {"step": 0.005, "cost": 0.0, "saves": 0.0}}
+    assert "stricter" not in why_sentence(view("deranked", {**out, "strictness": nothing}), UTC)
     assert "is 98.497 % (212 calls), worse than the threshold 98.504 %" in sentence
     fresh = {"kind": "fresh_calls", "calls": 300, "bad_at_most": 5, "so_far": 0.0, "probe_share": None}
     remembered = why_sentence(view("deranked", out, way_back=[fresh]), UTC)
@@ -92,8 +97,8 @@ def test_thresholds_that_differ_are_told_differently(convicts: float, acquits: f
 @pytest.mark.parametrize(
     ("acquits", "told"),
     [
-        (0.0351, "deranked above 1.49 % bad calls where their price convicts, above 3.51 % in any case. The step"),
-        (0.0149, "deranked above 1.49 % bad calls. The step"),
+        (0.0351, "deranked above 1.49 % bad calls where their price convicts, above 3.51 % in any case. A stricter"),
+        (0.0149, "deranked above 1.49 % bad calls. A stricter"),
     ],
 )
 def test_both_thresholds_of_a_serving_deployment_convict(acquits: float, told: str) -> None:
@@ -120,8 +125,8 @@ def test_a_derank_says_every_number() -> None:
     assert told == (
         "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
         "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
-        "median 97.10 %, MAD 0.40 %). Probes (up to 2.00 % of the requests with tools) bring it back after 300 fresh "
-        "calls with at most 5 bad ones; so far 40, of which 1 bad."
+        "median 97.10 %, MAD 0.40 %). It comes back after 300 fresh calls with at most 5 bad ones; where tiers are "
+        "applied, probes (up to 2.00 % of the requests with tools) provide them; so far there were 40, of which 1 bad."
     )
 
 
@@ -154,7 +159,7 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
         "kept_s": 604_800.0,
     }
     told = why_sentence(view("deranked", reason("below_threshold"), way_back=[fresh]), UTC)
-    assert told.endswith(f"bad ones.{expected}")
+    assert told.endswith(f"provide them.{expected}")
 
 
 @pytest.mark.parametrize(
@@ -244,10 +249,10 @@ def test_numbers_that_are_not_of_now_are_not_told_as_if_they_were() -> None:
     told = why_sentence(view("deranked", reason("below_threshold"), measured_at=T - 900, way_back=[fresh]), UTC)
     assert told.startswith("novita is deranked in kimi since ")
     assert "worse than the threshold, then 94.10 %" in told
-    assert "; so far 40, of which 1 bad. The numbers are those of 2027-01-15 07:45:00 UTC" in told
+    assert "; so far there were 40, of which 1 bad. The numbers are those of 2027-01-15 07:45:00 UTC" in told
     live = why_sentence(view("deranked", reason("below_threshold"), measured_at=None, way_back=[fresh]), UTC)
     assert "now 94.10 %" in live
-    assert "; until 2027-01-15 07:45:00 UTC 40, of which 1 bad." in live
+    assert "; until 2027-01-15 07:45:00 UTC there were 40, of which 1 bad." in live
     waiting = {**fresh, "so_far": 0.0}
     for trial, expected in ((T - 60, False), (T + 60, True)):
         condition = {**waiting, "next_trial_at": trial}

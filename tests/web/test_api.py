@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
+from exacto_plugin.audit.formatting import moment
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import Candidate, DeploymentKey, Flaw, LiteLLMId, Outcome, Sample
@@ -111,11 +112,14 @@ def test_rates_of_flaws(client: TestClient, runtime: Runtime) -> None:
         runtime.samples.record(Sample(GROUP, DeploymentKey("d"), NOW, flaws=flaws), candidate)
     deployments = client.get(f"/exacto/api/models/{GROUP}").json()["deployments"]
     told = {one["deployment"]: one["flaw_rates"] for one in deployments}
-    rates = [{"window_s": window_s, "answers": 20, "rates": {"empty": 0.05}} for window_s in (3600.0, 86_400.0)]
+    numbers = {"since": NOW, "answers": 20, "rates": {"empty": 0.05}}
+    rates = [{"window_s": window_s, **numbers} for window_s in (3600.0, 86_400.0)]
     assert (told["d"], [one["rates"] for one in told["a"]]) == (rates, [{}, {}])
     (why,) = client.get("/exacto/api/why", params={"deployment": "d"}).json()["answers"]
     assert why["flaw_rates"] == rates
-    assert "Of 20 answers in the last 1 h 5.00 % had neither text nor a call (empty); of 20" in why_sentence(why)
+    told = f"Of 20 answers since {moment(NOW)}, when this process counted the first, 5.00 % had neither text nor a call"
+    assert f"{told} (empty)." in why_sentence(why)
+    assert "Bad answers since" not in why_sentence(why), "the same, said twice"
 
 
 def test_pairs(client: TestClient, runtime: Runtime) -> None:

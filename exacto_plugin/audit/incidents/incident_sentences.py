@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KIND_NAMES: Mapping[str, str] = {
-    Outcome.INVALID_JSON: "arguments that are no JSON",
+    Outcome.INVALID_JSON: "arguments that are not JSON",
     Outcome.UNKNOWN_NAME: "unknown tool names",
     Outcome.SCHEMA_MISMATCH: "arguments against the schema",
     LOST: "lost tool calls",

@@ -5,6 +5,7 @@ The counts are for operators and no input to tiers, which use the windows. Holds
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -80,12 +81,14 @@ class FlawShares(NamedTuple):
     """Finished answers, and failures that were reported inside an answer."""
     counts: dict[Flaw, int]
     """Answers with each flaw, without zeros."""
+    since: float | None = None
+    """Time of the first answer that was counted, where that is within the window; else None."""
 
 
 class _Deployment:
     """The counts of one deployment, 250 bytes and 150 for each period with a flaw."""
 
-    __slots__ = ("answers", "flawed", "stamps")
+    __slots__ = ("answers", "first", "flawed", "stamps")
 
     def __init__(self) -> None:
         periods = sum(number for _, number in _PERIODS)
@@ -94,8 +97,11 @@ class _Deployment:
         self.answers = array("I", bytes(4 * periods))
         self.flawed: dict[int, array[int]] = {}
         """Counts of each flaw, by place."""
+        self.first = math.inf
+        """Time of the first answer, UTC seconds."""
 
     def add(self, sample: Sample) -> None:
+        self.first = min(self.first, sample.at)
         first = 0
         for width_s, number in _PERIODS:
             period = max(0, int(sample.at // width_s))
@@ -123,7 +129,8 @@ class _Deployment:
             counted = [held for place in there if (held := self.flawed.get(place)) is not None]
             counts = {flaw: sum(one[column] for one in counted) for flaw, column in _COLUMN_OF.items()}
             answers = sum(self.answers[place] for place in there)
-            found.append(FlawShares(window_s, answers, {flaw: count for flaw, count in counts.items() if count}))
+            since = self.first if self.first > now - window_s else None
+            found.append(FlawShares(window_s, answers, {flaw: count for flaw, count in counts.items() if count}, since))
         return found
 
 
@@ -136,6 +143,8 @@ class FlawRates:
     >>> rates.add(Sample("kimi", DeploymentKey("a"), 7200.0))
     >>> [(one.answers, one.counts) for one in rates.of("kimi", "a", 7200.0)]
     [(1, {}), (2, {<Flaw.EMPTY: 'empty'>: 1})]
+    >>> [one.since for one in rates.of("kimi", "a", 7200.0)]
+    [None, 0.0]
     """
 
     def __init__(self, most: int = _DEPLOYMENTS) -> None:

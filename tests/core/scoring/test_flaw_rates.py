@@ -46,6 +46,17 @@ def test_failures_count_where_they_came_inside_an_answer() -> None:
     assert [(one.answers, one.counts) for one in rates.of("kimi", A, NOW)] == [(1, {Flaw.PROVIDER_ERROR: 1})] * 2
 
 
+def test_a_window_that_began_before_the_first_answer_has_its_time() -> None:
+    """After a restart nothing older is known, so the time of the first answer is told instead of the window."""
+    rates = FlawRates()
+    for ago in (1800.0, 1801.0, 0.0):
+        rates.add(_answer(NOW - ago))
+    assert [one.since for one in rates.of("kimi", A, NOW)] == [NOW - 1801.0] * 2
+    assert [one.since for one in rates.of("kimi", A, NOW + 7200.0)] == [NOW - 1801.0]
+    rates.add(_answer(NOW + 100_000.0))
+    assert [one.since for one in rates.of("kimi", A, NOW + 100_000.0)] == [None, None]
+
+
 def test_deployments_are_bounded_and_forgotten() -> None:
     """Names beyond the limit take no memory; one that is no longer served is forgotten."""
     rates = FlawRates(most=1)
