@@ -186,7 +186,10 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
     burn, queue = numbers["token_burn"], numbers["queue_time"]["value"]
     spread = numbers["throughput_spread"]["value"]
     words = [
-        None if burn["value"] is None else f"tokens {burn['value']:+.0%}{'!' if burn['flagged'] else ''}",
+        # Plus zero, so that "-0%" is not shown.
+        None
+        if burn["value"] is None
+        else f"tokens {round(burn['value'], 2) + 0.0:+.0%}{'!' if burn['flagged'] else ''}",
         None if queue is None else f"queue {queue:.1f} s",
         None if spread is None else f"spread {spread:.2f}",
     ]

@@ -263,7 +263,8 @@ def _evidence(proposal: ListProposal) -> str:
         table.add_row(names[f.deployment], tier_word(f.tier), *map(str, numbers), verdict)
     # Two columns for the mark of a comment.
     text = render_tables(table, width=max(40, terminal_width() - 2))
-    return f"{printable(proposal.model_group)}: {proposal.keys} keys call tools\n{text}"
+    keys = "1 key calls" if proposal.keys == 1 else f"{proposal.keys} keys call"
+    return f"{printable(proposal.model_group)}: {keys} tools\n{text}"
 
 
 def add_curate(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from exacto_plugin._version import __version__
-from exacto_plugin.audit.formatting import duration
+from exacto_plugin.audit.formatting import duration, percent
 from exacto_plugin.audit.names import display_names
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.cli.proxy_client import KEYS, ProxyError, add_url, api_key, base_url, request_json
@@ -89,12 +89,17 @@ def _versions(status: Plain) -> Finding:
 def _mode(status: Plain) -> Finding:
     state = "ok" if status["mode"] == "apply" else "note"
     words = {"observe": "; tiers are decided and not applied", "off": "; no tiers"}.get(status["mode"], "")
+    share = status.get("apply_share", 1.0)
+    if status["mode"] == "apply" and share < 1:
+        state, words = "note", f"; tiers apply to {percent(share)} of the conversations (apply_share)"
     return Finding("mode", state, f"{status['mode']}, preset {status['preset']}{words}")
 
 
 def _settings(status: Plain) -> Finding:
     problem = (status.get("settings") or {}).get("problem")
-    return Finding("settings", "problem", str(problem)) if problem else Finding("settings", "ok", "as in the file")
+    if problem:
+        return Finding("settings", "problem", f"{problem}; until that is mended the settings before it stay in force")
+    return Finding("settings", "ok", "as in the file")
 
 
 def _store(status: Plain) -> Finding:
@@ -181,7 +186,10 @@ def _progress(model_group: str, models: Plain, now: float) -> dict[str, Any]:
         {"deployment": one["deployment"], "tier": one["tier"], "why": short_reason(one), **_needs(one, due, now)}
         for one in judged
     ]
-    first = {"tier": Tier.INSUFFICIENT_DATA.value, "why": "", "samples": 0, "needed": None, "verdict_in_s": None}
+    # Answers are counted all the time, but read by a recompute only.
+    when = "" if due is None else f"; the first is due {'now' if due <= now else f'in {duration(due - now)}'}"
+    why = f"no verdict yet{when}"
+    first = {"tier": Tier.INSUFFICIENT_DATA.value, "why": why, "samples": None, "needed": None, "verdict_in_s": None}
     deployments += [{"deployment": name, **first} for name in waiting]
     return {"model_group": model_group, "deployments": deployments}
 
@@ -189,7 +197,8 @@ def _progress(model_group: str, models: Plain, now: float) -> dict[str, Any]:
 def _needs(one: Plain, due: float | None, now: float) -> dict[str, Any]:
     """Return answers so far and needed, and the seconds until a verdict at this rate.
 
-    The verdict is made at the first recompute after the last answer that it needs.
+    The verdict is made at the first recompute after the last answer that it needs. The rate is that since the tier
+    began; a deployment without traffic gets no verdict, however long it waits.
     """
     calls = (one["signals"].get(Signal.TOOL_CALL_SUCCESS) or {"samples": 0})["samples"]
     few = next((r for r in one["reasons"] if r["code"] == ReasonCode.TOO_FEW_SAMPLES), None)
@@ -223,10 +232,12 @@ def _rendered(findings: Sequence[Sequence[str]], progress: Sequence[Plain]) -> l
 
 
 def _wait(one: Plain) -> str:
+    if one["samples"] is None:
+        return str(one["why"])
     if one["tier"] != Tier.INSUFFICIENT_DATA:
         return f"{one['samples']:,.0f}; {tier_word(one['tier'])}"
     if one["needed"] is None:
-        return f"{one['samples']:,.0f}; {one['why'] or 'undecided'}"
+        return f"{one['samples']:,.0f}; {one['why'] or tier_word(one['tier'])}"
     so_far = f"{one['samples']:,.0f} of {one['needed']:,} answers"
     wait = one["verdict_in_s"]
-    return so_far if wait is None else f"{so_far}, verdict in about {duration(wait)}"
+    return so_far if wait is None else f"{so_far}; at the rate so far, a verdict after about {duration(wait)}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import moment
+from exacto_plugin.audit.formatting import TIER_WORDS, moment
 from exacto_plugin.audit.names import UnknownNameError, resolve_deployments
 from exacto_plugin.cli.arguments import add_examples, duration_s
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import ProxySource
-from exacto_plugin.core.routing.overrides import LONGEST_S
+from exacto_plugin.core.routing.overrides import LONGEST_S, OverrideAction
 from exacto_plugin.terminal import json_text, printable_data, write_text
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 _ACTIONS = ("good", "deranked", "reset")
 _DAYS = int(LONGEST_S // 86_400)
@@ -27,7 +28,9 @@ def add_override(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.usage = _USAGE
     parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name as `tiers` shows it, its id or its provider")
-    parser.add_argument("word", choices=_ACTIONS, help="the new tier; reset: the measured one")
+    parser.add_argument(
+        "word", choices=_ACTIONS, metavar="|".join(_ACTIONS), help="the new tier; reset: the measured one"
+    )
     needed = parser.add_argument_group("required, except with reset")
     needed.add_argument(
         "--for", dest="for_s", type=duration_s, metavar="TIME", help=f"how long: 30m, 2h, 1d; at most {_DAYS}d"
@@ -55,13 +58,12 @@ def run(options: argparse.Namespace) -> int:
     if not resets:
         _check_required(options)
     body = {
-        "deployment": _deployment(options),
         "word": options.word,
         "for_s": None if resets else options.for_s,
         "reason": options.reason,
         "model_group": options.model,
     }
-    answer = request_json(options.url, "overrides", body)
+    answer = _send(options, body)
     lines = [_sentence(one) for one in printable_data(answer["overrides"])]
     if not answer["kept"]:
         lines.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
@@ -79,25 +81,29 @@ def _check_required(options: argparse.Namespace) -> None:
         raise ProxyError(f"--reason: at most 200 characters, got {len(options.reason.strip())}")
 
 
-def _deployment(options: argparse.Namespace) -> str:
-    """Return the key of the deployment that is meant; a name of LiteLLM's as it is.
+def _send(options: argparse.Namespace, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Send the override of the deployment that is meant; a name of LiteLLM's as it is.
 
     Raises:
-        ProxyError: several are.
+        ProxyError: several are, or none.
     """
     known = ProxySource(options.url).known()
     try:
         keys = resolve_deployments(options.deployment, known, options.model)
-    except UnknownNameError:
-        return str(options.deployment)  # LiteLLM's id, perhaps; else the proxy's error names those that there are
+    except UnknownNameError as unknown:
+        try:  # LiteLLM's id, perhaps
+            return request_json(options.url, "overrides", {"deployment": options.deployment, **body})
+        except ProxyError as error:
+            raise (unknown if "no deployment" in str(error) else error) from None
     if len(keys) > 1:
         raise ProxyError(f"{options.deployment!r} means {', '.join(keys)}; name one of them")
-    return keys[0]
+    return request_json(options.url, "overrides", {"deployment": keys[0], **body})
 
 
 def _sentence(override: dict[str, Any]) -> str:
     subject = f"{override['model_group']}: {override['deployment']}"
-    measured = override["measured_tier"] or "nothing yet"
+    measured = TIER_WORDS.get(override["measured_tier"], override["measured_tier"]) or "nothing yet"
     if override["word"] == "reset":
         return f"{subject} has its measured tier again: {measured}"
-    return f"{subject} is {override['word']} until {moment(override['expires'])}; measured: {measured}"
+    tier = "verified good" if override["word"] == OverrideAction.GOOD else override["word"]
+    return f"{subject} is {tier} until {moment(override['expires'])}; measured: {measured}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,25 +23,32 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 TIER_WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    Tier.VERIFIED_GOOD: ("good", "green"),
-    Tier.INSUFFICIENT_DATA: ("undecided", "yellow"),
+    Tier.VERIFIED_GOOD: ("verified good", "green"),
+    Tier.INSUFFICIENT_DATA: ("insufficient data", "yellow"),
     Tier.DERANKED: ("deranked", "red"),
 }
 """Word and colour of each tier, in the order in which deployments are tried."""
 
 _ALONE: Final = "the only deployment: nothing to compare"
 
-_OF_WORD: Final = {word: tier for tier, (word, _) in TIER_WORDS.items()}
+_OF_WORD: Final = {tier.value: tier for tier in Tier} | {
+    "good": Tier.VERIFIED_GOOD,
+    "undecided": Tier.INSUFFICIENT_DATA,
+}
+"""Tiers by the words that ``--fail-on`` takes; the last two are those of 0.2.0."""
+
+_LEAST_BURN: Final = 0.05
+"""Difference of output tokens from which it is shown, flagged or not."""
 
 _SHORT: Final[Mapping[str, str]] = {
     ReasonCode.TOO_FEW_PEERS: "fewer than {needed} deployments have enough answers",
     ReasonCode.TOO_FEW_SAMPLES: "{samples:,.0f} of {needed:,} answers",
-    ReasonCode.UNDECIDED: "too close to {threshold}",
-    ReasonCode.WITHIN_THRESHOLD: "within {threshold}",
+    ReasonCode.UNDECIDED: "too close to its threshold {threshold}",
+    ReasonCode.WITHIN_THRESHOLD: "threshold {threshold}",
     ReasonCode.READMITTED: "fresh calls showed that it works again",
     ReasonCode.EVIDENCE_RESTARTED: "became better; older calls no longer count",
-    ReasonCode.CAPACITY: "below {threshold}; the others could not carry the traffic",
-    ReasonCode.BELOW_THRESHOLD: "below {threshold}",
+    ReasonCode.CAPACITY: "below its threshold {threshold}; the others could not carry the traffic",
+    ReasonCode.BELOW_THRESHOLD: "below its threshold {threshold}",
 }
 
 
@@ -51,7 +59,7 @@ def add_tiers(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         choices=list(_OF_WORD),
         metavar="TIER",
-        help=f"status 1 when a deployment has this tier, for scripts: {', '.join(_OF_WORD)}",
+        help=f"status 1 when a deployment has this tier, for scripts: {', '.join(Tier)}",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_source_options(parser)
@@ -92,28 +100,46 @@ def _tables(found: Mapping[str, Any]) -> list[RenderableType]:
     for one in found.get("waiting", ()):
         waiting.setdefault(one["model_group"], []).append(one)
     groups = {group["model_group"]: group["deployments"] for group in found["model_groups"]}
-    due, now = found.get("next_recompute_at"), time.time()
+    now = time.time()
     names = sorted({*groups, *waiting})
     parts: list[RenderableType] = []
     for name in names:
-        table = _table(groups.get(name, ()), waiting.get(name, ()), _due_words(due, now), now)
-        parts += [heading(name), table, ""]
+        parts += [heading(name), _table(groups.get(name, ()), waiting.get(name, ()), now), ""]
     if not names:
         parts.append("No deployment has a verdict yet, and none is configured or on record.")
-    return [*parts, *_dated(found), *store_notes(found)]
+    compared = [one for name in names for one in groups.get(name, ()) if not _is_alone(groups[name], waiting.get(name))]
+    notes = [*_due(found, now), *_legend(compared), *_dated(found), *store_notes(found)]
+    return [*parts, *notes]
 
 
-def _due_words(due: float | None, now: float) -> str:
-    """Return when the first verdicts are due, in a few words."""
-    if due is None:
-        return "no verdict yet"
-    return f"no verdict yet; the next are due {'now' if due <= now else f'in {duration(due - now)}'}"
+def _due(found: Mapping[str, Any], now: float) -> list[str]:
+    """Return a note on when deployments without a verdict get one."""
+    due = found.get("next_recompute_at")
+    if due is None or not found.get("waiting"):
+        return []
+    return [f"The next verdicts are due {'now' if due <= now else f'in {duration(due - now)}'}."]
+
+
+def _is_alone(judged: Sequence[object], waiting: Sequence[object] | None) -> bool:
+    return len(judged) + len(waiting or ()) == 1
+
+
+def _legend(deployments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the numbers of the last column are, as far as there are any."""
+    notes = []
+    if any(flaw_words(one.get("flaws")) for one in deployments):
+        notes.append(
+            "Kinds of bad answers are counted since the proxy's start; success and calls are those of the verdict, so"
+            " they may be fewer."
+        )
+    if any("tokens" in _observed(one) for one in deployments):
+        notes.append("tokens: output tokens beside the median of the others on like requests; ! far more.")
+    return notes
 
 
 def _table(
     judged: Sequence[Mapping[str, Any]],
     waiting: Sequence[Mapping[str, Any]],
-    due: str,
     now: float,
 ) -> PlainTable:
     shown = display_names([one["deployment"] for one in (*judged, *waiting)])
@@ -123,8 +149,8 @@ def _table(
     table.add_column("deployment", overflow="fold", min_width=10)
     if any(told.values()):
         table.add_column("provider", overflow="fold")
-    for name in ("tier", "for"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("tier", min_width=12, max_width=13)
+    table.add_column("for", no_wrap=True)
     for name in ("success", "calls"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold", min_width=16)
@@ -134,16 +160,17 @@ def _table(
         success = "-" if calls["value"] is None else value(Signal.TOOL_CALL_SUCCESS, calls["value"])
         since = duration(now - one["since"]) if one["since"] else "-"
         cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
-        why = _ALONE if len(judged) + len(waiting) == 1 and not one.get("override") else _why(one)
+        why = _ALONE if _is_alone(judged, waiting) and not one.get("override") else _why(one)
         table.add_row(*cells, tier_word(one["tier"]), since, success, f"{calls['samples']:,.0f}", why)
     for one in sorted(waiting, key=lambda one: shown[one["deployment"]]):
         cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
-        table.add_row(*cells, tier_word(Tier.INSUFFICIENT_DATA), "-", "-", "0", due)
+        table.add_row(*cells, tier_word(Tier.INSUFFICIENT_DATA), "-", "-", "-", "no verdict yet")
     return table
 
 
 def _provider(name: str, provider: str) -> str:
-    return "" if not provider or same_provider(name, provider) else provider
+    parts = re.split(r"[^a-z0-9]+", name.lower())
+    return "" if not provider or same_provider(name, provider) or provider.lower() in parts else provider
 
 
 def tier_word(tier: str) -> Text:
@@ -154,9 +181,18 @@ def tier_word(tier: str) -> Text:
 
 def _why(one: Mapping[str, Any]) -> str:
     """Return the reason, the flaws and what is observed, in a few words."""
-    observed = observed_words(one.get("observed"))
-    words = [short_reason(one), flaw_words(one.get("flaws")), "" if observed == "-" else observed]
+    words = [short_reason(one), flaw_words(one.get("flaws")), _observed(one)]
     return "; ".join(word for word in words if word)
+
+
+def _observed(one: Mapping[str, Any]) -> str:
+    """Return what is observed, in a few words; differences of tokens from 5 % on."""
+    numbers = one.get("observed")
+    burn = numbers["token_burn"] if numbers else None
+    if burn is not None and burn["value"] is not None and abs(burn["value"]) < _LEAST_BURN and not burn["flagged"]:
+        numbers = {**numbers, "token_burn": {**burn, "value": None}} if numbers else None
+    words = observed_words(numbers)
+    return "" if words == "-" else words
 
 
 def short_reason(one: Mapping[str, Any]) -> str:

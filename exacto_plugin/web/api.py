@@ -125,6 +125,7 @@ def _status(runtime: Runtime) -> dict[str, Any]:
         "snapshot": snapshot.id,
         "at": snapshot.at,
         "mode": settings.mode.value,
+        "apply_share": settings.apply_share,
         "default_sort": settings.default_sort.value,
         "preset": settings.tiers.preset.value,
         "recompute_interval_s": settings.tiers.recompute_interval_s,

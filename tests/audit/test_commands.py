@@ -7,13 +7,13 @@ import sqlite3
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import delete
 
 from exacto_plugin.audit import queries
-from exacto_plugin.audit.formatting import moment
+from exacto_plugin.audit.formatting import moment, observed_words
 from exacto_plugin.cli import override, source
 from exacto_plugin.cli.audit import _what
 from exacto_plugin.cli.command import main
@@ -150,7 +150,7 @@ def test_a_configuration_names_its_store(
     named.write_text(f"exacto_settings: {{store: {{url: '{story.url}'}}}}")
     story.connection.rollback()
     assert main(["audit", "--config", str(named)]) == 0
-    assert "undecided → good" in capsys.readouterr().out
+    assert "insufficient data → verified good" in capsys.readouterr().out
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     bare = tmp_path / "bare.yaml"
     bare.write_text("model_list: []")
@@ -295,14 +295,39 @@ def test_tiers_of_a_group(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     )
     assert main(["tiers", "--url", "http://proxy"]) == 0
     told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert told[:3] == ["kimi", "deployment provider tier for success calls why", "own vllm good - - 0"]
-    assert " ".join(told[3:]).startswith(
-        "novita deranked 15 min 70.0 % 40 below 97.00 %; 9 missing_call, 3 schema_mismatch"
+    assert told[:3] == ["kimi", "deployment provider tier for success calls why", "own vllm verified good - - 0"]
+    shown = " ".join(" ".join(told[3:]).split())
+    assert shown.startswith(
+        "novita deranked 15 min 70.0 % 40 below its threshold 97.00 %; 9 missing_call, 3 schema_mismatch"
     )
-    assert "new undecided - - 0 no verdict yet; the next are due in 1 min 30 s" in " ".join(told)
+    assert "new insufficient - - - no verdict yet data The next verdicts are due in 1 min 30 s." in shown
+    assert "Kinds of bad answers are counted since the proxy's start" in shown
 
 
-@pytest.mark.parametrize(("fails_on", "status"), [("deranked", 1), ("undecided", 0), ("good", 0)])
+def test_small_differences_of_tokens_are_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 5 % on or flagged they are, with what the word means; "-0%" never is."""
+    none = {"value": None, "p90": None, "samples": 0}
+
+    def burns(value: float, *, flagged: bool = False) -> dict[str, Any]:
+        return {"token_burn": {"value": value, "flagged": flagged}, "queue_time": none, "throughput_spread": none}
+
+    good = {"tier": "verified_good"}
+    listed(monkeypatch, {"deployment": "a", "observed": burns(-0.001), **good}, {**good, "deployment": "b"})
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    assert "tokens" not in capsys.readouterr().out
+    listed(monkeypatch, {"deployment": "a", "observed": burns(0.4, flagged=True), **good}, {**good, "deployment": "b"})
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    told = capsys.readouterr().out
+    assert "tokens +40%!" in told
+    assert "output tokens beside the median of the others" in told
+    assert observed_words(burns(-0.001)) == "tokens +0%"
+
+
+@pytest.mark.parametrize(
+    ("fails_on", "status"), [("deranked", 1), ("insufficient_data", 0), ("undecided", 0), ("good", 0)]
+)
 def test_a_tier_to_fail_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fails_on: str, status: int
 ) -> None:
@@ -326,7 +351,7 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setenv("FORCE_COLOR", "1")
     main(["tiers", "--url", "http://proxy"])
     told = capsys.readouterr().out
-    assert "\x1b[31mderanked\x1b[0m" in told
+    assert "\x1b[31mderanked" in told
     assert "a\\x1b[31m" in told
     monkeypatch.setenv("NO_COLOR", "1")
     main(["tiers", "--url", "http://proxy"])

@@ -89,9 +89,9 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert "leader through store, 2 workers" in text
     assert "scored since the start (chat: 4 of 5)" in text
     assert "made 1 min 40 s ago; the next is due in 3 min 20 s" in text
-    assert "novita 40 of 100 answers, verdict in about 20 min" in text
-    assert "own 140; good" in text
-    assert "new 0; undecided" in text
+    assert "novita 40 of 100 answers; at the rate so far, a verdict after about 20 min" in text
+    assert "own 140; verified good" in text
+    assert "new no verdict yet; the first is due in 3 min 20 s" in text, "no number, as none is known"
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,8 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ({"metrics": []}, "note", "not exported: pip install prometheus_client beside the proxy"),
         ({"faults": {"score": 3}}, "problem", "score 3"),
         ({"mode": "observe"}, "note", "not applied"),
+        ({"apply_share": 0.1}, "note", "apply to 10.0 % of the conversations"),
+        ({"settings": {"problem": "bad"}}, "problem", "the settings before it stay in force"),
         ({"version": "0.0.1"}, "note", "0.0.1 with LiteLLM 1.108.7 there"),
         ({"version": None}, "note", "does not tell its own"),
     ],

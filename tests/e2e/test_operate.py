@@ -70,9 +70,10 @@ def test_before_the_first_verdict(proxy: Proxy, capsys: pytest.CaptureFixture[st
     """Every configured deployment is listed, with when it is judged; the doctor finds nothing wrong."""
     assert main(["tiers", "--url", proxy.base_url]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "one vendor-one undecided - - 0 no verdict yet; the next are due in" in told
+    assert "one vendor-one insufficient - - - no verdict yet data" in told
+    assert "The next verdicts are due in" in told
     assert told.count("no verdict yet") == 3
-    assert main(["tiers", "--url", proxy.base_url, "--fail-on", "undecided"]) == 1
+    assert main(["tiers", "--url", proxy.base_url, "--fail-on", "insufficient_data"]) == 1
     capsys.readouterr()
     # A worker finds the store through which it shares with its first step, a moment after it began to serve.
     eventually(
@@ -95,7 +96,7 @@ def test_a_word_holds_everywhere(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["kept"], answer["overrides"][0]["model_group"]) == (True, "kimi")
     assert override(proxy, "two", "good", "--for", "1h", "--reason", "trusted") == 0
-    assert "kimi: two is good until" in capsys.readouterr().out
+    assert "kimi: two is verified good until" in capsys.readouterr().out
     eventually(lambda: overrides(proxy), {"one=deranked two=good"})
     assert served(proxy) == {("two", "verified_good")}
     assert asked(providers, ["one"]) == {"one": 0}
