@@ -30,6 +30,7 @@ NAMES = (
     "series",
     "broken_answers",
     "broken_verdicts",
+    "first_tokens",
 )
 
 

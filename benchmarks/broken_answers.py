@@ -5,8 +5,8 @@ its answers in one way; the router picks at random, and two more may be asked. I
 deployment, which is asked once more (``rescue.same_deployment``). Both are judged by what the client got, not by the
 plugin, and by what the providers did: a cell is ``broken answers -> broken ones delivered``, with ``!`` where the
 plugin's flaws are not exactly those, each blamed on the provider. The third sends the corpus of odd and good answers
-through every surface, and counts flaws and second requests. The last compares the time to the first token of streams
-with rescue, with rescue without streams, and without rescue twice, all of them interleaved.
+through every surface, and counts flaws and second requests. The last has answers without a usage, which are no reason
+to ask again: ``answers without -> found``. LiteLLM estimates the usage of some streams, where none is found.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ import argparse
 import asyncio
 import json
 import logging
-import random
 import sys
-import time
 from collections import Counter
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
 import litellm
+from scipy.stats import binomtest
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.model import BROKEN
@@ -45,8 +43,6 @@ RATE: Final = 0.05
 AIM: Final = 0.001
 AT_ONCE: Final = 8
 SETTLED_S: Final = 10.0  # longest wait for LiteLLM's log events
-FIRST_TOKENS: Final = 400
-"""Streams of each kind of which the first token is timed."""
 KINDS: Final = (Act.EMPTY, Act.REASONING_ONLY, Act.CORRUPT, Act.ERROR_BODY, Act.ERROR_TEXT, Act.ERROR_FINISH)
 SURFACES: Final = ("chat", "text", "responses", "messages")
 PARAMETERS: Final = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -123,9 +119,11 @@ class World:
         base: returns the address of a provider.
         deployments: in each group.
         rescue: its settings.
+        seed: of the providers' draws.
     """
 
-    def __init__(self, base: Any, deployments: int, rescue: dict[str, Any]) -> None:
+    def __init__(self, base: Any, deployments: int, rescue: dict[str, Any], seed: int = 0) -> None:
+        self.seed = seed
         block = {"rescue": rescue, "tiers": {"recompute_interval_s": 1e6}, "exploration": {"share": 0}}
         self.callback = ExactoCallback(Runtime(Settings.model_validate(block)))
         self.blamed: Counter[tuple[str, str]] = Counter()
@@ -182,6 +180,8 @@ class Tally:
     """Requests beyond one for each request and one for each broken answer that was not delivered."""
     misjudged: int = 0
     """Flaws missing, too many, or blamed on another party."""
+    found: int = 0
+    """Flaws that are right."""
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
@@ -197,12 +197,16 @@ def flaw_of(cell: Cell, kind: Act) -> str:
     return "provider_error" if kind.value.startswith("error_") else kind.value
 
 
-async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, requests: int) -> Tally:
+async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, requests: int, **request: Any) -> Tally:
     """Send requests of one kind to providers that break some of their answers in one way."""
     names = world.names[group_of(cell)]
     for number, name in enumerate(names):
         control.behave(
-            name, content=GOOD, broken_rate=RATE, broken_mix={kind.value: 1.0}, seed=hash_of(cell, kind) + number
+            name,
+            content=GOOD,
+            broken_rate=RATE,
+            broken_mix={kind.value: 1.0},
+            seed=hash_of(cell, kind) + number + 100_000 * world.seed,
         )
     before, blamed, samples = {name: control.state(name) for name in names}, world.blamed.copy(), world.samples
     numbers, broken = iter(range(requests)), 0
@@ -210,7 +214,7 @@ async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, req
     async def work() -> None:
         nonlocal broken
         for number in numbers:
-            asking = ask(world.router, cell, group_of(cell), f"What is the capital, no. {number}?")
+            asking = ask(world.router, cell, group_of(cell), f"What is the capital, no. {number}?", **request)
             said = await asyncio.create_task(asking)
             broken += not is_good(said)  # in a statement of its own: others count while this one waits
 
@@ -221,7 +225,8 @@ async def run(world: World, control: ProviderControl, cell: Cell, kind: Act, req
     await world.settle(samples + asked)
     found = world.blamed - blamed
     right = found.pop((flaw_of(cell, kind), "provider"), 0)
-    return Tally(requests, acted, broken, asked - requests - (acted - broken), abs(right - acted) + found.total())
+    more = asked - requests - (0 if kind is Act.NO_USAGE else acted - broken)
+    return Tally(requests, acted, broken, more, found.total() + abs(right - acted), right)
 
 
 def hash_of(cell: Cell, kind: Act) -> int:
@@ -229,11 +234,13 @@ def hash_of(cell: Cell, kind: Act) -> int:
     return sum(map(ord, f"{cell}{kind}")) * 10
 
 
-async def tables(control: ProviderControl, base: Any, most: int) -> None:
+async def tables(control: ProviderControl, base: Any, most: int, only: int | None, seed: int) -> None:
     """Broken answers with three deployments, and with one."""
     runs = ((3, most, {"max_attempts": 2}), (1, most // 2, {"same_deployment": True}))
     for deployments, requests, rescue in runs:
-        world = World(base, deployments, {"enabled": True, "streams": True, **rescue})
+        if only not in (None, deployments):
+            continue
+        world = World(base, deployments, {"enabled": True, "streams": True, **rescue}, seed)
         _print(f"{deployments} deployment(s), {requests} requests in each cell, {RATE:.0%} of all answers broken")
         _print(f"{'':24}" + "".join(f"{kind.value:>16}" for kind in KINDS))
         total = Tally()
@@ -241,14 +248,36 @@ async def tables(control: ProviderControl, base: Any, most: int) -> None:
             row = [await run(world, control, cell, kind, requests) for kind in KINDS]
             total = sum(row, total)
             _print(f"{cell!s:24}" + "".join(f"{one!s:>16}" for one in row))
-        aim = AIM if deployments > 1 else RATE**2
-        good = total.requests - total.broken
-        _print(
-            f"{total.acted} broken answers of providers; {total.broken} delivered in {total.requests} requests: "
-            f"{total.broken / total.requests:.3%} (aim {aim:.2%}, without rescue {RATE:.0%})\n"
-            f"good answers replaced: {total.replaced} of {good}; flaws or blames that are wrong: {total.misjudged}\n"
-        )
+        _print(_told(total, deployments))
         await world.close()
+
+
+def _told(total: Tally, deployments: int) -> str:
+    """Return the sums of a table in words."""
+    # One broken answer after the other: each that was not delivered, and each first one, was asked for again.
+    first = (total.acted - total.broken) / total.requests
+    aim = AIM if deployments > 1 else first**2
+    among = "the square of the first answers' rate" if deployments == 1 else "aim"
+    low, high = binomtest(total.broken, total.requests).proportion_ci(method="exact")
+    return (
+        f"{total.acted} broken answers of providers; {total.broken} delivered in {total.requests} requests: "
+        f"{total.broken / total.requests:.3%}, 95 % interval {low:.3%} to {high:.3%} "
+        f"({among} {aim:.3%}, without rescue {RATE:.0%})\n"
+        f"good answers replaced: {total.replaced} of {total.requests - total.broken}; "
+        f"flaws or blames that are wrong: {total.misjudged}\n"
+    )
+
+
+async def missing_usage(control: ProviderControl, base: Any, requests: int) -> None:
+    """Answers without a usage: those found, with the provider to blame, and second requests for them."""
+    world = World(base, 2, {"enabled": True, "streams": True})
+    _print(f"\nanswers without a usage -> found and blamed on the provider, {requests} requests in each cell")
+    for cell in cells():
+        more = {"stream_options": {"include_usage": True}} if cell.surface == "chat" and cell.stream else {}
+        one = await run(world, control, cell, Act.NO_USAGE, requests, **more)
+        wrong = one.misjudged - (one.acted - one.found)
+        _print(f"{cell!s:24}{one.acted:4} -> {one.found}; asked again {one.replaced}, wrong {wrong}")
+    await world.close()
 
 
 def _print(line: str) -> None:
@@ -291,57 +320,21 @@ async def corpus(control: ProviderControl, base: Any) -> None:
     _print(f"odd and good answers: {asked} asked, {world.samples} scored, {more} asked again, flaws {flaws or 'none'}")
 
 
-async def first_token_s(router: litellm.Router, number: int) -> float:
-    """Seconds from the request to the first text of a chat stream."""
-    CURRENT.set(None)
-    began = time.perf_counter()
-    messages: Any = [{"role": "user", "content": f"What is the capital, no. {number}?"}]
-    stream: Any = await router.acompletion("openai", messages, stream=True)
-    taken = 0.0
-    async for part in stream:
-        if not taken and part.choices and part.choices[0].delta.content:
-            taken = time.perf_counter() - began
-    return taken
-
-
-async def first_tokens(control: ProviderControl, base: Any) -> None:
-    """Time to the first token with and without held streams, interleaved, and an A/A comparison."""
-    world = World(base, 2, {"enabled": False, "streams": False})
-    for name in world.names["openai"]:
-        control.behave(name, content=GOOD, broken_rate=0.0)
-    kinds = {"without rescue": (False, False), "without rescue, again": (False, False), "held": (True, True)}
-    taken: dict[str, list[float]] = {name: [] for name in kinds}
-    settings = world.callback.runtime.context.settings
-    for number in range(FIRST_TOKENS + 10):
-        for name, (enabled, streams) in random.Random(number).sample(list(kinds.items()), len(kinds)):
-            rescue = settings.rescue.model_copy(update={"enabled": enabled, "streams": streams})
-            world.callback.runtime.context.settings = settings.model_copy(update={"rescue": rescue})
-            seconds = await asyncio.create_task(first_token_s(world.router, number))
-            if number >= 10:
-                taken[name].append(seconds * 1e3)
-    await world.close()
-    _print(f"milliseconds to the first token of chat streams, {FIRST_TOKENS} of each kind, interleaved")
-    first = taken["without rescue"]
-    for name, some in taken.items():
-        ranks = quantiles(some, n=100)
-        more = median(one - two for one, two in zip(some, first, strict=True))
-        _print(f"{name:24}p50 {median(some):6.2f}  p90 {ranks[89]:6.2f}  p99 {ranks[98]:6.2f}  added {more:+.2f}")
-    _print("")
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=130, help="in each cell; half as many with one deployment")
+    parser.add_argument("--deployments", type=int, choices=(1, 3), help="only the table with so many")
+    parser.add_argument("--seed", type=int, default=0, help="of the providers' draws (default: 0)")
     options = parser.parse_args()
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with SimulatedProviders() as providers:
 
         async def every() -> None:
-            await first_tokens(providers.control, providers.api_base)
-            await tables(providers.control, providers.api_base, options.requests)
+            await tables(providers.control, providers.api_base, options.requests, options.deployments, options.seed)
             await corpus(providers.control, providers.api_base)
+            await missing_usage(providers.control, providers.api_base, options.requests)
 
         asyncio.run(every())
 
