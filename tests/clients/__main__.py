@@ -17,6 +17,7 @@ from tests.clients.fleet import GROUPS, Group, proxy_config, rates
 from tests.clients.install import installed
 from tests.clients.matrix import Matrix, by_truth, compared, samples_in, table
 from tests.clients.provider import TruthfulProviders, markers_in
+from tests.clients.same_as_bare import compare_with_bare
 from tests.clients.sessions import Session, Transcript, run_claude, run_codex, work_prompt
 from tests.clients.truth import BAD
 from tests.support.proxy.observation import api
@@ -104,6 +105,16 @@ def _report(matrix: Matrix, told: Sequence[Transcript], tiers: Sequence[str], *,
         _say(f"FAULT {fault}")
 
 
+def _compared(options: argparse.Namespace, clients: Clients, folder: Path) -> int:
+    """Compare good answers with those of LiteLLM alone, and return the number of differences."""
+    _say("\n== good answers with rescue and with LiteLLM alone\n")
+    faults = 0
+    for line in compare_with_bare(options, clients, folder):
+        _say(line)
+        faults += line.startswith("FAULT")
+    return faults
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for and print what came of it."""
     parser = argparse.ArgumentParser(prog="make clients ARGS=", description=__doc__)
@@ -113,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=4, help="conversations at a time (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the bad answers (default: 0)")
     parser.add_argument("--group", action="append", help="only this model group")
-    parser.add_argument("--rescue", choices=("off", "on"), help="only without or with rescue")
+    only = "only without or with rescue, or only the comparison of good answers with LiteLLM alone"
+    parser.add_argument("--rescue", choices=("off", "on", "compared"), help=only)
     parser.add_argument("--cache", type=Path, default=_CACHE, help="folder of the clients (default: .clients)")
     parser.add_argument("--keep", type=Path, help="empty folder for everything that the run writes")
     parser.add_argument("--interpreter", type=Path, help="Python whose LiteLLM is run (default: this one)")
@@ -129,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory(prefix="exacto-clients-") as folder:
                 kept = options.keep / str(rescue) if options.keep else Path(folder)
                 faults += len(_run(options, clients, kept, rescue=rescue).faults)
+    if options.rescue in (None, "compared"):
+        with tempfile.TemporaryDirectory(prefix="exacto-clients-") as folder:
+            faults += _compared(options, clients, options.keep / "compared" if options.keep else Path(folder))
     _say(f"\n{faults} faults")
     return 1 if faults else 0
 

@@ -56,7 +56,7 @@ class Conversation:
 def read_request(body: Mapping[str, Any]) -> Conversation:
     """Read a request of chat completions, Messages or Responses."""
     wanted, done, directory, by_agent, compacts = 0, 0, "", False, False
-    turns = body.get("messages") or body.get("input") or ()
+    turns = body.get("messages") or body.get("input") or body.get("prompt") or ()
     last = None
     for is_result, text in _events(turns if isinstance(turns, list) else [{"role": "user", "content": turns}]):
         last = text if is_result else None

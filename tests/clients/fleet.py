@@ -55,9 +55,35 @@ GROUPS: Final = (
 Codex sends ``gpt-5.5`` a tool search and ``apply_patch`` as text, and ``gpt-6-sol`` all tools as one item."""
 
 
+SDK_GROUPS: Final = (
+    Group("sdk-chat", "sdk", "together_ai"),
+    Group("sdk-responses", "sdk", "openai"),
+    Group("sdk-messages", "sdk", "anthropic"),
+)
+"""Of the AI SDK, for the comparison with LiteLLM alone."""
+
+
+def compared_configs(providers: TruthfulProviders) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return two proxies' configurations with the same good deployments: LiteLLM alone, and with rescue.
+
+    Args:
+        providers: behind the deployments.
+    """
+    entries = [
+        _entry(group, deployment, providers.api_base(deployment))
+        for group in (*GROUPS, *SDK_GROUPS)
+        for deployment in group.rates
+        if deployment.rpartition("-")[2] != "bad"
+    ]
+    bare = {"model_list": entries, "litellm_settings": {"drop_params": True}}
+    rescue = {"rescue": {"enabled": True, "streams": True, "same_deployment": True}}
+    plugin = {"callbacks": [CALLBACK], "drop_params": True}
+    return bare, {**bare, "litellm_settings": plugin, "exacto_settings": rescue}
+
+
 def rates() -> dict[str, float]:
     """Return the share of bad answers of every deployment."""
-    return {deployment: rate for group in GROUPS for deployment, rate in group.rates.items()}
+    return {deployment: rate for group in (*GROUPS, *SDK_GROUPS) for deployment, rate in group.rates.items()}
 
 
 def proxy_config(providers: TruthfulProviders, samples: Path, *, rescue: bool) -> dict[str, Any]:

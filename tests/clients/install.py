@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -10,7 +11,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGES: Final = ("@anthropic-ai/claude-code", "@openai/codex")
+PACKAGES: Final = (
+    "@anthropic-ai/claude-code", "@openai/codex", "ai", "@ai-sdk/openai-compatible", "@ai-sdk/openai",
+    "@ai-sdk/anthropic", "zod",
+)  # fmt: skip
+"""Two programs, and the AI SDK with its providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,13 @@ class Clients:
     Args:
         claude: of Claude Code.
         codex: of Codex.
+        cache: folder of the AI SDK.
         versions: as the programs report them.
     """
 
     claude: Path
     codex: Path
+    cache: Path
     versions: tuple[str, ...]
 
 
@@ -33,23 +40,23 @@ def installed(cache: Path, wanted: tuple[str, ...] = PACKAGES) -> Clients:
 
     Args:
         cache: folder of the installation.
-        wanted: npm packages, with or without a version.
+        wanted: names of npm packages.
 
     Raises:
         RuntimeError: npm is missing.
     """
     programs = cache / "node_modules" / ".bin"
-    if not (programs / "claude").exists() or not (programs / "codex").exists():
+    if not all((cache / "node_modules" / package).exists() for package in wanted):
         npm = shutil.which("npm")
         if npm is None:
             raise RuntimeError("npm is needed to install the clients")
         cache.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(cache), *wanted]
         subprocess.run(command, check=True, timeout=900)
-    found = Clients(programs / "claude", programs / "codex", ())
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    told = (_version(found.claude), _version(found.codex), f"node {node}")
-    return Clients(found.claude, found.codex, told)
+    claude, codex = programs / "claude", programs / "codex"
+    sdk = json.loads((cache / "node_modules" / "ai" / "package.json").read_text())["version"]
+    return Clients(claude, codex, cache, (_version(claude), _version(codex), f"ai {sdk}", f"node {node}"))
 
 
 def _version(program: Path) -> str:

@@ -28,13 +28,18 @@ from tests.clients.truth import BAD, SentAnswer, Truth, marker_of
 from tests.clients.wire import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from starlette.requests import Request
 
-_SURFACES: Final = {"chat/completions": "chat", "messages": "messages", "responses": "responses"}
+_SURFACES: Final = {
+    "chat/completions": "chat",
+    "completions": "text",
+    "messages": "messages",
+    "responses": "responses",
+}
 _MARKER: Final = re.compile(r"m\d{5}x")
 _KEEP_ALIVE_S: Final = 3600
 """A connection closed while a request is under way would be a failed attempt, and no answer of the script."""
@@ -49,15 +54,19 @@ class TruthfulProviders:
         rates: share of bad answers among those with calls, by deployment.
         log: gets every request, one a line.
         seed: of the draws.
+        texts: of answers without calls, in turn; empty: a text with the answer's marker.
     """
 
-    def __init__(self, rates: Mapping[str, float], log: Path, seed: int = 0) -> None:
+    def __init__(self, rates: Mapping[str, float], log: Path, seed: int = 0, texts: Sequence[str] = ()) -> None:
         port = free_port()
         self.base_url = f"http://127.0.0.1:{port}"
         self.sent: list[SentAnswer] = []
         self.delivered: set[str] = set()
         """Markers of answers that came back in a later request of the client."""
+        self.fixed: int | None = None
+        """Number of all answers until it changes, which are then the same from every deployment; None: their own."""
         self._rates = rates
+        self._texts = texts
         self._log = log.open("wb")
         self._seed = seed
         self._numbers = itertools.count(1)
@@ -77,7 +86,7 @@ class TruthfulProviders:
         self.delivered.update(_MARKER.findall(raw.decode()))
         deployment = request.path_params["deployment"]
         surface = _SURFACES[request.url.path.partition("/v1/")[2]]
-        number = next(self._numbers)
+        number = self.fixed or next(self._numbers)
         asked = read_request(body)
         truth, detail, reply = self._scripted(deployment, surface, asked, number)
         self.sent.append(SentAnswer(number, deployment, surface, truth, detail, asked.by_agent))
@@ -95,10 +104,12 @@ class TruthfulProviders:
         if not calls:
             searched = asked.forced == "web_search" and surface == "messages"
             detail = "compaction" if asked.compacts else f"forced {asked.forced}" if asked.forced else ""
-            return Truth.TEXT, detail, Reply(f"Done {marker}.", (), "stop", number, searched=searched)
+            plain = not self._texts or asked.compacts
+            text = f"Done {marker}." if plain else self._texts[number % len(self._texts)]
+            return Truth.TEXT, detail, Reply(text, (), "stop", number, searched=searched)
         self._turns[deployment] += 1
-        turn = self._turns[deployment]
-        random = Random(f"{self._seed}/{deployment}/{turn}")
+        turn = self.fixed or self._turns[deployment]
+        random = Random(f"{self._seed}/{'' if self.fixed else deployment}/{turn}")
         bad = random.random() < self._rates[deployment]
         kinds = [kind for kind in BAD if kind is not Truth.MISSING_CALL or surface != "responses"]
         truth = kinds[turn % len(kinds)] if bad else Truth.CUT_OFF if random.random() < CUT_OFF_SHARE else Truth.GOOD

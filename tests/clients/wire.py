@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.demo.answer import Call, ChatRequest, Finish, SimulatedAnswer
 from exacto_plugin.demo.behaviour import Act
-from exacto_plugin.demo.chat import chat_events, whole_chat
+from exacto_plugin.demo.chat import chat_events, text_events, whole_chat, whole_text
 from exacto_plugin.demo.messages import message_events, whole_message
 from exacto_plugin.demo.responses import response_events, whole_response
 from exacto_plugin.demo.wire import StreamEvent
@@ -46,6 +46,8 @@ class Reply:
         """Return the body of an answer that is not streamed."""
         if surface == "chat":
             return whole_chat(self._answer, ask, identity, 1)
+        if surface == "text":
+            return whole_text(self._answer, ask, identity, 1)
         if surface == "messages":
             body = whole_message(self._answer, ask, identity)
             return {**body, "content": [*(_SEARCH if self._searched else ()), *body["content"]]}
@@ -55,6 +57,8 @@ class Reply:
         """Yield the events of a stream."""
         if surface == "chat":
             yield from chat_events(self._answer, ask, identity, 1)
+        elif surface == "text":
+            yield from text_events(self._answer, ask, identity, 1)
         elif surface == "messages":
             yield from self._message_events(ask, identity)
         else:
