@@ -7,10 +7,11 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, text, update
 
 from exacto_plugin.errors import SettingsError, StoreError
 from exacto_plugin.records import (
@@ -33,7 +34,7 @@ from exacto_plugin.store import store as store_module
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import StoreLocation, default_location, location_of_url, memory_location
 from exacto_plugin.store.pruning import ROWS, Pruning
-from exacto_plugin.store.rows import find, reading
+from exacto_plugin.store.rows import find, insert_all, reading
 from exacto_plugin.store.store import CAPACITY, Store
 from exacto_plugin.store.tables import KEPT, READABLE_FROM, VERSION, NewerSchemaError, meta, table_of
 
@@ -523,3 +524,20 @@ def test_reading_where_nothing_is(tmp_path: Path) -> None:
     made.close()
     with pytest.raises(StoreError, match="no records of exacto_plugin"), reading(place):
         pass
+
+
+def test_tables_of_version_2(tmp_path: Path) -> None:
+    """They are read as they are, with nothing in the column that they lack; the first to write adds it."""
+    place = location_of_url(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(connection, [TRANSITION])
+        connection.execute(text("ALTER TABLE transitions DROP COLUMN changed"))
+        connection.execute(update(meta).where(meta.c.name == "schema").values(value="2"))
+    with reading(place) as connection:
+        assert find(connection, TransitionRecord) == [TRANSITION]
+    changed = replace(TRANSITION, at=TRANSITION.at + 1.0, changed={"at": 1.0})
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(connection, [changed])
+    with reading(place) as connection:
+        assert find(connection, TransitionRecord) == [TRANSITION, changed]
+        assert connection.execute(select(meta.c.value).where(meta.c.name == "schema")).scalar() == str(VERSION)

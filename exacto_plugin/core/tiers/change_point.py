@@ -91,9 +91,13 @@ class CallHistory(NamedTuple):
         return CallHistory(self.at, self.start[kept], self.counts[:, kept])
 
     def judged(self) -> tuple[Floats, Floats]:
-        """Return router-chosen calls and bad calls of each tile, by which tiers judge."""
+        """Return calls and bad calls of each tile.
+
+        Router-chosen ones, by which the adaptive rule judges; all, where the router chose none.
+        """
         called, json, name, schema, lost, pinned, pinned_bad = self.counts[1:].astype(np.float64)
-        return called + lost - pinned, json + name + schema + lost - pinned_bad
+        calls, bad = called + lost, json + name + schema + lost
+        return (calls - pinned, bad - pinned_bad) if (calls > pinned).any() else (calls, bad)
 
 
 @wire("at earliest latest gradual usual share calls bad before so_far")

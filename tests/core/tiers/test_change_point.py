@@ -98,3 +98,14 @@ def test_calls_without_a_change_tell_none(rate: float) -> None:
     assert change_point(told, 0.0 if rate == 0.0 else NOW, USUAL, worse=True) is None
     if rate:
         assert change_point(told, 0.0, USUAL, worse=False) is None
+
+
+def test_pinned_calls_count_where_the_router_chose_none() -> None:
+    """A rule may judge by them; beside others they are no random sample."""
+    counts = np.zeros((8, 3), np.int64)
+    counts[1], counts[3], counts[6], counts[7] = [20, 20, 20], [0, 10, 10], [20, 20, 20], [0, 10, 10]
+    start = (NOW - np.array([180, 120, 60])).astype(np.int64)
+    found = found_in(CallHistory(NOW, start, counts))
+    assert (found.at, found.calls, found.bad) == (NOW - 120.0, 40, 20)
+    counts[1] += 30
+    assert change_point(CallHistory(NOW, start, counts), 0.0, USUAL, worse=True) is None
