@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin._version import __version__
-from exacto_plugin.errors import ExactoError, SettingsError, StoreError
+from exacto_plugin.errors import ExactoError, SettingsError, StoreError, UnknownNameError
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.callback import ExactoCallback
@@ -25,6 +25,7 @@ __all__ = [
     "ExactoRefusedError",
     "SettingsError",
     "StoreError",
+    "UnknownNameError",
     "__version__",
     "callback",
 ]
@@ -45,3 +46,9 @@ def __getattr__(name: str) -> Any:
 
         return ExactoRefusedError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Without the callback: ``help()`` and other tools read every name that is listed, and reading it patches LiteLLM.
+    names = {name for name in globals() if name.startswith("__")}
+    return sorted((names | set(__all__)) - {"callback"})

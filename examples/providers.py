@@ -6,16 +6,14 @@ The simulated ones speak OpenAI's HTTP; ``shaky`` breaks every second tool call.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from exacto_plugin.demo.provider import SimulatedProviders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exacto_plugin import Exacto
+    from exacto_plugin.demo.provider import SimulatedProviders
 
 TOOLS = [
     {
@@ -56,7 +54,7 @@ def deployments() -> Iterator[list[dict[str, Any]]]:
     if real:
         yield real
         return
-    with SimulatedProviders() as simulated:
+    with _simulated() as simulated:
         simulated.control.behave("shaky", error_rate=0.5)
         # Two names of this machine, so that the two count as two hosts.
         hosts = {"steady": "127.0.0.1", "shaky": "localhost"}
@@ -67,26 +65,16 @@ def deployments() -> Iterator[list[dict[str, Any]]]:
         ]
 
 
-def until_scored(exacto: Exacto, answers: int) -> None:
-    """Wait until so many answers are in the verdicts: they are scored after they are given, in the background.
+def _simulated() -> SimulatedProviders:
+    try:
+        from exacto_plugin.demo.provider import SimulatedProviders
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"the simulated providers need a web server, and {error.name} is missing: pip install starlette uvicorn,"
+            f" or set one of {', '.join(_REAL)}"
+        ) from None
 
-    All answers count for propensity; of an uneven lot of bad calls, tool-call success may count some for less than one.
-
-    It ends as well when ten seconds bring no more: the evidence on a deployment begins anew when it comes back from a
-    derank. A program that runs for longer has no need of it: a timer makes verdicts every
-    ``tiers.recompute_interval_s``.
-    """
-    known, ends = -1, time.monotonic() + 10
-    while time.monotonic() < ends:
-        exacto.recompute()
-        found = [
-            one["signals"].get("propensity") for group in exacto.tiers()["model_groups"] for one in group["deployments"]
-        ]
-        if (scored := sum(signal["samples"] for signal in found if signal)) >= answers:
-            return
-        if scored != known:
-            known, ends = scored, time.monotonic() + 10
-        time.sleep(0.1)
+    return SimulatedProviders()
 
 
 def broken(exacto: Exacto) -> int:

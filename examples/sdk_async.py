@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 
 import litellm
-from providers import TOOLS, broken, deployments, question, until_scored
+from providers import TOOLS, broken, deployments, question
 
 from exacto_plugin import Exacto
 
@@ -31,7 +31,7 @@ async def main() -> None:
                 )
                 await asyncio.gather(*tens)
             asked += questions
-            await asyncio.to_thread(until_scored, exacto, asked)
+            await asyncio.to_thread(exacto.until_scored, asked)
             print(f"{phase} verdicts: {broken(exacto) - bad} of {questions} calls were broken")
             bad = broken(exacto)
         for group in exacto.tiers()["model_groups"]:

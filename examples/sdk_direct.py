@@ -9,14 +9,14 @@ Providers as in sdk_async.py.
 from __future__ import annotations
 
 import litellm
-from providers import TOOLS, deployments, question, until_scored
+from providers import TOOLS, deployments, question
 
 from exacto_plugin import Exacto
 
 with deployments() as model_list, Exacto() as exacto:
     for one in model_list * 5:
         litellm.completion(**one["litellm_params"], messages=question(1), tools=TOOLS)
-    until_scored(exacto, 5 * len(model_list))
+    exacto.until_scored(5 * len(model_list))
     for group in exacto.tiers()["model_groups"]:
         for found in group["deployments"]:
             signal = found["signals"]["tool_call_success"]

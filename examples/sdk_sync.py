@@ -11,7 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import litellm
-from providers import TOOLS, deployments, question, until_scored
+from providers import TOOLS, deployments, question
 
 from exacto_plugin import Exacto, ExactoRefusedError
 
@@ -29,7 +29,7 @@ with deployments() as model_list:
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ask, range(120)))
-        until_scored(exacto, 120)
+        exacto.until_scored(120)
         for group in exacto.tiers()["model_groups"]:
             for one in group["deployments"]:
                 print(f"{group['model_group']}: {one['deployment']} is {one['tier']}")

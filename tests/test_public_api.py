@@ -19,6 +19,7 @@ NAMES = [
     "ExactoRefusedError",
     "SettingsError",
     "StoreError",
+    "UnknownNameError",
     "__version__",
     "callback",
 ]

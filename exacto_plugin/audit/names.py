@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from exacto_plugin.core.routing.filters import same_provider
-from exacto_plugin.errors import ExactoError
+from exacto_plugin.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +18,6 @@ _GENERATED = re.compile(r"(?P<provider>.+)-[0-9a-f]{10}(?P<model>:.*)?")
 
 _LISTED = 12
 """Most names in a message."""
-
-
-class UnknownNameError(ExactoError):
-    """There is no such model group or deployment; the message suggests one."""
 
 
 class KnownDeployment(NamedTuple):

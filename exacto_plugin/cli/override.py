@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import TIER_WORDS, moment
-from exacto_plugin.audit.names import UnknownNameError, resolve_deployments
+from exacto_plugin.audit.names import resolve_deployments
 from exacto_plugin.cli.arguments import add_examples, duration_s
 from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import ProxySource
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverrideAction
+from exacto_plugin.errors import UnknownNameError
 from exacto_plugin.terminal import json_text, printable_data, write_text
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import litellm
 
 from exacto_plugin._version import __version__
 from exacto_plugin.config.sources import find_settings, read_config
-from exacto_plugin.errors import SettingsError
+from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_in_order
@@ -59,8 +59,11 @@ def proxy_callback() -> ExactoCallback:
 
     Raises:
         SettingsError: the configuration is invalid; LiteLLM's start stops with the message.
+        ExactoError: a program has the plugin already, by ``Exacto``.
     """
     server = sys.modules.get(_PROXY_MODULE)
+    if server is None:
+        _check_program()
     config = _proxy_config(server)
     try:
         settings = find_settings(config, os.environ)
@@ -89,6 +92,16 @@ def proxy_callback() -> ExactoCallback:
     for warning in runtime.context.features.warnings():
         logger.warning(warning)
     return callback
+
+
+def _check_program() -> None:
+    from exacto_plugin.litellm_hooks.sdk import active_exacto
+
+    if active_exacto() is not None:
+        raise ExactoError(
+            "this process has the plugin already, by Exacto, which scores direct calls too; use one of the two: close()"
+            " it, then read exacto_plugin.callback"
+        )
 
 
 def middleware_of(runtime: Runtime, router: Callable[[], Any]) -> Callable[[ASGIApp], ExactoMiddleware]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
 from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.audit.sentences import why_sentence
-from exacto_plugin.errors import ExactoError
+from exacto_plugin.errors import ExactoError, UnknownNameError
 from exacto_plugin.web.views import why_now_of
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+
+
+_NEXT_VERDICTS = 'recompute() makes verdicts now, the timer at tiers()["next_recompute_at"]'
 
 
 def known_deployments(runtime: Runtime) -> list[KnownDeployment]:
@@ -31,13 +34,19 @@ async def why_text(runtime: Runtime, deployment: str, model_group: str | None) -
     One paragraph for each of its model groups.
 
     Raises:
-        ExactoError: there is none of this name; the message suggests one.
+        UnknownNameError: there is none of this name; the message suggests one.
     """
-    keys = resolve_deployments(deployment, known_deployments(runtime), model_group)
+    known = known_deployments(runtime)
+    if not known:
+        raise UnknownNameError(
+            f"there is no deployment {deployment!r}: no router with deployments is attached, and no direct call has a"
+            f" verdict yet; {_NEXT_VERDICTS}"
+        )
+    keys = resolve_deployments(deployment, known, model_group)
     why_now = why_now_of(runtime)
     views = [view for key in keys for view in await why_now.answers(key, model_group)]
     if not views:
-        return f"{deployment} has no verdict yet."
+        return f"{deployment} has no verdict yet: {_NEXT_VERDICTS}."
     return "\n\n".join(why_sentence(view) for view in views)
 
 

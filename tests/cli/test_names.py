@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from exacto_plugin.audit.names import KnownDeployment, UnknownNameError, display_names, resolve_deployments
+from exacto_plugin.audit.names import KnownDeployment, display_names, resolve_deployments
+from exacto_plugin.errors import UnknownNameError
 
 ONE, TWO, OWN = "novita-69ddc083d1", "novita-0123456789", "own"
 KNOWN = [

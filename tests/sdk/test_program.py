@@ -78,7 +78,8 @@ def test_why_report_and_flaws(
     router = litellm.Router(model_list=model_list(providers))
     exacto = make_exacto(store={"url": f"sqlite:///{tmp_path}/records.sqlite"}).attach(router)
     assert "no verdicts yet" in repr(exacto)
-    assert exacto.why("one") == "one has no verdict yet."
+    due = 'recompute() makes verdicts now, the timer at tiers()["next_recompute_at"].'
+    assert exacto.why("one") == f"one has no verdict yet: {due}"
     waiting = exacto.tiers()["waiting"]
     assert waiting == [{"model_group": "kimi", "deployment": n, "provider": f"{n}-ai"} for n in ("one", "two")]
     for number in range(12):

@@ -182,7 +182,10 @@ def test_only_attached_routers_are_routed(
     """Another router of the program keeps its own ways, and so does one that was detached."""
     entries = [deployment(providers, name, **prices(price, price), weight=weight) for name, price, weight in WEIGHTED]
     attached, other = (litellm.Router(model_list=entries, disable_cooldowns=True) for _ in range(2))
-    exacto = make_exacto(default_sort="price").attach(attached)
+    exacto = make_exacto(default_sort="price")
+    assert {either.ask(attached, "kimi") for _ in range(3)} == {"dear"}
+    assert "routers=0" in repr(exacto)
+    exacto.attach(attached)
     assert {either.ask(attached, "kimi") for _ in range(3)} == {"cheap"}
     for router in (other, attached):
         assert {either.ask(router, "kimi") for _ in range(3)} == {"dear"}

@@ -56,6 +56,7 @@ PATHS = (
     "exacto_plugin:ExactoRefusedError",
     "exacto_plugin:SettingsError",
     "exacto_plugin:StoreError",
+    "exacto_plugin:UnknownNameError",
     "exacto_plugin:__version__",
     "exacto_plugin:callback",
     "exacto_plugin.asgi:app",

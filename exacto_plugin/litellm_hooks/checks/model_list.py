@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.config.messages import kind_of, nearest, safe_value, step_of
+from exacto_plugin.config.settings import BLOCK
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, model_fingerprint
 
@@ -92,8 +93,8 @@ def model_list_problems(config: Config, settings: Settings) -> list[str]:
     return [
         *problems,
         *_duplicate_ids(config),
+        *unknown_groups(settings, candidates),
         *_curated(settings, candidates),
-        *_groups(settings, candidates),
         *_filters(settings, candidates),
         *_declared(config),
     ]
@@ -118,22 +119,36 @@ def _duplicate_ids(config: Config) -> list[str]:
     return problems
 
 
-def _unknown_group(name: str, candidates: Mapping[str, object]) -> str | None:
-    """Return the message on a model group that does not exist; None if it does."""
-    if name in candidates or any("*" in known and fnmatchcase(name, known) for known in candidates):
-        return None
-    near = nearest(name, list(candidates))
-    listed = f"; there are {', '.join([*candidates][:_LISTED])}" if candidates and not near else ""
+def unknown_groups(settings: Settings, known: Collection[str]) -> list[str]:
+    """Return the settings that name a model group that does not exist.
+
+    One line each.
+
+    Args:
+        settings: have ``curated`` and ``model_groups``.
+        known: the model groups, wildcards among them.
+    """
+    named = [("curated", name) for name in settings.curated]
+    named += [("model_groups", name) for name in settings.model_groups]
+    return [
+        f"{BLOCK}.{key}{step_of(name)}: {_not_among(name, known)}" for key, name in named if not _serves(known, name)
+    ]
+
+
+def _serves(known: Collection[str], name: str) -> bool:
+    return name in known or any("*" in one and fnmatchcase(name, one) for one in known)
+
+
+def _not_among(name: str, known: Collection[str]) -> str:
+    near = nearest(name, list(known))
+    listed = f"; there are {', '.join([*known][:_LISTED])}" if known and not near else ""
     return f"no such model_name in model_list{near}{listed}"
 
 
 def _curated(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) -> list[str]:
     problems = []
     for name, entries in settings.curated.items():
-        where = f"exacto_settings.curated{step_of(name)}"
-        if unknown := _unknown_group(name, candidates):
-            problems.append(f"{where}: {unknown}")
-            continue
+        where = f"{BLOCK}.curated{step_of(name)}"
         there = candidates.get(name, ())
         exist = providers_of(there)
         named = [*exist, *(one.key for one in there)]
@@ -143,14 +158,6 @@ def _curated(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
             if there and not any(matches(entry, candidate) for candidate in there)
         ]
     return problems
-
-
-def _groups(settings: Settings, candidates: Mapping[str, object]) -> list[str]:
-    return [
-        f"exacto_settings.model_groups{step_of(name)}: {unknown}"
-        for name in settings.model_groups
-        if (unknown := _unknown_group(name, candidates))
-    ]
 
 
 def _filters(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) -> list[str]:

@@ -45,9 +45,13 @@ class Routers:
         """
         self._source = current
 
+    def serve_attached_only(self) -> None:
+        """Serve no router from now on but those that are attached."""
+        self._attached_only = True
+
     def attach(self, router: Any) -> None:
         """Serve this router, and from now on attached routers only."""
-        self._attached_only = True
+        self.serve_attached_only()
         if router not in self.live:
             self._attached = (weakref.ref(router), *(known for known in self._attached if known() is not None))
 
@@ -56,7 +60,7 @@ class Routers:
         self._attached = tuple(known for known in self._attached if known() not in (None, router))
 
     def serves(self, router: Any) -> bool:
-        """Return whether tiers apply to a router: to all unless some are attached."""
+        """Return whether tiers apply to a router: to all unless only attached ones count."""
         return not self._attached_only or any(known() is router for known in self._attached)
 
     def add(self, router: Any) -> None:

@@ -70,6 +70,8 @@ class SampleSink:
             self.flaws.rates.add,
         ]
         """Called with every sample that counts, in this order, under the lock."""
+        self.recorded = 0
+        """Samples that counted, since the start."""
 
     def record(self, sample: Sample, candidate: Candidate) -> None:
         """Append one sample.
@@ -82,6 +84,7 @@ class SampleSink:
             self._providers.note(candidate)
             for subscriber in self.subscribers:
                 subscriber(sample)
+            self.recorded += 1
 
     def note_limit(self, sample: Sample, candidate: Candidate, limit: float) -> None:
         """Note the requests a minute that an answer's headers allow its deployment."""
