@@ -65,7 +65,7 @@ class ExposeSettings(SettingsBlock):
     """Send the ``x-exacto-*`` response headers.
     On by default: they contain nothing secret for a client that may call the model."""
     providers: bool = True
-    """Name the available providers in errors.
+    """Name deployments and providers in response headers and errors.
     To be turned off where the list of providers is confidential."""
     variants: bool = False
     """Add ``x:exacto``, ``x:floor`` and ``x:nitro`` for each ``x`` to ``/v1/models``.

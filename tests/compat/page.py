@@ -76,7 +76,8 @@ def _summary(cells: Sequence[Cell], contracts: Mapping[str, Contract | str]) -> 
     lines = [_line(cell, contracts.get(cell.version)) for cell in cells]
     note = (
         "The names are those of LiteLLM that the plugin uses, hooks and their parameters included; the ones that a"
-        " version is known to lack are below. `pip install` is a dry run into the environment before the plugin's own"
+        " version is known to lack are below: most are alternatives that only other versions have, so that fewer names"
+        " found does not mean fewer features. `pip install` is a dry run into the environment before the plugin's own"
         " requirements are there. Own tests are those of the suite that are left out with other versions."
     )
     return f"## Versions\n\n{note}\n\n{_table(head, lines)}\n"
@@ -133,7 +134,7 @@ def _off(cells: Sequence[Cell]) -> str:
                     told.setdefault(line, []).append(f"{cell.version} ({where})")
     lines = [f"{line} *({', '.join(dict.fromkeys(where))})*" for line, where in told.items()]
     faults = [f"* LiteLLM {cell.version}, Python {cell.python}: {fault}" for cell in cells for fault in cell.faults]
-    parts = ["## Off, and why\n", *(lines or ["Nothing."])]
+    parts = ["## Off, and why\n", *(lines or ["Nothing: every feature is on with every version above."])]
     return "\n".join([*parts, *(["\n## Faults\n", *faults] if faults else [])]) + "\n"
 
 
