@@ -111,8 +111,9 @@ $(VENV)-docs/bin/mkdocs: | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)-docs
 	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check $(MKDOCS)
 
-docs: $(VENV)-docs/bin/mkdocs ## Make a site of docs/ in build/site.
+docs: $(VENV)-docs/bin/mkdocs ## Make a site of README and docs/ in build/site, and look for dead links.
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+	$(VENV)-docs/bin/python -m tests.site build/site
 
 dist: $(VENV)/.with-test ## Build wheel and source distribution in dist/, install them elsewhere and try them.
 	$(BIN)/python -m tests.built_packages

@@ -19,6 +19,7 @@ from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.cli.command import VERBS, _parser
 from exacto_plugin.config.settings import load_settings
 from exacto_plugin.litellm_hooks.request.provider_object import read_provider
+from exacto_plugin.simulate.scenario import Scenario
 from exacto_plugin.store.tables import metadata
 from tests.support.pages import BLOCKS, PAGES, ROOT, Block, commands, inline_code, shell_blocks
 from tests.support.source_tree import modules, tree
@@ -35,6 +36,9 @@ MARKED: Final = {
     },
     "docs/how-to/docker-compose.md": {"needs Docker": 1},
     "docs/how-to/kubernetes.md": {"needs Docker and a registry": 1, "needs a cluster": 1},
+    "docs/how-to/simulated-providers.md": {
+        "both stay in the foreground; a test starts the same configuration": 1,
+    },
     "docs/tutorials/proxy.md": {
         "clones from the network and installs from an index; tests start the same configuration": 1,
         "needs the proxy above, with keys of real providers": 1,
@@ -48,7 +52,10 @@ MARKED: Final = {
 }
 """The blocks that no test runs, by page and reason."""
 
-RUN_ELSEWHERE: Final = {"docs/tutorials/python.md": "tests/sdk/test_program.py"}
+RUN_ELSEWHERE: Final = {
+    "docs/how-to/simulated-providers.md": "tests/e2e/test_examples.py",
+    "docs/tutorials/python.md": "tests/sdk/test_program.py",
+}
 """Programs that need simulated providers, and the tests that run them."""
 
 NO_EFFECT: Final = frozenset({"cd", "export"})
@@ -85,11 +92,14 @@ def test_every_block_has_a_language() -> None:
 
 @pytest.mark.parametrize("block", of("yaml"))
 def test_yaml(block: Block, tmp_path: Path) -> None:
-    """A configuration has no problem, a block of settings is one."""
+    """A configuration has no problem, a block of settings and a scenario are such."""
     if block.reason:
         assert list(yaml.safe_load_all(block.body))
         return
     loaded = yaml.safe_load(block.body)
+    if "requests_per_minute" in loaded:
+        Scenario.model_validate(loaded)
+        return
     if "model_list" not in loaded:
         assert set(loaded) <= {"exacto_settings", "general_settings", "litellm_settings"}
         load_settings(loaded.get("exacto_settings"))

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
+import numpy as np
+
+from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exacto_plugin.core.model import Outcome
 
 _ROW: Final = 24
+_Z: Final = 1.96
+"""Standard deviations of an interval of 95 %."""
 _TIER: Final = 150
 _LEFT: Final = 270
 _BAR: Final = 170
@@ -75,28 +81,31 @@ def conclusion(before: DemoCounts, after: DemoCounts) -> str:
     >>> for counts, number, bad in zip(told, (120, 100), (18, 1), strict=True):
     ...     for at in range(number):
     ...         counts.add("a", Outcome.INVALID_JSON if at < bad else Outcome.VALID, 0.001)
-    >>> conclusion(*told)
-    '18 of 120 calls were broken before (15.00 %), 1 of 100 after (1.00 %): 15 times fewer, at the same spend.'
+    >>> conclusion(*told).partition(", 1 of ")[2]
+    '100 after (1.00 %, 95 % interval 0.18 to 5.45 %), at the same spend.'
     """
     shares = (
         f"{before.bad} of {before.total} calls were broken before ({100 * before.bad_share:.2f} %), {after.bad} of"
-        f" {after.total} after ({100 * after.bad_share:.2f} %)"
+        f" {after.total} after ({100 * after.bad_share:.2f} %{_interval(after)})"
     )
     if not before.spend_each:
-        return f"{shares}{_fewer(before, after)}."
+        return f"{shares}."
     change = after.spend_each / before.spend_each - 1.0
     spend = (
         "at the same spend"
         if abs(change) < 0.005
         else f"for {abs(change):.0%} {'more' if change > 0 else 'less'} spend"
     )
-    return f"{shares}{_fewer(before, after)}, {spend}{'' if 'same' in spend else ' a call'}."
+    return f"{shares}, {spend}{'' if 'same' in spend else ' a call'}."
 
 
-def _fewer(before: DemoCounts, after: DemoCounts) -> str:
-    if not after.bad or after.bad_share >= before.bad_share:
+def _interval(counts: DemoCounts) -> str:
+    """Return Wilson's interval of the bad share; nothing without answers."""
+    if not counts.total:
         return ""
-    return f": {before.bad_share / after.bad_share:.0f} times fewer"
+    bad, total = np.array(float(counts.bad)), np.array(float(counts.total))
+    low, high = max(0.0, float(wilson_lower(bad, total, _Z))), float(wilson_upper(bad, total, _Z))
+    return f", 95 % interval {100 * low:.2f} to {100 * high:.2f} %"
 
 
 def picture(title: str, source: str, before: DemoCounts, after: DemoCounts, tiers: Mapping[str, str]) -> str:

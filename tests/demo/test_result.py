@@ -19,14 +19,17 @@ def counts(answers: int, bad: int, usd: float, provider: str = "a") -> DemoCount
 
 
 def test_the_sentence() -> None:
-    """Broken calls before and after, how many times fewer, and what a call costs."""
+    """Broken calls before and after, how sure the latter is, and what a call costs."""
     before = counts(120, 18, 0.001)
     assert conclusion(before, counts(100, 1, 0.001)) == (
-        "18 of 120 calls were broken before (15.00 %), 1 of 100 after (1.00 %): 15 times fewer, at the same spend."
+        "18 of 120 calls were broken before (15.00 %), 1 of 100 after (1.00 %, 95 % interval 0.18 to 5.45 %), at"
+        " the same spend."
     )
-    assert conclusion(before, counts(100, 0, 0.0011)).endswith("0 of 100 after (0.00 %), for 10% more spend a call.")
-    assert conclusion(before, counts(100, 50, 0.0009)).endswith("(50.00 %), for 10% less spend a call.")
-    assert conclusion(counts(10, 1, 0.0), counts(10, 0, 0.0)).endswith("(0.00 %).")
+    assert conclusion(before, counts(100, 0, 0.0011)).endswith(
+        "0 of 100 after (0.00 %, 95 % interval 0.00 to 3.70 %), for 10% more spend a call."
+    )
+    assert conclusion(before, counts(100, 50, 0.0009)).endswith("40.38 to 59.62 %), for 10% less spend a call.")
+    assert conclusion(counts(10, 1, 0.0), counts(10, 0, 0.0)).endswith("0.00 to 27.75 %).")
     assert conclusion(DemoCounts(), DemoCounts()).startswith("0 of 0 calls were broken before")
 
 
