@@ -17,10 +17,17 @@ class LazyMapping(Mapping[K, V]):
 
     __slots__ = ("_keys", "_make", "_values")
 
-    def __init__(self, keys: Collection[K], make: Callable[[K], V]) -> None:
+    def __init__(self, keys: Collection[K], make: Callable[[K], V], known: Mapping[K, V] | None = None) -> None:
+        """Set the keys.
+
+        Args:
+            keys: in the order of iteration.
+            make: computes a value.
+            known: another one with equal values, of which those that were computed are taken over.
+        """
         self._keys = keys
         self._make = make
-        self._values: dict[K, V] = {}
+        self._values: dict[K, V] = known._values if isinstance(known, LazyMapping) else {}
 
     def __getitem__(self, key: K) -> V:
         """Return the value of a key, or raise KeyError."""

@@ -9,16 +9,15 @@ most one slice. The preset contains the rule.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
-from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.engine.recompute import BlockResult, evaluate_block, locked_slices, percentiles
+from exacto_plugin.core.engine.kept import KeptResults
+from exacto_plugin.core.engine.recompute import RecomputeRun, locked_slices
 from exacto_plugin.core.engine.state import CAPACITY, EngineState
-from exacto_plugin.core.model import DeploymentKey, Snapshot, Transition
+from exacto_plugin.core.model import DeploymentKey, Snapshot
 from exacto_plugin.core.routing.attempt import decide_attempt
 from exacto_plugin.core.routing.overrides import Overrides
 from exacto_plugin.core.routing.probe_budget import ProbeBudget
@@ -28,13 +27,12 @@ from exacto_plugin.core.windows.percentiles import PercentileRequests
 from exacto_plugin.core.windows.windows import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.engine.state import Remembered
-    from exacto_plugin.core.model import BenchmarkScores, Sample
-    from exacto_plugin.core.pace import RecentPace
+    from exacto_plugin.core.model import BenchmarkScores, Sample, Transition
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeShare
     from exacto_plugin.core.tiers.change_point import CallHistory
@@ -90,6 +88,7 @@ class Engine:
         self._state = EngineState(preset.judge(), clock, retention or Retention(), capacity, is_configured)
         self._model_groups = ModelGroups(self._state.slots, self._state.slot)
         self._state.members_of = self._model_groups.members_of
+        self._results = KeptResults()
         self._scores: dict[str, BenchmarkScores] = {}
         self._instance = f"-{instance}" if instance else ""
         self._stamp = 0
@@ -312,38 +311,20 @@ class Engine:
         running = self._current_run = object()
         self._now = now
         self._model_groups.drop(self._state.lost_groups())
-        for _ in self._next_snapshot(now):
+        run = RecomputeRun(self._state, self._model_groups, self._results, self._scores, self.change_detector, now)
+        for _ in run.slices(self._percentile_requests.current):
             yield
             if self._current_run is not running:
                 return
+        self._publish(run, now)
         yield from self._state.erase_expired()
 
-    def _next_snapshot(self, now: float) -> Iterator[None]:
-        """Measure, evaluate and publish; may be left at any slice without a change."""
-        yield from self._state.measure(now)
-        results: list[BlockResult] = []
-        for block in self._model_groups.blocks():
-            results.append(evaluate_block(block, self._state, self._scores, now, self.change_detector))
-            yield
-        paces: dict[str, Mapping[DeploymentKey, RecentPace]] = {}
-        for group, recent in percentiles(results, self._state, self._percentile_requests.current(now), now):
-            paces[group] = recent
-            yield
-        self._publish(results, now, paces)
-
-    def _publish(
-        self, results: Sequence[BlockResult], now: float, paces: Mapping[str, Mapping[DeploymentKey, RecentPace]]
-    ) -> None:
-        for result in results:
-            result.commit(self._state.tier_state)
-        if self.change_detector is not None:
-            self.change_detector.commit(result.scan for result in results if result.scan is not None)
-        groups = {group.model_group: group for result in results for group in result.groups}
-        groups.update((name, replace(groups[name], paces=recent)) for name, recent in paces.items())
+    def _publish(self, run: RecomputeRun, now: float) -> None:
+        groups = {group.model_group: group for group in run.commit()}
         # Later than the last stamp even if the clock went back, so that every id is unique.
         self._stamp = max(self._stamp + 1, int(now * 1000))
-        self.call_histories = {key: one for result in results for key, one in result.histories.items()}
-        self.transitions = tuple(chain.from_iterable(result.transitions for result in results))
+        self.call_histories = run.call_histories
+        self.transitions = run.transitions
         self._snapshot = Snapshot(
             f"{np.base_repr(self._stamp, 36).lower()}{self._instance}", now, MappingProxyType(groups)
         )

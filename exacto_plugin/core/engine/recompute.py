@@ -1,49 +1,114 @@
-"""Evaluation of blocks of model groups for the next snapshot.
+"""One recompute: what changed is measured and judged, the rest stays in force.
 
-Changes no state before ``BlockResult.commit``; the engine puts the resulting snapshot in force.
+Changes no state before ``commit``; the engine puts the resulting snapshot in force.
 """
 
 from __future__ import annotations
 
-import math
-from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from exacto_plugin.core.model import DeploymentKey, Tier, Transition
-from exacto_plugin.core.tiers.change_point import call_histories
-from exacto_plugin.core.tiers.columns import TIERS, BlockVerdicts
-from exacto_plugin.core.windows.percentiles import PercentileReader
-from exacto_plugin.core.windows.speed import merge_modes
+from exacto_plugin.core.engine.evaluation import evaluate_block, percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from exacto_plugin.core.engine.evaluation import BlockResult
+    from exacto_plugin.core.engine.kept import GroupResult, KeptResults
     from exacto_plugin.core.engine.state import EngineState
-    from exacto_plugin.core.model import BenchmarkScores, GroupSnapshot
+    from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, GroupSnapshot, Transition
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.tiers.change_point import CallHistory
-    from exacto_plugin.core.tiers.checkpoints import ChangeDetector, ScanResult
-    from exacto_plugin.core.tiers.columns import Block, TierState
+    from exacto_plugin.core.tiers.checkpoints import ChangeDetector
+    from exacto_plugin.core.tiers.rosters import GroupMembers, ModelGroups
 
 
-class BlockResult(NamedTuple):
-    """Result of evaluating one block."""
+class RecomputeRun:
+    """One recompute of all model groups.
 
-    verdicts: BlockVerdicts
-    groups: Sequence[GroupSnapshot]
-    transitions: Sequence[Transition]
-    scan: ScanResult | None
-    histories: Mapping[tuple[str, DeploymentKey], CallHistory]
-    """The calls of deranks and of their ends, by model group and deployment; empty unless changes are detected."""
+    Args:
+        state: of the deployments.
+        model_groups: the groups and their members.
+        kept: results in force.
+        scores: benchmark scores by model group.
+        change_detector: finds the groups to record; None: none are.
+        now: UTC seconds.
+    """
 
-    def commit(self, tier_state: TierState) -> None:
-        """Store the result when its snapshot comes into force."""
-        tier_state.commit(self.verdicts.block, self.verdicts.assignments.tier, self.verdicts.since)
-        self.verdicts.assignments.commit()
+    def __init__(
+        self,
+        state: EngineState,
+        model_groups: ModelGroups,
+        kept: KeptResults,
+        scores: Mapping[str, BenchmarkScores],
+        change_detector: ChangeDetector | None,
+        now: float,
+    ) -> None:
+        self._state = state
+        self._model_groups = model_groups
+        self._kept = kept
+        self._scores = scores
+        self._change_detector = change_detector
+        self._now = now
+        self._judged: list[BlockResult] = []
+        self._unchanged: dict[str, GroupResult] = {}
+        self._order: tuple[str, ...] = ()
+        self._paces: dict[str, Mapping[DeploymentKey, RecentPace]] = {}
+
+    def slices(self, watched: Callable[[float], Collection[str]]) -> Iterator[None]:
+        """Measure and judge in slices.
+
+        ``watched`` returns the groups that need percentiles.
+        """
+        state, now = self._state, self._now
+        yield from state.measure(now)
+        self._order = self._model_groups.names()
+        for block, members in self._model_groups.blocks(self._has_to_be_judged):
+            self._judged.append(evaluate_block(block, members, state, self._scores, now, self._change_detector))
+            yield
+        groups = (result.snapshot for result in self._results().values())
+        for group, recent in percentiles(groups, state, watched(now), now):
+            self._paces[group] = recent
+            yield
+
+    def commit(self) -> Iterator[GroupSnapshot]:
+        """Store the results; return each group's part of the snapshot."""
+        for result in self._judged:
+            result.commit(self._state)
+        if self._change_detector is not None:
+            scans = (result.scan for result in self._judged if result.scan is not None)
+            self._change_detector.commit(scans, self._unchanged)
+        self._kept.replace(self._results())
+        return self._kept.snapshots(self._now, self._paces)
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """The changes of tier."""
+        return tuple(chain.from_iterable(result.transitions for result in self._judged))
+
+    @property
+    def call_histories(self) -> dict[tuple[str, DeploymentKey], CallHistory]:
+        """The calls of deranks, and of their ends, among ``transitions``."""
+        return {key: one for result in self._judged for key, one in result.histories.items()}
+
+    def _results(self) -> dict[str, GroupResult]:
+        """Return the results of all groups, in the order of the groups."""
+        found = dict(self._unchanged)
+        for result in self._judged:
+            found.update(result.groups)
+        return {name: found[name] for name in self._order if name in found}
+
+    def _has_to_be_judged(self, model_group: str, members: GroupMembers, width: int) -> bool:
+        """Return False if judging a group again would give an equal result."""
+        result, state, now = self._kept.get(model_group), self._state, self._now
+        is_due = self._change_detector is not None and self._change_detector.is_due(model_group, now)
+        if result is None or now >= result.until or is_due:
+            return True
+        if not result.holds(members, width, self._scores, state.marks, state.rule.interval_s):
+            return True
+        self._unchanged[model_group] = result
+        return False
 
 
 def locked_slices(lock: AbstractContextManager[object], slices: Iterator[None]) -> Iterator[None]:
@@ -55,63 +120,3 @@ def locked_slices(lock: AbstractContextManager[object], slices: Iterator[None]) 
             except StopIteration:
                 return
         yield
-
-
-def evaluate_block(
-    block: Block,
-    state: EngineState,
-    scores: Mapping[str, BenchmarkScores],
-    now: float,
-    change_detector: ChangeDetector | None,
-) -> BlockResult:
-    """Evaluate a block for the next snapshot; changes no state."""
-    assignments = state.rule.judge(block, scores)
-    previous, since = state.tier_state.compare(block, assignments.tier, now)
-    speed = merge_modes(state.speed.at(block.slots), 1.0)
-    latency = merge_modes(state.latency.at(block.slots), math.nan)
-    verdicts = BlockVerdicts(block, assignments, since, speed, latency, now)
-    groups = [verdicts.group(number) for number in range(len(block.groups))]
-    before = np.nan_to_num(state.tier_state.since[block.slots])
-    changed = [(int(number), int(place)) for number, place in np.argwhere(previous != assignments.tier)]
-    transitions = [
-        _transition(
-            groups[number],
-            tuple(block.positions[number])[place],
-            TIERS[previous[number, place]],
-            float(before[number, place]),
-        )
-        for number, place in changed
-    ]
-    scan = None
-    histories: dict[tuple[str, DeploymentKey], CallHistory] = {}
-    if change_detector is not None:
-        scan = change_detector.scan(state.rule, block, assignments, scores, now)
-        slots = [int(block.slots[number, place]) for number, place in changed]
-        histories = _histories(transitions, slots, state, now)
-    return BlockResult(verdicts, groups, transitions, scan, histories)
-
-
-def _histories(
-    transitions: Sequence[Transition], slots: Sequence[int], state: EngineState, now: float
-) -> dict[tuple[str, DeploymentKey], CallHistory]:
-    """Return the calls of deranks and of their ends."""
-    deranks = [place for place, one in enumerate(transitions) if Tier.DERANKED in (one.tier, one.previous)]
-    histories = call_histories(state.windows.blocks, [slots[place] for place in deranks], now)
-    keys = [(transitions[place].model_group, transitions[place].deployment) for place in deranks]
-    return dict(zip(keys, histories, strict=True))
-
-
-def percentiles(
-    results: Iterable[BlockResult], state: EngineState, requested: Collection[str], now: float
-) -> Iterator[tuple[str, Mapping[DeploymentKey, RecentPace]]]:
-    """Compute the percentiles of each requested group, one at a time."""
-    wanted = frozenset(requested)
-    reader = PercentileReader(state.windows.blocks, now)
-    for group in chain.from_iterable(result.groups for result in results):
-        if group.model_group in wanted:
-            yield group.model_group, reader.of(group.verdicts, partial(state.slot, group.model_group))
-
-
-def _transition(group: GroupSnapshot, deployment: DeploymentKey, previous: Tier, since: float) -> Transition:
-    verdict = group.verdicts[deployment]
-    return Transition(group.model_group, deployment, previous, verdict.tier, group.at, verdict.reasons, since)

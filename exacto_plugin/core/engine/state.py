@@ -6,17 +6,23 @@ holds it does both.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from exacto_plugin.core.engine.marks import SlotMarks
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.columns import TierState
 from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.slots import NO_SLOT, SlotAllocator
 from exacto_plugin.core.windows.speed import empty_medians, grow, recent_medians
-from exacto_plugin.core.windows.windows import MINUTE_S, ROWS, Retention, Windows
+from exacto_plugin.core.windows.windows import ALL_ROWS, MINUTE_S, ROWS, Retention, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from exacto_plugin.core.model import Sample
     from exacto_plugin.core.tiers.columns import TierRule
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.deltas import Delta
     from exacto_plugin.core.windows.increments import Increments
     from exacto_plugin.core.windows.minute_buffer import Additions
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
     Remembered = dict[str, dict[str, dict[str, float | int | str | None]]]
     """By model group and deployment."""
@@ -34,6 +41,9 @@ CAPACITY = 50_000
 MOST_NAME = 256
 """Longest invented name of a model group or deployment, in characters, that gets a
 slot; the longest model name in LiteLLM's price table has 111."""
+
+_MOST_SELECTED = 0.75
+"""Share of the rows of a window block up to which the changed ones alone are read."""
 
 _RULE_PREFIX = "rule."
 """Prefix of the rule's fields in the saved state of a deployment."""
@@ -70,6 +80,11 @@ class EngineState:
         """Recent speeds by slot, as of the last ``measure``."""
         self.latency = empty_medians()
         """Recent latencies by slot, as of the last ``measure``."""
+        self.marks = SlotMarks()
+        """Slots whose inputs of a verdict changed."""
+        self._measured_at = -math.inf
+        self._late_paces: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """Slots whose speed and latency are older than the rest of their measurements."""
 
     def slot(self, model_group: str, deployment: DeploymentKey, *, may_open: bool = True) -> int:
         """Return the slot of a deployment, a new one if it has none; renews its lease.
@@ -126,6 +141,15 @@ class EngineState:
         self.rule.resize(room)
         self.speed = grow(self.speed, room)
         self.latency = grow(self.latency, room)
+        self.marks.resize(room)
+        self._late_paces = np.append(self._late_paces, np.ones(room - len(self._late_paces), np.bool_))
+
+    def measure_again(self, slots: NDArray[np.intp] | Sequence[int] | None = None) -> None:
+        """Measure and judge some slots at the next recompute; None: all."""
+        changed = np.arange(len(self._late_paces)) if slots is None else np.asarray(slots, np.intp)
+        self.marks.mark(changed)
+        for number in np.unique(changed // ROWS).tolist():
+            self.windows.blocks[number].changed[changed[changed // ROWS == number] % ROWS] = True
 
     def change_rule(self, rule: TierRule) -> None:
         """Put a new rule in force, which takes over the state of the previous one."""
@@ -134,6 +158,7 @@ class EngineState:
         rule.resize(len(self.windows.blocks) * ROWS)
         self.windows.min_output_tokens = rule.min_output_tokens
         self.windows.checked_callers = rule.reads_checked_callers
+        self.measure_again()
 
     def record(self, sample: Sample) -> Increments | None:
         """Count one finished answer or failed attempt; return its increments.
@@ -152,15 +177,48 @@ class EngineState:
             self.windows.add(slot, counts, cells, at)
 
     def measure(self, now: float) -> Iterator[None]:
-        """Read the windows into the rule and into speed and latency, in slices."""
+        """Read what changed in the windows into the rule, speed and latency, in slices.
+
+        Marks the slots whose measurements can have changed. Changes are kept until they are read, so that a recompute
+        that ends early loses none.
+        """
+        before, self._measured_at = self._measured_at, now
+        if now < before:
+            self.measure_again()
+        elif self.windows.blocks:
+            widths = self.windows.blocks[0].counter_widths
+            self.measure_again(self.rule.due_slots(widths, before, now))
         for number, block in enumerate(tuple(self.windows.blocks)):
             block.flush(now)
-            self.rule.measure(number, block, now)
             yield
-            for columns, found in zip((self.speed, self.latency), recent_medians(block, now), strict=True):
-                columns.samples[:, number * ROWS : (number + 1) * ROWS] = found.samples
-                columns.medians[:, number * ROWS : (number + 1) * ROWS] = found.medians
-            yield
+            if self._measure_evidence(number, block, now):
+                yield
+            if self._measure_paces(number, block, now):
+                yield
+
+    def _measure_evidence(self, number: int, block: WindowBlock, now: float) -> bool:
+        """Read the rule's inputs of a window block; False if nothing changed."""
+        changed = block.changed.copy()
+        changed |= self.rule.measure(number, block, now, _rows(block.changed))
+        self._late_paces[number * ROWS : (number + 1) * ROWS] |= block.changed
+        block.changed[:] = False
+        found = np.flatnonzero(changed)
+        self.marks.mark(number * ROWS + found)
+        return len(found) > 0
+
+    def _measure_paces(self, number: int, block: WindowBlock, now: float) -> bool:
+        """Read the speeds and latencies of a window block; False if nothing changed."""
+        here = slice(number * ROWS, (number + 1) * ROWS)
+        late = np.flatnonzero(self._late_paces[here])
+        if not len(late):
+            return False
+        rows = _rows(self._late_paces[here])
+        slots = number * ROWS + np.arange(ROWS)[rows]
+        for columns, found in zip((self.speed, self.latency), recent_medians(block, now, rows), strict=True):
+            columns.samples[:, slots], columns.medians[:, slots] = found.samples, found.medians
+        self._late_paces[here] = False
+        self.marks.mark(number * ROWS + late)
+        return True
 
     def restart(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
         """Restart the evidence of a deployment that was replaced as of ``now``.
@@ -169,6 +227,7 @@ class EngineState:
         """
         if (slot := self.slot(model_group, deployment)) != NO_SLOT:
             self.rule.restart(slot, now)
+            self.measure_again([slot])
 
     def note_limits(
         self, model_group: str, served: Iterable[DeploymentKey], limits: Mapping[DeploymentKey, float]
@@ -176,7 +235,7 @@ class EngineState:
         """Set the requests a minute that providers report; missing: unknown."""
         slots = {self.slot(model_group, name): limits.get(name, 0.0) for name in served}
         slots.pop(NO_SLOT, None)
-        self.rule.note_limits(slots)
+        self.marks.mark(self.rule.note_limits(slots))
 
     def note_fingerprint(self, model_group: str, deployment: DeploymentKey, fingerprint: str, now: float) -> None:
         """Store a configuration's fingerprint; restart the evidence if it changed."""
@@ -213,6 +272,7 @@ class EngineState:
                     if name.startswith(_RULE_PREFIX)
                 }
                 self.rule.load(slot, own)
+                self.measure_again([slot])
 
     def copy_windows(self, model_group: str) -> dict[str, WindowDump]:
         """Copy the windows of each deployment of a model group."""
@@ -253,3 +313,11 @@ class EngineState:
             self.rule.forget(slots)
             self.slots.release(slots)
             yield
+
+
+def _rows(changed: NDArray[np.bool_]) -> Rows:
+    """Return the rows to read.
+
+    All of them if most changed, because selecting them takes longer.
+    """
+    return ALL_ROWS if changed.sum() > _MOST_SELECTED * ROWS else np.flatnonzero(changed)

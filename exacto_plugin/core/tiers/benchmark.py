@@ -93,12 +93,12 @@ def benchmark_columns(block: Block, scores: Mapping[str, BenchmarkScores], min_p
     )
 
 
-def _runs(block: Block, scores: Mapping[str, BenchmarkScores]) -> dict[tuple[int, int], str]:
-    """Return the newest run of each score, by group and place."""
-    return {
-        (number, place): given.runs[deployment]
-        for number, group in enumerate(block.groups)
-        if (given := scores.get(group)) is not None
-        for deployment, place in block.positions[number].items()
-        if deployment in given.runs
-    }
+def _runs(block: Block, scores: Mapping[str, BenchmarkScores]) -> NDArray[np.object_]:
+    """Return the newest run of each score."""
+    found = np.full(block.member.shape, None, np.object_)
+    for number, group in enumerate(block.groups):
+        given = scores.get(group)
+        for deployment, run in () if given is None else given.runs.items():
+            if (place := block.positions[number].get(deployment)) is not None:
+                found[number, place] = run
+    return found

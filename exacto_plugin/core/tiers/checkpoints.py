@@ -81,6 +81,11 @@ class ChangeDetector:
         """Changes of the last recompute that came into force."""
         self._seen: dict[str, LastSeen] = {}
 
+    def is_due(self, model_group: str, now: float) -> bool:
+        """Return True if a model group is recorded whether or not anything changed."""
+        before = self._seen.get(model_group)
+        return before is None or before.hour != _hour(model_group, now)
+
     def scan(
         self,
         judge: TierRule,
@@ -98,12 +103,11 @@ class ChangeDetector:
         inputs: BlockInputs | None = None
         for number, group in enumerate(block.groups):
             positions = block.positions[number]
-            own = outcome[:, number, : len(positions)]
-            hour = int((now + zlib.crc32(group.encode()) % CHECKPOINT_S) // CHECKPOINT_S)
+            own = outcome[:, number, : len(positions)].copy()  # so that no group keeps its block's
             before = self._seen.get(group)
-            due = before is None or before.hour != hour
+            due = self.is_due(group, now)
             changed = tuple(positions) if before is None else _differs(before, positions, own)
-            found.last_seen[group] = LastSeen(positions, own, hour)
+            found.last_seen[group] = LastSeen(positions, own, _hour(group, now))
             if due or changed is not None:
                 inputs = inputs or read_block(judge, block, scores)
                 cause, names = (
@@ -112,11 +116,20 @@ class ChangeDetector:
                 found.changes.append(GroupChange(group, cause, names, inputs, number))
         return found
 
-    def commit(self, scans: Iterable[ScanResult]) -> None:
-        """Store the scans of the recompute that came into force."""
+    def commit(self, scans: Iterable[ScanResult], unchanged: Iterable[str]) -> None:
+        """Store the scans of the recompute that came into force.
+
+        Of ``unchanged`` groups, which were not scanned, the last scan stays; others are forgotten.
+        """
         found = list(scans)
         self.changes = tuple(change for scan in found for change in scan.changes)
-        self._seen = {group: seen for scan in found for group, seen in scan.last_seen.items()}
+        seen = {group: before for group in unchanged if (before := self._seen.get(group)) is not None}
+        self._seen = seen | {group: seen for scan in found for group, seen in scan.last_seen.items()}
+
+
+def _hour(model_group: str, now: float) -> int:
+    """Return the hour of a time, in the group's own phase."""
+    return int((now + zlib.crc32(model_group.encode()) % CHECKPOINT_S) // CHECKPOINT_S)
 
 
 def _outcome(assignments: TierAssignments) -> NDArray[np.int8]:

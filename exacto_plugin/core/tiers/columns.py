@@ -20,7 +20,9 @@ from exacto_plugin.core.model import (
     Tier,
     Verdict,
 )
+from exacto_plugin.core.tiers.group_selection import of_groups
 from exacto_plugin.core.tiers.signals import NO_REASON, finite_or_none
+from exacto_plugin.core.windows.windows import ALL_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.model import BenchmarkScores, Reason
     from exacto_plugin.core.tiers.signals import SignalColumns
     from exacto_plugin.core.windows.speed import SpeedMedians
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
 TIERS = tuple(Tier)
 VERIFIED_GOOD, INSUFFICIENT_DATA, DERANKED = (TIERS.index(tier) for tier in Tier)
@@ -63,8 +65,9 @@ def write_columns(
         column[..., slots] = columns[name].reshape(column[..., slots].shape)
 
 
-def _no_commit() -> None:
+def no_commit() -> NDArray[np.intp]:
     """Do nothing: there is no state to store."""
+    return np.zeros(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,13 @@ class TierAssignments:
     """Probes for deployments that need measuring; None: no probes."""
     common: GroupEvents | None = None
     """Rises of the failure rate at all deployments, by group."""
-    commit: Callable[[], None] = _no_commit
-    """Stores the rule's new state when the snapshot comes into force."""
+    commit: Callable[[], NDArray[np.intp]] = no_commit
+    """Stores the rule's new state when the snapshot comes into force.
+    Returns the slots whose state changed, which are measured and judged again at the next recompute."""
+    holds_until: NDArray[np.float64] | None = None
+    """UTC seconds per group until which equal inputs give equal results; None: not at all."""
+    by_interval: NDArray[np.bool_] | None = None
+    """Groups whose results depend on ``TierRule.interval_s``; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +136,33 @@ class TierRule(Protocol):
     def resize(self, slots: int) -> None:
         """Resize the arrays to slots below ``slots``."""
 
-    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
-        """Read the inputs of ``judge`` from window block ``number``."""
+    @property
+    def interval_s(self) -> float:
+        """Seconds between recomputes, as far as results depend on them."""
+
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
+        """Read the inputs of ``judge`` for some rows of window block ``number``.
+
+        Returns a mask of further rows of the block whose inputs changed.
+        """
+
+    def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
+        """Return the slots to measure again although their windows are as before.
+
+        Args:
+            widths: of the windows' rings, see ``WindowBlock.counter_widths``.
+            before: time of the last measurement.
+            now: UTC seconds.
+        """
 
     def judge(self, block: Block, scores: Mapping[str, BenchmarkScores]) -> TierAssignments:
         """Assign tiers to a block; ``scores`` are by model group."""
 
-    def note_limits(self, limits: Mapping[int, float]) -> None:
-        """Set the requests a minute that providers report, by slot; 0: unknown."""
+    def note_limits(self, limits: Mapping[int, float]) -> list[int]:
+        """Set the requests a minute that providers report, by slot; 0: unknown.
+
+        Returns the slots whose limit changed.
+        """
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
@@ -177,18 +204,26 @@ class BlockVerdicts:
     latency: SpeedMedians
     at: float
 
-    def group(self, number: int) -> GroupSnapshot:
-        """Return one model group's part of the snapshot."""
+    def only(self, numbers: Sequence[int]) -> BlockVerdicts:
+        """Return a copy with some of the model groups, in this order."""
+        return of_groups(self, numbers)
+
+    def group(self, number: int, known: GroupSnapshot | None = None) -> GroupSnapshot:
+        """Return one model group's part of the snapshot.
+
+        ``known`` is the same part of another block, whose computed verdicts are taken over.
+        """
         with_reason = {
             columns.signal: columns
             for columns in self.assignments.signals
             if columns.has_reference and columns.code[number, 0] != NO_REASON
         }
         positions = self.block.positions[number]
+        verdicts, references = (None, None) if known is None else (known.verdicts, known.references)
         return GroupSnapshot(
             self.block.groups[number],
-            LazyMapping(positions, lambda name: self.verdict(name, (number, positions[name]))),
-            LazyMapping(with_reason, lambda signal: with_reason[signal].reference(number)),
+            LazyMapping(positions, lambda name: self.verdict(name, (number, positions[name])), verdicts),
+            LazyMapping(with_reason, lambda signal: with_reason[signal].reference(number), references),
             self.at,
             self.assignments.probe_plan is not None and bool(self.assignments.probe_plan.merges_tiers[number]),
             common_cause=self._common_cause(number),

@@ -27,17 +27,17 @@ from exacto_plugin.core.tiers.columns import (
 from exacto_plugin.core.tiers.signals import BELOW, FEW_SAMPLES, SignalColumns, reason_codes
 from exacto_plugin.core.windows.increments import FAULTS, CounterKind, HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, merge_modes, speed_medians
-from exacto_plugin.core.windows.windows import MINUTE_S, ROWS
+from exacto_plugin.core.windows.windows import ALL_ROWS, MINUTE_S, ROWS, select_rows
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers.columns import Block, TierRule
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,9 @@ class OpenRouterTierRule:
     It keeps no other state, so equal windows give equal tiers.
     """
 
+    interval_s = 0.0
+    """No verdict depends on the interval of recomputes."""
+
     def __init__(self, rule: OpenRouterParameters, *, counts_lost: bool = False) -> None:
         self.min_output_tokens = rule.min_output_tokens
         self.reads_checked_callers = False
@@ -150,21 +153,30 @@ class OpenRouterTierRule:
             self._bad_calls = np.pad(self._bad_calls, (0, more))
             self._speed = grow(self._speed, slots)
 
-    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
-        """Read a window block's tool calls and speeds over the rule's windows."""
-        rows = slice(number * ROWS, (number + 1) * ROWS)
-        calls = window_block.sums((CounterKind.CALLED, *FAULTS, *self._lost_calls), now, self._rule.tool_call_window_s)
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
+        """Read tool calls and speeds of some rows over the rule's windows."""
+        others = np.zeros(ROWS, np.bool_)
+        slots = number * ROWS + np.arange(ROWS)[rows]
+        if not len(slots):
+            return others
+        columns = (CounterKind.CALLED, *FAULTS, *self._lost_calls)
+        calls = select_rows(window_block.sums(columns, now, self._rule.tool_call_window_s), rows)
         lost = calls[1 + len(FAULTS) :].sum(axis=0)
-        self._calls[rows] = calls[0] + lost
-        self._bad_calls[rows] = calls[1:].sum(axis=0)
-        speed = speed_medians(
-            window_block, HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE, now, self._rule.throughput_window_s
-        )
-        self._speed.samples[:, rows] = speed.samples
-        self._speed.medians[:, rows] = speed.medians
+        self._calls[slots] = calls[0] + lost
+        self._bad_calls[slots] = calls[1:].sum(axis=0)
+        modes = HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE
+        speed = speed_medians(window_block, *modes, now, self._rule.throughput_window_s, rows)
+        self._speed.samples[:, slots] = speed.samples
+        self._speed.medians[:, slots] = speed.medians
+        return others
 
-    def note_limits(self, limits: Mapping[int, float]) -> None:
+    def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
+        """Return no slots: only the windows' contents count."""
+        return np.zeros(0, np.intp)
+
+    def note_limits(self, limits: Mapping[int, float]) -> list[int]:
         """Do nothing: the published rule knows no limits."""
+        return []
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
@@ -212,7 +224,9 @@ class OpenRouterTierRule:
             signals.append(benchmark_columns(block, scores, self._rule.min_peers))
         abnormal = np.stack([columns.code == BELOW for columns in signals]).any(axis=0)
         tier = np.where(abnormal, DERANKED, np.where(verified, VERIFIED_GOOD, INSUFFICIENT_DATA))
-        return TierAssignments(tier.astype(np.int8), signals)
+        groups = len(block.groups)
+        always, never = np.full(groups, np.inf), np.zeros(groups, np.bool_)
+        return TierAssignments(tier.astype(np.int8), signals, holds_until=always, by_interval=never)
 
     def _throughput(self, block: Block) -> SignalColumns:
         """Evaluate the median end-to-end rate in output tokens per second.

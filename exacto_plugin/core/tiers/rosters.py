@@ -13,7 +13,7 @@ from exacto_plugin.core.tiers.columns import Block
 from exacto_plugin.core.windows.slots import NO_SLOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,12 +32,14 @@ small it is (measured)."""
 class GroupMembers:
     """Members of one model group."""
 
-    __slots__ = ("capacity", "generation", "positions", "price", "slots", "weight")
+    __slots__ = ("capacity", "generation", "positions", "price", "revision", "slots", "weight")
 
     def __init__(self, places: Mapping[DeploymentKey, int]) -> None:
         self.weight = np.ones(len(places))
         self.capacity = np.full(len(places), np.inf)
         self.price = np.full(len(places), np.nan)
+        self.revision = 0
+        """Raised when weights, capacities or prices change."""
         self.positions = places
         """Position by deployment."""
         self.slots: NDArray[np.intp] = np.zeros(0, np.intp)
@@ -95,35 +97,63 @@ class ModelGroups:
         One that is missing, negative or NaN is set to 1, unlimited or unknown.
         """
         members = self._groups.get(model_group)
-        if members is not None:
-            members.weight = _column(members.positions, weights, 1.0)
-            members.capacity = _column(members.positions, capacities, np.inf)
-            members.price = _column(members.positions, prices, np.nan)
+        if members is None:
+            return
+        given = ((weights, 1.0), (capacities, np.inf), (prices, np.nan))
+        for name, (numbers, otherwise) in zip(("weight", "capacity", "price"), given, strict=True):
+            column = _column(members.positions, numbers, otherwise)
+            if not np.array_equal(column, getattr(members, name), equal_nan=True):
+                setattr(members, name, column)
+                members.revision += 1
 
-    def blocks(self) -> Iterator[Block]:
-        """Iterate over all groups in blocks of about ``BLOCK_SIZE``.
+    def names(self) -> tuple[str, ...]:
+        """Return all model groups in their order."""
+        return tuple(self._groups)
 
-        Each block has the state of the moment when it is returned.
+    def blocks(self, is_wanted: Callable[[str, GroupMembers, int], bool]) -> Iterator[tuple[Block, list[GroupMembers]]]:
+        """Iterate over wanted groups in blocks of about ``BLOCK_SIZE``, with members.
+
+        Each block has the state of the moment when it is returned, and the width that it has if all groups are wanted.
+
+        Args:
+            is_wanted: is called with a group's name, members and that width.
         """
+        wanted: dict[str, GroupMembers] = {}
+        width = 0
         for names in list(self._name_blocks()):
-            groups = {name: members for name in names if (members := self._groups.get(name)) is not None}
-            if groups:
-                yield self._block(groups)
+            found, own = self._wanted(names, is_wanted)
+            if wanted and (own != width or not _fits(width, len(wanted) + len(found))):
+                yield self._block(wanted, width), list(wanted.values())
+                wanted = {}
+                found, own = self._wanted(names, is_wanted)
+            wanted, width = {**wanted, **found}, own
+        if wanted:
+            yield self._block(wanted, width), list(wanted.values())
+
+    def _wanted(
+        self, names: Sequence[str], is_wanted: Callable[[str, GroupMembers, int], bool]
+    ) -> tuple[dict[str, GroupMembers], int]:
+        """Return the wanted ones of some groups, and the width of all of them."""
+        groups = {name: members for name in names if (members := self._groups.get(name)) is not None}
+        width = max((len(members.positions) for members in groups.values()), default=0)
+        for name, members in groups.items():
+            self._slots_of(name, members)
+        return {name: members for name, members in groups.items() if is_wanted(name, members, width)}, width
 
     def _name_blocks(self) -> Iterator[list[str]]:
         names: list[str] = []
         widest = 0
         for name, members in self._groups.items():
             widest = max(widest, len(members.positions))
-            if names and (widest * (len(names) + 1) > BLOCK_SIZE or len(names) == BLOCK_GROUPS):
+            if names and not _fits(widest, len(names) + 1):
                 yield names
                 names, widest = [], len(members.positions)
             names.append(name)
         if names:
             yield names
 
-    def _block(self, groups: Mapping[str, GroupMembers]) -> Block:
-        slots = np.full((len(groups), max(len(members.positions) for members in groups.values())), NO_SLOT, np.intp)
+    def _block(self, groups: Mapping[str, GroupMembers], width: int) -> Block:
+        slots = np.full((len(groups), width), NO_SLOT, np.intp)
         weight, capacity = np.zeros(slots.shape), np.full(slots.shape, np.inf)
         price = np.full(slots.shape, np.nan)
         for number, (group, members) in enumerate(groups.items()):
@@ -137,8 +167,15 @@ class ModelGroups:
     def _slots_of(self, model_group: str, members: GroupMembers) -> NDArray[np.intp]:
         if members.generation != self._slots.generation:
             members.generation = self._slots.generation
-            members.slots = np.array([self._acquire(model_group, name) for name in members.positions], np.intp)
+            slots = np.array([self._acquire(model_group, name) for name in members.positions], np.intp)
+            if not np.array_equal(slots, members.slots):
+                members.slots = slots
         return members.slots
+
+
+def _fits(width: int, groups: int) -> bool:
+    """Check that groups of a width can be evaluated in one slice."""
+    return width * groups <= BLOCK_SIZE and groups <= BLOCK_GROUPS
 
 
 def _column(

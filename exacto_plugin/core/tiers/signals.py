@@ -12,8 +12,6 @@ from exacto_plugin.core.model import Reason, ReasonCode, Reference, Signal
 from exacto_plugin.core.steps import NextStep, StepChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 CODES = tuple(ReasonCode)
@@ -129,8 +127,8 @@ class SignalColumns:
     reasons ``probably_bad``."""
     traffic_share: NDArray[np.float64] | None = None
     """Share of the requests with tools."""
-    runs: Mapping[tuple[int, int], str] | None = None
-    """By group and place: the run that the value comes from; None for measured traffic."""
+    runs: NDArray[np.object_] | None = None
+    """Per deployment: the run that the value comes from; None for measured traffic."""
     has_reference: bool = True
     """False for a signal that compares no deployments."""
 
@@ -153,7 +151,7 @@ class SignalColumns:
             None if self.strictness is None else self.strictness.of(group, place),
             chance=chance,
             traffic_share=share,
-            run=None if self.runs is None else self.runs.get((group, place)),
+            run=None if self.runs is None else self.runs[group, place],
         )
 
     def _suspicion(self, group: int, place: int) -> tuple[float, float] | tuple[None, None]:

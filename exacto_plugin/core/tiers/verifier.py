@@ -34,7 +34,8 @@ class VerifierFindings(NamedTuple):
     cleared: Bools
     started: Floats
     """Start of the run; NaN without a finding that counts."""
-    runs: Mapping[tuple[int, int], str]
+    runs: NDArray[np.object_]
+    """Names of the runs."""
     value: Floats
     """Share of calls that were good."""
     limit: Floats
@@ -42,6 +43,8 @@ class VerifierFindings(NamedTuple):
     hold_s: float
     known: Bools
     """Deployments with a finding, whether it counts or not."""
+    at: Floats
+    """End of the run of each such finding; NaN without one."""
 
     def after_traffic(self, cause: NDArray[np.int8], recovered: Bools) -> NDArray[np.int8]:
         """Return the reasons of deranks without those that findings or traffic end.
@@ -90,9 +93,9 @@ def verifier_findings(
     """
     shape = block.member.shape
     flagged, cleared = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    started, value, limit = (np.full(shape, np.nan) for _ in range(3))
+    started, value, limit, at = (np.full(shape, np.nan) for _ in range(4))
     calls, known = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
-    runs: dict[tuple[int, int], str] = {}
+    runs = np.full(shape, None, np.object_)
     for number, group in enumerate(block.groups):
         given = scores.get(group)
         for deployment, found in () if given is None else given.findings.items():
@@ -100,11 +103,11 @@ def verifier_findings(
             if place is None:
                 continue
             here, slot = (number, place), block.slots[number, place]
-            known[here] = True
+            known[here], at[here] = True, found.at
             caused = bool(memory.cause[slot] & VERIFIER) and found.flagged
             if not 0 <= now - found.at <= hold_s or (found.started < memory.epoch[slot] and not caused):
                 continue
             flagged[here], cleared[here], started[here] = found.flagged, found.cleared, found.started
             value[here], limit[here] = 1 - found.bad / max(1, found.calls), 1 - found.limit
             calls[here], runs[here] = found.calls, found.run
-    return VerifierFindings(flagged, cleared, started, runs, value, limit, calls, hold_s, known)
+    return VerifierFindings(flagged, cleared, started, runs, value, limit, calls, hold_s, known, at)

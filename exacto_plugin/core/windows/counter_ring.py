@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from exacto_plugin.core.stats.integers import narrowest
+from exacto_plugin.core.windows.passing import passed_periods
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -74,10 +75,12 @@ class SparseCounts(NamedTuple):
 class RingBuffer(Generic[_Run]):
     """Base of both kinds of rings: the period of each position, and running sums."""
 
-    __slots__ = ("_sums", "buckets", "periods", "width_s")
+    __slots__ = ("_spans", "_sums", "buckets", "periods", "width_s")
 
     def __init__(self, width_s: int, buckets: int) -> None:
         self.width_s = width_s
+        self._spans: frozenset[int] = frozenset()
+        """Spans that were read so far, in periods."""
         self.buckets = buckets
         # One more position for the current period and one for a sample that is ahead of the recompute.
         self.periods: NDArray[np.int64] = np.full(buckets + 2, EMPTY, np.int64)
@@ -126,6 +129,28 @@ class RingBuffer(Generic[_Run]):
     def span(self, window_s: float) -> int:
         """Return the number of whole periods in a window."""
         return min(self.buckets, math.ceil(window_s / self.width_s))
+
+    def watched_span(self, window_s: float) -> int:
+        """Return the number of whole periods in a window that is read; see ``passed``."""
+        span = self.span(window_s)
+        if span not in self._spans:
+            self._spans |= {span}
+        return span
+
+    def passed(self, before: float, now: float, edges: tuple[tuple[int, int], ...]) -> list[int]:
+        """Return the positions whose counts are read differently than before.
+
+        That is, the periods that began, ended or left a window that was read so far.
+
+        Args:
+            before: UTC seconds of the last reading.
+            now: not before ``before``.
+            edges: further starts of windows, then and now; periods that begin between them are read differently.
+        """
+        was, current = self.period(before), self.period(now)
+        if current - was > self.buckets:
+            return np.flatnonzero(self.periods != EMPTY).tolist()
+        return self._retained(passed_periods(self.width_s, was, current, self._spans, edges))
 
     def advance(self, run: _Run, now: float) -> None:
         """Advance running sums to the time ``now``, which may be before the last one."""
@@ -273,19 +298,23 @@ class CounterRing(RingBuffer[RunningSum]):
         The newest ``but_s`` seconds are left out.
         """
         current = self.period(now)
-        newest = current - (self.span(but_s) + 1 if but_s else 0)
-        positions = np.flatnonzero((self.periods >= current - self.span(window_s)) & (self.periods <= newest))
+        newest = current - (self.watched_span(but_s) + 1 if but_s else 0)
+        positions = np.flatnonzero((self.periods >= current - self.watched_span(window_s)) & (self.periods <= newest))
         return np.asarray((self._data[column, positions] > 0).sum(axis=0, dtype=np.int64))
 
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Return counts over the window, shape ``[column, row]``."""
-        span = self.span(window_s)
+        span = self.watched_span(window_s)
         run = next((run for run in self._sums if run.span == span), None)
         if run is None:
             total = np.zeros((self._data.shape[0], self._data.shape[2]), np.int64)
             run = self._start_run(RunningSum(span, total), now)
         self.advance(run, now)
         return np.asarray(run.total[list(columns)], np.int64)
+
+    def rows_at(self, positions: Sequence[int]) -> NDArray[np.bool_]:
+        """Return the rows with a count at some positions, as a mask."""
+        return np.asarray(self._data[:, positions].any(axis=(0, 1)))
 
     def forget(self, rows: Sequence[int]) -> None:
         """Set the counters of some rows to 0."""

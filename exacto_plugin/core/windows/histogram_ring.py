@@ -14,7 +14,7 @@ from exacto_plugin.core.stats.integers import narrowest
 from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -141,7 +141,7 @@ class HistogramRing(RingBuffer[RunningHistogram]):
 
         A read-only view that is valid until the next change.
         """
-        span = self.span(window_s)
+        span = self.watched_span(window_s)
         fitting = (run for run in self._sums if run.span == span and run.first <= first and end <= run.end)
         run = next(fitting, None)
         if run is None:
@@ -165,6 +165,11 @@ class HistogramRing(RingBuffer[RunningHistogram]):
                 for chunk, mask in kept
                 if mask.any()
             ]
+
+    def keys_at(self, positions: Sequence[int]) -> Iterator[NDArray[np.uint32]]:
+        """Iterate over the keys of the cells at some positions."""
+        for position in positions:
+            yield from (chunk.keys for chunk in self._chunks[position])
 
     def read(self, wanted: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]) -> SparseCounts:
         """Return the cells whose keys are ``wanted``."""

@@ -23,13 +23,13 @@ from exacto_plugin.core.windows.increments import (
     SPEED_CALLERS,
     HistogramKind,
 )
-from exacto_plugin.core.windows.windows import ROWS
+from exacto_plugin.core.windows.windows import ALL_ROWS, ROWS, select_rows
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
 RECENT_S = (300.0, 1800.0, 86_400.0)
 """Windows for sorting: the first with ``RECENT_SAMPLES`` samples is used, else
@@ -74,7 +74,7 @@ def speed_medians(
     last: HistogramKind,
     now: float,
     window_s: float,
-    rows: NDArray[np.intp] | None = None,
+    rows: Rows = ALL_ROWS,
     *,
     limits_callers: bool = False,
 ) -> SpeedMedians:
@@ -86,17 +86,14 @@ def speed_medians(
         last: see ``first``.
         now: UTC seconds.
         window_s: the window.
-        rows: the rows of the window block that are computed (None: all).
+        rows: the rows of the window block that are computed.
         limits_callers: True to limit the answers of every caller.
     """
-    samples = np.zeros((last - first + 1, ROWS), np.int64)
-    values = np.full(samples.shape, np.nan)
-    cells = window_block.cells(first, last, now, window_s)
-    where = slice(int(np.flatnonzero(window_block.seen).max(initial=-1)) + 1) if rows is None else rows
-    samples[:, where], values[:, where] = medians(cells[:, :, where])
+    cells = select_rows(window_block.cells(first, last, now, window_s), rows)
+    samples, values = medians(cells)
     if limits_callers:
         answers, class_of_bin = _answers_by_caller(window_block, first, now, window_s)
-        _limit_callers(values, cells, answers, class_of_bin)
+        _limit_callers(values, cells, select_rows(answers, rows), class_of_bin)
     return SpeedMedians(samples, values)
 
 
@@ -133,27 +130,29 @@ def _limit_callers(
         values[:, rows] = medians(cells[:, :, rows] * factors)[1]
 
 
-def recent_medians(window_block: WindowBlock, now: float) -> tuple[SpeedMedians, SpeedMedians]:
-    """Compute speed and latency of a window block's rows for sorting.
+def recent_medians(window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> tuple[SpeedMedians, SpeedMedians]:
+    """Compute speed and latency of some of a window block's rows for sorting.
 
     Each is taken from the shortest window of ``RECENT_S`` with ``RECENT_SAMPLES`` samples, every caller limited.
     """
-    samples = np.zeros((4, ROWS), np.int64)
+    wanted = np.arange(ROWS)[rows]
+    samples = np.zeros((4, len(wanted)), np.int64)
     values = np.full(samples.shape, np.nan)
-    rows: NDArray[np.intp] | None = None
+    thin: NDArray[np.intp] | slice = ALL_ROWS
     for window_s in RECENT_S:
-        thin = samples < RECENT_SAMPLES
-        if rows is not None:
-            thin &= np.isin(np.arange(ROWS), rows)
         for place, first in enumerate((HistogramKind.SPEED_STREAMED, HistogramKind.LATENCY_STREAMED)):
-            last = HistogramKind(first + 1)
-            found = speed_medians(window_block, first, last, now, window_s, rows, limits_callers=True)
-            np.copyto(samples[2 * place : 2 * place + 2], found.samples, where=thin[2 * place : 2 * place + 2])
-            np.copyto(values[2 * place : 2 * place + 2], found.medians, where=thin[2 * place : 2 * place + 2])
+            asked = rows if isinstance(thin, slice) else wanted[thin]
+            found = speed_medians(
+                window_block, first, HistogramKind(first + 1), now, window_s, asked, limits_callers=True
+            )
+            own = slice(2 * place, 2 * place + 2)
+            replaced = samples[own, thin] < RECENT_SAMPLES
+            samples[own, thin] = np.where(replaced, found.samples, samples[own, thin])
+            values[own, thin] = np.where(replaced, found.medians, values[own, thin])
         # One mode is enough: callers choose streaming, so one of them is often without samples.
         speeds, latencies = samples[:2].max(axis=0), samples[2:].max(axis=0)
-        rows = np.flatnonzero(window_block.seen & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
-        if not len(rows):
+        thin = np.flatnonzero(window_block.seen[wanted] & (np.minimum(speeds, latencies) < RECENT_SAMPLES))
+        if not len(thin):
             break
     return SpeedMedians(samples[:2], values[:2]), SpeedMedians(samples[2:], values[2:])
 

@@ -7,18 +7,22 @@ Everything is integer addition, so the windows of replicas are merged by additio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.codec import WindowDump
-from exacto_plugin.core.windows.counter_ring import MOST, CounterRing, SparseCounts
+from exacto_plugin.core.windows.counter_ring import MOST, CounterRing
 from exacto_plugin.core.windows.histogram_ring import HistogramRing
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
 from exacto_plugin.core.windows.lasting_ring import LastingRing
 from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S, ROWS, SECTIONS, MinuteBuffer, histogram_of
+from exacto_plugin.core.windows.passing import passed_edges
+from exacto_plugin.core.windows.retention import Retention
+from exacto_plugin.core.windows.row_cells import cells_for_row, cells_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,53 +33,35 @@ if TYPE_CHECKING:
     from exacto_plugin.core.windows.increments import Increments
     from exacto_plugin.core.windows.minute_buffer import Additions
 
-__all__ = ["MINUTE_S", "ROWS", "Retention", "WindowBlock", "Windows"]
+    Rows = NDArray[np.intp] | slice
+    """Rows of a window block: their numbers, or ``ALL_ROWS``."""
+
+    T = TypeVar("T", bound=np.generic)
+
+__all__ = ["ALL_ROWS", "MINUTE_S", "ROWS", "Retention", "WindowBlock", "Windows"]
 
 _COLUMNS = len(CounterKind)
 _Ring = TypeVar("_Ring", CounterRing, HistogramRing)
+
+ALL_ROWS = slice(None)
 
 MOST_UNMERGED = 8
 """Smallest number of flushes whose histograms are kept unmerged; the largest is
 twice as many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Retention of samples as ``(seconds per bucket, buckets)``, finest first.
+def select_rows(values: NDArray[T], rows: Rows) -> NDArray[T]:
+    """Select along the last axis; of all rows a view.
 
-    Counters reach 2 h by the minute, 6 h by 5 minutes and 72 h by half-hours, those of tool calls 7 days by 6 hours,
-    histograms 1 h by 5 minutes and 24 h by two hours. One-minute buckets keep the edge error of a 15-minute window
-    below 1 percentage point while a rate steps by 25 (measured); speeds and latencies do not need that.
+    ``numpy.take``, because its result is contiguous: indexing puts the rows first, and adding is slower then.
     """
-
-    counters: tuple[tuple[int, int], ...] = ((60, 120), (300, 72), (1800, 144))
-    histograms: tuple[tuple[int, int], ...] = ((300, 12), (7200, 12))
-    lasting: tuple[int, int] = (21_600, 28)
-    """Of the counters ``lasting_ring.LASTING`` alone, behind the other rings."""
-
-    def __post_init__(self) -> None:
-        """Check the widths of the rings.
-
-        Raises:
-            ValueError: rings that are not finest first, or a width that is no multiple of a minute and the finest one.
-        """
-        for rings, unit_s in ((self.counters, MINUTE_S), (self.histograms, self.histograms[0][0])):
-            widths = [width_s for width_s, _ in rings]
-            if widths != sorted(widths) or any(width_s % MINUTE_S or width_s % unit_s for width_s in widths):
-                raise ValueError(f"widths must be multiples of {MINUTE_S} and {unit_s} s, finest first: {rings}")
-        if self.lasting[0] % self.counters[-1][0]:
-            raise ValueError(f"widths must be multiples of the finer ones: {self.lasting}")
-
-    @property
-    def span_s(self) -> float:
-        """Seconds after which all counts of a sample are gone."""
-        return max(width_s * buckets for width_s, buckets in (*self.counters, *self.histograms, self.lasting))
+    return values[..., rows] if isinstance(rows, slice) else np.take(values, rows, axis=-1)
 
 
 class WindowBlock:
     """The windows of ``ROWS`` slots."""
 
-    __slots__ = ("_buffers", "_counters", "_histograms", "dropped", "seen")
+    __slots__ = ("_ages_s", "_buffers", "_counters", "_flushed_at", "_histograms", "changed", "dropped", "seen")
 
     def __init__(self, retention: Retention, patience: int = MOST_UNMERGED) -> None:
         self._counters = [CounterRing(width_s, n, len(CounterKind), ROWS) for width_s, n in retention.counters]
@@ -87,6 +73,12 @@ class WindowBlock:
         far ahead."""
         self.seen = np.zeros(ROWS, np.bool_)
         """Rows with at least one sample so far."""
+        self.changed = np.ones(ROWS, np.bool_)
+        """Rows whose counts may be read differently than when this was last set to False.
+        ``flush`` marks those of new samples, and those whose samples grew out of a window that was read so far."""
+        self._flushed_at = math.inf
+        self._ages_s: frozenset[float] = frozenset()
+        """Seconds of the windows that were read so far."""
 
     @property
     def counter_widths(self) -> tuple[tuple[int, int], ...]:
@@ -108,13 +100,18 @@ class WindowBlock:
         ``now``: after the clock went back they would take effect at an arbitrary time.
         """
         buffers, self._buffers = self._buffers, {}
+        self._mark_passed(now)
         ahead = [minute for minute in buffers if minute > now // MINUTE_S + 1]
         self.dropped += sum(_samples(buffers.pop(minute).table()) for minute in ahead)
         if not buffers:
             return
         minutes = sorted(buffers)
         counts = np.stack([buffers[minute].table() for minute in minutes], axis=1)
-        self.seen |= counts.any(axis=(0, 1))
+        fresh = counts.any(axis=(0, 1))
+        self.seen |= fresh
+        self.changed |= fresh
+        for chunk in chain.from_iterable(buffers[minute].histograms for minute in minutes):
+            self.changed[chunk.keys % ROWS] = True
         for ring in self._counters:
             periods, first = _periods(minutes, ring.width_s)
             sums = np.add.reduceat(counts, first, axis=1) if len(periods) < len(minutes) else counts
@@ -128,11 +125,28 @@ class WindowBlock:
             for histogram in self._histograms:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
+    def _mark_passed(self, now: float) -> None:
+        """Mark the rows with counts that are read differently since the last flush."""
+        before, self._flushed_at = self._flushed_at, now
+        if now < before:
+            self.changed[:] = True
+        if now <= before or (self.changed | ~self.seen).all():
+            return
+        edges = passed_edges(before, now, self.counter_widths, self._ages_s)
+        for ring in self._counters:
+            if positions := ring.passed(before, now, edges):
+                self.changed |= ring.rows_at(positions)
+        for histogram in self._histograms:
+            for keys in histogram.keys_at(histogram.passed(before, now, ())):
+                self.changed[keys % ROWS] = True
+
     def sums(self, columns: Sequence[int], now: float, window_s: float) -> NDArray[np.int64]:
         """Return counts over the last ``window_s`` seconds, ``[column, row]``.
 
         The finest ring that covers the window is read.
         """
+        if window_s not in self._ages_s:
+            self._ages_s |= {window_s}
         return _ring_covering(self._counters, window_s).sums(columns, now, window_s)
 
     def series(
@@ -183,6 +197,7 @@ class WindowBlock:
     def forget(self, rows: Sequence[int]) -> None:
         """Erase some rows."""
         self.seen[rows] = False
+        self.changed[rows] = True
         for buffer in self._buffers.values():
             buffer.erase(rows)
         for ring in self._counters:
@@ -200,8 +215,8 @@ class WindowBlock:
         return [
             WindowDump(
                 bool(self.seen[row]),
-                {width_s: _cells_of_row(found, row) for width_s, found in counters.items()},
-                {width_s: _cells_of_row(found, row) for width_s, found in cells.items()},
+                {width_s: cells_of_row(found, row) for width_s, found in counters.items()},
+                {width_s: cells_of_row(found, row) for width_s, found in cells.items()},
                 {minute: content for minute, buffer in self._buffers.items() if any(content := buffer.read(row))},
             )
             for row in rows
@@ -211,30 +226,13 @@ class WindowBlock:
         """Add dumps to rows; only rings of equal widths are added."""
         for row, one in held.items():
             self.seen[row] |= one.seen
+            self.changed[row] = True
             for minute, (counts, cells) in one.minutes.items():
                 self.buffer(minute * MINUTE_S).add(row, counts, cells)
         for ring in self._counters:
-            ring.add_counts(_cells_for_row({row: ring.counts_of(one.counters) for row, one in held.items()}))
+            ring.add_counts(cells_for_row({row: ring.counts_of(one.counters) for row, one in held.items()}))
         for histogram in self._histograms:
-            histogram.add_counts(_cells_for_row({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
-
-
-def _cells_of_row(cells: SparseCounts, row: int) -> SparseCounts:
-    """Select the cells of one row; the keys are without the row."""
-    here = cells.keys % ROWS == row
-    return SparseCounts(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
-
-
-def _cells_for_row(cells: Mapping[int, SparseCounts | None]) -> SparseCounts:
-    """Join the cells of some rows; the keys are with the row."""
-    found = [(row, one) for row, one in cells.items() if one is not None]
-    keys = [one.keys * ROWS + row for row, one in found]
-    nothing = np.zeros(0, np.int64)
-    return SparseCounts(
-        np.concatenate([nothing, *(one.periods for _, one in found)]),
-        np.concatenate([nothing, *keys]),
-        np.concatenate([nothing, *(one.counts for _, one in found)]),
-    )
+            histogram.add_counts(cells_for_row({row: one.cells.get(histogram.width_s) for row, one in held.items()}))
 
 
 def _samples(table: NDArray[np.int64]) -> int:

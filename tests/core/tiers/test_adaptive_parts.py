@@ -8,7 +8,7 @@ import pytest
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Mode, Outcome, ReasonCode, Signal, Sort, Tier
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
-from exacto_plugin.core.tiers.adaptive.dispersion import dispersion
+from exacto_plugin.core.stats.dispersion import dispersion
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from exacto_plugin.core.model import Signal
+from exacto_plugin.core.tiers.adaptive.due import due_slots
 from exacto_plugin.core.tiers.adaptive.evidence import Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import failure_rates
 from exacto_plugin.core.tiers.adaptive.history import ANSWERS, THREE_DAYS_S, Counts
@@ -24,7 +25,7 @@ from exacto_plugin.core.tiers.signals import SignalColumns, reason_codes
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.columns import Block
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
     Floats = NDArray[np.float64]
 
@@ -68,9 +69,13 @@ class AnswerSuccess:
         self.memory.forget(slots)
         self.evidence.forget(slots)
 
-    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
-        """Read a window block's answers."""
-        self.evidence.measure(number, window_block, now, self.memory, self._rule)
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows) -> NDArray[np.bool_]:
+        """Read the answers of some rows; return further rows with other numbers."""
+        return self.evidence.measure(number, window_block, now, self.memory, self._rule, rows)
+
+    def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
+        """Return the slots to measure again because of the age of their answers; see ``due``."""
+        return due_slots(self.memory, self.evidence, self._rule, widths, before, now)
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return the inputs of ``test``, by name."""
@@ -139,8 +144,8 @@ class AnswerSuccess:
 
     def commit(
         self, block: Block, found: AnswerTest, cause: NDArray[np.int8], outer: AdaptiveState, now: float
-    ) -> None:
-        """Store the new memory of a block.
+    ) -> NDArray[np.intp]:
+        """Store the new memory of a block; return the slots whose memory changed.
 
         Args:
             block: the block.
@@ -150,6 +155,7 @@ class AnswerSuccess:
             now: time of the recompute.
         """
         memory, slots, member = self.memory, block.slots, block.member
+        held_before = memory.read(slots[member])
         before, after = memory.cause[slots] > 0, cause & BROKEN > 0
         newly, back = after & ~before, before & ~after
         tested, latest = found.test, found.rates.within_ttl
@@ -172,3 +178,4 @@ class AnswerSuccess:
         store(memory.cause, after * np.int8(ERRORS))
         store(memory.tier, np.where(after, DERANKED, INSUFFICIENT_DATA).astype(np.int8))
         store(memory.burst_from, np.where(after, outer.burst_from[slots], np.nan))
+        return slots[member][memory.differs(held_before, slots[member])]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from exacto_plugin.core.stats.concentration import caller_factors
+from exacto_plugin.core.windows.increments import CALLERS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 
     Floats = NDArray[np.float64]
+    _Factors = tuple[Floats, Floats, NDArray[np.integer]]
 
 LEAST_WEIGHT = 0.05
 """Least factor by which the number of fresh calls is raised: 20 times as many are read at most (chosen)."""
@@ -63,6 +67,31 @@ def window_weights(
         return np.where(lone_key, 1.0, np.where(lone_account, key, np.minimum(key, account)))
 
     return Weights(both(of.weight_calls, of.account_calls), both(of.weight_bad, of.account_bad))
+
+
+def factors_of_cells(windows: Sequence[NDArray[np.integer]], share: float) -> tuple[_Factors, _Factors]:
+    """Return the factors that limit every key, and those that limit every account.
+
+    Each are the factors on calls and on bad calls by window, and the calls of the last window by number.
+
+    Args:
+        windows: cells of each window, ``[kind, bin, row]``; of the last kind, ``HistogramKind.CALLERS`` has the order.
+        share: largest share of a caller.
+    """
+    # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
+    kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
+
+    def factors(first: int) -> _Factors:
+        calls, bad = np.zeros((2, len(windows), CALLERS, windows[0].shape[-1]), kind)
+        for place, cells in enumerate(windows):
+            bad[place] = cells[-1, first + 1 : first + 2 * CALLERS : 2]
+            np.add(cells[-1, first : first + 2 * CALLERS : 2], bad[place], out=calls[place])
+        return *caller_factors(calls, bad, share), calls[-1]
+
+    keys = factors(0)
+    # Without accounts the keys are counted twice, and counting costs more than comparing.
+    are_equal = all(np.array_equal(cells[-1, : 2 * CALLERS], cells[-1, 2 * CALLERS :]) for cells in windows)
+    return keys, keys if are_equal else factors(2 * CALLERS)
 
 
 def limited_mix(calls: NDArray[np.int64], bad: NDArray[np.int64], weight: Floats) -> Floats:

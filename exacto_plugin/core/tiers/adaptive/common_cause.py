@@ -45,7 +45,7 @@ _NOTICED = 0.005
 _LEAST_TAIL = 0.0001
 """Tail probability below which a rise is an event and no chance."""
 
-_KEPT_S = 86_400.0
+KEPT_S = 86_400.0
 """Seconds for which an event is shown after its end, the longest window of a derank."""
 
 _COLUMNS = ("common_begin", "common_end", "common_rise", "common_deployments")
@@ -198,7 +198,7 @@ def _continued(
     end = np.where(new, np.nan, np.where(over, np.maximum(before.begin, now - width_s), before.end))
     rise = np.where(new, size, np.where(found, np.maximum(before.rise, size), before.rise))
     deployments = np.where(new, many, np.where(found, np.maximum(before.deployments, many), before.deployments))
-    old = end < now - _KEPT_S
+    old = end < now - KEPT_S
     return CommonCauses(*(np.where(old, np.nan, column) for column in (begin, end, rise, deployments)))
 
 

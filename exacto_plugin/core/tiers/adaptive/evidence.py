@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.stats.concentration import caller_factors
+from exacto_plugin.core.stats.dispersion import CommonPeriods, dispersion, limited_dispersion
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.tiers.adaptive.caller_limits import (
     LEAST_WEIGHT,
+    factors_of_cells,
     fresh_weights,
     limited_mix,
     trial_weight,
     window_weights,
 )
-from exacto_plugin.core.tiers.adaptive.dispersion import CommonPeriods, dispersion, limited_dispersion
 from exacto_plugin.core.tiers.adaptive.history import CALLS, THREE_DAYS_S, evidence_series
 from exacto_plugin.core.tiers.adaptive.parameters import TRIAL_CALLS
 from exacto_plugin.core.windows.increments import CALLERS, CounterKind, HistogramKind
-from exacto_plugin.core.windows.windows import ROWS
+from exacto_plugin.core.windows.windows import ALL_ROWS, ROWS, select_rows
 from exacto_plugin.core.wire import wire
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from exacto_plugin.core.tiers.adaptive.history import EvidenceCounters, EvidenceSeries
     from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
     from exacto_plugin.core.tiers.adaptive.state import AdaptiveState
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -57,6 +57,11 @@ _TRAFFIC = (
 )
 
 _MINUTE_S = 60.0
+
+
+def reach_of(rule: AdaptiveParameters) -> float:
+    """Return the seconds that evidence reaches back at most."""
+    return max(THREE_DAYS_S, rule.quiet_ttl_s)
 
 
 _SHAPES = {
@@ -167,52 +172,85 @@ class Evidence:
             self._common_periods.forget(*divmod(slot, ROWS))
 
     def measure(
-        self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
+        self,
+        number: int,
+        window_block: WindowBlock,
+        now: float,
+        memory: AdaptiveState,
+        rule: AdaptiveParameters,
+        rows: Rows = ALL_ROWS,
+    ) -> NDArray[np.bool_]:
+        """Read some rows of a window block, and what ended half-hours tell of the others.
+
+        Returns the rows of the block with a new dispersion.
+        """
+        wanted = np.arange(ROWS)[rows]
+        if len(wanted):
+            slots = number * ROWS + wanted
+            self._measure_windows(slots, window_block, now, rule, rows)
+            self._measure_traffic(slots, window_block, now, rows)
+            self._measure_callers(slots, window_block, now, rule, rows)
+        dispersed = self._measure_dispersion(number, window_block, now, memory, rule)
+        if len(wanted):
+            self._measure_limited(slots, wanted, window_block, now, memory, rule)
+        return dispersed
+
+    def _measure_limited(
+        self,
+        slots: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        window_block: WindowBlock,
+        now: float,
+        memory: AdaptiveState,
+        rule: AdaptiveParameters,
     ) -> None:
-        """Read one window block."""
-        here = slice(number * ROWS, (number + 1) * ROWS)
-        epoch = np.minimum(memory.epoch[here], now)
-        self._measure_windows(number, window_block, now, rule)
-        self._measure_traffic(here, window_block, now)
-        self._measure_callers(here, window_block, now, rule)
-        self._measure_dispersion(number, window_block, now, memory, rule)
-        deranked = memory.cause[here] > 0
-        reach_s = max(THREE_DAYS_S, rule.quiet_ttl_s)
-        limited = np.flatnonzero(window_block.seen & (deranked | (epoch > now - reach_s)))
+        """Measure the slots whose evidence does not reach back as far as the windows."""
+        deranked, epoch = memory.cause[slots] > 0, np.minimum(memory.epoch[slots], now)
+        reach_s = reach_of(rule)
+        limited = np.flatnonzero(window_block.seen[rows] & (deranked | (epoch > now - reach_s)))
         if len(limited):
-            history = evidence_series(window_block, limited, now, reach_s, self._counters).since(epoch[limited])
-            self._measure_epochs(number * ROWS + limited, history, now, rule)
+            history = evidence_series(window_block, rows[limited], now, reach_s, self._counters).since(epoch[limited])
+            self._measure_epochs(slots[limited], history, now, rule)
             kept = deranked[limited]
-            self._measure_deranked(number * ROWS + limited[kept], history.of(kept), now, memory, rule)
+            self._measure_deranked(slots[limited[kept]], history.of(kept), now, memory, rule)
 
-    def _sums(self, window_block: WindowBlock, now: float, window_s: float) -> tuple[Integers, Integers]:
-        """Return calls and bad calls over a window, by row."""
-        return self._counters.split(window_block.sums(self._counters.columns, now, window_s))
+    def _sums(self, window_block: WindowBlock, now: float, window_s: float, rows: Rows) -> tuple[Integers, Integers]:
+        """Return calls and bad calls over a window, of some rows."""
+        return self._counters.split(select_rows(window_block.sums(self._counters.columns, now, window_s), rows))
 
-    def _measure_windows(self, number: int, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
-        here = slice(number * ROWS, (number + 1) * ROWS)
+    def _measure_windows(
+        self, slots: NDArray[np.intp], window_block: WindowBlock, now: float, rule: AdaptiveParameters, rows: Rows
+    ) -> None:
         for place, window_s in enumerate(WINDOWS_S):
-            self.calls[place, here], self.bad[place, here] = self._sums(window_block, now, window_s)
-        self.quiet_calls[here] = self.quiet_bad[here] = np.nan
+            self.calls[place, slots], self.bad[place, slots] = self._sums(window_block, now, window_s, rows)
+        self.quiet_calls[slots] = self.quiet_bad[slots] = np.nan
         if rule.quiet_ttl_s != THREE_DAYS_S:
-            self.quiet_calls[here], self.quiet_bad[here] = self._sums(window_block, now, rule.quiet_ttl_s)
+            quiet = self._sums(window_block, now, rule.quiet_ttl_s, rows)
+            self.quiet_calls[slots], self.quiet_bad[slots] = quiet
 
     def _measure_dispersion(
         self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
-    ) -> None:
+    ) -> NDArray[np.bool_]:
+        """Measure the dispersion if a half-hour ended; return the rows that changed.
+
+        Every row is measured, so that a common cause counts from the next ended half-hour on without samples as well.
+        """
         here = slice(number * ROWS, (number + 1) * ROWS)
         width_s = _half_hours(window_block)
         # Ended periods change only with late samples, so this is computed every half-hour only.
-        if self._dispersion_revisions.get(number) != (revision := window_block.revision(now, width_s)):
-            self._dispersion_revisions[number] = revision
-            series = window_block.series(self._counters.columns, now, width_s, WINDOWS_S[DAY])
-            calls, bad = self._counters.split(series)
-            begins = (revision[0] + np.arange(1 - len(calls), 0)) * width_s
-            cause = memory.common_begin[here], memory.common_end[here]
-            apart = ~self._common_periods.touched(number, begins, width_s, cause)
-            total, self.pairs[here] = dispersion(calls[:-1] * apart, bad[:-1] * apart)
-            weight = window_weights(self, here, DAY, rule).bad
-            self.dispersion_sum[here] = limited_dispersion(total, self.pairs[here], weight)
+        if self._dispersion_revisions.get(number) == (revision := window_block.revision(now, width_s)):
+            return np.zeros(ROWS, np.bool_)
+        self._dispersion_revisions[number] = revision
+        before = self.dispersion_sum[here].copy(), self.pairs[here].copy()
+        series = window_block.series(self._counters.columns, now, width_s, WINDOWS_S[DAY])
+        calls, bad = self._counters.split(series)
+        begins = (revision[0] + np.arange(1 - len(calls), 0)) * width_s
+        cause = memory.common_begin[here], memory.common_end[here]
+        apart = ~self._common_periods.touched(number, begins, width_s, cause)
+        total, self.pairs[here] = dispersion(calls[:-1] * apart, bad[:-1] * apart)
+        weight = window_weights(self, here, DAY, rule).bad
+        self.dispersion_sum[here] = limited_dispersion(total, self.pairs[here], weight)
+        return np.asarray((self.dispersion_sum[here] != before[0]) | (self.pairs[here] != before[1]))
 
     def _measure_epochs(
         self, slots: NDArray[np.intp], history: EvidenceSeries, now: float, rule: AdaptiveParameters
@@ -248,68 +286,56 @@ class Evidence:
         weight = trial_weight(self, slots, now - begun, WINDOWS_S[: DAY + 1], rule)
         self.burst_calls[slots], self.burst_bad[slots] = burst.calls.sum(axis=0), burst.bad.sum(axis=0) * weight
 
-    def _measure_traffic(self, here: slice, window_block: WindowBlock, now: float) -> None:
+    def _measure_traffic(self, slots: NDArray[np.intp], window_block: WindowBlock, now: float, rows: Rows) -> None:
         if self._counters is not CALLS:
-            self.offered_hour[here], _ = self._sums(window_block, now, WINDOWS_S[HOUR])
-            self.offered_day[here], _ = self._sums(window_block, now, WINDOWS_S[DAY])
+            self.offered_hour[slots], _ = self._sums(window_block, now, WINDOWS_S[HOUR], rows)
+            self.offered_day[slots], _ = self._sums(window_block, now, WINDOWS_S[DAY], rows)
             return
-        quarter, hour, day = (window_block.sums(_TRAFFIC, now, WINDOWS_S[place]) for place in (QUARTER, HOUR, DAY))
-        self.load[here] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
-        self.offered_hour[here] = hour[2]
-        self.offered_day[here] = day[2]
-        self.meant_day[here] = day[3:].sum(axis=0)
+        quarter, hour, day = (
+            select_rows(window_block.sums(_TRAFFIC, now, WINDOWS_S[place]), rows) for place in (QUARTER, HOUR, DAY)
+        )
+        self.load[slots] = np.maximum((quarter[0] + quarter[1]) / 15.0, (hour[0] + hour[1]) / 60.0)
+        self.offered_hour[slots] = hour[2]
+        self.offered_day[slots] = day[2]
+        self.meant_day[slots] = day[3:].sum(axis=0)
         (fine_s, reach_s), coarse_s = window_block.counter_widths[0], _half_hours(window_block)
         minutes = window_block.occupied(CounterKind.TIMED, now, fine_s, reach_s)
-        self.minutes[here] = minutes + window_block.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
+        minutes = minutes + window_block.occupied(CounterKind.TIMED, now, coarse_s, WINDOWS_S[DAY], reach_s)
+        self.minutes[slots] = minutes[rows]
 
-    def _measure_callers(self, here: slice, window_block: WindowBlock, now: float, rule: AdaptiveParameters) -> None:
+    def _measure_callers(
+        self, slots: NDArray[np.intp], window_block: WindowBlock, now: float, rule: AdaptiveParameters, rows: Rows
+    ) -> None:
+        def cells(first: HistogramKind, last: HistogramKind, window_s: float) -> NDArray[np.integer]:
+            return select_rows(window_block.cells(first, last, now, window_s), rows)
+
         if self._counters is not CALLS:
             kind = HistogramKind.CHECKED_CALLERS
-            found = [window_block.cells(kind, kind, now, window_s) for window_s in WINDOWS_S[: DAY + 1]]
-            self._limit_callers(here, found, rule)
+            self._limit_callers(slots, [cells(kind, kind, window_s) for window_s in WINDOWS_S[: DAY + 1]], rule)
             return
+        last = HistogramKind.CALLERS
         windows = [
-            window_block.cells(
-                HistogramKind.CASE_MIX if place == DAY else HistogramKind.CALLERS, HistogramKind.CALLERS, now, window_s
-            )
+            cells(HistogramKind.CASE_MIX if place == DAY else last, last, window_s)
             for place, window_s in enumerate(WINDOWS_S[: DAY + 1])
         ]
-        self._limit_callers(here, windows, rule)
-        mix = windows[DAY][0].reshape(BINS // 4, 2, 2, ROWS)[:BUCKETS, 0].astype(np.int64)
-        self.mix_calls[:, here] = mix.sum(axis=1)
-        self.mix_bad[:, here] = limited_mix(mix.sum(axis=1), mix[:, 1], window_weights(self, here, DAY, rule).bad)
+        self._limit_callers(slots, windows, rule)
+        mix = windows[DAY][0].reshape(BINS // 4, 2, 2, len(slots))[:BUCKETS, 0].astype(np.int64)
+        self.mix_calls[:, slots] = mix.sum(axis=1)
+        self.mix_bad[:, slots] = limited_mix(mix.sum(axis=1), mix[:, 1], window_weights(self, slots, DAY, rule).bad)
 
-    def _limit_callers(self, here: slice, windows: Sequence[NDArray[np.integer]], rule: AdaptiveParameters) -> None:
+    def _limit_callers(
+        self, slots: NDArray[np.intp], windows: Sequence[NDArray[np.integer]], rule: AdaptiveParameters
+    ) -> None:
         """Set the factors that limit every caller, from the cells of each window."""
-        # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
-        kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
-        keys = self._limits_of(windows, 0, kind, rule)
-        # Without accounts the keys are counted twice, and counting costs more than comparing.
-        accounts = keys if _have_one_number(windows) else self._limits_of(windows, 2 * CALLERS, kind, rule)
+        keys, accounts = factors_of_cells(windows, rule.caller_share)
         names = (("weight_calls", "weight_bad", "by_caller"), ("account_calls", "account_bad", "by_account"))
         for (calls, bad, by_number), found in zip(names, (keys, accounts), strict=True):
             for column, factors in ((calls, found[0]), (bad, found[1])):
-                getattr(self, column)[: DAY + 1, here] = factors
-                getattr(self, column)[DAY + 1, here] = factors[DAY]
-            getattr(self, by_number)[:, here] = found[2]
-
-    @staticmethod
-    def _limits_of(
-        windows: Sequence[NDArray[np.integer]], first: int, kind: type[np.integer], rule: AdaptiveParameters
-    ) -> tuple[Floats, Floats, NDArray[np.integer]]:
-        """Return both factors and the calls of a day by number, from cell ``first`` on."""
-        calls, bad = np.zeros((2, DAY + 1, CALLERS, ROWS), kind)
-        for place, cells in enumerate(windows):
-            bad[place] = cells[-1, first + 1 : first + 2 * CALLERS : 2]
-            np.add(cells[-1, first : first + 2 * CALLERS : 2], bad[place], out=calls[place])
-        return *caller_factors(calls, bad, rule.caller_share), calls[DAY]
+                getattr(self, column)[: DAY + 1, slots] = factors
+                getattr(self, column)[DAY + 1, slots] = factors[DAY]
+            getattr(self, by_number)[:, slots] = found[2]
 
 
 def _half_hours(window_block: WindowBlock) -> int:
     """Return the seconds of the finest periods that cover a day."""
     return next(width_s for width_s, reach_s in window_block.counter_widths if reach_s >= WINDOWS_S[DAY])
-
-
-def _have_one_number(windows: Sequence[NDArray[np.integer]]) -> bool:
-    """Return True if the cells of accounts equal those of keys."""
-    return all(np.array_equal(cells[-1, : 2 * CALLERS], cells[-1, 2 * CALLERS :]) for cells in windows)

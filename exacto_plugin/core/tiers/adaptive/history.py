@@ -13,6 +13,7 @@ import numpy as np
 
 from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.lasting_ring import LASTING
+from exacto_plugin.core.windows.passing import tile_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ def read_series(
         series = window_block.series(columns, now, width_s, min(ring_s, reach_s), rows)
         start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
         coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
-        begin = -(-int(start[0]) // coarser_s) * coarser_s
+        begin = tile_start(now, width_s, min(ring_s, reach_s), coarser_s)
         own = (start >= begin) & (start < end)
         starts.insert(0, start[own])
         counts.insert(0, series[:, own])

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.tiers.adaptive import exploration, other_signals, strictness, suspension
+from exacto_plugin.core.tiers.adaptive import due, exploration, other_signals, strictness, suspension
 from exacto_plugin.core.tiers.adaptive.answer_success import AnswerSuccess, AnswerTest
 from exacto_plugin.core.tiers.adaptive.change import BlockChange, tool_call_columns
-from exacto_plugin.core.tiers.adaptive.common_cause import CommonCauses, common_causes
+from exacto_plugin.core.tiers.adaptive.common_cause import common_causes
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.history import Counts
+from exacto_plugin.core.tiers.adaptive.new_state import JudgedBlock
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
 from exacto_plugin.core.tiers.adaptive.state import (
@@ -43,18 +44,17 @@ from exacto_plugin.core.tiers.columns import (
 from exacto_plugin.core.tiers.verifier import VerifierFindings, verifier_findings
 from exacto_plugin.core.windows.increments import HistogramKind
 from exacto_plugin.core.windows.speed import empty_medians, grow, speed_medians
-from exacto_plugin.core.windows.windows import ROWS
+from exacto_plugin.core.windows.windows import ALL_ROWS, ROWS
 from exacto_plugin.core.wire import to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from exacto_plugin.core.model import BenchmarkScores
     from exacto_plugin.core.tiers.columns import Block, TierRule
-    from exacto_plugin.core.windows.speed import SpeedMedians
-    from exacto_plugin.core.windows.windows import WindowBlock
+    from exacto_plugin.core.windows.windows import Rows, WindowBlock
 
 _INTERVAL_S = (1.0, 300.0, 3600.0)
 """Shortest, initial and longest interval of recomputes for probe budgets."""
@@ -86,29 +86,41 @@ class AdaptiveTierRule:
             self._answers.resize(slots)
         self._hour_speed, self._day_speed = grow(self._hour_speed, slots), grow(self._day_speed, slots)
 
-    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
-        """Read a window block's tool calls and speeds."""
+    @property
+    def interval_s(self) -> float:
+        """Seconds between recomputes, as far as probes depend on them."""
+        return self._interval_s
+
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
+        """Read calls, answers and speeds of some rows; return further rows with other numbers."""
         if now != self._now:
             shortest, _, longest = _INTERVAL_S
             first = self._now == 0.0
             self._interval_s = _INTERVAL_S[1] if first else min(max(now - self._now, shortest), longest)
             self._now = now
-        self._evidence.measure(number, window_block, now, self.state, self._rule)
-        self._refusals.measure(number, window_block, now)
+        found = self._evidence.measure(number, window_block, now, self.state, self._rule, rows)
+        found |= self._refusals.measure(number, window_block, now)
         if self._answers is not None:
-            self._answers.measure(number, window_block, now)
-        self._measure_speed(self._hour_speed, number, window_block, WINDOWS_S[HOUR])
-        self._measure_speed(self._day_speed, number, window_block, WINDOWS_S[DAY])
+            found |= self._answers.measure(number, window_block, now, rows)
+        read = np.arange(ROWS)[rows]
+        if len(read):
+            slots, modes = number * ROWS + read, (HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE)
+            for into, place in ((self._hour_speed, HOUR), (self._day_speed, DAY)):
+                speed = speed_medians(window_block, *modes, now, WINDOWS_S[place], rows, limits_callers=True)
+                into.samples[:, slots], into.medians[:, slots] = speed.samples, speed.medians
+        return found
 
-    def _measure_speed(self, into: SpeedMedians, number: int, window_block: WindowBlock, window_s: float) -> None:
-        rows = slice(number * ROWS, (number + 1) * ROWS)
-        modes = HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE
-        found = speed_medians(window_block, *modes, self._now, window_s, limits_callers=True)
-        into.samples[:, rows], into.medians[:, rows] = found.samples, found.medians
+    def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
+        """Return the slots to measure again because of their age; see ``due``."""
+        found = due.due_slots(self.state, self._evidence, self._rule, widths, before, now)
+        return found if self._answers is None else np.append(found, self._answers.due_slots(widths, before, now))
 
-    def note_limits(self, limits: Mapping[int, float]) -> None:
+    def note_limits(self, limits: Mapping[int, float]) -> list[int]:
         """Set the requests a minute that providers report, by slot; 0: unknown."""
-        self._refusals.reported[list(limits)] = list(limits.values())
+        slots = list(limits)
+        before = self._refusals.reported[slots].tolist()
+        self._refusals.reported[slots] = list(limits.values())
+        return [slot for slot, held in zip(slots, before, strict=True) if held != limits[slot]]
 
     def read(self, slots: NDArray[np.intp]) -> Reading:
         """Return the inputs of ``judge`` for some slots."""
@@ -203,8 +215,11 @@ class AdaptiveTierRule:
         columns = name_suspects(columns, found.tier, rates, plan)
         told = (runs.columns(change.by_run & change.readmitted),) if runs.known.any() else ()
         signals = (columns, *(result.columns for result, _ in others), *told, *found.signals())
-        commit = partial(self._commit, block, rates, test, change, (backoff, common, found, runs, answers))
-        return TierAssignments(found.tier, signals, found.plan, common, commit)
+        until = due.verdicts_hold_until(block, memory, deranked, backoff, common, limits, runs, self._now)
+        by_interval = due.plans_by_interval(block, tier, deranked & ~relief.kept, demand)
+        judged = JudgedBlock(block, rates, test, change, backoff, common, found, runs)
+        commit = partial(self._commit, judged, answers)
+        return TierAssignments(found.tier, signals, found.plan, common, commit, until, by_interval)
 
     def _other_signals(
         self, block: Block, scores: Mapping[str, BenchmarkScores], rates: FailureRates
@@ -217,7 +232,7 @@ class AdaptiveTierRule:
         offered, meant = evidence.offered_day[slots], evidence.meant_day[slots]
         calling = other_signals.propensity(block, offered, meant, rates.phi, self._rule)
         found = [(speed, SLOW), (calling, PROPENSITY if self._rule.propensity_deranks else 0)]
-        if any(group in scores for group in block.groups):
+        if scores:
             found.append((other_signals.benchmark(block, scores), BENCHMARK))
         return found
 
@@ -285,54 +300,13 @@ class AdaptiveTierRule:
             hour / 3600, np.where(offered > 0, meant / np.maximum(offered, 1), 1.0), self._interval_s
         )
 
-    def _commit(
-        self,
-        block: Block,
-        rates: FailureRates,
-        test: DerankTest,
-        change: BlockChange,
-        further: tuple[
-            exploration.ProbeBackoff, CommonCauses, suspension.Suspension, VerifierFindings, AnswerTest | None
-        ],
-    ) -> None:
-        """Store the new state of a block."""
-        memory, (backoff, common, found, runs, answers) = self.state, further
-        common.store(block, memory)
-        found.store(memory)
-        at, slots, kept = block.slots, block.slots[block.member], change.cause > 0
-
-        def store(column: NDArray[np.generic], values: NDArray[np.generic]) -> None:
-            column[slots] = np.broadcast_to(values, block.member.shape)[block.member]
-
-        by_errors = test.rejected
-        frozen = np.where(by_errors, test.evidence.rate(), rates.within_ttl.rate())
-        frozen_calls = np.where(by_errors, test.evidence.calls, rates.within_ttl.calls)
-        window_s = np.where(by_errors, test.window_s, rates.ttl_s)
-        store(memory.epoch, self._epochs(at, change, runs))
-        store(memory.tier, change.tier)
-        store(memory.cause, change.cause)
-        store(memory.frozen, np.where(change.deranked_now, frozen, np.where(kept, memory.frozen[at], np.nan)))
-        frozen_calls = np.where(change.deranked_now, frozen_calls, np.where(kept, memory.frozen_calls[at], 0.0))
-        store(memory.frozen_calls, frozen_calls)
-        store(memory.frozen_window_s, np.where(change.deranked_now, window_s, memory.frozen_window_s[at]))
-        store(memory.phi, rates.phi)
-        store(memory.level, np.where(kept, backoff.level, 0))
-        store(memory.burst_at, np.where(kept, backoff.burst_at, np.nan))
-        store(memory.burst_from, np.where(kept, backoff.burst_from, np.nan))
-        store(memory.by_price, change.by_price)
-        if self._answers is not None and answers is not None:
-            self._answers.commit(block, answers, change.cause, memory, self._now)
-
-    def _epochs(self, at: NDArray[np.int64], change: BlockChange, runs: VerifierFindings) -> NDArray[np.float64]:
-        """Return the start of each deployment's evidence."""
-        memory, now = self.state, self._now
-        epoch = np.minimum(memory.epoch[at], now)
-        fresh_from = np.maximum(epoch, self._evidence.fresh_from[at])
-        fresh_from = np.where(change.by_run, runs.started, fresh_from)
-        epoch = np.where(change.deranked_now, now, np.where(change.readmitted, fresh_from, epoch))
-        epoch = np.where(change.improved, np.maximum(epoch, now - change.improved_s), epoch)
-        # The calls that convicted by price count again.
-        return np.where(change.lifted, epoch - memory.frozen_window_s[at], epoch)
+    def _commit(self, judged: JudgedBlock, answers: AnswerTest | None) -> NDArray[np.intp]:
+        """Store the new state of a block; return the slots whose state changed."""
+        changed = judged.store(self.state, self._evidence.fresh_from, self._now)
+        if self._answers is None or answers is None:
+            return changed
+        cause = judged.change.cause
+        return np.append(changed, self._answers.commit(judged.block, answers, cause, self.state, self._now))
 
 
 @dataclass(frozen=True, slots=True)

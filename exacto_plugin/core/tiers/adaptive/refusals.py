@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _COUNTERS = (CounterKind.ANSWERED, CounterKind.FAILED, CounterKind.REFUSED)
 
+_MEASURED = ("attempts", "refused", "carried", "pace")
+"""Columns that are read from the windows."""
+
 _LEAST_SHARE = 0.002
 """Share of a deployment's attempts of 5 minutes above which refusals tell its limit.
 With half of a group's traffic it is a tenth of a percent of the requests."""
@@ -79,9 +82,10 @@ class Refusals:
         for name in self.__slots__:
             getattr(self, name)[list(slots)] = 0.0
 
-    def measure(self, number: int, window_block: WindowBlock, now: float) -> None:
-        """Read one window block."""
+    def measure(self, number: int, window_block: WindowBlock, now: float) -> NDArray[np.bool_]:
+        """Read one window block; return the rows with other numbers than before."""
         here = slice(number * ROWS, (number + 1) * ROWS)
+        before = [getattr(self, name)[here].copy() for name in _MEASURED]
         answered, failed, self.refused[here] = window_block.sums(_COUNTERS, now, WINDOWS_S[0])
         self.attempts[here] = answered + failed
         self.carried[here] = self.pace[here] = 0.0
@@ -90,6 +94,8 @@ class Refusals:
             self.pace[here] = recent_pace(minutes)
             series = window_block.series(_COUNTERS, now, MINUTE_S, WINDOWS_S[QUARTER], rows)
             self.carried[here.start + rows] = carried_while_refusing(series[0], series[2])
+        pairs = zip(_MEASURED, before, strict=True)
+        return np.asarray(np.any([getattr(self, name)[here] != column for name, column in pairs], axis=0))
 
 
 def carried_while_refusing(answered: NDArray[np.int64], refused: NDArray[np.int64]) -> Floats:

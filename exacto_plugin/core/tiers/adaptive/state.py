@@ -115,6 +115,17 @@ class AdaptiveState:
         self.forget([slot])
         self.epoch[slot] = now
 
+    def read(self, slots: NDArray[np.intp]) -> list[NDArray[Any]]:
+        """Return a copy of the columns of some slots."""
+        return [getattr(self, name)[slots] for name in _START]
+
+    def differs(self, before: list[NDArray[Any]], slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Compare the columns of some slots with what ``read`` returned; NaN equals NaN."""
+        found = np.zeros(len(slots), np.bool_)
+        for held, own in zip(before, self.read(slots), strict=True):
+            found |= (held != own) & ((held == held) | (own == own))
+        return found
+
     def dump(self, slot: int) -> dict[str, float | int | str | None]:
         """Return one deployment's columns as plain data; NaN is written as None."""
         plain: dict[str, float | int | str | None] = {}
