@@ -33,9 +33,9 @@ answers a second for two hours. Half a million such counts fit into int64."""
 EMPTY = np.iinfo(np.int64).min
 """Period number of a position that holds no period."""
 
-MOST_SUMS = 10
+MOST_SUMS = 16
 """Largest number of running sums of a ring; the adaptive rule and the sorts read
-nine of the finest histograms."""
+thirteen of the finest histograms. With fewer, every recompute starts all of them anew."""
 
 
 class RunningSum:

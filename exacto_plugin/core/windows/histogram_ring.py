@@ -23,21 +23,44 @@ _DENSE_FROM = 64
 array is faster than sorting the keys."""
 
 
-class SparseHistogram:
-    """Sorted unique cell keys with their counts."""
+_LOW_KEYS = 2**16
+"""Number of keys with equal upper bits."""
 
-    __slots__ = ("bounds", "counts", "keys", "largest")
+
+class SparseHistogram:
+    """Sorted unique cell keys with their counts.
+
+    Of a key 16 bits are stored, and where the upper bits change: 3 bytes a cell with most counts instead of 5.
+    """
+
+    __slots__ = ("_low", "_upper", "bounds", "counts", "largest")
 
     def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
         """Set the keys and counts.
 
         ``sections`` has the first key of each range that is read separately, and the end of the last one.
         """
-        self.keys = keys
+        self._low = keys.astype(np.uint16)
+        uppers = np.arange(_LOW_KEYS, int(sections[-1]) + 1, _LOW_KEYS, dtype=np.uint32)
+        self._upper: list[int] = keys.searchsorted(uppers).tolist()
+        """Where the upper bits of the keys rise by one."""
         self.largest = int(counts.max(initial=0))
         """The largest count."""
         self.counts = counts.astype(narrowest(self.largest), copy=False)
         self.bounds: list[int] = keys.searchsorted(sections).tolist()
+
+    @property
+    def keys(self) -> NDArray[np.uint32]:
+        """The keys, ascending."""
+        return self.keys_between(0, len(self._low)).astype(np.uint32)
+
+    def keys_between(self, begin: int, end: int) -> NDArray[np.intp]:
+        """Return the keys from place ``begin`` to before ``end``."""
+        keys = self._low[begin:end].astype(np.intp)
+        for place in self._upper:
+            if place < end:
+                keys[max(0, place - begin) :] += _LOW_KEYS
+        return keys
 
 
 def merge(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> SparseHistogram:
@@ -93,7 +116,7 @@ class RunningHistogram(RunningSum):
         begin, end = chunk.bounds[self.first], chunk.bounds[self.end]
         if entering:
             self.widen(chunk.largest)
-        places = chunk.keys[begin:end].astype(np.intp) - start
+        places = chunk.keys_between(begin, end) - start
         # Both of one type: adding is 30 times slower otherwise.
         counts = chunk.counts[begin:end].astype(self.total.dtype, copy=False)
         (np.add if entering else np.subtract).at(self.total, places, counts)
