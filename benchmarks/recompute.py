@@ -1,7 +1,8 @@
 """What a recompute costs: time, longest slice and memory by the number of model groups, and time per sample.
 
-Every deployment has had enough traffic for hours to be judged on every signal, which is the dearest case: idle ones
-cost next to nothing. Run as ``python benchmarks/recompute.py``; each size runs in a process of its own.
+Every deployment has had enough traffic for hours to be judged on every signal. All model groups have new samples, the
+dearest case; then, after 26 hours without any, every tenth group or the first tenth has, and then none. Run as
+``python benchmarks/recompute.py``; each size runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ class Cost:
     record_us: float
     reading_us: float
     memory_mb: float
+    scattered_ms: float
+    """Every tenth group has new samples."""
+    adjacent_ms: float
+    """The first tenth of the groups has, in slots next to each other."""
+    idle_ms: float
+    """No group has."""
 
 
 def sample_of(group: str, number: int, at: float, draw: random.Random) -> Sample:
@@ -92,10 +99,10 @@ def fill(engine: Engine, groups: int, hours: float, draw: random.Random) -> floa
     return now
 
 
-def record_interval(engine: Engine, groups: int, now: float, draw: random.Random) -> float:
+def record_interval(engine: Engine, groups: range, now: float, draw: random.Random) -> float:
     """Record 5 minutes of samples one by one; returns microseconds per sample."""
     spent_s = 0.0
-    for number in range(groups):
+    for number in groups:
         samples = [
             sample_of(f"group-{number}", place, now - draw.random() * INTERVAL_S, draw)
             for place in range(DEPLOYMENTS)
@@ -105,7 +112,7 @@ def record_interval(engine: Engine, groups: int, now: float, draw: random.Random
         for sample in samples:
             engine.record(sample)
         spent_s += time.thread_time() - begun
-    return spent_s / (groups * DEPLOYMENTS * SAMPLES_PER_INTERVAL) * 1e6
+    return spent_s / max(1, len(groups) * DEPLOYMENTS * SAMPLES_PER_INTERVAL) * 1e6
 
 
 def slice_times(engine: Engine, now: float) -> list[float]:
@@ -121,6 +128,17 @@ def slice_times(engine: Engine, now: float) -> list[float]:
     return [*times, time.thread_time() - last]
 
 
+def rounds_of(engine: Engine, active: range, now: float, draw: random.Random) -> tuple[list[list[float]], float]:
+    """Recompute with new samples of some groups; returns the slices of each round, and the least time per sample."""
+    record_us, rounds = [], []
+    for number in range(ROUNDS):
+        at = now + number * INTERVAL_S
+        record_us.append(record_interval(engine, active, at, draw))
+        gc.collect()
+        rounds.append(slice_times(engine, at))
+    return rounds, min(record_us)
+
+
 def measure(groups: int, hours: float) -> Cost:
     """Fill an engine, then time recomputes with fresh samples before each."""
     draw = random.Random(7)
@@ -128,12 +146,7 @@ def measure(groups: int, hours: float) -> Cost:
     for number in range(groups):
         engine.observe_peers(f"group-{number}", tuple(map(DeploymentKey, NAMES)), START)
     now = fill(engine, groups, hours, draw)
-    record_us, rounds = [], []
-    for _ in range(ROUNDS):
-        record_us.append(record_interval(engine, groups, now, draw))
-        gc.collect()
-        rounds.append(slice_times(engine, now))
-        now += INTERVAL_S
+    rounds, record_us = rounds_of(engine, range(groups), now, draw)
     begun = time.thread_time()
     tiers = Counter(verdict.tier for verdict in engine.snapshot.groups["group-0"].verdicts.values())
     reading_us = (time.thread_time() - begun) * 1e6
@@ -142,7 +155,14 @@ def measure(groups: int, hours: float) -> Cost:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     fastest = min(rounds, key=sum)
     longest_ms = min(max(times) for times in rounds) * 1e3
-    return Cost(sum(fastest) * 1e3, longest_ms, len(fastest), min(record_us), reading_us, peak_mb)
+    partly = []
+    for active in (range(0, groups, 10), range(groups // 10), range(0)):
+        now += 26 * 3600.0
+        engine.recompute(now)
+        engine.recompute(now + INTERVAL_S)
+        rounds, _ = rounds_of(engine, active, now + 2 * INTERVAL_S, draw)
+        partly.append(min(map(sum, rounds)) * 1e3)
+    return Cost(sum(fastest) * 1e3, longest_ms, len(fastest), record_us, reading_us, peak_mb, *partly)
 
 
 def main() -> None:
@@ -156,7 +176,8 @@ def main() -> None:
         sys.stdout.write(
             f"{DEPLOYMENTS} deployments per group, {options.hours:g} h of traffic before;"
             f" processor time, best of {ROUNDS} recomputes\n"
-            "groups  recompute ms  longest slice ms  slices  us per sample  us to read a group  peak MB\n"
+            "groups  recompute ms  longest slice ms  slices  us per sample  us to read a group  peak MB"
+            "  every tenth ms  first tenth ms  none ms\n"
         )
         for groups in options.groups:
             sys.stdout.flush()
@@ -166,7 +187,8 @@ def main() -> None:
         cost = measure(groups, options.hours)
         sys.stdout.write(
             f"{groups:6d}  {cost.total_ms:12.1f}  {cost.longest_slice_ms:16.2f}  {cost.slices:6d}"
-            f"  {cost.record_us:13.2f}  {cost.reading_us:18.0f}  {cost.memory_mb:7.0f}\n"
+            f"  {cost.record_us:13.2f}  {cost.reading_us:18.0f}  {cost.memory_mb:7.0f}"
+            f"  {cost.scattered_ms:14.1f}  {cost.adjacent_ms:14.1f}  {cost.idle_ms:7.1f}\n"
         )
 
 

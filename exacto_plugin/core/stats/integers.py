@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 _LARGEST: np.dtype[np.integer] = np.dtype(np.int64)
+
+
+@lru_cache(maxsize=16)
+def largest_of(kind: np.dtype[np.integer]) -> int:
+    """Return the largest number of a type; cached, since ``numpy.iinfo`` is slow."""
+    return int(np.iinfo(kind).max)
 
 
 def narrowest(most: int) -> np.dtype[np.integer]:

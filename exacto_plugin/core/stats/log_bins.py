@@ -101,7 +101,7 @@ def medians(
     totals = cumulative[-1].astype(np.int64)
     before = cumulative < ((totals + 1) // 2).astype(cumulative.dtype)
     place = np.add.reduce(before, axis=0, dtype=np.uint8)  # at most BINS - 1
-    kind, row = np.ogrid[: len(bins), :rows]
+    kind, row = np.arange(len(bins))[:, np.newaxis], np.arange(rows)
     below, inside = cumulative[place, kind, row].astype(np.int64), bins[kind, first + place, row].astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         position = first + place + (totals / 2 - below + inside) / inside

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exacto_plugin.core.stats.integers import narrowest
+from exacto_plugin.core.stats.integers import largest_of, narrowest
 from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class RunningHistogram(RunningSum):
     def widen(self, more: int) -> None:
         """Widen the type of the sums if ``more`` could overflow it."""
         self.bound += more
-        if self.bound > np.iinfo(self.total.dtype).max:
+        if self.bound > largest_of(self.total.dtype):
             self.bound = int(self.total.max(initial=0)) + more
             self.total = self.total.astype(np.promote_types(self.total.dtype, narrowest(self.bound)))
 

@@ -100,10 +100,10 @@ class WindowBlock:
         ``now``: after the clock went back they would take effect at an arbitrary time.
         """
         buffers, self._buffers = self._buffers, {}
-        self._mark_passed(now)
         ahead = [minute for minute in buffers if minute > now // MINUTE_S + 1]
         self.dropped += sum(_samples(buffers.pop(minute).table()) for minute in ahead)
         if not buffers:
+            self._mark_passed(now)
             return
         minutes = sorted(buffers)
         counts = np.stack([buffers[minute].table() for minute in minutes], axis=1)
@@ -112,6 +112,7 @@ class WindowBlock:
         self.changed |= fresh
         for chunk in chain.from_iterable(buffers[minute].histograms for minute in minutes):
             self.changed[chunk.keys % ROWS] = True
+        self._mark_passed(now)
         for ring in self._counters:
             periods, first = _periods(minutes, ring.width_s)
             sums = np.add.reduceat(counts, first, axis=1) if len(periods) < len(minutes) else counts
