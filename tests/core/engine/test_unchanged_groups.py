@@ -285,3 +285,17 @@ def test_keeps_little_of_blocks_that_are_mostly_replaced(judged_again: int) -> N
     blocks = {id(found.verdicts): found.verdicts for name in names if (found := results.get(name)) is not None}
     assert sum(len(block.block.groups) for block in blocks.values()) <= 2 * len(names)
     assert engine.snapshot.groups[names[-1]].verdicts[DeploymentKey("a")] is last
+
+
+def test_a_timer_need_not_be_exact() -> None:
+    """Undecided deployments, whose probes depend on the interval of recomputes, are kept when it varies a little."""
+    engine = Engine(AdaptivePreset())
+    engine.observe_peers("g", GROUPS["g"], START)
+    for seconds in (0.0, 300.0, 600.4):
+        engine.recompute(START + seconds)
+    before = engine.snapshot.groups["g"].verdicts[DeploymentKey("a")]
+    assert before.tier is Tier.INSUFFICIENT_DATA
+    engine.recompute(START + 901.7)
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("a")] is before
+    engine.recompute(START + 901.7 + 60)
+    assert engine.snapshot.groups["g"].verdicts[DeploymentKey("a")] is not before

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
 _INTERVAL_S = (1.0, 300.0, 3600.0)
 """Shortest, initial and longest interval of recomputes for probe budgets."""
 
+_JITTER = 0.05
+"""Share by which an interval may differ from the last one and count as equal.
+A timer is never exact, and another interval gives every deployment with probes other budgets."""
+
 
 class AdaptiveTierRule:
     """Adaptive rule with its state and the latest measurements."""
@@ -95,8 +99,9 @@ class AdaptiveTierRule:
         """Read calls, answers and speeds of some rows; return further rows with other numbers."""
         if now != self._now:
             shortest, _, longest = _INTERVAL_S
-            first = self._now == 0.0
-            self._interval_s = _INTERVAL_S[1] if first else min(max(now - self._now, shortest), longest)
+            interval_s = min(max(now - self._now, shortest), longest)
+            if self._now and abs(interval_s - self._interval_s) > _JITTER * self._interval_s:
+                self._interval_s = interval_s
             self._now = now
         found = self._evidence.measure(number, window_block, now, self.state, self._rule, rows)
         found |= self._refusals.measure(number, window_block, now)
