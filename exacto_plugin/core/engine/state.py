@@ -261,6 +261,7 @@ class EngineState:
 
     def load(self, remembered: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
         """Load the state that ``dump`` returned; unknown fields are ignored."""
+        loaded: list[int] = []
         for group, deployments in remembered.items():
             for deployment, plain in deployments.items():
                 if (slot := self.slot(group, DeploymentKey(deployment))) == NO_SLOT:
@@ -272,7 +273,8 @@ class EngineState:
                     if name.startswith(_RULE_PREFIX)
                 }
                 self.rule.load(slot, own)
-                self.measure_again([slot])
+                loaded.append(slot)
+        self.measure_again(loaded)
 
     def copy_windows(self, model_group: str) -> dict[str, WindowDump]:
         """Copy the windows of each deployment of a model group."""

@@ -229,7 +229,7 @@ def engine_of(preset: int) -> Engine:
     return engine
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(preset=st.integers(0, len(PRESETS) - 1), course=courses)
 def test_equals_judging_everything(preset: int, course: list[tuple[list[Step], float]]) -> None:
     """Traffic, idle time, settings, overrides, benchmarks, clocks: what is kept is what would be judged."""
