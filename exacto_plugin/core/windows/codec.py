@@ -15,6 +15,7 @@ import numpy as np
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.counter_ring import MOST, SparseCounts
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
+from exacto_plugin.core.windows.minute_buffer import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,3 +105,21 @@ def _known(pairs: list[list[int]], known: int) -> dict[int, int]:
     if min([*found, *found.values()], default=0) < 0 or max(found.values(), default=0) > MOST:
         raise ValueError("negative numbers, or more than can have happened")
     return {key: count for key, count in found.items() if key < known}
+
+
+def cells_of_row(cells: SparseCounts, row: int) -> SparseCounts:
+    """Select the cells of one row; the keys are without the row."""
+    here = cells.keys % ROWS == row
+    return SparseCounts(cells.periods[here], cells.keys[here] // ROWS, cells.counts[here])
+
+
+def cells_for_row(cells: Mapping[int, SparseCounts | None]) -> SparseCounts:
+    """Join the cells of some rows; the keys are with the row."""
+    found = [(row, one) for row, one in cells.items() if one is not None]
+    keys = [one.keys * ROWS + row for row, one in found]
+    nothing = np.zeros(0, np.int64)
+    return SparseCounts(
+        np.concatenate([nothing, *(one.periods for _, one in found)]),
+        np.concatenate([nothing, *keys]),
+        np.concatenate([nothing, *(one.counts for _, one in found)]),
+    )

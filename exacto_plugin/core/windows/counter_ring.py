@@ -35,7 +35,8 @@ EMPTY = np.iinfo(np.int64).min
 
 MOST_SUMS = 16
 """Largest number of running sums of a ring; the adaptive rule and the sorts read
-thirteen of the finest histograms. With fewer, every recompute starts all of them anew."""
+thirteen of the finest histograms, and sixteen where broken answers derank. With fewer, every recompute starts all of
+them anew."""
 
 
 class RunningSum:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.codec import WindowDump
+from exacto_plugin.core.windows.codec import WindowDump, cells_for_row, cells_of_row
 from exacto_plugin.core.windows.counter_ring import MOST, CounterRing
 from exacto_plugin.core.windows.histogram_ring import HistogramRing
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
@@ -22,7 +22,6 @@ from exacto_plugin.core.windows.lasting_ring import LastingRing
 from exacto_plugin.core.windows.minute_buffer import CELLS, MINUTE_S, ROWS, SECTIONS, MinuteBuffer, histogram_of
 from exacto_plugin.core.windows.passing import passed_edges
 from exacto_plugin.core.windows.retention import Retention
-from exacto_plugin.core.windows.row_cells import cells_for_row, cells_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -224,10 +223,13 @@ class WindowBlock:
         ]
 
     def add_dump(self, held: Mapping[int, WindowDump]) -> None:
-        """Add dumps to rows; only rings of equal widths are added."""
+        """Add dumps to rows; only rings of equal widths are added.
+
+        All rows are marked: what is newer than the last flush can take the place of other rows' oldest counts.
+        """
+        self.changed[:] = True
         for row, one in held.items():
             self.seen[row] |= one.seen
-            self.changed[row] = True
             for minute, (counts, cells) in one.minutes.items():
                 self.buffer(minute * MINUTE_S).add(row, counts, cells)
         for ring in self._counters:

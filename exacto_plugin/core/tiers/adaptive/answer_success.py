@@ -74,7 +74,7 @@ class AnswerSuccess:
         return self.evidence.measure(number, window_block, now, self.memory, self._rule, rows)
 
     def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
-        """Return the slots to measure again because of the age of their answers; see ``due``."""
+        """Return the slots to measure again because of their age; see ``due``."""
         return due_slots(self.memory, self.evidence, self._rule, widths, before, now)
 
     def columns(self) -> dict[str, NDArray[np.generic]]:

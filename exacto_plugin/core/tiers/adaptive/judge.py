@@ -15,12 +15,11 @@ import numpy as np
 
 from exacto_plugin.core.tiers.adaptive import due, exploration, other_signals, strictness, suspension
 from exacto_plugin.core.tiers.adaptive.answer_success import AnswerSuccess, AnswerTest
-from exacto_plugin.core.tiers.adaptive.change import BlockChange, tool_call_columns
+from exacto_plugin.core.tiers.adaptive.change import BlockChange, JudgedBlock, tool_call_columns
 from exacto_plugin.core.tiers.adaptive.common_cause import common_causes
 from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, Evidence
 from exacto_plugin.core.tiers.adaptive.failure_rates import DerankTest, FailureRates, failure_rates
 from exacto_plugin.core.tiers.adaptive.history import Counts
-from exacto_plugin.core.tiers.adaptive.new_state import JudgedBlock
 from exacto_plugin.core.tiers.adaptive.parameters import EXPLORATION_SHARE, AdaptiveParameters
 from exacto_plugin.core.tiers.adaptive.refusals import Refusals, learned_limits
 from exacto_plugin.core.tiers.adaptive.state import (
@@ -96,7 +95,7 @@ class AdaptiveTierRule:
         return self._interval_s
 
     def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
-        """Read calls, answers and speeds of some rows; return further rows with other numbers."""
+        """Read the numbers of some rows; return further rows with other numbers."""
         if now != self._now:
             shortest, _, longest = _INTERVAL_S
             interval_s = min(max(now - self._now, shortest), longest)
