@@ -115,7 +115,6 @@ def _group_result(
         verdicts.group(number),
         verdicts,
         number,
-        members,
         members.revision,
         members.slots,
         verdicts.block.member.shape[1],

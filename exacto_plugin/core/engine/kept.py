@@ -52,10 +52,10 @@ class GroupResult(NamedTuple):
     verdicts: BlockVerdicts
     number: int
     """Index of the group in the block of ``verdicts``."""
-    members: GroupMembers
     revision: int
     """``GroupMembers.revision`` at the time."""
     slots: NDArray[np.intp]
+    """``GroupMembers.slots``; other members have another array, and so have members that lost a slot."""
     width: int
     scores: BenchmarkScores | None
     any_scores: bool
@@ -78,9 +78,8 @@ class GroupResult(NamedTuple):
         """Return True if nothing has changed but the time; ``scores`` are by model group."""
         own = scores.get(self.snapshot.model_group)
         return (
-            self.members is members
+            self.slots is members.slots
             and self.revision == members.revision
-            and self.slots is members.slots
             and self.width == width
             and (self.scores is own or self.scores == own)
             and self.any_scores == bool(scores)

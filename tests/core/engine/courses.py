@@ -38,6 +38,7 @@ GROUPS = {
     "g": tuple(map(DeploymentKey, "abcde")),
     "h": tuple(map(DeploymentKey, "abc")),
     "i": (DeploymentKey("a"),),
+    "w": tuple(map(DeploymentKey, "abcdefghi")),
 }
 QUICK = AdaptiveParameters(
     derank_calls=5,
@@ -198,16 +199,29 @@ def cut_off(slices: int, closed: bool) -> Step:
     return step
 
 
-def imported(group: str, total: int) -> Step:
-    """Counts of a replica that goes on while this one is idle, as a saved state and as deltas."""
+def imported(group: str, total: int, as_state: bool) -> Step:
+    """Counts of half an hour ago, from a replica, as a saved state or as deltas."""
 
     def step(engine: Engine, now: float) -> None:
         replica = Engine(PRESETS[0])
         replica.deltas = Deltas()
-        traffic(group, total, 3)(replica, now)
+        replica.observe_peers(group, GROUPS[group], now)
+        traffic(group, total, 3)(replica, now - 2000.0)
         replica.recompute(now)
-        engine.restore_windows(group, replica.copy_windows(group), add=True)
-        engine.add_deltas(replica.deltas.take())
+        if as_state:
+            engine.restore_windows(group, replica.copy_windows(group), add=True)
+        else:
+            engine.add_deltas(replica.deltas.take())
+
+    return step
+
+
+def replaced(group: str) -> Step:
+    """Other models behind all deployments of a group, whose evidence begins anew."""
+
+    def step(engine: Engine, now: float) -> None:
+        for name in GROUPS[group]:
+            engine.restart(group, name, now)
 
     return step
 
@@ -288,10 +302,11 @@ odd = st.one_of(
     st.builds(override, some_group, st.sampled_from(OverrideAction), st.sampled_from([100.0, 9000.0])),
     st.builds(cut_off, st.integers(0, 2), st.booleans()),
     st.builds(restored, some_group, st.booleans()),
-    st.builds(imported, some_group, st.sampled_from([1, 20])),
+    st.builds(imported, some_group, st.sampled_from([1, 20]), st.booleans()),
     st.builds(adopted, some_group, st.sampled_from([0, 40])),
     st.builds(change_rule, st.integers(0, len(PRESETS) - 1)),
     st.builds(lambda group: lambda engine, now: engine.restart(group, GROUPS[group][0], now), some_group),
+    st.builds(replaced, some_group),
     st.builds(lambda group: lambda engine, now: engine.watch(group, now), some_group),
     st.just(aged),
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.engine.engine import Engine
+from exacto_plugin.core.engine.kept import KeptResults
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.tiers.checkpoints import ChangeDetector
 from exacto_plugin.core.tiers.replay import encode
@@ -59,6 +60,7 @@ def engine_of(preset: int, *, recorded: bool = False) -> Engine:
     """
     engine = Engine(PRESETS[preset])
     engine.change_detector = ChangeDetector() if recorded else None
+    engine.observe_peers("others", (), START)  # tells the time, from which slots are leased
     for number in range(OTHERS):
         engine.add("others", DeploymentKey(f"{number}"), {CounterKind.ANSWERED: 1}, {}, START)
     for group, names in GROUPS.items():
@@ -76,7 +78,8 @@ def assert_equals_judging_everything(preset: int, course: Course, *, recorded: b
             for step in steps:
                 step(engine, now)
             engine.overrides.expire(now)
-        whole._state.measure_again()  # everything is marked as changed, so everything is judged
+        whole._state.measure_again()
+        whole._results = KeptResults()  # no marks are asked, so everything is judged
         kept.recompute(now)
         whole.recompute(now)
         assert outcome(kept) == outcome(whole)

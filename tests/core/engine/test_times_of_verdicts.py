@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exacto_plugin.core.engine.engine import Engine
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.routing.overrides import OverrideAction
 from exacto_plugin.core.tiers.adaptive.common_cause import KEPT_S
+from exacto_plugin.core.windows.increments import CounterKind
 from tests.core.engine.courses import (
     BROKEN_DERANKS,
     DEFAULT,
     GROUPS,
+    PRESETS,
     PUBLISHED,
     QUICK_RULE,
     TIMED,
@@ -27,6 +30,7 @@ from tests.core.engine.courses import (
     imported,
     override,
     peers,
+    replaced,
     restored,
     scores,
     traffic,
@@ -34,7 +38,6 @@ from tests.core.engine.courses import (
 from tests.core.engine.judged_twice import assert_equals_judging_everything, idle
 
 if TYPE_CHECKING:
-    from exacto_plugin.core.engine.engine import Engine
     from exacto_plugin.core.model import DeploymentKey
     from tests.core.engine.courses import Course, Step
 
@@ -87,7 +90,7 @@ def state_has(field: str, *values: object) -> Step:
 @pytest.mark.parametrize("preset", [PUBLISHED, BROKEN_DERANKS])
 def test_counts_leave_every_window(preset: int) -> None:
     """One burst of traffic, and looks while its minutes leave each window and each ring."""
-    calm: list[Step] = [calls("g", 0, 300, 1, 200.0), answers("g", 5, 100, 0, 200.0)]
+    calm: list[Step] = [calls("g", 0, 300, 1, 200.0), answers("g", 5, 100, 0, 200.0), replaced("h")]
     burst: list[Step] = [traffic("g", 20, 2, 100.0, broken=1), calls("h", 0, 100, 1, 30.0)]
     times_s = [time_s for age_s, width_s in _WINDOWS for time_s in around(age_s + width_s / 3, 2, width_s / 2)]
     assert_equals_judging_everything(preset, [(calm, 307.0), (burst, 100_000.0), *looks(times_s)])
@@ -136,16 +139,19 @@ def test_a_learned_limit_rises_and_is_forgotten(wait_s: float) -> None:
     "steps",
     [
         [peers("g", 4, 1.0, 1000.0, 50.0, "x")],
-        [peers("g", 5, 2.0, 1000.0, 50.0, "x")],
+        [peers("g", 5, 0.0, 1000.0, 50.0, "x")],
         [peers("g", 5, 1.0, 1.0, 50.0, "x")],
         [peers("g", 5, 1.0, 1000.0, 1.0, "x")],
         [peers("g", 5, 1.0, 1000.0, 50.0, "y")],
+        [peers("h", 2, 1.0, 1000.0, 50.0, "x")],
         [peers("h", 0, 1.0, 1000.0, 50.0, "x")],
+        [peers("w", 0, 1.0, 1000.0, 50.0, "x")],
         [scores("g", 0.2)],
         [scores("h", 0.7)],
         [findings("g", 4, 30, 0.0)],
         [override("g", OverrideAction.DERANKED, 400.0)],
-        [imported("h", 20)],
+        [imported("h", 20, as_state=True)],
+        [imported("h", 20, as_state=False)],
         [adopted("g", 40)],
         [restored("g", add=False)],
         [restored("g", add=True)],
@@ -157,16 +163,44 @@ def test_a_learned_limit_rises_and_is_forgotten(wait_s: float) -> None:
     ],
 )
 def test_each_input_by_itself(steps: list[Step]) -> None:
-    """Of groups in which nothing has happened for a while, one thing changes."""
-    start: list[Step] = [peers("g", 5, 1.0, 1000.0, 50.0, "x"), calls("g", 0, 300, 1, 60.0), traffic("g", 20)]
-    settled: Course = [(start, 300.0), *idle(1), ([calls("g", 4, 100, 40, 60.0)], 300.0), *idle(3)]
-    assert_equals_judging_everything(BROKEN_DERANKS, [*settled, (steps, 300.0), *idle(2)])
+    """Of groups in which nothing has happened for a while, and for which nothing is due, one thing changes."""
+    start: list[Step] = [peers("g", 5, 1.0, 1000.0, 50.0, "x"), calls("g", 1, 300, 1, 60.0), traffic("g", 7)]
+    settled: Course = [(start, 300.0), *idle(1), ([calls("g", 4, 100, 40, 60.0)], 300.0), ([], 23_900.0)]
+    assert_equals_judging_everything(BROKEN_DERANKS, [*settled, *idle(3, 50.0), (steps, 50.0), *idle(2, 50.0)])
+
+
+def test_a_restart_at_the_time_of_a_recompute() -> None:
+    """It counts although the evidence is no younger than the measurements."""
+    course: Course = [([calls("g", 0, 300, 1, 60.0)], 300.0), *idle(2), ([replaced("g")], 0.0), *idle(2, 50.0)]
+    assert_equals_judging_everything(QUICK_RULE, course)
+
+
+def test_the_widest_group_is_an_input_of_the_others() -> None:
+    """Sums over the deployments of a narrower group have other last digits without it."""
+    weights = dict(zip(GROUPS["g"], (0.1, 0.2, 0.3, 0.4, 0.7), strict=True))
+
+    def weighted(engine: Engine, now: float) -> None:
+        engine.observe_peers("g", GROUPS["g"], now, weights=weights)
+
+    course: Course = [([weighted, traffic("g", 3)], 300.0), *idle(4), *idle(2, 50.0)]
+    course += [([peers("w", 0, 1.0, 1000.0, 50.0, "x")], 50.0), *idle(1, 50.0)]
+    assert_equals_judging_everything(QUICK_RULE, course)
 
 
 def test_counts_of_a_replica_take_the_place_of_old_ones() -> None:
-    """After days without a recompute its newer counts displace those of a group that has none since."""
-    offered: Step = traffic("h", 20, age_s=50.0)
-    course: Course = [([offered], 300.0), *idle(3), ([imported("g", 20)], 4 * 86_400.0), *idle(2)]
+    """After days without a recompute its counts displace those of a group that has none since."""
+    periods = ((60, 125), (300, 75), (1800, 147))
+
+    def took_over(engine: Engine, now: float) -> None:
+        replica = Engine(PRESETS[QUICK_RULE])
+        replica.observe_peers("g", GROUPS["g"], now)
+        for ago_s in {width_s * number for width_s, many in periods for number in range(many)}:
+            replica.add("g", LAST, {CounterKind.ANSWERED: 1}, {}, now - ago_s)
+        replica.recompute(now)
+        engine.restore_windows("g", replica.copy_windows("g"), add=True)
+
+    old: Step = answers("h", 3, 20, 0, 60.0)
+    course: Course = [([old], 300.0), *idle(3), ([took_over], 4 * 86_400.0), *idle(2)]
     assert_equals_judging_everything(QUICK_RULE, course)
 
 

@@ -53,7 +53,7 @@ def test_the_run_behind_a_verdict_stays_in_a_copied_block() -> None:
         scores(group, 0.7)(engine, START)
     for number in range(3):
         engine.recompute(START + 300 * number)
-    for number, group in enumerate(("g", "h")):
+    for number, group in enumerate(("g", "h", "i")):
         calls(group, 0, 100, 1, 60.0)(engine, START + 900 + 300 * number)
         engine.recompute(START + 900 + 300 * number)
     found = {group: engine.snapshot.groups[group].verdicts[GROUPS[group][0]] for group in GROUPS}

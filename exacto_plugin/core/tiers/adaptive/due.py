@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.tiers.adaptive.common_cause import KEPT_S
-from exacto_plugin.core.tiers.adaptive.evidence import DAY, HOUR, WINDOWS_S, reach_of
+from exacto_plugin.core.tiers.adaptive.evidence import DAY, WINDOWS_S, reach_of
 from exacto_plugin.core.tiers.columns import VERIFIED_GOOD
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ def due_slots(
 
 def verdicts_hold_until(
     block: Block,
-    memory: AdaptiveState,
     deranked: Bools,
     backoff: ProbeBackoff,
     common: CommonCauses,
@@ -85,14 +84,12 @@ def verdicts_hold_until(
 
     Until then equal measurements give equal verdicts.
 
-    That is the next trial, the end of a hold of the speed's verdict, of a verifier's finding or of the account of a
-    common cause; with a learned limit, which rises with time, only until now.
+    That is the next trial, the end of a verifier's finding or of the account of a common cause; with a learned limit,
+    which rises with time, only until now. The holds of the speed's verdict end as evidence fills an hour and a day: see
+    ``due_slots``.
     """
-    epoch = memory.epoch[block.slots]
-    times = [np.where(np.isnan(backoff.burst_from), backoff.burst_at, np.nan)]
-    times += [epoch + WINDOWS_S[place] for place in (HOUR, DAY)]
-    counted = block.member & deranked
-    times = [np.where(counted, at, np.inf) for at in times]
+    waits = block.member & deranked & np.isnan(backoff.burst_from)
+    times = [np.where(waits, backoff.burst_at, np.inf)]
     times.append(np.where(block.member & ~np.isnan(limits.refused_at), now, np.inf))
     # A finding counts from the end of its run on, for as long as it holds.
     times += [runs.at, runs.at + runs.hold_s]

@@ -219,7 +219,7 @@ class AdaptiveTierRule:
         columns = name_suspects(columns, found.tier, rates, plan)
         told = (runs.columns(change.by_run & change.readmitted),) if runs.known.any() else ()
         signals = (columns, *(result.columns for result, _ in others), *told, *found.signals())
-        until = due.verdicts_hold_until(block, memory, deranked, backoff, common, limits, runs, self._now)
+        until = due.verdicts_hold_until(block, deranked, backoff, common, limits, runs, self._now)
         by_interval = due.plans_by_interval(block, tier, deranked & ~relief.kept, demand)
         judged = JudgedBlock(block, rates, test, change, backoff, common, found, runs)
         commit = partial(self._commit, judged, answers)
