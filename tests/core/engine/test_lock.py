@@ -20,7 +20,7 @@ from tests.support.samples import START, answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_AT_ONCE = {"snapshot", "measured", "transitions", "dropped", "change_detector", "deltas"}
+READ_AT_ONCE = {"snapshot", "measured", "transitions", "call_histories", "dropped", "change_detector", "deltas"}
 """What is one reference or one number, replaced in one assignment."""
 
 REQUEST = RoutingRequest("g", (), Policy(Sort.AUTO), tools=True)
