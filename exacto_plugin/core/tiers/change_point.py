@@ -93,11 +93,11 @@ class CallHistory(NamedTuple):
     def judged(self) -> tuple[Floats, Floats]:
         """Return calls and bad calls of each tile.
 
-        Router-chosen ones, by which the adaptive rule judges; all, where the router chose none.
+        Router-chosen ones, by which the adaptive rule judges; all, where the router chose less than half of them.
         """
         called, json, name, schema, lost, pinned, pinned_bad = self.counts[1:].astype(np.float64)
         calls, bad = called + lost, json + name + schema + lost
-        return (calls - pinned, bad - pinned_bad) if (calls > pinned).any() else (calls, bad)
+        return (calls - pinned, bad - pinned_bad) if 2.0 * pinned.sum() <= calls.sum() else (calls, bad)
 
 
 @wire("at earliest latest gradual usual share calls bad before so_far")

@@ -100,7 +100,7 @@ def test_calls_without_a_change_tell_none(rate: float) -> None:
         assert change_point(told, 0.0, USUAL, worse=False) is None
 
 
-def test_pinned_calls_count_where_the_router_chose_none() -> None:
+def test_pinned_calls_count_where_the_router_chose_few() -> None:
     """A rule may judge by them; beside others they are no random sample."""
     counts = np.zeros((8, 3), np.int64)
     counts[1], counts[3], counts[6], counts[7] = [20, 20, 20], [0, 10, 10], [20, 20, 20], [0, 10, 10]
