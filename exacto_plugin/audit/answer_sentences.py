@@ -40,7 +40,7 @@ def flaw_sentence(flaws: Mapping[str, int] | None) -> str:
     if not counts:
         return ""
     mix = ", ".join(f"{count:,} with {FLAW_WORDS[flaw]} ({flaw})" for flaw, count in counts)
-    return f"Bad answers since the proxy started: {mix}."
+    return f"Bad answers since the start of this process: {mix}."
 
 
 def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None, zone: tzinfo | None = None) -> str:

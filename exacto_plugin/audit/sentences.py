@@ -69,7 +69,8 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     if measured is not None and aged and view["reasons"]:
         stale = " Nothing newer is on record." if view.get("stale") else ""
         parts.append(f"The numbers are those of {moment(measured, zone)}, when they were last put on record.{stale}")
-    return " ".join(part for part in parts if part)
+    # Several numbers may have too few calls for one and the same reason.
+    return " ".join(dict.fromkeys(part for part in parts if part))
 
 
 def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: bool) -> list[str]:
@@ -161,7 +162,8 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     sample = counted(signal, reason["samples"])
     if code == ReasonCode.TOO_FEW_PEERS:
         peers = f"{reason['needed']} deployments with enough data, itself included; there {'were' if past else 'are'}"
-        return f"To compare its {name_of(signal)} takes {peers} {reason['peers']}."
+        remedy = "it takes more calls of the others, or another deployment of the model group"
+        return f"To compare its {name_of(signal)} takes {peers} {reason['peers']}; {remedy}."
     if code == ReasonCode.TOO_FEW_SAMPLES:
         return f"{subject} ({sample}; {reason['needed']} are needed)."
     against = f"threshold {limit}{among}"

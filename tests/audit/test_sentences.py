@@ -167,7 +167,7 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
     [
         ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
         ("insufficient_data", [reason("too_few_samples", samples=1)], "(1 call; 60 are needed)"),
-        ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1."),
+        ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "included; there are 1; it takes more calls"),
         ("insufficient_data", [reason("undecided")], "to decide."),
         ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
         (
@@ -195,6 +195,22 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
 def test_every_reason_has_words(tier: str, reasons: list[dict[str, Any]], expected: str) -> None:
     """Whatever a rule says can be said, codes of later versions included."""
     assert expected in why_sentence(view(tier, *reasons), UTC)
+
+
+def test_one_sentence_is_said_once() -> None:
+    """Calls and other signals may all have too few samples; the doubt about the calls is one."""
+    few = reason("too_few_samples", value=0.826, threshold=0.963, samples=69, needed=100)
+    missing = [
+        {"kind": "samples", "signal": signal, "have": 69, "needed": 100}
+        for signal in ("tool_call_success", "throughput", "propensity")
+    ]
+    told = why_sentence(view("insufficient_data", few, way_back=missing), UTC)
+    assert told.count("So far it is worse than the threshold of 96.30 %") == 1
+
+
+def test_flaws_are_counted_since_the_start_of_a_process() -> None:
+    """A program without a proxy reads it too."""
+    assert "since the start of this process: 2 with" in why_sentence(view("deranked", flaws={"invalid_json": 2}), UTC)
 
 
 def test_too_few_calls_that_are_bad_so_far() -> None:
@@ -230,7 +246,7 @@ def test_what_all_say_is_not_told_as_what_the_others_say() -> None:
         told = {**adaptive, "references": references, "reasons": [reason("below_threshold", signal)]}
         assert expected in why_sentence(told, UTC)
     few = view("insufficient_data", reason("too_few_peers", peers=2, needed=4), preset="adaptive")
-    expected = "To compare its tool-call success takes 4 deployments with enough data, itself included; there are 2."
+    expected = "To compare its tool-call success takes 4 deployments with enough data, itself included; there are 2;"
     assert expected in why_sentence(few, UTC)
 
 
