@@ -43,7 +43,7 @@ def test_no_count_of_the_replaced_message_stays() -> None:
     }
 
 
-def _late_end(text: str) -> list[GenericEvent]:
+def _late_end(text: str) -> list[Any]:
     """A text and a call, as LiteLLM translates a chat: the text ends after the call."""
     message, call = {"type": "message", "id": "m"}, {"type": "function_call", "id": "f", "arguments": ""}
     told: list[dict[str, Any]] = [
@@ -57,7 +57,7 @@ def _late_end(text: str) -> list[GenericEvent]:
         {"type": "response.output_item.done", "output_index": 1, "item": {**call, "arguments": "{"}},
         {"type": "response.completed", "response": ResponsesAPIResponse(id="r", created_at=1, output=[message, call])},
     ]
-    return [GenericEvent(**one, sequence_number=number) for number, one in enumerate(told)]
+    return [GenericEvent.model_validate({**one, "sequence_number": number}) for number, one in enumerate(told)]
 
 
 def test_the_end_of_a_text_waits_with_the_call_before_it() -> None:
@@ -101,7 +101,7 @@ def test_numbers_of_a_stream_stay_as_they_came() -> None:
 def test_text_after_a_call_is_sent_at_once_and_numbered_anew() -> None:
     """It overtakes what waits, so that all numbers follow the order in which the client gets the events."""
     events = _late_end("Let me see.")
-    late = GenericEvent(type="response.output_text.delta", output_index=0, delta=" So.", sequence_number=5)
+    late = events[2].model_copy(update={"delta": " So.", "sequence_number": 5})
     buffer = ResponsesBuffer()
     now = [piece for event in (*events[:5], late, *events[5:]) for piece in buffer.feed(event)]
     assert [getattr(event, "delta", None) for event in now] == [None, None, "Let me see.", " So."]
