@@ -243,7 +243,7 @@ def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             annotation = annotation.model_fields[str(step)].annotation
         else:
-            annotation = get_args(annotation)[-1]
+            annotation = [part for part in get_args(annotation) if part is not ...][-1]
     annotation = _bare(annotation)
     if is_dataclass(annotation):
         return [field.name for field in fields(annotation)]

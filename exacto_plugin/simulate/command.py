@@ -61,7 +61,9 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
         help="draw counts per interval instead of single requests, which takes less time",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table and a plot")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs the extra `plot`)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="also draw a picture (needs matplotlib: pip install matplotlib)"
+    )
     parser.add_argument(
         "--record", type=Path, metavar="LOG", help="write every outcome as JSON lines (one preset only)"
     )
@@ -183,7 +185,7 @@ def _listener(file: Path | None, files: ExitStack) -> SampleWriter | None:
     try:
         writer = LogWriter(files.enter_context(file.open("w", encoding="utf-8")))
     except OSError as error:
-        raise SettingsError(f"--record {file}: {error}") from None
+        raise SettingsError(f"--record {file}: cannot be written: {error.strerror}") from None
     return SampleWriter(writer.roster, writer.sample)
 
 

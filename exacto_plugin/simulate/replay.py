@@ -88,7 +88,9 @@ def read_log(file: Path) -> Iterator[MembersEntry | Sample]:
                         raise SettingsError(f"{file.name}:{number}.at: got {entry.at}, expected no less than {last}")
                     last = entry.at
                     yield entry
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
 
 

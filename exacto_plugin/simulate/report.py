@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.simulate.metrics import first_hour, mean_and_margin
-from exacto_plugin.terminal import printable
+from exacto_plugin.terminal import printable, printable_text
 from exacto_plugin.text_tables import DataTable, render_tables
 
 if TYPE_CHECKING:
@@ -104,15 +104,16 @@ def render(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> 
             table.add_row(name, *(minutes(timing(result.figures)) for result in results))
     bounds = (
         f"Bad calls of the default (a lottery by price among all): {percent(first.default_error)}; "
-        f"of the oracle (among the good): {percent(first.oracle_error)}"
+        f"of the oracle (among the good): {percent(first.oracle_error)}. Both are expected values; `none` is the"
+        " default with its draws, so it differs by chance."
     )
     early = (
-        f"\nThe scenario counts from hour {scenario.measure_from_h:g} on; this run is shorter, so only its last hour"
+        f"The scenario counts from hour {scenario.measure_from_h:g} on; this run is shorter, so only its last hour"
         " counts."
         if first_h < math.floor(scenario.measure_from_h)
         else ""
     )
-    return f"{title}\n{render_tables(table)}\n{bounds}{early}"
+    return render_tables(printable_text(title), table, bounds, *([early] if early else []))
 
 
 def as_dict(scenario: Scenario, course: RunConfig, results: Sequence[Result]) -> dict[str, Any]:
@@ -190,7 +191,9 @@ def render_replay(rates: Rates, replays: Mapping[str, Replay]) -> str:
         parts.append(render_tables(table))
         for name, outcome in outcomes.items():
             parts += [
-                printable(f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}")
+                render_tables(
+                    printable(f"{name}: {_time(change.at)} {change.deployment}: {change.previous} -> {change.tier}")
+                )
                 for change in outcome.transitions
             ]
     return "\n".join(parts)

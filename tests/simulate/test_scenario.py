@@ -28,6 +28,14 @@ PROVIDERS = [{"name": "a"}, {"name": "b", "error_rate": 0.1}]
             r"test\.request_per_minute: unknown key.*requests_per_minute",
         ),
         ({"providers": []}, r"test\.providers"),
+        (
+            {"providers": [{"name": "a", "cost": 2}]},
+            r"test\.providers\[0\]\.cost: unknown key, expected one of name, .*price",
+        ),
+        (
+            {"providers": PROVIDERS, "events": [{"at_h": 1, "kid": "break", "provider": "a"}]},
+            r"events\[0\]\.kid: unknown key, expected one of at_h, .*\(did you mean kind\?\)",
+        ),
         ({"providers": [{"name": "a"}, {"name": "a"}]}, r"test\.providers: got 'a', expected different names"),
         ({"providers": PROVIDERS, "events": [{"at_h": 1, "kind": "explode", "provider": "a"}]}, r"events\[0\]\.kind"),
         (
