@@ -100,10 +100,13 @@ def suspicion(reason: Mapping[str, Any]) -> str:
 _LEAST_USD = 1e-6
 """Amounts below are written with an exponent."""
 
+_NO_USD = 1e-12
+"""Amounts below are differences of equal ones: noise of binary fractions."""
+
 
 def money(amount: float) -> str:
     """Format USD with as many digits as are significant."""
-    if amount == 0 or not math.isfinite(amount):
+    if abs(amount) < _NO_USD or not math.isfinite(amount):
         return "$0"
     sign, size = "-" if amount < 0 else "", abs(amount)
     if size >= 1:

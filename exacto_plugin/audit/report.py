@@ -92,6 +92,16 @@ def _group(
             "extra_usd": None if prices is None else _interval(prices @ probes.sum(axis=0)),
         },
         "rescue": {"asked": totals.rescues, "rescued": totals.rescued, "extra_usd": totals.rescue_cost},
+        "deployments": [
+            {
+                "deployment": one,
+                "answers": int(columns["answers"][place]),
+                "bad": int(columns["bad"][place]),
+                "without": float(without[:, place].sum()),
+                "with": float(with_tiers[:, place].sum()),
+            }
+            for place, one in enumerate(names)
+        ],
         "unmeasured": [
             one for place, one in enumerate(names) if not columns["answers"][place] and columns["with_tiers"][place] > 0
         ],

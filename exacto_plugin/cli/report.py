@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import moment, money, percent
-from exacto_plugin.audit.names import resolve_group
+from exacto_plugin.audit.names import display_names, resolve_group
 from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
 from exacto_plugin.cli.source import Source, add_source_options, query
-from exacto_plugin.core.routing.counterfactual import HOUR_S
+from exacto_plugin.core.routing.counterfactual import whole_hours
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable_data, write_text
 from exacto_plugin.text_tables import PlainTable, heading, write_tables
@@ -65,9 +65,8 @@ def run(options: argparse.Namespace) -> int:
                 resolve_group(name, known)
         return found
 
-    found = query(options, ask)
-    # Counts are kept by the hour.
-    begins, ends = since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
+    begins, ends = whole_hours(since, until, now)
+    found = {**query(options, ask), "since": begins, "until": ends}
     if options.json:
         write_text(json_text(found))
     else:
@@ -81,7 +80,13 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> list[Rend
         return [f"{period} no request with tools was counted."]
     parts: list[RenderableType] = [f"{period}:"]
     for group in found["model_groups"]:
-        parts += [heading(f"{group['model_group']}: {group['requests']:,.0f} requests"), _table(group)]
+        parts += [
+            heading(f"{group['model_group']}: {group['requests']:,.0f} requests"),
+            _table(group),
+            "",
+            _deployments(group),
+            "",
+        ]
         if group["unmeasured"]:
             parts.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
         parts.append("")
@@ -92,8 +97,8 @@ def _table(group: Mapping[str, Any]) -> PlainTable:
     applied = group["applied"]
     would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
     table = PlainTable()
-    for name in ("", "without tiers", "with tiers", "difference"):
-        table.add_column(name, justify="left" if not name else "right")
+    for name in ("what", "without tiers", "with tiers", "difference"):
+        table.add_column(name, justify="left" if name == "what" else "right")
     table.add_row(f"share of picks {would}", "", _percents(group["changed"]), "")
     if 0 < applied < 1:
         table.add_row("share of picks that tiers applied to", "", percent(applied), "")
@@ -105,14 +110,29 @@ def _table(group: Mapping[str, Any]) -> PlainTable:
     if spend is not None:
         table.add_row("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["saved"], minus=True))
     probes, rescue = group["probes"], group["rescue"]
-    extra = "" if probes["extra_usd"] is None else _money(probes["extra_usd"])
-    table.add_row(f"of that: {probes['requests']:,.0f} probes", "", _counts(probes["bad"]) + " bad calls", extra)
-    table.add_row(
-        f"in addition: {rescue['asked']:,.0f} bad answers retried by rescue",
-        "",
-        f"{rescue['rescued']:,.0f} rescued",
-        money(rescue["extra_usd"]),
-    )
+    if probes["requests"]:
+        many = f"{probes['requests']:,.0f} probes"
+        table.add_row(f"of them by {many}", "", "", _counts(probes["bad"]))
+        if probes["extra_usd"] is not None:
+            table.add_row(f"spend by {many}", "", "", _money(probes["extra_usd"]))
+    if rescue["asked"]:
+        table.add_row("bad answers that were retried (rescue)", "", f"{rescue['asked']:,.0f}", "")
+        table.add_row("retries that gave a better answer", "", f"{rescue['rescued']:,.0f}", money(rescue["extra_usd"]))
+    return table
+
+
+def _deployments(group: Mapping[str, Any]) -> PlainTable:
+    """Return the shares of bad answers and of picks of each deployment, the worst first."""
+    rows = group.get("deployments", ())
+    names = display_names([one["deployment"] for one in rows])
+    table = PlainTable()
+    for name in ("deployment", "answers", "bad", "picks without tiers", "with tiers"):
+        table.add_column(name, justify="left" if name == "deployment" else "right")
+    total = sum(one["with"] for one in rows) or 1.0
+    for one in sorted(rows, key=lambda one: -one["bad"] / max(1.0, one["answers"])):
+        share = percent(one["bad"] / one["answers"]) if one["answers"] else "-"
+        picks = (percent(one[name] / total) for name in ("without", "with"))
+        table.add_row(names[one["deployment"]], f"{one['answers']:,.0f}", share, *picks)
     return table
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Query
 from exacto_plugin.audit import views
 from exacto_plugin.audit.entries import MOST_ENTRIES, reject_filters
 from exacto_plugin.audit.queries import recorded_report
+from exacto_plugin.core.routing.counterfactual import whole_hours
 from exacto_plugin.errors import ExactoError, StoreError
 
 if TYPE_CHECKING:
@@ -118,4 +119,5 @@ def add_records(router: APIRouter, clock: Callable[[], float], store: Store) -> 
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
         found = await read_store(store, lambda connection: recorded_report(connection, begins, ends, model_groups))
-        return {"since": begins, "until": ends, "model_groups": found}
+        first, last = whole_hours(begins, ends, clock())
+        return {"since": first, "until": last, "model_groups": found}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
 from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.audit.sentences import why_sentence
+from exacto_plugin.core.routing.counterfactual import whole_hours
 from exacto_plugin.errors import ExactoError, UnknownNameError
 from exacto_plugin.web.views import why_now_of
 
@@ -60,7 +61,8 @@ async def report_data(runtime: Runtime, since: float, until: float) -> dict[str,
         raise ExactoError('a report needs records: Exacto({"store": {"url": "sqlite:///exacto.sqlite"}})')
     runtime.recorder.flush()
     found = await runtime.store.read(lambda connection: recorded_report(connection, since, until))
-    return {"since": since, "until": until, "model_groups": found}
+    begins, ends = whole_hours(since, until, runtime.context.clock())
+    return {"since": begins, "until": ends, "model_groups": found}
 
 
 def flaws_data(runtime: Runtime) -> dict[str, dict[str, dict[str, int]]]:

@@ -225,9 +225,12 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     plain = json.loads(said(capsys, story, "report", "--json", *hours))
     (group,) = plain["model_groups"]
     assert group["requests"] == 36 * 5
+    assert plain["since"] % 3600 == 0, "counts are kept by the hour"
+    assert {one["deployment"] for one in group["deployments"]} >= {"d"}
     assert group["changed"]["low"] < group["changed"]["value"] < group["changed"]["high"]
     told = said(capsys, story, "report", *hours)
     assert "g: 180 requests" in told
+    assert "deployment answers bad picks without tiers with tiers" in " ".join(told.split())
     part = said(capsys, story, "report", "--since", "2001-01-01T10:50Z", "--until", "2001-01-01T11:20Z", status=1)
     zoned = [moment(datetime(2001, 1, 1, hour, tzinfo=UTC).timestamp()) for hour in (10, 12)]
     assert part.startswith("From {} to {} no request".format(*zoned))

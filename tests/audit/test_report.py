@@ -114,4 +114,6 @@ def test_without_prices_nothing_is_said_about_spend() -> None:
 
 def test_money_has_its_sign_first() -> None:
     """A saving is told as such, whatever its size."""
-    assert [money(amount) for amount in (-3.8e-06, -12.5, 0.0, 0.051)] == ["-$0.0000038", "-$12.50", "$0", "$0.051"]
+    assert [money(amount) for amount in (-3.8e-06, -12.5, 0.0, 0.051, 6.5e-17)] == [
+        "-$0.0000038", "-$12.50", "$0", "$0.051", "$0"
+    ]  # fmt: skip

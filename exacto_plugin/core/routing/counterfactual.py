@@ -128,6 +128,15 @@ class _PickClass(NamedTuple):
     applied: bool
 
 
+def whole_hours(since: float, until: float, now: float) -> tuple[float, float]:
+    """Return the time range that a report is really of, as counts are kept by the hour.
+
+    >>> whole_hours(5000.0, 9000.0, 9000.0), whole_hours(5000.0, 9000.0, 90_000.0)
+    ((3600.0, 9000.0), (3600.0, 10800.0))
+    """
+    return since // HOUR_S * HOUR_S, max(until, min(now, -(-until // HOUR_S) * HOUR_S))
+
+
 class CounterfactualCounts:
     """The counts of one process; thread-safe."""
 
