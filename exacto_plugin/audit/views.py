@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Plain = dict[str, Any]
 
 NOT_KEPT = (
-    "request {name!r} is not on record: ordinary requests are sampled (store.decision_share); rescued, failed"
-    " over, probing and refused ones are always kept, a few seconds after their end"
+    "request {name!r} is not on record: of ordinary requests one in a hundred is kept (store.decision_share); rescued,"
+    " failed over, probing and refused ones are always kept, a few seconds after their end"
 )
 """For people, when a request cannot be found."""
 

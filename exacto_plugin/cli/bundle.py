@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment, percent
+from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
 from exacto_plugin.audit.provider_bundle import bundle
 from exacto_plugin.cli.arguments import add_examples, past_of
-from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
+from exacto_plugin.cli.proxy_client import ProxyError, request_json
 from exacto_plugin.cli.source import add_source_options, named_location
 from exacto_plugin.config.sources import read_config
 from exacto_plugin.errors import ExactoError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import Connection
+
 _WEEK_S = 7 * 86_400.0
 _NO_ROUTE = "Not Found"
 """The answer of a proxy whose version of the plugin keeps no bad answers."""
@@ -29,11 +33,13 @@ _NO_ROUTE = "Not Found"
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name, as `tiers` shows it")
+    parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name as `tiers` shows it, its id or its provider")
     parser.add_argument("--since", type=past_of, metavar="TIME", help="or how long ago (default: 7d); whole hours")
     parser.add_argument("--model", metavar="GROUP", help="only in this model group")
     parser.add_argument("--output", metavar="FILE", help="default: standard output")
-    add_url(parser, required=False)
+    parser.add_argument(
+        "--url", metavar="PROXY", help="a running proxy, beside --config or --store: for its latest bad answers"
+    )
     add_source_options(parser, proxy=False)
     add_examples(
         parser,
@@ -53,14 +59,15 @@ def run(options: argparse.Namespace) -> int:
     since = now - _WEEK_S if options.since is None else options.since
     location = named_location(options)
     with busy("reading the store ..."), reading(location) as connection:
+        deployment = _key(connection, options.deployment, options.model)
         made = bundle(
             connection,
-            options.deployment,
+            deployment,
             since,
             now,
-            models=_models(options.config, options.deployment),
-            failures=partial(_failures, options.url, options.deployment),
-            pairs=partial(_pairs, options.url, options.deployment),
+            models=_models(options.config, deployment),
+            failures=partial(_failures, options.url, deployment),
+            pairs=partial(_pairs, options.url, deployment),
             model_group=options.model,
         )
     if not made["model_groups"]:
@@ -71,6 +78,19 @@ def run(options: argparse.Namespace) -> int:
     Path(options.output).write_text(f"{json_text(made)}\n", encoding="utf-8")
     write_text("\n".join(_line(one, options.output) for one in made["model_groups"]))
     return 0
+
+
+def _key(connection: Connection, name: str, model_group: str | None) -> str:
+    """Return the deployment on record that a name means.
+
+    Raises:
+        ExactoError: there is none, or several.
+    """
+    known = [KnownDeployment(*names) for names in queries.known_deployments(connection)]
+    keys = resolve_deployments(name, known, model_group)
+    if len(keys) > 1:
+        raise ExactoError(f"{name!r} means {', '.join(keys)}; name one of them")
+    return keys[0]
 
 
 def _failures(url: str | None, deployment: str, model_group: str) -> Sequence[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit.formatting import percent
 from exacto_plugin.cli.arguments import add_examples
 from exacto_plugin.terminal import json_text, printable, write_text
 from exacto_plugin.text_tables import PlainTable, busy, colored, heading, write_tables
@@ -43,6 +44,7 @@ class GroupReport:
     default_sort: str
     curated: tuple[str, ...] | None
     deployments: tuple[DeploymentReport, ...]
+    apply_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _groups(config: Mapping[str, object], settings: Settings) -> list[GroupRepor
             for c in candidates
         )
         mode, sort = settings.mode_of(name).value, settings.default_sort_of(name).value
-        reports.append(GroupReport(name, mode, sort, curated, deployments))
+        reports.append(GroupReport(name, mode, sort, curated, deployments, settings.apply_share_of(name)))
     return reports
 
 
@@ -213,7 +215,7 @@ def render(report: ConfigReport) -> list[RenderableType]:
     ]
     for group in report.groups:
         parts += [
-            heading(f"{group.model_group}: mode {group.mode}, default sort {group.default_sort}"),
+            heading(f"{group.model_group}: mode {group.mode}{_share(group)}, default sort {group.default_sort}"),
             _table(group),
             "",
         ]
@@ -222,6 +224,11 @@ def render(report: ConfigReport) -> list[RenderableType]:
     if not report.problems:
         parts.append(colored("No problems found.", "green"))
     return parts
+
+
+def _share(group: GroupReport) -> str:
+    """Return the share of the conversations that tiers apply to, where it is not all."""
+    return f" to {percent(group.apply_share)} of the conversations" if group.apply_share < 1 else ""
 
 
 def _table(group: GroupReport) -> PlainTable:

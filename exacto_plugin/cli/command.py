@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import traceback
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -130,16 +131,45 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _unknown_verb(name: str) -> str:
+    """Return the message on a verb that does not exist; empty if it does, or is an option."""
+    names = [verb.name for verb in VERBS]
+    if name.startswith("-") or name in names:
+        return ""
+    close = get_close_matches(name[:60], names, n=1, cutoff=0.6)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"there is no verb {name!r}{meant}; `exacto --help` lists them"
+
+
+def _tell(message: str) -> None:
+    """Write an error, as wide as the terminal; in one line where there is none."""
+    text = f"exacto: {message}"
+    if sys.stderr.isatty() or os.environ.get("COLUMNS"):
+        from exacto_plugin.text_tables import write_tables
+
+        write_tables(text, stream=sys.stderr)
+    else:
+        write_text(text, sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit status.
 
     1 for an unexpected error, 2 for what cannot be done as asked, 130 when interrupted.
     """
-    options: Any = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser()
+    if not given:
+        write_text(parser.format_help().rstrip(), sys.stderr)
+        return 2
+    if unknown := _unknown_verb(given[0]):
+        _tell(unknown)
+        return 2
+    options: Any = parser.parse_args(given)
     try:
         return int(options.run(options))
     except ExactoError as error:
-        write_text(f"exacto: {error}", sys.stderr)
+        _tell(str(error))
         return 2
     except KeyboardInterrupt:
         write_text("stopped", sys.stderr)

@@ -21,7 +21,7 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="also draw bad calls by provider as a picture")
     add_examples(
         parser,
-        "exacto demo                        # two minutes: bad calls before and after",
+        "exacto demo                        # some minutes: bad calls before and after",
         "exacto demo --keep --port 4000     # the proxy stays, and can be asked",
         "exacto demo --plot demo.svg",
         "exacto demo bench                  # scores, and the tiers that they make",

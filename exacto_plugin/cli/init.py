@@ -168,8 +168,10 @@ def _block(config: Mapping[str, Any]) -> tuple[str, list[str]]:
     single = [name for name, found in groups.items() if len(found) == 1]
     lines = [
         f"{_BLOCK}:",
-        "  mode: observe      # decides and records, changes no request; `exacto report` tells what tiers would change",
-        "                     # then: mode: apply with apply_share: 0.1, and at last without it",
+        "  # Steps: mode: observe, then mode: apply with apply_share: 0.1, then mode: apply alone. In observe tiers",
+        "  # are decided, not applied, and `exacto report` tells what they would change. Suffixes and sorts of clients",
+        "  # as well as curated lists and limits (only, ignore, ...) hold in every mode.",
+        "  mode: observe",
     ]
     for name, providers in compared.items():
         lines.append(_comment(f"compared: {name}: {', '.join(providers)}"))

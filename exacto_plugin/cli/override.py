@@ -21,8 +21,8 @@ _ACTIONS = ("good", "deranked", "reset")
 _DAYS = int(LONGEST_S // 86_400)
 _USAGE = """\
 exacto override DEPLOYMENT {good,deranked} --for TIME --reason TEXT
-                       --url PROXY [--model GROUP] [--json]
-       exacto override DEPLOYMENT reset --url PROXY [--model GROUP] [--json]"""
+                       [--url PROXY] [--model GROUP] [--json]
+       exacto override DEPLOYMENT reset [--url PROXY] [--model GROUP] [--json]"""
 
 
 def add_override(parser: argparse.ArgumentParser) -> None:

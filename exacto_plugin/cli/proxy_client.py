@@ -39,11 +39,10 @@ class ProxyError(ExactoError):
 
 def add_url(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add ``--url``; where it is required, ``EXACTO_URL`` does as well."""
-    default = os.environ.get(URL_VARIABLE) or None
+    default = (os.environ.get(URL_VARIABLE) or "") if required else None
     parser.add_argument(
         "--url",
-        required=required and default is None,
-        default=default if required else None,
+        default=default,
         metavar="PROXY",
         help=f"the proxy, e.g. http://localhost:4000; default: {URL_VARIABLE}; the key is in {' or '.join(KEYS)}",
     )
@@ -58,8 +57,10 @@ def base_url(url: str) -> str:
     """Return an address with its scheme, which is ``http`` where none is written.
 
     Raises:
-        ProxyError: it has another scheme.
+        ProxyError: it has another scheme, or there is none.
     """
+    if not url:
+        raise ProxyError(f"no proxy given: use --url PROXY or set {URL_VARIABLE}")
     whole = url if "://" in url else f"http://{url}"
     if not whole.lower().startswith(("http://", "https://")):
         raise ProxyError(f"{printable(url)} is no address of a proxy; write it like http://localhost:4000")
@@ -134,10 +135,13 @@ def _content(answer: httpx.Response, address: str) -> dict[str, Any]:
     if answer.status_code == 422 and isinstance(detail, list):
         detail = "; ".join(_refusal(one) for one in detail)
     if answer.status_code == 404 and detail == "Not Found":
-        detail = f"{address} has no /exacto/api; is exacto_plugin.callback in litellm_settings.callbacks there?"
+        remedy = "is exacto_plugin.callback in litellm_settings.callbacks there?"
+        if address.endswith(("/exacto", "/exacto/api")):  # as the page's address is copied
+            remedy = "leave /exacto out of the address"
+        detail = f"{address} has no /exacto/api; {remedy}"
     if isinstance(detail, str):
         raise ProxyError(printable(detail))
-    hint = "" if answer.is_success else f"; an admin key in {KEYS[0]} is needed"
+    hint = "" if answer.is_success else f"; the key may be unknown there: an admin key in {KEYS[0]} is needed"
     raise ProxyError(f"{address} answered {answer.status_code}{hint}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.publication import COLUMNS, DAY_S, Public, publication
 from exacto_plugin.cli.arguments import add_examples
-from exacto_plugin.cli.source import add_source_options, location_of
-from exacto_plugin.config.sources import CONFIG_VARIABLE, settings_of_file
+from exacto_plugin.cli.source import add_source_options, location_of, settings_of_config
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.store.rows import reading
 from exacto_plugin.terminal import write_text
@@ -43,9 +41,12 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.config is None:
         raise ExactoError("--config FILE is needed: what may be published is in its exacto_settings.publish")
-    allowed = settings_of_file(Path(os.environ.get(CONFIG_VARIABLE) or options.config), os.environ).publish
+    allowed = settings_of_config(Path(options.config)).publish
     if not allowed.models or not allowed.providers:
-        raise ExactoError("nothing may be published: exacto_settings.publish names no models, or no providers")
+        raise ExactoError(
+            "nothing may be published: exacto_settings.publish names no models, or no providers; add publish:"
+            " {models: {MODEL GROUP: NAME}, providers: {PROVIDER: NAME}} there"
+        )
     location = location_of(options)
     if location is None:
         raise ExactoError("no store given")

@@ -50,6 +50,13 @@ _SOURCE = (
     "Simulated providers with the error rates that MoonshotAI's K2 Vendor Verifier measured on 2025-11-15."
     " Made by `exacto demo --plot FILE.svg`."
 )
+_UNREAL = (
+    f"Error rates are measured ones, prices invented. Verdicts come every {INTERVAL_S:g} seconds instead of every 5"
+    " minutes, the default."
+)
+_COLUMNS = (
+    "judged: calls behind the verdict; before, after: the provider's share of the answers in observe and in apply."
+)
 _CONSOLE = Console(highlight=False, width=terminal_width())
 
 TOOLS = [
@@ -98,6 +105,7 @@ def run_demo(*, keep: bool = False, port: int = 0, plot: Path | None = None) -> 
         own = {"LITELLM_MASTER_KEY": KEY, "EXACTO_CONFIG": str(settings), "XDG_STATE_HOME": str(root / "state")}
         environment = {**os.environ, **own}
         _CONSOLE.print(f"Starting a LiteLLM proxy with {len(vendors)} simulated providers of {GROUP} ...")
+        _CONSOLE.print(_UNREAL)
         with DemoProxy(root / "config.yaml", environment, port) as proxy:
             return _show(proxy, settings, len(vendors), keep=keep, plot=plot)
 
@@ -115,6 +123,7 @@ def _show(proxy: DemoProxy, settings: Path, providers: int, *, keep: bool, plot:
     told = conclusion(observed, applied)
     _CONSOLE.print(heading(f"{GROUP}: the providers, and why each is where it is"))
     _CONSOLE.print(_tier_table(deployments, observed, applied))
+    _CONSOLE.print(_COLUMNS)
     _CONSOLE.print(heading("Bad tool calls delivered to the client"))
     _CONSOLE.print(_outcome_table(observed, applied))
     worst = next((one["provider"] for one in reversed(deployments)), "")
@@ -222,7 +231,7 @@ def _tier_table(deployments: Sequence[dict[str, Any]], observed: DemoCounts, app
         name, tier = deployment["provider"], deployment["tier"]
         table.add_row(
             name,
-            colored(tier, {"verified_good": "green", "deranked": "red"}.get(tier, "yellow")),
+            colored(tier.replace("_", " "), {"verified_good": "green", "deranked": "red"}.get(tier, "yellow")),
             _percent(signal["value"]),
             _percent(next(limits, None)),
             str(signal["samples"]),

@@ -186,8 +186,23 @@ def test_pairs_have_no_names(files: Path) -> None:
 def test_nobody(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A deployment that is not on record, and no store."""
     assert main(["bundle", "nobody", "--store", f"sqlite:///{files / 'records.sqlite'}"]) == 2
-    assert "nothing of 'nobody' is on record" in capsys.readouterr().err
+    assert "there is no deployment 'nobody'; there are " in capsys.readouterr().err
     assert main(["bundle", "mine"]) == 2
+
+
+def test_a_bundle_is_found_by_the_provider(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in other verbs; the file has the name on record."""
+    assert main(["bundle", "ACME", "--model", "kimi", "--store", f"sqlite:///{files / 'records.sqlite'}"]) == 0
+    assert json.loads(capsys.readouterr().out)["deployment"] == "mine"
+
+
+def test_a_configuration_without_a_block_publishes_nothing(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It tells what to add, not that something is broken."""
+    config = yaml.safe_load((files / "config.yaml").read_text())
+    config.pop("exacto_settings")
+    (files / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["publish", str(files / "out"), "--config", str(files / "config.yaml")]) == 2
+    assert "add publish: {models: {MODEL GROUP: NAME}, providers: {PROVIDER: NAME}}" in capsys.readouterr().err
 
 
 def test_the_publication(files: Path) -> None:

@@ -47,6 +47,31 @@ def test_a_good_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert any("no known price for two" in hint for hint in report["hints"])
 
 
+def test_a_share_of_the_conversations_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``mode apply`` alone would claim that tiers apply to all of them."""
+    assert check(tmp_path, f"{GOOD}exacto_settings: {{apply_share: 0.1}}") == 0
+    assert "kimi: mode apply to 10.0 % of the conversations" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_verb_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """The similar one is suggested; without any verb the help is shown."""
+    assert main(["tires"]) == 2
+    assert "there is no verb 'tires' (did you mean tiers?)" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "check-config" in capsys.readouterr().err
+
+
+def test_errors_are_as_wide_as_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that lists every key."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert check(tmp_path, f"{GOOD}exacto_settings: {{mod: apply}}") == 2
+    told = capsys.readouterr().err
+    assert "unknown key" in told
+    assert max(map(len, told.splitlines())) <= 80
+
+
 def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json a table comes out."""
     assert check(tmp_path, GOOD) == 0
@@ -65,6 +90,10 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("exacto_settings: {curated: {kim: [one]}}", "no such model_name"),
         ("exacto_settings: {model_groups: {glm: {mode: observe}}}", "no such model_name"),
         ("exacto_settings: {only: [nobody]}", "kimi: no deployment is left by only (set for this proxy)"),
+        (
+            "exacto_settings: {only: [slov]}",
+            "no deployment is called slov (did you mean slow?); providers there: fast, slow",
+        ),
         ("exacto_settings: {model_groups: {kimi: {zdr: true}}}", "no deployment is left by zdr (set for this model)"),
     ],
 )

@@ -50,6 +50,8 @@ def test_line_and_block_are_added(settings: str, callbacks: list[str]) -> None:
     assert told["litellm_settings"]["callbacks"] == callbacks
     assert told["exacto_settings"] == {"mode": "observe"}
     assert "# our models\nmodel_list:\n  - model_name: kimi   # two of them\n" in after
+    assert "changes no request" not in after, "suffixes, curated lists and limits hold in observe too"
+    assert "hold in every mode" in after
     assert "# compared: kimi: deepinfra, fireworks_ai" in after
     assert notes == [
         "kimi: 2 deployments, of deepinfra, fireworks_ai",

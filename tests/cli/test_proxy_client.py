@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import httpx
 import pytest
 
+from exacto_plugin.cli.command import main
 from exacto_plugin.cli.proxy_client import ProxyError, _connection_words, base_url, request_json
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def test_an_address_without_a_scheme(port: int) -> None:
         ((401, b"no"), "answered 401; an admin key in EXACTO_API_KEY is needed"),
         ((200, b"<html>"), "answered 200 without JSON; is it a LiteLLM proxy?"),
         ((404, b'{"detail": "Not Found"}'), "has no /exacto/api; is exacto_plugin.callback in litellm_settings"),
+        ((400, b'{"error": {"message": "No connected db."}}'), "answered 400; the key may be unknown there: an admin"),
         ((422, b'{"detail": [{"loc": ["body", "for_s"], "msg": "too long"}]}'), "for_s: too long"),
     ],
 )
@@ -75,6 +77,26 @@ def test_answers_of_another_kind(port: int, answer: tuple[int, bytes], told: str
     """Each with what helps."""
     Anything.answer = answer
     assert told in str(refusal(f"http://127.0.0.1:{port}"))
+
+
+def test_the_address_of_the_page(port: int) -> None:
+    """As it is copied from a browser; the callback is there, so that is no advice."""
+    Anything.answer = (404, b'{"detail": "Not Found"}')
+    told = str(refusal(f"http://127.0.0.1:{port}/exacto/"))
+    assert told.endswith("has no /exacto/api; leave /exacto out of the address")
+
+
+@pytest.mark.parametrize("verb", [["doctor"], ["curate"], ["override", "a", "reset"]])
+def test_without_an_address(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    """Both ways to give one are named; in the usage it is not required, since the variable does."""
+    monkeypatch.delenv("EXACTO_URL", raising=False)
+    assert main(verb) == 2
+    assert "no proxy given: use --url PROXY or set EXACTO_URL" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([verb[0], "--help"])
+    assert "[--url PROXY]" in capsys.readouterr().out
 
 
 def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

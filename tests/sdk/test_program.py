@@ -90,7 +90,7 @@ def test_why_report_and_flaws(
     assert exacto.tiers()["waiting"] == []
     assert "routers=1: 2 insufficient_data" in repr(exacto)
     assert exacto.why("one-ai").startswith("one is not classified yet")
-    assert "6 with arguments that are not JSON (invalid_json)" in exacto.why("one", "kimi")
+    assert "100.0 % had arguments that are not JSON (invalid_json)" in exacto.why("one", "kimi")
     eventually(lambda: [group["requests"] for group in exacto.report()["model_groups"]], [12])
     with pytest.raises(ExactoError, match=r"there is no deployment 'onee' \(did you mean one\?\)"):
         exacto.why("onee")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.config.messages import kind_of, nearest, safe_value, step_of
+from exacto_plugin.config.messages import kind_of, nearest, safe_key, safe_value, step_of
 from exacto_plugin.config.settings import BLOCK
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, model_fingerprint
@@ -14,6 +14,7 @@ from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, mod
 if TYPE_CHECKING:
     from exacto_plugin.config.settings import Settings
     from exacto_plugin.core.model import Candidate
+    from exacto_plugin.core.routing.policy import Filter
 
 Config = Mapping[str, object]
 
@@ -168,8 +169,20 @@ def _filters(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
             together = " together with ".join(f"{one.name} ({one.source})" for one in found)
             unknown = ", ".join(one.key for one in unpriced(found, there))
             why = f"; the price of {unknown} is not known ({SET_PRICES})" if unknown else ""
-            problems.append(f"{name}: no deployment is left by {together}, so every request is refused{why}")
+            problems.append(
+                f"{name}: no deployment is left by {together}, so every request is refused{why}{_meant(found, there)}"
+            )
     return problems
+
+
+def _meant(found: Sequence[Filter], there: Sequence[Candidate]) -> str:
+    """Return the entries of filters by name that match no deployment, and those that there are."""
+    exist = providers_of(there)
+    named = [*exist, *(one.key for one in there)]
+    lists = [entry for one in found if one.name in ("only", "curated", "order") for entry in one.value]  # type: ignore[attr-defined]
+    unmatched = [entry for entry in lists if not any(matches(entry, one) for one in there)]
+    told = ", ".join(f"{safe_key(entry)}{nearest(entry, named)}" for entry in unmatched[:_LISTED])
+    return f"; no deployment is called {told}; providers there: {', '.join(exist)}" if told else ""
 
 
 def _declared(config: Config) -> list[str]:
