@@ -167,11 +167,7 @@ def test_a_way_back_of_days_is_told_with_a_shorter_one(takes_d: float, expected:
     [
         ("deranked", [reason("below_threshold", "throughput", value=9.5, threshold=31.0)], "9.5 tokens/s"),
         ("insufficient_data", [reason("too_few_samples", samples=1)], "(1 call; 60 are needed)"),
-        (
-            "insufficient_data",
-            [reason("too_few_peers", peers=1, needed=2)],
-            "included; there are 1; it takes more calls",
-        ),
+        ("insufficient_data", [reason("too_few_peers", peers=1, needed=2)], "there are 1; it takes more calls"),
         ("insufficient_data", [reason("undecided")], "to decide."),
         ("insufficient_data", [reason("capacity")], "could not carry the traffic"),
         (

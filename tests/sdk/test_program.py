@@ -60,6 +60,35 @@ def test_an_answer_tells_how_it_was_routed(
     quiet.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "model", "policy"),
+    [
+        ({"mode": "observe"}, "kimi", "none"),
+        ({"mode": "off"}, "kimi", "none"),
+        ({"apply_share": 0.0}, "kimi", "none"),
+        ({"mode": "off"}, "kimi:floor", "price"),
+        ({}, "kimi", "auto"),
+    ],
+)
+def test_an_answer_claims_no_policy_that_was_not_applied(
+    providers: SimulatedProviders,
+    make_exacto: Callable[..., Exacto],
+    loop: asyncio.Runner,
+    settings: dict[str, Any],
+    model: str,
+    policy: str,
+) -> None:
+    """As the header of the proxy; what the caller asked for is applied in every mode."""
+    router = litellm.Router(model_list=model_list(providers))
+    make_exacto(**settings).attach(router)
+    asked = {"model": model, "messages": MESSAGES, "tools": TOOLS}
+    stream = router.completion(**asked, stream=True)
+    answers = [router.completion(**asked), loop.run(router.acompletion(**asked)), stream]
+    assert [facts(one)["policy"] for one in answers] == [policy] * 3
+    for _ in stream:
+        pass
+
+
 def test_a_rescue_is_told(providers: SimulatedProviders, make_exacto: Callable[..., Exacto]) -> None:
     """The deployment that answered, and the one whose answer was replaced."""
     providers.control.behave("one", always="invalid_json")
