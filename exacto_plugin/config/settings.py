@@ -198,7 +198,8 @@ def load_settings(block: Mapping[str, object] | None, path: str = BLOCK) -> Sett
     """
     if block is None:
         return Settings()
-    if isinstance(block, Mapping) and BLOCK in block:
+    given: object = block
+    if isinstance(given, Mapping) and BLOCK in given:
         raise SettingsError(f"{path}.{BLOCK}: unknown key: give what stands under {BLOCK}, without that key")
     try:
         return Settings.model_validate(block)

@@ -150,26 +150,40 @@ def test_a_second_one_replaces_the_first(
     assert facts(router.completion(model="kimi", messages=MESSAGES, tools=TOOLS))["policy"] == "auto"
 
 
-def test_the_snippet_of_the_tutorial_runs(providers: SimulatedProviders, capsys: pytest.CaptureFixture[str]) -> None:
-    """As it is pasted; only the addresses are others."""
+def test_the_programs_of_the_tutorial_run(
+    providers: SimulatedProviders, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are pasted, one after the other; only the addresses are others. They say what the page shows."""
+    monkeypatch.chdir(tmp_path)
     tutorial = (Path(__file__).parents[2] / "docs" / "tutorials" / "python.md").read_text(encoding="utf-8")
-    (snippet,) = (
-        block for block in re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL) if "attach(router)" in block
-    )
+    routed, recorded, mocked = re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL)
+    shown, mock_shown = re.findall(r"```text\n(.*?)```", tutorial, re.DOTALL)
+    providers.control.behave("deepinfra", error_rate=0.5)
 
     def here(found: re.Match[str]) -> str:
         params = {"model": "openai/k", "api_base": providers.api_base(found[1]), "api_key": "sk-none"}
         return f'"litellm_params": {params}, "model_info": {{"id": "{found[1]}", "provider": "{found[1]}"}}'
 
-    snippet, replaced = re.subn(r'"litellm_params": \{"model": "([a-z_]+)/[^"]*"\}', here, snippet)
+    routed, replaced = re.subn(r'"litellm_params": \{"model": "([a-z_]+)/[^"]*"\}', here, routed)
     assert replaced == 2
     run: dict[str, Any] = {}
+
+    def told(program: str) -> str:
+        exec(compile(program, "python.md", "exec"), run)
+        return capsys.readouterr().out
+
     try:
-        exec(compile(snippet, "python.md", "exec"), run)
+        found = told(routed)
+        for part in (
+            "'policy': 'exacto'",
+            "deepinfra is deranked in kimi-k2",
+            "\ndeepinfra deranked\n",
+            "\n<Exacto mode=apply",
+        ):
+            assert part in found
+            assert part in shown
+        assert "'requests': 1.0" in told(recorded)
     finally:
         if "exacto" in run:
             run["exacto"].close()
-    told = capsys.readouterr().out
-    assert "'policy': 'exacto'" in told
-    assert "'deployment': 'fireworks_ai'" in told
-    assert "deepinfra has no verdict yet." in told
+    assert told(mocked) == mock_shown
