@@ -2,105 +2,160 @@
 
 Five deployments answer 50 tasks, as in tau2's airline domain, or 198, as in GPQA Diamond, whose difficulty is Beta
 distributed with mean 0.65. A worse one answers each task right less often. Compared are the median and MAD of the
-scores and the paired test that ``exacto_plugin.bench`` uses, with peers or with a reference of as many runs.
+scores and the paired test that ``exacto_plugin.benchmark_scores`` uses: with the peers, with a reference of as many
+runs, and with one of three times as many. The simulation computes many evaluations at once; the first ones of each
+are compared with the functions that the plugin uses.
 
-    python -m benchmarks.benchmark_verdicts [--draws 2000] [--seed 1]
+    python -m benchmarks.benchmark_verdicts [--draws 10000] [--equal 40000] [--seed 1]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from exacto_plugin.benchmark_scores.statistics import difference, limit_below
+from exacto_plugin.benchmark_scores.statistics import (
+    CHANCE,
+    LEAST_DIFFERENCE,
+    REFERENCE_CHANCE,
+    difference,
+    limit_below,
+    student,
+)
 from exacto_plugin.benchmark_scores.tasks import TaskScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-SIZES, DEPLOYMENTS = (50, 198), 5
-"""Tasks of the two benchmarks of the published rule, and deployments."""
+    from numpy.typing import NDArray
+
+SIZES, DEPLOYMENTS, RUNS = (50, 198), 5, (1, 4, 8, 20)
+"""Tasks of the two benchmarks of the published rule, deployments, and runs of each."""
 ALPHA, BETA = 1.3, 0.7
 """Of the tasks' chances: mean 0.65, and a standard error of one run of about 5 points."""
+_AT_ONCE, _CHECKED, _TIE = 1000, 20, 1e-9
 
 
-def scores(draw: np.random.Generator, drops: list[float], runs: int, tasks: int) -> list[dict[str, TaskScore]]:
-    """Draw the tasks of deployments, each with a drop of its mean score."""
-    chance = draw.beta(ALPHA, BETA, tasks)
-    found = []
-    for drop in drops:
-        lower = np.clip(chance * (1 - drop / (ALPHA / (ALPHA + BETA))), 0.0, 1.0)
-        right = draw.binomial(runs, lower) / runs
-        found.append({str(task): TaskScore(float(mean), runs) for task, mean in enumerate(right)})
-    return found
+class Rule(NamedTuple):
+    """A rule to accuse deployments by."""
+
+    name: str
+    reference: int = 0
+    """Runs of the reference for each run of a deployment; 0: there is none."""
+    paired: bool = True
+
+    @property
+    def chance(self) -> float:
+        """Of accusing an equal deployment."""
+        return REFERENCE_CHANCE / DEPLOYMENTS if self.reference else CHANCE
 
 
-def accused(found: list[dict[str, TaskScore]], *, reference: bool) -> list[bool]:
-    """Return the deployments below their limit; with a reference the last one is it, and is never accused."""
+RULES = (
+    Rule("median - 2 MAD", paired=False),
+    Rule("paired, peers"),
+    Rule("paired, reference", 1),
+    Rule("paired, reference of 3 x runs", 3),
+)
+
+
+def drawn(rule: Rule, drop: float, runs: int, tasks: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield scores by evaluation, deployment and task; the first deployment is worse, a reference comes last."""
+    draw = np.random.default_rng(seed)
+    counts = [runs] * DEPLOYMENTS + [runs * rule.reference] * bool(rule.reference)
+    for _ in range(0, draws, _AT_ONCE):
+        chance = draw.beta(ALPHA, BETA, (_AT_ONCE, tasks))
+        worse = chance * (1 - drop / (ALPHA / (ALPHA + BETA)))
+        of = [worse, *[chance] * (len(counts) - 1)]
+        yield np.stack([draw.binomial(count, one) / count for count, one in zip(counts, of, strict=True)], axis=1)
+
+
+def margins(rule: Rule, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances to the limits, by evaluation and deployment; one below 0 is accused."""
+    means = scores.mean(axis=2)
+    if not rule.paired:
+        median = np.median(means, axis=1, keepdims=True)
+        return means - median + 2 * 1.4826 * np.median(np.abs(means - median), axis=1, keepdims=True)
+    own = scores[:, :DEPLOYMENTS]
+    others = scores[:, DEPLOYMENTS:] if rule.reference else (own.sum(axis=1, keepdims=True) - own) / (DEPLOYMENTS - 1)
+    apart, tasks = own - others, scores.shape[2]
+    error = apart.std(axis=2, ddof=1) / math.sqrt(tasks)
+    quantile = student(1 - rule.chance, tasks - 1)
+    return apart.mean(axis=2) + np.maximum(LEAST_DIFFERENCE, quantile * error)
+
+
+def as_the_plugin(rule: Rule, scores: NDArray[np.float64]) -> list[bool]:
+    """Return the same of one evaluation, by the plugin's functions."""
+    kept = [{str(task): TaskScore(float(mean), 1) for task, mean in enumerate(one)} for one in scores]
     told = []
-    for place, own in enumerate(found):
-        others = [found[-1]] if reference else [one for other, one in enumerate(found) if other != place]
-        if reference and place == len(found) - 1:
-            told.append(False)
-            continue
-        mean = sum(task.mean for task in own.values()) / len(own)
-        comparisons = len(found) - 1 if reference else 1
-        told.append(mean < limit_below(difference(own, others, paired=True), mean, comparisons))
+    for place in range(DEPLOYMENTS):
+        others = kept[DEPLOYMENTS:] or [one for other, one in enumerate(kept) if other != place]
+        mean = float(scores[place].mean())
+        told.append(mean < limit_below(difference(kept[place], others, paired=True), mean, rule.chance))
     return told
 
 
-def outside(found: list[dict[str, TaskScore]]) -> list[bool]:
-    """Return the deployments more than two MADs below the median."""
-    means = np.array([sum(task.mean for task in one.values()) / len(one) for one in found])
-    median = np.median(means)
-    return list(means < median - 2 * 1.4826 * np.median(np.abs(means - median)))
+def share(rule: Rule, drop: float, runs: int, tasks: int, options: argparse.Namespace) -> tuple[float, float]:
+    """Return the share of evaluations that accuse, and half of its 95 % interval.
+
+    Without a drop any deployment counts, with one the worse one.
+
+    Raises:
+        AssertionError: the plugin decides otherwise.
+    """
+    count, found = options.draws if drop else options.equal, 0
+    for place, scores in enumerate(drawn(rule, drop, runs, tasks, count, options.seed)):
+        apart = margins(rule, scores)
+        told = apart < 0
+        if place == 0 and rule.paired:
+            plugin = np.array([as_the_plugin(rule, one) for one in scores[:_CHECKED]])
+            assert np.all((plugin == told[:_CHECKED]) | (np.abs(apart[:_CHECKED]) < _TIE))
+        found += int((told[:, 0] if drop else told.any(axis=1)).sum())
+    rate = found / count
+    return rate, NormalDist().inv_cdf(0.975) * math.sqrt(rate * (1 - rate) / count)
 
 
-RULES: dict[str, Callable[[list[dict[str, TaskScore]]], list[bool]]] = {
-    "median - 2 MAD": outside,
-    "paired, peers": lambda found: accused(found, reference=False),
-    "paired, reference": lambda found: accused(found, reference=True),
-}
+def least_runs(tasks: int, drop: float, reference: int) -> int:
+    """Return the runs with which a drop is found in 8 of 10 evaluations beside a reference, by the normal distribution.
 
-
-def evaluated(
-    name: str,
-    rule: Callable[[list[dict[str, TaskScore]]], list[bool]],
-    runs: int,
-    tasks: int,
-    options: argparse.Namespace,
-) -> list[float]:
-    """Return the shares that accuse an equal deployment, find 10 points, and 5."""
-    draw = np.random.default_rng(options.seed)
-    extra = [0.0] if name.endswith("reference") else []
-    equal = [0.0] * DEPLOYMENTS
-    false = sum(any(rule(scores(draw, [*equal, *extra], runs, tasks))) for _ in range(options.draws))
-    found = [
-        sum(rule(scores(draw, [drop, *equal[1:], *extra], runs, tasks))[0] for _ in range(options.draws))
-        for drop in (0.1, 0.05)
-    ]
-    return [count / options.draws for count in (false, *found)]
+    Args:
+        tasks: of the benchmark.
+        drop: in score.
+        reference: its runs for each run of a deployment; 0: its score is known without error.
+    """
+    one_run = ALPHA * BETA / ((ALPHA + BETA) * (ALPHA + BETA + 1)) / tasks
+    apart = student(1 - REFERENCE_CHANCE / DEPLOYMENTS, tasks - 1) + NormalDist().inv_cdf(0.8)
+    return math.ceil(one_run * (1 + (1 / reference if reference else 0)) * (apart / drop) ** 2)
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.benchmark_verdicts", description=__doc__)
-    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument("--equal", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     out = sys.stdout.write
-    out(f"$ python -m benchmarks.benchmark_verdicts --draws {options.draws} --seed {options.seed}\n")
     for tasks in SIZES:
-        out(f"{DEPLOYMENTS} deployments, {tasks} tasks; share of evaluations that ...\n\n")
-        out(f"{'runs':>4}  {'rule':<28}{'accuse an equal one':>20}{'find -10 points':>17}{'find -5 points':>16}\n")
-        for runs in (1, 4, 8, 20):
-            for name, rule in RULES.items():
-                shares = evaluated(name, rule, runs, tasks, options)
-                out(f"{runs:>4}  {name:<28}{shares[0]:>20.3f}{shares[1]:>17.3f}{shares[2]:>16.3f}\n")
-        out("\n")
+        out(f"{DEPLOYMENTS} deployments, {tasks} tasks; share of evaluations that ... ({options.equal} and ")
+        out(f"{options.draws} draws, ± half of the 95 % interval)\n\n")
+        out(f"{'runs':>4}  {'rule':<30}{'accuse an equal one':>20}{'find -10 points':>17}{'find -5 points':>17}\n")
+        for runs in RUNS:
+            for rule in RULES:
+                cells = [share(rule, drop, runs, tasks, options) for drop in (0.0, 0.1, 0.05)]
+                equal, ten, five = (f"{rate:.4f} ± {half:.4f}" for rate, half in cells)
+                out(f"{runs:>4}  {rule.name:<30}{equal:>20}{ten:>17}{five:>17}\n")
+        out("\nruns that find a drop in 8 of 10 evaluations beside a reference, by arithmetic: ")
+        told = [
+            f"{drop:.0%}: {least_runs(tasks, drop, 1)} (reference of as many), {least_runs(tasks, drop, 3)} "
+            f"(of three times as many), {least_runs(tasks, drop, 0)} (without error)"
+            for drop in (0.1, 0.05)
+        ]
+        out(f"{'; '.join(told)}\n\n")
     return 0
 
 

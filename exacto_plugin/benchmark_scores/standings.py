@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from exacto_plugin.benchmark_scores.statistics import difference, least_visible, limit_below, pooled, score_of, student
+from exacto_plugin.benchmark_scores.statistics import (
+    CHANCE,
+    REFERENCE_CHANCE,
+    difference,
+    least_visible,
+    limit_below,
+    pooled,
+    score_of,
+    student,
+)
 from exacto_plugin.benchmark_scores.tasks import TaskScore, is_baseline, least_answers, least_tasks
 
 if TYPE_CHECKING:
@@ -89,9 +98,9 @@ def scores_of(records: Sequence[BenchmarkRecord], now: float, reference: str | N
         for name in sorted(deployments):
             others = [chosen] if chosen is not None else [other for other in pinned if other != name]
             against = None if name not in enough else [tasks[other] for other in others if other != name]
-            comparisons = len(pinned) - 1 if chosen is not None else 1
+            chance = CHANCE if chosen is None else REFERENCE_CHANCE / max(1, len(pinned) - 1)
             runs, is_reference = deployments[name], name == chosen
-            one = _score((benchmark, configuration, name), tasks[name], runs, against, comparisons, is_reference)
+            one = _score((benchmark, configuration, name), tasks[name], runs, against, chance, is_reference)
             found.append(one if chosen is None or is_reference else replace(one, against=chosen))
     return found
 
@@ -111,7 +120,7 @@ def _score(
     tasks: Mapping[str, TaskScore],
     runs: Sequence[BenchmarkRecord],
     others: Sequence[Mapping[str, TaskScore]] | None,
-    comparisons: int,
+    chance: float,
     is_reference: bool,
 ) -> Score:
     own, error = score_of(tasks)
@@ -124,7 +133,7 @@ def _score(
         standing = Standing.TOO_FEW if others is None else Standing.REFERENCE if is_reference else Standing.ALONE
         return Score(*key, own, spread, len(tasks), answers, names, standing, tokens=tokens)
     found = difference(tasks, others, paired=all(run.paired for run in runs))
-    limit = limit_below(found, own, comparisons)
+    limit = limit_below(found, own, chance)
     if math.isnan(limit):
         return Score(*key, own, spread, len(tasks), answers, names, Standing.ALONE, tokens=tokens)
     theirs = own - found.mean
@@ -143,7 +152,7 @@ def _score(
         theirs,
         limit,
         share,
-        least_visible(found),
+        least_visible(found, chance),
         tokens,
     )
 
