@@ -166,7 +166,7 @@ def main() -> int:
     spec = replace(SPECIFICATIONS["airline"], runs=options.runs)  # fewer than a verdict needs are for trying it out
     with (
         tempfile.TemporaryDirectory(prefix="exacto-airline-") as folder,
-        patch.dict(SPECIFICATIONS, {"airline": spec}),  # type: ignore[arg-type]
+        patch.dict(SPECIFICATIONS, {"airline": spec}),
     ):
         return measured(options, Path(folder))
 

@@ -79,13 +79,14 @@ def margins(rule: Rule, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     means = scores.mean(axis=2)
     if not rule.paired:
         median = np.median(means, axis=1, keepdims=True)
-        return means - median + 2 * 1.4826 * np.median(np.abs(means - median), axis=1, keepdims=True)
+        spread: NDArray[np.float64] = np.median(np.abs(means - median), axis=1, keepdims=True)
+        return np.asarray(means - median + 2 * 1.4826 * spread, dtype=np.float64)
     own = scores[:, :DEPLOYMENTS]
     others = scores[:, DEPLOYMENTS:] if rule.reference else (own.sum(axis=1, keepdims=True) - own) / (DEPLOYMENTS - 1)
     apart, tasks = own - others, scores.shape[2]
     error = apart.std(axis=2, ddof=1) / math.sqrt(tasks)
     quantile = student(1 - rule.chance, tasks - 1)
-    return apart.mean(axis=2) + np.maximum(LEAST_DIFFERENCE, quantile * error)
+    return np.asarray(apart.mean(axis=2) + np.maximum(LEAST_DIFFERENCE, quantile * error), dtype=np.float64)
 
 
 def as_the_plugin(rule: Rule, scores: NDArray[np.float64]) -> list[bool]:
