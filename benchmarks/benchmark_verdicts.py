@@ -108,7 +108,8 @@ def share(rule: Rule, drop: float, runs: int, tasks: int, options: argparse.Name
     Raises:
         AssertionError: the plugin decides otherwise.
     """
-    count, found = options.draws if drop else options.equal, 0
+    asked, found = options.draws if drop else options.equal, 0
+    count = -(-asked // _AT_ONCE) * _AT_ONCE
     for place, scores in enumerate(drawn(rule, drop, runs, tasks, count, options.seed)):
         apart = margins(rule, scores)
         told = apart < 0
