@@ -354,7 +354,7 @@ def test_airline_needs_an_environment_a_user_and_data(
 
 def test_an_unknown_price_is_refused_unless_it_is_local() -> None:
     """No budget could be kept."""
-    from exacto_plugin.bench.running.plan import check_spending
+    from exacto_plugin.bench.running.plan import check_prices, check_spending
     from exacto_plugin.errors import ExactoError
 
     def of(base: str) -> Any:
@@ -363,6 +363,10 @@ def test_an_unknown_price_is_refused_unless_it_is_local() -> None:
         return planned(isolated_models({"model_list": [entry]}), [PARCELS], Choice())
 
     check_spending(of("http://127.0.0.1:9/v1"), agreed=False, max_usd=None)
+    params = {"model": "openai/some-model-of-our-own", "api_base": "https://api.example.com/v1", "api_key": "k"}
+    entry = {"model_name": "g", "litellm_params": params, "model_info": {"id": "v"}}
+    with pytest.raises(ExactoError, match="the price of v is not known"):
+        check_prices(isolated_models({"model_list": [entry]}).targets)
     with pytest.raises(ExactoError, match="the price of a is not known"):
         check_spending(of("https://api.example.com/v1"), agreed=True, max_usd=5.0)
 
