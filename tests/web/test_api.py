@@ -117,8 +117,8 @@ def test_rates_of_flaws(client: TestClient, runtime: Runtime) -> None:
     assert (told["d"], [one["rates"] for one in told["a"]]) == (rates, [{}, {}])
     (why,) = client.get("/exacto/api/why", params={"deployment": "d"}).json()["answers"]
     assert why["flaw_rates"] == rates
-    words = f"Of 20 answers since {moment(NOW)}, when this process counted the first, 5.00 % had neither text nor a call"
-    assert f"{words} (empty)." in why_sentence(why)
+    text = f"Of 20 answers since {moment(NOW)}, when this process counted the first, 5.00 % had neither text nor a call"
+    assert f"{text} (empty)." in why_sentence(why)
     assert "Bad answers since" not in why_sentence(why), "the same, said twice"
 
 
