@@ -67,6 +67,7 @@ class Exacto:
     """
 
     _active: ClassVar[Exacto | None] = None
+    _replaced: bool = False
 
     def __init__(self, settings: Mapping[str, object] | None = None) -> None:
         _check_callback()
@@ -84,7 +85,6 @@ class Exacto:
         runtime = Runtime(validated, reload_settings=reload_settings, place=place, logs_samples=True)
         runtime.routers.serve_attached_only()
         self._runtime = runtime
-        self._replaced = False
         self._callback = ExactoCallback(runtime)
         install_patches(self._callback)
         self._entries = RouterEntries(runtime.context, runtime.routers, self._callback.hard_filter_of)

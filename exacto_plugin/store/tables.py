@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 from sqlalchemy import (
-    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -27,6 +26,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 
@@ -280,7 +280,7 @@ def _benchmark_runs(connection: Connection) -> None:
 
 def _changes_of_calls(connection: Connection) -> None:
     """Add the times at which shares of bad calls changed, which no version 2 wrote."""
-    connection.execute(DDL("ALTER TABLE transitions ADD COLUMN changed TEXT"))
+    connection.execute(text("ALTER TABLE transitions ADD COLUMN changed TEXT"))
 
 
 STEPS: Sequence[Callable[[Connection], None]] = (_benchmark_runs, _changes_of_calls)

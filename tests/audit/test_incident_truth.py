@@ -90,7 +90,8 @@ async def _serve(world: World, log: list[Call]) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """The story on record."""
-    world, log = World(), []
+    world = World()
+    log: list[Call] = []
     begin = world.now
     asyncio.run(_serve(world, log))
     url = f"sqlite:///{tmp_path_factory.mktemp('truth')}/records.sqlite"

@@ -81,7 +81,7 @@ def test_an_answer_claims_no_policy_that_was_not_applied(
     """As the header of the proxy; what the caller asked for is applied in every mode."""
     router = litellm.Router(model_list=model_list(providers))
     make_exacto(**settings).attach(router)
-    asked = {"model": model, "messages": MESSAGES, "tools": TOOLS}
+    asked: Any = {"model": model, "messages": MESSAGES, "tools": TOOLS}
     stream = router.completion(**asked, stream=True)
     answers = [router.completion(**asked), loop.run(router.acompletion(**asked)), stream]
     assert [facts(one)["policy"] for one in answers] == [policy] * 3

@@ -109,6 +109,6 @@ def _filled(bad: Floats, answers: Floats) -> Floats:
     rate = np.divide(bad, answers, out=np.full(len(answers), np.nan), where=answers > 0)
     places = np.flatnonzero(~np.isnan(rate))
     if not len(places):
-        return rate
+        return np.asarray(rate)
     following = np.searchsorted(places, np.arange(len(rate)))
-    return rate[places[np.minimum(following, len(places) - 1)]]
+    return np.asarray(rate[places[np.minimum(following, len(places) - 1)]])

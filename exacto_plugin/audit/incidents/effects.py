@@ -144,7 +144,9 @@ def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
     found = [
         hour_rates(
             counts.first,
-            *(counts.of(one, column) for column in ("answers", "bad", "without_tiers")),
+            counts.of(one, "answers"),
+            counts.of(one, "bad"),
+            counts.of(one, "without_tiers"),
             known.get(one, ()),
         )
         for one in names

@@ -43,11 +43,15 @@ def test_no_count_of_the_replaced_message_stays() -> None:
     }
 
 
+def _response(*output: Any) -> ResponsesAPIResponse:
+    return ResponsesAPIResponse.model_validate({"id": "r", "created_at": 1, "output": output})
+
+
 def _late_end(text: str) -> list[Any]:
     """A text and a call, as LiteLLM translates a chat: the text ends after the call."""
     message, call = {"type": "message", "id": "m"}, {"type": "function_call", "id": "f", "arguments": ""}
     told: list[dict[str, Any]] = [
-        {"type": "response.created", "response": ResponsesAPIResponse(id="r", created_at=1, output=[])},
+        {"type": "response.created", "response": _response()},
         {"type": "response.output_item.added", "output_index": 0, "item": message},
         {"type": "response.output_text.delta", "output_index": 0, "delta": text},
         {"type": "response.output_item.added", "output_index": 1, "item": call},
@@ -55,7 +59,7 @@ def _late_end(text: str) -> list[Any]:
         {"type": "response.output_text.done", "output_index": 0, "text": text},
         {"type": "response.output_item.done", "output_index": 0, "item": message},
         {"type": "response.output_item.done", "output_index": 1, "item": {**call, "arguments": "{"}},
-        {"type": "response.completed", "response": ResponsesAPIResponse(id="r", created_at=1, output=[message, call])},
+        {"type": "response.completed", "response": _response(message, call)},
     ]
     return [GenericEvent.model_validate({**one, "sequence_number": number}) for number, one in enumerate(told)]
 
@@ -68,7 +72,7 @@ def test_the_end_of_a_text_waits_with_the_call_before_it() -> None:
     assert [*now, *kept.flush()] == events
     now = [piece for event in events for piece in buffer.feed(event)]
     better = {"type": "function_call", "id": "g", "call_id": "c", "name": "f", "arguments": "{}"}
-    told = [*now, *buffer.replacement(ResponsesAPIResponse(id="s", created_at=1, output=[better]))]
+    told = [*now, *buffer.replacement(_response(better))]
     assert [event.sequence_number for event in told] == list(range(len(told)))
     assert [(event.type.removeprefix("response."), getattr(event, "output_index", None)) for event in told] == [
         ("created", None),
@@ -93,7 +97,7 @@ def test_numbers_of_a_stream_stay_as_they_came() -> None:
     now = [piece.sequence_number for event in events for piece in kept.feed(event)]
     assert [*now, *(piece.sequence_number for piece in kept.flush())] == [1, 2, 4, 5, 6, None, None, 1, None]
     now = [piece.sequence_number for event in events for piece in buffer.feed(event)]
-    better = ResponsesAPIResponse(id="s", created_at=1, output=[{"type": "message", "id": "n", "content": []}])
+    better = _response({"type": "message", "id": "n", "content": []})
     told = [*now, *(piece.sequence_number for piece in buffer.replacement(better))]
     assert [number for number in told if number is not None] == sorted({number for number in told if number})
 

@@ -94,7 +94,7 @@ async def test_processes_serve_what_all_of_them_saw(server: RedisServer) -> None
     assert all(one["lag_s"] < PATIENCE_S for one in status)
     for process in processes:
         # The names of providers, for metrics, are known to whoever did not judge as well.
-        assert process.runtime.providers.by_deployment.by_deployment["a"] == "provider-a"
+        assert process.runtime.providers.by_deployment["a"] == "provider-a"
         assert process.runtime.context.faults.counts == {}
         await process.runtime.replication.aclose()
         await process.runtime.timer.aclose()
@@ -189,7 +189,7 @@ def request() -> RequestState:
 
 def affinity_of(runtime: Runtime) -> ConversationAffinity:
     """The session affinity of a runtime."""
-    return ConversationAffinity(runtime.context, runtime.conversations, runtime.replication, runtime.routers.live)
+    return ConversationAffinity(runtime.context, runtime.conversations, runtime.replication, runtime.routers)
 
 
 def attempt(key: str) -> Attempt:

@@ -85,9 +85,9 @@ async def test_a_deployment_that_answers_during_a_recompute_keeps_its_provider()
         done = recompute.done()
         record(runtime, "a", "direct")
         await recompute
-        found.append(runtime.providers.by_deployment.by_deployment.get("a"))
+        found.append(runtime.providers.by_deployment.get("a"))
         await runtime.recomputer.recompute()
-        assert runtime.providers.by_deployment.by_deployment.get("a") == "provider-a"
+        assert runtime.providers.by_deployment.get("a") == "provider-a"
     assert len(found) > 3
     assert set(found) == {"provider-a"}
 
@@ -351,7 +351,7 @@ async def test_what_callers_make_up_is_forgotten() -> None:
     for number in range(300):
         record(runtime, f"made-up-{number}", f"group-{number}")
     await runtime.recomputer.recompute()
-    assert runtime.providers.by_deployment.by_deployment == {"a": "provider-a", "b": "provider-b"}
+    assert runtime.providers.by_deployment == {"a": "provider-a", "b": "provider-b"}
     assert set(runtime.engine.snapshot.groups) == {"g"}
 
 
@@ -396,7 +396,7 @@ async def test_an_engine_for_everybody_does_not_make_this_process_forget() -> No
     common = Engine(runtime.context.settings.rule(), timer=lambda: NOW)
     assert await runtime.roster_sync.recompute(common)
     assert runtime.samples.flaws.of("g", "a") == {Flaw.INVALID_JSON: 1}
-    assert runtime.providers.by_deployment.by_deployment == {"a": "provider-a", "b": "provider-b"}
+    assert runtime.providers.by_deployment == {"a": "provider-a", "b": "provider-b"}
     assert set(common.measured.groups["g"].verdicts) == {"a", "b"}
     live.set_model_list([])
     assert await runtime.roster_sync.recompute(common)
