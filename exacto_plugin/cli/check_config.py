@@ -227,7 +227,7 @@ def render(report: ConfigReport) -> list[RenderableType]:
 
 
 def _share(group: GroupReport) -> str:
-    """Return the share of the conversations that tiers apply to, where it is not all."""
+    """Return the share of conversations that tiers apply to; empty for all."""
     return f" to {percent(group.apply_share)} of the conversations" if group.apply_share < 1 else ""
 
 

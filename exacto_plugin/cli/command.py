@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _unknown_verb(name: str) -> str:
-    """Return the message on a verb that does not exist; empty if it does, or is an option."""
+    """Return the message on an unknown verb; empty for a known one or an option."""
     names = [verb.name for verb in VERBS]
     if name.startswith("-") or name in names:
         return ""

@@ -122,7 +122,7 @@ def _table(group: Mapping[str, Any]) -> PlainTable:
 
 
 def _deployments(group: Mapping[str, Any]) -> PlainTable:
-    """Return the shares of bad answers and of picks of each deployment, the worst first."""
+    """Return each deployment's shares of bad answers and picks, the worst first."""
     rows = group.get("deployments", ())
     names = display_names([one["deployment"] for one in rows])
     table = PlainTable()

@@ -129,7 +129,7 @@ class _PickClass(NamedTuple):
 
 
 def whole_hours(since: float, until: float, now: float) -> tuple[float, float]:
-    """Return the time range that a report is really of, as counts are kept by the hour.
+    """Return the time range of a report in whole hours, as counts are kept.
 
     >>> whole_hours(5000.0, 9000.0, 9000.0), whole_hours(5000.0, 9000.0, 90_000.0)
     ((3600.0, 9000.0), (3600.0, 10800.0))

@@ -176,7 +176,7 @@ def _filters(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
 
 
 def _meant(found: Sequence[Filter], there: Sequence[Candidate]) -> str:
-    """Return the entries of filters by name that match no deployment, and those that there are."""
+    """Return the names in filters that match no deployment, and those there are."""
     exist = providers_of(there)
     named = [*exist, *(one.key for one in there)]
     values = (one.value for one in found if one.name in ("only", "curated", "order"))

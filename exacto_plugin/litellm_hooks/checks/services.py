@@ -85,7 +85,7 @@ def callback_package_problems(config: Mapping[str, object]) -> list[str]:
 
 
 def _otel_packages() -> Iterator[tuple[str, str]]:
-    """Yield module and package that LiteLLM's OpenTelemetry imports in this environment."""
+    """Yield module and package that LiteLLM's OpenTelemetry imports here."""
     yield "opentelemetry.sdk", "opentelemetry-sdk"
     named = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", os.environ.get("OTEL_EXPORTER", "console"))
     if named == "console" and os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", os.environ.get("OTEL_ENDPOINT")):
