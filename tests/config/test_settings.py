@@ -306,3 +306,10 @@ def test_every_setting_says_what_it_is() -> None:
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name}"
+
+
+def test_the_whole_block_is_not_its_content() -> None:
+    """The key of the block inside the block is named as such, without the values in it."""
+    with pytest.raises(SettingsError, match="give what stands under exacto_settings, without that key") as error:
+        load_settings({"exacto_settings": {"mode": "sk-secret"}})
+    assert "sk-secret" not in str(error.value)
