@@ -48,3 +48,18 @@ def test_an_example_runs(name: str) -> None:
 def test_every_example_program_is_tested() -> None:
     """A new one is run too."""
     assert {path.name for path in EXAMPLES.glob("sdk_*.py")} == set(SAID)
+
+
+def test_without_a_web_server_an_example_says_what_to_install() -> None:
+    """In words, instead of a traceback."""
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['uvicorn'] = None\n"
+        f"sys.path.insert(0, {str(EXAMPLES)!r})\n"
+        f"runpy.run_path({str(EXAMPLES / 'sdk_direct.py')!r})\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "uvicorn is missing: pip install starlette uvicorn, or set one of OPENROUTER_API_KEY" in ran.stderr
