@@ -180,7 +180,7 @@ def _meant(found: Sequence[Filter], there: Sequence[Candidate]) -> str:
     exist = providers_of(there)
     named = [*exist, *(one.key for one in there)]
     values = (one.value for one in found if one.name in ("only", "curated", "order"))
-    lists = [str(entry) for value in values if isinstance(value, tuple) for entry in value]
+    lists = [str(entry) for value in values for entry in value]
     unmatched = [entry for entry in lists if not any(matches(entry, one) for one in there)]
     told = ", ".join(f"{safe_key(entry)}{nearest(entry, named)}" for entry in unmatched[:_LISTED])
     return f"; no deployment is called {told}; providers there: {', '.join(exist)}" if told else ""
