@@ -129,7 +129,9 @@ def test_a_dead_deployment_gets_no_score_and_is_asked_again(bench: Bench, models
     models.skills["dead"] = Skill(down=1.0, after=models.requests["dead"] + 30)
     result = bench.run("dead")
     assert (result.end, bench.scored()) == (RunEnd.REFUSED, [])
-    assert "5 answers ended in an error" in result.reason
+    count, _, rest = result.reason.partition(": ")[2].partition(" ")  # Inspect ends those on their way too
+    assert 5 <= int(count) < 10
+    assert rest == "answers ended in an error"
     models.skills["dead"] = Skill()
     asked = models.requests["dead"]
     assert bench.run("dead").end is RunEnd.SCORED
