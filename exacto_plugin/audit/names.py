@@ -11,7 +11,7 @@ from exacto_plugin.core.routing.filters import same_provider
 from exacto_plugin.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _GENERATED = re.compile(r"(?P<provider>.+)-[0-9a-f]{10}(?P<model>:.*)?")
 """Form of the key that the plugin makes of provider, model and host."""
@@ -64,10 +64,9 @@ def resolve_deployments(name: str, known: Sequence[KnownDeployment], model_group
     found = next((keys for keys in meanings if keys), None)
     if found is None:
         where = "" if model_group is None else f" in {model_group}"
-        names = dict.fromkeys([*_shown(within).values(), *(one.provider for one in within)])
-        raise UnknownNameError(
-            f"there is no deployment {name!r}{where}{_suggestion(name, [one for one in names if one])}"
-        )
+        providers = {one.provider for one in within if one.provider}
+        suggestion = _suggestion(name, list(dict.fromkeys(_shown(within).values())), providers)
+        raise UnknownNameError(f"there is no deployment {name!r}{where}{suggestion}")
     return list(dict.fromkeys(found))
 
 
@@ -86,10 +85,10 @@ def _shown(known: Sequence[KnownDeployment]) -> Mapping[str, str]:
     return display_names(dict.fromkeys(one.deployment for one in known))
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    """Return the similar name as a question, else the names that there are."""
+def _suggestion(name: str, known: Sequence[str], others: Collection[str] = ()) -> str:
+    """Return the similar name, of ``others`` too, as a question; else the names that there are."""
     if not known:
         return "; nothing is known yet: `exacto doctor` tells when the next verdicts are due"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    close = get_close_matches(name.lower()[:60], known, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower()[:60], [*known, *others], n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(sorted(known)[:_LISTED])}{more}"

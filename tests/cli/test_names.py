@@ -43,7 +43,7 @@ def test_what_a_name_means(name: str, group: str | None, keys: list[str]) -> Non
     ("name", "group", "told"),
     [
         ("novitta", None, "there is no deployment 'novitta' (did you mean novita?)"),
-        ("xyz", "kimi", "there is no deployment 'xyz' in kimi; there are novita, own, vllm"),
+        ("xyz", "kimi", "there is no deployment 'xyz' in kimi; there are novita, own"),
         ("own", "kimmi", "there is no model group 'kimmi' (did you mean kimi?)"),
     ],
 )
