@@ -162,7 +162,7 @@ def test_the_audit(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """A table with the number that decided; filters; JSON."""
     kinds = ("--kind", "transition", "override")
     told = said(capsys, story, "audit", *kinds, "--deployment", "d", "--since", written(story.broke))
-    assert "good → deranked: 85.2 % against 99.05 % (81 calls)" in " ".join(told.split())
+    assert "verified good → deranked: 85.2 % against 99.05 % (81 calls)" in " ".join(told.split())
     entries = json.loads(said(capsys, story, "audit", "--kind", "deployment", "--limit", "2", "--json"))["entries"]
     assert len(entries) == 2
 
@@ -199,7 +199,7 @@ def _moved(previous: str, tier: str, code: str) -> str:
 def test_the_audit_names_the_run_that_moved_a_tier() -> None:
     """The score that deranked, and the one with which a deployment came back; no other move is about a score."""
     score = "benchmark score 72.0 % against 80.0 % (12 questions, run f00d)"
-    assert _moved("verified_good", "deranked", "below_threshold") == f"good → deranked: {score}"
+    assert _moved("verified_good", "deranked", "below_threshold") == f"verified good → deranked: {score}"
     back = _moved("deranked", "verified_good", "within_threshold")
     assert back == f"deranked → good: 99.00 % against 90.00 % (200 calls); {score}"
     assert "f00d" not in _moved("insufficient_data", "verified_good", "within_threshold")

@@ -206,7 +206,7 @@ def test_the_numbers_are_those_of_the_providers(
         assert wanted in text
         words = {
             "schema_mismatch": "against the schema",
-            "invalid_json": "no JSON",
+            "invalid_json": "not JSON",
             "unknown_name": "unknown tool names",
         }
         for kind, word in words.items():

@@ -58,7 +58,7 @@ def kind_shares(kinds: Mapping[str, float]) -> str:
     """Return kinds of bad answers with their shares, the most frequent first.
 
     >>> kind_shares({"invalid_json": 1, "schema_mismatch": 2})
-    'arguments against the schema (66.7 %), arguments that are no JSON (33.3 %)'
+    'arguments against the schema (66.7 %), arguments that are not JSON (33.3 %)'
     """
     total = sum(kinds.values())
     order = sorted(kinds, key=lambda kind: -kinds[kind])
