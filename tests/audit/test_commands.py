@@ -201,7 +201,7 @@ def test_the_audit_names_the_run_that_moved_a_tier() -> None:
     score = "benchmark score 72.0 % against 80.0 % (12 questions, run f00d)"
     assert _moved("verified_good", "deranked", "below_threshold") == f"verified good → deranked: {score}"
     back = _moved("deranked", "verified_good", "within_threshold")
-    assert back == f"deranked → good: 99.00 % against 90.00 % (200 calls); {score}"
+    assert back == f"deranked → verified good: 99.00 % against 90.00 % (200 calls); {score}"
     assert "f00d" not in _moved("insufficient_data", "verified_good", "within_threshold")
 
 

@@ -92,7 +92,7 @@ def test_the_table_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("exacto_settings: {only: [nobody]}", "kimi: no deployment is left by only (set for this proxy)"),
         (
             "exacto_settings: {only: [slov]}",
-            "no deployment is called slov (did you mean slow?); providers there: fast, slow",
+            "1 entry matches no deployment (did you mean slow?); providers there: fast, slow",
         ),
         ("exacto_settings: {model_groups: {kimi: {zdr: true}}}", "no deployment is left by zdr (set for this model)"),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.config.messages import kind_of, nearest, safe_key, safe_value, step_of
+from exacto_plugin.config.messages import kind_of, nearest, safe_value, step_of
 from exacto_plugin.config.settings import BLOCK
 from exacto_plugin.core.routing.filters import blocking_filters, matches, providers_of, unpriced
 from exacto_plugin.litellm_hooks.deployments.candidates import candidate_of, model_fingerprint
@@ -182,8 +182,9 @@ def _meant(found: Sequence[Filter], there: Sequence[Candidate]) -> str:
     values = (one.value for one in found if one.name in ("only", "curated", "order"))
     lists = [str(entry) for value in values for entry in value]
     unmatched = [entry for entry in lists if not any(matches(entry, one) for one in there)]
-    told = ", ".join(f"{safe_key(entry)}{nearest(entry, named)}" for entry in unmatched[:_LISTED])
-    return f"; no deployment is called {told}; providers there: {', '.join(exist)}" if told else ""
+    meant = "".join(dict.fromkeys(nearest(entry, named) for entry in unmatched))
+    entries = "1 entry matches" if len(unmatched) == 1 else f"{len(unmatched)} entries match"
+    return f"; {entries} no deployment{meant}; providers there: {', '.join(exist)}" if unmatched else ""
 
 
 def _declared(config: Config) -> list[str]:
