@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.pop("COLUMNS", None)  # how wide a terminal of the run is; a test that needs a width sets it
+
 # Shared machines stall: how long an example takes says nothing about the code.
 # Continuous integration says the same of the same code; everybody else, and `make soak`, look further each time.
 SAME_EACH_TIME = bool(os.environ.get("EXACTO_NO_SKIPS"))

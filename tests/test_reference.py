@@ -35,7 +35,11 @@ PARAMETERS: dict[str, type[AdaptiveParameters | OpenRouterParameters]] = {
 FILES = re.compile(r"\.(py|md|txt|json|jsonl|ya?ml|csv|svg|png|log|sqlite|js|css|html|toml)$")
 NOW = [path for path in PAGES if path != "CHANGELOG.md"]
 """Pages on what is there; the changelog names what was, too."""
-IN_WORDS = {"scoring.lost_calls": "preset's", "scoring.empty_arguments": "preset's", "store.url": "a file"}
+IN_WORDS = {
+    "scoring.lost_calls": "preset's",
+    "scoring.empty_arguments": "preset's",
+    "store.url": "a file; in a program none",
+}
 """Defaults that are explained instead of written, where the model has null."""
 
 

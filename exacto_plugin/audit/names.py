@@ -86,7 +86,7 @@ def _shown(known: Sequence[KnownDeployment]) -> Mapping[str, str]:
 
 
 def _suggestion(name: str, known: Sequence[str], others: Collection[str] = ()) -> str:
-    """Return the similar name, of ``others`` too, as a question; else the names that there are."""
+    """Return a similar name as a question, also of ``others``; else the names."""
     if not known:
         return "; nothing is known yet: `exacto doctor` tells when the next verdicts are due"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""

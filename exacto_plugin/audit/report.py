@@ -92,20 +92,27 @@ def _group(
             "extra_usd": None if prices is None else _interval(prices @ probes.sum(axis=0)),
         },
         "rescue": {"asked": totals.rescues, "rescued": totals.rescued, "extra_usd": totals.rescue_cost},
-        "deployments": [
-            {
-                "deployment": one,
-                "answers": int(columns["answers"][place]),
-                "bad": int(columns["bad"][place]),
-                "without": float(without[:, place].sum()),
-                "with": float(with_tiers[:, place].sum()),
-            }
-            for place, one in enumerate(names)
-        ],
+        "deployments": _deployments(names, columns, without.sum(axis=0), with_tiers.sum(axis=0)),
         "unmeasured": [
             one for place, one in enumerate(names) if not columns["answers"][place] and columns["with_tiers"][place] > 0
         ],
     }
+
+
+def _deployments(
+    names: Sequence[str], columns: Mapping[str, Floats], without: Floats, with_tiers: Floats
+) -> list[dict[str, Any]]:
+    """Return the answers and the picks of each deployment."""
+    return [
+        {
+            "deployment": one,
+            "answers": int(columns["answers"][place]),
+            "bad": int(columns["bad"][place]),
+            "without": float(without[place]),
+            "with": float(with_tiers[place]),
+        }
+        for place, one in enumerate(names)
+    ]
 
 
 class _Hourly(NamedTuple):

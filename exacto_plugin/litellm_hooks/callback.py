@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import openai
 from litellm.integrations.custom_logger import CustomLogger
@@ -73,6 +73,9 @@ class ExactoCallback(CustomLogger):
 
     Hooks of concurrent requests interleave on one event loop; the callback holds no state of a request.
     """
+
+    in_program: ClassVar[bool] = False
+    """True while an ``Exacto`` is the process's plugin."""
 
     def __init__(self, runtime: Runtime) -> None:
         """Build the hooks from the parts of this process's plugin."""

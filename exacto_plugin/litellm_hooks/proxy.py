@@ -95,9 +95,7 @@ def proxy_callback() -> ExactoCallback:
 
 
 def _check_program() -> None:
-    from exacto_plugin.litellm_hooks.sdk import active_exacto
-
-    if active_exacto() is not None:
+    if ExactoCallback.in_program:
         raise ExactoError(
             "this process has the plugin already, by Exacto, which scores direct calls too; use one of the two: close()"
             " it, then read exacto_plugin.callback"

@@ -92,7 +92,7 @@ class Exacto:
         for warning in runtime.context.features.warnings():
             logger.warning(warning)
         litellm.logging_callback_manager.add_litellm_callback(self._callback)
-        Exacto._active = self
+        Exacto._active, ExactoCallback.in_program = self, True
 
     def attach(self, router: Router) -> Self:
         """Route and score the requests of a ``litellm.Router`` from now on.
@@ -233,7 +233,7 @@ class Exacto:
             self.detach(router)
         _end(self._runtime)
         if Exacto._active is self:
-            Exacto._active = None
+            Exacto._active, ExactoCallback.in_program = None, False
             _remove(self._callback)
 
     def _check_use(self, *, reading: bool = False) -> None:
@@ -262,11 +262,6 @@ class Exacto:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def active_exacto() -> Exacto | None:
-    """Return the object that is the process's plugin; None without one."""
-    return Exacto._active
 
 
 def _check_callback() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import litellm
 import pytest
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from benchmarks.broken_answers import GOOD, Cell, ask, cells, group_of, is_good
 from exacto_plugin.config.settings import Settings
@@ -124,6 +125,8 @@ async def test_one_deployment_is_asked_once_more(providers: SimulatedProviders, 
         said = await ask(router, cell, group, "What is the capital?")
         assert is_good(said) is fine, (same, said)
         assert providers.control.requests("alone") == asked
+    # LiteLLM hands logs that are not written yet to the next test's event loop.
+    await GLOBAL_LOGGING_WORKER.flush()
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
