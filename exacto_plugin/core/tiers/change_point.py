@@ -86,8 +86,8 @@ class CallHistory(NamedTuple):
         return {name: int(counts[within].sum()) for name, counts in self.by_name().items()}
 
     def since(self, at: float) -> CallHistory:
-        """Leave out the tiles that began before a time."""
-        kept = self.start >= at
+        """Leave out the tiles that ended before a time; the last tier may have begun within one."""
+        kept = self.end[: len(self.start)] > at
         return CallHistory(self.at, self.start[kept], self.counts[:, kept])
 
     def judged(self) -> tuple[Floats, Floats]:

@@ -109,3 +109,12 @@ def test_pinned_calls_count_where_the_router_chose_few() -> None:
     assert (found.at, found.calls, found.bad) == (NOW - 120.0, 40, 20)
     counts[1] += 30
     assert change_point(CallHistory(NOW, start, counts), 0.0, USUAL, worse=True) is None
+
+
+def test_a_tier_that_began_within_a_minute_leaves_its_calls() -> None:
+    """A first verdict seconds before a derank; and a history without a call has none to leave out."""
+    told = history(lambda at: 0.5, 1, hours=1)
+    last = told.since(NOW - 20.0)
+    assert last.start[0] <= NOW - 20.0
+    assert last.counts.sum() > 0
+    assert len(CallHistory(NOW, told.start[:0], told.counts[:, :0]).since(NOW - 20.0).start) == 0
