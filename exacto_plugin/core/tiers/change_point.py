@@ -86,7 +86,7 @@ class CallHistory(NamedTuple):
         return {name: int(counts[within].sum()) for name, counts in self.by_name().items()}
 
     def since(self, at: float) -> CallHistory:
-        """Leave out the tiles that ended before a time; the last tier may have begun within one."""
+        """Leave out the tiles that ended before a time, which may lie within one."""
         kept = self.end[: len(self.start)] > at
         return CallHistory(self.at, self.start[kept], self.counts[:, kept])
 
