@@ -8,24 +8,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import threading
-import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exacto_plugin.demo.proxy import free_port
 from exacto_plugin.litellm_hooks.sse import event_data, split_events
+from tests.support.application_thread import ApplicationThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from starlette.requests import Request
 
@@ -94,7 +90,7 @@ def _read(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
-class BothProxies:
+class BothProxies(ApplicationThread):
     """The server in a thread of its own, as a context manager.
 
     Args:
@@ -114,11 +110,9 @@ class BothProxies:
         self.compared: Counter[str] = Counter()
         """Compared answers by path and form, and the events of all of them."""
         self.differences: list[str] = []
-        port = free_port()
-        self.base_url = f"http://127.0.0.1:{port}"
         app = Starlette(routes=[Route("/{path:path}", self._serve, methods=["GET", "HEAD", "POST"])])
-        self._server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
-        self._thread = threading.Thread(target=self._server.run, name="both-proxies", daemon=True)
+        super().__init__(app, "both-proxies")
+        self.base_url = f"http://127.0.0.1:{self.port}"
 
     async def _serve(self, request: Request) -> Response:
         body = await request.body()
@@ -153,15 +147,3 @@ class BothProxies:
         self.compared["events"] += len(events)
         if found is not None:
             self.differences.append(f"{path} {form} no. {self.number}: {found}")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the server between client and proxies did not start")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.should_exit = True
-        self._thread.join()

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
-import time
 from dataclasses import asdict
 from random import Random
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from exacto_plugin.demo.answer import ChatRequest
-from exacto_plugin.demo.proxy import free_port
 from tests.clients.conversation import Conversation, read_request
 from tests.clients.repertoire import ScriptedCall, leaked, runnable, spoilt
 from tests.clients.truth import BAD, SentAnswer, Truth, marker_of
 from tests.clients.wire import Reply
+from tests.support.application_thread import ApplicationThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +44,7 @@ CUT_OFF_SHARE: Final = 0.015
 """Part of all providers' calls that the limit cuts off."""
 
 
-class TruthfulProviders:
+class TruthfulProviders(ApplicationThread):
     """A server in a thread of its own, as a context manager.
 
     Args:
@@ -58,8 +55,6 @@ class TruthfulProviders:
     """
 
     def __init__(self, rates: Mapping[str, float], log: Path, seed: int = 0, texts: Sequence[str] = ()) -> None:
-        port = free_port()
-        self.base_url = f"http://127.0.0.1:{port}"
         self.sent: list[SentAnswer] = []
         self.delivered: set[str] = set()
         """Markers of answers that came back in a later request of the client."""
@@ -76,9 +71,8 @@ class TruthfulProviders:
             for path, surface in _SURFACES.items()
         ]
         app = Starlette(routes=routes)
-        config = uvicorn.Config(app, port=port, lifespan="off", log_config=None, timeout_keep_alive=_KEEP_ALIVE_S)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="truthful-providers", daemon=True)
+        super().__init__(app, "truthful-providers", timeout_keep_alive=_KEEP_ALIVE_S)
+        self.base_url = f"http://127.0.0.1:{self.port}"
 
     async def _answer(self, request: Request) -> Response:
         raw = await request.body()
@@ -138,17 +132,8 @@ class TruthfulProviders:
         """Return the address of a deployment, without the version of the API."""
         return f"{self.base_url}/p/{deployment}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the providers did not start")
-            time.sleep(0.01)
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+        super().__exit__(kind, error, at)
         self._log.close()
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from exacto_plugin.demo.proxy import free_port
+from tests.support.application_thread import ApplicationThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from types import TracebackType
 
     from starlette.requests import Request
 
@@ -33,20 +29,18 @@ def stored_answers() -> list[dict[str, Any]]:
     return [json.loads(line) for line in ANSWERS.read_text().splitlines()]
 
 
-class RawUpstream:
+class RawUpstream(ApplicationThread):
     """Serves answers on loopback, as a context manager."""
 
     def __init__(self, answers: Sequence[Mapping[str, Any]]) -> None:
-        self._port = free_port()
         self._answers = {str(answer["name"]): answer for answer in answers}
         app = Starlette(routes=[Route("/{name}/{rest:path}", self._answer, methods=["POST"])])
-        self._server = uvicorn.Server(uvicorn.Config(app, port=self._port, lifespan="off", log_config=None))
-        self._thread = threading.Thread(target=self._server.run, name="raw-upstream", daemon=True)
+        super().__init__(app, "raw-upstream")
 
     def deployment(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The entry of ``model_list`` whose deployment gives an answer."""
         name, provider = answer["name"], answer["provider"]
-        base = f"http://127.0.0.1:{self._port}/{name}"
+        base = f"http://127.0.0.1:{self.port}/{name}"
         params: dict[str, Any] = {"model": f"{provider}/{answer.get('model') or _MODELS.get(provider, 'm')}"}
         if provider == "bedrock":
             params = {"model": f"bedrock/converse/{answer.get('model') or _BEDROCK}", "aws_region_name": "us-east-1"}
@@ -62,18 +56,6 @@ class RawUpstream:
             kind = answer["stream_kind"]
             return StreamingResponse(_pieces(answer["stream"], kind), media_type=_KINDS[kind])
         return JSONResponse(answer["whole"], status_code=answer.get("status", 200))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            if not self._thread.is_alive():
-                raise RuntimeError("the raw upstream did not start")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.should_exit = True
-        self._thread.join()
 
 
 async def _pieces(stream: str, kind: str) -> AsyncIterator[bytes]:
