@@ -151,14 +151,22 @@ def _curated(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
     for name, entries in settings.curated.items():
         where = f"{BLOCK}.curated{step_of(name)}"
         there = candidates.get(name, ())
-        exist = providers_of(there)
-        named = [*exist, *(one.key for one in there)]
+        exist = ", ".join(providers_of(there))
         problems += [
-            f"{where}[{at}]: matches no deployment; providers there: {', '.join(exist)}{nearest(entry, named)}"
+            f"{where}[{at}]: matches no deployment; providers there: {exist}{_nearest(entry, there)}"
             for at, entry in enumerate(entries)
-            if there and not any(matches(entry, candidate) for candidate in there)
+            if there and _matches_none(entry, there)
         ]
     return problems
+
+
+def _matches_none(entry: str, there: Sequence[Candidate]) -> bool:
+    return not any(matches(entry, candidate) for candidate in there)
+
+
+def _nearest(entry: str, there: Sequence[Candidate]) -> str:
+    """Suggest the provider or deployment that an entry means; empty without one."""
+    return nearest(entry, [*providers_of(there), *(one.key for one in there)])
 
 
 def _filters(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) -> list[str]:
@@ -176,15 +184,12 @@ def _filters(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
 
 
 def _meant(found: Sequence[Filter], there: Sequence[Candidate]) -> str:
-    """Return the names in filters that match no deployment, and those there are."""
-    exist = providers_of(there)
-    named = [*exist, *(one.key for one in there)]
+    """Return how many entries of filters match no deployment, and the names meant."""
     values = (one.value for one in found if one.name in ("only", "curated", "order"))
-    lists = [str(entry) for value in values for entry in value]
-    unmatched = [entry for entry in lists if not any(matches(entry, one) for one in there)]
-    meant = "".join(dict.fromkeys(nearest(entry, named) for entry in unmatched))
+    unmatched = [entry for value in values for entry in map(str, value) if _matches_none(entry, there)]
+    meant = "".join(dict.fromkeys(_nearest(entry, there) for entry in unmatched))
     entries = "1 entry matches" if len(unmatched) == 1 else f"{len(unmatched)} entries match"
-    return f"; {entries} no deployment{meant}; providers there: {', '.join(exist)}" if unmatched else ""
+    return f"; {entries} no deployment{meant}; providers there: {', '.join(providers_of(there))}" if unmatched else ""
 
 
 def _declared(config: Config) -> list[str]:
