@@ -140,11 +140,20 @@ def change_point(history: CallHistory, since: float, usual: float | None, *, wor
 
     Args:
         history: of the deployment up to its change of tier.
-        since: UTC seconds before which no cause is looked for, for example the last change of tier.
+        since: UTC seconds, for example of the last change of tier. A cause before it is looked for only where the share
+            rose and the calls after it show none: a verdict follows from calls before its tier too.
         usual: the peers' share of bad calls; None if unknown.
         worse: True if the share of bad calls rose, False if it fell.
     """
-    recent = history.since(max(since, history.at - REACH_S))
+    earliest = history.at - REACH_S
+    found = _change_since(history, max(since, earliest), usual, worse=worse)
+    if found is None and worse and since > earliest:
+        return _change_since(history, earliest, usual, worse=worse)
+    return found
+
+
+def _change_since(history: CallHistory, since: float, usual: float | None, *, worse: bool) -> ChangePoint | None:
+    recent = history.since(since)
     calls, bad = recent.judged()
     if not calls.sum() or not bad.sum():
         return None

@@ -91,13 +91,12 @@ def test_a_recovery_is_found_too() -> None:
     assert found.share < 0.01 < 0.2 < found.usual
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_calls_without_a_change_tell_none(rate: float) -> None:
-    """Neither all good nor, of those since the time asked for, none at all."""
-    told = history(lambda _: rate, 1, hours=2)
-    assert change_point(told, 0.0 if rate == 0.0 else NOW, USUAL, worse=True) is None
-    if rate:
-        assert change_point(told, 0.0, USUAL, worse=False) is None
+def test_calls_without_a_change_tell_none() -> None:
+    """All good, none since the time asked for, or all bad where a fall is looked for."""
+    good, bad = history(lambda _: 0.0, 1, hours=2), history(lambda _: 1.0, 1, hours=2)
+    assert change_point(good, 0.0, USUAL, worse=True) is None
+    assert change_point(good, NOW, USUAL, worse=True) is None
+    assert change_point(bad, 0.0, USUAL, worse=False) is None
 
 
 def test_pinned_calls_count_where_the_router_chose_few() -> None:
@@ -118,3 +117,12 @@ def test_a_tier_that_began_within_a_minute_leaves_its_calls() -> None:
     assert last.start[0] <= NOW - 20.0
     assert last.counts.sum() > 0
     assert len(CallHistory(NOW, told.start[:0], told.counts[:, :0]).since(NOW - 20.0).start) == 0
+
+
+def test_a_cause_before_the_last_tier_is_found_where_no_call_came_after_it() -> None:
+    """All calls came before the first verdict, and the derank a recompute after it."""
+    onset = NOW - 600.0
+    told = history(lambda at: 0.0 if at > NOW - 120.0 else 0.5 if at >= onset else USUAL, 1, hours=3)
+    found = found_in(told, since=NOW - 60.0)
+    assert abs(found.at - onset) <= 60.0
+    assert change_point(told, NOW - 60.0, USUAL, worse=False) is None
