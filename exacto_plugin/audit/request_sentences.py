@@ -26,6 +26,7 @@ _WHY_REASON = {
     "mode_off": "mode is off",
     "observe": "tiers were only observed",
     "share": "it lay outside of apply_share, so tiers were only observed",
+    "rate_limited": "a better deployment had refused more requests (429) within the last minutes",
     "tried_all": "every candidate had been tried",
     "no_sort": "the operator's own strategy was left alone",
 }

@@ -45,7 +45,7 @@ class Decision:
     """False when only observed or not requested, so that LiteLLM chooses freely."""
     reason: str
     """Machine-readable code.
-    Values are tiers, one_tier, sort, no_tools, mode_off, observe, share, tried_all, ..."""
+    Values are tiers, one_tier, sort, no_tools, mode_off, observe, share, tried_all, rate_limited, ..."""
     preferred: tuple[LiteLLMId, ...] = ()
     """Pool that the ordering gives; differs from ``pool`` when it is only observed."""
     explored: bool = False

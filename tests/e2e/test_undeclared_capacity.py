@@ -85,7 +85,7 @@ def until(proxy: Proxy, **wanted: str) -> None:
 
 
 def test_a_conviction_by_price_gives_way(proxy: Proxy, providers: SimulatedProviders) -> None:
-    """The mild conviction is suspended and says why, the outlier stays out; fewer 429s, and with retries none."""
+    """The mild conviction is suspended and says why, the outlier stays out; few 429s, and with retries none."""
     providers.control.behave("mild", error_rate=0.2)
     providers.control.behave("outlier", error_rate=1.0)
     until(proxy, best=VERIFIED, second=VERIFIED, mild=DERANKED, outlier=DERANKED)
@@ -100,8 +100,8 @@ def test_a_conviction_by_price_gives_way(proxy: Proxy, providers: SimulatedProvi
     assert ("capacity", "learned_capacity") in {(one["signal"], one["code"]) for one in learned["reasons"]}
     assert learned["signals"]["capacity"]["value"] >= 0.0
 
-    # A third of 120 instead of a half, within four standard deviations.
-    assert 0 < refusals(proxy, 120) <= 60
+    # It is paced: a few try whether it still refuses, of the third of 120 that would be its share.
+    assert refusals(proxy, 120) <= 8
     assert refusals(proxy, 40, retries=2) == 0
 
     providers.control.behave("best", always=None)

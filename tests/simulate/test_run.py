@@ -68,6 +68,8 @@ class _ContraryJudge(OpenRouterTierRule):
 
 @dataclass(frozen=True)
 class _ContraryRule:
+    learns_capacity = False
+
     def judge(self) -> _ContraryJudge:
         """Its judge."""
         return _ContraryJudge(OpenRouterParameters())

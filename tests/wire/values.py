@@ -90,6 +90,7 @@ def reasons_of_decisions() -> Any:
         said(),
         said(candidates=everybody[:1]),
         said(tried=("a", "b")),
+        said(busy=("a",)),
         said(draw=0.0),
         said(tools=False),
         said(policy=Policy(Sort.NONE)),

@@ -20,6 +20,7 @@ from exacto_plugin.core.engine.state import CAPACITY, EngineState
 from exacto_plugin.core.model import DeploymentKey, Snapshot
 from exacto_plugin.core.routing.attempt import decide_attempt
 from exacto_plugin.core.routing.overrides import Overrides
+from exacto_plugin.core.routing.pacing import Pacing
 from exacto_plugin.core.routing.probe_budget import ProbeBudget
 from exacto_plugin.core.tiers.rosters import ModelGroups
 from exacto_plugin.core.windows.codec import decode, encode
@@ -94,6 +95,7 @@ class Engine:
         self._stamp = 0
         self._current_run: object = None
         self._probe_budget = ProbeBudget()
+        self._pacing = Pacing()
         self._percentile_requests = PercentileRequests()
         self._snapshot = Snapshot(f"0{self._instance}", 0.0, MappingProxyType({}))
         self.overrides = Overrides()
@@ -201,6 +203,8 @@ class Engine:
         with self.lock:
             if sample.probe:
                 self._probe_budget.record_result(sample, broken_counts=self._state.windows.checked_callers)
+            if sample.refused:
+                self._pacing.note_refusal(sample.model_group, sample.deployment, sample.at)
             added = self._state.record(sample)
             if self.deltas is not None and added is not None:
                 invented = self._state.slots.is_invented((sample.model_group, sample.deployment))
@@ -270,6 +274,7 @@ class Engine:
             self.transitions = ()
             self._snapshot = snapshot
             self._probe_budget.reset(snapshot)
+            self._pacing.reset(snapshot)
 
     # --- requests --------------------------------------------------------------------------------------------------
 
@@ -286,6 +291,16 @@ class Engine:
         """
         with self.lock:
             return decide_attempt(ask, self.snapshot, self._probe_budget, draw)
+
+    def note_attempt(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
+        """Count a request that this process sends to a deployment."""
+        with self.lock:
+            self._pacing.note_attempt(model_group, deployment, now)
+
+    def busy(self, model_group: str, now: float) -> frozenset[DeploymentKey]:
+        """Return the deployments that refuse more requests than they had; see ``Pacing``."""
+        with self.lock:
+            return self._pacing.busy(model_group, now) if self._preset.learns_capacity else frozenset()
 
     # --- recompute -------------------------------------------------------------------------------------------------
 
@@ -329,3 +344,4 @@ class Engine:
             f"{np.base_repr(self._stamp, 36).lower()}{self._instance}", now, MappingProxyType(groups)
         )
         self._probe_budget.reset(self._snapshot)
+        self._pacing.reset(self._snapshot)

@@ -70,6 +70,8 @@ def _is_allowed(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
         # New conversations that begin alike are spread while the group is still being measured; if all of them went
         # to one deployment, there would be no measurements to compare it with.
         return False
+    if ask.home is not None and ask.home.is_new and at.key in ask.busy:
+        return False
     return _is_in_order(ask, snapshot, at)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exacto_plugin.core.decision import Decision
-    from exacto_plugin.core.model import Snapshot
+    from exacto_plugin.core.model import DeploymentKey, Snapshot
     from exacto_plugin.core.routing.ordering import RoutingRequest
     from exacto_plugin.core.routing.probe_budget import ProbeBudget
 
@@ -33,7 +33,11 @@ def decide_attempt(ask: RoutingRequest, snapshot: Snapshot, budget: ProbeBudget,
         ordered = decide(ask, snapshot, draw)
     else:
         skipped = budget.take_skipped(group)
-        ordered = decide(ask, snapshot, draw, lambda key: budget.allows(snapshot, group, key), skipped)
+
+        def may_probe(key: DeploymentKey) -> bool:
+            return key not in ask.busy and budget.allows(snapshot, group, key)
+
+        ordered = decide(ask, snapshot, draw, may_probe, skipped)
     decision = apply_affinity(ask, snapshot, ordered)
     goes_on = ask.home is not None and ask.home.from_probe and decision.pool == (ask.home.id,)
     if decision.explored or goes_on:

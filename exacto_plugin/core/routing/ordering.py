@@ -62,6 +62,8 @@ class RoutingRequest:
     Verified good deployments come first, even where traffic is otherwise shared."""
     home: AffinityTarget | None = None
     """The conversation's deployment; None for a new one or a request without one."""
+    busy: Collection[DeploymentKey] = ()
+    """Deployments that refuse more requests for a rate limit: tiers leave them out while another is left."""
 
     @property
     def in_conversation(self) -> bool:
@@ -71,10 +73,6 @@ class RoutingRequest:
 
 def _always(deployment: DeploymentKey) -> bool:
     return True
-
-
-def _never(deployment: DeploymentKey) -> bool:
-    return False
 
 
 def decide(
@@ -117,7 +115,7 @@ def _preferred(
 ) -> Decision:
     """Order each preference class separately; the first untried one is served."""
     policy = replace(ask.policy, preferences=())
-    parts = [decide(replace(ask, candidates=one, policy=policy), snapshot, draw, _never) for one in classes]
+    parts = [decide(replace(ask, candidates=one, policy=policy), snapshot, draw, lambda _: False) for one in classes]
     untried = [part for part, one in zip(parts, classes, strict=True) if any(c.id not in ask.tried for c in one)]
     serving = (untried or parts)[0]
     ranking: list[Ranked] = []
@@ -277,6 +275,9 @@ def _by_tier(
     ranked = _rank_by(ask, group, key_of)
     pool, fresh = _best(ranked, ask.tried)
     reason = "tried_all" if not fresh else "one_tier" if len(pool) == len(ask.candidates) else "tiers"
+    if fresh and ask.busy:
+        available, others = _best(ranked, (*ask.tried, *(one.id for one in ranked if one.key in ask.busy)))
+        pool, reason = (available, "rate_limited") if others and available != pool else (pool, reason)
     if ask.mode is Mode.OBSERVE or not ask.in_share:
         everyone = tuple(c.id for c in ask.candidates)
         observed = "observe" if ask.mode is Mode.OBSERVE else "share"

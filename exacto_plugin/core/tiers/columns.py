@@ -192,6 +192,10 @@ class Preset(Protocol):
     def judge(self) -> TierRule:
         """Return a new instance of the rule."""
 
+    @property
+    def learns_capacity(self) -> bool:
+        """True if refusals for rate limits tell what a deployment carries."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockVerdicts:

@@ -113,6 +113,11 @@ class OpenRouterParameters:
         """Return a new instance of the rule."""
         return OpenRouterTierRule(self)
 
+    @property
+    def learns_capacity(self) -> bool:
+        """False: the published rule does not consider capacity."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRouterPreset:
@@ -126,6 +131,11 @@ class OpenRouterPreset:
     def judge(self) -> OpenRouterTierRule:
         """Return a new instance of the rule."""
         return OpenRouterTierRule(self.rule, counts_lost=self.counts_lost)
+
+    @property
+    def learns_capacity(self) -> bool:
+        """As the rule's."""
+        return self.rule.learns_capacity
 
 
 class OpenRouterTierRule:

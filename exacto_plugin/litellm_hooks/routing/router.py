@@ -294,10 +294,9 @@ class Routing:
     ) -> RoutingRequest:
         mode, policy = Mode(self._context.settings.mode_of(group)), state.routing.policy or Policy()
         home = self._guard(lambda: self._affinity.locate(state, kwargs))
-        again = state.is_rescue_attempt
-        return RoutingRequest(
-            group, candidates, policy, state.tools, mode, state.affinity.in_share, state.tried, again, home
-        )
+        again, share = state.is_rescue_attempt, state.affinity.in_share
+        busy = self._engine.busy(group, self._context.clock())
+        return RoutingRequest(group, candidates, policy, state.tools, mode, share, state.tried, again, home, busy)
 
     # --- the selected deployment -----------------------------------------------------------------------------------
 
@@ -336,6 +335,7 @@ class Routing:
             asked, same = str(metadata.get("model_group")), position_of(kwargs).same_group
             attempt.response_name = fallback_name(state, asked, kwargs.get(SUFFIXES_KEY), same_group=same)
         state.attempts.append(attempt)
+        self._engine.note_attempt(group, known.key, self._context.clock())
         if not attempt.rescue:  # a single bad call moves no conversation
             self._guard(lambda: self._affinity.note_attempt(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)

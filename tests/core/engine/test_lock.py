@@ -47,6 +47,8 @@ ACTIONS: dict[str, Callable[[Engine], object]] = {
     "record": lambda engine: engine.record(answer()),
     "add": lambda engine: engine.add("g", DeploymentKey("a"), {CounterKind.CALLED: 1}, {}, START),
     "add_deltas": lambda engine: engine.add_deltas([]),
+    "note_attempt": lambda engine: engine.note_attempt("g", DeploymentKey("a"), START),
+    "busy": lambda engine: engine.busy("g", START),
     "decide": lambda engine: engine.decide(REQUEST, lambda: 0.5),
     "recompute": lambda engine: engine.recompute(START),
     "recompute_slices": lambda engine: list(engine.recompute_slices(START)),

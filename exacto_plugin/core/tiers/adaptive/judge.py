@@ -325,3 +325,8 @@ class AdaptivePreset:
     def judge(self) -> AdaptiveTierRule:
         """A new judge that follows this rule."""
         return AdaptiveTierRule(self.rule, self.exploration_share, broken_answers=self.broken_answers)
+
+    @property
+    def learns_capacity(self) -> bool:
+        """True unless ``refusal_hold_s`` is 0."""
+        return self.rule.refusal_hold_s > 0

@@ -35,8 +35,9 @@ _MEASURED = ("attempts", "refused", "carried", "pace")
 """Columns that are read from the windows."""
 
 _LEAST_SHARE = 0.002
-"""Share of a deployment's attempts of 5 minutes above which refusals tell its limit.
-With half of a group's traffic it is a tenth of a percent of the requests."""
+"""Share of the attempts of the minutes with refusals above which these tell a limit.
+With half of a group's traffic it is a tenth of a percent of the requests. The minutes without are left out, since a
+deployment that refused is given fewer requests (:mod:`exacto_plugin.core.routing.pacing`)."""
 
 _LEAST_USED = 0.25
 """Least share of its limit that a deployment is given."""
@@ -56,7 +57,8 @@ class Refusals:
     __slots__ = ("attempts", "carried", "pace", "refused", "reported")
 
     attempts: Floats
-    """Attempts of the last 5 minutes, and ``refused``, the refused ones among them."""
+    """Attempts of the last 5 minutes, and ``refused``, the refused ones among them.
+    Of a deployment that refused only those of the minutes in which it did."""
     refused: Floats
     carried: Floats
     """Requests a minute that were answered while others were refused.
@@ -90,8 +92,10 @@ class Refusals:
         self.attempts[here] = answered + failed
         self.carried[here] = self.pace[here] = 0.0
         if len(rows := np.flatnonzero(self.refused[here])):
-            minutes = window_block.series(_COUNTERS[:2], now, MINUTE_S, WINDOWS_S[0]).sum(axis=0)
-            self.pace[here] = recent_pace(minutes)
+            minutes = window_block.series(_COUNTERS, now, MINUTE_S, WINDOWS_S[0])
+            attempts = minutes[:2].sum(axis=0)
+            self.pace[here] = recent_pace(attempts)
+            self.attempts[here.start + rows] = (attempts * (minutes[2] > 0)).sum(axis=0)[rows]
             series = window_block.series(_COUNTERS, now, MINUTE_S, WINDOWS_S[QUARTER], rows)
             self.carried[here.start + rows] = carried_while_refusing(series[0], series[2])
         pairs = zip(_MEASURED, before, strict=True)
@@ -145,7 +149,7 @@ class LearnedLimits(NamedTuple):
     share: Floats
     """Share of the attempts that were refused then."""
     attempts: Floats
-    """Attempts of the last 5 minutes."""
+    """Those of ``Refusals``."""
     demand: Floats
     """Requests a minute, with the headroom; ``[group, 1]``."""
 
