@@ -138,7 +138,10 @@ def test_shares_and_kinds_are_those_of_the_log(told: Told, incident: dict[str, A
     assert incident["kinds"] == kinds
     sentence = incident_sentence(incident)
     assert f"({bad_of(first)} of {len(first)})" in sentence
-    assert all(words in sentence for words in ("against the schema (", "not JSON (", "Good again since"))
+    assert all(
+        words in sentence
+        for words in ("had arguments against the schema", "had arguments that are not JSON", "were good again: between")
+    )
 
 
 def test_traffic_is_that_of_the_log(told: Told, incident: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
 def _better(within: HourCounts, of: IncidentRecords, usual: float | None) -> Plain | None:
     """Return since which hour the calls that it still gets are good.
 
-    With its calls since; None where they do not tell.
+    With its calls since, and its last ones before; None where they do not tell.
     """
     start = (within.first + HOUR_S * np.arange(len(within.numbers))).astype(np.int64)
     columns = ("answers", "calls", "invalid_json", "unknown_name", "schema_mismatch", "lost")
@@ -96,7 +96,8 @@ def _better(within: HourCounts, of: IncidentRecords, usual: float | None) -> Pla
     found = change_point(history, of.onset // HOUR_S * HOUR_S, usual, worse=False)
     if found is None or found.at <= of.onset or found.calls < _LEAST_GOOD or found.share > 2.0 * (usual or 0.0):
         return None
-    return {"at": found.at, "calls": found.calls, "bad": found.bad}
+    names = ("at", "calls", "bad", "called_until", "bad_until")
+    return {name: getattr(found, name) for name in names}
 
 
 def _cut(own: dict[str, float], of: IncidentRecords, within: HourCounts) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from exacto_plugin.audit.formatting import counted, duration, minute, minutes, money, name_of, percent, values_apart
 from exacto_plugin.core.model import Outcome, Signal
-from exacto_plugin.core.routing.counterfactual import LOST
+from exacto_plugin.core.routing.counterfactual import HOUR_S, LOST
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.stats.rates import Z
 
@@ -55,16 +55,43 @@ def kind_of(incident: Mapping[str, Any]) -> str:
 
 
 def kind_shares(kinds: Mapping[str, float]) -> str:
-    """Return kinds of bad answers with their shares, the most frequent first.
+    """Return kinds of bad answers with their counts, the most frequent first.
 
     >>> kind_shares({"invalid_json": 1, "schema_mismatch": 2})
-    'arguments against the schema (66.7 %), arguments that are not JSON (33.3 %)'
+    'arguments against the schema (2 of 3 bad calls), arguments that are not JSON (1 of 3)'
     """
     total = sum(kinds.values())
     order = sorted(kinds, key=lambda kind: -kinds[kind])
     if len(order) == 1:
         return KIND_NAMES.get(order[0], order[0])
-    return ", ".join(f"{KIND_NAMES.get(kind, kind)} ({percent(kinds[kind] / total)})" for kind in order)
+    of = f"of {total:,.0f}"
+    told = [f"{KIND_NAMES.get(kind, kind)} ({kinds[kind]:,.0f} {of}" for kind in order]
+    return "), ".join([f"{told[0]} bad calls", *told[1:]]) + ")" if told else ""
+
+
+def kinds_sentence(incident: Mapping[str, Any]) -> str:
+    """Describe the kinds of an incident's bad calls; empty without any.
+
+    >>> kinds_sentence({"kinds": {"lost": 1, "schema_mismatch": 2}, "open": True})
+    'Of its 3 bad calls since the onset 2 had arguments against the schema, 1 was lost.'
+    """
+    kinds = incident["kinds"]
+    if not kinds:
+        return ""
+    total = sum(kinds.values())
+    order = sorted(kinds, key=lambda kind: -kinds[kind])
+    span = "since the onset" if incident["open"] else "from the onset to the end"
+    if len(order) == 1:
+        told = KIND_NAMES.get(order[0], order[0])
+        return f"Its {total:,.0f} bad calls {span}: all with {told}." if total > 1 else f"Its bad call {span}: {told}."
+    parts = ", ".join(_had(kind, kinds[kind]) for kind in order)
+    return f"Of its {total:,.0f} bad calls {span} {parts}."
+
+
+def _had(kind: str, count: float) -> str:
+    if kind == LOST:
+        return f"{count:,.0f} {'was' if count == 1 else 'were'} lost"
+    return f"{count:,.0f} had {KIND_NAMES.get(kind, kind)}"
 
 
 def how_bad(incident: Mapping[str, Any]) -> str:
@@ -75,14 +102,18 @@ def how_bad(incident: Mapping[str, Any]) -> str:
     change = incident["change"]
     if change is None or not change["calls"]:
         return judged_at(incident)
-    told = (
-        f"{percent(change['bad'] / change['calls'])} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
-    )
-    rising = f", rising to about {percent(round(change['share'], 2))}" if change["gradual"] else ""
-    last = incident["last_calls"]
-    if last is not None and not change["gradual"]:
-        rising = f", {percent(last['bad'] / last['calls'])} from {minute(last['since'])[11:]} on"
-    return f"{told}{rising}; before {percent(round(change['usual'], 4))}"
+    told = f"{_headline(change)} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
+    if change["gradual"]:
+        return f"on average {told}, rising from {_usual(change)} to about {percent(round(change['share'], 2))}"
+    return f"{told}; before {_usual(change)}"
+
+
+def _headline(change: Mapping[str, Any]) -> str:
+    return percent(change["bad"] / change["calls"])
+
+
+def _usual(change: Mapping[str, Any]) -> str:
+    return percent(round(change["usual"], 4))
 
 
 def measured_share(incident: Mapping[str, Any]) -> str:
@@ -117,60 +148,126 @@ def evidence_of(incident: Mapping[str, Any]) -> str:
 
 
 def onset_words(incident: Mapping[str, Any]) -> str:
-    """Return since when the calls were bad, as exactly as is on record."""
+    """Return when the calls became bad, as exactly as is on record."""
     change = incident["change"]
     if change is None:
         return f"{minute(incident['onset'])}, to the hour"
-    words = ", little by little" if change["gradual"] else ""
-    return f"{minute(change['at'])}{words} ({_interval(change)})"
+    return f"{'gradually, from ' if change['gradual'] else ''}{_between(change)}"
 
 
-def _interval(change: Mapping[str, Any]) -> str:
-    """Return the interval of a change; the date once."""
-    day = minute(change["at"])[:11]
-    told = minutes(change["earliest"], change["latest"]).removesuffix(" UTC")
-    return f"95 %: {told.replace(day, '')}"
+def _between(change: Mapping[str, Any]) -> str:
+    """Return the interval of a change and its best time; the date once.
+
+    >>> _between({"at": 1_800_000_240.0, "earliest": 1_800_000_000.0, "latest": 1_800_000_420.0, "gradual": False})
+    'between 2027-01-15 08:00 and 08:07 UTC (95 %), most likely 08:04'
+    """
+    first, last, best = (minute(change[name]).removesuffix(" UTC") for name in ("earliest", "latest", "at"))
+    day = first[:11]
+    word = "probably about" if change["gradual"] else "most likely"
+    last, best = last.removeprefix(day), best.removeprefix(day)
+    return f"between {first} and {last} UTC (95 %), {word} {best}"
+
+
+_QUIET_S = 600.0
+"""Seconds without a call from which a time between two calls is told."""
 
 
 def recovery_words(incident: Mapping[str, Any]) -> str:
-    """Return since when its calls were good again; empty where nothing tells."""
+    """Return when its calls were good again; empty where nothing tells."""
     change, better = incident["recovered"], incident["better"]
     if change is not None:
-        return f"{minute(change['at'])} ({_interval(change)})"
-    if better is not None:
-        return f"about {minute(better['at'])}, to the hour ({better['bad']:,} of {better['calls']:,} calls bad since)"
-    return ""
+        return _seen_good(change, 60.0) or _between(change)
+    if better is None:
+        return ""
+    words = _seen_good(better, HOUR_S) or f"about {minute(better['at'])}, to the hour"
+    return f"{words} ({better['bad']:,} of {better['calls']:,} calls bad since)"
+
+
+def _seen_good(change: Mapping[str, Any], step_s: float) -> str:
+    """Return the last bad and the first good calls; empty where some were between.
+
+    A record of an earlier version does not tell.
+    """
+    called, bad = change.get("called_until"), change.get("bad_until")
+    if called is None or bad is None or change["at"] - called < max(_QUIET_S, step_s):
+        return ""
+    first, last = minute(change["at"]), minute(bad)
+    quiet = minutes(called, change["at"]).removesuffix(" UTC").replace(first[:11], "")
+    return f"last bad call before {last}, first good ones {first.replace(last[:11], '')}, no calls from {quiet}"
 
 
 def incident_sentence(incident: Mapping[str, Any]) -> str:
     """Describe an incident and its effects."""
-    verb = "is" if incident["open"] else "was"
-    what = f"{incident['deployment']} {verb} deranked in {incident['model_group']}"
-    change = incident["change"]
+    is_open, change = incident["open"], incident["change"]
+    when = f"since {minute(incident['since'])}" if is_open else f"from {minutes(incident['since'], incident['until'])}"
+    subject = f"{incident['deployment']} {'is' if is_open else 'was'} deranked in {incident['model_group']}"
     if change is None:
-        parts = [f"{what} for {kind_of(incident)}: {evidence_of(incident)}."]
-    else:
         parts = [
-            f"{what} for bad tool calls: {kind_of(incident)}.",
-            f"Since {onset_words(incident)} it had {how_bad(incident)}.",
-            f"Deranked {minute(incident['since'])}.",
+            f"{subject} {when} for {kind_of(incident)}: {evidence_of(incident)}.",
+            _bad_since(incident) if incident["answers"] else "",
         ]
+    else:
+        parts = [f"{subject} {when} for bad tool calls.", _rate_sentence(change), kinds_sentence(incident)]
     if recovered := recovery_words(incident):
-        wait = "; it comes back when the rule has enough good calls" if incident["open"] else ""
-        parts.append(f"Good again since {recovered}{wait}.")
-    if incident["answers"]:
-        parts.append(_bad_since(incident))
-    if saved := _saved(incident):
-        parts.append(saved)
+        wait = "; it comes back when the rule has enough good calls" if is_open else ""
+        parts.append(f"Its calls {'are' if is_open else 'were'} good again: {recovered}{wait}.")
+    parts += [_share_sentence(incident), _saved(incident), not_back_sentence(incident)]
     if incident["cost_usd"]:
         parts.append(f"The bad answers cost about {money(incident['cost_usd'])}.")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
+
+
+def _rate_sentence(change: Mapping[str, Any]) -> str:
+    """Describe when the calls became bad, and how bad they were until the derank."""
+    if not change["calls"]:
+        return f"Its calls became bad {_between(change)}."
+    counts = f"({change['bad']:,} of {change['calls']:,})"
+    at = minute(change["at"])[11:].removesuffix(" UTC")
+    if not change["gradual"]:
+        return (
+            f"Its calls became bad {_between(change)}: from {at} to the derank {_headline(change)} of its tool calls "
+            f"were bad {counts}, before that {_usual(change)}."
+        )
+    return (
+        f"Its share of bad tool calls rose gradually from {_usual(change)} to about "
+        f"{percent(round(change['share'], 2))} at the derank; the rise began {_between(change)}. On average "
+        f"{_headline(change)} were bad from {at} to the derank {counts}."
+    )
 
 
 def _bad_since(incident: Mapping[str, Any]) -> str:
     bad, answers = incident["bad"], incident["answers"]
-    until = "" if incident["open"] else " until its end"
-    return f"{bad:,.0f} of its {answers:,.0f} answers with tools were bad since its onset{until}."
+    span = "since its onset" if incident["open"] else "from its onset to its end"
+    return f"{bad:,.0f} of its {answers:,.0f} answers with tools were bad {span}."
+
+
+def _share_sentence(incident: Mapping[str, Any]) -> str:
+    """Describe its share of the traffic before and since the derank; empty if unknown."""
+    traffic = incident["traffic"]
+    if traffic is None or traffic["before"] is None:
+        return ""
+    parts = [f"{percent(traffic['before'])} of the group's answers with tools in the day before"]
+    if traffic["meanwhile"] is not None:
+        parts.append(f"{percent(traffic['meanwhile'])} {'since the derank' if incident['open'] else 'while deranked'}")
+    if not incident["open"] and traffic["after"] is not None:
+        parts.append(f"{percent(traffic['after'])} after that")
+    wait = "; since the derank not a whole hour is over" if incident["open"] and traffic["meanwhile"] is None else ""
+    return f"It had {', '.join(parts)}{wait}."
+
+
+def not_back_sentence(incident: Mapping[str, Any]) -> str:
+    """Describe why a deranked deployment is not back yet; empty if unknown."""
+    fresh = next((one for one in incident.get("way_back", ()) if one["kind"] == "fresh_calls"), None)
+    if fresh is None or not incident["open"]:
+        return ""
+    calls, most = f"{fresh['calls']:,}", fresh["bad_at_most"]
+    may = f"of {calls} {f'at most {most:,}' if most else 'none'} may be"
+    if most is None:
+        may = f"not even {calls} without a bad one would bring it back"
+    if not fresh["so_far"]:
+        return f"It is not back yet: it has no fresh calls so far; {may}{'' if most is None else ' bad'}."
+    bad = f"{fresh['so_far_bad'] or 0.0:,.0f}"
+    return f"It is not back yet: of {fresh['so_far']:,.0f} fresh calls {bad} were bad; {may}."
 
 
 def _saved(incident: Mapping[str, Any]) -> str:

@@ -122,6 +122,10 @@ _FOR_PROVIDERS = (
 )
 
 
+_NOT_FOR_PROVIDERS: Plain = {"saved": 0.0, "rescued": 0.0, "moved": 0.0, "cost_usd": None, "traffic": None}
+"""What is left out of the summary."""
+
+
 def provider_file(incident: Mapping[str, Any], failures: list[Plain]) -> Plain:
     """Return what a provider may see of an incident.
 
@@ -139,7 +143,7 @@ def provider_file(incident: Mapping[str, Any], failures: list[Plain]) -> Plain:
     ]
     told = [{name: one[name] for name in ("at", "kind", "path")} for one in failures]
     return {
-        "summary": incident_sentence({**incident, "saved": 0.0, "rescued": 0.0, "moved": 0.0, "cost_usd": None}),
+        "summary": incident_sentence({**incident, **_NOT_FOR_PROVIDERS}),
         **shown,
         "timeline": timeline,
         "failures": told,

@@ -112,7 +112,7 @@ class CallHistory(NamedTuple):
         return (calls - pinned, bad - pinned_bad) if 2.0 * pinned.sum() <= calls.sum() else (calls, bad)
 
 
-@wire("at earliest latest gradual usual share calls bad before so_far")
+@wire("at earliest latest gradual usual share calls bad before so_far called_until bad_until")
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
     """The most likely time of a change, and the counts around it."""
@@ -134,6 +134,10 @@ class ChangePoint:
     """Counts of the hour of ``at`` up to ``at``, by the names of hourly counts."""
     so_far: Mapping[str, int]
     """Counts of the hour of the change of tier up to that change."""
+    called_until: float | None = None
+    """End of the last tile with calls before ``at``; None without one, as the next."""
+    bad_until: float | None = None
+    """End of the last tile with bad calls before ``at``."""
 
 
 def call_histories(blocks: Sequence[WindowBlock], slots: Sequence[int], now: float) -> list[CallHistory]:
@@ -188,7 +192,15 @@ def _change_since(history: CallHistory, since: float, usual: float | None, *, wo
         int(bad[place:].sum()),
         history.sums(hour, at),
         history.sums(history.at // HOUR_S * HOUR_S, history.at),
+        _last_end(calls[:place], recent),
+        _last_end(bad[:place], recent),
     )
+
+
+def _last_end(counts: Floats, tiles: CallHistory) -> float | None:
+    """Return the end of the last tile with a count; None without one."""
+    found = np.flatnonzero(counts)
+    return float(tiles.end[found[-1]]) if len(found) else None
 
 
 def _place(likelihood: Floats, tiles: CallHistory) -> tuple[int, int, float, float]:

@@ -1,0 +1,161 @@
+"""The words on an incident: one rate with its count, times with their ends, kinds by count, traffic, the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exacto_plugin.audit.incidents.incident_sentences import (
+    how_bad,
+    incident_sentence,
+    kind_shares,
+    onset_words,
+    recovery_words,
+)
+
+NOON = 1_800_014_400.0
+"""2027-01-15 12:00 UTC."""
+MINUTE = 60.0
+
+
+def change(**more: Any) -> dict[str, Any]:
+    """A change of calls, as it is on record with a derank."""
+    found = {
+        "at": NOON - 17 * MINUTE,
+        "earliest": NOON - 20 * MINUTE,
+        "latest": NOON - 15 * MINUTE,
+        "gradual": False,
+        "usual": 0.007,
+        "share": 0.25,
+        "calls": 44,
+        "bad": 11,
+        "called_until": NOON - 17 * MINUTE,
+        "bad_until": NOON - 50 * MINUTE,
+    }
+    return {**found, **more}
+
+
+def incident(**more: Any) -> dict[str, Any]:
+    """An open incident of a deployment that was deranked at noon."""
+    found = {
+        "deployment": "d",
+        "model_group": "g",
+        "since": NOON,
+        "until": None,
+        "open": True,
+        "onset": NOON - 17 * MINUTE,
+        "signal": "tool_call_success",
+        "change": change(),
+        "last_calls": {"since": NOON - 3600.0, "calls": 39, "bad": 12},
+        "recovered": None,
+        "better": None,
+        "kinds": {"schema_mismatch": 8.0, "lost": 4.0},
+        "answers": 55.0,
+        "bad": 12.0,
+        "moved": 1998.0,
+        "saved": 331.0,
+        "rescued": 0.0,
+        "cost_usd": None,
+        "traffic": {"before": 0.1971, "meanwhile": 0.0001, "after": None},
+    }
+    return {**found, **more}
+
+
+def closed(**more: Any) -> dict[str, Any]:
+    """The same, three hours later."""
+    traffic = {"before": 0.1971, "meanwhile": 0.0001, "after": 0.2}
+    return incident(open=False, until=NOON + 180 * MINUTE, traffic=traffic, **more)
+
+
+def test_one_rate_stands_in_the_paragraph() -> None:
+    """That from the onset to the derank, with its count; every other percentage says of what it is."""
+    told = incident_sentence(incident())
+    assert (
+        "Its calls became bad between 2027-01-15 11:40 and 11:45 UTC (95 %), most likely 11:43: from 11:43 to the derank "
+        "25.0 % of its tool calls were bad (11 of 44), before that 0.70 %."
+    ) in told
+    assert "30.8 %" not in told
+    assert "of its 55" not in told
+    assert how_bad(incident()) == "25.0 % of its tool calls bad (11 of 44); before 0.70 %"
+
+
+def test_a_rise_says_from_what_to_what_and_its_average() -> None:
+    """And when it began is an interval."""
+    rise = change(gradual=True, at=NOON - 60 * MINUTE, earliest=NOON - 100 * MINUTE, share=0.119, calls=418, bad=29)
+    told = incident_sentence(incident(change=rise))
+    assert (
+        "rose gradually from 0.70 % to about 12.0 % at the derank; the rise began between 2027-01-15 10:20 and 11:45 UTC "
+        "(95 %), probably about 11:00. On average 6.94 % were bad from 11:00 to the derank (29 of 418)."
+    ) in told
+    assert onset_words(incident(change=rise)).startswith("gradually, from between")
+
+
+def test_kinds_are_counts_of_its_bad_calls() -> None:
+    """They are no shares, which were read as shares of all calls."""
+    told = incident_sentence(incident())
+    assert "Of its 12 bad calls since the onset 8 had arguments against the schema, 4 were lost." in told
+    assert "%" not in kind_shares({"schema_mismatch": 8.0, "lost": 4.0})
+    one = incident_sentence(incident(kinds={"unknown_name": 12.0}))
+    assert "Its 12 bad calls since the onset: all with unknown tool names." in one
+
+
+def test_what_is_over_has_an_end() -> None:
+    """Nothing that is over is told with ``since`` alone."""
+    told = incident_sentence(closed(recovered=change(at=NOON + 90 * MINUTE, called_until=NOON + 89 * MINUTE)))
+    assert told.startswith("d was deranked in g from 2027-01-15 12:00 to 15:00 UTC for bad tool calls.")
+    assert "since" not in told
+    assert "Of its 12 bad calls from the onset to the end" in told
+    bare = incident_sentence(closed(change=None, value=0.7, threshold=0.9, samples=50, window_s=300.0))
+    assert "from its onset to its end" in bare
+    assert "since" not in bare
+
+
+def test_the_traffic_before_and_since() -> None:
+    """An open one before and since, an ended one after too; the first hour tells nothing yet."""
+    assert (
+        "It had 19.7 % of the group's answers with tools in the day before, 0.01 % since the derank."
+        in incident_sentence(incident())
+    )
+    assert "0.01 % while deranked, 20.0 % after that." in incident_sentence(closed())
+    young = incident(traffic={"before": 0.1971, "meanwhile": None, "after": None})
+    assert "in the day before; since the derank not a whole hour is over." in incident_sentence(young)
+
+
+@pytest.mark.parametrize("name", ["recovered", "better"])
+def test_good_again_after_a_time_without_calls(name: str) -> None:
+    """The last bad and the first good calls are told, and that there were none between."""
+    again = change(
+        at=NOON + 240 * MINUTE, called_until=NOON + 60 * MINUTE, bad_until=NOON + 60 * MINUTE, calls=273, bad=3
+    )
+    found = recovery_words(incident(**{name: again}))
+    assert found.startswith(
+        "last bad call before 2027-01-15 13:00 UTC, first good ones 16:00 UTC, no calls from 13:00 to 16:00"
+    )
+    short = {**again, "called_until": NOON + 239 * MINUTE}
+    assert "no calls" not in recovery_words(incident(**{name: short}))
+    older = {key: value for key, value in again.items() if not key.endswith("_until")}
+    assert "no calls" not in recovery_words(incident(**{name: older}))
+
+
+@pytest.mark.parametrize(
+    ("fresh", "words"),
+    [
+        (
+            {"so_far": 41.0, "so_far_bad": 9.0, "bad_at_most": 1},
+            "of 41 fresh calls 9 were bad; of 150 at most 1 may be.",
+        ),
+        ({"so_far": 0.0, "so_far_bad": 0.0, "bad_at_most": 0}, "no fresh calls so far; of 150 none may be bad."),
+        (
+            {"so_far": 5.0, "so_far_bad": 0.0, "bad_at_most": None},
+            "0 were bad; not even 150 without a bad one would bring it back.",
+        ),
+    ],
+)
+def test_why_it_is_not_back_yet(fresh: dict[str, Any], words: str) -> None:
+    """Its fresh calls, against those that it takes; nothing of an incident that ended."""
+    way_back = [{"kind": "run"}, {"kind": "fresh_calls", "calls": 150, **fresh}]
+    told = incident_sentence(incident(way_back=way_back))
+    assert "It is not back yet: " in told
+    assert words in told
+    assert "not back" not in incident_sentence(closed(way_back=way_back))
