@@ -72,8 +72,8 @@ def test_one_rate_stands_in_the_paragraph() -> None:
     """That from the onset to the derank, with its count; every other percentage says of what it is."""
     told = incident_sentence(incident())
     assert (
-        "Its calls became bad between 2027-01-15 11:40 and 11:45 UTC (95 %), most likely 11:43: from 11:43 to the derank "
-        "25.0 % of its tool calls were bad (11 of 44), before that 0.70 %."
+        "Its calls became bad between 2027-01-15 11:40 and 11:45 UTC (95 %), most likely 11:43: from 11:43 to the "
+        "derank 25.0 % of its tool calls were bad (11 of 44), before that 0.70 %."
     ) in told
     assert "30.8 %" not in told
     assert "of its 55" not in told
@@ -85,8 +85,8 @@ def test_a_rise_says_from_what_to_what_and_its_average() -> None:
     rise = change(gradual=True, at=NOON - 60 * MINUTE, earliest=NOON - 100 * MINUTE, share=0.119, calls=418, bad=29)
     told = incident_sentence(incident(change=rise))
     assert (
-        "rose gradually from 0.70 % to about 12.0 % at the derank; the rise began between 2027-01-15 10:20 and 11:45 UTC "
-        "(95 %), probably about 11:00. On average 6.94 % were bad from 11:00 to the derank (29 of 418)."
+        "rose gradually from 0.70 % to about 12.0 % at the derank; the rise began between 2027-01-15 10:20 and 11:45 "
+        "UTC (95 %), probably about 11:00. On average 6.94 % were bad from 11:00 to the derank (29 of 418)."
     ) in told
     assert onset_words(incident(change=rise)).startswith("gradually, from between")
 
