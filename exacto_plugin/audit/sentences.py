@@ -9,6 +9,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.answer_sentences import answer_sentences, benchmark_sentences
+from exacto_plugin.audit.common_cause_sentences import common_cause_sentence
 from exacto_plugin.audit.formatting import (
     TIER_WORDS,
     counted,
@@ -82,7 +83,9 @@ def _reason_sentences(view: Mapping[str, Any], zone: tzinfo | None, *, past: boo
     others = [reason for reason in view["reasons"] if reason not in (*common, *learned, *replayed)]
     reasons = _deciding(view["tier"], others) if not override else others
     # The adaptive rule keeps the numbers of the derank; only fresh calls count from then on.
-    fresh = any(condition["kind"] == "fresh_calls" for condition in view.get("way_back", ()))
+    fresh = view.get("numbers_of_derank", False) or any(
+        condition["kind"] == "fresh_calls" for condition in view.get("way_back", ())
+    )
     parts = [
         _remembered(reason, _among(reason, view), past=past)
         if fresh and reason["code"] == ReasonCode.BELOW_THRESHOLD and reason["signal"] == Signal.TOOL_CALL_SUCCESS
@@ -204,18 +207,6 @@ def _verifier_sentence(reason: Mapping[str, Any]) -> str:
     result = _FINDINGS.get(reason["code"], "limit {limit}").format(limit=value(signal, reason["threshold"]))
     measured = f"{value(signal, reason['value'])} of {counted(signal, reason['samples'])}"
     return f"In the verifier's run {reason.get('run')} {measured} were good, {result}."
-
-
-def common_cause_sentence(reason: Mapping[str, Any], zone: tzinfo | None = None) -> str:
-    """Describe a rise of the failure rate at all deployments of a model group."""
-    points = f"{100 * reason['value']:.2g} points"
-    during = f"since {moment(reason['begin'], zone)}"
-    if reason["end"] is not None:
-        during = f"between {moment(reason['begin'], zone)} and {moment(reason['end'], zone)}"
-    return (
-        f"The failure rate of all {reason['peers']} deployments with enough calls rose by about {points} {during}: "
-        "a common cause, which is held against none of them."
-    )
 
 
 def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from exacto_plugin.audit import queries, views
 from exacto_plugin.audit.incidents import findings
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
+from exacto_plugin.audit.incidents.others import has_suspicious, others_sentence
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.series import group_series, hour_rows
 from exacto_plugin.core.routing.counterfactual import HOUR_S, SENT, WHOLE_GROUP
 from exacto_plugin.errors import StoreError
 from exacto_plugin.records import HourRecord
 from exacto_plugin.web.history import failure_views
+from exacto_plugin.web.incident_details import cause_hours, with_details, with_way_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -120,7 +122,7 @@ class PageData:
         for _, group, name, numbers in rows:
             for column in _SUMMED if name != WHOLE_GROUP else ():
                 counts[group][column] += numbers.get(column, 0.0)
-        incidents = [one for one in found if visitor.sees(one["model_group"])]
+        incidents = await self._with_way_back([one for one in found if visitor.sees(one["model_group"])])
         return {
             "status": self._of.status(),
             "age_s": now - float(self._of.status()["at"]),
@@ -129,12 +131,32 @@ class PageData:
             "groups": [self._overview_of(group, effects.get(name), counts[name]) for name, group in shown.items()],
             "incidents": [one for one in incidents if one["open"]],
             "closed": [one for one in incidents if not one["open"]],
-            "common_causes": [
-                (name, group["common_cause"])
-                for name, group in shown.items()
-                if group["common_cause"] and (group["common_cause"]["end"] or now) >= begins
-            ],
+            "others": _others_of(shown.values(), incidents),
+            "common_causes": await self._causes(shown.values(), begins),
         }
+
+    async def _causes(self, groups: Iterable[Plain], begins: float) -> list[tuple[str, Plain]]:
+        """Return model group and common cause of those that had one since a time."""
+        now = self.now()
+        causes = [(one["model_group"], one["common_cause"]) for one in groups if one["common_cause"]]
+        return await self._with_details([one for one in causes if (one[1]["end"] or now) >= begins])
+
+    async def _with_way_back(self, incidents: list[Plain]) -> list[Plain]:
+        return await with_way_back(incidents, self._of.why_now)
+
+    async def _with_details(self, causes: list[tuple[str, Plain]]) -> list[tuple[str, Plain]]:
+        """Return common causes with their deployments and kinds of bad answers."""
+        now = self.now()
+
+        def read(connection: Connection) -> list[tuple[str, Plain]]:
+            return [
+                (name, with_details(cause, hour_rows(connection, [name], *cause_hours(cause, now))))
+                for name, cause in causes
+            ]
+
+        found, _ = await self._read(read, causes) if causes else (causes, "")
+        shown: list[tuple[str, Plain]] = found
+        return shown
 
     def _overview_of(self, group: Plain, effect: Plain | None, counts: Mapping[str, float]) -> Plain:
         name = group["model_group"]
@@ -155,14 +177,10 @@ class PageData:
         found, fault = await self._read(
             lambda connection: incident_list(connection, now, since=begins, hours=self._of.hours), []
         )
-        causes = [
-            (one["model_group"], one["common_cause"])
-            for one in self._of.models.all()["model_groups"]
-            if visitor.sees(one["model_group"]) and one["common_cause"]
-        ]
+        groups = [one for one in self._of.models.all()["model_groups"] if visitor.sees(one["model_group"])]
         return {
             "incidents": [one for one in found if visitor.sees(one["model_group"])],
-            "common_causes": [cause for cause in causes if (cause[1]["end"] or now) >= begins],
+            "common_causes": await self._causes(groups, begins),
             "store_fault": fault,
         }
 
@@ -185,8 +203,11 @@ class PageData:
             lambda connection: views.why(connection, deployment, at, past=past, model_group=group), []
         )
         failures = failure_views(self._of.failures, group, deployment)
+        (shown,) = await self._with_way_back([found])
+        causes = await self._with_details([(group, one) for one in found["common_causes"]])
         return {
-            "incident": found,
+            "incident": {**shown, "common_causes": [cause for _, cause in causes]},
+            "others": self._others(group) if found["open"] else "",
             "series": series,
             "why": _shown(visitor, told),
             "file": provider_file(found, failures),
@@ -202,8 +223,11 @@ class PageData:
         now, seconds = self.now(), RANGES[span][1]
         series, fault = await self._series(name, now - seconds, now)
         rates, newest, newest_since = await self._lately(name, now)
+        causes = [(name, group["common_cause"])] if group["common_cause"] else []
         return {
-            "group": group,
+            "group": {**group, "common_cause": next((one for _, one in await self._with_details(causes)), None)},
+            "preset": self._of.context.settings.tiers.preset.value,
+            "others": others_sentence(group),
             "incidents": await self._incidents_of(name, None, now - seconds, now),
             "series": series,
             "store_fault": fault,
@@ -274,8 +298,12 @@ class PageData:
             ),
             [],
         )
-        shown: list[Plain] = found
-        return shown
+        return await self._with_way_back(found)
+
+    def _others(self, name: str) -> str:
+        """Return the words on a model group's other deployments; empty if not served."""
+        groups: list[Plain] = self._of.models.all()["model_groups"]
+        return next((others_sentence(one) for one in groups if one["model_group"] == name), "")
 
     def _shown_group(self, visitor: Visitor, name: str) -> Plain:
         groups: list[Plain] = self._of.models.all()["model_groups"] if visitor.sees(name) else []
@@ -303,6 +331,12 @@ class PageData:
             newest[deployment] += numbers.get("answers", 0.0) if at >= hour else 0.0
         rates = {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}
         return rates, newest, max(hour, first)
+
+
+def _others_of(groups: Iterable[Plain], incidents: Iterable[Plain]) -> list[str]:
+    """Return the words on other deployments of groups where something is wrong."""
+    wrong = {one["model_group"] for one in incidents if one["open"]}
+    return [others_sentence(one) for one in groups if one["model_group"] in wrong or has_suspicious(one)]
 
 
 def _shown(visitor: Visitor, answers: list[Plain]) -> list[Plain]:

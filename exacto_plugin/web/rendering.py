@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from exacto_plugin.audit import answer_sentences, formatting, request_sentences, sentences
+from exacto_plugin.audit import answer_sentences, common_cause_sentences, formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
 from exacto_plugin.audit.incidents import findings, incident_sentences
 from exacto_plugin.web import charts
@@ -53,7 +53,7 @@ class Renderer:
             "ranges": RANGES,
             "benchmark_words": answer_sentences,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),
-            "common_cause_words": lambda reason: sentences.common_cause_sentence(reason, UTC),
+            "common_cause_words": lambda reason: common_cause_sentences.common_cause_sentence(reason, UTC),
             "request_sentence": lambda view: request_sentences.request_sentence(view, UTC),
             "observed_words": formatting.observed_words,
             "value_words": formatting.value,
@@ -89,13 +89,14 @@ def _number(value: float | None, unit: str) -> str:
     return formatting.percent(round(value, 9)) if unit == "percent" else f"{value:,.4g}"
 
 
-def _short_why(deployment: Mapping[str, Any], group: Mapping[str, Any], now: float) -> str:
+def _short_why(deployment: Mapping[str, Any], group: Mapping[str, Any], now: float, preset: str) -> str:
     """Return the tier of a deployment and its reasons in sentences."""
     view = {
         **deployment,
         "model_group": group["model_group"],
         "at": now,
         "references": group["references"],
+        "numbers_of_derank": preset == "adaptive",
         "reasons": [one for one in deployment["reasons"] if one["signal"] is not None],
     }
     return sentences.why_sentence(view, UTC)

@@ -197,32 +197,32 @@ def _change_since(history: CallHistory, since: float, usual: float | None, *, wo
     )
 
 
-def _last_end(counts: Floats, tiles: CallHistory) -> float | None:
+def _last_end(counts: Floats, steps: CallHistory) -> float | None:
     """Return the end of the last tile with a count; None without one."""
     found = np.flatnonzero(counts)
-    return float(tiles.end[found[-1]]) if len(found) else None
+    return float(steps.end[found[-1]]) if len(found) else None
 
 
-def _place(likelihood: Floats, tiles: CallHistory) -> tuple[int, int, float, float]:
+def _place(likelihood: Floats, steps: CallHistory) -> tuple[int, int, float, float]:
     """Return the form of a change, its tile, and the ends of its interval.
 
     ``likelihood`` is ``[form, tile]``, a step first, and finite somewhere.
     """
     best = likelihood.max()
-    posterior = np.exp(likelihood - best) * (tiles.end - tiles.start)
+    posterior = np.exp(likelihood - best) * (steps.end - steps.start)
     if posterior[1:].sum() >= _GRADUAL * posterior.sum():
         # Over both forms: whether a rise was sudden is often as uncertain as its time.
         parts = np.cumsum(posterior.sum(axis=0)) / posterior.sum()
         low, middle, high = (int(place) for place in np.searchsorted(parts, _TAILS))
         if np.isfinite(likelihood[1, middle]):
-            return 1, middle, float(tiles.start[low]), float(tiles.end[high])
+            return 1, middle, float(steps.start[low]), float(steps.end[high])
     within = np.flatnonzero((likelihood >= best - _WITHIN).any(axis=0))
     place = int(likelihood[0].argmax()) if np.isfinite(likelihood[0]).any() else int(likelihood[1].argmax())
     return (
         int(not np.isfinite(likelihood[0, place])),
         place,
-        float(tiles.start[within[0]]),
-        float(tiles.end[within[-1]]),
+        float(steps.start[within[0]]),
+        float(steps.end[within[-1]]),
     )
 
 

@@ -1,0 +1,92 @@
+"""The deployments of a model group that are not deranked: are any suspicious?
+
+Works on the plain data of the API; looks nothing up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exacto_plugin.audit.formatting import percent
+from exacto_plugin.audit.incidents.incident_sentences import bad_rate
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LEAST_CALLS = 30
+"""Calls from which a share above the threshold is suspicious; one of 10 % has a standard error of 5 points."""
+
+_MOST_NAMED = 3
+"""Suspicious deployments that are named; the rest is counted."""
+
+
+class _Share(NamedTuple):
+    deployment: str
+    bad: float
+    """Share of bad calls, as the next."""
+    threshold: float
+    calls: int
+    is_suspected: bool
+    """True if the rule calls it probably bad."""
+
+    @property
+    def is_suspicious(self) -> bool:
+        return self.is_suspected or (self.bad > self.threshold and self.calls >= _LEAST_CALLS)
+
+    def words(self) -> str:
+        """Return the deployment with its share."""
+        return (
+            f"{self.deployment} with {percent(self.bad)} bad of {self.calls:,} calls "
+            f"(threshold {percent(self.threshold)})"
+        )
+
+
+def others_sentence(group: Mapping[str, Any]) -> str:
+    """Describe suspicious deployments that are not deranked, else the nearest one.
+
+    Args:
+        group: a model group of the API's ``models``.
+    """
+    name = group["model_group"]
+    others = [one for one in group["deployments"] if one["tier"] != Tier.DERANKED]
+    other = "other " if len(others) < len(group["deployments"]) else ""
+    if not others:
+        return f"{name} has no other deployment."
+    shares = [share for one in others if (share := _share(one, group["references"])) is not None]
+    found = sorted((one for one in shares if one.is_suspicious), key=lambda one: -one.bad)
+    if found:
+        told = ", ".join(one.words() for one in found[:_MOST_NAMED])
+        more = f", and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        return f"Suspicious in {name}, and not deranked: {told}{more}."
+    if not shares:
+        return f"The {other}deployments of {name} have too few calls yet to tell whether one is suspicious."
+    nearest = max(shares, key=lambda one: one.bad / max(one.threshold, 1e-9))
+    unknown = len(others) - len(shares)
+    few = f" {unknown} of them {'has' if unknown == 1 else 'have'} too few calls to tell." if unknown else ""
+    return f"No {other}deployment of {name} is suspicious; the nearest is {nearest.words()}.{few}"
+
+
+def has_suspicious(group: Mapping[str, Any]) -> bool:
+    """Return whether a deployment is suspicious and not deranked."""
+    others = [one for one in group["deployments"] if one["tier"] != Tier.DERANKED]
+    shares = [_share(one, group["references"]) for one in others]
+    return any(share is not None and share.is_suspicious for share in shares)
+
+
+def _share(deployment: Mapping[str, Any], references: Mapping[str, Any]) -> _Share | None:
+    """Return the share of bad calls against its threshold; None where one is unknown."""
+    signal = Signal.TOOL_CALL_SUCCESS.value
+    reasons = [one for one in deployment["reasons"] if one["signal"] == signal]
+    measured = deployment["signals"].get(signal, {"value": None, "samples": 0})
+    thresholds = [one["threshold"] for one in reasons] + [references.get(signal, {}).get("threshold")]
+    threshold = next((one for one in thresholds if one is not None), None)
+    if measured["value"] is None or threshold is None:
+        return None
+    return _Share(
+        deployment["deployment"],
+        bad_rate(measured["value"]),
+        bad_rate(threshold),
+        measured["samples"],
+        any(one["code"] == ReasonCode.PROBABLY_BAD for one in reasons),
+    )
