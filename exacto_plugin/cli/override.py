@@ -11,7 +11,7 @@ from exacto_plugin.cli.proxy_client import ProxyError, add_url, request_json
 from exacto_plugin.cli.source import ProxySource
 from exacto_plugin.core.routing.overrides import LONGEST_S, OverrideAction
 from exacto_plugin.errors import UnknownNameError
-from exacto_plugin.terminal import json_text, printable_data, write_text
+from exacto_plugin.terminal import json_text, printable, printable_data, write_text
 
 if TYPE_CHECKING:
     import argparse
@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
     }
     answer = _send(options, body)
     lines = [_sentence(one) for one in printable_data(answer["overrides"])]
+    if not lines:
+        lines.append(f"nothing to reset: {printable(options.deployment)} has no override")
     if not answer["kept"]:
         lines.append("saved on this worker only: the store is not writable (see /exacto/api/status)")
     write_text(json_text(answer) if options.json else "\n".join(lines))

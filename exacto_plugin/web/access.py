@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import HTTPException, Request
-from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy._types import LitellmUserRoles, ProxyErrorTypes, ProxyException, UserAPIKeyAuth
 from litellm.proxy.auth.user_api_key_auth import user_api_key_auth
 
 if TYPE_CHECKING:
@@ -24,6 +24,13 @@ BEARER = "Bearer "
 
 _OPEN_PATH = "/v1/models"
 """A path that LiteLLM lets every valid key call; it refuses those that it does not know to all but administrators."""
+
+
+_UNKNOWN_KEY = (
+    "It is not known to this proxy, which has no database of keys: needed is its master key "
+    "(general_settings.master_key, LITELLM_MASTER_KEY)."
+)
+"""LiteLLM answers ``400 No connected db`` for any other key than the master key."""
 
 
 class Session(NamedTuple):
@@ -90,7 +97,7 @@ async def _authenticated(request: Request, path: str) -> UserAPIKeyAuth:
     """Return LiteLLM's answer for the request's key, as if it asked for a path.
 
     Raises:
-        HTTPException, ProxyException: LiteLLM refuses the key.
+        HTTPException, ProxyException: LiteLLM refuses the key. 401 where it has no database to look the key up.
     """
     root = str(request.scope.get("root_path") or "")
     whole = path if path.startswith(root) else f"{root}{path}"
@@ -101,7 +108,12 @@ async def _authenticated(request: Request, path: str) -> UserAPIKeyAuth:
     given = {"request": asked, "api_key": request.headers.get("authorization") or ""}
     # The others are keys in other headers, which browsers do not send here.
     names = inspect.signature(user_api_key_auth).parameters
-    user: UserAPIKeyAuth = await user_api_key_auth(**{name: given.get(name) for name in names})
+    try:
+        user: UserAPIKeyAuth = await user_api_key_auth(**{name: given.get(name) for name in names})
+    except ProxyException as refused:
+        if refused.type == ProxyErrorTypes.no_db_connection:
+            raise HTTPException(401, _UNKNOWN_KEY) from None
+        raise
     return user
 
 

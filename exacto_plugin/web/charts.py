@@ -208,7 +208,8 @@ def signal_chart(
 def change_words(change: Mapping[str, Any]) -> str:
     """Return a transition or an override in few words."""
     if change["kind"] == "override":
-        return f"{change['deployment']}: override to {change['word']}"
+        word = "override reset" if change["word"] == "reset" else f"override to {change['word']}"
+        return f"{change['deployment']}: {word}"
     return f"{change['deployment']}: {tier_words(change['previous'])} to {tier_words(change['tier'])}"
 
 

@@ -383,6 +383,7 @@ def test_the_address_in_the_environment(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(override, "request_json", answer)
     main(["tiers"])
     assert main(["override", "a", "reset"]) == 0
+    assert "nothing to reset: a has no override" in capsys.readouterr().out
     assert set(asked) == {"http://from.environment"}
     asked.clear()
     assert main(["tiers", "--store", "sqlite:////nowhere/none.sqlite"]) == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import DeploymentKey
@@ -19,6 +19,8 @@ from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
 from exacto_plugin.web import access
 from exacto_plugin.web.api import routers_of
+from exacto_plugin.web.charts import change_words
+from exacto_plugin.web.rendering import Renderer
 from exacto_plugin.web.views import why_now_of
 from tests.bench.test_standings import run
 from tests.test_telemetry import NOW
@@ -160,3 +162,39 @@ def test_a_deployment_without_benchmarks(runtime: Runtime, monkeypatch: pytest.M
     """No table, and no sentence."""
     client = page_of(runtime, monkeypatch, ADMIN)
     assert "Benchmarks</h2>" not in client.get(f"/exacto/page/deployment?group={GROUP}&name=a").text
+
+
+def test_a_key_that_a_proxy_without_a_database_does_not_know(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused as unknown, with the key that is needed; LiteLLM's other answers stay as they are."""
+
+    async def refuses(**_: object) -> None:
+        raise ProxyException("No connected db.", kind, "", code)
+
+    monkeypatch.setattr(access, "user_api_key_auth", refuses)
+    app = FastAPI()
+    for router in routers_of(runtime):
+        app.include_router(router)
+    client = TestClient(app)
+    kind, code = "no_db_connection", 400
+    answer = client.get("/exacto/page/overview", headers={"authorization": "Bearer sk-wrong"})
+    assert answer.status_code == 401
+    assert "not known to this proxy" in answer.json()["detail"]
+    assert "master key" in answer.json()["detail"]
+    kind, code = "auth_error", 401
+    with pytest.raises(ProxyException):
+        client.get("/exacto/page/overview", headers={"authorization": "Bearer sk-wrong"})
+
+
+def test_a_reset_has_no_end_and_no_reason() -> None:
+    """In histories it is told with its author; other overrides with their end and reason."""
+    templates = Renderer()._templates
+    told = templates.from_string(
+        "{% import 'macros.html' as m with context %}{{ m.override_details(change, visitor) }}"
+    )
+    reset = {"kind": "override", "deployment": "a", "word": "reset", "expires": NOW, "reason": "", "author": "5a17"}
+    admin = access.Visitor(None)
+    assert told.render(change=reset, visitor=admin) == " by 5a17"
+    assert change_words(reset) == "a: override reset"
+    held = {**reset, "word": "good", "reason": "vendor fixed it"}
+    assert told.render(change=held, visitor=admin).endswith("UTC by 5a17 (“vendor fixed it”)")
+    assert told.render(change=held, visitor=access.Visitor(frozenset())) == ""

@@ -56,7 +56,7 @@ class OverrideResult(NamedTuple):
     """The result of setting an override."""
 
     words: list[Override]
-    """One for each model group that it applies to."""
+    """One for each model group that it applies to; none if there was nothing to reset."""
     kept: bool
     """True if it was stored for other workers and a restart.
 
@@ -109,7 +109,8 @@ class OverrideService:
     ) -> OverrideResult:
         """Set an override of a deployment.
 
-        It is in force here at once, and in other processes as soon as they poll.
+        It is in force here at once, and in other processes as soon as they poll. A reset of what has no override is no
+        override either, and is not put on record.
 
         Args:
             word: the action.
@@ -122,12 +123,16 @@ class OverrideService:
         Raises:
             UnknownDeploymentError: there is no such deployment.
         """
+        meant = self._resolve(deployment, model_group)
+        if word is OverrideAction.RESET:
+            await self.poll()  # another process may have set one since the last time
+            held = {(one.model_group, one.deployment) for one in self._engine.overrides.in_force}
+            meant = [one for one in meant if one in held]
+            if not meant:
+                return OverrideResult([], kept=True)
         now = self._context.clock()
         ends = now + (LONGEST_S if word is OverrideAction.RESET else min(for_s, LONGEST_S))
-        words = [
-            Override(group, key, word, reason, author, now, ends)
-            for group, key in self._resolve(deployment, model_group)
-        ]
+        words = [Override(group, key, word, reason, author, now, ends) for group, key in meant]
         self._take(words)
         shared = [await self._write_to(backend, words) for backend in tuple(self._backends)]
         return OverrideResult(words, bool(shared) and all(shared))

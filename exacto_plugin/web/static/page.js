@@ -261,7 +261,8 @@
     const answer = await get("page/overrides", options);
     if (!answer.ok) { $("told").textContent = `Not set: ${await reason(answer)}`; return; }
     await show(true);
-    if ($("told")) $("told").textContent = word === "reset" ? "The override was ended." : `The override to ${word} was set.`;
+    const ended = word === "reset" && ((await answer.json()).overrides.length ? "The override was ended." : "There is nothing to reset.");
+    if ($("told")) $("told").textContent = ended || `The override to ${word} was set.`;
   }
 
   view.addEventListener("submit", (event) => {

@@ -101,6 +101,25 @@ def test_said_read_and_taken_back() -> None:
     assert tier(runtime) is None
 
 
+def test_a_reset_of_nothing_is_not_put_on_record() -> None:
+    """Neither before a word nor after its reset; a word that another process said is reset, though it was not read."""
+    board = Paper()
+    runtime = runtime_of("g", board=board)
+    client = client_of(runtime)
+    reset = {"deployment": "a", "word": "reset"}
+    assert client.post(PATH, json=reset).json() == {"overrides": [], "kept": True}
+    assert board.words == {}
+    asyncio.run(runtime_of("g", board=board).overrides.apply_override(OverrideAction.GOOD, "a", 60.0, "fixed", "5a17"))
+    runtime.context.clock.now += 1  # type: ignore[attr-defined]
+    (ended,) = client.post(PATH, json=reset).json()["overrides"]
+    assert ended["word"] == "reset"
+    on_record = dict(board.words)
+    runtime.context.clock.now += 1  # type: ignore[attr-defined]
+    assert client.post(PATH, json=reset).json()["overrides"] == []
+    assert board.words == on_record
+    assert client.post(PATH, json={"deployment": "nothing", "word": "reset"}).status_code == 404
+
+
 def test_only_administrators_say_words() -> None:
     """Who may look may read words, and say none; others may nothing."""
     runtime = runtime_of("g")
