@@ -7,6 +7,7 @@ printable. Colours are those of a cell's style alone.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager
@@ -81,6 +82,25 @@ class PlainTable(DataTable):
 
     def __init__(self) -> None:
         super().__init__(box=None, pad_edge=False, header_style="dim")
+
+
+def wrapped(text: str, width: int) -> Text:
+    """Return a cell that is wrapped at words, and in longer paths after a slash.
+
+    >>> wrapped("kept in /var/lib/exacto/records.sqlite", 16).plain.split("\\n")
+    ['kept in', '/var/lib/exacto/', 'records.sqlite']
+    """
+    lines = [""]
+    for word in printable(text).split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(joined) <= width:
+            lines[-1] = joined
+            continue
+        lines += [""] if lines[-1] else []
+        for part in re.findall(r"[^/]*/|[^/]+", word):
+            lines += [""] if lines[-1] and len(lines[-1]) + len(part) > width else []
+            lines[-1] += part
+    return Text("\n".join(lines))
 
 
 def heading(text: str) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import FLAW_WORDS, flaw_counts, moment, percent, window
+from exacto_plugin.audit.formatting import FLAW_WORDS, flaw_counts, moment, percent, run_name, window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def benchmark_sentences(view: Mapping[str, Any], zone: tzinfo | None = None) -> 
         runs = f"{one['runs']} runs" if one["runs"] > 1 else "1 run"
         told.append(
             f"In the benchmark {one['benchmark']} it scored {score_words(one)} of 100{share}: {verdict_words(one)} "
-            f"({one['tasks']} tasks, {runs}, the latest {one['run']})."
+            f"({one['tasks']} tasks, {runs}, the latest {run_name(one['run'])})."
         )
     return told + [
         f"Its run of {one['benchmark']} at {moment(one['at'], zone)} does not count: {one['reason']}."

@@ -199,6 +199,18 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
     return ", ".join(word for word in words if word is not None) or "-"
 
 
+_RUN_CHARACTERS = 12
+
+
+def run_name(run: str) -> str:
+    """Return the first characters of a benchmark run's id, which tell it apart.
+
+    >>> run_name("3f9a" * 16)
+    '3f9a3f9a3f9a'
+    """
+    return run[:_RUN_CHARACTERS]
+
+
 FLAW_WORDS = {
     "invalid_json": "arguments that are not JSON",
     "unknown_name": "a tool that was not offered",

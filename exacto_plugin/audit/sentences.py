@@ -17,6 +17,7 @@ from exacto_plugin.audit.formatting import (
     moment,
     name_of,
     percent,
+    run_name,
     suspicion,
     value,
     values_apart,
@@ -206,7 +207,7 @@ def _verifier_sentence(reason: Mapping[str, Any]) -> str:
     signal = reason["signal"]
     result = _FINDINGS.get(reason["code"], "limit {limit}").format(limit=value(signal, reason["threshold"]))
     measured = f"{value(signal, reason['value'])} of {counted(signal, reason['samples'])}"
-    return f"In the verifier's run {reason.get('run')} {measured} were good, {result}."
+    return f"In the verifier's run {run_name(str(reason.get('run')))} {measured} were good, {result}."
 
 
 def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
@@ -258,7 +259,7 @@ def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
     if reference is None or reference["median"] is None:
         return ""
     if signal == Signal.BENCHMARK:
-        run = f"; its latest run is {reason['run']}" if reason.get("run") else ""
+        run = f"; its latest run is {run_name(reason['run'])}" if reason.get("run") else ""
         return f" (baseline {value(signal, reference['median'])}{run})"
     spread = "" if reference["mad"] is None else f", MAD {value(signal, reference['mad'])}"
     summary = f"all {reference['peers']} with enough data: median {value(signal, reference['median'])}{spread}"
@@ -301,7 +302,11 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
         )
     share = condition["probe_share"]
     limit = f"at most {at_most} bad one{'' if at_most == 1 else 's'}" if at_most else "none of them bad"
-    probes = "probes" if share is None else f"probes (up to {percent(share)} of the requests with tools)"
+    probes = (
+        "probes"
+        if share is None
+        else f"probes (up to {percent(share)} of the requests with tools while a trial goes well)"
+    )
     text = (
         f"It comes back after {condition['calls']} fresh calls with {limit}; where tiers are applied, {probes} provide"
         " them"

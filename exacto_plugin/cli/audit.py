@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.entries import KINDS, MOST_ENTRIES, reject_filters
-from exacto_plugin.audit.formatting import counted, moment, name_of, values_apart
+from exacto_plugin.audit.formatting import counted, moment, name_of, run_name, values_apart
 from exacto_plugin.audit.names import display_names, resolve_deployments, resolve_group
 from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
 from exacto_plugin.cli.source import Source, StoreSource, add_source_options, location_of, query
@@ -222,5 +222,5 @@ def _measured(reason: Mapping[str, Any]) -> str:
     measured, limit = values_apart(signal, reason["value"], reason["threshold"])
     against = "" if reason["threshold"] is None else f" against {limit}"
     name = "" if signal == Signal.TOOL_CALL_SUCCESS else f"{name_of(signal)} "
-    run = f", run {reason['run']}" if reason.get("run") else ""
+    run = f", run {run_name(reason['run'])}" if reason.get("run") else ""
     return f"{name}{measured}{against} ({counted(signal, reason['samples'])}{run})"

@@ -14,7 +14,7 @@ from exacto_plugin.cli.proxy_client import KEYS, ProxyError, add_url, api_key, b
 from exacto_plugin.cli.tiers import short_reason, tier_word
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.terminal import json_text, printable_data, write_text
-from exacto_plugin.text_tables import PlainTable, colored, heading, write_tables
+from exacto_plugin.text_tables import PlainTable, colored, heading, terminal_width, wrapped, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +25,11 @@ Plain = Mapping[str, Any]
 
 _LEAST_AGE_S: Final = 30.0
 """Seconds of measuring from which on a rate of answers says something."""
+
+
+_GAPS: Final = 4
+"""Columns between the three columns of the table."""
+_LEAST_WIDTH: Final = 20
 
 
 class Finding(NamedTuple):
@@ -217,8 +222,10 @@ def _rendered(findings: Sequence[Sequence[str]], progress: Sequence[Plain]) -> l
     table = PlainTable()
     for name in ("", "check", "found"):
         table.add_column(name, overflow="fold")
+    beside = sum(max((len(finding[column]) for finding in findings), default=0) for column in (0, 1))
+    width = max(_LEAST_WIDTH, terminal_width() - beside - _GAPS)
     for name, state, text in findings:
-        table.add_row(colored(state, _COLORS[state]), name, text)
+        table.add_row(colored(state, _COLORS[state]), name, wrapped(text, width))
     parts: list[RenderableType] = [table, ""]
     for group in progress:
         shown = display_names([one["deployment"] for one in group["deployments"]])

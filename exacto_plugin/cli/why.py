@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import moment
+from exacto_plugin.audit.formatting import duration, moment
 from exacto_plugin.audit.names import resolve_deployments
 from exacto_plugin.audit.request_sentences import request_sentence
 from exacto_plugin.audit.sentences import why_sentence
@@ -81,7 +82,9 @@ def _why(source: Source, options: argparse.Namespace) -> dict[str, Any]:
     answers = [answer for part in parts for answer in part["answers"]]
     if not answers:
         firsts = [part["first_at"] for part in parts if part.get("first_at") is not None]
-        raise ExactoError(_no_record(options.deployment, options.model, options.at, min(firsts, default=None)))
+        first = min(firsts, default=None)
+        due = source.tiers(options.model).get("next_recompute_at") if options.at is None else None
+        raise ExactoError(_no_record(options.deployment, options.model, options.at, first, due))
     return {**parts[0], "answers": answers}
 
 
@@ -90,11 +93,17 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
     return [text for paragraph in paragraphs for text in (paragraph, "")]
 
 
-def _no_record(deployment: str, model_group: str | None, at: float | None, first_at: float | None) -> str:
+def _no_record(
+    deployment: str, model_group: str | None, at: float | None, first_at: float | None, due: float | None
+) -> str:
     """Return the message without an answer, with the remedy."""
     named = repr(deployment) if model_group is None else f"{deployment!r} in {model_group!r}"
     if at is not None and first_at is not None:
         return f"nothing is on record of {named} at {moment(at)}; its first record is of {moment(first_at)}"
     if at is not None:
         return f"nothing is on record of {named} at {moment(at)}"
-    return f"{named} has no verdict yet; `exacto tiers` tells when the next ones are due"
+    if due is None:
+        return f"{named} has no verdict yet; a running proxy (--url) tells when the next ones are due"
+    left = due - time.time()
+    when = f"at {moment(due)}, in {duration(left)}" if left > 0 else "now"
+    return f"{named} has no verdict yet; the next ones are due {when}, and it has one then if it had requests"

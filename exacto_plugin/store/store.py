@@ -24,6 +24,7 @@ from exacto_plugin.store.worker import WorkerThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -160,7 +161,7 @@ class Store:
         Records of the last second may be missing.
 
         Raises:
-            StoreError: not possible now.
+            StoreError: not possible now, or nothing was written yet.
         """
         return await self._request(lambda: self._reader, query, bound_s)
 
@@ -272,7 +273,23 @@ class Store:
     # --- in the thread that reads ------------------------------------------------------------------------------------
 
     def _run_query(self, query: Callable[[Connection], Any]) -> Any:
-        return self._reading.run(query)
+        try:
+            return self._reading.run(query)
+        except DownError:
+            file = self.location.file if self.location is not None else None
+            if file is not None and _is_empty(file):
+                raise StoreError(f"nothing is on record yet: {file} has not been written") from None
+            raise
+
+
+def _is_empty(file: Path) -> bool:
+    """Return True for a file without content, or none; False where that is unknown."""
+    try:
+        return file.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _by_kind(records: Iterable[Record]) -> Counter[RecordKind]:

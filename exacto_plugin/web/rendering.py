@@ -57,6 +57,7 @@ class Renderer:
             "request_sentence": lambda view: request_sentences.request_sentence(view, UTC),
             "observed_words": formatting.observed_words,
             "value_words": formatting.value,
+            "run_name": formatting.run_name,
             "short_why": _short_why,
         }
 

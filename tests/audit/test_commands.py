@@ -282,6 +282,26 @@ def test_names_and_reasons_are_whole(
     assert f"override: {reason}".replace(" ", "") in "".join(line[why:] for line in lines).replace(" ", "")
 
 
+def test_why_before_the_first_verdict_says_when_it_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time and how long that is, without another command to ask."""
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    waiting = [{"model_group": "kimi", "deployment": "new", "provider": "new"}]
+    answers: dict[str, dict[str, Any]] = {
+        "why": {"answers": []},
+        "models": {"model_groups": [], "waiting": waiting, "next_recompute_at": 1090.0},
+        "status": {},
+    }
+    monkeypatch.setattr(source, "request_json", lambda _url, path, *_, **__: answers[path])
+    for due, words in ((1090.0, f"due at {moment(1090.0)}, in 1 min 30 s"), (990.0, "due now")):
+        answers["models"]["next_recompute_at"] = due
+        assert main(["why", "new", "--url", "http://proxy"]) == 2
+        told = capsys.readouterr().err
+        assert f"'new' has no verdict yet; the next ones are {words}" in told
+        assert "exacto tiers" not in told
+
+
 def test_tiers_of_a_group(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Good ones first, names without a hash that tells nothing, the mix of flaws, and who waits for a verdict."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -110,6 +110,28 @@ def test_both_thresholds_of_a_serving_deployment_convict(acquits: float, told: s
     assert "acquit" not in sentence
 
 
+def test_ids_of_runs_are_short() -> None:
+    """The first 12 digits, in every sentence that names a run."""
+    run = "3f9a" * 16
+    score = {
+        "benchmark": "airline",
+        "score": 0.5,
+        "error": None,
+        "share": None,
+        "standing": "reference",
+        "against": None,
+    }
+    scores = [{**score, "tasks": 50, "runs": 1, "run": run}]
+    replayed = reason("within_threshold", "verifier", run=run)
+    benchmark = reason("within_threshold", "benchmark", run=run)
+    references = {"benchmark": {"median": 0.5, "mad": None, "threshold": 0.4, "peers": 5}}
+    more = {"references": references, "benchmarks": {"scores": scores, "refused": []}}
+    for shown in (view("verified_good", replayed, **more), view("verified_good", benchmark, **more)):
+        told = why_sentence(shown, UTC)
+        assert run[:13] not in told
+        assert told.count(run[:12]) == 2
+
+
 def test_a_derank_says_every_number() -> None:
     """Value, threshold, median, MAD, sample size, window, peers, since when, and what would bring it back."""
     fresh = {
@@ -126,7 +148,8 @@ def test_a_derank_says_every_number() -> None:
         "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
         "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
         "median 97.10 %, MAD 0.40 %). It comes back after 300 fresh calls with at most 5 bad ones; where tiers are "
-        "applied, probes (up to 2.00 % of the requests with tools) provide them; so far there were 40, of which 1 bad."
+        "applied, probes (up to 2.00 % of the requests with tools while a trial goes well) provide them; so far there "
+        "were 40, of which 1 bad."
     )
 
 

@@ -147,3 +147,18 @@ def test_a_proxy_that_does_not_answer(
     assert "problem key not set: set EXACTO_API_KEY" in text
     assert "nothing listens" not in text
     assert proxy
+
+
+def test_a_long_path_is_broken_after_a_slash(
+    proxy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No name in it is broken, and nothing is lost."""
+    parts = ["/home", "operator", "a-rather-long-directory", "exacto_plugin", "config.example-5d1e0c9a.sqlite"]
+    place = "/".join(parts)
+    proxy["status"] = {**STATUS, "store": {"state": "ok", "place": place}}
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["doctor", "--url", "http://proxy:4000"]) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in parts)
+    assert place in "".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 60

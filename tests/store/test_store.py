@@ -238,6 +238,18 @@ async def test_without_a_place_nothing_is_kept() -> None:
     store.close()
 
 
+async def test_reading_before_the_first_write(tmp_path: Path) -> None:
+    """That nothing is on record yet is no fault of the store; after the first write it is read."""
+    store = Store(location_of_url(f"sqlite:///{tmp_path}/records.sqlite"))
+    with pytest.raises(StoreError, match="nothing is on record yet") as told:
+        await store.read(lambda connection: find(connection, TransitionRecord))
+    assert type(told.value) is StoreError
+    store.open()
+    await store.work(lambda _: None)
+    assert await store.read(lambda connection: find(connection, TransitionRecord)) == []
+    store.close()
+
+
 async def test_closing_writes_what_waits(tmp_path: Path) -> None:
     """A graceful stop loses nothing."""
     place = location_of_url(f"sqlite:///{tmp_path / 'r.sqlite'}")
