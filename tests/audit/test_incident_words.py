@@ -119,7 +119,7 @@ def test_the_traffic_before_and_since() -> None:
     )
     assert "0.01 % while deranked, 20.0 % after that." in incident_sentence(closed())
     young = incident(traffic={"before": 0.1971, "meanwhile": None, "after": None})
-    assert "in the day before; since the derank not a whole hour is over." in incident_sentence(young)
+    assert "in the day before; no hour has begun since the derank." in incident_sentence(young)
 
 
 @pytest.mark.parametrize("name", ["recovered", "better"])

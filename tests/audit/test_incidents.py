@@ -85,6 +85,21 @@ def test_saved_is_what_was_sent_elsewhere_times_the_excess() -> None:
         assert part in told
 
 
+def test_the_share_since_the_derank_counts_the_hour_that_has_begun() -> None:
+    """As soon as an hour began after the derank; of an ended incident whole hours count."""
+    rows = [hour(-1, answers=50), hour(-1, "e", answers=150), hour(0, answers=20), hour(0, "e", answers=80)]
+    assert one(*rows).get("traffic") == {"before": 0.25, "meanwhile": None, "after": None}
+    rows += [hour(1, answers=1), hour(1, "e", answers=99)]
+    now = 1_001 * HOUR + 600.0
+    found = incidents(
+        [change("deranked")], {"g": counts_of(dict(rows), 900, 1002)}, {("g", "d"): LastKnownTier(now)}, now
+    )
+    assert found[0]["traffic"]["meanwhile"] == 0.01
+    changes = [change("deranked"), change("verified_good", now)]
+    (ended,) = incidents(changes, {"g": counts_of(dict(rows), 900, 1002)}, {("g", "d"): LastKnownTier(now)}, now)
+    assert ended["traffic"]["meanwhile"] is None
+
+
 def test_it_ends_with_the_next_tier() -> None:
     """Counts end with it, and a second derank is another incident; the open one comes first."""
     rows = [hour(number, answers=10, bad=1) for number in range(6)]

@@ -170,12 +170,14 @@ def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
 def _traffic(counts: HourCounts, of: IncidentRecords) -> Plain:
     """Return its share of the group's answers of whole hours; None without any.
 
-    In the day before the onset, while it was deranked, and after that.
+    In the day before the onset, while it was deranked, and after that. While it is deranked the hour that has begun
+    counts too.
     """
     first, last = of.onset // HOUR_S * HOUR_S, -(-of.ends // HOUR_S) * HOUR_S
+    is_open = of.finish is None and of.ends >= counts.first + HOUR_S * (len(counts.numbers) - 1)
     times = {
         "before": (first - _BEFORE_S, first),
-        "meanwhile": (-(-of.begin.at // HOUR_S) * HOUR_S, of.ends // HOUR_S * HOUR_S),
+        "meanwhile": (-(-of.begin.at // HOUR_S) * HOUR_S, last if is_open else of.ends // HOUR_S * HOUR_S),
         "after": (last, counts.first + HOUR_S * len(counts.numbers)),
     }
     return {name: _share(counts.between(*part), of.begin.deployment) for name, part in times.items()}

@@ -251,7 +251,7 @@ def _share_sentence(incident: Mapping[str, Any]) -> str:
         parts.append(f"{percent(traffic['meanwhile'])} {'since the derank' if incident['open'] else 'while deranked'}")
     if not incident["open"] and traffic["after"] is not None:
         parts.append(f"{percent(traffic['after'])} after that")
-    wait = "; since the derank not a whole hour is over" if incident["open"] and traffic["meanwhile"] is None else ""
+    wait = "; no hour has begun since the derank" if incident["open"] and traffic["meanwhile"] is None else ""
     return f"It had {', '.join(parts)}{wait}."
 
 
@@ -305,6 +305,6 @@ def traffic_words(incident: Mapping[str, Any]) -> str:
         if traffic[name] is not None
     ]
     if traffic["meanwhile"] is None:
-        parts.append("while it was deranked not a whole hour yet")
+        parts.append("while it was deranked nothing yet of an hour that began after it")
     moved = f"About {incident['moved']:,.0f} requests went elsewhere while it was deranked."
     return f"{moved} Its share of the answers, by whole hours: {', '.join(parts)}."
