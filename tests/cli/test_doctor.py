@@ -153,7 +153,7 @@ def test_a_long_path_is_broken_after_a_slash(
     proxy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No name in it is broken, and nothing is lost."""
-    parts = ["/home", "operator", "a-rather-long-directory", "exacto_plugin", "config.example-5d1e0c9a.sqlite"]
+    parts = ["/home", "operator", "a-rather-long-directory", "state-of-exacto", "config.example-5d1e0c9a.sqlite"]
     place = "/".join(parts)
     proxy["status"] = {**STATUS, "store": {"state": "ok", "place": place}}
     monkeypatch.setenv("COLUMNS", "60")
