@@ -44,6 +44,7 @@ def incident(**more: Any) -> dict[str, Any]:
         "since": NOON,
         "until": None,
         "open": True,
+        "end": None,
         "onset": NOON - 17 * MINUTE,
         "signal": "tool_call_success",
         "change": change(),
@@ -78,6 +79,20 @@ def test_one_rate_stands_in_the_paragraph() -> None:
     assert "30.8 %" not in told
     assert "of its 55" not in told
     assert how_bad(incident()) == "25.0 % of its tool calls bad (11 of 44); before 0.70 %"
+
+
+def test_an_uncertain_onset_has_the_share_from_its_earliest_time() -> None:
+    """A slow rise that looks like a sudden one has fewer bad calls than from its most likely time on."""
+    wide = change(earliest=NOON - 80 * MINUTE, most_calls=610, most_bad=31)
+    told = incident_sentence(incident(change=wide))
+    assert "(11 of 44); if it began slowly at 10:40, 5.08 % (31 of 610), before that 0.70 %." in told
+    near = change(most_calls=61, most_bad=12)
+    assert "slowly" not in incident_sentence(incident(change=near))
+
+
+def test_a_deployment_that_is_gone_is_told_so() -> None:
+    """Its incident did not end with a readmission."""
+    assert "to 15:00 UTC (no longer served) for bad tool calls." in incident_sentence(closed(end="gone"))
 
 
 def test_a_rise_says_from_what_to_what_and_its_average() -> None:

@@ -199,7 +199,9 @@ def _seen_good(change: Mapping[str, Any], step_s: float) -> str:
 def incident_sentence(incident: Mapping[str, Any]) -> str:
     """Describe an incident and its effects."""
     is_open, change = incident["open"], incident["change"]
-    when = f"since {minute(incident['since'])}" if is_open else f"from {minutes(incident['since'], incident['until'])}"
+    when = f"since {minute(incident['since'])}"
+    if not is_open:
+        when = f"from {minutes(incident['since'], incident['until'])}{END_WORDS.get(incident['end'], '')}"
     subject = f"{incident['deployment']} {'is' if is_open else 'was'} deranked in {incident['model_group']}"
     if change is None:
         parts = [
@@ -226,13 +228,29 @@ def _rate_sentence(change: Mapping[str, Any]) -> str:
     if not change["gradual"]:
         return (
             f"Its calls became bad {_between(change)}: from {at} to the derank {_headline(change)} of its tool calls "
-            f"were bad {counts}, before that {_usual(change)}."
+            f"were bad {counts}{_from_earliest(change)}, before that {_usual(change)}."
         )
     return (
         f"Its share of bad tool calls rose gradually from {_usual(change)} to about "
         f"{percent(round(change['share'], 2))} at the derank; the rise began {_between(change)}. On average "
         f"{_headline(change)} were bad from {at} to the derank {counts}."
     )
+
+
+_SURE_S = 1200.0
+"""Length of an interval from which the share from its beginning on is told too."""
+
+
+def _from_earliest(change: Mapping[str, Any]) -> str:
+    """Return the share if the change came at the beginning of its interval.
+
+    Empty for a short interval, and where it is not on record.
+    """
+    calls, bad = change.get("most_calls"), change.get("most_bad")
+    if not calls or change["at"] - change["earliest"] < _SURE_S:
+        return ""
+    begin = minute(change["earliest"])[11:].removesuffix(" UTC")
+    return f"; if it began slowly at {begin}, {percent(bad / calls)} ({bad:,} of {calls:,})"
 
 
 def _bad_since(incident: Mapping[str, Any]) -> str:

@@ -112,7 +112,7 @@ class CallHistory(NamedTuple):
         return (calls - pinned, bad - pinned_bad) if 2.0 * pinned.sum() <= calls.sum() else (calls, bad)
 
 
-@wire("at earliest latest gradual usual share calls bad before so_far called_until bad_until")
+@wire("at earliest latest gradual usual share calls bad before so_far called_until bad_until most_calls most_bad")
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
     """The most likely time of a change, and the counts around it."""
@@ -138,6 +138,9 @@ class ChangePoint:
     """End of the last tile with calls before ``at``; None without one, as the next."""
     bad_until: float | None = None
     """End of the last tile with bad calls before ``at``."""
+    most_calls: int | None = None
+    """Calls from ``earliest`` to the change of tier; None in older records, as the next."""
+    most_bad: int | None = None
 
 
 def call_histories(blocks: Sequence[WindowBlock], slots: Sequence[int], now: float) -> list[CallHistory]:
@@ -194,6 +197,8 @@ def _change_since(history: CallHistory, since: float, usual: float | None, *, wo
         history.sums(history.at // HOUR_S * HOUR_S, history.at),
         _last_end(calls[:place], recent),
         _last_end(bad[:place], recent),
+        int(calls[recent.start >= earliest].sum()),
+        int(bad[recent.start >= earliest].sum()),
     )
 
 

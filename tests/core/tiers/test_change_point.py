@@ -115,6 +115,8 @@ def test_the_counts_are_those_of_the_calls() -> None:
     assert found.calls == calls[told.start >= onset].sum() == bad.sum()
     assert found.before["calls"] == calls[(told.start >= NOW - 1500.0) & (told.start < onset)].sum()
     assert found.before["bad"] == 0
+    assert (found.most_calls, found.most_bad) == (calls[told.start >= found.earliest].sum(), found.bad)
+    assert (found.called_until, found.bad_until) == (onset, None)
     assert found.so_far == {
         **dict.fromkeys(("unknown_name", "schema_mismatch", "lost"), 0),
         "answers": found.before["answers"] + found.calls,
