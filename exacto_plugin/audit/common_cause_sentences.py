@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import moment
-from exacto_plugin.audit.incidents.incident_sentences import KIND_NAMES
+from exacto_plugin.audit.formatting import KIND_NAMES, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

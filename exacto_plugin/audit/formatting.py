@@ -6,7 +6,8 @@ import math
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.model import Signal, Tier
+from exacto_plugin.core.model import Outcome, Signal, Tier
+from exacto_plugin.core.routing.counterfactual import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,6 +198,15 @@ def observed_words(numbers: Mapping[str, Any] | None) -> str:
         None if spread is None else f"spread {spread:.2f}",
     ]
     return ", ".join(word for word in words if word is not None) or "-"
+
+
+KIND_NAMES: Mapping[str, str] = {
+    Outcome.INVALID_JSON: "arguments that are not JSON",
+    Outcome.UNKNOWN_NAME: "unknown tool names",
+    Outcome.SCHEMA_MISMATCH: "arguments against the schema",
+    LOST: "lost tool calls",
+}
+"""The kinds of bad answers in words."""
 
 
 _RUN_CHARACTERS = 12

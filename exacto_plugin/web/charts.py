@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.incidents.incident_sentences import KIND_NAMES
+from exacto_plugin.audit.formatting import KIND_NAMES
 from exacto_plugin.audit.series import OWN_THRESHOLDS
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS

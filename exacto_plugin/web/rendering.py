@@ -49,6 +49,7 @@ class Renderer:
         self._templates.globals |= {
             "charts": charts,
             "findings": findings,
+            "formatting": formatting,
             "incident_words": incident_sentences,
             "ranges": RANGES,
             "benchmark_words": answer_sentences,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import duration, minutes, percent, value
-from exacto_plugin.audit.incidents.incident_sentences import KIND_NAMES, bad_rate
+from exacto_plugin.audit.formatting import KIND_NAMES, duration, minutes, percent, value
+from exacto_plugin.audit.incidents.incident_sentences import bad_rate
 from exacto_plugin.core.model import ReasonCode, Signal
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, SENT
 

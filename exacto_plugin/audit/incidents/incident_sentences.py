@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exacto_plugin.audit.formatting import counted, duration, minute, minutes, money, name_of, percent, values_apart
-from exacto_plugin.core.model import Outcome, Signal
+from exacto_plugin.audit.formatting import (
+    KIND_NAMES,
+    counted,
+    duration,
+    minute,
+    minutes,
+    money,
+    name_of,
+    percent,
+    values_apart,
+)
+from exacto_plugin.core.model import Signal
 from exacto_plugin.core.routing.counterfactual import HOUR_S, LOST
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.stats.rates import Z
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-KIND_NAMES: Mapping[str, str] = {
-    Outcome.INVALID_JSON: "arguments that are not JSON",
-    Outcome.UNKNOWN_NAME: "unknown tool names",
-    Outcome.SCHEMA_MISMATCH: "arguments against the schema",
-    LOST: "lost tool calls",
-}
-"""The kinds of bad answers in words."""
 
 
 END_WORDS: Mapping[str | None, str] = {"gone": " (no longer served)", "restarted": " (its verdict began anew)"}
