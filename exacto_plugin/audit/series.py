@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sqlalchemy import Double, Text, func, select, type_coerce
 
 from exacto_plugin.audit import entries, queries
 from exacto_plugin.audit.hours.hour_counts import COLUMNS, ROWS, HourReader, whole
+from exacto_plugin.audit.incidents.common_causes import events_of, within
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire
@@ -35,7 +37,7 @@ POINTS = 120
 
 MOST_POINTS = 1000
 
-COUNTED = ("answers", "bad", *BAD_KINDS, "rescued")
+COUNTED = ("answers", "calls", "bad", *BAD_KINDS, "rescued")
 """Hourly counts of a deployment that are summed, of ``PickNumbers``."""
 
 OWN_THRESHOLDS = ("convicts_above", "acquits_below")
@@ -51,11 +53,13 @@ def group_series(
     until: float,
     points: int = POINTS,
     hours: HourReader | None = None,
+    now: float | None = None,
 ) -> Plain:
     """Return the history of a model group between two times.
 
     ``times`` are the ends of equal steps, and each line has a value for each of them, None where nothing was on record.
-    ``hours`` has the beginnings of longer steps, with sums of the hourly counts by deployment.
+    ``hours`` has the beginnings of longer steps, with sums of the hourly counts by deployment, up to its ``until``.
+    ``common_causes`` are the rises at all deployments that overlap the time.
 
     Args:
         connection: to the store.
@@ -64,10 +68,12 @@ def group_series(
         until: UTC seconds, after ``since``.
         points: most points of a line.
         hours: keeps hourly counts for the next time; None: they are read.
+        now: UTC seconds, at which the hour that has begun is counted; None: ``until``.
     """
     step = max(_LEAST_STEP_S, (until - since) / points)
     count = max(1, math.ceil((until - since) / step - 1e-9))
     grid = _Grid(since, step, count)
+    rows = _deployment_rows(connection, model_group, grid)
     return {
         "model_group": model_group,
         "since": since,
@@ -75,9 +81,10 @@ def group_series(
         "step_s": step,
         "times": [since + step * (number + 1) for number in range(count)],
         "references": _references(connection, model_group, grid),
-        "deployments": _deployments(connection, model_group, grid),
-        "hours": hourly_counts(connection, model_group, since, until, points, hours),
+        "deployments": {name: _deployment(grid, found) for name, found in rows.items()},
+        "hours": hourly_counts(connection, model_group, since, until, points, hours, now),
         "changes": _changes(connection, model_group, since, until),
+        "common_causes": within(events_of(row[5] for row in sorted(chain(*rows.values()), key=_at)), since, until),
     }
 
 
@@ -151,11 +158,12 @@ def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[s
     return lines
 
 
-def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[str, Plain]:
-    """Return the lines of each deployment.
+def _at(row: Any) -> float:
+    return float(row[1])
 
-    Its tier, its own thresholds, and value and samples by signal.
-    """
+
+def _deployment_rows(connection: Connection, model_group: str, grid: _Grid) -> dict[str, list[Any]]:
+    """Return the newest row of each deployment and step, in order of time."""
     table: Any = table_of(DeploymentRecord)
     newest = _newest_of_steps(connection, table, table.c.deployment, table.c.model_group == model_group, grid)
     reasons = type_coerce(table.c.reasons, Text)
@@ -163,10 +171,14 @@ def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[
     rows: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(select(*columns).where(table.c.row.in_(newest)).order_by(table.c.at)):
         rows[row[0]].append(row)
-    return {name: _deployment(grid, found) for name, found in sorted(rows.items())}
+    return dict(sorted(rows.items()))
 
 
 def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
+    """Return the lines of a deployment.
+
+    Its tier, its own thresholds, and value and samples by signal.
+    """
     places = grid.places([row[1] for row in rows])
     chosen = [_strictness(row[5]) for row in rows]
     return {
@@ -217,10 +229,12 @@ def hourly_counts(
     until: float,
     points: int = POINTS,
     hours: HourReader | None = None,
+    now: float | None = None,
 ) -> dict[str, Any]:
     """Return sums of the hourly counts of a model group, of all workers.
 
-    Of steps of whole hours, the first of which begins with the hour of ``since``.
+    Of steps of whole hours, the first of which begins with the hour of ``since``; ``until`` is the end of the last one,
+    or ``now`` where that is earlier.
     """
     first = since // HOUR_S * HOUR_S
     step = HOUR_S * max(1, math.ceil((until - first) / HOUR_S / points))
@@ -238,6 +252,7 @@ def hourly_counts(
     return {
         "step_s": step,
         "times": [first + step * number for number in range(count)],
+        "until": min(first + step * count, until if now is None else now),
         "rescued": None if whole is None else whole["rescued"],
         "deployments": sums,
     }

@@ -1,125 +1,34 @@
-"""Charts as plain data: a finding in words, lines, a band and marks.
-
-With the same numbers as a table. Pure.
-"""
+"""The charts of a model group's series."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import KIND_NAMES
+from exacto_plugin.audit.formatting import KIND_NAMES, minute
+from exacto_plugin.audit.hours.deranked_calls import calls_of, deranked_times, quiet_since
 from exacto_plugin.audit.series import OWN_THRESHOLDS
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.routing.counterfactual import BAD_KINDS
+from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S
+from exacto_plugin.web.chart import LEAST_ANSWERS, Chart, Line, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Plain = dict[str, Any]
-Values = list[float | None]
+    from exacto_plugin.web.chart import Counts, Values
 
-STYLES = 8
-"""Colours of lines; each further line of the same colour has other dashes."""
-
-_END_S = 1.0
-"""Seconds from the end of a step to the next one."""
-
-_DASHES = ("", "8 4", "2 3", "12 3 2 3")
 _TWO_THRESHOLDS = ("deranked above", "verified below")
 _BOTH_THRESHOLDS = (
     "Two thresholds, each with its margin of error: a deployment is deranked when it is surely above the first, which "
     "is the lower one where bad calls cost more than the other deployments' prices, and verified or readmitted when it "
     "is surely below the second; a derank takes precedence."
 )
+_ENDED_LINES = (
+    "A line ends where its deployment is deranked: from then on the rule keeps the number that deranked it. Points are "
+    "its calls while deranked, by the hour, with their counts."
+)
 _CALLS, _SPEED = Signal.TOOL_CALL_SUCCESS.value, Signal.THROUGHPUT.value
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a chart."""
-
-    name: str
-    values: Values
-    style: str
-    """``s0`` to ``s7``, or ``median``, ``threshold``, ``band``."""
-    dash: str = ""
-    """Lengths of strokes and gaps in pixels."""
-    strong: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart with its finding, which is also its text for screen readers."""
-
-    title: str
-    finding: str
-    unit: str
-    """``percent``, ``tokens/s`` or ``answers``."""
-    times: Sequence[float]
-    lines: Sequence[Line]
-    marks: Sequence[tuple[float, str]] = ()
-    """Times of changes, each with its words."""
-    step_s: float = 0.0
-    """Length of the steps whose beginnings ``times`` are; 0 where values belong to the times themselves."""
-    clicked: str = ""
-    """The action of a click; empty for none."""
-
-    @property
-    def is_empty(self) -> bool:
-        """True if no line has a value."""
-        return all(value is None for line in self.lines for value in line.values)
-
-    def plain(self) -> Plain:
-        """Return what the script draws."""
-        times, places = list(self.times), list(range(len(self.times)))
-        if self.step_s:
-            # A step has two ends, so that one before a gap is drawn too.
-            times = [end for at in times for end in (at, at + self.step_s - _END_S)]
-            places = [place for place in places for _ in range(2)]
-        return {
-            "unit": self.unit,
-            "times": times,
-            "lines": [
-                {
-                    "name": one.name,
-                    "values": _short([one.values[place] for place in places]),
-                    "style": one.style,
-                    "dash": one.dash,
-                    "strong": one.strong,
-                }
-                for one in self.lines
-            ],
-            "marks": [list(mark) for mark in self.marks],
-            "clicked": self.clicked,
-        }
-
-    def rows(self) -> list[tuple[float, list[float | None]]]:
-        """Return the rows of the table: time and a value of each line.
-
-        Rows without any value are left out.
-        """
-        columns = [line.values for line in self.lines]
-        rows = [(at, [column[place] for column in columns]) for place, at in enumerate(self.times)]
-        return [row for row in rows if any(value is not None for value in row[1])]
-
-
-def _short(values: Values) -> Values:
-    return [None if value is None else float(f"{value:.5g}") for value in values]
-
-
-def dash_of(number: int) -> str:
-    """Return the dashes of a line by its number."""
-    return _DASHES[(number + number // STYLES) % len(_DASHES)]
-
-
-def line_of(name: str, values: Values, number: int, *, strong: bool = False) -> Line:
-    """Return the line of one of several equals.
-
-    Neighbours differ in colour and in dashes.
-    """
-    return Line(name, values, f"s{number % STYLES}", dash_of(number), strong)
 
 
 def _bad(values: Sequence[float | None]) -> Values:
@@ -191,7 +100,12 @@ def signal_chart(
         values = of["signals"].get(signal, {}).get("value", [None] * len(series["times"]))
         strong = next((tier for tier in reversed(of["tier"]) if tier is not None), None) == "deranked"
         number = everyone.index(name)
-        lines.append(line_of(name, _bad(values) if signal == _CALLS else list(values), number, strong=strong))
+        if signal == _CALLS:
+            values, points, quiet = _while_deranked(series, name, values, number)
+            lines += [line_of(name, _bad(values), number, strong=strong), *points]
+            marked = [*marked, *quiet]
+        else:
+            lines.append(line_of(name, list(values), number, strong=strong))
     marks = [
         (one["at"], change_words(one))
         for one in series["changes"]
@@ -202,7 +116,37 @@ def signal_chart(
     lines = [*reference_lines(series, signal, names), *lines]
     if len([line for line in lines if line.name in _TWO_THRESHOLDS]) == len(_TWO_THRESHOLDS):
         finding = f"{finding} {_BOTH_THRESHOLDS}"
-    return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked)
+    has_ended = signal == _CALLS and any(deranked_times(series, name) for name in names)
+    notes = (_ENDED_LINES,) if has_ended else ()
+    causes = series["common_causes"]
+    return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked, causes=causes, notes=notes)
+
+
+def _while_deranked(
+    series: Mapping[str, Any], name: str, values: Sequence[float | None], number: int
+) -> tuple[Values, list[Line], list[tuple[float, str]]]:
+    """Return the measured values, and the points and marks that replace the others.
+
+    While a deployment is deranked its value is the one that deranked it. Its calls meanwhile are points with counts,
+    and a mark tells since when there are none.
+    """
+    kept, marks = list(values), []
+    points: list[Counts | None] = [None] * len(values)
+    for time in deranked_times(series, name):
+        first = time.first if time.derank is None else time.first + 1
+        kept[first : time.last + 1] = [None] * (time.last + 1 - first)
+        calls = calls_of(series, name, time)
+        for one in calls:
+            bad, of = points[one.place] or (0, 0)
+            points[one.place] = (bad + one.bad, of + one.calls)
+        quiet = quiet_since(series, time, calls)
+        if quiet is not None:
+            marks.append((quiet, f"{name}: no calls {'in this time' if quiet <= series['since'] else 'from then on'}"))
+    if not any(points):
+        return kept, [], marks
+    shares: Values = [None if one is None else one[0] / one[1] for one in points]
+    style = line_of(name, [], number).style
+    return kept, [Line(f"{name} while deranked", shares, style, counts=points, is_points=True)], marks
 
 
 def change_words(change: Mapping[str, Any]) -> str:
@@ -218,36 +162,66 @@ def tier_words(tier: str) -> str:
     return tier.replace("_", " ")
 
 
-def share_line(hours: Mapping[str, Any], names: Sequence[str], column: str) -> list[Values]:
-    """Return the share of each deployment in the sum of a count, at each step."""
-    lines = [hours["deployments"].get(name, {}).get(column, [0.0] * len(hours["times"])) for name in names]
-    totals = [
-        sum(hours["deployments"][name][column][place] for name in hours["deployments"]) for place in _places(hours)
-    ]
-    return [[line[place] / totals[place] if totals[place] else None for place in _places(hours)] for line in lines]
-
-
 def _places(hours: Mapping[str, Any]) -> range:
     return range(len(hours["times"]))
+
+
+def _share_line(name: str, counts: Sequence[Counts], number: int) -> Line:
+    """Return the line of shares of counts.
+
+    Without those of few answers.
+    """
+    shares: Values = [part / of if of >= LEAST_ANSWERS else None for part, of in counts]
+    return replace(line_of(name, shares, number), counts=counts)
+
+
+def _of_hours(
+    series: Mapping[str, Any], title: str, finding: str, lines: Sequence[Line], totals: Sequence[float]
+) -> Chart:
+    """Return a chart of shares of hourly counts, with notes on what is left out.
+
+    Args:
+        series: of the model group.
+        title: of the chart.
+        finding: in words.
+        lines: shares of ``totals``.
+        totals: answers of each step.
+    """
+    hours, notes = series["hours"], []
+    step = "Hours" if hours["step_s"] == HOUR_S else f"Steps of {hours['step_s'] / HOUR_S:.0f} hours"
+    few = [total for total in totals if 0 < total < LEAST_ANSWERS]
+    if lines and few:
+        left_out = f"{len(few)} of {len([total for total in totals if total])}"
+        notes.append(
+            f"{step} with fewer than {LEAST_ANSWERS} answers are not drawn ({left_out}); the numbers have them."
+        )
+    chart = Chart(title, finding, "percent", hours["times"], lines, step_s=hours["step_s"], until=hours["until"])
+    if lines and totals[-1] >= LEAST_ANSWERS and chart.is_running(hours["times"][-1]):
+        notes.append(f"The last one is not over: it is drawn up to {minute(hours['until'])[11:]}.")
+    return replace(chart, causes=series["common_causes"], notes=notes)
 
 
 def traffic_chart(series: Mapping[str, Any], finding: str) -> Chart:
     """Return the chart of each deployment's share of the answers, by the hour."""
     hours, everyone = series["hours"], list(series["deployments"])
-    names = [name for name in everyone if name in hours["deployments"]]
-    values = share_line(hours, names, "answers")
-    lines = [line_of(name, each, everyone.index(name)) for name, each in zip(names, values, strict=True)]
-    return Chart("Share of traffic", finding, "percent", hours["times"], lines, step_s=hours["step_s"])
+    answers = {name: counts["answers"] for name, counts in hours["deployments"].items()}
+    totals = [sum(counts[place] for counts in answers.values()) for place in _places(hours)]
+    lines = [
+        _share_line(name, list(zip(answers[name], totals, strict=True)), everyone.index(name))
+        for name in everyone
+        if name in answers
+    ]
+    return _of_hours(series, "Share of traffic", finding, lines, totals)
 
 
-def kinds_chart(hours: Mapping[str, Any], names: Sequence[str], finding: str) -> Chart:
+def kinds_chart(series: Mapping[str, Any], names: Iterable[str], finding: str) -> Chart:
     """Return the chart of the share of bad answers by kind, by the hour."""
+    hours = series["hours"]
     counts = [hours["deployments"][name] for name in names if name in hours["deployments"]]
-    answers = [sum(one["answers"][place] for one in counts) for place in _places(hours)]
+    totals = [sum(one["answers"][place] for one in counts) for place in _places(hours)]
     lines = []
     for number, kind in enumerate(BAD_KINDS):
         sums = [sum(one[kind][place] for one in counts) for place in _places(hours)]
         if any(sums):
-            shares: Values = [part / all_ if all_ else None for part, all_ in zip(sums, answers, strict=True)]
-            lines.append(line_of(KIND_NAMES.get(kind, kind), shares, number))
-    return Chart("Kinds of bad answers", finding, "percent", hours["times"], lines, step_s=hours["step_s"])
+            lines.append(_share_line(KIND_NAMES.get(kind, kind), list(zip(sums, totals, strict=True)), number))
+    return _of_hours(series, "Kinds of bad answers", finding, lines, totals)

@@ -51,12 +51,13 @@ def add_history(
         points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = POINTS,
     ) -> JSONResponse:
         """Return the history of a model group; the default period is a day."""
-        ends = clock() if until is None else until
+        now = clock()
+        ends = now if until is None else until
         begins = ends - DAY_S if since is None else since
         if begins >= ends:
             raise HTTPException(422, "since is not before until")
         found = await read_store(
-            store, lambda connection: group_series(connection, model_group, begins, ends, points, hours)
+            store, lambda connection: group_series(connection, model_group, begins, ends, points, hours, now)
         )
         # FastAPI would look at every number before: a third of the time of a month.
         return JSONResponse(found)

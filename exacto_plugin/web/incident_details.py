@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit.series import hour_rows
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from exacto_plugin.web.why_now import WhyNow
 
@@ -32,6 +35,29 @@ async def with_way_back(incidents: Iterable[Plain], why_now: WhyNow) -> list[Pla
         else:
             found.append(one)
     return found
+
+
+def with_latest(recorded: Iterable[tuple[str, Plain]], groups: Iterable[Plain]) -> list[tuple[str, Plain]]:
+    """Return common causes on record with those in force, newest first.
+
+    The records of the latest recompute may not be written yet.
+
+    Args:
+        recorded: model group and cause.
+        groups: the model groups in force.
+    """
+    causes = {(group, cause["begin"]): cause for group, cause in recorded}
+    for one in groups:
+        if one["common_cause"]:
+            causes[one["model_group"], one["common_cause"]["begin"]] = one["common_cause"]
+    return [(group, cause) for (group, _), cause in sorted(causes.items(), key=lambda one: -one[0][1])]
+
+
+def read_details(connection: Connection, causes: Iterable[tuple[str, Plain]], now: float) -> list[tuple[str, Plain]]:
+    """Return model groups and common causes, these with their deployments and kinds."""
+    return [
+        (name, with_details(cause, hour_rows(connection, [name], *cause_hours(cause, now)))) for name, cause in causes
+    ]
 
 
 def cause_hours(cause: Mapping[str, Any], now: float) -> tuple[float, float]:

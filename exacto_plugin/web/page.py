@@ -19,7 +19,8 @@ from exacto_plugin._version import __version__
 from exacto_plugin.web.access import Visitor, visitor_of
 from exacto_plugin.web.audit import Moment  # noqa: TC001 -- FastAPI reads annotations at run time
 from exacto_plugin.web.overrides import OverrideRequest  # noqa: TC001 -- FastAPI reads annotations at run time
-from exacto_plugin.web.page_data import RANGES, NotShownError
+from exacto_plugin.web.page_data import NotShownError
+from exacto_plugin.web.ranges import RANGES, USUAL
 from exacto_plugin.web.sign_in import registered_names
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ STATIC = {
 
 _PLACE = files("exacto_plugin.web") / "static"
 
-Span = Annotated[str, Query(alias="range", pattern=f"^({'|'.join(RANGES)})$")]
+Span = Annotated[str | None, Query(alias="range", pattern=f"^({'|'.join(RANGES)})$")]
+"""The chosen range; None: none was chosen."""
 
 
 @cache
@@ -145,11 +147,13 @@ def _add_views(router: APIRouter, data: PageData, renderer: Renderer, who: Any, 
         return _html(renderer.view(view, {**shown, **more, "visitor": visitor, "now": data.now()}))
 
     @router.get("/exacto/page/overview", dependencies=[enabled])
-    async def overview(visitor: Visitor = who, span: Span = "24h") -> Response:
-        return await answer("overview", visitor, data.overview(visitor, span), span=span)
+    async def overview(visitor: Visitor = who, chosen: Span = None) -> Response:
+        span = chosen or USUAL
+        return await answer("overview", visitor, data.overview(visitor, span), span=span, chosen=chosen)
 
     @router.get("/exacto/page/incidents", dependencies=[enabled])
-    async def incidents(visitor: Visitor = who, span: Span = "30d") -> Response:
+    async def incidents(visitor: Visitor = who, chosen: Span = None) -> Response:
+        span = chosen or "30d"
         return await answer("incidents", visitor, data.incidents(visitor, span), span=span)
 
     @router.get("/exacto/page/incident", dependencies=[enabled])
@@ -157,12 +161,12 @@ def _add_views(router: APIRouter, data: PageData, renderer: Renderer, who: Any, 
         return await answer("incident", visitor, data.incident(visitor, id))
 
     @router.get("/exacto/page/group", dependencies=[enabled])
-    async def group(name: str, visitor: Visitor = who, span: Span = "24h") -> Response:
-        return await answer("group", visitor, data.group(visitor, name, span), span=span)
+    async def group(name: str, visitor: Visitor = who, chosen: Span = None) -> Response:
+        return await answer("group", visitor, data.group(visitor, name, chosen), chosen=chosen)
 
     @router.get("/exacto/page/deployment", dependencies=[enabled])
-    async def deployment(name: str, group: str, visitor: Visitor = who, span: Span = "24h") -> Response:
-        return await answer("deployment", visitor, data.deployment(visitor, group, name, span), span=span)
+    async def deployment(name: str, group: str, visitor: Visitor = who, chosen: Span = None) -> Response:
+        return await answer("deployment", visitor, data.deployment(visitor, group, name, chosen), chosen=chosen)
 
     @router.get("/exacto/page/why", dependencies=[enabled])
     async def why(name: str, group: str, at: Moment, visitor: Visitor = who) -> Response:

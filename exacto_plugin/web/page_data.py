@@ -9,16 +9,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from exacto_plugin.audit import queries, views
-from exacto_plugin.audit.incidents import findings
+from exacto_plugin.audit.incidents import common_causes, findings
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
-from exacto_plugin.audit.incidents.others import has_suspicious, others_sentence
+from exacto_plugin.audit.incidents.others import others_of_groups, others_sentence
 from exacto_plugin.audit.report import report
 from exacto_plugin.audit.series import group_series, hour_rows
 from exacto_plugin.core.routing.counterfactual import HOUR_S, SENT, WHOLE_GROUP
 from exacto_plugin.errors import StoreError
 from exacto_plugin.records import HourRecord
 from exacto_plugin.web.history import failure_views
-from exacto_plugin.web.incident_details import cause_hours, with_details, with_way_back
+from exacto_plugin.web.incident_details import read_details, with_latest, with_way_back
+from exacto_plugin.web.ranges import RANGES, USUAL, fitting_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from exacto_plugin.web.why_now import WhyNow
 
 Plain = dict[str, Any]
-
-RANGES: Mapping[str, tuple[str, float]] = {
-    "1h": ("1 hour", HOUR_S),
-    "6h": ("6 hours", 6 * HOUR_S),
-    "24h": ("24 hours", 24 * HOUR_S),
-    "7d": ("7 days", 168 * HOUR_S),
-    "30d": ("30 days", 720 * HOUR_S),
-}
-"""Ranges of time: name in links, words, seconds."""
 
 _RECENT_S = 6 * HOUR_S
 """Seconds whose traffic tells when missing calls will be there."""
@@ -98,8 +90,17 @@ class PageData:
             return otherwise, str(error)
 
     async def _series(self, name: str, since: float, until: float) -> tuple[Plain | None, str]:
-        hours = self._of.hours
-        return await self._read(lambda connection: group_series(connection, name, since, until, hours=hours), None)
+        hours, now = self._of.hours, self.now()
+        return await self._read(
+            lambda connection: group_series(connection, name, since, until, hours=hours, now=now), None
+        )
+
+    async def _range(self, chosen: str | None, name: str, now: float) -> str:
+        """Return the range that was chosen, else the one that fits what is on record."""
+        if chosen is not None:
+            return chosen
+        found, _ = await self._read(lambda connection: fitting_range(connection, name, now), USUAL)
+        return str(found)
 
     async def overview(self, visitor: Visitor, span: str) -> Plain:
         """Return all model groups with the effect of tiers, and what is wrong now."""
@@ -122,7 +123,7 @@ class PageData:
         for _, group, name, numbers in rows:
             for column in _SUMMED if name != WHOLE_GROUP else ():
                 counts[group][column] += numbers.get(column, 0.0)
-        incidents = await self._with_way_back([one for one in found if visitor.sees(one["model_group"])])
+        incidents = await with_way_back([one for one in found if visitor.sees(one["model_group"])], self._of.why_now)
         return {
             "status": self._of.status(),
             "age_s": now - float(self._of.status()["at"]),
@@ -131,7 +132,7 @@ class PageData:
             "groups": [self._overview_of(group, effects.get(name), counts[name]) for name, group in shown.items()],
             "incidents": [one for one in incidents if one["open"]],
             "closed": [one for one in incidents if not one["open"]],
-            "others": _others_of(shown.values(), incidents),
+            "others": others_of_groups(shown.values(), incidents),
             "common_causes": await self._causes(shown.values(), begins),
         }
 
@@ -141,22 +142,10 @@ class PageData:
         causes = [(one["model_group"], one["common_cause"]) for one in groups if one["common_cause"]]
         return await self._with_details([one for one in causes if (one[1]["end"] or now) >= begins])
 
-    async def _with_way_back(self, incidents: list[Plain]) -> list[Plain]:
-        return await with_way_back(incidents, self._of.why_now)
-
     async def _with_details(self, causes: list[tuple[str, Plain]]) -> list[tuple[str, Plain]]:
-        """Return common causes with their deployments and kinds of bad answers."""
         now = self.now()
-
-        def read(connection: Connection) -> list[tuple[str, Plain]]:
-            return [
-                (name, with_details(cause, hour_rows(connection, [name], *cause_hours(cause, now))))
-                for name, cause in causes
-            ]
-
-        found, _ = await self._read(read, causes) if causes else (causes, "")
-        shown: list[tuple[str, Plain]] = found
-        return shown
+        found, _ = await self._read(lambda connection: read_details(connection, causes, now), causes)
+        return list(found)
 
     def _overview_of(self, group: Plain, effect: Plain | None, counts: Mapping[str, float]) -> Plain:
         name = group["model_group"]
@@ -174,13 +163,18 @@ class PageData:
         """Return the incidents of a time."""
         now = self.now()
         begins = now - RANGES[span][1]
-        found, fault = await self._read(
-            lambda connection: incident_list(connection, now, since=begins, hours=self._of.hours), []
+        (found, recorded), fault = await self._read(
+            lambda connection: (
+                incident_list(connection, now, since=begins, hours=self._of.hours),
+                common_causes.common_causes(connection, begins, now),
+            ),
+            ([], []),
         )
-        groups = [one for one in self._of.models.all()["model_groups"] if visitor.sees(one["model_group"])]
+        causes = with_latest(recorded, self._of.models.all()["model_groups"])
+        shown = [one for one in causes if visitor.sees(one[0])]
         return {
             "incidents": [one for one in found if visitor.sees(one["model_group"])],
-            "common_causes": await self._causes(groups, begins),
+            "common_causes": await self._with_details(shown),
             "store_fault": fault,
         }
 
@@ -203,7 +197,7 @@ class PageData:
             lambda connection: views.why(connection, deployment, at, past=past, model_group=group), []
         )
         failures = failure_views(self._of.failures, group, deployment)
-        (shown,) = await self._with_way_back([found])
+        (shown,) = await with_way_back([found], self._of.why_now)
         causes = await self._with_details([(group, one) for one in found["common_causes"]])
         return {
             "incident": {**shown, "common_causes": [cause for _, cause in causes]},
@@ -213,14 +207,21 @@ class PageData:
             "file": provider_file(found, failures),
         }
 
-    async def group(self, visitor: Visitor, name: str, span: str) -> Plain:
+    async def group(self, visitor: Visitor, name: str, chosen: str | None) -> Plain:
         """Return a model group with its series.
+
+        Args:
+            visitor: of the page.
+            name: of the model group.
+            chosen: name of a range; None: the one that fits what is on record.
 
         Raises:
             NotShownError: it has no verdicts, or is not shown to this visitor.
         """
         group = self._shown_group(visitor, name)
-        now, seconds = self.now(), RANGES[span][1]
+        now = self.now()
+        span = await self._range(chosen, name, now)
+        seconds = RANGES[span][1]
         series, fault = await self._series(name, now - seconds, now)
         rates, newest, newest_since = await self._lately(name, now)
         causes = [(name, group["common_cause"])] if group["common_cause"] else []
@@ -228,6 +229,7 @@ class PageData:
             "group": {**group, "common_cause": next((one for _, one in await self._with_details(causes)), None)},
             "preset": self._of.context.settings.tiers.preset.value,
             "others": others_sentence(group),
+            "span": span,
             "incidents": await self._incidents_of(name, None, now - seconds, now),
             "series": series,
             "store_fault": fault,
@@ -237,15 +239,19 @@ class PageData:
             "recompute_s": self._of.context.settings.tiers.recompute_interval_s,
         }
 
-    async def deployment(self, visitor: Visitor, name: str, deployment: str, span: str) -> Plain:
+    async def deployment(self, visitor: Visitor, name: str, deployment: str, chosen: str | None) -> Plain:
         """Return a deployment: why, its series, and its latest bad answers.
+
+        Args as those of ``group``.
 
         Raises:
             NotShownError: it is not served, or is not shown to this visitor.
         """
         group = self._shown_group(visitor, name)
         found = next((one for one in group["deployments"] if one["deployment"] == deployment), None)
-        now, seconds = self.now(), RANGES[span][1]
+        now = self.now()
+        span = await self._range(chosen, name, now)
+        seconds = RANGES[span][1]
         series, fault = await self._series(name, now - seconds, now)
         if found is None and (series is None or deployment not in series["deployments"]):
             raise NotShownError(
@@ -253,6 +259,7 @@ class PageData:
             )
         return {
             "group": group,
+            "span": span,
             "deployment": deployment,
             "found": found,
             "why": _shown(visitor, await self._of.why_now.answers(deployment, name)),
@@ -298,7 +305,7 @@ class PageData:
             ),
             [],
         )
-        return await self._with_way_back(found)
+        return await with_way_back(found, self._of.why_now)
 
     def _others(self, name: str) -> str:
         """Return the words on a model group's other deployments; empty if not served."""
@@ -331,12 +338,6 @@ class PageData:
             newest[deployment] += numbers.get("answers", 0.0) if at >= hour else 0.0
         rates = {deployment: count / max(now - first, 60.0) for deployment, count in answers.items()}
         return rates, newest, max(hour, first)
-
-
-def _others_of(groups: Iterable[Plain], incidents: Iterable[Plain]) -> list[str]:
-    """Return the words on other deployments of groups where something is wrong."""
-    wrong = {one["model_group"] for one in incidents if one["open"]}
-    return [others_sentence(one) for one in groups if one["model_group"] in wrong or has_suspicious(one)]
 
 
 def _shown(visitor: Visitor, answers: list[Plain]) -> list[Plain]:

@@ -15,7 +15,7 @@ from exacto_plugin.audit import answer_sentences, common_cause_sentences, format
 from exacto_plugin.audit.formatting import money
 from exacto_plugin.audit.incidents import findings, incident_sentences
 from exacto_plugin.web import charts
-from exacto_plugin.web.page_data import RANGES
+from exacto_plugin.web.ranges import RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

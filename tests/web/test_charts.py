@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from exacto_plugin.audit.incidents.findings import missing_words, rates_finding
-from exacto_plugin.web.charts import Chart, dash_of, line_of, reference_lines, signal_chart
+from exacto_plugin.web.chart import Chart, dash_of, line_of
+from exacto_plugin.web.charts import reference_lines, signal_chart
 
 CALLS = "tool_call_success"
 
@@ -17,10 +18,13 @@ def series(*, own: bool) -> dict[str, Any]:
     limits = {"a": (0.05, 0.02), "b": (0.06, 0.03), "c": (0.07, 0.04)}
     return {
         "since": 0.0,
+        "until": 120.0,
         "times": [60.0, 120.0],
         "changes": [
             {"at": 90.0, "kind": "transition", "deployment": "b", "previous": "verified_good", "tier": "deranked"}
         ],
+        "hours": {"step_s": 3600.0, "times": [0.0], "until": 120.0, "deployments": {}},
+        "common_causes": [],
         "references": {CALLS: {"median": [None, 0.99], "mad": [None, 0.005], "threshold": [None, 0.96]}},
         "deployments": {
             name: {
@@ -100,4 +104,4 @@ def test_a_step_before_a_gap_is_drawn_to_its_end() -> None:
     plain = chart.plain()
     assert plain["times"] == [0.0, 59.0, 60.0, 119.0, 120.0, 179.0]
     assert plain["lines"][0]["values"] == [0.5, 0.5, None, None, 0.25, 0.25]
-    assert chart.rows() == [(0.0, [0.5]), (120.0, [0.25])]
+    assert chart.rows() == [(0.0, [(0.5, None)]), (120.0, [(0.25, None)])]

@@ -53,13 +53,14 @@ class IncidentRecords(NamedTuple):
     """Its end, or now."""
 
 
-def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[TransitionRecord]) -> Plain:
+def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[TransitionRecord], now: float) -> Plain:
     """Return the counts of an incident.
 
     Args:
         of: its records.
         counts: of the model group.
         changes: all transitions of the model group.
+        now: UTC seconds.
     """
     name = of.begin.deployment
     within = counts.between(of.onset // HOUR_S * HOUR_S, of.ends)
@@ -67,6 +68,7 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
     _cut(own, of, within)
     kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
     usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
+    traffic = _traffic(counts, of)
     return {
         "kind": max(kinds, key=lambda kind: kinds[kind], default=None),
         "answers": own["answers"],
@@ -79,7 +81,9 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
         "moved": max(0.0, own["without_tiers"] - own["with_tiers"]) * _turns(within),
         "saved": _saved(within, counts, name, changes) * _turns(within),
         "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
-        "traffic": _traffic(counts, of),
+        "traffic": traffic,
+        "share_before": traffic["before"],
+        **_share_now(counts, of, now),
         "better": None if of.finish is not None else _better(within, of, usual),
     }
 
@@ -181,6 +185,17 @@ def _traffic(counts: HourCounts, of: IncidentRecords) -> Plain:
         "after": (last, counts.first + HOUR_S * len(counts.numbers)),
     }
     return {name: _share(counts.between(*part), of.begin.deployment) for name, part in times.items()}
+
+
+def _share_now(counts: HourCounts, of: IncidentRecords, now: float) -> Plain:
+    """Return its share of the group's newest answers, and since when they are counted.
+
+    Of the last whole hour and the one that has begun, without hours that began before the derank: in those the
+    deployment still had its traffic. Both are None without such an hour, or without answers in it.
+    """
+    since = max(now // HOUR_S * HOUR_S - HOUR_S, -(-of.begin.at // HOUR_S) * HOUR_S)
+    share = _share(counts.between(since, now), of.begin.deployment)
+    return {"share_now": share, "share_now_since": None if share is None else since}
 
 
 def _share(counts: HourCounts, name: str) -> float | None:

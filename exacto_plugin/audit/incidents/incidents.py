@@ -136,7 +136,7 @@ def _incident(span: _Span, counts: HourCounts, changes: Sequence[TransitionRecor
         "samples": reason.get("samples", 0),
         "window_s": reason.get("window_s", 0.0),
         "reasons": list(begin.reasons),
-        **effects(IncidentRecords(begin, change, span.finish, onset, ends), counts, changes),
+        **effects(IncidentRecords(begin, change, span.finish, onset, ends), counts, changes, now),
     }
 
 

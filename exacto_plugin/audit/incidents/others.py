@@ -90,3 +90,9 @@ def _share(deployment: Mapping[str, Any], references: Mapping[str, Any]) -> _Sha
         measured["samples"],
         any(one["code"] == ReasonCode.PROBABLY_BAD for one in reasons),
     )
+
+
+def others_of_groups(groups: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the words on other deployments of the groups where something is wrong."""
+    wrong = {one["model_group"] for one in incidents if one["open"]}
+    return [others_sentence(one) for one in groups if one["model_group"] in wrong or has_suspicious(one)]

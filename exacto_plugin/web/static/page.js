@@ -171,6 +171,46 @@
   // A value between two gaps has no line; it is drawn as a point.
   const lonely = (values) => values.filter((one) => one !== null).length < 3;
 
+  // Bands of common causes, behind the lines; words as well as colour.
+  function causes(chart) {
+    return ({ ctx, bbox, valToPos, scales }) => {
+      const within = (at) => Math.min(Math.max(valToPos(at, "x", true), bbox.left), bbox.left + bbox.width);
+      ctx.save();
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      for (const [begin, end] of chart.causes) {
+        const [from, to] = [within(begin), within(end ?? scales.x.max)];
+        ctx.fillStyle = color("cause");
+        ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
+        ctx.fillStyle = color("wait");
+        ctx.textAlign = from > bbox.left + bbox.width / 2 ? "right" : "left";
+        ctx.fillText("common cause", ctx.textAlign === "right" ? to : from, bbox.top + 12 * devicePixelRatio);
+      }
+      ctx.restore();
+    };
+  }
+
+  // Calls of an hour with their counts; above the axis as a triangle at its end.
+  function points(chart) {
+    return ({ ctx, bbox, valToPos }) => {
+      const unit = devicePixelRatio;
+      ctx.save();
+      ctx.font = `${11 * unit}px system-ui, sans-serif`;
+      ctx.textAlign = "center";
+      ctx.lineWidth = 2 * unit;
+      for (const [at, value, style, part, whole] of chart.points) {
+        const [x, exact] = [valToPos(at, "x", true), valToPos(value, "y", true)];
+        const y = Math.max(exact, bbox.top + 8 * unit);
+        ctx.strokeStyle = ctx.fillStyle = color(style);
+        ctx.beginPath();
+        if (y > exact) ctx.lineTo(x - 5 * unit, y + 4 * unit), ctx.lineTo(x, y - 5 * unit), ctx.lineTo(x + 5 * unit, y + 4 * unit), ctx.closePath();
+        else ctx.arc(x, y, 4 * unit, 0, 2 * Math.PI);
+        ctx.stroke();
+        if (bbox.width / unit / chart.points.length > 45) ctx.fillText(`${part} of ${whole}`, x, y + (y > bbox.top + 24 * unit ? -9 : 18) * unit);
+      }
+      ctx.restore();
+    };
+  }
+
   function marks(chart) {
     return (plot) => {
       const { ctx, bbox } = plot;
@@ -211,7 +251,7 @@
       cursor: { drag: { setScale: false, x: false, y: false, click: () => {} }, points: { show: false } },
       scales: {
         x: { time: true, range: (_, from, to) => from === to ? [from - 1800, to + 1800] : [from, to] },
-        y: { range: (_, from, to) => [0, Math.max(to * 1.08, chart.unit === "percent" ? 0.01 : 1)] },
+        y: { range: (_, from, to) => [0, Math.max(Math.max(to, chart.top) * 1.08, chart.unit === "percent" ? 0.01 : 1)] },
       },
       axes: [
         { ...axis, space: 70, values: (_, ticks, __, ___, step) => ticks.map((at, place) => moment(at, place, step)) },
@@ -219,7 +259,7 @@
       ],
       series: [{}, ...chart.lines.map(seriesOf)],
       bands: low && high ? [{ series: [high, low], fill: color("band") }] : [],
-      hooks: { draw: chart.marks.length ? [marks(chart)] : [] },
+      hooks: { drawAxes: [causes(chart)], draw: [marks(chart), points(chart)] },
     };
   }
 
