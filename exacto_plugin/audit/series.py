@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from sqlalchemy import Double, Text, func, select, type_coerce
 
 from exacto_plugin.audit import entries, queries
 from exacto_plugin.audit.hours.hour_counts import COLUMNS, ROWS, HourReader, whole
-from exacto_plugin.audit.incidents.common_causes import events_of, within
+from exacto_plugin.audit.incidents.common_causes import common_causes
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.wire import to_wire
@@ -73,7 +72,7 @@ def group_series(
     step = max(_LEAST_STEP_S, (until - since) / points)
     count = max(1, math.ceil((until - since) / step - 1e-9))
     grid = _Grid(since, step, count)
-    rows = _deployment_rows(connection, model_group, grid)
+    causes = common_causes(connection, since, until, model_group)
     return {
         "model_group": model_group,
         "since": since,
@@ -81,10 +80,10 @@ def group_series(
         "step_s": step,
         "times": [since + step * (number + 1) for number in range(count)],
         "references": _references(connection, model_group, grid),
-        "deployments": {name: _deployment(grid, found) for name, found in rows.items()},
+        "deployments": _deployments(connection, model_group, grid),
         "hours": hourly_counts(connection, model_group, since, until, points, hours, now),
         "changes": _changes(connection, model_group, since, until),
-        "common_causes": within(events_of(row[5] for row in sorted(chain(*rows.values()), key=_at)), since, until),
+        "common_causes": [one for _, one in reversed(causes)],
     }
 
 
@@ -158,12 +157,11 @@ def _references(connection: Connection, model_group: str, grid: _Grid) -> dict[s
     return lines
 
 
-def _at(row: Any) -> float:
-    return float(row[1])
+def _deployments(connection: Connection, model_group: str, grid: _Grid) -> dict[str, Plain]:
+    """Return the lines of each deployment.
 
-
-def _deployment_rows(connection: Connection, model_group: str, grid: _Grid) -> dict[str, list[Any]]:
-    """Return the newest row of each deployment and step, in order of time."""
+    Its tier, its own thresholds, and value and samples by signal.
+    """
     table: Any = table_of(DeploymentRecord)
     newest = _newest_of_steps(connection, table, table.c.deployment, table.c.model_group == model_group, grid)
     reasons = type_coerce(table.c.reasons, Text)
@@ -171,14 +169,10 @@ def _deployment_rows(connection: Connection, model_group: str, grid: _Grid) -> d
     rows: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(select(*columns).where(table.c.row.in_(newest)).order_by(table.c.at)):
         rows[row[0]].append(row)
-    return dict(sorted(rows.items()))
+    return {name: _deployment(grid, found) for name, found in sorted(rows.items())}
 
 
 def _deployment(grid: _Grid, rows: Sequence[Any]) -> Plain:
-    """Return the lines of a deployment.
-
-    Its tier, its own thresholds, and value and samples by signal.
-    """
     places = grid.places([row[1] for row in rows])
     chosen = [_strictness(row[5]) for row in rows]
     return {

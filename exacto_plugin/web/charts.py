@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import KIND_NAMES, minute
+from exacto_plugin.audit.formatting import KIND_NAMES, minute, minutes
 from exacto_plugin.audit.hours.deranked_calls import calls_of, deranked_times, quiet_since
 from exacto_plugin.audit.series import OWN_THRESHOLDS
 from exacto_plugin.core.model import Signal
@@ -14,7 +14,7 @@ from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S
 from exacto_plugin.web.chart import LEAST_ANSWERS, Chart, Line, line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from exacto_plugin.web.chart import Counts, Values
 
@@ -28,6 +28,9 @@ _ENDED_LINES = (
     "A line ends where its deployment is deranked: from then on the rule keeps the number that deranked it. Points are "
     "its calls while deranked, by the hour, with their counts."
 )
+_MEANWHILE = " while deranked"
+_MANY = 3
+"""Deployments that a sentence names; the rest is counted."""
 _CALLS, _SPEED = Signal.TOOL_CALL_SUCCESS.value, Signal.THROUGHPUT.value
 
 
@@ -93,8 +96,31 @@ def signal_chart(
 
     ``marked`` are times with words, beside those of the changes of tier.
     """
+    lines, quiet = _signal_lines(series, signal, names)
+    marks = [
+        (one["at"], change_words(one))
+        for one in series["changes"]
+        if one["deployment"] in names and one["at"] > series["since"]
+    ]
+    marks = sorted([*marks, *marked, *quiet])
+    unit = {_CALLS: "percent", _SPEED: "tokens/s"}.get(signal, "percent")
+    lines = [*reference_lines(series, signal, names), *lines]
+    if len([line for line in lines if line.name in _TWO_THRESHOLDS]) == len(_TWO_THRESHOLDS):
+        finding = f"{finding} {_BOTH_THRESHOLDS}"
+    ended = [name for name in names if signal == _CALLS and deranked_times(series, name)]
+    finding = " ".join([finding, *_calls_words(ended, lines)])
+    notes = (_ENDED_LINES,) if ended else ()
+    causes = series["common_causes"]
+    return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked, causes=causes, notes=notes)
+
+
+def _signal_lines(
+    series: Mapping[str, Any], signal: str, names: Sequence[str]
+) -> tuple[list[Line], list[tuple[float, str]]]:
+    """Return lines and points of some deployments, and marks since when there are none."""
     everyone = list(series["deployments"])
     lines: list[Line] = []
+    marks: list[tuple[float, str]] = []
     for name in names:
         of = series["deployments"][name]
         values = of["signals"].get(signal, {}).get("value", [None] * len(series["times"]))
@@ -103,23 +129,10 @@ def signal_chart(
         if signal == _CALLS:
             values, points, quiet = _while_deranked(series, name, values, number)
             lines += [line_of(name, _bad(values), number, strong=strong), *points]
-            marked = [*marked, *quiet]
+            marks += quiet
         else:
             lines.append(line_of(name, list(values), number, strong=strong))
-    marks = [
-        (one["at"], change_words(one))
-        for one in series["changes"]
-        if one["deployment"] in names and one["at"] > series["since"]
-    ]
-    marks = sorted([*marks, *marked])
-    unit = {_CALLS: "percent", _SPEED: "tokens/s"}.get(signal, "percent")
-    lines = [*reference_lines(series, signal, names), *lines]
-    if len([line for line in lines if line.name in _TWO_THRESHOLDS]) == len(_TWO_THRESHOLDS):
-        finding = f"{finding} {_BOTH_THRESHOLDS}"
-    has_ended = signal == _CALLS and any(deranked_times(series, name) for name in names)
-    notes = (_ENDED_LINES,) if has_ended else ()
-    causes = series["common_causes"]
-    return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked, causes=causes, notes=notes)
+    return lines, marks
 
 
 def _while_deranked(
@@ -146,7 +159,30 @@ def _while_deranked(
         return kept, [], marks
     shares: Values = [None if one is None else one[0] / one[1] for one in points]
     style = line_of(name, [], number).style
-    return kept, [Line(f"{name} while deranked", shares, style, counts=points, is_points=True)], marks
+    return kept, [Line(f"{name}{_MEANWHILE}", shares, style, counts=points, is_points=True)], marks
+
+
+def _calls_words(names: Sequence[str], lines: Sequence[Line]) -> Iterator[str]:
+    """Yield a sentence on the calls that deployments got while they were deranked."""
+    points = {line.name: [one for one in line.counts if one] for line in lines if line.is_points}
+    told = []
+    for name in names[:_MANY]:
+        bad, of = (sum(column) for column in zip((0, 0), *points.get(f"{name}{_MEANWHILE}", ()), strict=True))
+        told.append(f"{name} {f'{bad:,.0f} of {of:,.0f} calls bad' if of else 'no calls'}")
+    if told:
+        more = f", and {len(names) - _MANY} more" if len(names) > _MANY else ""
+        yield f"While deranked, in this time: {', '.join(told)}{more}."
+
+
+def causes_words(chart: Chart) -> str:
+    """Return the times of a chart's common causes, each with its rise."""
+    end = chart.times[-1] + chart.step_s
+    told = (
+        f"{minutes(one['begin'], min(one['end'] or end, end))}{'' if one['end'] else ' and on'} "
+        f"(about {100 * one['value']:.2g} points at {one['peers']} deployments)"
+        for one in chart.causes
+    )
+    return f"Common cause: {', '.join(told)}."
 
 
 def change_words(change: Mapping[str, Any]) -> str:
@@ -197,7 +233,7 @@ def _of_hours(
         )
     chart = Chart(title, finding, "percent", hours["times"], lines, step_s=hours["step_s"], until=hours["until"])
     if lines and totals[-1] >= LEAST_ANSWERS and chart.is_running(hours["times"][-1]):
-        notes.append(f"The last one is not over: it is drawn up to {minute(hours['until'])[11:]}.")
+        notes.append(f"The last of them is not over: it is drawn up to {minute(hours['until'])[11:]}.")
     return replace(chart, causes=series["common_causes"], notes=notes)
 
 

@@ -100,6 +100,25 @@ def test_the_share_since_the_derank_counts_the_hour_that_has_begun() -> None:
     assert ended["traffic"]["meanwhile"] is None
 
 
+def test_the_share_of_the_traffic_before_and_now() -> None:
+    """Of the day before the onset, and of the newest hours; not of the derank's hour, in which it still had traffic."""
+    rows = [
+        *(hour(number, name, answers=answers) for number in range(-9, 0) for name, answers in (("d", 30), ("e", 70))),
+        *(hour(0, name, answers=100, bad=10) for name in ("d", "e")),
+        *(hour(1, name, answers=answers) for name, answers in (("d", 9), ("e", 91))),
+        *(hour(2, name, answers=answers) for name, answers in (("d", 1), ("e", 99))),
+        *(hour(3, name, answers=answers) for name, answers in (("d", 1), ("e", 49))),
+    ]
+    begin = (BEGIN // HOUR) * HOUR
+    early, later, latest = (
+        one(*rows[:count], now=begin + at * HOUR) for count, at in ((20, 0.9), (22, 1.5), (26, 3.5))
+    )
+    assert [each["share_before"] for each in (early, later, latest)] == [0.3] * 3
+    assert (early["share_now"], early["share_now_since"]) == (None, None)
+    assert (later["share_now"], later["share_now_since"]) == (0.09, begin + HOUR)
+    assert (latest["share_now"], latest["share_now_since"]) == (pytest.approx(2 / 150), begin + 2 * HOUR)
+
+
 def test_it_ends_with_the_next_tier() -> None:
     """Counts end with it, and a second derank is another incident; the open one comes first."""
     rows = [hour(number, answers=10, bad=1) for number in range(6)]

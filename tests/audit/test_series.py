@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exacto_plugin.audit import queries
+from exacto_plugin.audit.incidents.common_causes import common_causes
 from exacto_plugin.audit.incidents.incident_views import incident_list
 from exacto_plugin.audit.series import group_series, hourly_counts
 from exacto_plugin.records import DeploymentRecord, HourRecord, ReferenceRecord, TransitionRecord
@@ -83,6 +84,44 @@ def test_hours_add_up_over_workers(story: Story) -> None:
     story.connection.rollback()
 
 
+def test_the_hour_that_has_begun_ends_now() -> None:
+    """Its counts are those of a part of an hour; of a time that is over, all hours are whole."""
+    with connect(location_of_url("sqlite://"), writing=True) as connection, connection.begin():
+        insert_all(
+            connection, [HourRecord(3600.0 * hour, "g", "a", "w", {"answers": 9.0, "calls": 8.0}) for hour in range(9)]
+        )
+        running = group_series(connection, "g", 0.0, 30_000.0, now=30_000.0)["hours"]
+        over = group_series(connection, "g", 0.0, 30_000.0, now=90_000.0)["hours"]
+    assert (running["times"][-1], running["until"]) == (28_800.0, 30_000.0)
+    assert over["until"] == 32_400.0
+    assert running["deployments"]["a"]["calls"] == [8.0] * 9
+
+
+def test_common_causes_are_told_once_each() -> None:
+    """As the newest record tells them; one that no record ends ended when the next one began."""
+    told = [(1000.0, None), (1000.0, None), (2000.0, None), (2000.0, 2500.0)]
+    rows = [
+        DeploymentRecord("s", 3000.0 + at, "g", name, "p", "verified_good", 0.0, [event(*told[at])], {}, "change")
+        for at in range(len(told))
+        for name in ("a", "b")
+    ]
+    with connect(location_of_url("sqlite://"), writing=True) as connection, connection.begin():
+        insert_all(connection, rows)
+        found = group_series(connection, "g", 0.0, 4000.0)["common_causes"]
+        later = group_series(connection, "g", 2200.0, 4000.0)["common_causes"]
+        assert [(group, one["begin"]) for group, one in common_causes(connection, 0.0, 4000.0)] == [
+            ("g", 2000.0),
+            ("g", 1000.0),
+        ]
+    assert [(one["begin"], one["end"]) for one in found] == [(1000.0, 2000.0), (2000.0, 2500.0)]
+    assert [one["begin"] for one in later] == [2000.0]
+
+
+def event(begin: float, end: float | None) -> dict[str, Any]:
+    """A common cause as a reason."""
+    return {"code": "common_cause", "signal": None, "begin": begin, "end": end, "value": 0.1, "peers": 3}
+
+
 def test_both_databases_agree(postgresql: Cluster) -> None:
     """The same records give the same series from PostgreSQL and from SQLite."""
     numbers = {"answers": 7.0, "bad": 2.5, "cost": 1e-7}
@@ -91,6 +130,7 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
     reasons: list[dict[str, Any]] = [
         {"code": "capacity", "signal": "throughput"},
         {"signal": "tool_call_success", "strictness": own},
+        {"code": "common_cause", "begin": 9000.0, "end": None, "value": 0.1, "peers": 3},
     ]
     rows: list[Record] = [
         *(HourRecord(3600.0 * hour, "g", "a", worker, numbers) for hour in range(9) for worker in "vw"),
@@ -107,8 +147,11 @@ def test_both_databases_agree(postgresql: Cluster) -> None:
     for url in ("sqlite://", postgresql.fresh()):
         with connect(location_of_url(url), writing=True) as connection, connection.begin():
             insert_all(connection, rows)
-            found.append((group_series(connection, "g", 7000.0, 27_000.0, 7), incident_list(connection, 27_000.0)))
+            one = group_series(connection, "g", 7000.0, 27_000.0, 7)
+            found.append((one, incident_list(connection, 27_000.0), common_causes(connection, 7000.0, 27_000.0)))
     assert found[0] == found[1]
+    assert [("g", each) for each in found[0][0]["common_causes"]] == found[0][2]
+    assert [each["begin"] for _, each in found[0][2]] == [9000.0]
     assert sum(found[0][0]["hours"]["deployments"]["a"]["bad"]) == 2.5 * 2 * 7
     thresholds = found[0][0]["deployments"]["a"]["thresholds"]
     assert thresholds["convicts_above"] == [0.05] * 4 + [None] * 3

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 
+from exacto_plugin.audit.formatting import minute
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.core.routing.overrides import Override, OverrideAction
 from exacto_plugin.errors import StoreError
+from exacto_plugin.records import DeploymentRecord, HourRecord
 from exacto_plugin.store.database import connect
 from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
@@ -30,9 +36,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
+    from exacto_plugin.store.location import StoreLocation
 
 ADMIN, USER = LitellmUserRoles.PROXY_ADMIN, LitellmUserRoles.INTERNAL_USER
 WORDS = "they broke our agent"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> StoreLocation:
+    """A store in a file."""
+    return location_of_url(f"sqlite:///{tmp_path}/exacto.db")
 
 
 @pytest.fixture
@@ -130,9 +143,8 @@ def test_a_group_that_is_looked_at_gets_percentiles(runtime: Runtime, monkeypatc
     assert runtime.engine.watched(NOW) == (GROUP,)
 
 
-def test_benchmarks_with_their_reference_and_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_benchmarks_with_their_reference_and_verdict(monkeypatch: pytest.MonkeyPatch, place: StoreLocation) -> None:
     """The deployment's view, and ``why`` in words; a run that does not count is told with its reason."""
-    place = location_of_url(f"sqlite:///{tmp_path}/exacto.db")
     runs = [
         run(name, rate, at=NOW - 60.0, number=number, model_group=GROUP)
         for name, rate in (("a", 0.5), ("b", 0.9), ("c", 0.9))
@@ -156,6 +168,68 @@ def test_benchmarks_with_their_reference_and_verdict(monkeypatch: pytest.MonkeyP
     assert "does not count: 48 answers ended in an error." in shown
     assert "indistinguishable from the reference" in shown
     assert "the reference</td>" in client.get(f"/exacto/page/deployment?group={GROUP}&name=b").text
+
+
+def recorded(at: float, name: str = "a", *reasons: dict[str, Any]) -> DeploymentRecord:
+    """A record of a deployment."""
+    signals = {"tool_call_success": (0.99, 100)}
+    return DeploymentRecord("s", at, GROUP, name, "p", "verified_good", at, reasons, signals, "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("hours", "range_"), [(0.3, "1 hour"), (5.0, "6 hours"), (7.0, "24 hours"), (400.0, "24 hours")]
+)
+def test_the_usual_range_is_that_of_what_is_on_record(
+    place: StoreLocation, monkeypatch: pytest.MonkeyPatch, hours: float, range_: str
+) -> None:
+    """At most a day; a range that was chosen stays, also in the links."""
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(connection, [recorded(NOW - 3600.0 * hours), recorded(NOW - 60.0)])
+    client = page_of(measured(place), monkeypatch, ADMIN)
+    link = f'href="#deployment?group={quote(GROUP)}&amp;name=a'
+    for view in (f"group?name={GROUP}", f"deployment?group={GROUP}&name=a"):
+        shown = client.get(f"/exacto/page/{view}").text
+        assert f'aria-current="true">{range_}</a>' in shown
+        chosen = client.get(f"/exacto/page/{view}&range=7d").text
+        assert 'aria-current="true">7 days</a>' in chosen
+    shown, chosen = (client.get(f"/exacto/page/group?name={GROUP}{more}").text for more in ("", "&range=7d"))
+    assert f'{link}">' in shown
+    assert f'{link}&amp;range=7d">' in chosen
+
+
+def test_common_causes_are_in_the_table_of_incidents(place: StoreLocation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those on record, the ended ones too, of the groups that the visitor sees; and in the charts of the group."""
+    cause = {"code": "common_cause", "signal": None, "begin": NOW - 7200.0, "value": 0.15, "peers": 4}
+    rows = [
+        recorded(NOW - 6000.0, "a", {**cause, "end": None}),
+        recorded(NOW - 4000.0, "a", {**cause, "end": NOW - 5000.0}),
+        recorded(NOW - 5900.0, "b", {**cause, "end": None}),
+        replace(recorded(NOW - 4000.0, "c", {**cause, "end": None}), model_group="secret"),
+    ]
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(connection, rows)
+    runtime = measured(place)
+    shown = page_of(runtime, monkeypatch, ADMIN).get("/exacto/page/incidents").text
+    assert shown.count('<td data-label="Kind">common cause</td>') == 2
+    assert f'<td data-label="Until">{minute(NOW - 5000.0)}</td>' in shown
+    assert "rose by about 15 points between" in shown
+    client = page_of(runtime, monkeypatch, USER, web={"access": "keys"})
+    assert client.get("/exacto/page/incidents").text.count("common cause</td>") == 1
+    shown = client.get(f"/exacto/page/group?name={GROUP}").text
+    assert f'"causes":[[{NOW - 7200.0},{NOW - 5000.0}]]' in html.unescape(shown)
+    assert "about 15 points at 4 deployments" in shown
+
+
+def test_numbers_name_their_chart(place: StoreLocation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a list of them tells them apart."""
+    with connect(place, writing=True) as connection, connection.begin():
+        insert_all(
+            connection, [recorded(NOW - 60.0), HourRecord(NOW // 3600 * 3600, GROUP, "a", "w", {"answers": 3.0})]
+        )
+    shown = page_of(measured(place), monkeypatch, ADMIN).get(f"/exacto/page/group?name={GROUP}").text
+    assert re.findall("<summary>(.*?)</summary>", shown) == ["Numbers: bad tool calls", "Numbers: share of traffic"]
+    # Too few answers for a line; the table has them.
+    assert "<td>3 of 3</td>" in shown
 
 
 def test_a_deployment_without_benchmarks(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

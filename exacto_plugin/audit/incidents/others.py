@@ -12,7 +12,7 @@ from exacto_plugin.audit.incidents.incident_sentences import bad_rate
 from exacto_plugin.core.model import ReasonCode, Signal, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _LEAST_CALLS = 30
 """Calls from which a share above the threshold is suspicious; one of 10 % has a standard error of 5 points."""

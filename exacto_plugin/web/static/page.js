@@ -171,19 +171,32 @@
   // A value between two gaps has no line; it is drawn as a point.
   const lonely = (values) => values.filter((one) => one !== null).length < 3;
 
-  // Bands of common causes, behind the lines; words as well as colour.
+  // Text that lines behind it do not make unreadable.
+  function write(ctx, text, x, y, paint) {
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.textBaseline = "alphabetic";
+    ctx.setLineDash([]);
+    ctx.lineWidth = 4 * devicePixelRatio;
+    ctx.strokeStyle = color("panel");
+    ctx.strokeText(text, x, y);
+    ctx.fillStyle = color(paint);
+    ctx.fillText(text, x, y);
+  }
+
+  // Bands of common causes, behind the lines; words as well as colour, where they do not overlap.
   function causes(chart) {
     return ({ ctx, bbox, valToPos, scales }) => {
       const within = (at) => Math.min(Math.max(valToPos(at, "x", true), bbox.left), bbox.left + bbox.width);
+      const bands = chart.causes.map(([begin, end]) => [within(begin), within(end ?? scales.x.max)]);
       ctx.save();
-      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-      for (const [begin, end] of chart.causes) {
-        const [from, to] = [within(begin), within(end ?? scales.x.max)];
-        ctx.fillStyle = color("cause");
-        ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
-        ctx.fillStyle = color("wait");
-        ctx.textAlign = from > bbox.left + bbox.width / 2 ? "right" : "left";
-        ctx.fillText("common cause", ctx.textAlign === "right" ? to : from, bbox.top + 12 * devicePixelRatio);
+      ctx.fillStyle = color("cause");
+      for (const [from, to] of bands) ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
+      ctx.textAlign = "left";
+      let free = 0;
+      for (const [from] of bands) {
+        const x = Math.min(from, bbox.left + bbox.width - 90 * devicePixelRatio);
+        if (x >= free) write(ctx, "common cause", x, bbox.top + 12 * devicePixelRatio, "wait");
+        free = Math.max(free, x + 90 * devicePixelRatio);
       }
       ctx.restore();
     };
@@ -193,19 +206,23 @@
   function points(chart) {
     return ({ ctx, bbox, valToPos }) => {
       const unit = devicePixelRatio;
+      let free = 0;
       ctx.save();
-      ctx.font = `${11 * unit}px system-ui, sans-serif`;
       ctx.textAlign = "center";
-      ctx.lineWidth = 2 * unit;
       for (const [at, value, style, part, whole] of chart.points) {
         const [x, exact] = [valToPos(at, "x", true), valToPos(value, "y", true)];
         const y = Math.max(exact, bbox.top + 8 * unit);
-        ctx.strokeStyle = ctx.fillStyle = color(style);
+        if (x >= free) {
+          write(ctx, `${part} of ${whole}`, x, y > bbox.top + 24 * unit ? y - 9 * unit : y + 18 * unit, style);
+          free = x + 50 * unit;
+        }
+        ctx.setLineDash([]);
+        ctx.strokeStyle = color(style);
+        ctx.lineWidth = 2 * unit;
         ctx.beginPath();
         if (y > exact) ctx.lineTo(x - 5 * unit, y + 4 * unit), ctx.lineTo(x, y - 5 * unit), ctx.lineTo(x + 5 * unit, y + 4 * unit), ctx.closePath();
         else ctx.arc(x, y, 4 * unit, 0, 2 * Math.PI);
         ctx.stroke();
-        if (bbox.width / unit / chart.points.length > 45) ctx.fillText(`${part} of ${whole}`, x, y + (y > bbox.top + 24 * unit ? -9 : 18) * unit);
       }
       ctx.restore();
     };
