@@ -26,7 +26,7 @@ _BOTH_THRESHOLDS = (
 )
 _ENDED_LINES = (
     "A line ends where its deployment is deranked: from then on the rule keeps the number that deranked it. Points are "
-    "its calls while deranked, by the hour, with their counts."
+    "its calls while deranked, by the hour, with their counts; a triangle is one beyond the axis."
 )
 _MEANWHILE = " while deranked"
 _MANY = 3
@@ -117,7 +117,7 @@ def signal_chart(
 def _signal_lines(
     series: Mapping[str, Any], signal: str, names: Sequence[str]
 ) -> tuple[list[Line], list[tuple[float, str]]]:
-    """Return lines and points of some deployments, and marks since when there are none."""
+    """Return lines and points of some deployments, and marks of their ends."""
     everyone = list(series["deployments"])
     lines: list[Line] = []
     marks: list[tuple[float, str]] = []
@@ -128,7 +128,8 @@ def _signal_lines(
         number = everyone.index(name)
         if signal == _CALLS:
             values, points, quiet = _while_deranked(series, name, values, number)
-            lines += [line_of(name, _bad(values), number, strong=strong), *points]
+            line = line_of(name, _bad(values), number, strong=strong)
+            lines += [line, *points] if _numbers(values) else points
             marks += quiet
         else:
             lines.append(line_of(name, list(values), number, strong=strong))

@@ -324,6 +324,59 @@ def test_the_file_for_the_provider(browser: Browser, proxy: Proxy) -> None:
     visit.page.close()
 
 
+def test_the_usual_range_fits_and_a_chosen_one_stays(browser: Browser, proxy: Proxy) -> None:
+    """A proxy that has just started shows an hour; the links of a range change the address, which a reload keeps."""
+    visit = Visit(browser, proxy)
+    shown = "document.querySelector('.ranges [aria-current]')?.textContent"
+    visit.show(f"deployment?group={quote(GROUP, safe='')}&name={BAD}", BAD)
+    visit.until(f"{shown} === '1 hour'")
+    visit.page.click(".ranges a:text-is('6 hours')")
+    visit.until(f"{shown} === '6 hours'")
+    assert visit.page.url.endswith("&range=6h")
+    visit.page.reload()
+    visit.until(f"{shown} === '6 hours'")
+    summaries = visit.page.locator("summary").all_inner_texts()
+    assert summaries[:2] == ["Numbers: bad tool calls", "Numbers: kinds of bad answers"]
+    assert visit.faults == []
+    visit.page.close()
+
+
+def test_calls_of_a_deranked_deployment_are_points(
+    browser: Browser, proxy: Proxy, provider_server: SimulatedProviders
+) -> None:
+    """Its line ends; what it still answers is counted as what it is, in the chart and in its table."""
+    visit = Visit(browser, proxy)
+    view = f"deployment?group={quote(GROUP, safe='')}&name={BAD}&range=1h"
+
+    def points() -> list[list[float]]:
+        visit.show("incidents", "Incidents")
+        visit.show(view, BAD)
+        found: list[list[float]] = visit.page.evaluate(
+            "JSON.parse(document.querySelector('.plot').dataset.chart).points"
+        )
+        return [one[3:] for one in found]
+
+    def calls() -> list[int]:
+        acts = provider_server.control.acts(BAD)
+        bad = sum(acts.get(kind, 0) for kind in BAD_CALLS)
+        return [bad, bad + acts.get(Act.VALID, 0)]
+
+    before, called = [sum(column) for column in zip((0, 0), *points(), strict=True)], calls()
+    for _ in range(6):
+        ask(proxy, BAD)
+    more = [now - then for now, then in zip(calls(), called, strict=True)]
+    assert more[1] == 6
+    wanted = [number + extra for number, extra in zip(before, more, strict=True)]
+    eventually(lambda: [sum(column) for column in zip((0, 0), *points(), strict=True)], wanted)
+    text = visit.page.inner_text("#view figure")
+    assert f"While deranked, in this time: {BAD} {wanted[0]:.0f} of {wanted[1]:.0f} calls bad." in text
+    visit.page.click("summary")
+    cells = [one for one in visit.page.locator("#view figure td").all_inner_texts() if " of " in one]
+    assert sum(int(one.split(" of ")[1].split()[0]) for one in cells) == wanted[1]
+    assert visit.faults == []
+    visit.page.close()
+
+
 def test_the_shell_has_no_data_and_a_strict_policy(proxy: Proxy) -> None:
     """Nothing of the fleet without a key; nothing inline; all of it small."""
     shell = proxy.request("GET", f"{ROOT}/exacto", "none")

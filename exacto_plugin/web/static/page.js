@@ -183,69 +183,57 @@
     ctx.fillText(text, x, y);
   }
 
+  const drawn = (paint) => (plot) => { plot.ctx.save(); paint(plot, devicePixelRatio); plot.ctx.restore(); };
+
   // Bands of common causes, behind the lines; words as well as colour, where they do not overlap.
-  function causes(chart) {
-    return ({ ctx, bbox, valToPos, scales }) => {
-      const within = (at) => Math.min(Math.max(valToPos(at, "x", true), bbox.left), bbox.left + bbox.width);
-      const bands = chart.causes.map(([begin, end]) => [within(begin), within(end ?? scales.x.max)]);
-      ctx.save();
-      ctx.fillStyle = color("cause");
-      for (const [from, to] of bands) ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
-      ctx.textAlign = "left";
-      let free = 0;
-      for (const [from] of bands) {
-        const x = Math.min(from, bbox.left + bbox.width - 90 * devicePixelRatio);
-        if (x >= free) write(ctx, "common cause", x, bbox.top + 12 * devicePixelRatio, "wait");
-        free = Math.max(free, x + 90 * devicePixelRatio);
-      }
-      ctx.restore();
-    };
-  }
+  const causes = (chart) => drawn(({ ctx, bbox, valToPos, scales }, unit) => {
+    const within = (at) => Math.min(Math.max(valToPos(at, "x", true), bbox.left), bbox.left + bbox.width);
+    const bands = chart.causes.map(([begin, end]) => [within(begin), within(end ?? scales.x.max)]);
+    ctx.fillStyle = color("cause");
+    for (const [from, to] of bands) ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
+    ctx.textAlign = "left";
+    let free = 0;
+    for (const [from] of bands) {
+      const x = Math.min(from, bbox.left + bbox.width - 90 * unit);
+      if (x >= free) write(ctx, "common cause", x, bbox.top + 12 * unit, "wait");
+      free = Math.max(free, x + 90 * unit);
+    }
+  });
 
-  // Calls of an hour with their counts; above the axis as a triangle at its end.
-  function points(chart) {
-    return ({ ctx, bbox, valToPos }) => {
-      const unit = devicePixelRatio;
-      let free = 0;
-      ctx.save();
-      ctx.textAlign = "center";
-      for (const [at, value, style, part, whole] of chart.points) {
-        const [x, exact] = [valToPos(at, "x", true), valToPos(value, "y", true)];
-        const y = Math.max(exact, bbox.top + 8 * unit);
-        if (x >= free) {
-          write(ctx, `${part} of ${whole}`, x, y > bbox.top + 24 * unit ? y - 9 * unit : y + 18 * unit, style);
-          free = x + 50 * unit;
-        }
-        ctx.setLineDash([]);
-        ctx.strokeStyle = color(style);
-        ctx.lineWidth = 2 * unit;
-        ctx.beginPath();
-        if (y > exact) ctx.lineTo(x - 5 * unit, y + 4 * unit), ctx.lineTo(x, y - 5 * unit), ctx.lineTo(x + 5 * unit, y + 4 * unit), ctx.closePath();
-        else ctx.arc(x, y, 4 * unit, 0, 2 * Math.PI);
-        ctx.stroke();
+  // Calls of an hour with their counts; a triangle at the upper end stands for a share beyond it.
+  const points = (chart) => drawn(({ ctx, bbox, valToPos }, unit) => {
+    const places = chart.points.map(([at]) => valToPos(at, "x", true));
+    ctx.textAlign = "center";
+    for (const [place, [, value, style, part, whole]] of chart.points.entries()) {
+      const [x, exact] = [places[place], valToPos(value, "y", true)];
+      const y = Math.max(exact, bbox.top + 8 * unit);
+      // Where there is room; the table has all of them.
+      if (places.every((other, at) => at === place || Math.abs(other - x) > 42 * unit)) {
+        write(ctx, `${part} of ${whole}`, x, y > bbox.top + 24 * unit ? y - 9 * unit : y + 18 * unit, style);
       }
-      ctx.restore();
-    };
-  }
+      ctx.setLineDash([]);
+      ctx.strokeStyle = color(style);
+      ctx.lineWidth = 2 * unit;
+      ctx.beginPath();
+      if (y > exact) for (const [right, down] of [[-5, 4], [0, -5], [5, 4], [-5, 4]]) ctx.lineTo(x + right * unit, y + down * unit);
+      else ctx.arc(x, y, 4 * unit, 0, 2 * Math.PI);
+      ctx.stroke();
+    }
+  });
 
-  function marks(chart) {
-    return (plot) => {
-      const { ctx, bbox } = plot;
-      ctx.save();
-      ctx.strokeStyle = color("mark");
-      ctx.lineWidth = devicePixelRatio;
-      ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
-      for (const [at] of chart.marks) {
-        const x = Math.round(plot.valToPos(at, "x", true));
-        if (x < bbox.left || x > bbox.left + bbox.width) continue;
-        ctx.beginPath();
-        ctx.moveTo(x, bbox.top);
-        ctx.lineTo(x, bbox.top + bbox.height);
-        ctx.stroke();
-      }
-      ctx.restore();
-    };
-  }
+  const marks = (chart) => drawn(({ ctx, bbox, valToPos }, unit) => {
+    ctx.strokeStyle = color("mark");
+    ctx.lineWidth = unit;
+    ctx.setLineDash([2 * unit, 3 * unit]);
+    for (const [at] of chart.marks) {
+      const x = Math.round(valToPos(at, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+  });
 
   function moment(at, place, step) {
     const iso = new Date(at * 1000).toISOString();
