@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.core.tiers.adaptive.evidence import WINDOWS_S
 from exacto_plugin.errors import SettingsError
 from exacto_plugin.simulate.fast.run import refuse_slow, run_fast
 from exacto_plugin.simulate.library import builtin_scenario_names, load_scenario, scenario_text
@@ -200,20 +201,30 @@ def _result(
 
 
 def step_for(scenario: Scenario, interval_s: float) -> float:
-    """Return the seconds of traffic of one step.
+    """Return the seconds of traffic of one step, a divisor of the interval.
 
-    Speeds are evaluated by distinct minutes, everything else by the interval.
+    All answers of a step are counted in one minute. Steps are therefore minutes where a rule counts by the minute
+    (speeds, and limits that a provider refuses above), and elsewhere no longer than the shortest window.
+    ``capacity_rpm`` is compared with the mean traffic, so steps of any length do.
 
     Raises:
-        SettingsError: the interval does not consist of whole steps.
+        SettingsError: the interval does not consist of whole minutes, and the scenario needs them.
     """
-    speeds = [provider.tokens_per_s for provider in scenario.providers]
-    speeds += [event.tokens_per_s for event in scenario.events]
-    if speeds.count(None) == len(speeds):
-        return interval_s
+    needs = _needs_minutes(scenario)
+    if needs is None:
+        return interval_s / math.ceil(interval_s / WINDOWS_S[0])
     if interval_s % _MINUTE_S:
-        raise SettingsError(f"--interval: got {interval_s:g}, expected whole minutes, since the scenario has speeds")
+        raise SettingsError(f"--interval: got {interval_s:g}, expected whole minutes, since the scenario has {needs}")
     return _MINUTE_S
+
+
+def _needs_minutes(scenario: Scenario) -> str | None:
+    """Return what of a scenario is counted by the minute, or None."""
+    if any(one.tokens_per_s is not None for one in (*scenario.providers, *scenario.events)):
+        return "speeds"
+    if any(one.refuses_above_rpm is not None for one in scenario.providers):
+        return "limits that are refused above (refuses_above_rpm)"
+    return None
 
 
 def _changed(scenario: Scenario, options: argparse.Namespace) -> Scenario:

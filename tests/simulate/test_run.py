@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from exacto_plugin.cli.command import main
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Snapshot
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.policy import Policy
 from exacto_plugin.core.tiers.columns import DERANKED, VERIFIED_GOOD, TierAssignments
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters, OpenRouterTierRule
+from exacto_plugin.errors import SettingsError
+from exacto_plugin.simulate.command import step_for
 from exacto_plugin.simulate.library import load_scenario
 from exacto_plugin.simulate.metrics import figures, mean_and_margin, student_975
 from exacto_plugin.simulate.presets import NamedPreset, preset_named
@@ -198,6 +202,40 @@ def test_strictness_does_not_end_in_refusals() -> None:
     default = refused("none")
     assert refused("adaptive") <= default + 0.001
     assert refused("adaptive,refusal_hold_s=0") > default + 0.01  # what is learned makes the difference
+
+
+def test_the_command_simulates_refusals_by_the_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """`exacto simulate undeclared`: hardly a 429, and fewer than when no limit is learned."""
+    arguments = ["simulate", "undeclared", "--hours", "30", "--reps", "1", "--seed", "1", "--json"]
+    assert main([*arguments, "--preset", "adaptive", "adaptive,refusal_hold_s=0"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    learned, without = (float(one["unserved_share"]["mean"]) for one in told["presets"].values())
+    assert learned <= 0.002
+    assert without > learned + 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "interval_s", "step_s"),
+    [
+        ({}, 300.0, 300.0),
+        ({}, 10.0, 10.0),
+        ({}, 450.0, 225.0),
+        ({}, 3600.0, 300.0),
+        ({"providers": [{"name": "a", "refuses_above_rpm": 10.0}]}, 300.0, 60.0),
+        ({"providers": [{"name": "a", "tokens_per_s": 10.0}]}, 300.0, 60.0),
+        ({"events": [{"at_h": 1.0, "kind": "change", "provider": "bad", "tokens_per_s": 9.0}]}, 300.0, 60.0),
+    ],
+)
+def test_a_step_is_as_short_as_the_rules_need(changes: dict[str, Any], interval_s: float, step_s: float) -> None:
+    """Answers of a step are of one minute: by the minute where one matters, else within the shortest window."""
+    assert step_for(scenario(**changes), interval_s) == step_s
+
+
+def test_limits_need_whole_minutes() -> None:
+    """The message says which part of the scenario needs them."""
+    content = scenario(providers=[{"name": "a", "refuses_above_rpm": 10.0}])
+    with pytest.raises(SettingsError, match=r"--interval: got 90, .*refuses_above_rpm"):
+        step_for(content, 90.0)
 
 
 def test_sessions_share_their_fate() -> None:
