@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it creates and which is renewed when pyproject.toml changes.
 # PYTHON names the interpreter to make it from: the first of these that is 3.11 or newer and has the venv module.
-PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 	if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo "$$python"; break; fi; done)
 VENV ?= .venv

@@ -78,7 +78,8 @@ def _summary(cells: Sequence[Cell], contracts: Mapping[str, Contract | str]) -> 
         "The names are those of LiteLLM that the plugin uses, hooks and their parameters included; the ones that a"
         " version is known to lack are below: most are alternatives that only other versions have, so that fewer names"
         " found does not mean fewer features. `pip install` is a dry run into the environment before the plugin's own"
-        " requirements are there. Own tests are those of the suite that are left out with other versions."
+        " requirements are there. Own tests are those that only this release needs (tests marked `dry_run`); a dash: it"
+        " needs none."
     )
     return f"## Versions\n\n{note}\n\n{_table(head, lines)}\n"
 
