@@ -1,6 +1,7 @@
 """``exacto report``: the tiers' effect per model group, with intervals.
 
-In ``observe`` mode, the effect they would have had. Pure arithmetic on hourly counts. Requests are expected values
+In ``observe`` mode, the effect they would have had: ``saved`` is of the picks to which tiers were applied, and
+``would_save`` of the others. Pure arithmetic on hourly counts. Requests are expected values
 under the operator's declared weights, with tiers and without, in each hour; a deployment's share of bad answers is that
 of the hour, see ``hour_rates``, and its price that of the whole time, since a log has no answers of other deployments.
 Intervals are 95 %: Wilson's for the share that changed; for bad calls the normal approximation of a sum of hours, whose
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from exacto_plugin.audit.hours.applied_picks import Picks, applied_picks
 from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
 from exacto_plugin.core.routing.counterfactual import HOUR_S, WHOLE_GROUP, PickNumbers
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
@@ -23,7 +25,7 @@ from exacto_plugin.core.stats.rates import PHI, Z
 from exacto_plugin.core.wire import from_wire, to_wire, wire_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,36 +75,32 @@ def _group(
     draw = np.random.default_rng(0)
     known = call_changes(changes)
     rates, prices = _Rates(hourly, [known.get(one, []) for one in names]), _prices(columns, draw)
-    with_tiers, without = hourly.columns["with_tiers"] * scale, hourly.columns["without_tiers"] * scale
+    every = Picks(hourly.columns["with_tiers"] * scale, hourly.columns["without_tiers"] * scale)
+    applied, observed = _applied(hourly, counts[WHOLE_GROUP], every, scale)
     probes = hourly.columns["probes"] - hourly.columns["instead"]
-    spend = None
-    if prices is not None:
-        each = prices
-        spend = _compared(with_tiers, without, lambda weights: _interval(each @ weights.sum(axis=0)))
     return {
         "model_group": name,
         "requests": totals.picks + totals.stays,
         "applied": totals.applied / totals.picks,
         "changed": _share(totals.changed, totals.picks),
-        "bad": rates.compared(with_tiers, without),
-        "spend_usd": spend,
+        "bad": rates.compared(every, applied, observed),
+        "spend_usd": None if prices is None else _spend(prices, every, applied, observed),
         "probes": {
             "requests": float(columns["probes"].sum()),
             "bad": rates.amount(probes),
             "extra_usd": None if prices is None else _interval(prices @ probes.sum(axis=0)),
         },
         "rescue": {"asked": totals.rescues, "rescued": totals.rescued, "extra_usd": totals.rescue_cost},
-        "deployments": _deployments(names, columns, without.sum(axis=0), with_tiers.sum(axis=0)),
+        "deployments": _deployments(names, columns, every),
         "unmeasured": [
             one for place, one in enumerate(names) if not columns["answers"][place] and columns["with_tiers"][place] > 0
         ],
     }
 
 
-def _deployments(
-    names: Sequence[str], columns: Mapping[str, Floats], without: Floats, with_tiers: Floats
-) -> list[dict[str, Any]]:
+def _deployments(names: Sequence[str], columns: Mapping[str, Floats], every: Picks) -> list[dict[str, Any]]:
     """Return the answers and the picks of each deployment."""
+    with_tiers, without = (picks.sum(axis=0) for picks in every)
     return [
         {
             "deployment": one,
@@ -134,6 +132,14 @@ def _hourly(deployments: Sequence[Mapping[float, PickNumbers]]) -> _Hourly:
     return _Hourly(first, {name: table[..., place] for place, name in enumerate(names)})
 
 
+def _applied(hourly: _Hourly, group: Mapping[float, PickNumbers], every: Picks, scale: float) -> tuple[Picks, Picks]:
+    """Return picks to which tiers were applied, and the others, by ``scale``."""
+    hours = [group.get(hourly.first + HOUR_S * place, PickNumbers()) for place in range(len(every.without))]
+    picks, applied = (np.array([getattr(hour, name) for hour in hours]) * scale for name in ("picks", "applied"))
+    told = Picks(hourly.columns["applied_with"] * scale, hourly.columns["applied_without"] * scale)
+    return applied_picks(every, told, picks, applied)
+
+
 class _Rates:
     """Shares of bad answers by hour and deployment, with their uncertainty."""
 
@@ -153,15 +159,20 @@ class _Rates:
         shrunk = (self._rate * number + _SHRINKING * whole) / (number + _SHRINKING)
         self._variance = np.divide(PHI * shrunk * (1 - shrunk), number, out=np.zeros(number.shape), where=number > 0)
 
-    def compared(self, with_tiers: Floats, without: Floats) -> dict[str, Any]:
-        """Return the bad answers with tiers and without, and the difference."""
-        saved = float((self._moved * (without - with_tiers)).sum())
-        given = self.amount(with_tiers)
+    def compared(self, every: Picks, applied: Picks, observed: Picks) -> dict[str, Any]:
+        """Return the bad answers with tiers and without, the change, the saved."""
+        given, more = self.amount(every.with_tiers), self._change(every)
         return {
             "with": given,
-            "without": self.amount(without, given["value"] + saved),
-            "saved": self.amount(without - with_tiers, saved),
+            "without": self.amount(every.without, given["value"] - more["value"]),
+            "difference": more,
+            "saved": _negative(self._change(applied)),
+            "would_save": _negative(self._change(observed)),
         }
+
+    def _change(self, picks: Picks) -> dict[str, float]:
+        """Return how many more bad answers there are with tiers than without."""
+        return self.amount(picks.gained, float((self._moved * picks.gained).sum()))
 
     def amount(self, weights: Floats, value: float | None = None) -> dict[str, float]:
         """Return the bad answers of some requests, ``[hour, deployment]``.
@@ -174,13 +185,17 @@ class _Rates:
         shared = np.abs((weights - own) * np.sqrt(self._variance)).sum(axis=0)
         spread = float(np.sqrt((own**2 * self._variance).sum() + (shared**2).sum()))
         low = value - Z * spread
-        return {"value": value, "low": max(0.0, low) if (weights >= 0).all() else low, "high": value + Z * spread}
+        high = value + Z * spread
+        if (weights >= 0).all():  # no fewer bad answers than none, and no more than requests
+            low, high = max(0.0, low), max(value, min(high, float(weights.sum())))
+        return {"value": value, "low": low, "high": high}
 
 
 def _share(of: float, among: float) -> dict[str, float]:
     part, all_ = np.array(min(of, among)), np.array(among)
     low, high = float(wilson_lower(part, all_, Z)), float(wilson_upper(part, all_, Z))
-    return {"value": of / among, "low": max(0.0, low), "high": min(1.0, high)}
+    value = of / among
+    return {"value": value, "low": max(0.0, min(low, value)), "high": min(1.0, max(high, value))}
 
 
 def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats | None:
@@ -195,8 +210,21 @@ def _prices(columns: Mapping[str, Floats], draw: np.random.Generator) -> Floats 
     return np.vstack([mean, np.maximum(0.0, draw.normal(mean, spread, (_DRAWS, len(mean))))])
 
 
-def _compared(with_tiers: Floats, without: Floats, amount: Callable[[Floats], dict[str, float]]) -> dict[str, Any]:
-    return {"with": amount(with_tiers), "without": amount(without), "saved": amount(without - with_tiers)}
+def _spend(prices: Floats, every: Picks, applied: Picks, observed: Picks) -> dict[str, Any]:
+    """Return the spend with tiers and without, the difference, and what was saved."""
+    weights = {
+        "with": every.with_tiers,
+        "without": every.without,
+        "difference": every.gained,
+        "saved": 0.0 - applied.gained,
+        "would_save": 0.0 - observed.gained,
+    }
+    return {name: _interval(prices @ picks.sum(axis=0)) for name, picks in weights.items()}
+
+
+def _negative(found: Mapping[str, float]) -> dict[str, float]:
+    """Return an amount with the other sign, and without a negative zero."""
+    return {"value": 0.0 - found["value"], "low": 0.0 - found["high"], "high": 0.0 - found["low"]}
 
 
 def _interval(found: Floats) -> dict[str, float]:

@@ -103,12 +103,12 @@ def _table(group: Mapping[str, Any]) -> PlainTable:
     if 0 < applied < 1:
         table.add_row("share of picks that tiers applied to", "", percent(applied), "")
     bad = group["bad"]
-    table.add_row(
-        "expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["saved"], minus=True)
-    )
+    table.add_row("expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["difference"]))
+    if 0 < applied < 1:
+        table.add_row("saved so far, where tiers applied", "", "", _counts(bad["saved"]))
     spend = group["spend_usd"]
     if spend is not None:
-        table.add_row("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["saved"], minus=True))
+        table.add_row("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["difference"]))
     probes, rescue = group["probes"], group["rescue"]
     if probes["requests"]:
         many = f"{probes['requests']:,.0f} probes"
@@ -136,20 +136,18 @@ def _deployments(group: Mapping[str, Any]) -> PlainTable:
     return table
 
 
-def _bounds(found: Mapping[str, float], *, minus: bool) -> tuple[float, float, float]:
-    """Return value and ends; with ``minus``, savings become a change."""
-    value, low, high = found["value"], found["low"], found["high"]
+def _bounds(found: Mapping[str, float]) -> tuple[float, float, float]:
     # Plus zero, so that "-0.0" is not shown.
-    return (0.0 - value, 0.0 - high, 0.0 - low) if minus else (value + 0.0, low + 0.0, high + 0.0)
+    return found["value"] + 0.0, found["low"] + 0.0, found["high"] + 0.0
 
 
-def _counts(found: Mapping[str, float], *, minus: bool = False) -> str:
-    value, low, high = _bounds(found, minus=minus)
+def _counts(found: Mapping[str, float]) -> str:
+    value, low, high = _bounds(found)
     return f"{value:,.1f} ({low:,.1f} to {high:,.1f})"
 
 
-def _money(found: Mapping[str, float], *, minus: bool = False) -> str:
-    value, low, high = _bounds(found, minus=minus)
+def _money(found: Mapping[str, float]) -> str:
+    value, low, high = _bounds(found)
     return f"{money(value)} ({money(low)} to {money(high)})"
 
 

@@ -56,6 +56,8 @@ def incident(**more: Any) -> dict[str, Any]:
         "bad": 12.0,
         "moved": 1998.0,
         "saved": 331.0,
+        "would_move": 0.0,
+        "would_save": 0.0,
         "rescued": 0.0,
         "cost_usd": None,
         "traffic": {"before": 0.1971, "meanwhile": 0.0001, "after": None},

@@ -75,7 +75,7 @@ def test_saved_is_what_was_sent_elsewhere_times_the_excess() -> None:
     found = one(
         hour(0, answers=10, bad=4, without_tiers=110, with_tiers=10, priced=10, cost=2.0),
         hour(0, "e", answers=200, bad=20),
-        hour(0, "", rescues=5),
+        hour(0, "", rescues=5, picks=310, applied=310),
         hour(-9, "e", answers=200, bad=200),
     )
     assert (found["moved"], found["saved"]) == (100, pytest.approx(30))
@@ -83,6 +83,49 @@ def test_saved_is_what_was_sent_elsewhere_times_the_excess() -> None:
     told = incident_sentence(found)
     for part in ("30.0 % bad, threshold 10.0 %", "(50 calls within 2 h)", "4 of its 10", "about 30 bad calls"):
         assert part in told
+    assert "would" not in told
+
+
+@pytest.mark.parametrize(
+    ("applied", "moved", "told"),
+    [
+        (0, 0, "Tiers were only observed: applied, they would have sent about 100 elsewhere and saved about 30 bad"),
+        (
+            31,
+            10,
+            "Tiers sent about 10 requests elsewhere, which saved about 3 bad calls; tiers were not applied to every",
+        ),
+    ],
+    ids=["observe", "switched"],
+)
+def test_what_was_only_observed_is_not_saved(applied: int, moved: int, told: str) -> None:
+    """Requests to which tiers were not applied went where they would have gone without them."""
+    found = one(
+        hour(
+            0,
+            answers=10,
+            bad=4,
+            without_tiers=110,
+            with_tiers=10,
+            applied_without=1.1 * moved,
+            applied_with=0.1 * moved,
+        ),
+        hour(
+            0,
+            "e",
+            answers=200,
+            bad=20,
+            without_tiers=200,
+            with_tiers=300,
+            applied_without=2 * moved,
+            applied_with=3 * moved,
+        ),
+        hour(0, "", picks=310, applied=applied),
+    )
+    assert (found["moved"], found["saved"]) == (pytest.approx(moved), pytest.approx(0.3 * moved))
+    assert (found["would_move"], found["would_save"]) == (pytest.approx(100 - moved), pytest.approx(30 - 0.3 * moved))
+    assert told in incident_sentence(found)
+    assert "would" not in provider_file({**found, "provider": "", "timeline": []}, [])["summary"]
 
 
 def test_the_share_since_the_derank_counts_the_hour_that_has_begun() -> None:

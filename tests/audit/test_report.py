@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,47 @@ def test_observe_tells_what_would_change() -> None:
     assert changed["low"] < 1 / 3 < changed["high"]
     assert group["bad"]["without"]["value"] == pytest.approx(3000 * 0.23 / 3, rel=0.2)
     assert group["bad"]["with"]["value"] == pytest.approx(3000 * 0.015, rel=0.4)
-    assert group["bad"]["saved"]["low"] > 100
-    assert group["spend_usd"]["saved"]["high"] < 0, "the bad one was the cheapest"
+    assert group["bad"]["would_save"]["low"] > 100
+    assert group["spend_usd"]["would_save"]["high"] < 0, "the bad one was the cheapest"
+    nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert group["bad"]["saved"] == group["spend_usd"]["saved"] == nothing, "no request was sent elsewhere"
+
+
+def mixed() -> CounterfactualCounts:
+    """Nine requests observed, three applied; a bad one would have had, or had, half of them."""
+    counts = CounterfactualCounts()
+    everyone, pool = (DeploymentKey("a"), DeploymentKey("b")), (DeploymentKey("a"),)
+    for number in range(12):
+        counts.add_pick(0.0, "kimi", everyone, pool, applied=number >= 9)
+        counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=False, cost=2.0)
+        counts.add_answer(0.0, "kimi", DeploymentKey("b"), bad=True, cost=1.0)
+    return counts
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["on-record", "of-an-earlier-version"])
+def test_only_requests_that_tiers_moved_count_as_saved(earlier: bool) -> None:
+    """Of twelve bad calls six would go; three quarters of the requests were only observed."""
+    found = rows(mixed())
+    if earlier:
+        found = [replace(row, numbers={k: v for k, v in row.numbers.items() if k[:8] != "applied_"}) for row in found]
+    (group,) = report(found)
+    assert group["applied"] == 0.25
+    assert [group["bad"][name]["value"] for name in ("without", "with", "difference")] == [6, 0, -6]
+    for kind in ("bad", "spend_usd"):
+        told = {name: group[kind][name]["value"] for name in ("difference", "saved", "would_save")}
+        assert told["saved"] == pytest.approx(-0.25 * told["difference"])
+        assert told["would_save"] == pytest.approx(-0.75 * told["difference"])
+
+
+def test_no_number_is_impossible() -> None:
+    """One bad answer of one request is at most one; a share is within its interval."""
+    counts = CounterfactualCounts()
+    counts.add_pick(0.0, "kimi", (DeploymentKey("a"),), (DeploymentKey("a"),))
+    counts.add_answer(0.0, "kimi", DeploymentKey("a"), bad=True, cost=None)
+    (group,) = report(rows(counts))
+    for name in ("with", "without"):
+        assert group["bad"][name]["low"] <= group["bad"][name]["value"] <= group["bad"][name]["high"] <= 1.0
+    assert group["changed"]["low"] <= group["changed"]["value"] == 0.0
 
 
 def test_intervals_hold_the_truth() -> None:
@@ -62,7 +102,7 @@ def test_intervals_hold_the_truth() -> None:
     held = 0
     for seed in range(60):
         (group,) = report(observed(seed, 400))
-        saved: dict[str, Any] = group["bad"]["saved"]
+        saved: dict[str, Any] = group["bad"]["would_save"]
         truth = 400 * (0.23 / 3 - 0.015)
         held += saved["low"] <= truth <= saved["high"]
     assert held >= 57

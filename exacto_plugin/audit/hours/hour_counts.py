@@ -28,7 +28,7 @@ ROWS = "rows"
 
 COLUMNS = (
     *(ROWS, "answers", "calls", "bad", *BAD_KINDS, "rescued"),
-    *("picks", "stays", "with_tiers", "without_tiers", "priced", "cost"),
+    *("picks", "stays", "applied", "with_tiers", "without_tiers", "applied_with", "applied_without", "priced", "cost"),
 )
 """``ROWS``, and fields of ``PickNumbers``. Each is read from JSON in every row, which is most of the time."""
 

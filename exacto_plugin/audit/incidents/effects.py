@@ -1,7 +1,8 @@
 """Effects of an incident: bad calls, requests moved, calls saved, traffic.
 
 Pure over hourly counts. Counts begin with the onset and end with the incident, to the minute where the records of both
-transitions tell, else with whole hours. What tiers saved is by the hour: the requests that they took away, times the
+transitions tell, else with whole hours. What tiers saved is by the hour: the requests that they took away (apart from
+those that they would have taken away where they were only observed), times the
 excess of the deployment's share of bad answers over that of the deployments that got them, as in ``exacto report``.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from exacto_plugin.audit.hours.applied_picks import Picks, applied_picks
 from exacto_plugin.audit.hours.hour_counts import COLUMNS
 from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
@@ -78,8 +80,7 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
         "others_rate": usual,
         "rescued": own["rescued"],
         "harmed": max(0.0, own["bad"] - own["rescued"]),
-        "moved": max(0.0, own["without_tiers"] - own["with_tiers"]) * _turns(within),
-        "saved": _saved(within, counts, name, changes) * _turns(within),
+        **_sent_elsewhere(within, counts, name, changes),
         "cost_usd": own["bad"] * own["cost"] / own["priced"] if own["priced"] else None,
         "traffic": traffic,
         "share_before": traffic["before"],
@@ -139,12 +140,44 @@ def _turns(counts: HourCounts) -> float:
     return (picks + stays) / picks if picks else 1.0
 
 
-def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]) -> float:
-    """Return the bad calls that tiers saved per pick, in the hours ``within``."""
+def _sent_elsewhere(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]) -> Plain:
+    """Return the requests that tiers took away, and the bad calls that this saved.
+
+    Of the hours ``within``. Apart from both, the same of requests to which tiers were not applied.
+    """
+    names = [one for one in counts.deployments if one != WHOLE_GROUP]
+    found = dict.fromkeys(("moved", "saved", "would_move", "would_save"), 0.0)
+    if name not in names or not len(within.numbers):
+        return found
+    turns, rates = _turns(within), _rates(within, counts, name, changes)
+    answers = np.array([within.of(one, "answers") for one in names])
+    for picks, moved, saved in zip(
+        _picks(within, names), ("moved", "would_move"), ("saved", "would_save"), strict=True
+    ):
+        gained = picks.gained.T
+        found[moved] = max(0.0, -float(gained[names.index(name)].sum())) * turns
+        found[saved] = _saved(names.index(name), gained, rates, answers) * turns
+    return found
+
+
+def _picks(within: HourCounts, names: Sequence[str]) -> tuple[Picks, Picks]:
+    """Return the picks to which tiers were applied, and the others."""
+    columns = {
+        column: np.array([within.of(one, column) for one in names]).T
+        for column in ("with_tiers", "without_tiers", "applied_with", "applied_without")
+    }
+    every = Picks(columns["with_tiers"], columns["without_tiers"])
+    told = Picks(columns["applied_with"], columns["applied_without"])
+    return applied_picks(every, told, within.of(WHOLE_GROUP, "picks"), within.of(WHOLE_GROUP, "applied"))
+
+
+def _rates(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]) -> Floats:
+    """Return the shares of bad answers, ``[deployment, hour]``.
+
+    Those of the deployment ``name`` are of the requests that were taken away.
+    """
     known = call_changes(changes)
     names = [one for one in counts.deployments if one != WHOLE_GROUP]
-    if name not in names or not len(within.numbers):
-        return 0.0
     part = slice(round((within.first - counts.first) / HOUR_S), None)
     found = [
         hour_rates(
@@ -157,13 +190,17 @@ def _saved(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
         for one in names
     ]
     rates = np.array([(one.moved if each == name else one.rate)[part] for each, one in zip(names, found, strict=True)])
-    rates = rates[:, : len(within.numbers)]
-    picks = {column: np.array([within.of(one, column) for one in names]) for column in ("with_tiers", "without_tiers")}
-    gained = picks["with_tiers"] - picks["without_tiers"]
-    place = names.index(name)
+    return rates[:, : len(within.numbers)]
+
+
+def _saved(place: int, gained: Floats, rates: Floats, answers: Floats) -> float:
+    """Return the bad calls that a deployment's picks elsewhere saved, per pick.
+
+    Arrays are ``[deployment, hour]``.
+    """
     moved = np.maximum(-gained[place], 0.0)
     # Where no other one has more than its own picks, all of them are compared.
-    weights = np.where((gained > 0).any(axis=0), np.maximum(gained, 0.0), [within.of(one, "answers") for one in names])
+    weights = np.where((gained > 0).any(axis=0), np.maximum(gained, 0.0), answers)
     weights[place] = 0.0
     weights *= ~np.isnan(rates)
     total = weights.sum(axis=0)

@@ -297,6 +297,13 @@ def _saved(incident: Mapping[str, Any]) -> str:
             f"tiers sent about {incident['moved']:,.0f} requests elsewhere, which saved about "
             f"{incident['saved']:,.0f} bad calls"
         )
+    if incident["would_move"] >= 0.5:
+        more = " more" if saved else ""
+        saved.append(
+            f"tiers were {'not applied to every request' if saved else 'only observed'}: applied, they would have sent "
+            f"about {incident['would_move']:,.0f}{more} elsewhere and saved about {incident['would_save']:,.0f}{more} "
+            "bad calls"
+        )
     if incident["rescued"]:
         saved.append(f"{incident['rescued']:,.0f} were rescued")
     text = "; ".join(saved)

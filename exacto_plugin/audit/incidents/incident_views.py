@@ -122,7 +122,10 @@ _FOR_PROVIDERS = (
 )
 
 
-_NOT_FOR_PROVIDERS: Plain = {"saved": 0.0, "rescued": 0.0, "moved": 0.0, "cost_usd": None, "traffic": None}
+_NOT_FOR_PROVIDERS: Plain = {
+    **dict.fromkeys(("moved", "saved", "would_move", "would_save", "rescued"), 0.0),
+    **dict.fromkeys(("cost_usd", "traffic")),
+}
 """What is left out of the summary."""
 
 

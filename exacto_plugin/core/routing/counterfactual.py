@@ -42,7 +42,7 @@ WHOLE_GROUP = DeploymentKey("")
 @wire(
     "picks changed applied stays with_tiers without_tiers probes instead answers bad priced cost cost_squares "
     "rescues rescued rescue_cost invalid_json unknown_name schema_mismatch lost calls sent_verified_good "
-    "sent_insufficient_data sent_deranked"
+    "sent_insufficient_data sent_deranked applied_with applied_without"
 )
 @dataclass(slots=True)
 class PickNumbers:
@@ -99,6 +99,10 @@ class PickNumbers:
     """Answers of requests that were sent while it had this tier, as are the next two."""
     sent_insufficient_data: float = 0.0
     sent_deranked: float = 0.0
+    applied_with: float = 0.0
+    """The part of ``with_tiers`` to which tiers were applied; 0 on records of earlier versions."""
+    applied_without: float = 0.0
+    """The part of ``without_tiers`` to which tiers were applied; 0 on records of earlier versions."""
 
     def add(self, other: PickNumbers) -> None:
         """Add the numbers of another hour or another worker."""
@@ -259,9 +263,13 @@ class CounterfactualCounts:
             whole.applied += times * kind.applied
             whole.changed += times * math.fsum(part for name, part in everyone.items() if name not in preferred)
             for name, share in everyone.items():
-                self._row(hour, group, name).without_tiers += times * share
+                row = self._row(hour, group, name)
+                row.without_tiers += times * share
+                row.applied_without += times * share * kind.applied
             for name, share in ({kind.probed: 1.0} if kind.probed else preferred).items():
-                self._row(hour, group, name).with_tiers += times * share
+                row = self._row(hour, group, name)
+                row.with_tiers += times * share
+                row.applied_with += times * share * kind.applied
             if kind.probed:
                 self._row(hour, group, kind.probed).probes += times
                 for name, share in preferred.items():
