@@ -117,10 +117,22 @@ def _fresh_calls(
         "so_far_bad": _of(inputs, "evidence.fresh_bad", deployment) if known else 0.0,
         "so_far_at": inputs.reading.times[0] if inputs is not None and inputs.reading.times else None,
         "probe_share": limit_of_trials,
-        "next_trial_at": _of(inputs, "memory.burst_at", deployment) if known else None,
+        "usual_share": share,
+        "next_trial_at": _next_trial(rule, inputs, deployment, known=known),
         "deployment": deployment,
         **_duration(rule, limit_of_trials, inputs, max(0.0, calls - (so_far or 0.0))),
     }
+
+
+def _next_trial(rule: AdaptiveParameters, inputs: GroupInputs | None, deployment: str, *, known: bool) -> float | None:
+    """Return when the next trial begins, UTC seconds; None in a trial, or unknown.
+
+    Inputs are of before the recompute, which sets the first time one pause after a derank.
+    """
+    if inputs is None or not inputs.reading.times or _of(inputs, "memory.burst_from", deployment) is not None:
+        return None
+    planned = _of(inputs, "memory.burst_at", deployment) if known else None
+    return inputs.reading.times[0] + rule.burst_pause_s if planned is None else planned
 
 
 def _calls_for(rule: AdaptiveParameters, limit: float) -> float:

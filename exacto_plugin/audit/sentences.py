@@ -302,11 +302,9 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
         )
     share = condition["probe_share"]
     limit = f"at most {at_most} bad one{'' if at_most == 1 else 's'}" if at_most else "none of them bad"
-    probes = (
-        "probes"
-        if share is None
-        else f"probes (up to {percent(share)} of the requests with tools while a trial goes well)"
-    )
+    usual = condition.get("usual_share", share)
+    more = f", {percent(share)} while a trial goes well" if share is not None and usual < share else ""
+    probes = "probes" if share is None else f"probes (up to {percent(usual)} of the requests with tools{more})"
     text = (
         f"It comes back after {condition['calls']} fresh calls with {limit}; where tiers are applied, {probes} provide"
         " them"
@@ -318,8 +316,10 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
         bad = f"{condition['so_far_bad']:,.0f}" if condition["so_far_bad"] else "none"
         text += f"; {until} there were {condition['so_far']:,.0f}, of which {bad} bad"
     trial = condition.get("next_trial_at")
-    if trial and trial > at and not condition["so_far"]:
-        text += f"; the next trial begins at {moment(trial, zone)}"
+    if trial and trial > at:
+        text += (
+            f"; probes come in trials, the next of which begins at {moment(trial, zone)} (in {duration(trial - at)})"
+        )
     return f"{text}.{_duration_of_trial(condition)}"
 
 

@@ -293,10 +293,22 @@ def test_numbers_that_are_not_of_now_are_not_told_as_if_they_were() -> None:
     assert "now 94.10 %" in live
     assert "; until 2027-01-15 07:45:00 UTC there were 40, of which 1 bad." in live
     waiting = {**fresh, "so_far": 0.0}
-    for trial, expected in ((T - 60, False), (T + 60, True)):
-        condition = {**waiting, "next_trial_at": trial}
-        told = why_sentence(view("deranked", reason("below_threshold"), way_back=[condition]), UTC)
-        assert ("the next trial begins at" in told) is expected
+    for trial, expected in ((T - 60, False), (T + 7200, True)):
+        for condition in (waiting, fresh):
+            condition = {**condition, "next_trial_at": trial}
+            told = why_sentence(view("deranked", reason("below_threshold"), way_back=[condition]), UTC)
+            assert ("the next of which begins at 2027-01-15 10:00:00 UTC (in 2 h)" in told) is expected
+
+
+def test_probes_are_told_with_both_limits() -> None:
+    """The larger one holds only while a trial goes well."""
+    fresh = {"kind": "fresh_calls", "calls": 300, "bad_at_most": 0, "so_far": 0.0, "so_far_bad": 0.0}
+    for usual, expected in (
+        (0.02, "(up to 2.00 % of the requests with tools, 10.0 % while"),
+        (0.1, "(up to 10.0 % of"),
+    ):
+        condition = {**fresh, "probe_share": 0.1, "usual_share": usual}
+        assert expected in why_sentence(view("deranked", reason("below_threshold"), way_back=[condition]), UTC)
 
 
 def test_an_override_is_said_first() -> None:
@@ -324,6 +336,10 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
             fleet.feed(name, 100, bad)
         fleet.judge()
     condition = asked()
+    first = condition["next_trial_at"]
+    assert first == ledger.changes[0].inputs().reading.times[0] + engine.rule.rule.burst_pause_s, (
+        "known with the derank"
+    )
     assert "takes_s" not in condition
     assert condition["so_far"] == 0
     assert condition["bad_at_most"] > 0
@@ -331,6 +347,7 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
     fleet.judge()
     assert fleet.tiers["d3"] is Tier.DERANKED
     later = asked()
+    assert later["next_trial_at"] == first, "as the rule plans it"
     assert (later["so_far"], later["so_far_bad"]) == (condition["calls"], condition["bad_at_most"] + 4)
     fleet.feed("d3", later["calls"], later["bad_at_most"])
     fleet.judge()

@@ -59,7 +59,7 @@ PUBLISHED = {
 }
 """The settings under ``tiers`` that the store's last hour was judged by."""
 TALKS = {"at a deployment": b"0123456789abcdef", "begun by a probe": b"fedcba9876543210"}
-_ADDED = ("takes_s", "kept_s")
+_ADDED = ("takes_s", "kept_s", "usual_share")
 _WHY = (
     "tier",
     "since",
