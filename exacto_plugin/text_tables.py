@@ -20,7 +20,7 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
-from exacto_plugin.terminal import encodable, printable, printable_text
+from exacto_plugin.terminal import encodable, printable, printable_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,6 +162,17 @@ def write_tables(*shown: RenderableType, stream: TextIO | None = None) -> None:
     """
     stream = sys.stdout if stream is None else stream
     stream.write(encodable(render_tables(*shown, color=shows_colors(stream)), stream) + "\n")
+
+
+def write_message(text: str) -> None:
+    """Write a message to the standard error, as wide as the terminal.
+
+    In one line where there is neither a terminal nor ``COLUMNS``, so that a log has it whole.
+    """
+    if sys.stderr.isatty() or os.environ.get("COLUMNS"):
+        write_tables(text, stream=sys.stderr)
+    else:
+        write_text(text, sys.stderr)
 
 
 _BUSY: Final[list[str]] = []

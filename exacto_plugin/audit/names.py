@@ -54,6 +54,8 @@ def resolve_deployments(name: str, known: Sequence[KnownDeployment], model_group
     Raises:
         UnknownNameError: there is no such model group or deployment; the message suggests one.
     """
+    if not known:
+        raise UnknownNameError(f"nothing is known of {name!r} yet{_FIRST}")
     resolve_group(model_group, known)
     within = [one for one in known if model_group in (None, one.model_group)]
     meanings = (
@@ -77,8 +79,13 @@ def resolve_group(model_group: str | None, known: Iterable[KnownDeployment]) -> 
         UnknownNameError: it does not; the message suggests one.
     """
     names = sorted({one.model_group for one in known})
+    if model_group is not None and not names:
+        raise UnknownNameError(f"nothing is known of {model_group!r} yet{_FIRST}")
     if model_group is not None and model_group not in names:
         raise UnknownNameError(f"there is no model group {model_group!r}{_suggestion(model_group, names)}")
+
+
+_FIRST = ": no deployment has a verdict; `exacto doctor` tells when the first ones are due"
 
 
 def _shown(known: Sequence[KnownDeployment]) -> Mapping[str, str]:
@@ -87,8 +94,6 @@ def _shown(known: Sequence[KnownDeployment]) -> Mapping[str, str]:
 
 def _suggestion(name: str, known: Sequence[str], others: Collection[str] = ()) -> str:
     """Return a similar name as a question, also of ``others``; else the names."""
-    if not known:
-        return "; nothing is known yet: `exacto doctor` tells when the next verdicts are due"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
     close = get_close_matches(name.lower()[:60], [*known, *others], n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else f"; there are {', '.join(sorted(known)[:_LISTED])}{more}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import time
+from typing import NoReturn
 
 from exacto_plugin.audit.formatting import moment_of
 
@@ -12,6 +14,18 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 TIMES = '"2026-11-17 15:00" in your zone, 15:00 for today, or 2h for two hours ago'
 """Help on the form of times."""
+
+
+class WrappingParser(argparse.ArgumentParser):
+    """A parser whose errors are as wide as the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """Write usage and error, and exit with status 2."""
+        from exacto_plugin.text_tables import write_message
+
+        self.print_usage(sys.stderr)
+        write_message(f"{self.prog}: error: {message}")
+        raise SystemExit(2)
 
 
 def add_examples(parser: argparse.ArgumentParser, *lines: str) -> None:

@@ -5,7 +5,6 @@ Works on the store itself; a proxy with the same store takes the scores over at 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import asdict
@@ -24,7 +23,7 @@ from exacto_plugin.bench.running.command import add_plan, add_runs
 from exacto_plugin.benchmark_scores.source import KEPT_S, replays_since, runs_since
 from exacto_plugin.benchmark_scores.standings import scores_of
 from exacto_plugin.benchmark_scores.verifier import comparisons
-from exacto_plugin.cli.arguments import add_examples
+from exacto_plugin.cli.arguments import WrappingParser, add_examples
 from exacto_plugin.cli.benchmarks.compare import add_compare
 from exacto_plugin.cli.benchmarks.known import deployments_on_record
 from exacto_plugin.cli.benchmarks.schedule import add_schedule
@@ -39,6 +38,7 @@ from exacto_plugin.terminal import json_text, printable, printable_data, write_t
 from exacto_plugin.text_tables import DataTable, busy, render_tables
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
@@ -63,9 +63,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         "exacto bench run parcels --config config.yaml --yes --max-usd 2",
     )
     # A verb's own class adds its arguments later; these are few.
-    verbs = parser.add_subparsers(
-        dest="bench_verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser
-    )
+    verbs = parser.add_subparsers(dest="bench_verb", required=True, metavar="VERB", parser_class=WrappingParser)
     ingest = verbs.add_parser("ingest", help="read the logs of runs into the store")
     ingest.add_argument("logs", nargs="+", metavar="LOG", help="Inspect's .json or .eval, result tables, CSV, ...")
     ingest.add_argument("--deployment", metavar="NAME", help="the deployment that answered; default: as the log says")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -125,6 +126,8 @@ def _models(config: str | None, deployment: str) -> dict[str, str]:
     """Return model group -> the provider's id of the model, as configured."""
     if config is None:
         return {}
+    # LiteLLM fetches its price list when it is imported; no price is needed here.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from exacto_plugin.litellm_hooks.checks.model_list import models_of
 
     return models_of(read_config(Path(config)), deployment)

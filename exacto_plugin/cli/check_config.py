@@ -15,7 +15,7 @@ from exacto_plugin.text_tables import PlainTable, busy, colored, heading, write_
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -125,12 +125,9 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
     features = proxy_features()
     problems = config_file.callback_problems(config) + config_file.start_problems(config, settings)
     if not groups and not config.get("model_list"):
-        problems.append("model_list is empty")
+        problems.append("model_list is empty" if "model_list" in config else "there is no model_list")
     problems += callback_package_problems(config) + service_problems(settings, store, connecting=connecting)
-    hints = [*config_file.unused_block(config), *(hint for group in groups for hint in _hints(group, settings))]
-    if unset := config_file.unset_variables(config):
-        hints.append(f"not set in this environment: {', '.join(unset)}")
-    hints += _place_hints(in_memory=not store.is_persistent)
+    hints = _all_hints(config, settings, groups) + _place_hints(in_memory=not store.is_persistent)
     return ConfigReport(
         file=str(path),
         preset=settings.tiers.preset.value,
@@ -142,6 +139,19 @@ def check_config(path: Path, *, connecting: bool = True) -> ConfigReport:
         store=store.name,
         rescue=settings.rescue.enabled,
     )
+
+
+def _all_hints(config: Mapping[str, object], settings: Settings, groups: Sequence[GroupReport]) -> list[str]:
+    """Return hints on the file, its model groups and the environment."""
+    from exacto_plugin.litellm_hooks.checks import config_file
+    from exacto_plugin.litellm_hooks.checks.model_list import configured_ids
+
+    own_ids, unset = configured_ids(config), config_file.unset_variables(config)
+    return [
+        *config_file.unused_block(config),
+        *(hint for group in groups for hint in _hints(group, settings, own_ids)),
+        *([f"not set in this environment: {', '.join(unset)}"] if unset else ()),
+    ]
 
 
 def _place_hints(*, in_memory: bool) -> list[str]:
@@ -180,7 +190,8 @@ def _per_million(price: float | None) -> float | None:
     return None if price is None else price * 1e6
 
 
-def _hints(group: GroupReport, settings: Settings) -> list[str]:
+def _hints(group: GroupReport, settings: Settings, configured: Collection[str]) -> list[str]:
+    """Return hints on a model group; ids of ``configured`` are the operator's own."""
     from exacto_plugin.litellm_hooks.checks.model_list import SET_PRICES
 
     name, many = group.model_group, len(group.deployments)
@@ -197,7 +208,7 @@ def _hints(group: GroupReport, settings: Settings) -> list[str]:
         hints.append(
             f"{name}: {many} deployments; the published rule deranks none below {settings.tiers.openrouter.min_peers}"
         )
-    generated = [d.id for d in group.deployments]
+    generated = [d.id for d in group.deployments if d.id not in configured]
     return hints + [
         f"{name}: {generated.count(twice)} deployments share the history of {twice} (same provider, model and host); "
         "set model_info.id to tell them apart"

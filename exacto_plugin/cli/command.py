@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from exacto_plugin._version import __version__
+from exacto_plugin.cli.arguments import WrappingParser
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import write_text
 
@@ -75,7 +76,7 @@ VERBS: Final = (
 )
 
 
-class VerbParser(argparse.ArgumentParser):
+class VerbParser(WrappingParser):
     """The parser of one verb, whose arguments are added when it is used.
 
     Args:
@@ -103,7 +104,8 @@ _EPILOG: Final = """\
 where to look:
   --url PROXY, or EXACTO_URL      a running proxy; the key of an administrator is
                                   in EXACTO_API_KEY or LITELLM_MASTER_KEY
-  --config FILE, --store URL      the records, also while the proxy is down
+  --config FILE, --store URL      the records, also while the proxy is down:
+                                  tiers, why, audit, report, bundle, publish
 
 exit status:
   0 done    1 the answer is no: a problem, a difference, or nothing found
@@ -112,7 +114,7 @@ exit status:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="exacto",
         description="Quality routing for tool calls on LiteLLM.",
         epilog=_EPILOG,
@@ -138,18 +140,13 @@ def _unknown_verb(name: str) -> str:
         return ""
     close = get_close_matches(name[:60], names, n=1, cutoff=0.6)
     meant = f" (did you mean {close[0]}?)" if close else ""
-    return f"there is no verb {name!r}{meant}; its help lists them"
+    return f"there is no verb {name!r}{meant}; `exacto --help` lists them"
 
 
 def _tell(message: str) -> None:
-    """Write an error, as wide as the terminal; in one line where there is none."""
-    text = f"exacto: {message}"
-    if sys.stderr.isatty() or os.environ.get("COLUMNS"):
-        from exacto_plugin.text_tables import write_tables
+    from exacto_plugin.text_tables import write_message
 
-        write_tables(text, stream=sys.stderr)
-    else:
-        write_text(text, sys.stderr)
+    write_message(f"exacto: {message}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,6 +104,8 @@ def _settings(status: Plain) -> Finding:
     problem = (status.get("settings") or {}).get("problem")
     if problem:
         return Finding("settings", "problem", f"{problem}; until that is mended the settings before it stay in force")
+    if warnings := (status.get("settings") or {}).get("warnings"):
+        return Finding("settings", "problem", " / ".join(warnings))
     return Finding("settings", "ok", "as in the file")
 
 

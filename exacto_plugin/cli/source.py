@@ -6,7 +6,6 @@ The store also works while the proxy is down. What only one of them needs is imp
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,7 @@ from urllib.parse import quote
 from exacto_plugin.audit.names import KnownDeployment
 from exacto_plugin.cli.proxy_client import URL_VARIABLE, ProxyError, add_url, request_json
 from exacto_plugin.errors import ExactoError
-from exacto_plugin.terminal import write_text
-from exacto_plugin.text_tables import busy
+from exacto_plugin.text_tables import busy, write_message
 
 if TYPE_CHECKING:
     import argparse
@@ -88,8 +86,9 @@ class ProxySource:
         found = request_json(self._url, "models")
         groups = [one for one in found["model_groups"] if model_group in (None, one["model_group"])]
         waiting = [one for one in found.get("waiting", ()) if model_group in (None, one["model_group"])]
-        store = request_json(self._url, "status").get("store")
-        return {**found, "model_groups": groups, "waiting": waiting, "store": store}
+        status = request_json(self._url, "status")
+        more = {"store": status.get("store"), "mode": status.get("mode")}
+        return {**found, "model_groups": groups, "waiting": waiting, **more}
 
     def report(self, since: float, until: float, model_groups: Sequence[str]) -> Plain:
         """Return the report from the proxy's store."""
@@ -186,7 +185,9 @@ def add_source_options(parser: argparse.ArgumentParser, *, proxy: bool = True) -
     if proxy:
         add_url(parser, required=False)
     parser.add_argument("--config", metavar="FILE", help="LiteLLM's config.yaml: the store that a proxy with it keeps")
-    parser.add_argument("--store", metavar="URL", help="the store itself, as in store.url")
+    parser.add_argument(
+        "--store", metavar="URL", help="the store itself: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+    )
 
 
 def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
@@ -208,7 +209,7 @@ def query(options: argparse.Namespace, question: Callable[[Source], R]) -> R:
     except ProxyError as error:
         if location is None or not error.unreachable:
             raise
-        write_text(f"exacto: {error}; reading {location.name} instead", sys.stderr)
+        write_message(f"exacto: {error}; the records of {location.name} are read instead")
         return question(StoreSource(location))
 
 
@@ -223,7 +224,7 @@ def location_of(options: argparse.Namespace) -> StoreLocation | None:
     from exacto_plugin.store.location import default_location, location_of_url
 
     if options.store is not None:
-        return location_of_url(options.store)
+        return location_of_url(options.store, "--store")
     path = Path(options.config)
     settings = settings_of_config(path)
     if settings.store.url is not None:
@@ -240,7 +241,9 @@ def named_location(options: argparse.Namespace) -> StoreLocation:
     """
     location = location_of(options)
     if location is None:
-        raise ExactoError("no store given: use --config FILE or --store URL")
+        asked = getattr(options, "url", None) or os.environ.get(URL_VARIABLE)
+        why = " (a running proxy cannot give this; it reads the store itself)" if asked else ""
+        raise ExactoError(f"no store given: use --config FILE or --store URL{why}")
     return location
 
 

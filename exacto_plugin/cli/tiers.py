@@ -108,7 +108,7 @@ def _tables(found: Mapping[str, Any]) -> list[RenderableType]:
     if not names:
         parts.append("No deployment has a verdict yet, and none is configured or on record.")
     compared = [one for name in names for one in groups.get(name, ()) if not _is_alone(groups[name], waiting.get(name))]
-    notes = [*_due(found, now), *_legend(compared), *_dated(found), *store_notes(found)]
+    notes = [*_unapplied(found, names), *_due(found, now), *_legend(compared), *_dated(found), *store_notes(found)]
     return [*parts, *notes]
 
 
@@ -118,6 +118,18 @@ def _due(found: Mapping[str, Any], now: float) -> list[str]:
     if due is None or not found.get("waiting"):
         return []
     return [f"The next verdicts are due {'now' if due <= now else f'in {duration(due - now)}'}."]
+
+
+def _unapplied(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return a note on model groups whose tiers are not applied; records do not tell."""
+    modes = {group["model_group"]: group.get("mode") for group in found["model_groups"]}
+    modes = {name: modes.get(name) or found.get("mode") for name in names}
+    notes = []
+    for mode, words in (("observe", "decided and not applied"), ("off", "not applied")):
+        there = [name for name, one in modes.items() if one == mode]
+        where = "" if len(there) == len(names) else f" for {', '.join(there)}"
+        notes += [f"Tiers are {words}: mode {mode}{where}."] if there else []
+    return notes
 
 
 def _is_alone(judged: Sequence[object], waiting: Sequence[object] | None) -> bool:

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from exacto_plugin.errors import ExactoError, SettingsError
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.callback_order import put_in_order
+from exacto_plugin.litellm_hooks.checks.live import live_problems
 from exacto_plugin.litellm_hooks.checks.start import shorten_traceback, warn_of_problems
 from exacto_plugin.litellm_hooks.features import litellm_version
 from exacto_plugin.litellm_hooks.http.auth_check import AuthenticatedRequestCheck
@@ -132,6 +133,7 @@ def _attach_to(server: ModuleType, callback: ExactoCallback) -> str:
         return server.llm_router
 
     runtime.routers.set_source(current)
+    runtime.settings_reload.check = partial(live_problems, runtime.context, runtime.routers)
     how = attach(server.app, middleware_of(runtime, current))
     for router in routers_of(runtime):
         server.app.include_router(router)

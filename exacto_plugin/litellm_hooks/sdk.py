@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
@@ -20,8 +21,7 @@ from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.litellm_hooks import router_patches
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
-from exacto_plugin.litellm_hooks.checks.model_list import unknown_groups
-from exacto_plugin.litellm_hooks.deployments.router_view import router_view
+from exacto_plugin.litellm_hooks.checks.live import live_problems
 from exacto_plugin.litellm_hooks.install import install_patches, uninstall_patches
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.litellm_hooks.sdk_entries import RouterEntries
@@ -83,6 +83,7 @@ class Exacto:
         url = validated.store.url  # a library writes no files unless it is configured to
         place = None if url is None else location_of_url(url.get_secret_value())
         runtime = Runtime(validated, reload_settings=reload_settings, place=place, logs_samples=True)
+        runtime.settings_reload.check = partial(live_problems, runtime.context, runtime.routers)
         runtime.routers.serve_attached_only()
         self._runtime = runtime
         self._callback = ExactoCallback(runtime)
@@ -98,7 +99,7 @@ class Exacto:
         """Route and score the requests of a ``litellm.Router`` from now on.
 
         Slugs, tiers and sorts apply. Only attached routers are routed; answers of other routers and of direct calls are
-        scored. A setting that names a model group of no attached router is logged as a warning.
+        scored. A setting that names a model group or deployment of no attached router is logged as a warning.
 
         Returns:
             This object, so that ``Exacto(...).attach(router)`` can be kept or used as a context manager.
@@ -112,7 +113,7 @@ class Exacto:
         self._runtime.routers.attach(router)
         self._runtime.routers.register(router)
         self._entries.wrap(router)
-        self._runtime.context.faults.guard("settings", self._warn_of_unknown_groups, None)
+        self._runtime.context.faults.guard("settings", self._warn_of_names, None)
         return self
 
     def detach(self, router: Router) -> None:
@@ -250,10 +251,8 @@ class Exacto:
         if self._runtime.context.closed and not reading:
             raise ExactoError(_CLOSED)
 
-    def _warn_of_unknown_groups(self) -> None:
-        views = [router_view(router) for router in self._runtime.routers.live]
-        names = sorted({name for view in views for name in (*view.model_names, *view.team_names)})
-        for problem in unknown_groups(self._runtime.context.settings, names):
+    def _warn_of_names(self) -> None:
+        for problem in self._runtime.settings_reload.check():
             logger.warning("%s (so far, of the attached routers)", problem)
 
     def __enter__(self) -> Self:

@@ -158,12 +158,12 @@ _SQLSTATES = {"53100": Fault.DISK_FULL, "25006": Fault.READ_ONLY, "XX001": Fault
 _MESSAGES = {
     Fault.DISK_FULL: (
         "no room to write to {place}",
-        "free space on its disk (or lower store.retention_days); writing then resumes by itself",
+        "free space on its disk (or lower store.retention_days); a running proxy then writes again by itself",
     ),
     Fault.READ_ONLY: (
         "{place} is not writable",
-        "give the proxy's user write permission for the file and its directory, or set store.url to another location;"
-        " writing then resumes by itself",
+        "give the user of this process write permission for the file and its directory, or set store.url to another"
+        " location; a running proxy then writes again by itself",
     ),
     Fault.CORRUPT: (
         "{place} is damaged",
@@ -175,12 +175,12 @@ _MESSAGES = {
     ),
     Fault.BUSY: (
         "{place} is locked by another process",
-        "end the process that holds the lock; writing then resumes by itself",
+        "end the process that holds the lock; a running proxy then writes again by itself",
     ),
     Fault.UNAVAILABLE: (
         "{place} does not answer",
-        "check the database server (or the disk of a file), and address and password in store.url;"
-        " writing then resumes by itself",
+        "check the database server (or the disk of a file), and the address and password of store.url or --store;"
+        " a running proxy then writes again by itself",
     ),
     Fault.OTHER: ("{place} cannot be used ({error})", "see docs/store.md"),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -43,31 +44,41 @@ class StoreLocation:
         return self.url.get_backend_name() == "sqlite"
 
 
-def location_of_url(url: str) -> StoreLocation:
-    """Return the location that a setting gives.
+def location_of_url(url: str, name: str = "exacto_settings.store.url") -> StoreLocation:
+    """Return the location that a setting or an option gives.
 
     Args:
         url: as SQLAlchemy reads it; ``sqlite://`` alone is memory.
+        name: of the setting or option, for messages.
 
     Raises:
         SettingsError: it is no URL, or the URL of another kind of database.
     """
     made = _parsed(url)
     if made is None:
-        raise SettingsError(f"store.url: got no URL, expected {_DRIVERS}")
+        file = f"; for that file write sqlite:///{url}" if _is_file_name(url) else ""
+        raise SettingsError(f"{name}: got no URL, expected {_DRIVERS}{file}")
     if made.drivername in _POSTGRESQL:
         if "@" in f"{made.host}{made.database}":  # part of a password, which would be shown as the host
-            raise SettingsError("store.url: expected a password whose @, : and / are written as %40, %3A and %2F")
+            raise SettingsError(f"{name}: expected a password whose @, : and / are written as %40, %3A and %2F")
         if find_spec("psycopg") is None:
-            raise SettingsError("store.url: PostgreSQL needs psycopg: pip install 'psycopg[binary]'")
+            raise SettingsError(f"{name}: PostgreSQL needs psycopg: pip install 'psycopg[binary]'")
         made = made.set(drivername="postgresql+psycopg")
         display = made.set(drivername="postgresql", query={})
         return StoreLocation(made, display.render_as_string(hide_password=True))
     if made.drivername != "sqlite":
-        raise SettingsError(f"store.url: got another kind of address, expected {_DRIVERS}")
+        raise SettingsError(f"{name}: got another kind of address, expected {_DRIVERS}")
     if made.database in (None, "", ":memory:"):
         return memory_location()
-    return _file(Path(str(made.database)).expanduser())
+    path = Path(str(made.database)).expanduser()
+    if path.is_dir():
+        raise SettingsError(f"{name}: {path} is a directory, expected a file in it, e.g. {path / 'exacto.sqlite'}")
+    return _file(path)
+
+
+def _is_file_name(text: str) -> bool:
+    """Return whether a text looks like a database file, and holds no secret."""
+    return bool(re.fullmatch(r"[\w./~-]+\.(sqlite3?|db)", text))
 
 
 def _parsed(url: str) -> URL | None:

@@ -89,6 +89,7 @@ class ModelViews:
         view = group_view(
             group, self._providers.by_deployment, self._flaws, self._observed.latest, self._context.clock()
         )
+        view["mode"] = self._context.settings.mode_of(group.model_group).value
         declared = self._declared(group.model_group)
         for one in view["deployments"]:
             one["declared"] = declared.get(one["deployment"])

@@ -105,7 +105,7 @@ def test_what_is_not_known_is_said(story: Story, capsys: pytest.CaptureFixture[s
         (["why", "--store", story.url], "name a deployment"),
         (["why", "d"], "no source given"),
         (["tiers", "--store", f"sqlite:///{tmp_path}/none.sqlite"], "there is no store at"),
-        (["tiers", "--store", "mysql://somewhere"], "store.url"),
+        (["tiers", "--store", "mysql://somewhere"], "--store: got another kind"),
         (["audit", "verify"], "--config FILE or --store URL"),
         (["why", "d", "--url", "http://127.0.0.1:9"], "no key: set EXACTO_API_KEY"),
     ):
@@ -325,6 +325,31 @@ def test_tiers_of_a_group(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     )
     assert "new insufficient - - - no verdict yet data The next verdicts are due in 1 min 30 s." in shown
     assert "Kinds of bad answers are counted since the proxy's start" in shown
+
+
+@pytest.mark.parametrize(
+    ("mode", "whole", "told"),
+    [
+        ("observe", "observe", "Tiers are decided and not applied: mode observe."),
+        ("observe", "apply", "Tiers are decided and not applied: mode observe."),
+        (None, "observe", "Tiers are decided and not applied: mode observe."),
+        ("off", "apply", "Tiers are not applied: mode off."),
+        ("apply", "observe", ""),
+        (None, None, ""),
+    ],
+)
+def test_tiers_that_are_not_applied_are_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mode: str | None, whole: str | None, told: str
+) -> None:
+    """A model group's own mode counts, else that of all; records and earlier proxies do not tell."""
+    blank: dict[str, object] = {"provider": "", "since": None, "signals": {}, "reasons": [], "override": None}
+    group = {"model_group": "kimi", "mode": mode, "deployments": [{**blank, "deployment": "a", "tier": "deranked"}]}
+    answers: dict[str, object] = {"models": {"model_groups": [group]}, "status": {"mode": whole}}
+    monkeypatch.setattr(source, "request_json", lambda _url, path, **_parameters: answers[path])
+    assert main(["tiers", "--url", "http://proxy"]) == 0
+    shown = capsys.readouterr().out
+    assert told in shown
+    assert ("applied" in shown) is bool(told)
 
 
 def test_small_differences_of_tokens_are_not_shown(

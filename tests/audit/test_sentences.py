@@ -12,6 +12,7 @@ from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
 from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import DeploymentKey, Tier
+from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.views import reason_view
 from tests.core.tiers.test_replay import WholeLedger
@@ -336,6 +337,7 @@ def test_what_brings_a_deployment_back_is_what_the_rule_asks_for() -> None:
             fleet.feed(name, 100, bad)
         fleet.judge()
     condition = asked()
+    assert isinstance(engine.rule, AdaptivePreset)
     first = condition["next_trial_at"]
     assert first == ledger.changes[0].inputs().reading.times[0] + engine.rule.rule.burst_pause_s, (
         "known with the derank"

@@ -98,6 +98,7 @@ def test_a_proxy_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     ("change", "state", "text"),
     [
         ({"settings": {"problem": "config.yaml: bad"}}, "problem", "config.yaml: bad"),
+        ({"settings": {"problem": None, "warnings": ["curated.kimi[0]: matches none"]}}, "problem", "matches none"),
         ({"store": {"state": "degraded", "message": "full", "remedy": "free some"}}, "problem", "full; free some"),
         ({"store": {"state": "memory"}}, "note", "in memory"),
         ({"sharing": ALONE, "store": {"state": "memory"}}, "note", "shares nothing"),

@@ -215,7 +215,7 @@ def _newer(switch: Switch) -> None:
 
 FAULTS = {
     "full": (_full, "no room to write to", "free space on its disk"),
-    "read-only": (_read_only, "is not writable", "give the proxy's user write permission"),
+    "read-only": (_read_only, "is not writable", "give the user of this process write permission"),
     "corrupt": (_corrupt, "is damaged", "move it away"),
     "newer": (_newer, "was written by a newer version", "upgrade this version"),
 }

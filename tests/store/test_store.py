@@ -364,7 +364,7 @@ async def test_a_directory_that_is_none(tmp_path: Path, caplog: pytest.LogCaptur
     """A place that cannot be written to, because a file is where a directory should be."""
     (tmp_path / "file").touch()
     store = Store(location_of_url(f"sqlite:///{tmp_path / 'file' / 'r.sqlite'}"), report=_raise)
-    await _degraded(store, caplog, "is not writable", "give the proxy's user")
+    await _degraded(store, caplog, "is not writable", "give the user of this process")
     (tmp_path / "file").unlink()
     await until(lambda: store.health.written == 2)
     store.close()

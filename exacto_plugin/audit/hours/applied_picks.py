@@ -26,7 +26,7 @@ class Picks(NamedTuple):
 
     @property
     def gained(self) -> Floats:
-        """What tiers add to a deployment; negative where they take away."""
+        """Picks that tiers add to a deployment; negative where they take away."""
         return self.with_tiers - self.without
 
 

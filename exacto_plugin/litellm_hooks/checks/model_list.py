@@ -94,15 +94,28 @@ def model_list_problems(config: Config, settings: Settings) -> list[str]:
     return [
         *problems,
         *_duplicate_ids(config),
-        *unknown_groups(settings, candidates),
-        *_curated(settings, candidates),
-        *_filters(settings, candidates),
+        *naming_problems(settings, candidates),
         *_declared(config),
     ]
 
 
-def _duplicate_ids(config: Config) -> list[str]:
-    """Return the ids that different deployments share, which mixes their answers."""
+def naming_problems(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) -> list[str]:
+    """Return the settings that fit to no model group or deployment, one line each.
+
+    Args:
+        settings: have names of model groups, deployments and providers.
+        candidates: the deployments of each model group.
+    """
+    return [
+        *_unknown_groups(settings, candidates),
+        *_curated(settings, candidates),
+        *_references(settings, candidates),
+        *_filters(settings, candidates),
+    ]
+
+
+def configured_ids(config: Config) -> dict[str, list[tuple[int, Mapping[str, Any]]]]:
+    """Return each ``model_info.id`` with the places and entries that have it."""
     listed = config.get("model_list")
     places: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for at, entry in enumerate(listed if isinstance(listed, list) else ()):
@@ -110,8 +123,13 @@ def _duplicate_ids(config: Config) -> list[str]:
         own = info.get("id") if isinstance(info, Mapping) else None
         if isinstance(own, str) and own and isinstance(entry.get("litellm_params"), Mapping):
             places.setdefault(own, []).append((at, entry))
+    return places
+
+
+def _duplicate_ids(config: Config) -> list[str]:
+    """Return the ids that different deployments share, which mixes their answers."""
     problems = []
-    for own, found in places.items():
+    for own, found in configured_ids(config).items():
         groups = [entry.get("model_name") for _, entry in found]
         # One deployment may stand in several model groups.
         if len({model_fingerprint(entry) for _, entry in found}) > 1 or len(set(groups)) < len(groups):
@@ -120,17 +138,11 @@ def _duplicate_ids(config: Config) -> list[str]:
     return problems
 
 
-def unknown_groups(settings: Settings, known: Collection[str]) -> list[str]:
-    """Return the settings that name a model group that does not exist.
-
-    One line each.
-
-    Args:
-        settings: have ``curated`` and ``model_groups``.
-        known: the model groups, wildcards among them.
-    """
+def _unknown_groups(settings: Settings, known: Collection[str]) -> list[str]:
+    """Return the settings that name a model group that does not exist."""
     named = [("curated", name) for name in settings.curated]
     named += [("model_groups", name) for name in settings.model_groups]
+    named += [("benchmarks.reference", name) for name in settings.benchmarks.reference]
     return [
         f"{BLOCK}.{key}{step_of(name)}: {_not_among(name, known)}" for key, name in named if not _serves(known, name)
     ]
@@ -157,6 +169,18 @@ def _curated(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) 
             for at, entry in enumerate(entries)
             if there and _matches_none(entry, there)
         ]
+    return problems
+
+
+def _references(settings: Settings, candidates: Mapping[str, Sequence[Candidate]]) -> list[str]:
+    problems = []
+    for name, deployment in settings.benchmarks.reference.items():
+        there = [one.key for one in candidates.get(name, ())]
+        if there and deployment not in there:
+            problems.append(
+                f"{BLOCK}.benchmarks.reference{step_of(name)}: no deployment of this model group"
+                f"{nearest(deployment, there)}; there are {', '.join(there[:_LISTED])}"
+            )
     return problems
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from exacto_plugin.config.settings import BLOCK
 from exacto_plugin.core.scoring.evaluator import Evaluator
 from exacto_plugin.errors import StoreError
 from exacto_plugin.store.database import connect, problem_of
@@ -55,7 +56,7 @@ def service_problems(settings: Settings, store: StoreLocation, *, connecting: bo
     """
     return [
         *_engine(settings),
-        *_directory("store.outcomes", settings.store.outcomes),
+        *_directory(f"{BLOCK}.store.outcomes", settings.store.outcomes),
         *(_store(store) if connecting or store.is_sqlite else ()),
         *_redis(settings.redis, connecting=connecting),
     ]
@@ -96,16 +97,17 @@ def _otel_packages() -> Iterator[tuple[str, str]]:
 
 def _is_installed(module: str) -> bool:
     try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it is in
+        import_module(module)
+    except ImportError:  # also of a package that is there, and cannot be imported
         return False
+    return True
 
 
 def _engine(settings: Settings) -> list[str]:
     try:
         Evaluator(settings.scoring.engine, settings.empty_arguments)
     except ImportError:
-        return [f"scoring.engine: {settings.scoring.engine} is not installed; auto takes what there is"]
+        return [f"{BLOCK}.scoring.engine: {settings.scoring.engine} is not installed; auto takes what there is"]
     return []
 
 
@@ -124,14 +126,14 @@ def _store(store: StoreLocation) -> list[str]:
     if not store.is_persistent:
         return []
     if store.file is not None and not store.file.exists():
-        return _directory("store.url", store.file.parent)
+        return _directory(f"{BLOCK}.store.url", store.file.parent)
     try:
         connect(store, writing=False).close()
     except (SQLAlchemyError, StoreError, OSError) as error:
         found = problem_of(error, store)
-        return [f"store.url: {found.message}; {found.remedy}"]
+        return [f"{BLOCK}.store.url: {found.message}; {found.remedy}"]
     if store.file is not None and not os.access(store.file, os.W_OK):
-        return [f"store.url: {store.name} cannot be written to by this user"]
+        return [f"{BLOCK}.store.url: {store.name} cannot be written to by this user"]
     return []
 
 
@@ -140,7 +142,7 @@ def _redis(settings: RedisSettings, *, connecting: bool) -> list[str]:
     if not settings.enabled or settings.url is None:
         return []
     if not _is_installed("redis"):
-        return ["redis.url: the package redis is not installed (pip install redis), so nothing is shared"]
+        return [f"{BLOCK}.redis.url: the package redis is not installed (pip install redis), so nothing is shared"]
     if not connecting:
         return []
     from redis import Redis, RedisError
@@ -151,5 +153,8 @@ def _redis(settings: RedisSettings, *, connecting: bool) -> list[str]:
         ) as client:
             client.ping()
     except (RedisError, OSError, ValueError) as error:
-        return [f"redis.url: no answer from this Redis ({type(error).__name__}), so every worker judges by itself"]
+        return [
+            f"{BLOCK}.redis.url: no answer from this Redis ({type(error).__name__}), so every worker judges by itself; "
+            "check the server, and the address and password"
+        ]
     return []

@@ -34,6 +34,9 @@ _WAIT_S: Final = 2.0
 _POLL_S: Final = 0.005
 """Seconds between two looks at a read, which usually ends before the second one."""
 
+_CHECK_S: Final = 60.0
+"""Seconds between two looks for names that fit to nothing: model groups and deployments come and go."""
+
 _SILENT_S: Final = 10.0
 """Seconds after which a file that is still being read is reported."""
 
@@ -66,6 +69,11 @@ class SettingsReload:
         self._reload = reload
         self._write = write
         self._worker = worker
+        self.check: Callable[[], list[str]] = list
+        """Returns what in the settings in force fits to no model group or deployment."""
+        self._checked_at = -_CHECK_S
+        self.warnings: list[str] = []
+        """Names in the settings in force that fit to nothing, as of the last look."""
         self._lock = threading.Lock()
         self.since = context.clock()
         """The time when the settings in force were applied."""
@@ -105,6 +113,8 @@ class SettingsReload:
         """
         with self._lock:
             self._apply_changes()
+            if abs(self._context.clock() - self._checked_at) >= _CHECK_S:
+                self._look()
 
     def _apply_changes(self) -> None:
         try:
@@ -131,6 +141,14 @@ class SettingsReload:
         self.since = context.clock()
         self._log_changes(before, different)
         self._put_on_record("change", different)
+        self._look()
+        for warning in self.warnings:
+            logger.warning("exacto_plugin: %s", warning)
+
+    def _look(self) -> None:
+        """Look for names in the settings in force that fit to nothing."""
+        self._checked_at = self._context.clock()
+        self.warnings = self._context.faults.guard("settings", self.check, [])
 
     def begin(self) -> None:
         """Record the settings at the start, once there is a store."""
@@ -142,6 +160,7 @@ class SettingsReload:
             "digest": digest(self._context.settings),
             "since": self.since,
             "problem": self._silence() or self.problem,
+            "warnings": list(self.warnings),
         }
 
     def _put_on_record(self, source: str, different: Mapping[str, tuple[Any, Any]]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exacto_plugin.cli.check_config import check_config
-from exacto_plugin.litellm_hooks.checks import services
 from exacto_plugin.litellm_hooks.checks.services import callback_package_problems
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from pathlib import Path
 
 VARIABLES = ("OTEL_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -22,12 +20,11 @@ VARIABLES = ("OTEL_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_ENDPOINT", "O
 def _without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without the packages for metrics."""
 
-    def found(name: str) -> ModuleSpec | None:
-        if name.startswith("opentelemetry.exporter"):
-            raise ModuleNotFoundError(name)  # as without the package that it is in
-        return None if name in ("prometheus_client", "opentelemetry.sdk") else find_spec(name)
-
-    monkeypatch.setattr(services, "find_spec", found)
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("prometheus_client", "opentelemetry"):
+            monkeypatch.delitem(sys.modules, name)
+    for name in ("prometheus_client", "opentelemetry"):
+        monkeypatch.setitem(sys.modules, name, None)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
@@ -51,6 +48,15 @@ def test_a_missing_package_is_named_with_its_remedy(
         monkeypatch.setenv(name, value)
     (problem,) = callback_package_problems({"litellm_settings": settings})
     assert package in problem.partition("pip install ")[2].split()
+
+
+def test_a_package_that_cannot_be_imported_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A broken installation stops LiteLLM as a missing one does."""
+    (tmp_path / "prometheus_client.py").write_text("raise ModuleNotFoundError('No module named prometheus_client')\n")
+    monkeypatch.delitem(sys.modules, "prometheus_client")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (problem,) = callback_package_problems({"litellm_settings": {"callbacks": ["prometheus"]}})
+    assert "pip install prometheus_client" in problem
 
 
 @pytest.mark.parametrize("config", [{}, {"litellm_settings": None}, {"litellm_settings": {"callbacks": ["langfuse"]}}])

@@ -29,6 +29,24 @@ def test_problems_are_warnings(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_a_reference_that_is_no_deployment_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Scores would silently be compared with all others; a misspelt model group is told as in other settings."""
+    model = {**MODELS[0], "model_info": {"id": "kimi-oak"}}
+    settings = load_settings({"benchmarks": {"reference": {"kimi": "kimi-okk", "kimy": "kimi-oak"}}})
+    warn_of_problems({"model_list": [model]}, settings, FaultReporter())
+    assert [record.getMessage() for record in caplog.records] == [
+        "exacto_plugin: exacto_settings.benchmarks.reference.kimy: no such model_name in model_list (did you mean"
+        " kimi?)",
+        "exacto_plugin: exacto_settings.benchmarks.reference.kimi: no deployment of this model group (did you mean"
+        " kimi-oak?); there are kimi-oak",
+    ]
+    caplog.clear()
+    warn_of_problems(
+        {"model_list": [model]}, load_settings({"benchmarks": {"reference": {"kimi": "kimi-oak"}}}), FaultReporter()
+    )
+    assert caplog.records == []
+
+
 def test_nothing_to_warn_of(caplog: pytest.LogCaptureFixture) -> None:
     """Without a file, with models in LiteLLM's database, and with a check that fails."""
     settings = load_settings({"curated": {"other": ["a"]}})

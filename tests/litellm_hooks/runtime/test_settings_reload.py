@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import yaml
 
 from exacto_plugin.config.settings import Settings
 from exacto_plugin.core.routing.overrides import OverrideAction
+from exacto_plugin.litellm_hooks.checks.live import live_problems
 from exacto_plugin.litellm_hooks.proxy_settings import proxy_settings
 from exacto_plugin.litellm_hooks.runtime import settings_reload
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
@@ -122,3 +124,23 @@ async def test_overrides_end(hang: Hang) -> None:
         for step in runtime.periodic_jobs.steps:
             await asyncio.wait_for(step(), SAFETY_S)
         assert bool(runtime.engine.overrides.in_force) is (now[0] < NOW + 60)
+
+
+def test_names_that_fit_to_nothing_are_told_after_a_change(caplog: pytest.LogCaptureFixture) -> None:
+    """In the log at the change, and in the status until they are mended."""
+    params = {"model": "openai/m", "api_key": "x"}
+    entry = {"model_name": "kimi", "litellm_params": params, "model_info": {"id": "cedar"}}
+    router = litellm.Router(model_list=[entry])
+    following: list[Settings] = []
+    runtime = Runtime(Settings(), lambda: NOW, reload_settings=lambda: following.pop() if following else None)
+    runtime.routers.set_source(lambda: router)
+    runtime.settings_reload.check = partial(live_problems, runtime.context, runtime.routers)
+    told = "exacto_settings.curated.kimi[0]: matches no deployment; providers there: openai (did you mean cedar?)"
+    for curated, expected in (("ceder", [told]), ("cedar", [])):
+        caplog.clear()
+        following.append(Settings(curated={"kimi": (curated,)}))
+        runtime.settings_reload.apply_changes()
+        assert runtime.settings_reload.view()["warnings"] == expected
+        assert [one.getMessage() for one in caplog.records if "matches" in one.getMessage()] == [
+            f"exacto_plugin: {line}" for line in expected
+        ]
