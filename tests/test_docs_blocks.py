@@ -236,7 +236,7 @@ def test_commands_in_messages() -> None:
         for name in modules()
         for node in ast.walk(tree(name))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        for code in re.findall(r"(?<!`)`(exacto [a-z-]+[^`]*)`(?!`)", node.value)
+        for code in re.findall(r"(?<!`)`(exacto [a-z][a-z-]*[^`]*)`(?!`)", node.value)
     }
     assert len(said) > 5
     wrong = []
