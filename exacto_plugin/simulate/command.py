@@ -220,7 +220,8 @@ def step_for(scenario: Scenario, interval_s: float) -> float:
 
 def _needs_minutes(scenario: Scenario) -> str | None:
     """Return what of a scenario is counted by the minute, or None."""
-    if any(one.tokens_per_s is not None for one in (*scenario.providers, *scenario.events)):
+    speeds = [*(one.tokens_per_s for one in scenario.providers), *(one.tokens_per_s for one in scenario.events)]
+    if any(speed is not None for speed in speeds):
         return "speeds"
     if any(one.refuses_above_rpm is not None for one in scenario.providers):
         return "limits that are refused above (refuses_above_rpm)"
