@@ -1,7 +1,7 @@
 """Memory of a proxy's process, with the plugin and without: resident megabytes after its start and after traffic.
 
-Each proxy has one worker and four deployments of one model; requests are chats with 50 tools, one after the other, from
-100 callers' sessions. A second bare proxy tells what two equal ones differ by. Run as ``python -m benchmarks.memory``.
+Each proxy has one worker and four deployments of one model; requests are chats with 50 tools, one after the other, in
+100 conversations. A second bare proxy tells what two equal ones differ by. Run as ``python -m benchmarks.memory``.
 """
 
 from __future__ import annotations

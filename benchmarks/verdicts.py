@@ -44,6 +44,9 @@ EQUAL = ("ten-same", "ten-same-3", "ten-same-sessions")
 POPULATIONS = (*MEASURED, *CONSTRUCTED, *CLOSE, *CHANGING, *MIXED, *EQUAL)
 
 RATES = (100.0, 10.0, 1.0)
+SEED_HELP = "below 1000 for tuning, else one that a table names (default: that of the commit)"
+_REPORTED = 1000
+"""The least seed of a reported table."""
 INTERVAL_S = 300.0
 WARM_H, MEASURED_H = 24.0, 60.0
 """Hours before the measured ones, and these. ``warm`` runs only observe in the former."""
@@ -104,13 +107,22 @@ def run(job: Job) -> tuple[list[Outcome], float]:
     return found, time.process_time() - began
 
 
+def chosen_seed(parser: argparse.ArgumentParser, given: int | None) -> tuple[int, str]:
+    """Return the seed and where it is from; a negative one ends the program."""
+    if given is None:
+        return reported_seed()
+    if given < 0:
+        parser.error(f"--seed: got {given}, expected no negative number")
+    return given, "a seed for tuning" if given < _REPORTED else "a seed that was given"
+
+
 def reported_seed() -> tuple[int, str]:
     """Return the seed of the commit and the commit."""
     command = ["git", "rev-parse", "HEAD"]
     commit = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
     ).stdout.strip()
-    return 1000 + zlib.crc32(commit.encode()) % 10**6, commit
+    return _REPORTED + zlib.crc32(commit.encode()) % 10**6, commit
 
 
 def table(results: Sequence[Sequence[Outcome]], bounds: Sequence[Bounds]) -> None:
@@ -161,14 +173,12 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reps", type=int, default=12, help="repetitions (default: 12)")
-    parser.add_argument("--seed", type=int, help="for tuning, 0 to 999 (default: that of the commit)")
+    parser.add_argument("--seed", type=int, help=SEED_HELP)
     parser.add_argument("--rpm", type=float, nargs="+", default=RATES, help="requests a minute (default: 100 10 1)")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
-    if options.seed is not None and not 0 <= options.seed < 1000:
-        parser.error(f"--seed: got {options.seed}, expected 0 to 999; others are for reported tables")
     began = time.monotonic()
-    seed, commit = reported_seed() if options.seed is None else (options.seed, "a seed for tuning")
+    seed, commit = chosen_seed(parser, options.seed)
     _print(f"Seed {seed} ({commit}), {options.reps} repetitions, {MEASURED_H:g} h measured from hour {WARM_H:g}.")
     _print("Cells: bad calls, cost against the default, (least bad calls at that cost, nobody above 50 %), excess of")
     _print(

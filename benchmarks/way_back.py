@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.verdicts import MEASURED_H, POPULATIONS, WARM_H, reported_seed
+from benchmarks.verdicts import MEASURED_H, POPULATIONS, SEED_HELP, WARM_H, chosen_seed
 from benchmarks.verdicts import scenario as population
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.tiers.adaptive.judge import AdaptivePreset
@@ -120,14 +120,12 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reps", type=int, default=12, help="repetitions (default: 12)")
-    parser.add_argument("--seed", type=int, help="for tuning, 0 to 999 (default: that of the commit)")
+    parser.add_argument("--seed", type=int, help=SEED_HELP)
     parser.add_argument("--moves", type=float, nargs="+", default=(100.0,), help="requests a minute for the moves")
     parser.add_argument("--no-moves", action="store_true", help="leave out the moves")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=NUMBER", help="one rule with these numbers only")
     options = parser.parse_args()
-    if options.seed is not None and not 0 <= options.seed < 1000:
-        parser.error(f"--seed: got {options.seed}, expected 0 to 999; others are for reported tables")
-    seed, commit = reported_seed() if options.seed is None else (options.seed, "a seed for tuning")
+    seed, commit = chosen_seed(parser, options.seed)
     _print(f"Seed {seed} ({commit}), {options.reps} repetitions.")
     adaptive = preset_named("adaptive")
     numbers: dict[str, Any] = {name: float(number) for name, number in (one.split("=") for one in options.set)}

@@ -46,7 +46,7 @@ LEASE_S = 10.0
 """Seconds without a renewal until another worker may lead: five pushes."""
 
 KEEP_S = 72 * 3600
-"""Seconds after which unused keys expire: the retention of the longest window."""
+"""Seconds after which unused keys expire: as long as half-hours are kept (quiet model groups keep seven days)."""
 
 OLDEST_S = 6 * 3600
 """Seconds until batches are deleted even if no state was saved."""
