@@ -20,7 +20,7 @@ import httpx
 import psutil
 import yaml
 
-from benchmarks.overhead import tools
+from benchmarks.own_request import tools
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 

@@ -1,8 +1,8 @@
-"""What the plugin costs one tool request, in this process: middleware, decision, headers, scoring.
+"""What the plugin costs one request, in this process: middleware, routing, headers, scoring.
 
-Everything runs interleaved in one process with an A/A control, in processor time, and what counts is the ratio to
-LiteLLM's own work in the same run: timings on shared machines are noisy. LiteLLM's own: ``Router.acompletion`` with a
-mocked answer.
+The work on one request is replayed (:mod:`benchmarks.own_request`). Everything runs interleaved in one process with an
+A/A control, in processor time, and what counts is the ratio to LiteLLM's own work in the same run: timings on shared
+machines are noisy. LiteLLM's own: ``Router.acompletion`` with a mocked answer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import litellm
 import orjson
 
+from benchmarks.own_request import GROUP, QUESTION, Harness, OwnRequest, Stages, mocked, router, tools
 from exacto_plugin.config.settings import load_settings
-from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Tier
+from exacto_plugin.core.model import DeploymentKey
 from exacto_plugin.litellm_hooks.callback import ExactoCallback
 from exacto_plugin.litellm_hooks.install import install_patches
-from exacto_plugin.litellm_hooks.proxy import middleware_of
-from exacto_plugin.litellm_hooks.request.attempts import Attempt
-from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY, RequestState
+from exacto_plugin.litellm_hooks.request.state import CURRENT
 from exacto_plugin.litellm_hooks.router_patches import uninstall
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
@@ -32,27 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 ROUNDS = 11
-LOOPS = 100
-
-
-def tools(count: int) -> list[dict[str, Any]]:
-    """``count`` tools of about 0.7 kB."""
-    properties = {f"field_{i}": {"type": "string", "description": "Some words about the field."} for i in range(8)}
-    parameters = {"type": "object", "properties": properties, "required": ["field_0", "field_1"]}
-    return [{"type": "function", "function": {"name": f"tool_{i}", "parameters": parameters}} for i in range(count)]
-
-
-def router(deployments: int) -> litellm.Router:
-    """A router with one model group and a mocked answer."""
-    entries = [
-        {
-            "model_name": "kimi",
-            "litellm_params": {"model": "openai/kimi", "api_key": "x", "api_base": f"http://h{i}.invalid/v1"},
-            "model_info": {"id": f"d{i}"},
-        }
-        for i in range(deployments)
-    ]
-    return litellm.Router(model_list=entries)
+LOOPS, FEW = 100, 20
 
 
 async def timed(action: Callable[[], Awaitable[object]], loops: int = LOOPS) -> float:
@@ -63,19 +42,6 @@ async def timed(action: Callable[[], Awaitable[object]], loops: int = LOOPS) -> 
     return (time.process_time_ns() - started) / loops / 1000
 
 
-async def interleaved(
-    actions: dict[str, Callable[[], Awaitable[object]]], loops: int = LOOPS
-) -> dict[str, list[float]]:
-    """Every action once a round, in turns, so that noise hits all alike; the first round is dropped."""
-    rows: dict[str, list[float]] = {name: [] for name in actions}
-    for number in range(ROUNDS + 1):
-        for name, action in actions.items():
-            taken = await timed(action, loops)
-            if number:
-                rows[name].append(taken)
-    return rows
-
-
 def row(name: str, values: list[float], base: float | None = None) -> str:
     """One line: median, interquartile range, ratio."""
     quartiles = statistics.quantiles(values, n=4)
@@ -83,123 +49,72 @@ def row(name: str, values: list[float], base: float | None = None) -> str:
     return f"{name:<46}{quartiles[1]:10.1f}{quartiles[0]:10.1f}{quartiles[2]:10.1f}{ratio}"
 
 
-def body(count: int) -> bytes:
-    """The JSON body of a request that offers ``count`` tools."""
-    message = {"role": "user", "content": "Please book it. " * 20}
-    return orjson.dumps({"model": "kimi:exacto", "messages": [message], "tools": tools(count)})
-
-
-class Parts:
-    """The steps of one request, each callable by itself."""
-
-    def __init__(self, count: int) -> None:
-        self.runtime = Runtime(load_settings(None))
-        self.callback = ExactoCallback(self.runtime)
-        self.router = router(4)
-        self.runtime.routers.add(self.router)
-        self.raw = body(count)
-        self.tools = tools(count)
-        self.kwargs = {"tools": self.tools, "metadata": {"model_group": "kimi"}, "model_info": {"id": "d0"}}
-        self.response = litellm.mock_completion(
-            model="kimi",
-            messages=[],
-            mock_tool_calls=[
-                {
-                    "id": "c",
-                    "type": "function",
-                    "function": {"name": f"tool_{count - 1}", "arguments": '{"field_0": "a", "field_1": "b"}'},
-                }
-            ],
-        )
-        candidate = Candidate(LiteLLMId("d0"), DeploymentKey("d0"), "openai")
-        self.state = RequestState(model_group="kimi", attempts=[Attempt(candidate, "kimi", Tier.VERIFIED_GOOD)])
-        self.middleware = middleware_of(self.runtime, lambda: self.router)(self._app)
-        self.bare = self._bare_app
-
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["parsed_body"]  # LiteLLM takes it from there and does not read the body
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _bare_app(self, scope: Any, receive: Any, send: Any) -> None:
-        message = await receive()
-        orjson.loads(message["body"])  # what LiteLLM does itself when nothing was handed over
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    def _io(self) -> tuple[dict[str, Any], Any, Any]:
-        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
-        scope["headers"] = [(b"content-type", b"application/json")]
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": self.raw, "more_body": False}
-
-        async def send(_: Any) -> None:
-            return None
-
-        return scope, receive, send
-
-    async def run_middleware(self) -> None:
-        """Parse, strip, hand over, headers."""
-        await self.middleware(*self._io())
-
-    async def run_bare(self) -> None:
-        """The parse that the middleware saves LiteLLM."""
-        await self.bare(*self._io())
-
-    async def run_decision(self) -> None:
-        """Hard filters, tiers, what was picked, our keys out."""
-        CURRENT.set(None)
-        kwargs = dict(self.kwargs)
-        kept = await self.callback.async_filter_deployments("kimi", self.router.model_list, None, kwargs)
-        self.callback.routing.select_pool(self.router, kept, kwargs)
-        await self.callback.async_pre_call_deployment_hook(kwargs, None)
-
-    async def run_scoring(self) -> None:
-        """Everything after the answer."""
-        import datetime
-
-        now = datetime.datetime.now(tz=datetime.UTC)
-        event = {
-            "exacto_tools": self.tools,
-            LOG_KEY: self.state,
-            "litellm_params": {"model_info": {"id": "d0"}},
-            "standard_logging_object": {"completion_tokens": 120, "model_group": "kimi"},
-            "completion_start_time": now,
-        }
-        await self.callback.async_log_success_event(event, self.response, now, now)
-
-
 async def measure_parts() -> list[str]:
-    """In-process cost of one tool request, 50 tools, beside LiteLLM's own routing and mocked completion."""
-    parts = Parts(50)
+    """Own work of one request with 50 tools, and without any, as shares of LiteLLM's own mocked completion."""
+    lines = []
+    for count in (50, 0):
+        lines += [*await _request_rows(count), ""]
+    return lines[:-1]
+
+
+async def _request_rows(count: int) -> list[str]:
+    own, bare = OwnRequest(count, ":exacto"), Harness(count, ":exacto")
+    await own.record()
+    await bare.record()
     plain = router(4)
-    asked: Any = [{"role": "user", "content": "x"}]
+    asked: Any = QUESTION
 
     async def complete() -> object:
-        return await plain.acompletion("kimi", asked, mock_response="ok", tools=parts.tools)
+        return await plain.acompletion(GROUP, asked, **mocked(count))
 
-    actions: dict[str, Callable[[], Awaitable[object]]] = {
-        "middleware, suffix, 50 tools": parts.run_middleware,
-        "LiteLLM's parse that it replaces": parts.run_bare,
-        "decision (filter, tiers, pick)": parts.run_decision,
-        "scoring (50 tools)": parts.run_scoring,
-    }
-    rows = await interleaved(actions)
-    own = await interleaved(
-        {"Router.acompletion, mocked (A)": complete, "Router.acompletion, mocked (A')": complete}, 10
-    )
-    base = statistics.median(own["Router.acompletion, mocked (A)"])
-    middle = {name: statistics.median(values) for name, values in rows.items()}
-    total = (
-        middle["middleware, suffix, 50 tools"]
-        - middle["LiteLLM's parse that it replaces"]
-        + middle["decision (filter, tiers, pick)"]
-        + middle["scoring (50 tools)"]
-    )
-    lines = [f"{'us per request':<46}{'median':>10}{'q1':>10}{'q3':>10}{'ratio':>9}"]
-    lines += [row(name, values, base) for name, values in {**rows, **own}.items()]
-    lines.append(f"{'our own, net of the parse we save':<46}{total:10.1f}{'':20}{total / base:9.3f}")
+    async def parse() -> object:
+        return orjson.loads(own.raw)
+
+    actions = {"own": own.run, "own again": own.run, "replay": bare.run, "parse": parse, "A": complete, "A'": complete}
+    rows: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(ROUNDS + 1):
+        for name, action in actions.items():
+            taken = await timed(action, FEW if action is complete else LOOPS)
+            if number:
+                rows[name].append(taken)
+            own.settle()
+            bare.settle()
+    shares = await _stages(own, bare)
+    await own.runtime.timer.aclose()
+    await bare.runtime.timer.aclose()
+    return _request_table(count, rows, shares)
+
+
+async def _stages(own: OwnRequest, bare: Harness) -> dict[str, float]:
+    """Return the share of each stage in the own work of a request, by timers within it."""
+    own.stages, bare.stages = Stages(), Stages()
+    for _ in range(ROUNDS):
+        for subject in (own, bare):
+            await timed(subject.run)
+            subject.settle()
+    spent = {name: taken - bare.stages.spent[name] for name, taken in own.stages.spent.items()}
+    total = sum(spent.values())
+    return {name: taken / total for name, taken in spent.items()}
+
+
+def _request_table(count: int, rows: dict[str, list[float]], shares: dict[str, float]) -> list[str]:
+    base = statistics.median(rows["A"])
+    replay = statistics.median(rows["replay"])
+    mine, again = ([value - replay for value in rows[name]] for name in ("own", "own again"))
+    offered = f"{count} tools" if count else "no tools"
+    lines = [f"{f'us of processor time per request, {offered}':<46}{'median':>10}{'q1':>10}{'q3':>10}{'ratio':>9}"]
+    lines += [
+        row("Router.acompletion, mocked (A)", rows["A"], base),
+        row("Router.acompletion, mocked (A')", rows["A'"], base),
+        row("own work, gross", mine, base),
+        row("own work, gross, again", again, base),
+    ]
+    whole = statistics.median(mine)
+    for name, share in shares.items():
+        lines.append(f"  of it: {name:<37}{whole * share:10.1f}{'':20}{whole * share / base:9.3f}")
+    parse = statistics.median(rows["parse"])
+    lines.append(row("parse of the body, in LiteLLM's place", rows["parse"], base))
+    lines.append(f"{'own work, net of that parse':<46}{whole - parse:10.1f}{'':20}{(whole - parse) / base:9.3f}")
     return lines
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 
-from benchmarks.overhead import tools
+from benchmarks.own_request import tools
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 
