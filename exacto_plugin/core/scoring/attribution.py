@@ -100,6 +100,9 @@ class Attribution:
         return any(flaw in LOSSES for flaw in self.flaws)
 
 
+_FLAWLESS: Final = Attribution()
+
+
 def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
     """Find the flaws of an answer to a request with tools and attribute them.
 
@@ -115,7 +118,6 @@ def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Se
         return Attribution((cut,), BLAME[cut])
     found = {flaw for each in evaluations if (flaw := each.flaw) is not None}
     choice = read_choice(asked.choice)
-    contradictory = _is_contradictory(choice, asked.tools)
     if reply.duplicate_ids:
         found.add(Flaw.DUPLICATE_ID)
     if reply.leaked:
@@ -129,11 +131,13 @@ def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Se
     elif reply.written:
         found.add(Flaw.LEAKED_MARKUP)
     if any(BLAME[flaw] is Blame.PROVIDER for flaw in found):
-        if contradictory:
+        if _is_contradictory(choice, asked.tools):
             found.discard(Flaw.IGNORED_CHOICE)
             found.add(Flaw.CONTRADICTORY_CHOICE)
         if is_broken(asked.history, complete=asked.whole_history):
             found.add(Flaw.BROKEN_HISTORY)
+    if not found:
+        return _FLAWLESS
     return Attribution(tuple(flaw for flaw in Flaw if flaw in found), _blame(found))
 
 

@@ -18,7 +18,7 @@ from exacto_plugin.core.scoring.corrupt_text import is_corrupt, may_be_corrupt
 from exacto_plugin.core.scoring.error_text import is_provider_error, may_be_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 FAILED_REASONS: Final = frozenset({
     "error", "network_error", "failed", "failure", "abort", "aborted", "internal_error", "server_error",
@@ -84,10 +84,12 @@ def content_flaws(content: AnswerContent, asked: ContentExpectations) -> tuple[F
         found.add(Flaw.PROVIDER_ERROR)
     if not (content.reports_usage or content.error):
         found.add(Flaw.NO_USAGE)
+    if not found:
+        return ()
     return tuple(flaw for flaw in Flaw if flaw in found)
 
 
-def with_content_flaws(known: Attribution, flaws: Iterable[Flaw]) -> Attribution:
+def with_content_flaws(known: Attribution, flaws: Sequence[Flaw]) -> Attribution:
     """Return an attribution with the flaws of the answer's content.
 
     A flaw that another party is to blame for excuses them. An announced call that did not arrive, and a call in the
@@ -97,7 +99,7 @@ def with_content_flaws(known: Attribution, flaws: Iterable[Flaw]) -> Attribution
         known: the attribution of the answer's calls.
         flaws: of its content.
     """
-    if known.blame not in (None, Blame.PROVIDER):
+    if not flaws or known.blame not in (None, Blame.PROVIDER):
         return known
     explained = {Flaw.EMPTY, Flaw.REASONING_ONLY} if _explains(known) else set()
     explained |= {Flaw.CORRUPT} if Flaw.LEAKED_MARKUP in known.flaws else set()

@@ -56,16 +56,18 @@ def content_of(
         seen: the calls of the answer, as they left for the client.
         reasons: the finish reasons, mapped and native.
     """
-    if details.get("call_type") not in CALL_TYPES or get_field(response, "status") in _ENDLESS:
+    status = get_field(response, "status")
+    if details.get("call_type") not in CALL_TYPES or status in _ENDLESS:
         return None
-    if not (seen.complete or _is_error(response)):
+    error = _is_error(response)
+    if not (seen.complete or error):
         return None
     choices = get_field(response, "choices") or ()
     parts = [*_choice_parts(choices), *_item_parts(get_list(response, "output"))]
     if not choices:
         parts += _block_parts(get_list(response, "content"))
     found = {kind for kind, _ in parts}
-    known = {reason.lower() for reason in reasons} | {get_text(response, "status")}
+    known = {reason.lower() for reason in reasons} | {status if isinstance(status, str) else ""}
     texts = tuple(text for kind, text in parts if kind == "text" and text)
     return AnswerContent(
         texts=texts,
@@ -73,7 +75,7 @@ def content_of(
         reasoned=seen.reasoned or "reasoning" in found,
         others=seen.others or bool(seen.calls) or "other" in found,
         refused="refusal" in found or "refusal" in known,
-        error=_is_error(response),
+        error=error,
         reasons=frozenset(known),
         reports_usage=_reports_usage(details, response, seen),
     )

@@ -57,7 +57,8 @@ def _evaluate_calls(
     if not answer.skip_reason:
         opened = SentRequest(details).opens_tools
         evaluations = evaluator.evaluate_all(answer.calls, tools, open_set=opened)
-        written = with_short_names(tools)
-        leaks = [leak for text in texts_of(response, answer.calls) for leak in find_leaked_calls(text, written)]
-        lost = lost_calls(leaks, answer.calls)
+        if texts := [*texts_of(response, answer.calls)]:
+            written = with_short_names(tools)
+            leaks = [leak for text in texts for leak in find_leaked_calls(text, written)]
+            lost = lost_calls(leaks, answer.calls)
     return evaluations, attribute(expectations_of(details, tools), answer.observed(lost), evaluations)

@@ -15,7 +15,7 @@ from litellm.constants import LITTELM_INTERNAL_HEALTH_SERVICE_ACCOUNT_NAME as _H
 from exacto_plugin.core.scoring.answers.calls import AnswerCalls, whole_calls
 from exacto_plugin.core.scoring.arguments import is_cut_off
 from exacto_plugin.core.scoring.attribution import Ending, ObservedAnswer
-from exacto_plugin.core.scoring.fields import get_field, get_list
+from exacto_plugin.core.scoring.fields import get_attribute, get_field, get_list
 from exacto_plugin.core.scoring.provider_calls import is_providers_own
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
@@ -53,6 +53,12 @@ _MESSAGES = "anthropic_messages"
 A stream that ends without its stop reason, for instance because a program stops reading, is logged as stopped; a
 finished one with calls has the reason ``tool_use``.
 """
+
+_ENDED_BY_OTHERS = (Ending.LENGTH, Ending.FILTER, Ending.CLIENT_LEFT)
+"""Ends that are not the provider's: the content of such an answer is not judged."""
+
+_MAPPINGS = (dict, Mapping)
+"""In this order, since an abstract class takes ten times as long to check."""
 
 _ESTIMATED = 0.8
 """Part of a limit at which an answer may end there, where LiteLLM estimated its tokens.
@@ -101,22 +107,25 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
     found = _found_calls(kwargs, response)
     tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
     sent = SentRequest(kwargs)
-    renamed = tuple(replace(call, name=full_name(call.name, tools)) for call in found.calls)
+    renamed = tuple(_with_full_name(call, tools) for call in found.calls)
     calls = tuple(call for call in renamed if not (tools and is_providers_own(call, tools, lambda: sent.tools)))
-    ending = _ending(kwargs, response, found)
+    mapped, native = _mapped_reasons(response, found), set(native_reasons(kwargs, response))
+    ending = _ending(kwargs, response, mapped, native)
     if ending in (Ending.STOP, Ending.CALLS) and _is_cut_off(calls, found, response, sent):
         ending = Ending.LENGTH
     skip = _skip_reason(kwargs, response, calls, ending, finished=bool(found.reasons))
     others = found.others or len(calls) < len(renamed)
-    content = _content(kwargs, response, found, ending) if not skip or _has_failed(response) else None
+    content = None
+    if (not skip or _has_failed(response)) and ending not in _ENDED_BY_OTHERS:
+        attempt = attempt_in(kwargs)
+        noted = attempt.finish_reasons if attempt is not None else set()
+        content = content_of(kwargs, response, found, mapped | native | noted)
     return ParsedResponse(calls, skip, ending, found.has_duplicate_ids, others, content)
 
 
-def _content(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls, ending: Ending) -> AnswerContent | None:
-    """Return the content of an answer that its provider ended."""
-    if ending in (Ending.LENGTH, Ending.FILTER, Ending.CLIENT_LEFT):
-        return None
-    return content_of(kwargs, response, found, _reasons(kwargs, response, found))
+def _with_full_name(call: ToolCall, tools: Sequence[Any]) -> ToolCall:
+    name = full_name(call.name, tools)
+    return call if name == call.name else replace(call, name=name)
 
 
 def _has_failed(response: Any) -> bool:
@@ -172,16 +181,16 @@ def texts_of(response: Any, calls: Sequence[ToolCall] = ()) -> Iterator[str]:
     spoken = [text for text in _message_texts(response) if text.strip()]
     yield from spoken
     if not spoken and not calls and not whole_calls(response).calls:
-        for choice in getattr(response, "choices", None) or ():
-            thought = getattr(getattr(choice, "message", None), "reasoning_content", None)
+        for choice in get_attribute(response, "choices") or ():
+            thought = get_attribute(get_attribute(choice, "message"), "reasoning_content")
             if isinstance(thought, str):
                 yield thought
 
 
 def _message_texts(response: Any) -> Iterator[str]:
     contents = [
-        getattr(getattr(choice, "message", None), "content", None) or getattr(choice, "text", None)
-        for choice in getattr(response, "choices", None) or ()
+        get_attribute(get_attribute(choice, "message"), "content") or get_attribute(choice, "text")
+        for choice in get_attribute(response, "choices") or ()
     ]
     output = get_list(response, "output")
     contents += [get_list(item, "content") for item in output if get_field(item, "type") == "message"]
@@ -198,17 +207,17 @@ def has_text(response: Any) -> bool:
     return any(text.strip() for text in _message_texts(response))
 
 
-def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> Ending:
+def _ending(kwargs: Mapping[str, Any], response: Any, reasons: set[str], native: set[str]) -> Ending:
+    """Return the end of an answer, by its mapped and its native reasons."""
     if any(metadata.get("client_disconnected") for metadata in _metadata(kwargs)):
         return Ending.CLIENT_LEFT
-    choices = getattr(response, "choices", None) or ()
-    reasons = _mapped_reasons(response, found)
-    native = {reason.lower() for reason in native_reasons(kwargs, response)}
+    choices = get_attribute(response, "choices") or ()
+    native = {reason.lower() for reason in native}
     if reasons & _FILTER:
         return Ending.FILTER
     if (reasons | native) & _LENGTH:
         return Ending.LENGTH
-    if "refusal" in reasons or any(get_field(getattr(choice, "message", None), "refusal") for choice in choices):
+    if "refusal" in reasons or any(get_field(get_attribute(choice, "message"), "refusal") for choice in choices):
         return Ending.REFUSAL
     parts = (part for item in get_list(response, "output") for part in get_list(item, "content"))
     if any(get_field(part, "type") == "refusal" for part in parts):
@@ -219,20 +228,13 @@ def _ending(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> End
 
 def _mapped_reasons(response: Any, found: AnswerCalls) -> set[str]:
     """Return the finish reasons in LiteLLM's words."""
-    choices = getattr(response, "choices", None) or ()
-    reasons = {getattr(choice, "finish_reason", None) for choice in choices} | found.reasons
+    choices = get_attribute(response, "choices") or ()
+    reasons = {get_attribute(choice, "finish_reason") for choice in choices} | found.reasons
     if isinstance(response, Mapping):
         reasons.add(response.get("stop_reason"))
-    if getattr(response, "status", None) == "incomplete":
-        reasons.add(get_field(getattr(response, "incomplete_details", None), "reason") or "length")
+    if get_attribute(response, "status") == "incomplete":
+        reasons.add(get_field(get_attribute(response, "incomplete_details"), "reason") or "length")
     return {reason for reason in reasons if isinstance(reason, str)}
-
-
-def _reasons(kwargs: Mapping[str, Any], response: Any, found: AnswerCalls) -> set[str]:
-    """Return the finish reasons in LiteLLM's words and in the provider's."""
-    attempt = attempt_in(kwargs)
-    noted = attempt.finish_reasons if attempt is not None else set()
-    return _mapped_reasons(response, found) | noted | set(native_reasons(kwargs, response))
 
 
 def _skip_reason(
@@ -244,7 +246,7 @@ def _skip_reason(
         return "cache_hit"
     if ending is Ending.CLIENT_LEFT:
         return "client_disconnect"
-    if ending in (Ending.LENGTH, Ending.FILTER) or getattr(response, "status", None) in ("failed", "cancelled"):
+    if ending in (Ending.LENGTH, Ending.FILTER) or get_attribute(response, "status") in ("failed", "cancelled"):
         return "cut_short"
     half = not finished and ending is Ending.STOP and _is_message_stream(kwargs)
     if half and (calls or whole_calls(response).calls):  # LiteLLM may have read further than the program
@@ -272,8 +274,8 @@ def _metadata(kwargs: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Return metadata under either of LiteLLM's two names, in call or parameters."""
     for holder in (kwargs, kwargs.get("litellm_params")):
         for name in ("metadata", "litellm_metadata"):
-            found = holder.get(name) if isinstance(holder, Mapping) else None
-            if isinstance(found, Mapping):
+            found = holder.get(name) if isinstance(holder, _MAPPINGS) else None
+            if isinstance(found, _MAPPINGS):
                 yield found
 
 

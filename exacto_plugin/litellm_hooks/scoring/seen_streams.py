@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from exacto_plugin.core.scoring.answers.chat_stream import join_chunks
 from exacto_plugin.core.scoring.answers.message_stream import MessageEvents
 from exacto_plugin.core.scoring.answers.response_stream import ResponseEvents
-from exacto_plugin.core.scoring.fields import get_field
+from exacto_plugin.core.scoring.fields import get_attribute, get_field
 from exacto_plugin.litellm_hooks.deployments.candidates import litellm_id
 from exacto_plugin.litellm_hooks.request.state import ATTEMPT_KEY, CURRENT, LOG_KEY, RequestState
 from exacto_plugin.litellm_hooks.scoring.log_event import model_info_of
@@ -234,7 +234,7 @@ def native_reasons(details: Mapping[str, Any], response: Any) -> Iterator[str]:
     attempt = attempt_in(details)
     if attempt is not None and attempt.stream is not None:
         yield from attempt.finish_reasons
-    for choice in getattr(response, "choices", None) or ():
+    for choice in get_attribute(response, "choices") or ():
         native = get_field(get_field(choice, "provider_specific_fields"), "native_finish_reason")
         if isinstance(native, str):
             yield native

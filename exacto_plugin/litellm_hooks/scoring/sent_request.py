@@ -27,6 +27,8 @@ _LIMIT_HOLDERS: Final = ("extra_body", "generationConfig", "generation_config", 
 
 _WITHOUT_CHOICE: Final = ("ollama", "ollama_chat")
 """Providers whose bodies LiteLLM does not log, and to which it sends no choice."""
+_LIMIT_KEYS: Final = frozenset(_LIMITS)
+_HOLDER_KEYS: Final = frozenset(_LIMIT_HOLDERS)
 
 EARLIER_ANSWERS: Final = ("previous_response_id", "conversation")
 """Parameters of a Responses request whose history is stored elsewhere."""
@@ -105,22 +107,25 @@ class SentRequest:
         tool), a prompt that OpenAI stores with its tools, and an earlier answer that OpenAI stores, after which a tool
         search may have found more.
         """
-        holders = (self._parameters, self._unparsed)
-        listed = [str(get_field(tool, "type")) for tool in self._details.get(TOOLS_KEY) or ()]
-        searches_web = any(holder.get("web_search_options") is not None for holder in holders)
-        if searches_web and not any(kind.startswith(_WEB_SEARCH) for kind in listed) and not has_built_in(self.tools):
+        parameters, unparsed = self._parameters, self._unparsed
+        searches_web = (parameters.get("web_search_options"), unparsed.get("web_search_options")) != (None, None)
+        if searches_web and not self._lists(_WEB_SEARCH) and not has_built_in(self.tools):
             return True
-        if any(isinstance(holder.get("prompt"), Mapping) for holder in holders):
+        if isinstance(parameters.get("prompt"), Mapping) or isinstance(unparsed.get("prompt"), Mapping):
             return True
-        searches_tools = any(kind.startswith(_TOOL_SEARCH) for kind in listed)
-        return searches_tools and any(self._parameters.get(key) for key in EARLIER_ANSWERS)
+        return any(parameters.get(key) for key in EARLIER_ANSWERS) and self._lists(_TOOL_SEARCH)
+
+    def _lists(self, kind: str) -> bool:
+        """Return whether the client listed a tool whose type begins so."""
+        return any(str(get_field(tool, "type")).startswith(kind) for tool in self._details.get(TOOLS_KEY) or ())
 
     @property
     def token_limit(self) -> int | None:
         """The lowest limit on the answer's tokens; None without one."""
         holders = [self._parameters, self._unparsed]
-        holders += [inner for each in holders for key in _LIMIT_HOLDERS if isinstance(inner := each.get(key), Mapping)]
-        found = [each.get(key) for each in holders for key in _LIMITS]
+        outer = [each for each in holders if not _HOLDER_KEYS.isdisjoint(each)]
+        holders += [inner for each in outer for key in _LIMIT_HOLDERS if isinstance(inner := each.get(key), Mapping)]
+        found = [each.get(key) for each in holders if not _LIMIT_KEYS.isdisjoint(each) for key in _LIMITS]
         return min((one for one in found if isinstance(one, int) and one > 0), default=None)
 
 

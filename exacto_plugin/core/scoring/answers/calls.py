@@ -56,7 +56,8 @@ class AnswerCalls:
     @property
     def has_duplicate_ids(self) -> bool:
         """True if two calls of one choice have the same id."""
-        known = [[call.id for call in group if call.id not in _NO_IDS] for group in self.groups]
+        several = (group for group in self.groups if len(group) > 1)
+        known = [[call.id for call in group if call.id not in _NO_IDS] for group in several]
         return any(len(set(ids)) < len(ids) for ids in known)
 
 
@@ -70,10 +71,9 @@ class StreamReader(Protocol):
 def message_calls(message: Any) -> Iterator[ToolCall]:
     """Yield the calls of a chat message, in either of OpenAI's forms."""
     for call in get_field(message, "tool_calls") or ():
-        function, custom = get_field(call, "function"), get_field(call, "custom")
-        if function is not None:
+        if (function := get_field(call, "function")) is not None:
             yield ToolCall(get_text(function, "name"), get_field(function, "arguments"), get_text(call, "id"))
-        elif custom is not None:
+        elif (custom := get_field(call, "custom")) is not None:
             name, argument = get_text(custom, "name"), get_field(custom, "input")
             yield ToolCall(name, argument, get_text(call, "id"), custom=True)
     legacy = get_field(message, "function_call")
