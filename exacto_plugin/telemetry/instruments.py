@@ -85,6 +85,8 @@ class Telemetry:
 
     def evaluations(self, model_group: str, candidate: Candidate, evaluations: Sequence[Evaluation]) -> None:
         """Count each tool call's outcome."""
+        if not evaluations:
+            return
         attributes = self._attributes_of(model_group, candidate.key, candidate.provider)
         for evaluation in evaluations:
             self._evaluations.add(1, {**attributes, TOOL_CALL_OUTCOME: evaluation.outcome.value})

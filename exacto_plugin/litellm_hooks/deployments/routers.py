@@ -135,8 +135,10 @@ class Routers:
 
     def knows_group(self, model_group: str) -> bool:
         """Return whether the name is configured (wildcards match invented names too)."""
-        known = any(model_group in router_view(router).model_names for router in self.live)
-        return known or bool(self.direct_calls.of(model_group))
+        for router in self.live:
+            if model_group in router_view(router).model_names:
+                return True
+        return bool(self.direct_calls.of(model_group))
 
     def is_configured(self, model_group: str) -> bool:
         """Return True unless a request invented the name of a model group.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exacto_plugin.core.scoring.answers.calls import CALL_BLOCK, CALL_ITEMS
 from exacto_plugin.core.scoring.broken_answers import AnswerContent, ContentExpectations, is_blank
-from exacto_plugin.core.scoring.fields import get_field, get_list, get_text
+from exacto_plugin.core.scoring.fields import get_field, get_list, get_text, has_any
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 
 if TYPE_CHECKING:
@@ -93,18 +93,18 @@ Part = tuple[str, str]
 def _choice_parts(choices: Iterable[Any]) -> Iterator[Part]:
     for choice in choices:
         message = get_field(choice, "message")
-        if get_field(get_field(choice, "logprobs"), "content") or get_field(get_field(choice, "logprobs"), "tokens"):
+        if has_any(get_field(choice, "logprobs"), ("content", "tokens")):
             yield "probabilities", ""
         if message is None:  # a text completion
             yield "text", get_text(choice, "text")
             continue
         content = get_field(message, "content")
         yield from _block_parts(content) if isinstance(content, list) else [("text", get_text(message, "content"))]
-        if any(get_field(message, name) for name in _REASONING):
+        if has_any(message, _REASONING):
             yield "reasoning", ""
         if get_field(message, "refusal"):
             yield "refusal", ""
-        if any(get_field(message, name) for name in _OTHER_PARTS):
+        if has_any(message, _OTHER_PARTS):
             yield "other", ""
 
 

@@ -41,8 +41,12 @@ def caller_of(kwargs: Mapping[str, Any]) -> Caller:
 
 def caller_in(metadata: Mapping[str, Any]) -> Caller:
     """Return the caller that a request's metadata name, as the proxy writes them."""
-    found = ((kind, metadata.get(name)) for kind, name in _ACCOUNTS)
-    account = next((f"{kind} {value}" for kind, value in found if _is_id(value) and value != _NOBODY), "")
+    account = ""
+    for kind, name in _ACCOUNTS:
+        value = metadata.get(name)
+        if isinstance(value, str) and value and value != _NOBODY:
+            account = f"{kind} {value}"
+            break
     key = metadata.get("user_api_key_hash")
     return Caller(key if isinstance(key, str) else "", account)
 
@@ -50,7 +54,3 @@ def caller_in(metadata: Mapping[str, Any]) -> Caller:
 def hashed(secret: str, salt: bytes) -> str:
     """Return a salted hash, equal in this installation only; empty for empty text."""
     return hashlib.blake2b(secret.encode(), key=salt, digest_size=8).hexdigest() if secret else ""
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and bool(value)

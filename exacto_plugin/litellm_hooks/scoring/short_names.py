@@ -51,6 +51,7 @@ def with_short_names(tools: Sequence[Any]) -> Sequence[Any]:
     Args:
         tools: as the client sent them.
     """
-    mappings = (tool for tool in tools if isinstance(tool, _MAPPINGS))
-    short = [{**tool, "name": short_name(name)} for tool in mappings if len(name := get_text(tool, "name")) > _LONGEST]
+    flat = ((tool, tool.get("name")) for tool in tools if isinstance(tool, _MAPPINGS))
+    named = ((tool, name) for tool, name in flat if isinstance(name, str))
+    short = [{**tool, "name": short_name(name)} for tool, name in named if len(name) > _LONGEST]
     return [*tools, *short] if short else tools

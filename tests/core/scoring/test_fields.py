@@ -49,7 +49,7 @@ class Guarded:
 
 
 def _open() -> Open:
-    made = Open(extra_field=1)
+    made = Open.model_validate({"extra_field": 1})
     del made.removed
     made._private = 8
     return made
@@ -81,8 +81,8 @@ def test_every_field_of_litellms_answers_is_the_one_that_getattr_returns() -> No
     names = ("id", "choices", "usage", "output", "status", "error", "stop_reason", "_hidden_params", "content")
     assert [get_field(answer, name) for name in names] == [getattr(answer, name, None) for name in names]
     message = answer.choices[0].message
-    names = ("content", "tool_calls", "function_call", "refusal", "reasoning_content", "images", "thinking_blocks")
-    assert [get_field(message, name) for name in names] == [getattr(message, name, None) for name in names]
+    parts = ("content", "tool_calls", "function_call", "refusal", "reasoning_content", "images", "thinking_blocks")
+    assert [get_field(message, name) for name in parts] == [getattr(message, name, None) for name in parts]
 
 
 def test_an_item_of_a_mapping_is_a_field_and_no_attribute() -> None:

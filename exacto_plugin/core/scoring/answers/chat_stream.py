@@ -65,6 +65,8 @@ def join_chunks(chunks: Sequence[Any]) -> AnswerCalls:
             if isinstance(reason, str) and reason:
                 reasons.add(reason)
             delta = get_field(choice, "delta")
+            if not (get_field(delta, "tool_calls") or get_field(delta, "function_call") is not None):
+                continue  # text, as in most chunks
             for key, piece, identity, custom in _pieces(delta):
                 calls = choices.setdefault(get_field(choice, "index") or 0, {})
                 calls.setdefault(key, _JoinedCall()).add(piece, identity, custom=custom)
