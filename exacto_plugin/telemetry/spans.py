@@ -82,6 +82,5 @@ def annotate_answer(span: object, outcome: str, attribution: Attribution) -> Non
 
 
 def _recording(span: object) -> trace.Span | None:
-    given = span is not None and isinstance(span, trace.Span)
-    target = span if given else trace.get_current_span()
+    target = span if span is not None and isinstance(span, trace.Span) else trace.get_current_span()
     return target if target.is_recording() else None

@@ -70,8 +70,10 @@ def is_provider_error(text: str, asked: Callable[[], str] = str) -> bool:
     False
     """
     said = text.strip()
+    if len(said) > MOST_CHARS:
+        return False
     lowered = said.lower()
-    if len(said) > MOST_CHARS or not lowered.startswith(BEGINNINGS):
+    if not lowered.startswith(BEGINNINGS):
         return False
     if said.startswith("{"):
         return _ERROR_KINDS.search(said) is not None and "message" in lowered and not _ASKING.search(asked())

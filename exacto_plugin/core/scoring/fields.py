@@ -24,7 +24,9 @@ def get_field(item: Any, name: str) -> Any:
     if undeclared and name in undeclared:
         return undeclared[name]
     found = get_attribute(item, name)
-    return item.get(name) if found is None and _is_mapping(type(item)) else found
+    if found is None and _is_mapping(type(item)):  # type: ignore[arg-type]  # mypy takes classes for unhashable
+        return item.get(name)
+    return found
 
 
 def get_attribute(item: Any, name: str) -> Any:
@@ -42,7 +44,7 @@ def get_attribute(item: Any, name: str) -> Any:
     undeclared = getattr(item, "__pydantic_extra__", None)
     if undeclared and name in undeclared:
         return undeclared[name]
-    shared = _attributes_of(type(item))
+    shared = _attributes_of(type(item))  # type: ignore[arg-type]  # mypy takes classes for unhashable
     return getattr(item, name, None) if shared is None or name in shared else None
 
 

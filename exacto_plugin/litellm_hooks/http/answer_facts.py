@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import RequestState
+
+
+FACTS: Final = (
+    "policy", "decision", "snapshot", "tier", "deployment", "provider", "rescue-attempts", "rescue-cost", "rescued",
+)  # fmt: skip
+"""Names of all facts."""
 
 
 def answer_facts(state: RequestState, *, names: bool, complete: bool = True) -> dict[str, str | int | float]:

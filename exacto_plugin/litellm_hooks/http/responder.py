@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from exacto_plugin.litellm_hooks.http.answer_facts import answer_facts
+from exacto_plugin.litellm_hooks.http.answer_facts import FACTS, answer_facts
 from exacto_plugin.litellm_hooks.refusal import match_refusal
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.request.state import RequestState
 
 _NOT_PRINTABLE = re.compile(rb"[^ -~]")
+_NAMES = {name: f"x-exacto-{name}".encode() for name in FACTS}
 
 
 class Responder:
@@ -71,9 +72,8 @@ class Responder:
             return
         complete = message["status"] != 200
         facts = answer_facts(state, names=settings.expose.providers, complete=complete)
-        headers = list(message.get("headers", ()))
-        headers += [(f"x-exacto-{name}".encode(), _header(value)) for name, value in facts.items()]
-        message["headers"] = headers
+        own = [(_NAMES[name], _header(value)) for name, value in facts.items()]
+        message["headers"] = [*message.get("headers", ()), *own]
 
 
 def _header(value: str | float) -> bytes:
@@ -82,4 +82,6 @@ def _header(value: str | float) -> bytes:
     The key of a wildcard's deployment ends with the model name that the client requested.
     """
     text = f"{value:.9f}" if isinstance(value, float) else str(value)
+    if text.isascii() and text.isprintable():
+        return text.encode()
     return _NOT_PRINTABLE.sub(b"?", text.encode("ascii", "replace"))

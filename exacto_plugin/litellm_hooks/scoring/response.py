@@ -178,7 +178,7 @@ def texts_of(response: Any, calls: Sequence[ToolCall] = ()) -> Iterator[str]:
         response: the answer.
         calls: that it is known to have.
     """
-    spoken = [text for text in _message_texts(response) if text.strip()]
+    spoken = [text for text in _message_texts(response) if text and not text.isspace()]
     yield from spoken
     if not spoken and not calls and not whole_calls(response).calls:
         for choice in get_attribute(response, "choices") or ():
@@ -204,7 +204,7 @@ def _message_texts(response: Any) -> Iterator[str]:
 
 def has_text(response: Any) -> bool:
     """Return whether an answer has text beside its tool calls."""
-    return any(text.strip() for text in _message_texts(response))
+    return any(text and not text.isspace() for text in _message_texts(response))
 
 
 def _ending(kwargs: Mapping[str, Any], response: Any, reasons: set[str], native: set[str]) -> Ending:

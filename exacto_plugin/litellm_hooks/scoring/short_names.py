@@ -51,7 +51,9 @@ def with_short_names(tools: Sequence[Any]) -> Sequence[Any]:
     Args:
         tools: as the client sent them.
     """
-    flat = ((tool, tool.get("name")) for tool in tools if isinstance(tool, _MAPPINGS))
-    named = ((tool, name) for tool, name in flat if isinstance(name, str))
-    short = [{**tool, "name": short_name(name)} for tool, name in named if len(name) > _LONGEST]
+    short = []
+    for tool in tools:
+        name = tool.get("name") if isinstance(tool, _MAPPINGS) else None
+        if isinstance(name, str) and len(name) > _LONGEST:
+            short.append({**tool, "name": short_name(name)})
     return [*tools, *short] if short else tools

@@ -14,6 +14,7 @@ from exacto_plugin.core.scoring.broken_answers import (
     is_broken_answer,
     with_content_flaws,
 )
+from exacto_plugin.core.scoring.corrupt_text import is_corrupt
 
 ANY = ContentExpectations()
 EMPTY_ALLOWED = ContentExpectations(may_be_empty=lambda: True)
@@ -141,3 +142,18 @@ def test_the_beginning_of_a_broken_answer_is_held_back(text: str) -> None:
 def test_the_beginning_of_a_good_answer_is_sent(text: str, first: int) -> None:
     """As soon as it can be none of a broken one's."""
     assert [has_begun_well(text[:end]) for end in range(1, first + 1)] == [False] * (first - 1) + [True]
+
+
+@pytest.mark.parametrize("text", ["{}", "Paris {} is in France", "{}\ud83d\ude00"])
+def test_runs_of_control_characters_and_no_others_are_damage(text: str) -> None:
+    for code in (*range(0x180), 0x4E00, 0xD800, 0xFEFF, 0x1F600):
+        expected = code not in (0x09, 0x0A, 0x0B, 0x0C, 0x0D) and code < 0x1B
+        assert is_corrupt(text.format(chr(code) * 3)) == expected, hex(code)
+    assert is_corrupt(text.format("\x00\x00"))
+    assert not is_corrupt(text.format("\x01\x02"))
+
+
+def test_a_streams_own_events_inside_of_a_text_are_damage() -> None:
+    assert is_corrupt('It is\ndata: {"id":"x"}\n')
+    assert is_corrupt("event: message\ndata: [DONE]")
+    assert not is_corrupt("The data: none.\nevent: party")
