@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from exacto_plugin.core.decision import Ranked
 from exacto_plugin.core.model import Mode, Sort, Tier
-from exacto_plugin.core.routing.ordering import level_of
 from exacto_plugin.core.routing.preferences import preference_class
+from exacto_plugin.core.routing.tier_ranking import ranking_of
 
 if TYPE_CHECKING:
     from exacto_plugin.core.decision import Decision
@@ -77,12 +77,13 @@ def _is_allowed(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
 
 def _is_in_order(ask: RoutingRequest, snapshot: Snapshot, at: Candidate) -> bool:
     group, preferences = snapshot.groups.get(ask.model_group), ask.policy.preferences
+    ranking = ranking_of(ask.candidates, group)
 
     def standing(candidate: Candidate) -> tuple[int, bool, float]:
-        verdict = snapshot.verdict(ask.model_group, candidate.key)
-        deranked = verdict is not None and verdict.tier is Tier.DERANKED
-        return preference_class(preferences, candidate.key, group) if preferences else 0, deranked, level_of(candidate)
+        return preference_class(preferences, candidate.key, group), *ranking.order(candidate)
 
     if at.id in ask.tried:
         return False
+    if not preferences and not ask.tried:
+        return ranking.order(at) == ranking.first
     return standing(at) == min(standing(c) for c in ask.candidates if c.id not in ask.tried)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from exacto_plugin.core.decision import Decision, Ranked
+from exacto_plugin.core.decision import Decision
 from exacto_plugin.core.model import (
     Candidate,
     DeploymentKey,
@@ -26,22 +27,17 @@ from exacto_plugin.core.model import (
 )
 from exacto_plugin.core.routing.filters import NamedList
 from exacto_plugin.core.routing.preferences import preference_class, preference_classes
+from exacto_plugin.core.routing.tier_ranking import TIER_RANK, best_of, level_of, ranking_of, tier_order, untried
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from exacto_plugin.core.decision import AffinityTarget
+    from exacto_plugin.core.decision import AffinityTarget, Ranked
     from exacto_plugin.core.routing.policy import Policy
-
-TIER_RANK: Mapping[Tier, int] = {tier: rank for rank, tier in enumerate(Tier)}
-"""Position of each tier in the order; 0 is tried first."""
+    from exacto_plugin.core.routing.tier_ranking import TierRanking
 
 MayProbe = Callable[[DeploymentKey], bool]
 """Returns True if a probe of a deployment is within its budget."""
-
-_LAST_LEVEL = math.inf
-"""Level of deployments without ``order``: they come last.
-LiteLLM ignores them while a deployment with ``order`` is available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +65,9 @@ class RoutingRequest:
     def in_conversation(self) -> bool:
         """True for a running conversation, which no probe may move."""
         return self.home is not None and not self.home.is_new
+
+
+_NO_PROBES: Mapping[DeploymentKey, float] = MappingProxyType({})
 
 
 def _always(deployment: DeploymentKey) -> bool:
@@ -100,14 +99,14 @@ def decide(
         if len(classes) > 1:
             return _preferred(ask, classes, snapshot, draw)
     sort = ask.policy.sort
-    group = snapshot.groups.get(ask.model_group)
+    ranking = ranking_of(ask.candidates, snapshot.groups.get(ask.model_group))
     if sort is Sort.AUTO and not ask.tools:
-        return _unordered(ask, group, "no_tools")
+        return _unordered(ask, ranking, "no_tools")
     if sort is Sort.NONE:
-        return _unordered(ask, group, "no_sort")
+        return _unordered(ask, ranking, "no_sort")
     if sort in (Sort.AUTO, Sort.EXACTO):
-        return _by_tier(ask, snapshot, draw, may_probe, passed)
-    return _by_sort(ask, group, draw)
+        return _by_tier(ask, ranking, draw, may_probe, passed)
+    return _by_sort(ask, ranking, draw)
 
 
 def _preferred(
@@ -126,64 +125,27 @@ def _preferred(
     return replace(serving, ranking=tuple(ranking), applied=True, reason=reason)
 
 
-def _unordered(ask: RoutingRequest, group: GroupSnapshot | None, reason: str) -> Decision:
+def _unordered(ask: RoutingRequest, ranking: TierRanking, reason: str) -> Decision:
     """Return a decision without an order; the ranking still has the tiers."""
-    ranking = tuple(Ranked(c.id, c.key, 0, _tier(group, c.key)) for c in ask.candidates)
-    return Decision(ask.policy.sort, ranking, tuple(c.id for c in ask.candidates), applied=False, reason=reason)
-
-
-def _verdict(group: GroupSnapshot | None, key: DeploymentKey) -> Verdict | None:
-    return group.verdicts.get(key) if group is not None else None
-
-
-def _tier(group: GroupSnapshot | None, key: DeploymentKey) -> Tier:
-    verdict = _verdict(group, key)
-    return Tier.INSUFFICIENT_DATA if verdict is None else verdict.tier
-
-
-def _rank_by(
-    ask: RoutingRequest, group: GroupSnapshot | None, key_of: Callable[[Candidate], tuple[float, ...]]
-) -> list[Ranked]:
-    """Return dense ranks by ``key_of``, ascending; ties keep the candidates' order."""
-    keys = {c.id: key_of(c) for c in ask.candidates}
-    rank_of = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
-    ranked = [Ranked(c.id, c.key, rank_of[keys[c.id]], _tier(group, c.key)) for c in ask.candidates]
-    ranked.sort(key=lambda r: r.rank)
-    return ranked
+    return Decision(ask.policy.sort, ranking.unranked, ranking.ids, applied=False, reason=reason)
 
 
 def _best(ranked: Sequence[Ranked], tried: Collection[LiteLLMId]) -> tuple[tuple[LiteLLMId, ...], bool]:
     """Return the ids of the best untried rank (of all if everything was tried)."""
-    left = [r for r in ranked if r.id not in tried] if tried else ranked
-    fresh = bool(left)
-    left = left or ranked
-    if not left:
-        return (), fresh
-    best = left[0].rank
-    return tuple(r.id for r in left if r.rank == best), fresh
+    left = untried(ranked, tried)
+    return best_of(left or ranked), bool(left)
 
 
-def level_of(candidate: Candidate) -> float:
-    """Return the operator's level of a deployment; lower levels come first."""
-    return _LAST_LEVEL if candidate.level is None else float(candidate.level)
-
-
-def _tier_ranks(
-    ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]
-) -> dict[DeploymentKey, int]:
+def _merged_places(ask: RoutingRequest, ranking: TierRanking, draw: Callable[[], float]) -> Mapping[DeploymentKey, int]:
     """Return the rank of each deployment's tier, with merged tiers drawn at random.
 
-    While tiers are merged, deployments with insufficient data join the best tier with their keep probability. If no
-    deployment at an ``order`` level would be in the best tier, the deployments with the highest keep probability are
-    promoted to it.
+    Deployments with insufficient data join the best tier with their keep probability. If no deployment at an ``order``
+    level would be in the best tier, the deployments with the highest keep probability are promoted to it.
     """
-    verdicts = {c.key: _verdict(group, c.key) for c in ask.candidates}
-    places = {key: TIER_RANK[verdict.tier if verdict else Tier.INSUFFICIENT_DATA] for key, verdict in verdicts.items()}
-    if group is None or not group.merge_tiers or ask.rescue:
-        return places
+    places = dict(ranking.places)
     chances = {
         key: verdict.keep_probability if verdict else 1.0
-        for key, verdict in verdicts.items()
+        for key, verdict in ranking.verdicts.items()
         if places[key] == TIER_RANK[Tier.INSUFFICIENT_DATA]
     }
     places.update((key, 0) for key, chance in chances.items() if chance >= 1.0 or draw() < chance)
@@ -207,7 +169,7 @@ def _may_explore(ask: RoutingRequest) -> bool:
     return ask.tools and not asked and ask.mode is Mode.APPLY and ask.in_share and not ask.tried
 
 
-def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[DeploymentKey, float]:
+def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> Mapping[DeploymentKey, float]:
     """Return the probability of a probe by this attempt for each deployment key.
 
     Only positive probabilities are returned; budgets are checked elsewhere. The share that running conversations
@@ -216,38 +178,22 @@ def probe_shares(ask: RoutingRequest, snapshot: Snapshot) -> dict[DeploymentKey,
     """
     group = snapshot.groups.get(ask.model_group)
     if group is None or not _may_explore(ask):
-        return {}
-    verdicts = {c.id: _verdict(group, c.key) for c in ask.candidates}
-    serving = [level_of(c) for c in ask.candidates if not _is_deranked(verdicts[c.id])]
-    reached = min(serving, default=_LAST_LEVEL)
-    return {
-        c.key: verdict.probe_share
-        for c in ask.candidates
-        if level_of(c) <= reached and (verdict := verdicts[c.id]) is not None and verdict.probe_share > 0
-    }
-
-
-def _is_deranked(verdict: Verdict | None) -> bool:
-    return verdict is not None and verdict.tier is Tier.DERANKED
+        return _NO_PROBES
+    return ranking_of(ask.candidates, group).probe_shares
 
 
 def _probed(
-    ask: RoutingRequest,
-    snapshot: Snapshot,
-    draw: Callable[[], float],
-    may_probe: MayProbe,
-    passed: int,
+    ask: RoutingRequest, ranking: TierRanking, draw: Callable[[], float], may_probe: MayProbe, passed: int
 ) -> tuple[LiteLLMId, ...]:
     """Draw the deployment that this attempt probes; return its ids, or none.
 
     Only new conversations are probed. A conversation sent to a deranked deployment leaves it at the next turn, so its
     probability includes the turns that were skipped; at any other deployment the conversation stays.
     """
-    shares = {} if ask.in_conversation else probe_shares(ask, snapshot)
+    shares = _NO_PROBES if ask.in_conversation or not _may_explore(ask) else ranking.probe_shares
     chance = draw() if shares else 1.0
     for key, share in shares.items():
-        leaves = _is_deranked(_verdict(snapshot.groups.get(ask.model_group), key))
-        chance -= share * (1 + passed) if leaves else share
+        chance -= share * (1 + passed) if ranking.is_deranked(key) else share
         if chance < 0:
             level = min(level_of(c) for c in ask.candidates if c.key == key)
             ids = tuple(c.id for c in ask.candidates if c.key == key and level_of(c) == level)
@@ -256,45 +202,42 @@ def _probed(
 
 
 def _by_tier(
-    ask: RoutingRequest,
-    snapshot: Snapshot,
-    draw: Callable[[], float],
-    may_probe: MayProbe,
-    passed: int,
+    ask: RoutingRequest, ranking: TierRanking, draw: Callable[[], float], may_probe: MayProbe, passed: int
 ) -> Decision:
     """Order by operator level, then tier; deranked deployments come after all levels."""
     if ask.mode is Mode.OFF:
-        return _unordered(ask, snapshot.groups.get(ask.model_group), "mode_off")
-    group = snapshot.groups.get(ask.model_group)
-    places = _tier_ranks(ask, group, draw)
-
-    def key_of(candidate: Candidate) -> tuple[float, ...]:
-        place = places[candidate.key]
-        return (float(place == TIER_RANK[Tier.DERANKED]), level_of(candidate), float(place))
-
-    ranked = _rank_by(ask, group, key_of)
-    pool, fresh = _best(ranked, ask.tried)
+        return _unordered(ask, ranking, "mode_off")
+    group, sort = ranking.group, ask.policy.sort
+    if group is not None and group.merge_tiers and not ask.rescue:
+        places = _merged_places(ask, ranking, draw)
+        ranked = ranking.rank_by(lambda candidate: tier_order(candidate, places))
+        pool, fresh = _best(ranked, ask.tried)
+    else:
+        ranked = ranking.ranked
+        pool, fresh = _best(ranked, ask.tried) if ask.tried else (ranking.best, bool(ranked))
     reason = "tried_all" if not fresh else "one_tier" if len(pool) == len(ask.candidates) else "tiers"
     if fresh and ask.busy:
         available, others = _best(ranked, (*ask.tried, *(one.id for one in ranked if one.key in ask.busy)))
         pool, reason = (available, "rate_limited") if others and available != pool else (pool, reason)
     if ask.mode is Mode.OBSERVE or not ask.in_share:
-        everyone = tuple(c.id for c in ask.candidates)
         observed = "observe" if ask.mode is Mode.OBSERVE else "share"
-        return Decision(ask.policy.sort, tuple(ranked), everyone, applied=False, reason=observed, preferred=pool)
-    probed = _probed(ask, snapshot, draw, may_probe, passed)
+        return Decision(sort, ranked, ranking.ids, applied=False, reason=observed, preferred=pool)
+    probed = _probed(ask, ranking, draw, may_probe, passed)
     if probed and not set(probed) >= set(pool):
-        return Decision(ask.policy.sort, tuple(ranked), probed, True, "probe", preferred=pool, explored=True)
-    return Decision(ask.policy.sort, tuple(ranked), pool, applied=True, reason=reason, preferred=pool)
+        return Decision(sort, ranked, probed, True, "probe", preferred=pool, explored=True)
+    return Decision(sort, ranked, pool, applied=True, reason=reason, preferred=pool)
 
 
-def _by_sort(ask: RoutingRequest, group: GroupSnapshot | None, draw: Callable[[], float]) -> Decision:
+def _by_sort(ask: RoutingRequest, ranking: TierRanking, draw: Callable[[], float]) -> Decision:
     """Order fully by the client's list, price, speed or lottery; unknown values last."""
-    ranked = _rank_by(ask, group, _sort_key(ask.policy, group, draw))
+    ranked = ranking.rank_by(_sort_key(ask.policy, ranking.group, draw))
     pool, fresh = _best(ranked, ask.tried)
-    return Decision(
-        ask.policy.sort, tuple(ranked), pool, applied=True, reason="sort" if fresh else "tried_all", preferred=pool
-    )
+    reason = "sort" if fresh else "tried_all"
+    return Decision(ask.policy.sort, ranked, pool, applied=True, reason=reason, preferred=pool)
+
+
+def _verdict(group: GroupSnapshot | None, key: DeploymentKey) -> Verdict | None:
+    return group.verdicts.get(key) if group is not None else None
 
 
 def _sort_key(
@@ -325,7 +268,8 @@ def _sort_key(
         return (-math.log(1.0 - draw()) * candidate.price**2,)
 
     def tier(candidate: Candidate) -> tuple[float, ...]:
-        return (float(TIER_RANK[_tier(group, candidate.key)]),)
+        verdict = _verdict(group, candidate.key)
+        return (float(TIER_RANK[Tier.INSUFFICIENT_DATA if verdict is None else verdict.tier]),)
 
     keys = {
         Sort.ORDER: listed,
