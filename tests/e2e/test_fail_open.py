@@ -69,7 +69,7 @@ EXPECTED = {
     "FinalCheck._passes": Fault("filter"),
     "Failover.should_retry": Fault("failover"),
     "Failover.start_series": Fault("filter", HELD),
-    "CandidateCache.get": Fault("order", HELD),
+    "CandidateCache.all": Fault("order", HELD),
     "OverrideService.poll": Fault("overrides"),
     "Recorder.record_answer": Fault("record"),
     "Recorder.record_decision": Fault("record"),

@@ -149,7 +149,7 @@ class RouterView:
 
         One id may be in several groups, and since 1.110 LiteLLM passes the entry of any of them.
         """
-        if all(one.get("model_name") == group for one in deployments):
+        if not [one for one in deployments if one.get("model_name") != group]:
             return deployments
         own = {litellm_id(one): one for one in self.named(group)}
         return [own.get(litellm_id(one), one) for one in deployments] if own else deployments

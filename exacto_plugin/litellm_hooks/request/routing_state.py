@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from exacto_plugin.core.model import Sort
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exacto_plugin.core.decision import Decision
     from exacto_plugin.core.model import Candidate
     from exacto_plugin.core.routing.policy import Policy
@@ -23,7 +25,7 @@ class RoutingState:
     decision: Decision | None = None
     snapshot_id: str = ""
     """Snapshot of the decision; empty without one."""
-    candidates: dict[str, Candidate] = field(default_factory=dict)
+    candidates: Mapping[str, Candidate] = field(default_factory=dict)
     """LiteLLM id -> candidate."""
     refusals: list[Refusal] = field(default_factory=list)
     """Refusals of this request.

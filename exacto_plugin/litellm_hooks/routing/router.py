@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +32,7 @@ from exacto_plugin.litellm_hooks.request.conversation_key import share_of
 from exacto_plugin.litellm_hooks.request.hops import AttemptPosition, PositionReader, metadata_of, position_of
 from exacto_plugin.litellm_hooks.request.key_defaults import KeyDefaults
 from exacto_plugin.litellm_hooks.request.operator_limits import own_limits, promises_of_unresolved
-from exacto_plugin.litellm_hooks.request.policy import policy_of, slug_of, with_filters
+from exacto_plugin.litellm_hooks.request.policy import PolicyCache, slug_of, with_filters
 from exacto_plugin.litellm_hooks.request.provider_object import extra_provider, provider_in, read_provider
 from exacto_plugin.litellm_hooks.request.response_names import fallback_name
 from exacto_plugin.litellm_hooks.request.slugs import Slugs
@@ -75,7 +76,7 @@ class Routing:
         self._routers = routers
         self._recorder = recorder
         self._affinity = affinity
-        self._cache = CandidateCache()
+        self._cache, self._policies = CandidateCache(), PolicyCache()
         self._callers = KeyDefaults(context.faults)
         self.failover = Failover(context)
         self.hops = PositionReader(routers.configured_fallbacks, told=loops_in_python())
@@ -160,11 +161,8 @@ class Routing:
         settings = self._context.settings
         unread = openrouter or settings.client_preferences == "deny"
         preferences = read_provider(None if unread else provider_in(kwargs), group)
-
-        def sent() -> tuple[str, ...]:
-            return sent_parameters(kwargs, offers_tools=offers_tools(kwargs))
-
-        policy = policy_of(settings, group, slug, preferences, self._callers.of(kwargs), sent)
+        sent = partial(sent_parameters, kwargs, offers_tools=offers_tools(kwargs))
+        policy = self._policies.of(settings, group, slug, preferences, self._callers.of(kwargs), sent)
         whole = not (openrouter or slug.suffixes)  # OpenRouter reads the suffixes itself
         return with_filters(policy, promises_of_unresolved(settings, self._routers, group) if whole else ())
 
@@ -193,19 +191,22 @@ class Routing:
 
     def _note_candidates(self, state: RequestState, deployments: Sequence[Deployment], group: str) -> None:
         """Record the deployments that the router may choose; nothing is decided yet."""
-        state.routing.candidates = {one.id: one for one in (self._cache.get(each, group) for each in deployments)}
+        state.routing.candidates = self._cache.all(deployments, group).by_id
         state.routing.decision, state.routing.snapshot_id = None, ""
 
-    def _candidates(self, deployments: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> list[Candidate]:
+    def _candidates(self, entries: Sequence[Deployment], group: str, filters: Sequence[Filter]) -> Sequence[Candidate]:
         """Return the candidates with all fields that the filters read."""
-        found = [self._cache.get(deployment, group) for deployment in deployments]
+        found = self._cache.all(entries, group)
         if all(one.name != "require_parameters" for one in filters):
             return found
-        return [informed(candidate, one["litellm_params"]) for candidate, one in zip(found, deployments, strict=True)]
+        return [informed(candidate, one["litellm_params"]) for candidate, one in zip(found, entries, strict=True)]
 
     async def _apply_filters(self, policy: Policy, group: str, healthy: list[Deployment]) -> list[Deployment]:
         """Return the candidates that the hard filters leave."""
-        own = [own_limits(self._context.settings, one, group) for one in healthy]
+        settings = self._context.settings
+        if not policy.filters and not settings.model_groups:
+            return healthy
+        own = [own_limits(settings, one, group) for one in healthy]
         if not (policy.filters or any(own)) or not (healthy or policy.curated):
             return healthy
         candidates = self._candidates(healthy, group, policy.filters)
@@ -252,8 +253,8 @@ class Routing:
         started = time.perf_counter()
         group = state.model_group
         target = kwargs.get("_target_order")
-        candidates = [self._cache.get(deployment, group) for deployment in deployments]
-        eligible = [c for c in candidates if target is None or c.level == target]
+        candidates = self._cache.all(deployments, group)
+        eligible: Sequence[Candidate] = candidates if target is None else [c for c in candidates if c.level == target]
         if not eligible:
             return deployments
         if (
@@ -267,7 +268,7 @@ class Routing:
         self._guard(lambda: self._affinity.note_decision(state, ask, self._engine.snapshot))
         state.routing.decision = decision
         state.routing.snapshot_id = self._engine.snapshot.id
-        state.routing.candidates = {candidate.id: candidate for candidate in candidates}
+        state.routing.candidates = candidates.by_id
         state.routing.may_move = bool(kwargs.get("stream")) and can_fall_back(router, state, kwargs, candidates)
         self._context.telemetry.decision(group, decision, time.perf_counter() - started)
         self._note_decision(state, ask, decision, kwargs)

@@ -51,7 +51,7 @@ STEPS = (
     "exacto_plugin.litellm_hooks.http.auth_check:AuthenticatedRequestCheck._check",
     "exacto_plugin.litellm_hooks.routing.failover:Failover.should_retry",
     "exacto_plugin.litellm_hooks.routing.failover:Failover.start_series",
-    "exacto_plugin.litellm_hooks.deployments.candidates:CandidateCache.get",
+    "exacto_plugin.litellm_hooks.deployments.candidates:CandidateCache.all",
     "exacto_plugin.litellm_hooks.routing.final_check:FinalCheck._passes",
     "exacto_plugin.litellm_hooks.runtime.overrides:OverrideService.poll",
     "exacto_plugin.litellm_hooks.runtime.replication:Replication._find",
