@@ -145,9 +145,14 @@ def _field(name: str) -> _Read:
 def _header(*names: str) -> _Read:
     def read(_: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
         headers = metadata.get("headers")
-        return next((headers[name] for name in names if headers.get(name)), None) if isinstance(headers, dict) else None
+        if not isinstance(headers, dict):
+            return None
+        return next((headers[name] for name in names if headers.get(name)), None)
 
     return read
+
+
+_TRACE_ID: Final = _header("x-litellm-trace-id")
 
 
 def _body_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
@@ -158,8 +163,9 @@ def _body_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
 def _litellm_session(kwargs: Mapping[str, Any], metadata: Mapping[str, Any]) -> object:
     """Read LiteLLM's field, unless LiteLLM filled it with an id of this request alone."""
     found = kwargs.get("litellm_session_id")
-    trace = _header("x-litellm-trace-id")(kwargs, metadata)
-    return None if metadata.get(_GENERATED) or found == trace else found
+    if not found or metadata.get(_GENERATED):
+        return None
+    return None if found == _TRACE_ID(kwargs, metadata) else found
 
 
 def _user_session(kwargs: Mapping[str, Any], _: Mapping[str, Any]) -> object:
