@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
 
+from exacto_plugin.config.messages import kind_of
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
@@ -168,11 +169,17 @@ class Exacto:
             until: UTC seconds; None: now.
 
         Raises:
-            ExactoError: the program keeps no records (``store.url``), or this object is closed or replaced.
+            ExactoError: the program keeps no records (``store.url``), a time is none, ``since`` is after ``until``, or
+                this object is closed or replaced.
         """
         self._check_use()
+        for name, at in (("since", since), ("until", until)):
+            if at is not None and not isinstance(at, int | float):
+                raise ExactoError(f"report: {name}: got {kind_of(at)}, expected UTC seconds, e.g. time.time() - 3600")
         ends = self._runtime.context.clock() if until is None else until
         begins = ends - _WEEK_S if since is None else since
+        if begins > ends:
+            raise ExactoError("report: since is after until")
         return self._runtime.timer.loop_thread.call(report_data(self._runtime, begins, ends))
 
     def flaws(self) -> dict[str, dict[str, dict[str, int]]]:

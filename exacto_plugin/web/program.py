@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.names import KnownDeployment, resolve_deployments
@@ -14,6 +15,9 @@ from exacto_plugin.web.views import why_now_of
 if TYPE_CHECKING:
     from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 
+
+_WRITTEN_S = 2.0
+"""Seconds for which a report waits until what was counted is in the database."""
 
 _NEXT_VERDICTS = 'recompute() makes verdicts now, the timer at tiers()["next_recompute_at"]'
 
@@ -60,6 +64,7 @@ async def report_data(runtime: Runtime, since: float, until: float) -> dict[str,
     if runtime.store.location is None:
         raise ExactoError('a report needs records: Exacto({"store": {"url": "sqlite:///exacto.sqlite"}})')
     runtime.recorder.flush()
+    await asyncio.to_thread(runtime.store.flush, _WRITTEN_S)
     found = await runtime.store.read(lambda connection: recorded_report(connection, since, until))
     begins, ends = whole_hours(since, until, runtime.context.clock())
     return {"since": begins, "until": ends, "model_groups": found}

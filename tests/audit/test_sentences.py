@@ -149,7 +149,7 @@ def test_a_derank_says_every_number() -> None:
         "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
         "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
         "median 97.10 %, MAD 0.40 %). It comes back after 300 fresh calls with at most 5 bad ones; where tiers are "
-        "applied, probes (up to 2.00 % of the requests with tools while a trial goes well) provide them; so far there "
+        "applied, probes (up to 2.00 % of the requests with tools) provide them; so far there "
         "were 40, of which 1 bad."
     )
 

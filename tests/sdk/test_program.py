@@ -125,6 +125,28 @@ def test_why_report_and_flaws(
         exacto.why("onee")
 
 
+def test_a_report_has_every_request(
+    providers: SimulatedProviders, make_exacto: Callable[..., Exacto], tmp_path: Path
+) -> None:
+    """Without waiting: what was counted is written before it is read."""
+    exacto = make_exacto(store={"url": f"sqlite:///{tmp_path}/records.sqlite"})
+    router = litellm.Router(model_list=model_list(providers))
+    exacto.attach(router)
+    for number in (1, 2, 3):
+        router.completion(model="kimi", messages=MESSAGES, tools=TOOLS)
+        exacto.until_scored(number)
+        assert [group["requests"] for group in exacto.report()["model_groups"]] == [number]
+
+
+@pytest.mark.parametrize(
+    "times", [{"since": "yesterday"}, {"until": []}, {"since": 20.0, "until": 10.0}, {"since": 9e11}]
+)
+def test_a_report_takes_times(make_exacto: Callable[..., Exacto], tmp_path: Path, times: dict[str, Any]) -> None:
+    """UTC seconds, the first one before the second."""
+    with pytest.raises(ExactoError, match=r"^report: (since|until)"):
+        make_exacto(store={"url": f"sqlite:///{tmp_path}/records.sqlite"}).report(**times)
+
+
 def test_a_report_needs_records(make_exacto: Callable[..., Exacto]) -> None:
     """A program keeps none unless it is told to, and the message says how."""
     with pytest.raises(ExactoError, match=r"store.*sqlite:///"):
