@@ -140,7 +140,7 @@ def _unknown_verb(name: str) -> str:
         return ""
     close = get_close_matches(name[:60], names, n=1, cutoff=0.6)
     meant = f" (did you mean {close[0]}?)" if close else ""
-    return f"there is no verb {name!r}{meant}; `exacto --help` lists them"
+    return f"there is no verb {name!r}{meant}; exacto --help lists them"
 
 
 def _tell(message: str) -> None:
