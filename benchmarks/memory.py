@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 from benchmarks.end_to_end import KEY, KINDS, proxy_config
-from benchmarks.overhead import tools
+from benchmarks.own_request import tools
 from exacto_plugin.demo.provider import SimulatedProviders
 from exacto_plugin.demo.proxy import DemoProxy
 

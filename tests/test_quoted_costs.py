@@ -91,7 +91,6 @@ def test_the_comparison_quotes_the_same_run() -> None:
     for title, name, quoted in (
         (MEASURES["processor time, 50 tools"], "with the plugin", "x{} to x{} of the proxy's processor time"),
         (MEASURES["requests a second, 8 connections"], "with the plugin", "{} to {} of the requests a second"),
-        (MEASURES["requests a second, 8 connections"], "bare again", "two equal proxies differ by x{} to x{}"),
     ):
         assert quoted.format(*spread((tables[title][name][1] for tables in kept), 2)) in row[1]
 
