@@ -62,6 +62,7 @@ def test_a_rule_reads_the_same(preset: AdaptivePreset | OpenRouterPreset) -> Non
         rule.load(17, state)
         for number, block in enumerate(windows.blocks):
             rule.measure(number, block, now)
+            rule.measure_block(number, block, now)
         readings.append(rule.read(np.arange(2 * ROWS)))
     assert readings[0].times == readings[1].times
     for name, column in readings[0].columns.items():

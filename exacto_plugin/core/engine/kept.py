@@ -5,8 +5,8 @@ A verdict follows from these inputs, and a model group is judged again when one 
 * counts of samples, of calls as of answers: ``WindowBlock.changed`` marks the rows of new, restored and erased ones,
   and of those that time takes out of a window or from one ring of a history to the next;
 * the age of the evidence on calls and on answers, and of trials: ``TierRule.due_slots``;
-* refused attempts, and the dispersion of ended half-hours, which leaves out common causes: ``TierRule.measure`` returns
-  the rows that changed;
+* refused attempts, and the dispersion of ended half-hours, which leaves out common causes: ``TierRule.measure_block``
+  returns the rows that changed;
 * the rule's own state, that of broken answers included: ``TierAssignments.commit`` returns the slots in which a verdict
   changed it; ``EngineState.load`` and ``restart`` mark theirs. A group is therefore judged until two recomputes agree;
 * reported limits: ``TierRule.note_limits`` returns the slots;

@@ -140,10 +140,13 @@ class TierRule(Protocol):
     def interval_s(self) -> float:
         """Seconds between recomputes, as far as results depend on them."""
 
-    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
-        """Read the inputs of ``judge`` for some rows of window block ``number``.
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> None:
+        """Read the inputs of ``judge`` for some rows of window block ``number``."""
 
-        Returns a mask of further rows of the block whose inputs changed.
+    def measure_block(self, number: int, window_block: WindowBlock, now: float) -> NDArray[np.bool_]:
+        """Read those inputs that change without a change of the row, for all rows.
+
+        Called after ``measure``. Returns a mask of the rows of the block whose inputs changed.
         """
 
     def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:

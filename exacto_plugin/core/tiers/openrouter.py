@@ -163,12 +163,9 @@ class OpenRouterTierRule:
             self._bad_calls = np.pad(self._bad_calls, (0, more))
             self._speed = grow(self._speed, slots)
 
-    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> None:
         """Read tool calls and speeds of some rows over the rule's windows."""
-        others = np.zeros(ROWS, np.bool_)
         slots = number * ROWS + np.arange(ROWS)[rows]
-        if not len(slots):
-            return others
         columns = (CounterKind.CALLED, *FAULTS, *self._lost_calls)
         calls = select_rows(window_block.sums(columns, now, self._rule.tool_call_window_s), rows)
         lost = calls[1 + len(FAULTS) :].sum(axis=0)
@@ -178,7 +175,10 @@ class OpenRouterTierRule:
         speed = speed_medians(window_block, *modes, now, self._rule.throughput_window_s, rows)
         self._speed.samples[:, slots] = speed.samples
         self._speed.medians[:, slots] = speed.medians
-        return others
+
+    def measure_block(self, number: int, window_block: WindowBlock, now: float) -> NDArray[np.bool_]:
+        """Return no rows: only the windows' contents count."""
+        return np.zeros(ROWS, np.bool_)
 
     def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
         """Return no slots: only the windows' contents count."""

@@ -241,6 +241,7 @@ class _Judge:
         block = Block(self._names, self._positions, slots, member, fleet.weight, unlimited, fleet.price)
         for number, window_block in enumerate(self._windows.blocks):
             self._rule.measure(number, window_block, now)
+            self._rule.measure_block(number, window_block, now)
         found = self._rule.judge(block, {})
         previous, since = self._tiers.compare(block, found.tier, now)
         self._tiers.commit(block, found.tier, since)

@@ -25,6 +25,7 @@ from exacto_plugin.core.tiers.adaptive.parameters import AdaptiveParameters
 from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.core.windows.deltas import Deltas
 from exacto_plugin.core.windows.increments import CounterKind
+from exacto_plugin.core.windows.windows import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ PRESETS = (
 QUICK_RULE, DEFAULT, TIMED, PUBLISHED, BROKEN_DERANKS = range(5)
 """Indices of ``PRESETS``: in ``TIMED`` findings count for three days, in the last one broken answers derank."""
 
-OTHERS = 252
+OTHERS = ROWS - 4
 """Deployments that are nobody's peers, so that the first group is part of two window blocks."""
 
 

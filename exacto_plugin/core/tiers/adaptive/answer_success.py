@@ -69,9 +69,13 @@ class AnswerSuccess:
         self.memory.forget(slots)
         self.evidence.forget(slots)
 
-    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows) -> NDArray[np.bool_]:
-        """Read the answers of some rows; return further rows with other numbers."""
-        return self.evidence.measure(number, window_block, now, self.memory, self._rule, rows)
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows) -> None:
+        """Read the answers of some rows."""
+        self.evidence.measure(number, window_block, now, self.memory, self._rule, rows)
+
+    def measure_dispersion(self, number: int, window_block: WindowBlock, now: float) -> NDArray[np.bool_]:
+        """Read the dispersion of all rows; return those with another one."""
+        return self.evidence.measure_dispersion(number, window_block, now, self.memory, self._rule)
 
     def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
         """Return the slots to measure again because of their age; see ``due``."""

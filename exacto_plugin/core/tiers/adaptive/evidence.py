@@ -179,21 +179,14 @@ class Evidence:
         memory: AdaptiveState,
         rule: AdaptiveParameters,
         rows: Rows = ALL_ROWS,
-    ) -> NDArray[np.bool_]:
-        """Read some rows of a window block, and what ended half-hours tell of the others.
-
-        Returns the rows of the block with a new dispersion.
-        """
+    ) -> None:
+        """Read some rows of a window block; see ``measure_dispersion`` for the rest."""
         wanted = np.arange(ROWS)[rows]
-        if len(wanted):
-            slots = number * ROWS + wanted
-            self._measure_windows(slots, window_block, now, rule, rows)
-            self._measure_traffic(slots, window_block, now, rows)
-            self._measure_callers(slots, window_block, now, rule, rows)
-        dispersed = self._measure_dispersion(number, window_block, now, memory, rule)
-        if len(wanted):
-            self._measure_limited(slots, wanted, window_block, now, memory, rule)
-        return dispersed
+        slots = number * ROWS + wanted
+        self._measure_windows(slots, window_block, now, rule, rows)
+        self._measure_traffic(slots, window_block, now, rows)
+        self._measure_callers(slots, window_block, now, rule, rows)
+        self._measure_limited(slots, wanted, window_block, now, memory, rule)
 
     def _measure_limited(
         self,
@@ -228,7 +221,7 @@ class Evidence:
             quiet = self._sums(window_block, now, rule.quiet_ttl_s, rows)
             self.quiet_calls[slots], self.quiet_bad[slots] = quiet
 
-    def _measure_dispersion(
+    def measure_dispersion(
         self, number: int, window_block: WindowBlock, now: float, memory: AdaptiveState, rule: AdaptiveParameters
     ) -> NDArray[np.bool_]:
         """Measure the dispersion if a half-hour ended; return the rows that changed.

@@ -94,25 +94,36 @@ class AdaptiveTierRule:
         """Seconds between recomputes, as far as probes depend on them."""
         return self._interval_s
 
-    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> NDArray[np.bool_]:
-        """Read the numbers of some rows; return further rows with other numbers."""
-        if now != self._now:
-            shortest, _, longest = _INTERVAL_S
-            interval_s = min(max(now - self._now, shortest), longest)
-            if self._now and abs(interval_s - self._interval_s) > _JITTER * self._interval_s:
-                self._interval_s = interval_s
-            self._now = now
-        found = self._evidence.measure(number, window_block, now, self.state, self._rule, rows)
+    def measure(self, number: int, window_block: WindowBlock, now: float, rows: Rows = ALL_ROWS) -> None:
+        """Read the numbers of some rows."""
+        self._note_time(now)
+        self._evidence.measure(number, window_block, now, self.state, self._rule, rows)
+        if self._answers is not None:
+            self._answers.measure(number, window_block, now, rows)
+        slots = number * ROWS + np.arange(ROWS)[rows]
+        for into, place in ((self._hour_speed, HOUR), (self._day_speed, DAY)):
+            modes = HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE
+            speed = speed_medians(window_block, *modes, now, WINDOWS_S[place], rows, limits_callers=True)
+            into.samples[:, slots], into.medians[:, slots] = speed.samples, speed.medians
+
+    def measure_block(self, number: int, window_block: WindowBlock, now: float) -> NDArray[np.bool_]:
+        """Read dispersion and refusals of all rows; return those with other numbers."""
+        self._note_time(now)
+        found = self._evidence.measure_dispersion(number, window_block, now, self.state, self._rule)
         found |= self._refusals.measure(number, window_block, now)
         if self._answers is not None:
-            found |= self._answers.measure(number, window_block, now, rows)
-        read = np.arange(ROWS)[rows]
-        if len(read):
-            slots, modes = number * ROWS + read, (HistogramKind.SPEED_STREAMED, HistogramKind.SPEED_WHOLE)
-            for into, place in ((self._hour_speed, HOUR), (self._day_speed, DAY)):
-                speed = speed_medians(window_block, *modes, now, WINDOWS_S[place], rows, limits_callers=True)
-                into.samples[:, slots], into.medians[:, slots] = speed.samples, speed.medians
+            found |= self._answers.measure_dispersion(number, window_block, now)
         return found
+
+    def _note_time(self, now: float) -> None:
+        """Set the time of a measurement, and the interval since the last one."""
+        if now == self._now:
+            return
+        shortest, _, longest = _INTERVAL_S
+        interval_s = min(max(now - self._now, shortest), longest)
+        if self._now and abs(interval_s - self._interval_s) > _JITTER * self._interval_s:
+            self._interval_s = interval_s
+        self._now = now
 
     def due_slots(self, widths: Sequence[tuple[int, int]], before: float, now: float) -> NDArray[np.intp]:
         """Return the slots to measure again because of their age; see ``due``."""
