@@ -26,10 +26,11 @@ CHAIN = (
 
 KNOWN_TO_CORE = {
     "__future__", "array", "cachetools", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools",
-    "graphlib", "heapq", "ipaddress", "itertools", "json", "jsonschema", "jsonschema_rs", "math", "numpy", "operator",
-    "orjson", "re", "referencing", "threading", "types", "typing", "urllib", "zlib", "bisect", "statistics", "hashlib",
+    "graphlib", "heapq", "ipaddress", "itertools", "json", "jsonschema", "jsonschema_rs", "math", "mmap", "numpy",
+    "operator", "orjson", "re", "referencing", "threading", "types", "typing", "urllib", "zlib", "bisect", "statistics",
+    "hashlib",
 }  # fmt: skip
-"""No clock, no files, no network, no logging, and none of the frameworks around it."""
+"""No clock, no files (``mmap`` is for memory), no network, no logging, and none of the frameworks around it."""
 
 PROGRAMS = ("__main__", "cli", "demo", "simulate", "bench", "text_tables")
 """What people start; nothing that serves requests knows of it."""

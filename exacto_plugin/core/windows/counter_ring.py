@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from exacto_plugin.core.stats.integers import narrowest
+from exacto_plugin.core.stats.zero_pages import clear, widened, zeros
 from exacto_plugin.core.windows.passing import passed_periods
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class RunningSum:
 
     def reset(self) -> None:
         """Reset the sums to 0."""
-        self.total[...] = 0
+        clear(self.total)
 
     def covers(self, period: int) -> bool:
         """Return True if a period is part of the sums."""
@@ -100,10 +101,11 @@ class RingBuffer(Generic[_Run]):
             return None
         position = period % len(self.periods)
         if (stamp := int(self.periods[position])) != period:
-            for run in self._sums:
-                if stamp != EMPTY and run.covers(stamp):
-                    self.count(run, [position], entering=False)
-            self.clear(position)
+            if stamp != EMPTY:
+                for run in self._sums:
+                    if run.covers(stamp):
+                        self.count(run, [position], entering=False)
+                self.clear(position)
             self.periods[position] = period
         return position
 
@@ -202,19 +204,20 @@ class CounterRing(RingBuffer[RunningSum]):
 
     def __init__(self, width_s: int, buckets: int, columns: int, rows: int) -> None:
         super().__init__(width_s, buckets)
-        self._data: NDArray[np.integer] = np.zeros((columns, buckets + 2, rows), SMALLEST)
+        self._data: NDArray[np.integer] = zeros((columns, buckets + 2, rows), SMALLEST)
         self.revision = 0
         """Raised when counts of an ended period change, or rows are erased."""
 
     def clear(self, position: int) -> None:
         """Set all counters of one position to 0."""
-        self._data[:, position] = 0
+        self._data[self._data[:, position].any(axis=1), position] = 0
 
     def count(self, run: RunningSum, positions: Sequence[int], *, entering: bool) -> None:
         """Add some positions to running sums, or subtract them."""
         if positions:
             counts = self._data[:, positions].sum(axis=1, dtype=np.int64)
-            (np.add if entering else np.subtract)(run.total, counts, out=run.total)
+            columns = np.flatnonzero(counts.any(axis=1))
+            run.total[columns] += counts[columns] if entering else -counts[columns]
 
     def add(self, periods: Sequence[int], now_period: int, counts: NDArray[np.int64]) -> list[bool]:
         """Add counts of shape ``[column, period, row]`` to some periods.
@@ -227,7 +230,7 @@ class CounterRing(RingBuffer[RunningSum]):
             kept = [place for place, found in enumerate(positions) if found is not None]
             periods, counts = [periods[place] for place in kept], counts[:, kept]
         at = np.array([position for position in positions if position is not None], np.intp)
-        # Columns without counts are not written: memory that was never written to is not allocated.
+        # Columns without counts are not written; see ``stats.zero_pages``.
         columns = np.flatnonzero(counts.any(axis=(1, 2)))
         if not len(columns):
             return retained
@@ -235,7 +238,7 @@ class CounterRing(RingBuffer[RunningSum]):
         for run in self._sums:
             covered = [place for place, period in enumerate(periods) if run.covers(period)]
             if covered:
-                run.total += counts[:, covered].sum(axis=1)
+                run.total[columns] += counts[np.ix_(columns, covered)].sum(axis=1)
         where = np.ix_(columns, at)
         self._write(where, self._data[where] + counts[columns])
         return retained
@@ -244,7 +247,7 @@ class CounterRing(RingBuffer[RunningSum]):
         """Set counters, in a wider type if necessary."""
         fitting = narrowest(int(counts.max()))
         if fitting.itemsize > self._data.itemsize:
-            self._data = self._data.astype(fitting)
+            self._data = widened(self._data, fitting)
         self._data[where] = counts
 
     def read(self, rows: NDArray[np.intp]) -> SparseCounts:
@@ -308,7 +311,7 @@ class CounterRing(RingBuffer[RunningSum]):
         span = self.watched_span(window_s)
         run = next((run for run in self._sums if run.span == span), None)
         if run is None:
-            total = np.zeros((self._data.shape[0], self._data.shape[2]), np.int64)
+            total = zeros((self._data.shape[0], self._data.shape[2]), np.dtype(np.int64))
             run = self._start_run(RunningSum(span, total), now)
         self.advance(run, now)
         return np.asarray(run.total[list(columns)], np.int64)
@@ -320,6 +323,8 @@ class CounterRing(RingBuffer[RunningSum]):
     def forget(self, rows: Sequence[int]) -> None:
         """Set the counters of some rows to 0."""
         self.revision += 1
-        self._data[:, :, rows] = 0
+        gone = np.asarray(rows, np.intp)
+        columns, positions, at = np.nonzero(self._data[:, :, gone])
+        self._data[columns, positions, gone[at]] = 0
         for run in self._sums:
             run.total[:, rows] = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exacto_plugin.core.stats.integers import largest_of, narrowest
+from exacto_plugin.core.stats.zero_pages import widened, zeros
 from exacto_plugin.core.windows.counter_ring import SMALLEST, RingBuffer, RunningSum, SparseCounts
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class RunningHistogram(RunningSum):
     __slots__ = ("bound", "end", "first")
 
     def __init__(self, span: int, first: int, end: int, sections: NDArray[np.uint32]) -> None:
-        super().__init__(span, np.zeros(int(sections[end]) - int(sections[first]), SMALLEST))
+        super().__init__(span, zeros((int(sections[end]) - int(sections[first]),), SMALLEST))
         self.first = first
         self.end = end
         self.bound = 0
@@ -110,7 +111,9 @@ class RunningHistogram(RunningSum):
         self.bound += more
         if self.bound > largest_of(self.total.dtype):
             self.bound = int(self.total.max(initial=0)) + more
-            self.total = self.total.astype(np.promote_types(self.total.dtype, narrowest(self.bound)))
+            fitting = np.promote_types(self.total.dtype, narrowest(self.bound))
+            if fitting != self.total.dtype:
+                self.total = widened(self.total, fitting)
 
     def count(self, chunk: SparseHistogram, start: int, *, entering: bool) -> None:
         """Add or subtract a histogram; ``start`` is the first key of the sums."""
@@ -181,7 +184,8 @@ class HistogramRing(RingBuffer[RunningHistogram]):
         """Drop the cells whose keys are not ``wanted``."""
         for run in self._sums:
             start = int(self._sections[run.first])
-            run.total[~wanted(np.arange(start, start + len(run.total), dtype=np.uint32))] = 0
+            held = np.flatnonzero(run.total)
+            run.total[held[~wanted((held + start).astype(np.uint32))]] = 0
         for position, chunks in enumerate(self._chunks):
             kept = [(chunk, wanted(chunk.keys)) for chunk in chunks]
             self._chunks[position] = [

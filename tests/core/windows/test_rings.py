@@ -24,7 +24,7 @@ SPANS = (1, 3, BUCKETS)
 """Periods of the windows that are read."""
 COLUMNS, ROWS = 3, 4
 KEYS = COLUMNS * ROWS
-SECTIONS = np.array([0, 5, KEYS, 40 * KEYS], np.uint32)
+SECTIONS = np.array([0, 5, KEYS, 80 * KEYS], np.uint32)
 """The keys in use lie in two sections; the third one makes a few of them too few for an array."""
 T = TypeVar("T")
 START = 1000

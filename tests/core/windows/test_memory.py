@@ -1,0 +1,58 @@
+"""Rings take memory only for the counts that occur, whatever is done to them."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exacto_plugin.core.windows.counter_ring import CounterRing
+from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram
+
+STATUS = Path("/proc/self/status")
+ROWS, COLUMNS, BUCKETS = 1024, 15, 2000
+SECTIONS = np.array([0, 2**25], np.uint32)
+MOST_MB = 8.0
+
+
+def held_mb() -> float:
+    """The memory of this process that is in use."""
+    gc.collect()
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.fixture
+def before_mb() -> float:
+    """The memory in use before; only Linux tells it."""
+    if not STATUS.exists():
+        pytest.skip("no /proc")
+    return held_mb()
+
+
+def test_counters_that_never_occur_take_no_memory(before_mb: float) -> None:
+    """30 million counters of which two occur: widened, cleared and erased, they would take 30 MB and more."""
+    ring = CounterRing(60, BUCKETS, COLUMNS, ROWS)
+    counts = np.zeros((COLUMNS, 1, ROWS), np.int64)
+    counts[2, 0, [3, 900]] = 1, 70_000
+    ring.add([BUCKETS], BUCKETS, counts)
+    ring.forget([3])
+    for period in range(BUCKETS, 3 * BUCKETS):
+        ring.position_for(period, period)
+    assert held_mb() - before_mb < MOST_MB
+    ring.add([3 * BUCKETS], 3 * BUCKETS, counts)
+    assert ring.sums([2], 3 * BUCKETS * 60.0, 60.0)[0, [3, 900]].tolist() == [1, 70_000]
+
+
+def test_cells_that_never_occur_take_no_memory(before_mb: float) -> None:
+    """32 million cells of which three occur: widened, erased and started anew, they would take 32 MB and more."""
+    ring = HistogramRing(300, 4, SECTIONS, 8)
+    ring.cells(0, 1, 0.0, 300.0)
+    chunk = SparseHistogram(np.array([7, 8, 2**24], np.uint32), np.array([1, 300, 2]), SECTIONS)
+    ring.add(0, 0, chunk)
+    ring.keep(lambda keys: keys != 8)
+    assert ring.cells(0, 1, 0.0, 300.0)[[7, 8, 2**24]].tolist() == [1, 0, 2]
+    assert not ring.cells(0, 1, 9000.0, 300.0)[[7, 8, 2**24]].any()
+    assert held_mb() - before_mb < MOST_MB
