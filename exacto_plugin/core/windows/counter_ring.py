@@ -238,7 +238,7 @@ class CounterRing(RingBuffer[RunningSum]):
         for run in self._sums:
             covered = [place for place, period in enumerate(periods) if run.covers(period)]
             if covered:
-                run.total[columns] += counts[np.ix_(columns, covered)].sum(axis=1)
+                run.total[columns] += counts[columns][:, covered].sum(axis=1)
         where = np.ix_(columns, at)
         self._write(where, self._data[where] + counts[columns])
         return retained
