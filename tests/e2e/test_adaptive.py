@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exacto_plugin.demo.behaviour import Act
 from tests.support.proxy.model_table import ModelTable
+from tests.support.proxy.moved_clock import MovedClock
 from tests.support.proxy.observation import api, eventually, verdict
 from tests.support.proxy.openai_client import ask
 from tests.support.proxy.proxy import CALLBACK, deployment
-from tests.support.proxy.tier_setup import DERANKED, INSUFFICIENT, VERIFIED, seen_tiers
+from tests.support.proxy.tier_setup import DERANKED, INSUFFICIENT, VERIFIED, await_recompute, seen_tiers
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
     from tests.e2e.conftest import StartProxy
     from tests.support.proxy.proxy import Proxy
 
-PATIENCE_S = 180.0
-"""Until something must have happened. Evidence is kept by the minute, so a new epoch begins with the next one."""
+MINUTE_S = 60.0
+"""Evidence is kept by the minute, so a new epoch begins with the next one: the proxy's clock goes ahead by as much."""
+MOST_MINUTES = 40
+"""Within which something must have happened."""
 
 QUICK_ADAPTIVE: dict[str, Any] = {
     "recompute_interval_s": 0.3,
@@ -44,7 +47,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ModelTable:
 
 
 @pytest.fixture(scope="module")
-def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, table: ModelTable) -> Proxy:
+def clock(tmp_path_factory: pytest.TempPathFactory) -> MovedClock:
+    """The plugin's clock in the proxy."""
+    return MovedClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture(scope="module")
+def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, clock: MovedClock, table: ModelTable) -> Proxy:
     """Groups of three and of two under the default preset, with two fifths of the requests for probes."""
     model_list = [deployment(provider_server, name, "trio") for name in ("a", "b", "c")]
     model_list += [deployment(provider_server, name, "duo") for name in ("d", "e")]
@@ -58,27 +67,26 @@ def proxy(provider_server: SimulatedProviders, start_proxy: StartProxy, table: M
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
             "exacto_settings": {"tiers": QUICK_ADAPTIVE, "exploration": {"share": 0.4}},
         },
-        environment=table.environment,
+        environment={**clock.environment, **table.environment},
     )
 
 
 def traffic(proxy: Proxy, group: str, requests: int = 30) -> None:
-    """Requests with tools, one after the other."""
-    for _ in range(requests):
-        ask(proxy, group)
+    """Requests with tools, a few at a time; one by one where limits are declared, which hold for parallel ones too."""
+    with ThreadPoolExecutor(1 if group == "tight" else 4) as threads:
+        list(threads.map(lambda _: ask(proxy, group), range(requests)))
 
 
-def until(proxy: Proxy, group: str, **wanted: str) -> dict[str, str]:
-    """Send traffic until these deployments have these tiers.
+def until(proxy: Proxy, clock: MovedClock, group: str, **wanted: str) -> dict[str, str]:
+    """Send traffic, minute by minute, until these deployments have these tiers.
 
     Raises:
         AssertionError: they never had, with the tiers seen last.
     """
     tiers: dict[str, str] = {}
-    ends = time.monotonic() + PATIENCE_S
-    while time.monotonic() < ends:
+    for _ in range(MOST_MINUTES):
         traffic(proxy, group)
-        time.sleep(0.35)
+        await_recompute(proxy, group, clock.advance(MINUTE_S))
         tiers = seen_tiers(proxy, group)
         if wanted.items() <= tiers.items():
             return tiers
@@ -93,29 +101,29 @@ def share(providers: SimulatedProviders, proxy: Proxy, group: str, name: str, re
 
 
 def test_a_break_is_left_a_repair_comes_back_a_newcomer_is_taken_in(
-    proxy: Proxy, providers: SimulatedProviders, table: ModelTable
+    proxy: Proxy, providers: SimulatedProviders, clock: MovedClock, table: ModelTable
 ) -> None:
     """The whole life of a deployment, seen from the client's side."""
-    until(proxy, "trio", a=VERIFIED, b=VERIFIED, c=VERIFIED)
+    until(proxy, clock, "trio", a=VERIFIED, b=VERIFIED, c=VERIFIED)
 
     providers.control.behave("a", always=Act.INVALID_JSON)
-    until(proxy, "trio", a=DERANKED, b=VERIFIED, c=VERIFIED)
+    until(proxy, clock, "trio", a=DERANKED, b=VERIFIED, c=VERIFIED)
     assert share(providers, proxy, "trio", "a") <= 0.5  # probes only
 
     providers.control.behave("a", always=None)
-    until(proxy, "trio", a=VERIFIED)
+    until(proxy, clock, "trio", a=VERIFIED)
     assert share(providers, proxy, "trio", "a") >= 0.1
 
     table.put(deployment(providers, "f", "trio"))
     traffic(proxy, "trio", 2)
     eventually(lambda: "f" in seen_tiers(proxy, "trio"), True)
-    until(proxy, "trio", f=VERIFIED)
+    until(proxy, clock, "trio", f=VERIFIED)
 
 
-def test_a_fleet_of_two(proxy: Proxy, providers: SimulatedProviders) -> None:
+def test_a_fleet_of_two(proxy: Proxy, providers: SimulatedProviders, clock: MovedClock) -> None:
     """With two deployments the one that breaks a quarter of its calls is deranked and the other one stays."""
     providers.control.behave("e", error_rate=0.25)
-    until(proxy, "duo", d=VERIFIED, e=DERANKED)
+    until(proxy, clock, "duo", d=VERIFIED, e=DERANKED)
     assert share(providers, proxy, "duo", "e") <= 0.5
 
 
@@ -131,10 +139,12 @@ def test_probes_are_on_record(proxy: Proxy) -> None:
     assert {attempt["probe"] for one in probes() for attempt in one["attempts"]} == {True}
 
 
-def test_the_rest_must_be_able_to_carry_the_traffic(proxy: Proxy, providers: SimulatedProviders) -> None:
+def test_the_rest_must_be_able_to_carry_the_traffic(
+    proxy: Proxy, providers: SimulatedProviders, clock: MovedClock
+) -> None:
     """A bad deployment stays in the pool while the others' declared limits are below what is asked for."""
     providers.control.behave("i", always=Act.INVALID_JSON)
-    until(proxy, "tight", g=VERIFIED, h=VERIFIED, i=INSUFFICIENT)
+    until(proxy, clock, "tight", g=VERIFIED, h=VERIFIED, i=INSUFFICIENT)
 
     def kept() -> dict[str, Any]:
         traffic(proxy, "tight", 10)

@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.proxy.model_table import ModelTable
 from tests.support.proxy.moved_clock import MovedClock
-from tests.support.proxy.observation import api, eventually, verdict
+from tests.support.proxy.observation import verdict
 from tests.support.proxy.openai_client import ask
 from tests.support.proxy.proxy import CALLBACK, deployment
-from tests.support.proxy.tier_setup import DERANKED, VERIFIED, seen_tiers
+from tests.support.proxy.tier_setup import DERANKED, VERIFIED, await_recompute, seen_tiers
 
 if TYPE_CHECKING:
     from exacto_plugin.demo.provider import SimulatedProviders
@@ -57,8 +57,7 @@ class Fleet:
         """Send requests with tools, let five minutes pass, and return the tiers of the recompute."""
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda _: ask(self._proxy, "kimi"), range(requests)))
-        now = self._clock.advance(INTERVAL_S)
-        eventually(lambda: float(api(self._proxy, "models/kimi").json().get("at", 0.0)) >= now - 1.0, True)
+        await_recompute(self._proxy, "kimi", self._clock.advance(INTERVAL_S))
         self.seen = seen_tiers(self._proxy, "kimi")
         return self.seen
 

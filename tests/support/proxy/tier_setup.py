@@ -50,6 +50,11 @@ def seen_tiers(proxy: Proxy, group: str) -> dict[str, str]:
     return {one["deployment"]: one["tier"] for one in answer.raise_for_status().json()["deployments"]}
 
 
+def await_recompute(proxy: Proxy, group: str, at: float) -> None:
+    """Wait until the verdicts of a group are of a time, UTC seconds, to which the proxy's clock was set; or later."""
+    eventually(lambda: float(api(proxy, f"models/{group}").json().get("at", 0.0)) >= at - 1.0, True)
+
+
 def expected_tiers(group: str) -> dict[str, str]:
     """What ``bring_about`` leads to."""
     good = dict.fromkeys(names(group, *GOOD), VERIFIED)
