@@ -178,7 +178,8 @@ def test_the_report_counts_every_request(
     found = _watched(proxy)
     assert found["applied"] == 0.0
     assert 0.19 < found["changed"]["value"] < 0.41, "the bad one, and the new one until it is verified"
-    assert found["bad"]["saved"]["value"] > 0
+    assert found["bad"]["saved"]["value"] == 0.0, "nothing was applied"
+    assert found["bad"]["would_save"]["value"] > 0
     assert found["spend_usd"]["without"]["value"] > 0
     # In a narrow table the numbers stand between the lines of a row's name.
     monkeypatch.setenv("COLUMNS", "160")
