@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from exacto_plugin.audit import answer_sentences, common_cause_sentences, formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
-from exacto_plugin.audit.incidents import findings, incident_sentences
+from exacto_plugin.audit.incidents import findings, incident_sentences, incident_times
 from exacto_plugin.web import charts
 from exacto_plugin.web.ranges import RANGES
 
@@ -51,6 +51,7 @@ class Renderer:
             "findings": findings,
             "formatting": formatting,
             "incident_words": incident_sentences,
+            "incident_times": incident_times,
             "ranges": RANGES,
             "benchmark_words": answer_sentences,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),

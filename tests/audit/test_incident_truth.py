@@ -140,7 +140,11 @@ def test_shares_and_kinds_are_those_of_the_log(told: Told, incident: dict[str, A
     assert f"({bad_of(first)} of {len(first)})" in sentence
     assert all(
         words in sentence
-        for words in ("had arguments against the schema", "had arguments that are not JSON", "were good again: between")
+        for words in (
+            "had arguments against the schema",
+            "had arguments that are not JSON",
+            "became good again between",
+        )
     )
 
 

@@ -6,13 +6,8 @@ from typing import Any
 
 import pytest
 
-from exacto_plugin.audit.incidents.incident_sentences import (
-    how_bad,
-    incident_sentence,
-    kind_shares,
-    onset_words,
-    recovery_words,
-)
+from exacto_plugin.audit.incidents.incident_sentences import how_bad, incident_sentence, kind_shares
+from exacto_plugin.audit.incidents.incident_times import onset_words, recovery_event, recovery_words
 
 NOON = 1_800_014_400.0
 """2027-01-15 12:00 UTC."""
@@ -51,6 +46,7 @@ def incident(**more: Any) -> dict[str, Any]:
         "last_calls": {"since": NOON - 3600.0, "calls": 39, "bad": 12},
         "recovered": None,
         "better": None,
+        "good_again": None,
         "kinds": {"schema_mismatch": 8.0, "lost": 4.0},
         "answers": 55.0,
         "bad": 12.0,
@@ -141,18 +137,27 @@ def test_the_traffic_before_and_since() -> None:
 
 @pytest.mark.parametrize("name", ["recovered", "better"])
 def test_good_again_after_a_time_without_calls(name: str) -> None:
-    """The last bad and the first good calls are told, and that there were none between."""
-    again = change(
-        at=NOON + 240 * MINUTE, called_until=NOON + 60 * MINUTE, bad_until=NOON + 60 * MINUTE, calls=273, bad=3
-    )
-    found = recovery_words(incident(**{name: again}))
-    assert found.startswith(
-        "last bad call before 2027-01-15 13:00 UTC, first good ones 16:00 UTC, no calls from 13:00 to 16:00"
-    )
-    short = {**again, "called_until": NOON + 239 * MINUTE}
-    assert "no calls" not in recovery_words(incident(**{name: short}))
+    """An interval with the calls in it, and no last bad call: a single one is no sign that the fault lasted."""
+    begin, end = NOON + 5 * MINUTE, NOON + 240 * MINUTE
+    again = change(at=end, called_until=NOON + 60 * MINUTE, bad_until=NOON + 60 * MINUTE, calls=273, bad=3)
+    few = {"begin": begin, "end": end, "calls": 14, "bad": 1, "first": NOON, "last": NOON + 60 * MINUTE}
+    one = incident(**{name: again}, good_again=few)
+    words = "at some time between 2027-01-15 12:05 and 16:00 UTC (13 of 14 calls from 12:00 to 13:00 were good)"
+    assert recovery_words(one).startswith(words)
+    assert f"Its calls became good again {words}" in incident_sentence(one)
+    event = recovery_event(one)
+    assert event is not None
+    assert words in event[1]
+    none = incident(**{name: again}, good_again={**few, "calls": 0, "bad": 0, "first": None, "last": None})
+    assert "(no calls between)" in recovery_words(none)
+
+
+def test_good_again_with_calls_all_the_time() -> None:
+    """The interval on record, to the minute; so in a record that does not tell the last calls."""
+    again = change(at=NOON + 240 * MINUTE, called_until=NOON + 239 * MINUTE)
+    assert recovery_words(incident(recovered=again)).endswith("(95 %), most likely 16:00")
     older = {key: value for key, value in again.items() if not key.endswith("_until")}
-    assert "no calls" not in recovery_words(incident(**{name: older}))
+    assert recovery_words(incident(recovered=older)).endswith("(95 %), most likely 16:00")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 from exacto_plugin.audit.hours.applied_picks import Picks, applied_picks
 from exacto_plugin.audit.hours.hour_counts import COLUMNS
 from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
+from exacto_plugin.audit.incidents.good_again import good_again
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
 from exacto_plugin.core.tiers.change_point import CallHistory, change_point
 
@@ -71,6 +72,8 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
     kinds = {kind: own[kind] for kind in BAD_KINDS if own[kind]}
     usual = _rate(everyone["bad"] - own["bad"], everyone["answers"] - own["answers"])
     traffic = _traffic(counts, of)
+    better = None if of.finish is not None else _better(within, of, usual)
+    change = better if of.finish is None else of.finish.changed
     return {
         "kind": max(kinds, key=lambda kind: kinds[kind], default=None),
         "answers": own["answers"],
@@ -85,7 +88,8 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
         "traffic": traffic,
         "share_before": traffic["before"],
         **_share_now(counts, of, now),
-        "better": None if of.finish is not None else _better(within, of, usual),
+        "better": better,
+        "good_again": None if change is None else good_again(within, of.begin, change, usual),
     }
 
 

@@ -17,8 +17,9 @@ from exacto_plugin.audit.formatting import (
     percent,
     values_apart,
 )
+from exacto_plugin.audit.incidents.incident_times import between, recovery_words
 from exacto_plugin.core.model import Signal
-from exacto_plugin.core.routing.counterfactual import HOUR_S, LOST
+from exacto_plugin.core.routing.counterfactual import LOST
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
 from exacto_plugin.core.stats.rates import Z
 
@@ -149,55 +150,6 @@ def evidence_of(incident: Mapping[str, Any]) -> str:
     return text
 
 
-def onset_words(incident: Mapping[str, Any]) -> str:
-    """Return when the calls became bad, as exactly as is on record."""
-    change = incident["change"]
-    if change is None:
-        return f"{minute(incident['onset'])}, to the hour"
-    return f"{'gradually, from ' if change['gradual'] else ''}{_between(change)}"
-
-
-def _between(change: Mapping[str, Any]) -> str:
-    """Return the interval of a change and its best time; the date once.
-
-    >>> _between({"at": 1_800_000_240.0, "earliest": 1_800_000_000.0, "latest": 1_800_000_420.0, "gradual": False})
-    'between 2027-01-15 08:00 and 08:07 UTC (95 %), most likely 08:04'
-    """
-    first, last, best = (minute(change[name]).removesuffix(" UTC") for name in ("earliest", "latest", "at"))
-    day = first[:11]
-    word = "probably about" if change["gradual"] else "most likely"
-    last, best = last.removeprefix(day), best.removeprefix(day)
-    return f"between {first} and {last} UTC (95 %), {word} {best}"
-
-
-_QUIET_S = 600.0
-"""Seconds without a call from which a time between two calls is told."""
-
-
-def recovery_words(incident: Mapping[str, Any]) -> str:
-    """Return when its calls were good again; empty where nothing tells."""
-    change, better = incident["recovered"], incident["better"]
-    if change is not None:
-        return _seen_good(change, 60.0) or _between(change)
-    if better is None:
-        return ""
-    words = _seen_good(better, HOUR_S) or f"about {minute(better['at'])}, to the hour"
-    return f"{words} ({better['bad']:,} of {better['calls']:,} calls bad since)"
-
-
-def _seen_good(change: Mapping[str, Any], step_s: float) -> str:
-    """Return the last bad and the first good calls; empty where some were between.
-
-    A record of an earlier version does not tell.
-    """
-    called, bad = change.get("called_until"), change.get("bad_until")
-    if called is None or bad is None or change["at"] - called < max(_QUIET_S, step_s):
-        return ""
-    first, last = minute(change["at"]), minute(bad)
-    quiet = minutes(called, change["at"]).removesuffix(" UTC").replace(first[:11], "")
-    return f"last bad call before {last}, first good ones {first.replace(last[:11], '')}, no calls from {quiet}"
-
-
 def incident_sentence(incident: Mapping[str, Any]) -> str:
     """Describe an incident and its effects."""
     is_open, change = incident["open"], incident["change"]
@@ -214,7 +166,7 @@ def incident_sentence(incident: Mapping[str, Any]) -> str:
         parts = [f"{subject} {when} for bad tool calls.", _rate_sentence(change), kinds_sentence(incident)]
     if recovered := recovery_words(incident):
         wait = "; it comes back when the rule has enough good calls" if is_open else ""
-        parts.append(f"Its calls {'are' if is_open else 'were'} good again: {recovered}{wait}.")
+        parts.append(f"Its calls became good again {recovered}{wait}.")
     parts += [_share_sentence(incident), _saved(incident), not_back_sentence(incident)]
     if incident["cost_usd"]:
         parts.append(f"The bad answers cost about {money(incident['cost_usd'])}.")
@@ -224,17 +176,17 @@ def incident_sentence(incident: Mapping[str, Any]) -> str:
 def _rate_sentence(change: Mapping[str, Any]) -> str:
     """Describe when the calls became bad, and how bad they were until the derank."""
     if not change["calls"]:
-        return f"Its calls became bad {_between(change)}."
+        return f"Its calls became bad {between(change)}."
     counts = f"({change['bad']:,} of {change['calls']:,})"
     at = minute(change["at"])[11:].removesuffix(" UTC")
     if not change["gradual"]:
         return (
-            f"Its calls became bad {_between(change)}: from {at} to the derank {_headline(change)} of its tool calls "
+            f"Its calls became bad {between(change)}: from {at} to the derank {_headline(change)} of its tool calls "
             f"were bad {counts}{_from_earliest(change)}, before that {_usual(change)}."
         )
     return (
         f"Its share of bad tool calls rose gradually from {_usual(change)} to about "
-        f"{percent(round(change['share'], 2))} at the derank; the rise began {_between(change)}. On average "
+        f"{percent(round(change['share'], 2))} at the derank; the rise began {between(change)}. On average "
         f"{_headline(change)} were bad from {at} to the derank {counts}."
     )
 
