@@ -90,6 +90,21 @@ def percent(share: float, more: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+_LEAST_SHARE = 0.001
+"""Shares of the traffic below are told as under it: they are single requests."""
+
+
+def traffic_share(share: float) -> str:
+    """Format a share of the traffic.
+
+    >>> traffic_share(0.0), traffic_share(0.00012), traffic_share(0.197)
+    ('0 %', 'under 0.1 %', '19.7 %')
+    """
+    if share < _LEAST_SHARE:
+        return "0 %" if share <= 0.0 else f"under {100 * _LEAST_SHARE:.1f} %"
+    return f"{100 * share:.1f} %"
+
+
 def suspicion(reason: Mapping[str, Any]) -> str:
     """Format the reason ``probably_bad``: its chance, and its share of the traffic."""
     chance, share = reason.get("chance"), reason.get("traffic_share")

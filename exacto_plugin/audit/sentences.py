@@ -46,8 +46,8 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
     begin = f"{view['deployment']} {tense} {TIER_WORDS.get(view['tier'], view['tier'])} in {view['model_group']}"
     if past:
         begin = f"At {moment(asked, zone)} {begin}"
-    if since:
-        begin += f" since {moment(since, zone)} ({duration(asked - since)})"
+    if since and (not past or asked - since >= 1.0):
+        begin += f" since {moment(since, zone)}{f' ({duration(asked - since)})' if asked - since >= 1.0 else ''}"
     override = view.get("override")
     parts = [f"{begin}{_override_sentence(override, zone) if override else ''}."]
     measured = view.get("measured_at")
@@ -65,7 +65,7 @@ def why_sentence(view: Mapping[str, Any], zone: tzinfo | None = None) -> str:
         if (
             one := doubtful
             if condition["kind"] == "samples" and doubtful
-            else _condition(condition, asked, measured, zone)
+            else _condition(condition, asked, measured, zone, past=past)
         )
     ]
     if measured is not None and aged and view["reasons"]:
@@ -269,7 +269,9 @@ def _among(reason: Mapping[str, Any], view: Mapping[str, Any]) -> str:
     return f" ({summary})"
 
 
-def _condition(condition: Mapping[str, Any], at: float, measured: float | None, zone: tzinfo | None) -> str:
+def _condition(
+    condition: Mapping[str, Any], at: float, measured: float | None, zone: tzinfo | None, *, past: bool
+) -> str:
     """Describe a condition of readmission.
 
     ``measured`` is the date of numbers without a date of their own; None: ``asked``.
@@ -278,7 +280,7 @@ def _condition(condition: Mapping[str, Any], at: float, measured: float | None, 
     if kind == "run":
         return f"`{_COMMAND.format(shlex.quote(condition['deployment']))}` decides anew within minutes."
     if kind == "fresh_calls":
-        return _fresh_calls(condition, at, at if measured is None else measured, zone)
+        return _fresh_calls(condition, at, at if measured is None else measured, zone, past=past)
     if kind == "speed":
         return (
             f"It comes back with {condition['answers']} answers within an hour at a median above "
@@ -294,7 +296,7 @@ def _condition(condition: Mapping[str, Any], at: float, measured: float | None, 
     return ""
 
 
-def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tzinfo | None) -> str:
+def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tzinfo | None, *, past: bool) -> str:
     at_most = condition["bad_at_most"]
     if at_most is None:
         return (
@@ -306,8 +308,8 @@ def _fresh_calls(condition: Mapping[str, Any], at: float, dated: float, zone: tz
     more = f", {percent(share)} while a trial goes well" if share is not None and usual < share else ""
     probes = "probes" if share is None else f"probes (up to {percent(usual)} of the requests with tools{more})"
     text = (
-        f"It comes back after {condition['calls']} fresh calls with {limit}; where tiers are applied, {probes} provide"
-        " them"
+        f"{'By the numbers of then it' if past else 'It'} comes back after {condition['calls']} fresh calls with "
+        f"{limit}; where tiers are applied, {probes} provide them"
     )
     if condition["so_far"]:
         counted_at = condition.get("so_far_at")

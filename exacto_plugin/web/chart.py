@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.core.model import Tier
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -25,6 +27,8 @@ STYLES = 8
 
 _END_S = 1.0
 """Seconds from the end of a step to the next one."""
+
+_TIERS = frozenset(tier.value.replace("_", " ") for tier in Tier)
 
 _DASHES = ("", "8 4", "2 3", "12 3 2 3")
 
@@ -112,7 +116,7 @@ class Chart:
                 if counts
             ],
             "top": self._top(),
-            "marks": [list(mark) for mark in self.marks],
+            "marks": [[at, _label(words)] for at, words in self.marks],
             "causes": [[one["begin"], one["end"]] for one in self.causes],
             "clicked": self.clicked,
         }
@@ -140,6 +144,17 @@ class Chart:
         """
         rows = [(at, [_cell(line, place) for line in self.lines]) for place, at in enumerate(self.times)]
         return [row for row in rows if any(cell.value is not None or cell.counts for cell in row[1])]
+
+
+def _label(words: str) -> str:
+    """Return the words on a change that stand at its line.
+
+    >>> _label("d: verified good to deranked"), _label("d: onset")
+    ('deranked', 'onset')
+    """
+    what = words.rpartition(": ")[2]
+    before, _, after = what.rpartition(" to ")
+    return after if before in _TIERS or before == "override" else what
 
 
 def _cell(line: Line, place: int) -> Cell:

@@ -7,9 +7,9 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit.formatting import KIND_NAMES, minute, minutes
-from exacto_plugin.audit.hours.deranked_calls import calls_of, deranked_times, quiet_since
+from exacto_plugin.audit.hours.deranked_calls import calls_of, deranked_times, quiet_since, quiet_words
 from exacto_plugin.audit.series import OWN_THRESHOLDS
-from exacto_plugin.core.model import Signal
+from exacto_plugin.core.model import Signal, Tier
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S
 from exacto_plugin.web.chart import LEAST_ANSWERS, Chart, Line, line_of
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     from exacto_plugin.web.chart import Counts, Values
 
-_TWO_THRESHOLDS = ("deranked above", "verified below")
+_TWO_THRESHOLDS = ("price limit: deranked above", "usual limit: verified below")
 _BOTH_THRESHOLDS = (
     "Two thresholds, each with its margin of error: a deployment is deranked when it is surely above the first, which "
     "is the lower one where bad calls cost more than the other deployments' prices, and verified or readmitted when it "
     "is surely below the second; a derank takes precedence."
 )
 _ENDED_LINES = (
-    "A line ends where its deployment is deranked: from then on the rule keeps the number that deranked it. Points are "
+    "A line is the share over the rule's window of up to a day, so that it may jump only at the derank, and it ends "
+    "where its deployment is deranked: from then on the rule keeps the number that deranked it. Points are "
     "its calls while deranked, by the hour, with their counts; a triangle is one beyond the axis."
 )
 _MEANWHILE = " while deranked"
@@ -97,12 +98,8 @@ def signal_chart(
     ``marked`` are times with words, beside those of the changes of tier.
     """
     lines, quiet = _signal_lines(series, signal, names)
-    marks = [
-        (one["at"], change_words(one))
-        for one in series["changes"]
-        if one["deployment"] in names and one["at"] > series["since"]
-    ]
-    marks = sorted([*marks, *marked, *quiet])
+    onsets = onset_marks(series, names) if signal == _CALLS else []
+    marks = sorted({*_change_marks(series, names), *onsets, *marked, *quiet})
     unit = {_CALLS: "percent", _SPEED: "tokens/s"}.get(signal, "percent")
     lines = [*reference_lines(series, signal, names), *lines]
     if len([line for line in lines if line.name in _TWO_THRESHOLDS]) == len(_TWO_THRESHOLDS):
@@ -112,6 +109,36 @@ def signal_chart(
     notes = (_ENDED_LINES,) if ended else ()
     causes = series["common_causes"]
     return Chart(title, finding, unit, series["times"], lines, marks, clicked=clicked, causes=causes, notes=notes)
+
+
+def _change_marks(series: Mapping[str, Any], names: Iterable[str]) -> list[tuple[float, str]]:
+    return [
+        (one["at"], change_words(one))
+        for one in series["changes"]
+        if one["deployment"] in names and one["at"] > series["since"]
+    ]
+
+
+def onset_marks(series: Mapping[str, Any], names: Iterable[str]) -> list[tuple[float, str]]:
+    """Return the onsets that are on record with deranks, with their words."""
+    return [
+        (one["changed"]["at"], f"{one['deployment']}: onset")
+        for one in series["changes"]
+        if one["deployment"] in names
+        and one.get("tier") == Tier.DERANKED
+        and "at" in (one.get("changed") or {})
+        and one["changed"]["at"] > series["since"]
+    ]
+
+
+def history(series: Mapping[str, Any], names: Sequence[str]) -> list[tuple[float, str, Mapping[str, Any] | None]]:
+    """Return changes of tier, overrides and onsets in order of time.
+
+    Each with its words, and the change; None for an onset.
+    """
+    changes = [(one["at"], change_words(one), one) for one in series["changes"] if one["deployment"] in names]
+    onsets = [(at, f"{words} (most likely time)", None) for at, words in onset_marks(series, names)]
+    return sorted([*changes, *onsets], key=lambda one: one[0])
 
 
 def _signal_lines(
@@ -155,7 +182,7 @@ def _while_deranked(
             points[one.place] = (bad + one.bad, of + one.calls)
         quiet = quiet_since(series, time, calls)
         if quiet is not None:
-            marks.append((quiet, f"{name}: no calls {'in this time' if quiet <= series['since'] else 'from then on'}"))
+            marks.append((quiet, f"{name}: {quiet_words(series, time, calls)}"))
     if not any(points):
         return kept, [], marks
     shares: Values = [None if one is None else one[0] / one[1] for one in points]
@@ -213,7 +240,12 @@ def _share_line(name: str, counts: Sequence[Counts], number: int) -> Line:
 
 
 def _of_hours(
-    series: Mapping[str, Any], title: str, finding: str, lines: Sequence[Line], totals: Sequence[float]
+    series: Mapping[str, Any],
+    title: str,
+    finding: str,
+    lines: Sequence[Line],
+    totals: Sequence[float],
+    names: Sequence[str],
 ) -> Chart:
     """Return a chart of shares of hourly counts, with notes on what is left out.
 
@@ -223,6 +255,7 @@ def _of_hours(
         finding: in words.
         lines: shares of ``totals``.
         totals: answers of each step.
+        names: deployments whose changes and onsets are marked.
     """
     hours, notes = series["hours"], []
     step = "Hours" if hours["step_s"] == HOUR_S else f"Steps of {hours['step_s'] / HOUR_S:.0f} hours"
@@ -234,8 +267,12 @@ def _of_hours(
         )
     chart = Chart(title, finding, "percent", hours["times"], lines, step_s=hours["step_s"], until=hours["until"])
     if lines and totals[-1] >= LEAST_ANSWERS and chart.is_running(hours["times"][-1]):
-        notes.append(f"The last of them is not over: it is drawn up to {minute(hours['until'])[11:]}.")
-    return replace(chart, causes=series["common_causes"], notes=notes)
+        notes.append(f"The last {'hour' if step == 'Hours' else 'step'} is drawn up to {minute(hours['until'])[11:]}.")
+    onsets = onset_marks(series, names)
+    if lines and onsets:
+        notes.append(f"The {'hour' if step == 'Hours' else 'step'} of an onset has calls from before it too.")
+    marks = sorted({*onsets, *_change_marks(series, names)})
+    return replace(chart, marks=marks, causes=series["common_causes"], notes=notes)
 
 
 def traffic_chart(series: Mapping[str, Any], finding: str) -> Chart:
@@ -248,12 +285,12 @@ def traffic_chart(series: Mapping[str, Any], finding: str) -> Chart:
         for name in everyone
         if name in answers
     ]
-    return _of_hours(series, "Share of traffic", finding, lines, totals)
+    return _of_hours(series, "Share of traffic", finding, lines, totals, everyone)
 
 
 def kinds_chart(series: Mapping[str, Any], names: Iterable[str], finding: str) -> Chart:
     """Return the chart of the share of bad answers by kind, by the hour."""
-    hours = series["hours"]
+    hours, names = series["hours"], list(names)
     counts = [hours["deployments"][name] for name in names if name in hours["deployments"]]
     totals = [sum(one["answers"][place] for one in counts) for place in _places(hours)]
     lines = []
@@ -261,4 +298,4 @@ def kinds_chart(series: Mapping[str, Any], names: Iterable[str], finding: str) -
         sums = [sum(one[kind][place] for one in counts) for place in _places(hours)]
         if any(sums):
             lines.append(_share_line(KIND_NAMES.get(kind, kind), list(zip(sums, totals, strict=True)), number))
-    return _of_hours(series, "Kinds of bad answers", finding, lines, totals)
+    return _of_hours(series, "Kinds of bad answers", finding, lines, totals, names)

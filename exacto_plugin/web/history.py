@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import JSONResponse
 
-from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents.incident_paragraph import incident_sentence
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of, provider_file
 from exacto_plugin.audit.series import MOST_POINTS, POINTS, group_series
 from exacto_plugin.web.audit import Moment, read_store

@@ -24,14 +24,15 @@ _MOST_ASKED = 20
 
 
 async def with_way_back(incidents: Iterable[Plain], why_now: WhyNow) -> list[Plain]:
-    """Return incidents, the open ones with the conditions of readmission."""
+    """Return incidents, the open ones with the conditions of readmission at present."""
     found: list[Plain] = []
     asked = 0
     for one in incidents:
         if one["open"] and asked < _MOST_ASKED:
             asked += 1
             answers = await why_now.answers(one["deployment"], one["model_group"])
-            found.append({**one, "way_back": [way for answer in answers for way in answer["way_back"]]})
+            ways = [{**way, "asked_at": answer["at"]} for answer in answers for way in answer["way_back"]]
+            found.append({**one, "way_back": ways})
         else:
             found.append(one)
     return found

@@ -105,9 +105,7 @@ class PageData:
     async def overview(self, visitor: Visitor, span: str) -> Plain:
         """Return all model groups with the effect of tiers, and what is wrong now."""
         now, seconds = self.now(), RANGES[span][1]
-        shown = {
-            one["model_group"]: one for one in self._of.models.all()["model_groups"] if visitor.sees(one["model_group"])
-        }
+        shown = {one["model_group"]: one for one in self._groups(visitor)}
         begins = now - seconds
 
         def read(connection: Connection) -> tuple[list[Any], list[Plain], list[Plain]]:
@@ -201,7 +199,7 @@ class PageData:
         causes = await self._with_details([(group, one) for one in found["common_causes"]])
         return {
             "incident": {**shown, "common_causes": [cause for _, cause in causes]},
-            "others": self._others(group) if found["open"] else "",
+            "others": others_of_groups(self._groups(visitor), [found]) if found["open"] else [],
             "series": series,
             "why": _shown(visitor, told),
             "file": provider_file(found, failures),
@@ -307,10 +305,8 @@ class PageData:
         )
         return await with_way_back(found, self._of.why_now)
 
-    def _others(self, name: str) -> str:
-        """Return the words on a model group's other deployments; empty if not served."""
-        groups: list[Plain] = self._of.models.all()["model_groups"]
-        return next((others_sentence(one) for one in groups if one["model_group"] == name), "")
+    def _groups(self, visitor: Visitor) -> list[Plain]:
+        return [one for one in self._of.models.all()["model_groups"] if visitor.sees(one["model_group"])]
 
     def _shown_group(self, visitor: Visitor, name: str) -> Plain:
         groups: list[Plain] = self._of.models.all()["model_groups"] if visitor.sees(name) else []

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from exacto_plugin.audit import answer_sentences, common_cause_sentences, formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
-from exacto_plugin.audit.incidents import findings, incident_sentences, incident_times
+from exacto_plugin.audit.incidents import findings, incident_paragraph, incident_sentences, incident_times
 from exacto_plugin.web import charts
 from exacto_plugin.web.ranges import RANGES
 
@@ -36,6 +37,7 @@ class Renderer:
         )
         self._templates.filters |= {
             "percent": _percent,
+            "traffic": lambda share: "-" if share is None else formatting.traffic_share(share),
             "count": lambda number: "-" if number is None else f"{number:,.0f}",
             "money": lambda amount: "-" if amount is None else money(amount),
             "price": lambda amount: "?" if amount is None else f"${amount:,.4g}",
@@ -45,6 +47,7 @@ class Renderer:
             "tier": charts.tier_words,
             "json": lambda plain: json.dumps(plain, allow_nan=False, separators=(",", ":")),
             "number": _number,
+            "bold": _bold,
         }
         self._templates.globals |= {
             "charts": charts,
@@ -52,6 +55,8 @@ class Renderer:
             "formatting": formatting,
             "incident_words": incident_sentences,
             "incident_times": incident_times,
+            "incident_headline": incident_paragraph.headline,
+            "incident_parts": incident_paragraph.incident_parts,
             "ranges": RANGES,
             "benchmark_words": answer_sentences,
             "why_sentence": lambda view: sentences.why_sentence(view, UTC),
@@ -83,6 +88,14 @@ def _percent(share: float | None) -> str:
 
 def _moment(at: float | None) -> str:
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _bold(part: incident_paragraph.Part) -> Markup:
+    """Return the text of a part with the first one of each key phrase in bold."""
+    text = escape(part.text)
+    for phrase in part.key:
+        text = Markup(text.replace(escape(phrase), Markup("<strong>{}</strong>").format(phrase), 1))
+    return text
 
 
 def _number(value: float | None, unit: str) -> str:

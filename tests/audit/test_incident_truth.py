@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from exacto_plugin.audit.incidents.incident_sentences import incident_sentence, traffic_words
+from exacto_plugin.audit.incidents.incident_paragraph import incident_sentence
+from exacto_plugin.audit.incidents.incident_sentences import traffic_words
 from exacto_plugin.audit.incidents.incident_views import incident_list, incident_of
 from exacto_plugin.audit.queries import recorded_report
 from exacto_plugin.core.model import DeploymentKey, Outcome, Sample, Tier

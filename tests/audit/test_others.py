@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import Any
 
 from exacto_plugin.audit.common_cause_sentences import common_cause_sentence
-from exacto_plugin.audit.incidents.others import has_suspicious, others_sentence
+from exacto_plugin.audit.incidents.others import has_suspicious, others_of_groups, others_sentence
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.web.incident_details import cause_hours, with_details
 from tests.audit.test_sentences import reason, view
@@ -60,6 +60,25 @@ def test_suspicious_ones_are_named_before() -> None:
     assert not has_suspicious(group(one("a", 0.2, 90, "deranked"), one("b", 0.67, 3, "insufficient_data")))
 
 
+def test_other_groups_and_the_provider_are_told() -> None:
+    """None of another group is suspicious, or which one; and the same provider's deployments, in all groups."""
+    wrong = [{"open": True, "model_group": "g", "deployment": "d", "provider": "acme"}]
+    of_acme = {**one("x", 0.004, 900), "provider": "acme"}
+    own = group(one("d", 0.2, 90, "deranked"), one("a", 0.004, 900))
+    fine = {**group(of_acme, one("y", 0.0, 900)), "model_group": "h"}
+    told = others_of_groups([own, fine], wrong)
+    assert told[1:] == [
+        "No deployment of any other model group is suspicious.",
+        "No other deployment of provider acme is suspicious (x in h).",
+    ]
+    bad = {**group({**of_acme, **one("x", 0.08, 40)}, one("y", 0.0, 900)), "model_group": "h"}
+    told = others_of_groups([own, bad], wrong)
+    assert told[1].startswith("Suspicious in h, and not deranked: x with")
+    assert told[2:] == ["Also of provider acme: x in h (suspicious)."]
+    assert len(others_of_groups([own], wrong)) == 1
+    assert others_of_groups([fine], []) == []
+
+
 def test_a_common_cause_has_its_deployments_kinds_and_end() -> None:
     """Of the hours in which it was; those of its deployments with the most answers."""
     rose = reason("common_cause", None, value=0.14, peers=2, begin=AT + 600.0, end=AT + 2400.0)
@@ -73,9 +92,12 @@ def test_a_common_cause_has_its_deployments_kinds_and_end() -> None:
     ]
     told = common_cause_sentence(with_details(rose, rows), UTC)
     assert (
-        "all 2 deployments with enough calls (a, b) rose by about 14 points between 2027-01-15 08:10:00 UTC and" in told
+        "all 2 deployments with enough calls (a, b) was about 14 points higher from 2027-01-15 08:10:00 to "
+        "08:40:00 UTC, and is over: a common cause" in told
     )
-    assert told.endswith("Mostly arguments against the schema (14 of 15 bad answers in those hours).")
+    assert told.endswith("Mostly arguments against the schema (14 of 15 bad answers in the hour of 08:00).")
+    longer = {**rose, "end": AT + 4200.0}
+    assert "in the hours of 08:00 to 09:00)" in common_cause_sentence(with_details(longer, rows), UTC)
     assert "Mostly" not in common_cause_sentence(rose, UTC)
 
 

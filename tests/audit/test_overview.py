@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from exacto_plugin.audit.formatting import minute
 from exacto_plugin.audit.incidents.incident_views import incident_list
 from exacto_plugin.core.model import Reason, ReasonCode
 from exacto_plugin.store.store import Store
@@ -34,7 +36,7 @@ def test_the_overview_tells_the_way_back_and_the_others(story: Story, monkeypatc
     fresh = {"kind": "fresh_calls", "calls": 150, "bad_at_most": 1, "so_far": 41.0, "so_far_bad": 9.0}
 
     async def answers(*_: object) -> list[dict[str, Any]]:
-        return [{"way_back": [fresh]}]
+        return [{"at": NOW, "way_back": [{**fresh, "next_trial_at": NOW + 7200.0}]}]
 
     monkeypatch.setattr(WhyNow, "answers", answers)
 
@@ -45,7 +47,14 @@ def test_the_overview_tells_the_way_back_and_the_others(story: Story, monkeypatc
     found = [{**one, "model_group": GROUP} for one in incident_list(story.connection, story.now)]
     monkeypatch.setattr(page_data, "incident_list", lambda *_, **__: found)
     shown = client.get("/exacto/page/overview?range=30d").text
-    assert "It is not back yet: of 41 fresh calls 9 were bad; of 150 at most 1 may be." in shown
+    assert "It is not back yet: of 41 fresh calls 9 were bad; by the numbers of now, of 150 at most 1 may be." in shown
+    assert f"begins <strong>at {minute(NOW + 7200.0)}</strong>. Nothing has to be done" in shown
+    assert re.findall('<span class="title">(.*?):</span>', shown)[:4] == [
+        "How bad",
+        "Since when",
+        "Traffic",
+        "Way back",
+    ]
     assert f"deployment of {GROUP} is suspicious" in shown or f"Suspicious in {GROUP}" in shown
     assert f'range=30d">{GROUP}</a> as a whole was worse.' in shown
-    assert "rose by about 14 points between" in shown
+    assert "was about 14 points higher from" in shown

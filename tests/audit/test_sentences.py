@@ -59,11 +59,12 @@ def test_a_common_cause_is_told_beside_the_tier() -> None:
     told = why_sentence(view("verified_good", reason("within_threshold"), rose), UTC)
     assert "within the threshold" in told
     assert (
-        "The failure rate of all 8 deployments with enough calls rose by about 14 points since 2027-01-15 08:00" in told
+        "The failure rate of all 8 deployments with enough calls is about 14 points higher since 2027-01-15 08:00"
+        in told
     )
     told = why_sentence(view("deranked", reason("below_threshold"), {**rose, "end": T + 1500}), UTC)
     assert "worse than the threshold" in told
-    assert "between 2027-01-15 08:00:00 UTC and 2027-01-15 08:25:00 UTC: a common cause" in told
+    assert "from 2027-01-15 08:00:00 to 08:25:00 UTC, and is over: a common cause" in told
 
 
 @pytest.mark.parametrize(
@@ -149,8 +150,7 @@ def test_a_derank_says_every_number() -> None:
         "novita is deranked in kimi since 2027-01-15 05:50:00 UTC (2 h 10 min). It was deranked for a tool-call "
         "success of 81.3 % (212 calls within 15 min), worse than the threshold, now 94.10 % (all 5 with enough data: "
         "median 97.10 %, MAD 0.40 %). It comes back after 300 fresh calls with at most 5 bad ones; where tiers are "
-        "applied, probes (up to 2.00 % of the requests with tools) provide them; so far there "
-        "were 40, of which 1 bad."
+        "applied, probes (up to 2.00 % of the requests with tools) provide them; so far there were 40, of which 1 bad."
     )
 
 

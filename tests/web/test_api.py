@@ -241,7 +241,7 @@ def test_what_is_recorded_is_told() -> None:
     assert [(one["deployment"], one["open"]) for one in told] == [("c", True), ("d", True)]
     path = f"/exacto/api/incidents/{told[0]['id']}"
     assert client.get(path).json()["timeline"][0]["tier"] == "deranked"
-    assert client.get(f"{path}/file").json()["summary"].startswith(f"c is deranked in {GROUP}")
+    assert client.get(f"{path}/file").json()["summary"].startswith(f"c (provider provider-c) is deranked in {GROUP}")
     assert client.get("/exacto/api/incidents/none").status_code == 404
     series = client.get("/exacto/api/series", params={"model_group": GROUP, "until": NOW + 1}).json()
     assert series["deployments"]["c"]["tier"][-1] == "deranked"

@@ -9,7 +9,7 @@ import pytest
 from exacto_plugin.audit.incidents.findings import missing_words, rates_finding
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS
 from exacto_plugin.web.chart import Chart, dash_of, line_of
-from exacto_plugin.web.charts import causes_words, kinds_chart, reference_lines, signal_chart, traffic_chart
+from exacto_plugin.web.charts import causes_words, history, kinds_chart, reference_lines, signal_chart, traffic_chart
 
 CALLS = "tool_call_success"
 
@@ -59,9 +59,9 @@ def test_one_threshold_is_drawn_as_a_share_of_bad_calls() -> None:
 def test_two_thresholds_are_drawn_as_they_are() -> None:
     """They are shares of bad calls already; those of one deployment, and the lower median of several."""
     one, three = drawn(series(own=True), "b"), drawn(series(own=True), "a", "b", "c")
-    assert (one["deranked above"], one["verified below"]) == (0.06, 0.03)
-    assert (three["deranked above"], three["verified below"]) == (0.06, 0.03)
-    assert drawn(series(own=True), "a", "b")["deranked above"] == 0.05
+    assert (one["price limit: deranked above"], one["usual limit: verified below"]) == (0.06, 0.03)
+    assert (three["price limit: deranked above"], three["usual limit: verified below"]) == (0.06, 0.03)
+    assert drawn(series(own=True), "a", "b")["price limit: deranked above"] == 0.05
     assert "threshold" not in one
 
 
@@ -69,7 +69,9 @@ def test_two_thresholds_are_drawn_as_they_are() -> None:
 def test_the_finding_uses_the_same_threshold(own: bool, threshold: str) -> None:
     """A deployment above it is named with its number; the rest by the span."""
     found = rates_finding(series(own=own), ["a", "b", "c"])
-    assert found == f"Above the threshold of {threshold}: b (10.0 %). The other 2 have 1.00 %."
+    assert (
+        found == f"Above the threshold of {threshold}: b (10.0 % of 100 calls at the derank). The other 2 have 1.00 %."
+    )
 
 
 def test_the_finding_of_good_ones_names_all_their_thresholds() -> None:
@@ -153,7 +155,10 @@ def test_a_line_ends_where_its_deployment_is_deranked() -> None:
     # In the hour of the derank 2 of the 40 calls came after it.
     assert [one for one in points.counts if one] == [(0, 2), (1, 3), (2, 2)]
     assert [value for value in points.values if value is not None] == [0.0, pytest.approx(1 / 3), 1.0]
-    assert chart.marks == [(7000.0, "b: verified good to deranked"), (5 * 3600.0, "b: no calls from then on")]
+    assert chart.marks == [
+        (7000.0, "b: verified good to deranked"),
+        (5 * 3600.0, "b: 7 calls since the derank, the last 04:00 to 05:00 UTC"),
+    ]
     assert chart.finding == "A finding. While deranked, in this time: b 3 of 7 calls bad."
     plain = chart.plain()
     assert [line["name"] for line in plain["lines"]] == ["a", "b"]
@@ -190,6 +195,38 @@ def test_a_line_begins_again_after_the_derank() -> None:
     assert len(chart.marks) == 2
 
 
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        ([100.0, 40.0, 3.0, 0.0, 0.0, 0.0], "no calls from then on"),
+        ([100.0, 38.0, 0.0, 0.0, 1.0, 0.0], "1 call since the derank, 04:00 to 05:00 UTC"),
+        ([100.0, 38.0, 0.0, 0.0, 0.0, 0.0], "no calls from then on"),
+    ],
+)
+def test_a_single_call_hours_later_is_no_beginning_of_a_time_without_calls(calls: list[float], words: str) -> None:
+    """There were none before it either, so that it is counted."""
+    tiers = ["verified_good"] * 3 + ["deranked"] * 9
+    chart = signal_chart(fleet(tiers, calls, [1.0] * 6, derank(7000.0, 38, 20)), CALLS, ["b"], "Bad tool calls", "")
+    assert [told for _, told in chart.marks if "call" in told] == [f"b: {words}"]
+
+
+def test_the_onset_is_marked_in_charts_and_in_the_history() -> None:
+    """As the derank's record tells it; every mark has a short label, and an hour of both kinds of calls a note."""
+    change = derank(7000.0, 38, 20)
+    change["changed"]["at"] = 6000.0
+    found = fleet(["verified_good"] * 3 + ["deranked"] * 9, [100.0] * 6, [5.0] * 6, change)
+    chart = signal_chart(found, CALLS, ["b"], "Bad tool calls", "", marked=[(6000.0, "b: onset")])
+    assert chart.marks == [(6000.0, "b: onset"), (7000.0, "b: verified good to deranked")]
+    assert chart.plain()["marks"] == [[6000.0, "onset"], [7000.0, "deranked"]]
+    assert "may jump only at the derank" in chart.notes[0]
+    kinds = kinds_chart(found, ["b"], "")
+    assert kinds.marks == chart.marks == traffic_chart(found, "").marks
+    assert "The hour of an onset has calls from before it too." in kinds.notes
+    assert kinds_chart(found, ["a"], "").marks == []
+    told = [(at, words) for at, words, _ in history(found, ["b"])]
+    assert told == [(6000.0, "b: onset (most likely time)"), (7000.0, "b: verified good to deranked")]
+
+
 def test_hours_with_few_answers_are_not_drawn() -> None:
     """One bad one of one draws no 100 %; the table has its counts, and a note tells how many hours are left out."""
     found = fleet(["verified_good"] * 12, [100.0, 40.0, 1.0, 0.0, 19.0, 20.0], [5.0, 4.0, 1.0, 0.0, 1.0, 1.0])
@@ -208,9 +245,9 @@ def test_the_hour_that_is_not_over_is_drawn_up_to_its_last_count() -> None:
     chart = kinds_chart(found, ["b"], "A finding.")
     assert chart.plain()["times"][-3:] == [5 * 3600.0 - 1.0, 5 * 3600.0, 5 * 3600.0 + 600.0]
     assert [chart.is_running(at) for at in chart.times] == [False] * 5 + [True]
-    assert chart.notes == ["The last of them is not over: it is drawn up to 05:10 UTC."]
+    assert chart.notes == ["The last hour is drawn up to 05:10 UTC."]
     found["hours"]["deployments"]["b"]["answers"][5] = 2.0
-    assert "not over" not in " ".join(kinds_chart(found, ["b"], "A finding.").notes)
+    assert "drawn up to" not in " ".join(kinds_chart(found, ["b"], "A finding.").notes)
 
 
 def test_common_causes_are_bands_of_every_chart() -> None:

@@ -212,7 +212,7 @@ def test_common_causes_are_in_the_table_of_incidents(place: StoreLocation, monke
     shown = page_of(runtime, monkeypatch, ADMIN).get("/exacto/page/incidents").text
     assert shown.count('<td data-label="Kind">common cause</td>') == 2
     assert f'<td data-label="Until">{minute(NOW - 5000.0)}</td>' in shown
-    assert "rose by about 15 points between" in shown
+    assert "was about 15 points higher from" in shown
     client = page_of(runtime, monkeypatch, USER, web={"access": "keys"})
     assert client.get("/exacto/page/incidents").text.count("common cause</td>") == 1
     shown = client.get(f"/exacto/page/group?name={GROUP}").text

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from exacto_plugin.audit.formatting import minutes
 from exacto_plugin.core.model import Tier
 from exacto_plugin.core.routing.counterfactual import HOUR_S
 
@@ -133,3 +135,21 @@ def quiet_since(series: Mapping[str, Any], time: DerankedTime, calls: Sequence[C
         return None
     since = max([time.begin, *(one.end for one in calls)])
     return since if series["until"] - since >= QUIET_S else None
+
+
+def quiet_words(series: Mapping[str, Any], time: DerankedTime, calls: Sequence[CallsOfHour]) -> str:
+    """Return the words on a time without calls at the end of the series.
+
+    Calls of hours with gaps between them are counted, as there were none before each of them either.
+    """
+    is_whole = time.derank is not None
+    if not calls:
+        return "no calls from then on" if is_whole else "no calls in this time"
+    step = series["hours"]["step_s"]
+    ends = [time.begin // step * step + step, *(one.end for one in calls)] if is_whole else [one.end for one in calls]
+    if all(later - earlier <= step for earlier, later in pairwise(ends)):
+        return "no calls from then on"
+    number = sum(one.calls for one in calls)
+    last = minutes(calls[-1].end - step, calls[-1].end)[11:]
+    span = "since the derank" if is_whole else "in this time"
+    return f"{number:,} call{'' if number == 1 else 's'} {span}, {'' if number == 1 else 'the last '}{last}"

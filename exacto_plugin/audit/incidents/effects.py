@@ -17,6 +17,7 @@ from exacto_plugin.audit.hours.hour_counts import COLUMNS
 from exacto_plugin.audit.hours.hour_rates import call_changes, hour_rates
 from exacto_plugin.audit.incidents.good_again import good_again
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, HOUR_S, WHOLE_GROUP
+from exacto_plugin.core.stats.rates import PHI, Z
 from exacto_plugin.core.tiers.change_point import CallHistory, change_point
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[Transitio
         "answers": own["answers"],
         "calls": own["calls"],
         "bad": own["bad"],
+        "bad_until": _bad_until(of, within),
         "kinds": kinds,
         "others_rate": usual,
         "rescued": own["rescued"],
@@ -122,6 +124,14 @@ def _cut(own: dict[str, float], of: IncidentRecords, within: HourCounts) -> None
         own[column] = max(0.0, own[column] - outside[column])
 
 
+def _bad_until(of: IncidentRecords, within: HourCounts) -> float | None:
+    """Return its bad answers from the onset to the derank; None if unknown."""
+    if of.calls is None:
+        return None
+    whole = within.between(within.first, of.begin.at // HOUR_S * HOUR_S).of(of.begin.deployment, "bad").sum()
+    return max(0.0, float(whole) + float(of.calls["so_far"]["bad"]) - float(of.calls["before"]["bad"]))
+
+
 def _sums(counts: HourCounts, deployment: str) -> tuple[dict[str, float], dict[str, float]]:
     """Return the sums of the deployment, and of all deployments together."""
     sums = counts.numbers.sum(axis=0)
@@ -150,18 +160,34 @@ def _sent_elsewhere(within: HourCounts, counts: HourCounts, name: str, changes: 
     Of the hours ``within``. Apart from both, the same of requests to which tiers were not applied.
     """
     names = [one for one in counts.deployments if one != WHOLE_GROUP]
-    found = dict.fromkeys(("moved", "saved", "would_move", "would_save"), 0.0)
+    found = dict.fromkeys(("moved", "saved", "would_move", "would_save", "saved_low", "saved_high"), 0.0)
     if name not in names or not len(within.numbers):
         return found
-    turns, rates = _turns(within), _rates(within, counts, name, changes)
+    place, turns = names.index(name), _turns(within)
+    rates, variance, is_own = _rates(within, counts, name, changes)
     answers = np.array([within.of(one, "answers") for one in names])
     for picks, moved, saved in zip(
         _picks(within, names), ("moved", "would_move"), ("saved", "would_save"), strict=True
     ):
         gained = picks.gained.T
-        found[moved] = max(0.0, -float(gained[names.index(name)].sum())) * turns
-        found[saved] = _saved(names.index(name), gained, rates, answers) * turns
+        found[moved] = max(0.0, -float(gained[place].sum())) * turns
+        found[saved] = _saved(place, gained, rates, answers) * turns
+        if saved == "saved":
+            spread = Z * _spread(np.maximum(-gained[place], 0.0) * turns, variance, is_own)
+            found["saved_low"] = max(0.0, found[saved] - spread)
+            found["saved_high"] = max(found[saved], min(found[moved], found[saved] + spread))
     return found
+
+
+def _spread(moved: Floats, variance: Floats, is_own: NDArray[np.bool_]) -> float:
+    """Return the standard error of the bad calls that requests sent elsewhere saved.
+
+    That of the deployment's own share, as in ``exacto report``; the others have many more calls. Hours that share their
+    evidence have errors that add up.
+    """
+    own = np.where(is_own, moved, 0.0)
+    shared = float(((moved - own) * np.sqrt(variance)).sum())
+    return float(np.sqrt((own**2 * variance).sum() + shared**2))
 
 
 def _picks(within: HourCounts, names: Sequence[str]) -> tuple[Picks, Picks]:
@@ -175,10 +201,13 @@ def _picks(within: HourCounts, names: Sequence[str]) -> tuple[Picks, Picks]:
     return applied_picks(every, told, within.of(WHOLE_GROUP, "picks"), within.of(WHOLE_GROUP, "applied"))
 
 
-def _rates(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]) -> Floats:
+def _rates(
+    within: HourCounts, counts: HourCounts, name: str, changes: Sequence[TransitionRecord]
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Return the shares of bad answers, ``[deployment, hour]``.
 
-    Those of the deployment ``name`` are of the requests that were taken away.
+    Those of the deployment ``name`` are of the requests that were taken away; its variances, and whether its hours have
+    a share of their own, follow.
     """
     known = call_changes(changes)
     names = [one for one in counts.deployments if one != WHOLE_GROUP]
@@ -194,7 +223,11 @@ def _rates(within: HourCounts, counts: HourCounts, name: str, changes: Sequence[
         for one in names
     ]
     rates = np.array([(one.moved if each == name else one.rate)[part] for each, one in zip(names, found, strict=True)])
-    return rates[:, : len(within.numbers)]
+    own, hours = found[names.index(name)], slice(part.start, part.start + len(within.numbers))
+    # A share of 0 or 1 of few answers is not certain.
+    share = (np.nan_to_num(own.moved) * own.answers + 0.5) / (own.answers + 1.0)
+    variance = np.divide(PHI * share * (1.0 - share), own.answers, out=np.zeros(len(share)), where=own.answers > 0)
+    return rates[:, : len(within.numbers)], variance[hours], own.is_own[hours]
 
 
 def _saved(place: int, gained: Floats, rates: Floats, answers: Floats) -> float:
@@ -229,14 +262,22 @@ def _traffic(counts: HourCounts, of: IncidentRecords) -> Plain:
 
 
 def _share_now(counts: HourCounts, of: IncidentRecords, now: float) -> Plain:
-    """Return its share of the group's newest answers, and since when they are counted.
+    """Return its share of the group's newest answers, since when, and the others'.
 
     Of the last whole hour and the one that has begun, without hours that began before the derank: in those the
-    deployment still had its traffic. Both are None without such an hour, or without answers in it.
+    deployment still had its traffic. All are None without such an hour, or without answers in it; those of others are
+    told only while it is deranked.
     """
     since = max(now // HOUR_S * HOUR_S - HOUR_S, -(-of.begin.at // HOUR_S) * HOUR_S)
-    share = _share(counts.between(since, now), of.begin.deployment)
-    return {"share_now": share, "share_now_since": None if share is None else since}
+    newest = counts.between(since, now)
+    share = _share(newest, of.begin.deployment)
+    others = [name for name in newest.deployments if name not in (WHOLE_GROUP, of.begin.deployment)]
+    is_told = share is not None and of.finish is None
+    return {
+        "share_now": share,
+        "share_now_since": None if share is None else since,
+        "others_now": {name: _share(newest, name) for name in others} if is_told else None,
+    }
 
 
 def _share(counts: HourCounts, name: str) -> float | None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.audit.formatting import KIND_NAMES, duration, minutes, percent, value
+from exacto_plugin.audit.formatting import KIND_NAMES, duration, minutes, percent, traffic_share, value
 from exacto_plugin.audit.incidents.incident_sentences import bad_rate
-from exacto_plugin.core.model import ReasonCode, Signal
+from exacto_plugin.core.model import ReasonCode, Signal, Tier
 from exacto_plugin.core.routing.counterfactual import BAD_KINDS, SENT
 
 if TYPE_CHECKING:
@@ -42,11 +42,20 @@ def rates_finding(series: Mapping[str, Any], names: Sequence[str]) -> str:
     above = [name for name in worst_first if name in limits and rates[name] > limits[name]]
     threshold = f" the threshold of {_span(limits[name] for name in above or limits)}" if limits else ""
     if above:
-        told = ", ".join(f"{name} ({percent(rates[name])})" for name in above[:_MANY])
+        told = ", ".join(f"{name} ({percent(rates[name])}{_of_derank(series, name)})" for name in above[:_MANY])
         more = f" and {len(above) - _MANY} more" if len(above) > _MANY else ""
         rest = [name for name in worst_first if name not in above]
         return f"Above{threshold}: {told}{more}. {_rest(rates, rest)}".strip()
     return f"{_rest(rates, worst_first, alone=True)}{f'; below{threshold}' if threshold else ''}."
+
+
+def _of_derank(series: Mapping[str, Any], name: str) -> str:
+    """Return that the last share is the one that deranked it; empty if it is not."""
+    deployment = series["deployments"][name]
+    if last_of(deployment["tier"]) != Tier.DERANKED:
+        return ""
+    calls = last_of(deployment["signals"][_CALLS].get("samples", ()))
+    return f"{f' of {calls:,.0f} calls' if calls else ''} at the derank"
 
 
 def _threshold_of(series: Mapping[str, Any], name: str) -> float | None:
@@ -135,7 +144,7 @@ def traffic_finding(hours: Mapping[str, Any]) -> str:
     whole = {name: sum(counts) / sum(totals) for name, counts in answers.items()}
     order = sorted(share, key=lambda name: -share[name])
     shown = order if len(order) <= _MOST_SHARES else [*order[: _MOST_SHARES - 1], order[-1]]
-    told = ", ".join(f"{name} {percent(share[name])} (in all {percent(whole[name])})" for name in shown)
+    told = ", ".join(f"{name} {traffic_share(share[name])} (in all {traffic_share(whole[name])})" for name in shown)
     begin = minutes(hours["times"][last], hours["times"][last] + hours["step_s"])
     more = f", and {len(order) - len(shown)} more" if len(order) > len(shown) else ""
     return f"Of {totals[last]:,.0f} answers with tools, {begin}: {told}{more}."

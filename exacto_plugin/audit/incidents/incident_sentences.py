@@ -11,13 +11,11 @@ from exacto_plugin.audit.formatting import (
     counted,
     duration,
     minute,
-    minutes,
-    money,
     name_of,
     percent,
+    traffic_share,
     values_apart,
 )
-from exacto_plugin.audit.incidents.incident_times import between, recovery_words
 from exacto_plugin.core.model import Signal
 from exacto_plugin.core.routing.counterfactual import LOST
 from exacto_plugin.core.stats.binomial import wilson_lower, wilson_upper
@@ -75,8 +73,8 @@ def kind_shares(kinds: Mapping[str, float]) -> str:
 def kinds_sentence(incident: Mapping[str, Any]) -> str:
     """Describe the kinds of an incident's bad calls; empty without any.
 
-    >>> kinds_sentence({"kinds": {"lost": 1, "schema_mismatch": 2}, "open": True})
-    'Of its 3 bad calls since the onset 2 had arguments against the schema, 1 was lost.'
+    >>> kinds_sentence({"kinds": {"lost": 1, "schema_mismatch": 2}, "open": True, "bad_until": 2.0})
+    'Of its 3 bad calls since the onset (2 until the derank, 1 since) 2 had arguments against the schema, 1 was lost.'
     """
     kinds = incident["kinds"]
     if not kinds:
@@ -84,6 +82,10 @@ def kinds_sentence(incident: Mapping[str, Any]) -> str:
     total = sum(kinds.values())
     order = sorted(kinds, key=lambda kind: -kinds[kind])
     span = "since the onset" if incident["open"] else "from the onset to the end"
+    until = incident["bad_until"]
+    if until is not None and 0.0 <= until <= total and total > 1:
+        later = "since" if incident["open"] else "after it"
+        span += f" ({until:,.0f} until the derank, {total - until:,.0f} {later})"
     if len(order) == 1:
         told = KIND_NAMES.get(order[0], order[0])
         return f"Its {total:,.0f} bad calls {span}: all with {told}." if total > 1 else f"Its bad call {span}: {told}."
@@ -105,17 +107,17 @@ def how_bad(incident: Mapping[str, Any]) -> str:
     change = incident["change"]
     if change is None or not change["calls"]:
         return judged_at(incident)
-    told = f"{_headline(change)} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
+    told = f"{headline_share(change)} of its tool calls bad ({change['bad']:,} of {change['calls']:,})"
     if change["gradual"]:
-        return f"on average {told}, rising from {_usual(change)} to about {percent(round(change['share'], 2))}"
-    return f"{told}; before {_usual(change)}"
+        return f"on average {told}, rising from {usual_share(change)} to about {percent(round(change['share'], 2))}"
+    return f"{told}; before {usual_share(change)}"
 
 
-def _headline(change: Mapping[str, Any]) -> str:
+def headline_share(change: Mapping[str, Any]) -> str:
     return percent(change["bad"] / change["calls"])
 
 
-def _usual(change: Mapping[str, Any]) -> str:
+def usual_share(change: Mapping[str, Any]) -> str:
     return percent(round(change["usual"], 4))
 
 
@@ -150,52 +152,11 @@ def evidence_of(incident: Mapping[str, Any]) -> str:
     return text
 
 
-def incident_sentence(incident: Mapping[str, Any]) -> str:
-    """Describe an incident and its effects."""
-    is_open, change = incident["open"], incident["change"]
-    when = f"since {minute(incident['since'])}"
-    if not is_open:
-        when = f"from {minutes(incident['since'], incident['until'])}{END_WORDS.get(incident['end'], '')}"
-    subject = f"{incident['deployment']} {'is' if is_open else 'was'} deranked in {incident['model_group']}"
-    if change is None:
-        parts = [
-            f"{subject} {when} for {kind_of(incident)}: {evidence_of(incident)}.",
-            _bad_since(incident) if incident["answers"] else "",
-        ]
-    else:
-        parts = [f"{subject} {when} for bad tool calls.", _rate_sentence(change), kinds_sentence(incident)]
-    if recovered := recovery_words(incident):
-        wait = "; it comes back when the rule has enough good calls" if is_open else ""
-        parts.append(f"Its calls became good again {recovered}{wait}.")
-    parts += [_share_sentence(incident), _saved(incident), not_back_sentence(incident)]
-    if incident["cost_usd"]:
-        parts.append(f"The bad answers cost about {money(incident['cost_usd'])}.")
-    return " ".join(part for part in parts if part)
-
-
-def _rate_sentence(change: Mapping[str, Any]) -> str:
-    """Describe when the calls became bad, and how bad they were until the derank."""
-    if not change["calls"]:
-        return f"Its calls became bad {between(change)}."
-    counts = f"({change['bad']:,} of {change['calls']:,})"
-    at = minute(change["at"])[11:].removesuffix(" UTC")
-    if not change["gradual"]:
-        return (
-            f"Its calls became bad {between(change)}: from {at} to the derank {_headline(change)} of its tool calls "
-            f"were bad {counts}{_from_earliest(change)}, before that {_usual(change)}."
-        )
-    return (
-        f"Its share of bad tool calls rose gradually from {_usual(change)} to about "
-        f"{percent(round(change['share'], 2))} at the derank; the rise began {between(change)}. On average "
-        f"{_headline(change)} were bad from {at} to the derank {counts}."
-    )
-
-
 _SURE_S = 1200.0
 """Length of an interval from which the share from its beginning on is told too."""
 
 
-def _from_earliest(change: Mapping[str, Any]) -> str:
+def from_earliest(change: Mapping[str, Any]) -> str:
     """Return the share if the change came at the beginning of its interval.
 
     Empty for a short interval, and where it is not on record.
@@ -207,59 +168,23 @@ def _from_earliest(change: Mapping[str, Any]) -> str:
     return f"; if it began slowly at {begin}, {percent(bad / calls)} ({bad:,} of {calls:,})"
 
 
-def _bad_since(incident: Mapping[str, Any]) -> str:
+def bad_since(incident: Mapping[str, Any]) -> str:
     bad, answers = incident["bad"], incident["answers"]
     span = "since its onset" if incident["open"] else "from its onset to its end"
     return f"{bad:,.0f} of its {answers:,.0f} answers with tools were bad {span}."
 
 
-def _share_sentence(incident: Mapping[str, Any]) -> str:
-    """Describe its share of the traffic before and since the derank; empty if unknown."""
-    traffic = incident["traffic"]
-    if traffic is None or traffic["before"] is None:
-        return ""
-    parts = [f"{percent(traffic['before'])} of the group's answers with tools in the day before"]
-    if traffic["meanwhile"] is not None:
-        parts.append(f"{percent(traffic['meanwhile'])} {'since the derank' if incident['open'] else 'while deranked'}")
-    if not incident["open"] and traffic["after"] is not None:
-        parts.append(f"{percent(traffic['after'])} after that")
-    wait = "; no hour has begun since the derank" if incident["open"] and traffic["meanwhile"] is None else ""
-    return f"It had {', '.join(parts)}{wait}."
-
-
-def not_back_sentence(incident: Mapping[str, Any]) -> str:
-    """Describe why a deranked deployment is not back yet; empty if unknown."""
-    fresh = next((one for one in incident.get("way_back", ()) if one["kind"] == "fresh_calls"), None)
-    if fresh is None or not incident["open"]:
-        return ""
-    calls, most = f"{fresh['calls']:,}", fresh["bad_at_most"]
-    may = f"of {calls} {f'at most {most:,}' if most else 'none'} may be"
-    if most is None:
-        may = f"not even {calls} without a bad one would bring it back"
-    if not fresh["so_far"]:
-        return f"It is not back yet: it has no fresh calls so far; {may}{'' if most is None else ' bad'}."
-    bad = f"{fresh['so_far_bad'] or 0.0:,.0f}"
-    return f"It is not back yet: of {fresh['so_far']:,.0f} fresh calls {bad} were bad; {may}."
-
-
-def _saved(incident: Mapping[str, Any]) -> str:
-    saved = []
-    if incident["moved"] >= 0.5:
-        saved.append(
-            f"tiers sent about {incident['moved']:,.0f} requests elsewhere, which saved about "
-            f"{incident['saved']:,.0f} bad calls"
-        )
-    if incident["would_move"] >= 0.5:
-        more = " more" if saved else ""
-        saved.append(
-            f"tiers were {'not applied to every request' if saved else 'only observed'}: applied, they would have sent "
-            f"about {incident['would_move']:,.0f}{more} elsewhere and saved about {incident['would_save']:,.0f}{more} "
-            "bad calls"
-        )
-    if incident["rescued"]:
-        saved.append(f"{incident['rescued']:,.0f} were rescued")
-    text = "; ".join(saved)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+def at_the_derank(incident: Mapping[str, Any]) -> str:
+    """Describe the number that deranked the deployment, with its time, for a chart."""
+    if incident["signal"] is None or incident["value"] is None or not incident["samples"]:
+        return f"At the derank: {judged_at(incident)}."
+    span, share = f"At the derank, over {duration(incident['window_s'])}", judged_at(incident)
+    told, _, limit = share.partition(", threshold ")
+    of = f" of {counted(incident['signal'], incident['samples'])}"
+    end = f" (threshold {limit})" if limit else ""
+    if told.endswith(" bad"):
+        return f"{span}: {told.removesuffix(' bad')}{of} bad{end}."
+    return f"{span}: {told}{of}{end}."
 
 
 def kinds_since(incident: Mapping[str, Any]) -> str:
@@ -268,14 +193,14 @@ def kinds_since(incident: Mapping[str, Any]) -> str:
     For a chart that shows the time around it too.
     """
     told = f": {kind_shares(incident['kinds'])}" if incident["kinds"] else ""
-    return f"By the hour, and around the incident. {_bad_since(incident)[:-1]}{told}."
+    return f"By the hour, and around the incident. {bad_since(incident)[:-1]}{told}."
 
 
 def traffic_words(incident: Mapping[str, Any]) -> str:
     """Describe the deployment's share of the answers before, during and after."""
     traffic = incident["traffic"]
     parts = [
-        f"{percent(traffic[name])} {words}"
+        f"{traffic_share(traffic[name])} {words}"
         for name, words in (
             ("before", "in the day before the onset"),
             ("meanwhile", "while it was deranked"),

@@ -1,4 +1,4 @@
-"""The times of an incident in words: its onset, and when its calls were good again.
+"""The times of an incident in words: its onset, and the end of its bad calls.
 
 Works on plain data; looks nothing up.
 """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.hours.hour_counts import HourReader
-from exacto_plugin.audit.incidents.incident_sentences import incident_sentence
+from exacto_plugin.audit.incidents.incident_paragraph import incident_sentence
 from exacto_plugin.audit.incidents.incidents import MOST_ONSET_S, Key, LastKnownTier, incidents
 from exacto_plugin.core.model import ReasonCode
 from exacto_plugin.core.routing.counterfactual import HOUR_S
@@ -124,7 +124,7 @@ _FOR_PROVIDERS = (
 
 _NOT_FOR_PROVIDERS: Plain = {
     **dict.fromkeys(("moved", "saved", "would_move", "would_save", "rescued"), 0.0),
-    **dict.fromkeys(("cost_usd", "traffic")),
+    **dict.fromkeys(("cost_usd", "traffic", "others_now")),
 }
 """What is left out of the summary."""
 

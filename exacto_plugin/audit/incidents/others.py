@@ -93,6 +93,39 @@ def _share(deployment: Mapping[str, Any], references: Mapping[str, Any]) -> _Sha
 
 
 def others_of_groups(groups: Iterable[Mapping[str, Any]], incidents: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the words on other deployments of the groups where something is wrong."""
-    wrong = {one["model_group"] for one in incidents if one["open"]}
-    return [others_sentence(one) for one in groups if one["model_group"] in wrong or has_suspicious(one)]
+    """Return the words on other deployments, of all groups and of the same provider."""
+    groups = list(groups)
+    opened = [one for one in incidents if one["open"]]
+    wrong = {one["model_group"] for one in opened}
+    told = [others_sentence(one) for one in groups if one["model_group"] in wrong or has_suspicious(one)]
+    rest = [one for one in groups if one["model_group"] not in wrong]
+    if wrong and rest and not any(has_suspicious(one) for one in rest):
+        told.append("No deployment of any other model group is suspicious.")
+    providers = dict.fromkeys(one["provider"] for one in opened if one.get("provider"))
+    return told + [words for name in providers if (words := _provider_sentence(name, groups, opened))]
+
+
+def _provider_sentence(provider: str, groups: Iterable[Mapping[str, Any]], opened: Iterable[Mapping[str, Any]]) -> str:
+    """Describe the other deployments of a provider; empty without any."""
+    bad = {(one["model_group"], one["deployment"]) for one in opened}
+    others = [
+        (f"{one['deployment']} in {group['model_group']}", one, _share(one, group["references"]))
+        for group in groups
+        for one in group["deployments"]
+        if one.get("provider") == provider and (group["model_group"], one["deployment"]) not in bad
+    ]
+    if not others:
+        return ""
+    wrong = [
+        f"{name} ({'deranked' if one['tier'] == Tier.DERANKED else 'suspicious'})"
+        for name, one, share in others
+        if one["tier"] == Tier.DERANKED or (share is not None and share.is_suspicious)
+    ]
+    if wrong:
+        more = f", and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
+        return f"Also of provider {provider}: {', '.join(wrong[:_MOST_NAMED])}{more}."
+    if all(share is None for _, _, share in others):
+        return f"The other deployments of provider {provider} have too few calls to tell."
+    names = ", ".join(name for name, _, _ in others[:_MOST_NAMED])
+    more = f", and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    return f"No other deployment of provider {provider} is suspicious ({names}{more})."

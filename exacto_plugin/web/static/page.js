@@ -221,17 +221,27 @@
     }
   });
 
+  // Changes with their words, in as many rows as keep them apart; the last one stands left of its line at the edge.
   const marks = (chart) => drawn(({ ctx, bbox, valToPos }, unit) => {
-    ctx.strokeStyle = color("mark");
-    ctx.lineWidth = unit;
-    ctx.setLineDash([2 * unit, 3 * unit]);
-    for (const [at] of chart.marks) {
+    const free = [0, 0, 0, 0];
+    for (const [at, label] of chart.marks) {
       const x = Math.round(valToPos(at, "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = color("mark");
+      ctx.lineWidth = unit;
+      ctx.setLineDash([2 * unit, 3 * unit]);
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
+      ctx.font = `${11 * unit}px system-ui, sans-serif`;
+      const width = ctx.measureText(label).width + 8 * unit;
+      const left = Math.max(bbox.left, Math.min(x + 4 * unit, bbox.left + bbox.width - width));
+      const row = free.findIndex((end) => end <= left);
+      if (row < 0) continue;
+      free[row] = left + width;
+      ctx.textAlign = "left";
+      write(ctx, label, left, bbox.top + (26 + 13 * row) * unit, "mark");
     }
   });
 
