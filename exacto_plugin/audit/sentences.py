@@ -110,7 +110,8 @@ def _below_so_far(view: Mapping[str, Any]) -> str:
     for reason in view["reasons"]:
         few = reason["code"] == ReasonCode.TOO_FEW_SAMPLES and reason["signal"] == Signal.TOOL_CALL_SUCCESS
         known = reason["value"] is not None and reason["threshold"] is not None
-        if few and known and reason["value"] < reason["threshold"]:
+        is_worse = known and (reason["value"] < reason["threshold"]) != bool(reason.get("is_bad"))
+        if few and is_worse and reason["value"] != reason["threshold"]:
             return (
                 f"So far it is worse than the threshold of {value(reason['signal'], reason['threshold'])}: without more"
                 " good calls it is not verified, and more bad ones derank it."
@@ -162,12 +163,12 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
         return f"It {verb} kept because a better deployment refused {share} of its requests within {within}."
     verb = "was" if past else "is"
     measured, limit = values_apart(signal, reason["value"], reason["threshold"])
-    subject = f"Its {name_of(signal)} over {window(reason['window_s'])} {verb} {measured}"
+    subject = f"Its {_name(reason)} over {window(reason['window_s'])} {verb} {measured}"
     sample = counted(signal, reason["samples"])
     if code == ReasonCode.TOO_FEW_PEERS:
         peers = f"{reason['needed']} deployments with enough data, itself included; there {'were' if past else 'are'}"
         remedy = "it takes more calls of the others, or another deployment of the model group"
-        return f"To compare its {name_of(signal)} takes {peers} {reason['peers']}; {remedy}."
+        return f"To compare its {_name(reason)} takes {peers} {reason['peers']}; {remedy}."
     if code == ReasonCode.TOO_FEW_SAMPLES:
         return f"{subject} ({sample}; {reason['needed']} are needed)."
     against = f"threshold {limit}{among}"
@@ -184,6 +185,11 @@ def _reason(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
         "the traffic without it.",
     }
     return phrases.get(code, f"{subject} ({sample}), {against}.")
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    """Return the name of the signal of a reason or condition; see ``bad_shares``."""
+    return "share of bad tool calls" if one.get("is_bad") else name_of(str(one["signal"]))
 
 
 def _capacity_sentence(reason: Mapping[str, Any], *, past: bool) -> str:
@@ -216,7 +222,7 @@ def _remembered(reason: Mapping[str, Any], among: str, *, past: bool) -> str:
     sample = f"{counted(signal, reason['samples'])} within {duration(reason['window_s'])}"
     measured, limit = values_apart(signal, reason["value"], reason["threshold"])
     against = f"the threshold, {'then' if past else 'now'} {limit}{among}"
-    return f"It was deranked for a {name_of(signal)} of {measured} ({sample}), worse than {against}."
+    return f"It was deranked for a {_name(reason)} of {measured} ({sample}), worse than {against}."
 
 
 def _step(chosen: Mapping[str, Any], tier: str) -> str:
@@ -287,7 +293,7 @@ def _condition(
             f"{value(Signal.THROUGHPUT, condition['above'])}."
         )
     if kind == "threshold":
-        return f"It comes back as soon as its {name_of(signal)} is {value(signal, condition['above'])} or better."
+        return f"It comes back as soon as its {_name(condition)} is {value(signal, condition['above'])} or better."
     if kind == "samples" and signal == Signal.TOOL_CALL_SUCCESS:
         left = max(0, condition["needed"] - condition["have"])
         return f"{counted(signal, left)} more and few enough bad ones among them would verify it." if left else ""

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from exacto_plugin.audit import answer_sentences, common_cause_sentences, formatting, request_sentences, sentences
 from exacto_plugin.audit.formatting import money
 from exacto_plugin.audit.incidents import findings, incident_paragraph, incident_sentences, incident_times
+from exacto_plugin.audit.incidents.bad_shares import as_bad
 from exacto_plugin.web import charts
 from exacto_plugin.web.ranges import RANGES
 
@@ -59,7 +60,7 @@ class Renderer:
             "incident_parts": incident_paragraph.incident_parts,
             "ranges": RANGES,
             "benchmark_words": answer_sentences,
-            "why_sentence": lambda view: sentences.why_sentence(view, UTC),
+            "why_sentence": lambda view: sentences.why_sentence(as_bad(view), UTC),
             "common_cause_words": lambda reason: common_cause_sentences.common_cause_sentence(reason, UTC),
             "request_sentence": lambda view: request_sentences.request_sentence(view, UTC),
             "observed_words": formatting.observed_words,
@@ -115,4 +116,4 @@ def _short_why(deployment: Mapping[str, Any], group: Mapping[str, Any], now: flo
         "numbers_of_derank": preset == "adaptive",
         "reasons": [one for one in deployment["reasons"] if one["signal"] is not None],
     }
-    return sentences.why_sentence(view, UTC)
+    return sentences.why_sentence(as_bad(view), UTC)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from exacto_plugin.audit.formatting import duration, moment, moment_of, percent
+from exacto_plugin.audit.incidents.bad_shares import as_bad
 from exacto_plugin.audit.readmission import readmission_conditions
 from exacto_plugin.audit.sentences import why_sentence
 from exacto_plugin.core.model import DeploymentKey, Tier
@@ -406,3 +407,48 @@ def test_times_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch) ->
         time.tzset()
     with pytest.raises(ValueError, match="not a time"):
         moment_of("last Tuesday", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("tier", "code", "words"),
+    [
+        ("verified_good", "within_threshold", "Its share of bad tool calls over the last 15 min is 18.7 % (212 calls)"),
+        (
+            "deranked",
+            "below_threshold",
+            "Its share of bad tool calls over the last 15 min is 18.7 % (212 calls), worse",
+        ),
+    ],
+)
+def test_the_page_tells_shares_of_bad_calls(tier: str, code: str, words: str) -> None:
+    """Values, thresholds and medians, where programs and the command line tell the success."""
+    shown = view(tier, reason(code))
+    told = why_sentence(as_bad(shown), UTC)
+    assert words in told
+    assert "threshold 5.90 % (all 5 with enough data: median 2.90 %" in told
+    assert "success" not in told
+    assert "tool-call success" in why_sentence(shown, UTC)
+
+
+def test_too_few_calls_are_compared_alike() -> None:
+    """A share of bad calls above the threshold is worse, as a success below it."""
+    worse = view("insufficient_data", reason("too_few_samples", value=0.8, threshold=0.94))
+    better = view("insufficient_data", reason("too_few_samples", value=0.99, threshold=0.94))
+    for each, expected in ((worse, True), (better, False)):
+        conditions = [{"kind": "samples", "signal": "tool_call_success", "have": 5, "needed": 20}]
+        for shown in ({**each, "way_back": conditions}, as_bad({**each, "way_back": conditions})):
+            assert ("So far it is worse than the threshold" in why_sentence(shown, UTC)) is expected
+
+
+def test_a_tier_that_just_began_has_no_duration() -> None:
+    """The evidence of a derank is that of its own moment."""
+    past = {**view("deranked", reason("below_threshold")), "past": True, "since": T}
+    assert why_sentence({**past, "at": T}, UTC).startswith("At 2027-01-15 08:00:00 UTC novita was deranked in kimi. ")
+    assert "(0 s)" not in why_sentence({**past, "past": False, "at": T}, UTC)
+
+
+def test_the_calls_of_a_past_way_back_are_by_its_numbers() -> None:
+    """They change with the measured clustering of the errors."""
+    fresh = {"kind": "fresh_calls", "calls": 169, "bad_at_most": 1, "so_far": 0.0, "probe_share": None}
+    past = {**view("deranked", reason("below_threshold"), way_back=[fresh]), "past": True}
+    assert "By the numbers of then it comes back after 169 fresh calls" in why_sentence(past, UTC)
