@@ -144,6 +144,7 @@ def _writable(directory: Path) -> bool:
 def _name(config: str | None) -> str:
     if not config:
         return "proxy"
-    path = Path(config).absolute()
+    path = Path(os.path.normpath(Path(config).absolute()))
+    # Links are not followed: Kubernetes' for mounted files point elsewhere after each change.
     digest = hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()
     return f"{path.stem}-{digest}"

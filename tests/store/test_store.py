@@ -495,6 +495,7 @@ def test_the_default_place_is_one_for_each_configuration(tmp_path: Path) -> None
     assert one.file.parent == state / "exacto_plugin"
     assert one.file != other.file
     assert one == default_location("/etc/a/config.yaml", environment)
+    assert one == default_location("/etc/b/../a/./config.yaml", environment)
     assert one.file.name.startswith("config-")
     state.rename(tmp_path / "gone")
     state.touch()  # no directory any more
