@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exacto_plugin.core.stats.integers import narrowest
 from exacto_plugin.core.stats.log_bins import BINS
 from exacto_plugin.core.windows.histogram_ring import SparseHistogram, merge
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
@@ -46,12 +47,14 @@ bins, then rows."""
 class MinuteBuffer:
     """Samples of one minute."""
 
-    __slots__ = ("cell_hits", "counts", "histograms")
+    __slots__ = ("_added_counts", "_added_keys", "cell_hits", "counts")
 
     def __init__(self) -> None:
         self.counts = array("q", bytes(8 * len(CounterKind) * ROWS))
         self.cell_hits = array("I")
-        self.histograms: list[SparseHistogram] = []
+        """Keys of single samples, one for each."""
+        self._added_keys = array("I")
+        self._added_counts = array("q")
 
     def table(self) -> NDArray[np.int64]:
         """Return all counters of the minute, shape ``[column, row]``."""
@@ -61,19 +64,27 @@ class MinuteBuffer:
         """Increment the counters and cells of a row."""
         for column, count in counts.items():
             self.counts[row * _COLUMNS + column] += count
-        if cells:
-            marked = np.array(sorted(cells), np.int64)
-            times = np.array([cells[cell] for cell in marked.tolist()], np.int64)
-            self.histograms.append(SparseHistogram((marked * ROWS + row).astype(np.uint32), times, SECTIONS))
+        # Both are made first: after a number that does not fit, keys and counts are of equal length.
+        keys, times = array("I", [cell * ROWS + row for cell in cells]), array("q", cells.values())
+        self._added_keys.extend(keys)
+        self._added_counts.extend(times)
+
+    def added(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Return the keys and counts of the cells that ``add`` incremented.
+
+        In no order; a key can occur several times.
+        """
+        return np.frombuffer(self._added_keys, np.uint32), np.frombuffer(self._added_counts, np.int64)
 
     def read(self, row: int) -> tuple[dict[int, int], dict[int, int]]:
         """Return the counters and cells of a row that are not 0."""
         counts = self.counts[row * _COLUMNS : (row + 1) * _COLUMNS]
         hits = np.frombuffer(self.cell_hits, np.uint32)
         cells = Counter((hits[hits % ROWS == row] // ROWS).tolist())
-        for chunk in self.histograms:
-            here = chunk.keys % ROWS == row
-            cells.update(dict(zip((chunk.keys[here] // ROWS).tolist(), chunk.counts[here].tolist(), strict=True)))
+        keys, added = self.added()
+        here = keys % ROWS == row
+        for cell, count in zip((keys[here] // ROWS).tolist(), added[here].tolist(), strict=True):
+            cells[cell] += count
         return {column: count for column, count in enumerate(counts) if count}, dict(cells)
 
     def erase(self, rows: Sequence[int]) -> None:
@@ -81,25 +92,25 @@ class MinuteBuffer:
         self.table()[:, rows] = 0
         hits = np.frombuffer(self.cell_hits, np.uint32)
         self.cell_hits = array("I", hits[~np.isin(hits % ROWS, rows)].tobytes())
-        kept = [(chunk, ~np.isin(chunk.keys % ROWS, rows)) for chunk in self.histograms]
-        self.histograms = [
-            SparseHistogram(chunk.keys[mask], chunk.counts[mask], SECTIONS) for chunk, mask in kept if mask.any()
-        ]
+        keys, counts = self.added()
+        kept = ~np.isin(keys % ROWS, rows)
+        self._added_keys, self._added_counts = array("I", keys[kept].tobytes()), array("q", counts[kept].tobytes())
 
 
 def histogram_of(buffers: Sequence[MinuteBuffer]) -> SparseHistogram:
     """Return the histogram of some minute buffers together.
 
-    A key is that of a cell and a row; here cell 0 of row 3 twice, and cell 1 of row 3 (key 1 * 256 + 3) once.
+    A key is that of a cell and a row; here cell 0 of row 3 twice, and cell 1 of row 3 (key 1 * 1024 + 3) once.
 
     >>> one, other = MinuteBuffer(), MinuteBuffer()
-    >>> one.cell_hits.extend([3, 259]); other.cell_hits.append(3)
+    >>> one.cell_hits.extend([3, 1027]); other.cell_hits.append(3)
     >>> found = histogram_of([one, other])
     >>> found.keys.tolist(), found.counts.tolist()
-    ([3, 259], [2, 1])
+    ([3, 1027], [2, 1])
     """
     hits = np.concatenate([np.frombuffer(buffer.cell_hits, np.uint32) for buffer in buffers])
-    added = [chunk for buffer in buffers for chunk in buffer.histograms]
-    keys = [hits, *(chunk.keys for chunk in added)]
-    counts = [np.ones(len(hits), np.uint8), *(chunk.counts for chunk in added)]
-    return merge(np.concatenate(keys), np.concatenate(counts), SECTIONS)
+    added = [buffer.added() for buffer in buffers]
+    keys = np.concatenate([hits, *(keys for keys, _ in added)])
+    counts = np.concatenate([counts for _, counts in added])
+    fitting = counts.astype(narrowest(int(counts.max(initial=0))))
+    return merge(keys, np.concatenate([np.ones(len(hits), np.uint8), fitting]), SECTIONS)

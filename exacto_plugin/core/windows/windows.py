@@ -8,7 +8,6 @@ Everything is integer addition, so the windows of replicas are merged by additio
 from __future__ import annotations
 
 import math
-from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -109,8 +108,8 @@ class WindowBlock:
         fresh = counts.any(axis=(0, 1))
         self.seen |= fresh
         self.changed |= fresh
-        for chunk in chain.from_iterable(buffers[minute].histograms for minute in minutes):
-            self.changed[chunk.keys % ROWS] = True
+        for minute in minutes:
+            self.changed[buffers[minute].added()[0] % ROWS] = True
         self._mark_passed(now)
         for ring in self._counters:
             periods, first = _periods(minutes, ring.width_s)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from exacto_plugin.core.windows.counter_ring import CounterRing
 from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram
+from exacto_plugin.core.windows.minute_buffer import MinuteBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATUS = Path("/proc/self/status")
 ROWS, COLUMNS, BUCKETS = 1024, 15, 2000
@@ -22,6 +28,19 @@ def held_mb() -> float:
     gc.collect()
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+def bytes_of(make: Callable[[], object]) -> int:
+    """The memory of what a call returns."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = make()
+        held, _ = tracemalloc.get_traced_memory()
+        assert made is not None
+        return held
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture
@@ -56,3 +75,16 @@ def test_cells_that_never_occur_take_no_memory(before_mb: float) -> None:
     assert ring.cells(0, 1, 0.0, 300.0)[[7, 8, 2**24]].tolist() == [1, 0, 2]
     assert not ring.cells(0, 1, 9000.0, 300.0)[[7, 8, 2**24]].any()
     assert held_mb() - before_mb < MOST_MB
+
+
+def test_an_addition_of_few_cells_takes_little_memory() -> None:
+    """Deployments with little traffic add a few cells each; an object for each addition takes 100 bytes a cell."""
+    buffer = MinuteBuffer()
+
+    def fill() -> MinuteBuffer:
+        for row in range(ROWS):
+            buffer.add(row, {}, {cell * 128: 1 + row for cell in range(6)})
+        return buffer
+
+    assert bytes_of(fill) < 20 * 6 * ROWS
+    assert buffer.read(9) == ({}, {cell * 128: 10 for cell in range(6)})

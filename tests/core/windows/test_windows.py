@@ -17,6 +17,7 @@ from exacto_plugin.core.stats.log_bins import BINS, bin_of
 from exacto_plugin.core.windows.codec import decode, encode
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
+from exacto_plugin.core.windows.minute_buffer import MinuteBuffer
 from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
 from tests.support.samples import START, answer, samples
 
@@ -301,3 +302,13 @@ def test_retention_refuses_widths_that_do_not_nest(
     """A width that pages or finer buckets do not divide, or a wrong order, is an error at once."""
     with pytest.raises(ValueError, match="widths must be multiples"):
         Retention(tuple(counters), tuple(histograms))
+
+
+@pytest.mark.parametrize("cells", [{1: 1, 2: 2**70}, {1: 1, 2**40: 1}])
+def test_an_addition_that_does_not_fit_adds_no_cell(cells: dict[int, int]) -> None:
+    """Else keys and counts would be of different lengths, and the next recompute would fail."""
+    buffer = MinuteBuffer()
+    with pytest.raises(OverflowError):
+        buffer.add(3, {}, cells)
+    buffer.add(3, {}, {5: 2})
+    assert buffer.read(3) == ({}, {5: 2})
