@@ -24,44 +24,52 @@ _DENSE_FROM = 128
 array is faster than sorting the keys."""
 
 
-_LOW_KEYS = 2**16
-"""Number of keys with equal upper bits."""
+_STEP_VALUES = 2**8
+"""Number of differences between two keys that fit into the byte stored with the
+second one."""
 
 
 class SparseHistogram:
     """Sorted unique cell keys with their counts.
 
-    Of a key 16 bits are stored, and where the upper bits change: 3 bytes a cell with most counts instead of 5.
+    Of a key, 8 bits of its difference to the key before it are stored; the rest of the few larger differences is
+    stored apart. So most cells take 2 bytes.
     """
 
-    __slots__ = ("_low", "_upper", "bounds", "counts", "largest")
+    __slots__ = ("_excess", "_first_keys", "_large", "_large_bounds", "_steps", "bounds", "counts", "largest")
 
     def __init__(self, keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> None:
         """Set the keys and counts.
 
         ``sections`` has the first key of each range that is read separately, and the end of the last one.
         """
-        self._low = keys.astype(np.uint16)
-        uppers = np.arange(_LOW_KEYS, int(sections[-1]) + 1, _LOW_KEYS, dtype=np.uint32)
-        self._upper: list[int] = keys.searchsorted(uppers).tolist()
-        """Where the upper bits of the keys rise by one."""
+        steps = np.zeros(len(keys), np.uint32)
+        np.subtract(keys[1:], keys[:-1], out=steps[1:])
+        self._steps = steps.astype(np.uint8)
+        large = np.flatnonzero(steps >= _STEP_VALUES)
+        self._large = large.astype(np.uint32)
+        """Places of the keys with a larger difference."""
+        self._excess = steps[large] // _STEP_VALUES * _STEP_VALUES
         self.largest = int(counts.max(initial=0))
         """The largest count."""
         self.counts = counts.astype(narrowest(self.largest), copy=False)
         self.bounds: list[int] = keys.searchsorted(sections).tolist()
+        self._first_keys = [int(keys[place]) if place < len(keys) else 0 for place in self.bounds]
+        self._large_bounds: list[int] = large.searchsorted(self.bounds).tolist()
 
     @property
     def keys(self) -> NDArray[np.uint32]:
         """The keys, ascending."""
-        return self.keys_between(0, len(self._low)).astype(np.uint32)
+        return self.keys_of(0, len(self.bounds) - 1).astype(np.uint32)
 
-    def keys_between(self, begin: int, end: int) -> NDArray[np.intp]:
-        """Return the keys from place ``begin`` to before ``end``."""
-        keys = self._low[begin:end].astype(np.intp)
-        for place in self._upper:
-            if place < end:
-                keys[max(0, place - begin) :] += _LOW_KEYS
-        return keys
+    def keys_of(self, first: int, end: int, origin: int = 0) -> NDArray[np.intp]:
+        """Return the keys of the sections ``first`` to before ``end``, less ``origin``."""
+        begin, stop = self.bounds[first], self.bounds[end]
+        keys = self._steps[begin:stop].astype(np.intp)
+        large = slice(self._large_bounds[first], self._large_bounds[end])
+        keys[self._large[large] - begin] += self._excess[large]
+        keys[:1] = self._first_keys[first] - origin
+        return np.cumsum(keys, out=keys)
 
 
 def merge(keys: NDArray[np.uint32], counts: NDArray[np.integer], sections: NDArray[np.uint32]) -> SparseHistogram:
@@ -120,7 +128,7 @@ class RunningHistogram(RunningSum):
         begin, end = chunk.bounds[self.first], chunk.bounds[self.end]
         if entering:
             self.widen(chunk.largest)
-        places = chunk.keys_between(begin, end) - start
+        places = chunk.keys_of(self.first, self.end, start)
         # Both of one type: adding is 30 times slower otherwise.
         counts = chunk.counts[begin:end].astype(self.total.dtype, copy=False)
         (np.add if entering else np.subtract).at(self.total, places, counts)

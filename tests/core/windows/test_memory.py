@@ -77,6 +77,18 @@ def test_cells_that_never_occur_take_no_memory(before_mb: float) -> None:
     assert held_mb() - before_mb < MOST_MB
 
 
+def test_a_cell_takes_two_bytes() -> None:
+    """One for its key and one for its count, if most keys differ by less than 256 from the key before."""
+    keys = np.flatnonzero(np.arange(2**20) % 12_000 < 6000).astype(np.uint32)
+    counts = np.ones(len(keys), np.uint8)
+    counts[::7] = 3
+    made: list[SparseHistogram] = []
+    held = bytes_of(lambda: made.append(SparseHistogram(keys, counts, np.array([0, 2**20], np.uint32))) or made)
+    assert np.array_equal(made[0].keys, keys)
+    # The array of counts is the caller's own.
+    assert held + counts.nbytes < 2.1 * len(keys)
+
+
 def test_an_addition_of_few_cells_takes_little_memory() -> None:
     """Deployments with little traffic add a few cells each; an object for each addition takes 100 bytes a cell."""
     buffer = MinuteBuffer()

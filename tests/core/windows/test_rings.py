@@ -202,6 +202,23 @@ def test_what_leaves_says_nothing_about_the_largest_sum(bits: int) -> None:
     assert found == {5: 2**bits, 10: 4}
 
 
+@given(
+    st.lists(st.sampled_from([1, 2, 255, 256, 257, 65_535, 65_536, 65_537, 2**24]), max_size=12),
+    st.lists(st.integers(0, 2**27), max_size=3),
+)
+def test_keys_are_read_as_they_were_stored(steps: list[int], bounds: list[int]) -> None:
+    """Differences on both sides of a byte, of all sections and of each: also of those without keys."""
+    keys = np.cumsum(steps, dtype=np.int64).astype(np.uint32) - np.uint32(1)
+    sections = np.array([0, *sorted(bounds), 2**28], np.uint32)
+    held = SparseHistogram(keys, np.ones(len(keys), np.uint8), sections)
+    assert held.keys.tolist() == keys.tolist()
+    for first in range(len(sections)):
+        for end in range(first, len(sections)):
+            here = keys[(keys >= sections[first]) & (keys < sections[end])].astype(np.int64)
+            assert held.keys_of(first, end).tolist() == here.tolist()
+            assert held.keys_of(first, end, int(sections[first])).tolist() == (here - int(sections[first])).tolist()
+
+
 @pytest.mark.parametrize("kind", [Histograms, Counters])
 @pytest.mark.parametrize("bits", [8, 16, 32])
 @settings(max_examples=60)
