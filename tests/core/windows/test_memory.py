@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pytest
 
 from exacto_plugin.core.windows.counter_ring import CounterRing
 from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram
+from exacto_plugin.core.windows.increments import CounterKind
 from exacto_plugin.core.windows.minute_buffer import MinuteBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
 STATUS = Path("/proc/self/status")
 ROWS, COLUMNS, BUCKETS = 1024, 15, 2000
 SECTIONS = np.array([0, 2**25], np.uint32)
@@ -30,15 +32,13 @@ def held_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def bytes_of(make: Callable[[], object]) -> int:
-    """The memory of what a call returns."""
+def made_by(make: Callable[[], T]) -> tuple[T, int]:
+    """What a call returns, and its bytes of memory."""
     gc.collect()
     tracemalloc.start()
     try:
         made = make()
-        held, _ = tracemalloc.get_traced_memory()
-        assert made is not None
-        return held
+        return made, tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
 
@@ -82,21 +82,22 @@ def test_a_cell_takes_two_bytes() -> None:
     keys = np.flatnonzero(np.arange(2**20) % 12_000 < 6000).astype(np.uint32)
     counts = np.ones(len(keys), np.uint8)
     counts[::7] = 3
-    made: list[SparseHistogram] = []
-    held = bytes_of(lambda: made.append(SparseHistogram(keys, counts, np.array([0, 2**20], np.uint32))) or made)
-    assert np.array_equal(made[0].keys, keys)
+    histogram, held = made_by(lambda: SparseHistogram(keys, counts, np.array([0, 2**20], np.uint32)))
+    assert np.array_equal(histogram.keys, keys)
     # The array of counts is the caller's own.
     assert held + counts.nbytes < 2.1 * len(keys)
 
 
 def test_an_addition_of_few_cells_takes_little_memory() -> None:
     """Deployments with little traffic add a few cells each; an object for each addition takes 100 bytes a cell."""
-    buffer = MinuteBuffer()
 
     def fill() -> MinuteBuffer:
+        buffer = MinuteBuffer()
         for row in range(ROWS):
             buffer.add(row, {}, {cell * 128: 1 + row for cell in range(6)})
         return buffer
 
-    assert bytes_of(fill) < 20 * 6 * ROWS
+    buffer, held = made_by(fill)
+    table = np.dtype(np.int64).itemsize * len(CounterKind) * ROWS
+    assert held - table < 20 * 6 * ROWS
     assert buffer.read(9) == ({}, {cell * 128: 10 for cell in range(6)})
