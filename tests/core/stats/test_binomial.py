@@ -74,12 +74,34 @@ def test_wilson_bounds_enclose_the_rate() -> None:
     assert wilson_upper(np.array(0.0), np.array(50.0), 1.0) == pytest.approx(1 / 51)
 
 
-def test_bounds_decide_as_the_exact_tails_do() -> None:
+@pytest.mark.parametrize("fewest", [0.3, 5.0])
+@pytest.mark.parametrize("level", [0.0, 1e-5, 0.000233, 0.00135, 0.05, 0.1, 0.2, 0.7])
+def test_bounds_decide_as_the_exact_tails_do(fewest: float, level: float) -> None:
     """The tests that skip most tails give the verdict of computing all of them, with effective counts too."""
     draw = np.random.default_rng(6)
-    n, p = draw.uniform(5, 3000, 20_000), draw.uniform(0.001, 0.5, 20_000)
+    n, p = fewest * 10 ** draw.uniform(0, 3, 20_000), 10 ** draw.uniform(-4, -0.03, 20_000)
     x = np.clip(n * p + draw.normal(0, 4, 20_000) * np.sqrt(n * p), 0, n)
-    for level in (0.000233, 0.00135):
+    if level < 0.02:
         assert (rate_exceeds(x, n, p, level) == (upper_tail(x, n, p) < level)).all()
-    for level in (0.001, 0.05, 0.1):
-        assert (rate_below(x, n, p, level) == (lower_tail(x, n, p) < level)).all()
+    unsure = x > n * p - 0.25 * np.sqrt(n * p * (1 - p))
+    assert (rate_below(x, n, p, level) == (lower_tail(x, n, p) < level) & ~unsure).all()
+
+
+def test_levels_may_differ_by_case() -> None:
+    """As those of the windows of a derank do."""
+    x, n, p, level = np.full((2, 3), 8.0), np.full((2, 3), 40.0), np.full((2, 3), 0.05), np.array([[0.0001], [0.01]])
+    assert rate_exceeds(x, n, p, level).tolist() == [[False] * 3, [True] * 3]
+
+
+def test_few_tails_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of evenly spread counts up to six deviations from the expectation, those within a call of the level are."""
+    asked: list[int] = []
+
+    def counted(x: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+        asked.append(len(x))
+        return lower_tail(x, n, p)
+
+    monkeypatch.setattr("exacto_plugin.core.stats.binomial.lower_tail", counted)
+    n = np.full(6000, 5000.0)
+    rate_below(np.linspace(160, 250, 6000), n, np.full(6000, 0.05), 0.05)
+    assert sum(asked) <= 6000 / 90 * 1.5
