@@ -202,7 +202,9 @@ class Evidence:
         reach_s = reach_of(rule)
         limited = np.flatnonzero(window_block.seen[rows] & (deranked | (epoch > now - reach_s)))
         if len(limited):
-            history = evidence_series(window_block, rows[limited], now, reach_s, self._counters).since(epoch[limited])
+            own, since = rows[limited], epoch[limited]
+            history = evidence_series(window_block, own, now, reach_s, self._counters, float(since.min()))
+            history = history.since(since)
             self._measure_epochs(slots[limited], history, now, rule)
             kept = deranked[limited]
             self._measure_deranked(slots[limited[kept]], history.of(kept), now, memory, rule)

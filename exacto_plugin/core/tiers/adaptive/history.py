@@ -7,6 +7,7 @@ Calls with a deployment pinned by the caller are excluded, because they are no r
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -86,12 +87,12 @@ class EvidenceSeries(NamedTuple):
     start: NDArray[np.int64]
     """Start of each tile, UTC seconds."""
     calls: NDArray[np.int64]
-    """Of shape ``[tile, row]``, as is ``bad``."""
+    """Of shape ``[tile, row]``, as is ``bad``: those of the newest tiles, before which there are none."""
     bad: NDArray[np.int64]
 
     def since(self, at: NDArray[np.float64]) -> EvidenceSeries:
         """Set tiles that began before a row's time to 0."""
-        counted = self.start[:, np.newaxis] >= at
+        counted = self.start[-len(self.calls) :, np.newaxis] >= at
         return EvidenceSeries(self.start, self.calls * counted, self.bad * counted)
 
     def of(self, rows: NDArray[np.bool_]) -> EvidenceSeries:
@@ -100,7 +101,7 @@ class EvidenceSeries(NamedTuple):
 
     def sums(self, at: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sum calls and bad calls of the tiles that began at ``at`` or later."""
-        first = int(np.searchsorted(self.start, at))
+        first = int(np.searchsorted(self.start[-len(self.calls) :], at))
         return self.calls[first:].sum(axis=0), self.bad[first:].sum(axis=0)
 
     def latest(self, wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -116,9 +117,10 @@ class EvidenceSeries(NamedTuple):
         calls = np.cumsum(self.calls[::-1], axis=0)
         bad = np.cumsum(self.bad[::-1], axis=0)
         reached = calls >= wanted
-        place = np.where(reached.any(axis=0), reached.argmax(axis=0), len(calls) - 1)
+        enough, place = reached.any(axis=0), reached.argmax(axis=0)
+        place[~enough] = len(calls) - 1
         rows = np.arange(calls.shape[1])
-        return calls[place, rows], bad[place, rows], self.start[::-1][place]
+        return calls[place, rows], bad[place, rows], np.where(enough, self.start[::-1][place], self.start[0])
 
 
 def evidence_series(
@@ -127,30 +129,51 @@ def evidence_series(
     now: float,
     reach_s: float = THREE_DAYS_S,
     counters: EvidenceCounters = CALLS,
+    since: float = -math.inf,
 ) -> EvidenceSeries:
-    """Read the history of some rows of a window block, as far back as ``reach_s``."""
-    start, counts = read_series(window_block, rows, now, reach_s, counters.columns)
+    """Read the history of some rows of a window block.
+
+    Args:
+        window_block: the windows.
+        rows: the rows.
+        now: UTC seconds.
+        reach_s: how far back the tiles reach.
+        counters: the counters to read.
+        since: counts of tiles that began before this time are not read.
+    """
+    start, counts = read_series(window_block, rows, now, reach_s, counters.columns, since)
     calls, bad = counters.split(counts)
     return EvidenceSeries(start, calls, bad)
 
 
 def read_series(
-    window_block: WindowBlock, rows: NDArray[np.intp], now: float, reach_s: float, columns: Sequence[CounterKind]
+    window_block: WindowBlock,
+    rows: NDArray[np.intp],
+    now: float,
+    reach_s: float,
+    columns: Sequence[CounterKind],
+    since: float = -math.inf,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the starts of tiles without gaps, and counts ``[counter, tile, row]``."""
+    """Return the starts of tiles without gaps, and counts ``[counter, tile, row]``.
+
+    The counts are those of the tiles that began at ``since`` or later, and at least of the newest tile.
+    """
     starts: list[NDArray[np.int64]] = []
     counts: list[NDArray[np.int64]] = []
     end = np.inf
     widths = window_block.counter_widths
     needed = next((place for place, (_, reach) in enumerate(widths, start=1) if reach >= reach_s), len(widths))
     widths = widths[:needed]
+    since = min(since, now // widths[0][0] * widths[0][0])
     for place, (width_s, ring_s) in enumerate(widths):
-        series = window_block.series(columns, now, width_s, min(ring_s, reach_s), rows)
-        start = (int(now // width_s) - np.arange(series.shape[1])[::-1]) * width_s
+        window_s = min(ring_s, reach_s)
+        start = (int(now // width_s) - np.arange(math.ceil(window_s / width_s) + 1)[::-1]) * width_s
         coarser_s = widths[place + 1][0] if place + 1 < len(widths) else 1
-        begin = tile_start(now, width_s, min(ring_s, reach_s), coarser_s)
+        begin = tile_start(now, width_s, window_s, coarser_s)
         own = (start >= begin) & (start < end)
         starts.insert(0, start[own])
-        counts.insert(0, series[:, own])
+        if (read := own & (start >= since)).any():
+            series = window_block.series(columns, now, width_s, min(window_s, now - since + width_s), rows)
+            counts.insert(0, series[:, read[-series.shape[1] :]])
         end = begin
     return np.concatenate(starts), np.concatenate(counts, axis=1)
