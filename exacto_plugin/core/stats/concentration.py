@@ -55,7 +55,7 @@ def caller_factors(calls: NDArray[np.integer], bad: NDArray[np.integer], largest
 
     Args:
         calls: of shape ``[window, caller number, row]``, as is ``bad``; the last window is the longest.
-        bad: the bad ones of the calls, of a type that holds the sum over all callers.
+        bad: the bad ones of the calls, as these of a type that holds the sum over all callers.
         largest_share: 0.5: the largest caller counts for as many calls as all others together; 1: no limits.
 
     Returns:
@@ -69,7 +69,8 @@ def caller_factors(calls: NDArray[np.integer], bad: NDArray[np.integer], largest
     if largest_share >= 1:
         return factor, factor_bad
     ratio = largest_share / (1 - largest_share)
-    total, largest = calls.sum(axis=1, dtype=np.int64), calls.max(axis=1)
+    # Added in their own type, which holds the sum: converting each call takes most of the time.
+    total, largest = np.add.reduce(calls, axis=1, dtype=calls.dtype).astype(np.int64), calls.max(axis=1)
     # No failure of a caller exceeds the tolerance, so nothing is limited but the largest caller's volume.
     concerned = (bad.max(axis=1) > TOLERATED) | (largest > (total - largest) * ratio)
     if not concerned.any():

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LEAST_WEIGHT = 0.05
 """Least factor by which the number of fresh calls is raised: 20 times as many are read at most (chosen)."""
 
+_SUM_TYPES = {1: np.int16, 2: np.int32}
+"""Types that hold the sum over all callers of cells with so many bytes."""
+
 
 class CallerFactors(Protocol):
     """Factors by window and row, and calls of a day by number and row."""
@@ -78,8 +81,8 @@ def factors_of_cells(windows: Sequence[NDArray[np.integer]], share: float) -> tu
         windows: cells of each window, ``[kind, bin, row]``; of the last kind, ``HistogramKind.CALLERS`` has the order.
         share: largest share of a caller.
     """
-    # Sums of 16-bit cells over all callers stay below 2**23; wider cells need int64.
-    kind = np.int32 if max(cells.itemsize for cells in windows) <= 2 else np.int64
+    # Sums over all callers take at most seven bits more than a cell: those of 8-bit cells stay below 2**15.
+    kind = _SUM_TYPES.get(max(cells.itemsize for cells in windows), np.int64)
 
     def factors(first: int) -> _Factors:
         calls, bad = np.zeros((2, len(windows), CALLERS, windows[0].shape[-1]), kind)
