@@ -121,6 +121,9 @@ class ModelGroups:
         wanted: dict[str, GroupMembers] = {}
         width = 0
         for names in list(self._name_blocks()):
+            if wanted and not _fits(width, len(wanted) + 1):
+                yield self._block(wanted, width), list(wanted.values())
+                wanted = {}
             found, own = self._wanted(names, is_wanted)
             if wanted and (own != width or not _fits(width, len(wanted) + len(found))):
                 yield self._block(wanted, width), list(wanted.values())

@@ -267,13 +267,16 @@ def affordable(
     # Twice, since a later one may make room for an earlier one.
     for turn in (*range(most_asked := int((asked | held).sum(axis=-1).max())), *range(most_asked)):
         place = order[:, turn]
+        due = (asked | held)[rows, place] & pool[rows, place]
+        if not due.any():
+            continue
         rest = pool.copy()
         rest[rows, place] = False
         dearer = shares.mean_price(rest)
         hosts = (rest & (shares.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
         carried = shares.suffices(rest) | held[rows, place][:, np.newaxis]
         fits = (dearer <= price) | (dearer <= (np.inf if most is None else most) * (1 + 1e-12))
-        taken = (asked | held)[rows, place] & pool[rows, place] & (hosts & carried & fits)[:, 0]
+        taken = due & (hosts & carried & fits)[:, 0]
         pool[rows, place] &= ~taken
         price = np.where(taken[:, np.newaxis], dearer, price)
         accepted[groups, place] |= taken
