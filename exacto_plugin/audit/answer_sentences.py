@@ -71,9 +71,9 @@ def flaw_rate_sentence(windows: Sequence[Mapping[str, Any]] | None, zone: tzinfo
 def pair_sentences(pairs: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """Describe constant differences of prompts, request by request.
 
-    >>> (told,) = pair_sentences([{"other": "b", "counted": 40, "offset": -9, "share": 0.9, "constant": True}])
+    >>> (told,) = pair_sentences([{"other": "b", "counted": 40, "offset": -9, "share": 0.85, "constant": True}])
     >>> told.partition(":")[0]
-    'In 90.0 % of 40 requests that b was sent too, it counted 9 prompt tokens fewer'
+    'In 85.0 % of 40 requests that b was sent too, it counted 9 prompt tokens fewer'
     """
     return [
         f"In {percent(one['share'])} of {one['counted']:,} requests that {one['other']} was sent too, it counted "

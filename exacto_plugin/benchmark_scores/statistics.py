@@ -148,8 +148,9 @@ def frozen_limit(scores: Sequence[float]) -> tuple[float, float]:
     The published rule: "median of per-endpoint scores minus 2 sigma". Source: OpenRouter's documentation of Auto
     Exacto; the deviation is that of the population, as in its public exports.
 
-    >>> frozen_limit([0.6, 0.7, 0.8])
-    (0.7, 0.5367006838144548)
+    >>> median, limit = frozen_limit([0.6, 0.7, 0.8])
+    >>> median, round(limit, 6)
+    (0.7, 0.536701)
     """
     found = np.array(scores)
     median = float(np.median(found))

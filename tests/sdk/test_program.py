@@ -204,6 +204,9 @@ def test_the_programs_of_the_tutorial_run(
         ):
             assert part in found
             assert part in shown
+        limits = "probes (up to 2.00 % of the requests with tools, 10.0 % while a trial goes well) provide them"
+        assert limits in " ".join(found.split())
+        assert limits in " ".join(shown.split())
         assert "'requests': 1.0" in told(recorded)
     finally:
         if "exacto" in run:
