@@ -6,6 +6,7 @@ Works on the lines of the file, so that comments and layout stay. Writes only wi
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -116,7 +117,7 @@ def _with_callback(text: str, config: Mapping[str, Any], name: str) -> str:
         return f"{text.rstrip()}\n\nlitellm_settings:\n  callbacks: {listed}\n"
     at = next((at for at, line in enumerate(lines) if re.match(r"litellm_settings\s*:\s*(#.*)?$", line)), None)
     if at is None:
-        raise _by_hand(name)
+        raise _by_hand(name, config)
     section = config["litellm_settings"] or {}
     end = next((n for n in range(at + 1, len(lines)) if re.match(r"[^\s#-]", lines[n])), len(lines))
     inside = [n for n in range(at + 1, end) if re.match(r"\s+[^\s#]", lines[n])]
@@ -125,16 +126,18 @@ def _with_callback(text: str, config: Mapping[str, Any], name: str) -> str:
         return "\n".join([*lines[: at + 1], f"{indent}callbacks: {listed}", *lines[at + 1 :]]) + "\n"
     own = next((n for n in inside if re.match(rf"{indent}callbacks\s*:", lines[n])), None)
     if own is None:
-        raise _by_hand(name)
-    lines[own : own + 1] = _extended(lines[own], indent, section["callbacks"], name)
+        raise _by_hand(name, config)
+    extended = _extended(lines[own], indent, section["callbacks"])
+    if not extended:
+        raise _by_hand(name, config)
+    lines[own : own + 1] = extended
     return "\n".join(lines) + "\n"
 
 
-def _extended(line: str, indent: str, present: object, name: str) -> list[str]:
+def _extended(line: str, indent: str, present: object) -> list[str]:
     """Return the line of ``callbacks`` with ours added.
 
-    Raises:
-        ExactoError: the list is written over several lines in brackets.
+    Empty when the list is written over several lines in brackets.
     """
     comment = re.search(r"\s+#.*$", line)
     bare, rest = (line[: comment.start()], comment[0]) if comment else (line.rstrip(), "")
@@ -148,13 +151,15 @@ def _extended(line: str, indent: str, present: object, name: str) -> list[str]:
         return [line, f"{indent}  - {_CALLBACK}"]
     if bare.endswith(":") and present is None:
         return [f'{bare} ["{_CALLBACK}"]{rest}']
-    raise _by_hand(name)
+    return []
 
 
-def _by_hand(name: str) -> ExactoError:
+def _by_hand(name: str, config: Mapping[str, Any]) -> ExactoError:
+    """Return the error with the list to write, which keeps the callbacks there are."""
+    listed = json.dumps([*map(str, _callbacks(config)), _CALLBACK])
     return ExactoError(
-        f'{name}: litellm_settings is written in a way that cannot be changed by lines; add callbacks: ["{_CALLBACK}"]'
-        " there by hand"
+        f"{name}: litellm_settings is written in a way that cannot be changed by lines; write callbacks: {listed} there"
+        " by hand"
     )
 
 

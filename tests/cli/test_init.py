@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,13 +67,21 @@ def test_line_and_block_are_added(settings: str, callbacks: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    ["litellm_settings: {drop_params: true}\n", "litellm_settings:\n  callbacks: [\n    prometheus\n  ]\n"],
+    ("settings", "callbacks"),
+    [
+        ("litellm_settings: {drop_params: true}\n", ["exacto_plugin.callback"]),
+        ("litellm_settings: {callbacks: [langfuse, otel]}\n", ["langfuse", "otel", "exacto_plugin.callback"]),
+        ("litellm_settings: {callbacks: langfuse}\n", ["langfuse", "exacto_plugin.callback"]),
+        ("litellm_settings:\n  callbacks: [\n    prometheus\n  ]\n", ["prometheus", "exacto_plugin.callback"]),
+    ],
 )
-def test_what_cannot_be_changed_by_lines(settings: str) -> None:
-    """The remedy is told instead of a guess."""
-    with pytest.raises(ExactoError, match="by hand"):
+def test_what_cannot_be_changed_by_lines(settings: str, callbacks: list[str]) -> None:
+    """The remedy is told instead of a guess; taken literally, it drops no callback."""
+    with pytest.raises(ExactoError, match=r"by hand") as refused:
         initialized(MODELS + settings, "config.yaml")
+    told = re.search(r"callbacks: \[.*?\]", str(refused.value))
+    assert told is not None
+    assert yaml.safe_load(told[0]) == {"callbacks": callbacks}
 
 
 def test_nothing_is_written_without_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
