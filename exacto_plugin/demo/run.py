@@ -121,7 +121,7 @@ def _show(proxy: DemoProxy, settings: Path, providers: int, *, keep: bool, plot:
     group = _get(proxy.base_url, f"/exacto/api/models/{GROUP}")
     deployments = sorted(group["deployments"], key=lambda d: (_TIERS.index(d["tier"]), d["provider"]))
     told = conclusion(observed, applied)
-    _CONSOLE.print(heading(f"{GROUP}: the providers, and why each is where it is"))
+    _CONSOLE.print(heading(f"{GROUP}: the providers' tiers, and where requests went"))
     _CONSOLE.print(_tier_table(deployments, observed, applied))
     _CONSOLE.print(_COLUMNS)
     _CONSOLE.print(heading("Bad tool calls delivered to the client"))
