@@ -5,6 +5,7 @@ Does not depend on the data that is written, nor on the thread.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from exacto_plugin.store.location import StoreLocation
+
+logger = logging.getLogger("exacto_plugin")
 
 _BUSY_MS = 5_000
 """Milliseconds that SQLite waits for another process that is writing."""
@@ -97,8 +100,9 @@ def _engine(location: StoreLocation, *, writing: bool) -> Engine:
     if not location.is_sqlite:
         isolation = "READ COMMITTED"
         return create_engine(location.url, poolclass=NullPool, connect_args=_POSTGRESQL, isolation_level=isolation)
-    if location.file is not None:
+    if location.file is not None and not location.file.parent.exists():
         location.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        logger.warning("exacto_plugin's store: a new file is begun at %s, whose directory was not there", location.name)
     engine = create_engine(location.url, poolclass=NullPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
