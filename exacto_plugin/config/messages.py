@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from exacto_plugin.errors import ExactoError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -217,6 +219,22 @@ def kind_of(value: object) -> str:
         (date, "a date"),
     )
     return next((words for kind, words in kinds if isinstance(value, kind)), "a value of another kind")
+
+
+def check_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Refuse a program's value of another kind.
+
+    Args:
+        name: of the call and its argument, for the message.
+        value: as it was given.
+        kinds: that it may have.
+        expected: the kinds in words.
+
+    Raises:
+        ExactoError: it has none of these kinds.
+    """
+    if not isinstance(value, kinds):
+        raise ExactoError(f"{name}: got {kind_of(value)}, expected {expected}")
 
 
 def truncated(value: object) -> str:

@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import litellm
 
-from exacto_plugin.config.messages import kind_of
+from exacto_plugin.config.messages import check_kind
 from exacto_plugin.config.settings import Settings, load_settings
 from exacto_plugin.config.sources import find_settings, settings_watcher
 from exacto_plugin.errors import ExactoError
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("exacto_plugin")
 
 _WEEK_S = 7 * 86_400.0
+
+_NUMBER = (int, float)
 
 _POLL_S = 0.01
 """Seconds between two looks at the number of scored answers."""
@@ -152,9 +155,11 @@ class Exacto:
 
         Raises:
             UnknownNameError: there is none of this name; the message suggests one.
-            ExactoError: this object is closed or replaced.
+            ExactoError: a name is no text, or this object is closed or replaced.
         """
         self._check_use()
+        check_kind("why: deployment", deployment, str, "a deployment's id, or its provider")
+        check_kind("why: model_group", model_group, (str, NoneType), "the name of a model group")
         return self._runtime.timer.loop_thread.call(why_text(self._runtime, deployment, model_group))
 
     def report(self, since: float | None = None, until: float | None = None) -> dict[str, Any]:
@@ -174,8 +179,7 @@ class Exacto:
         """
         self._check_use()
         for name, at in (("since", since), ("until", until)):
-            if at is not None and not isinstance(at, int | float):
-                raise ExactoError(f"report: {name}: got {kind_of(at)}, expected UTC seconds, e.g. time.time() - 3600")
+            check_kind(f"report: {name}", at, (*_NUMBER, NoneType), "UTC seconds, e.g. time.time() - 3600")
         ends = self._runtime.context.clock() if until is None else until
         begins = ends - _WEEK_S if since is None else since
         if begins > ends:
@@ -227,8 +231,10 @@ class Exacto:
             False if there were fewer when the time was over; the verdicts are recomputed all the same.
 
         Raises:
-            ExactoError: this object is closed or replaced.
+            ExactoError: an argument is no number, or this object is closed or replaced.
         """
+        check_kind("until_scored: answers", answers, _NUMBER, "a number of answers, e.g. 100")
+        check_kind("until_scored: timeout_s", timeout_s, _NUMBER, "a number of seconds, e.g. 10.0")
         ends = time.monotonic() + timeout_s
         while (scored := self._runtime.samples.recorded) < answers and time.monotonic() < ends:
             time.sleep(_POLL_S)

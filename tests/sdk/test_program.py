@@ -147,6 +147,26 @@ def test_a_report_takes_times(make_exacto: Callable[..., Exacto], tmp_path: Path
         make_exacto(store={"url": f"sqlite:///{tmp_path}/records.sqlite"}).report(**times)
 
 
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda exacto: exacto.why(None), "why: deployment: got null, expected a deployment's id, or its provider"),
+        (lambda exacto: exacto.why("one", 5), "why: model_group: got a number, expected the name of a model group"),
+        (lambda exacto: exacto.until_scored("a"), "until_scored: answers: got a text, expected a number"),
+        (
+            lambda exacto: exacto.until_scored(1, None),
+            "until_scored: timeout_s: got null, expected a number of sec",
+        ),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(
+    make_exacto: Callable[..., Exacto], ask: Callable[[Exacto], object], told: str
+) -> None:
+    """With what is expected, instead of an error from within."""
+    with pytest.raises(ExactoError, match=f"^{told}"):
+        ask(make_exacto())
+
+
 def test_a_report_needs_records(make_exacto: Callable[..., Exacto]) -> None:
     """A program keeps none unless it is told to, and the message says how."""
     with pytest.raises(ExactoError, match=r"store.*sqlite:///"):
