@@ -204,4 +204,4 @@ def _check(text: str, before: Mapping[str, Any], name: str) -> None:
     ours = {_BLOCK, "litellm_settings"}
     same = {key: value for key, value in after.items() if key not in ours}
     if same != {key: value for key, value in before.items() if key not in ours} or _CALLBACK not in _callbacks(after):
-        raise _by_hand(name)
+        raise _by_hand(name, before)
