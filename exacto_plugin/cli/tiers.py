@@ -155,13 +155,13 @@ def _table(
     now: float,
 ) -> PlainTable:
     shown = display_names([one["deployment"] for one in (*judged, *waiting)])
-    # A provider that the name tells already takes no room.
-    told = {one["deployment"]: _provider(shown[one["deployment"]], one["provider"]) for one in (*judged, *waiting)}
+    # The column takes no room where every name tells its provider.
+    providers = any(not _tells_provider(shown[one["deployment"]], one["provider"]) for one in (*judged, *waiting))
     table = PlainTable()
     table.add_column("deployment", overflow="fold", min_width=10)
-    if any(told.values()):
+    if providers:
         table.add_column("provider", overflow="fold")
-    table.add_column("tier", min_width=12, max_width=13)
+    table.add_column("tier", min_width=12)
     table.add_column("for", no_wrap=True)
     for name in ("success", "calls"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -171,18 +171,18 @@ def _table(
         calls = one["signals"].get(Signal.TOOL_CALL_SUCCESS) or {"value": None, "samples": 0}
         success = "-" if calls["value"] is None else value(Signal.TOOL_CALL_SUCCESS, calls["value"])
         since = duration(now - one["since"]) if one["since"] else "-"
-        cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
+        cells = [shown[one["deployment"]], *([one["provider"] or "-"] if providers else [])]
         why = _ALONE if _is_alone(judged, waiting) and not one.get("override") else _why(one)
         table.add_row(*cells, tier_word(one["tier"]), since, success, f"{calls['samples']:,.0f}", why)
     for one in sorted(waiting, key=lambda one: shown[one["deployment"]]):
-        cells = [shown[one["deployment"]], *([told[one["deployment"]]] if any(told.values()) else [])]
+        cells = [shown[one["deployment"]], *([one["provider"] or "-"] if providers else [])]
         table.add_row(*cells, tier_word(Tier.INSUFFICIENT_DATA), "-", "-", "-", "no verdict yet")
     return table
 
 
-def _provider(name: str, provider: str) -> str:
+def _tells_provider(name: str, provider: str) -> bool:
     parts = re.split(r"[^a-z0-9]+", name.lower())
-    return "" if not provider or same_provider(name, provider) or provider.lower() in parts else provider
+    return not provider or same_provider(name, provider) or provider.lower() in parts
 
 
 def tier_word(tier: str) -> Text:

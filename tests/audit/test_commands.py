@@ -321,10 +321,26 @@ def test_tiers_of_a_group(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert told[:3] == ["kimi", "deployment provider tier for success calls why", "own vllm verified good - - 0"]
     shown = " ".join(" ".join(told[3:]).split())
     assert shown.startswith(
-        "novita deranked 15 min 70.0 % 40 below its threshold 97.00 %; 9 missing_call, 3 schema_mismatch"
+        "novita novita deranked 15 min 70.0 % 40 below its threshold 97.00 %; 9 missing_call, 3 schema_mismatch"
     )
     assert "new insufficient - - - no verdict yet data The next verdicts are due in 1 min 30 s." in shown
     assert "Kinds of bad answers are counted since the proxy's start" in shown
+
+
+def test_a_tier_is_whole_where_there_is_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its two words stand in one line of 80 columns; the name of each provider is told, or of none."""
+    monkeypatch.setenv("COLUMNS", "80")
+    waiting = [{"model_group": "kimi", "deployment": name, "provider": name} for name in ("oak", "cedar")]
+    for more, providers in ((None, 0), ({"model_group": "kimi", "deployment": "own", "provider": "vllm"}, 1)):
+        listed(monkeypatch, waiting=[*waiting, *([more] if more else [])])
+        assert main(["tiers", "--url", "http://proxy"]) == 0
+        told = capsys.readouterr().out
+        assert told.count("insufficient data") == told.count("no verdict yet") == 2 + providers
+        assert [" ".join(line.split()[: 1 + providers]) for line in told.splitlines()[2:4]] == [
+            " ".join((1 + providers) * [name]) for name in ("cedar", "oak")
+        ]
 
 
 @pytest.mark.parametrize(
