@@ -36,6 +36,17 @@ _FOLDED: Final = 10
 """Least columns of a cell that may be folded."""
 
 
+_BOUND: Final = "\ue000"
+"""Stands for a space at which no line may end, until the lines are made.
+
+Not printable, so that no cell has it otherwise."""
+
+
+def _bound(text: str) -> str:
+    """Return text in which no line ends between a number and its per cent sign."""
+    return re.sub(r"(?<=\d) (?=%)", _BOUND, text)
+
+
 class DataTable(Table):
     """A table whose cells and titles are data: each is printable.
 
@@ -47,11 +58,14 @@ class DataTable(Table):
 
     def add_row(self, *cells: str | Text) -> None:  # type: ignore[override]
         """Add a row of texts; one with a colour is made by ``colored``."""
-        super().add_row(*(cell if isinstance(cell, Text) else printable(cell) for cell in cells))
+        super().add_row(*(cell if isinstance(cell, Text) else _bound(printable(cell)) for cell in cells))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as a table, or as lists where the console is too narrow."""
         gaps = 2 * (len(self.columns) - 1) if self.box is None else 3 * len(self.columns) + 1
+        if self.box is None and self.columns:
+            # rich adds both paddings to the least width of a column, also where an edge has none.
+            gaps += sum(column.min_width is not None for column in (self.columns[0], self.columns[-1]))
         if not self.rows or sum(map(_needed, self.columns)) + gaps <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
@@ -137,7 +151,7 @@ def render_tables(*shown: RenderableType, width: int | None = None, color: bool 
     console = Console(file=StringIO(), width=columns, color_system=None, markup=False, emoji=False, highlight=False)
     lines = []
     for one in shown:
-        for line in console.render_lines(one, pad=False):
+        for line in console.render_lines(_bound(one) if isinstance(one, str) else one, pad=False):
             last = max((at for at, part in enumerate(line) if part.text.strip()), default=-1)
             parts = [
                 part._replace(text=part.text.rstrip() if at == last else part.text) for at, part in enumerate(line)
@@ -147,7 +161,7 @@ def render_tables(*shown: RenderableType, width: int | None = None, color: bool 
 
 
 def _segment(text: str, style: Any) -> str:
-    safe = printable_text(text)
+    safe = printable_text(text.replace(_BOUND, " "))
     return safe if style is None else str(style.render(safe, color_system=ColorSystem.STANDARD))
 
 

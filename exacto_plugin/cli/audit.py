@@ -131,14 +131,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _verified(found: Verification) -> list[str]:
     lines = [
-        f"{found.recomputes} recomputes of model groups: {found.deployments} verdicts, {found.transitions} transitions"
-        f" and {found.references} references computed again, {len(found.differences) or 'no'} "
-        f"difference{'' if len(found.differences) == 1 else 's'}."
+        f"{_many(found.recomputes, 'recompute')} of model groups: {_many(found.deployments, 'verdict')},"
+        f" {_many(found.transitions, 'transition')} and {_many(found.references, 'reference')} computed again,"
+        f" {_many(len(found.differences), 'difference') if found.differences else 'no differences'}."
     ]
     if found.without_inputs:
-        lines.append(f"{found.without_inputs} transitions have no inputs on record (any more).")
+        lines.append(f"Without inputs on record (any more): {_many(found.without_inputs, 'transition')}.")
     if found.unreadable:
-        lines.append(f"{found.unreadable} recomputes were written by versions that this one cannot read.")
+        lines.append(f"Written by versions that this one cannot read: {_many(found.unreadable, 'recompute')}.")
     lines += [
         printable(
             f"{moment(one.at)} {one.model_group}, {one.what}: on record {one.recorded}, follows {one.follows}"
@@ -147,6 +147,10 @@ def _verified(found: Verification) -> list[str]:
         for one in found.differences[:_DEFAULT_LIMIT]
     ]
     return lines
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _table(found: Mapping[str, Any]) -> PlainTable:

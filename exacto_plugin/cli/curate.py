@@ -251,15 +251,15 @@ def _evidence(proposal: ListProposal) -> str:
     chosen = any(f.ignored_by or f.pinned_by for f in proposal.findings)
     table = PlainTable()
     table.add_column("deployment", overflow="fold", min_width=10)
-    table.add_column("tier", no_wrap=True)
+    table.add_column("tier", min_width=12)
     for name in ("success", "calls", "tools", *(("ignored", "pinned") if chosen else ())):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold", min_width=12)
+    table.add_column("verdict", overflow="fold", min_width=10)
     for f in proposal.findings:
         verdict = "qualifies" if f.qualifies else "; ".join((*f.against, *f.missing))
         success = "" if f.success is None else percent(f.success)
         propensity = "" if f.propensity is None else f"{f.propensity:.0%}"
-        numbers = (success, f.calls, propensity, *((f.ignored_by, f.pinned_by) if chosen else ()))
+        numbers = (success, f"{f.calls:,}", propensity, *((f.ignored_by, f.pinned_by) if chosen else ()))
         table.add_row(names[f.deployment], tier_word(f.tier), *map(str, numbers), verdict)
     # Two columns for the mark of a comment.
     text = render_tables(table, width=max(40, terminal_width() - 2))

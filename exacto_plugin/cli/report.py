@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from exacto_plugin.audit.formatting import moment, money, percent
 from exacto_plugin.audit.names import display_names, resolve_group
 from exacto_plugin.cli.arguments import TIMES, add_examples, time_of
@@ -12,7 +14,7 @@ from exacto_plugin.cli.source import Source, add_source_options, query
 from exacto_plugin.core.routing.counterfactual import whole_hours
 from exacto_plugin.errors import ExactoError
 from exacto_plugin.terminal import json_text, printable_data, write_text
-from exacto_plugin.text_tables import PlainTable, heading, write_tables
+from exacto_plugin.text_tables import PlainTable, heading, terminal_width, write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _WEEK_S = 7 * 86_400.0
+
+_WHOLE = 1_000
+"""Numbers of calls from which they are told without decimals."""
+
+_WHAT, _LEAST_WHAT = 24, 11
+"""Columns of a line's name beside intervals in the same line, and at least."""
 
 _METHOD = (
     "Requests with tools, as they were or would have been shared out by the declared weights; shares of bad answers as"
@@ -88,37 +96,48 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> list[Rend
             "",
         ]
         if group["unmeasured"]:
-            parts.append(f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.")
-        parts.append("")
+            parts += [f"No answers yet of {', '.join(group['unmeasured'])}: assumed average.", ""]
     return [*parts, _METHOD]
 
 
 def _table(group: Mapping[str, Any]) -> PlainTable:
+    """Return the effect; intervals stand below the numbers where there is no room beside."""
+    rows = _effect(group)
+    columns = list(zip(*rows, strict=True))[1:]
+    fits = _WHAT + sum(2 + max(map(len, column)) for column in columns) <= terminal_width()
+    table = PlainTable()
+    table.add_column("what", min_width=_LEAST_WHAT)
+    for name in ("without tiers", "with tiers", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for what, *numbers in rows:
+        table.add_row(what, *(Text(one if fits else one.replace(" (", "\n(")) for one in numbers))
+    return table
+
+
+def _effect(group: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return what is told, without tiers, with them, and the difference."""
     applied = group["applied"]
     would = "sent elsewhere by tiers" if applied >= 1 else "that tiers would send elsewhere"
-    table = PlainTable()
-    for name in ("what", "without tiers", "with tiers", "difference"):
-        table.add_column(name, justify="left" if name == "what" else "right")
-    table.add_row(f"share of picks {would}", "", _percents(group["changed"]), "")
+    rows = [(f"share of picks {would}", "", _percents(group["changed"]), "")]
     if 0 < applied < 1:
-        table.add_row("share of picks that tiers applied to", "", percent(applied), "")
+        rows.append(("share of picks that tiers applied to", "", percent(applied), ""))
     bad = group["bad"]
-    table.add_row("expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["difference"]))
+    rows.append(("expected bad calls", _counts(bad["without"]), _counts(bad["with"]), _counts(bad["difference"])))
     if 0 < applied < 1:
-        table.add_row("saved so far, where tiers applied", "", "", _counts(bad["saved"]))
+        rows.append(("saved so far, where tiers applied", "", "", _counts(bad["saved"])))
     spend = group["spend_usd"]
     if spend is not None:
-        table.add_row("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["difference"]))
+        rows.append(("spend", _money(spend["without"]), _money(spend["with"]), _money(spend["difference"])))
     probes, rescue = group["probes"], group["rescue"]
     if probes["requests"]:
         many = f"{probes['requests']:,.0f} probes"
-        table.add_row(f"of them by {many}", "", "", _counts(probes["bad"]))
+        rows.append((f"of them by {many}", "", "", _counts(probes["bad"])))
         if probes["extra_usd"] is not None:
-            table.add_row(f"spend by {many}", "", "", _money(probes["extra_usd"]))
+            rows.append((f"spend by {many}", "", "", _money(probes["extra_usd"])))
     if rescue["asked"]:
-        table.add_row("bad answers that were retried (rescue)", "", f"{rescue['asked']:,.0f}", "")
-        table.add_row("retries that gave a better answer", "", f"{rescue['rescued']:,.0f}", money(rescue["extra_usd"]))
-    return table
+        rows.append(("bad answers that were retried (rescue)", "", f"{rescue['asked']:,.0f}", ""))
+        rows.append(("retries that gave a better answer", "", f"{rescue['rescued']:,.0f}", money(rescue["extra_usd"])))
+    return rows
 
 
 def _deployments(group: Mapping[str, Any]) -> PlainTable:
@@ -143,7 +162,8 @@ def _bounds(found: Mapping[str, float]) -> tuple[float, float, float]:
 
 def _counts(found: Mapping[str, float]) -> str:
     value, low, high = _bounds(found)
-    return f"{value:,.1f} ({low:,.1f} to {high:,.1f})"
+    digits = 0 if max(map(abs, (value, low, high))) >= _WHOLE else 1
+    return f"{value:,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 def _money(found: Mapping[str, float]) -> str:

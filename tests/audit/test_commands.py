@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from datetime import UTC, datetime
@@ -14,8 +15,9 @@ from sqlalchemy import delete
 
 from exacto_plugin.audit import queries
 from exacto_plugin.audit.formatting import moment, observed_words
+from exacto_plugin.audit.verify import Verification
 from exacto_plugin.cli import override, source
-from exacto_plugin.cli.audit import _what
+from exacto_plugin.cli.audit import _verified, _what
 from exacto_plugin.cli.command import main
 from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
@@ -238,6 +240,27 @@ def test_the_report(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     days = ("--since", "2001-01-01", "--until", "2001-01-02")
     none = said(capsys, story, "report", *days, status=1)
     assert "no request with tools was counted" in " ".join(none.split())
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_a_report_breaks_no_interval(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, story: Story, columns: str
+) -> None:
+    """Each stands in one line, and no two lines are empty."""
+    monkeypatch.setenv("COLUMNS", columns)
+    hours = ("--since", written(story.broke - 86_400), "--until", written(story.now))
+    told = said(capsys, story, "report", *hours)
+    table = told[told.index("what") : told.index("deployment")]
+    assert re.findall(r"\([^()\n]* to [^()\n]*\)", table)
+    assert all(line.count("(") == line.count(")") for line in table.splitlines())
+    assert max(map(len, told.splitlines())) <= int(columns)
+    assert "\n\n\n" not in told
+
+
+def test_one_of_each_is_counted_as_one() -> None:
+    """The summary of a verification has no plural of one."""
+    (line,) = _verified(Verification(recomputes=1, deployments=2, transitions=1, references=0))
+    assert line.startswith("1 recompute of model groups: 2 verdicts, 1 transition and 0 references computed again")
 
 
 def test_a_store_that_is_ill_is_told_with_the_tiers(

@@ -43,6 +43,31 @@ def test_no_cell_is_lost(width: int) -> None:
         assert word in words
 
 
+@pytest.mark.parametrize("width", range(30, 60))
+def test_nothing_is_cut_at_any_width(width: int) -> None:
+    """The least widths of the first and the last column are room that the table takes."""
+    table = PlainTable()
+    table.add_column("what", min_width=11)
+    table.add_column("calls", no_wrap=True)
+    table.add_column("difference", no_wrap=True)
+    table.add_row("expected bad calls", "1234567", "-300.1 to -233.0")
+    told = render_tables(table, width=width)
+    assert max(map(len, told.splitlines())) <= width
+    assert {"expected", "bad", "calls", "1234567", "difference", "-300.1", "to", "-233.0"} <= set(told.split())
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_a_number_and_its_unit_are_not_torn(width: int) -> None:
+    """Neither in a cell nor in a line, however wide it is."""
+    table = PlainTable()
+    table.add_column("when", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_row("18:45", "insufficient data to deranked: 79.4 % against 97.86 % (212 calls)")
+    told = render_tables(table, "of them 12.5 % are bad, and 3 % of those are bad twice", width=width)
+    for number in ("79.4 %", "97.86 %", "12.5 %", "3 %"):
+        assert number in told
+
+
 class _Terminal(StringIO):
     """Standard error that is a terminal."""
 
