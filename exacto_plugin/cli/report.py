@@ -101,7 +101,7 @@ def _rendered(found: Mapping[str, Any], since: float, until: float) -> list[Rend
 
 
 def _table(group: Mapping[str, Any]) -> PlainTable:
-    """Return the effect; intervals stand below the numbers where there is no room beside."""
+    """Return the effect; intervals are below the numbers where there is no room."""
     rows = _effect(group)
     columns = list(zip(*rows, strict=True))[1:]
     fits = _WHAT + sum(2 + max(map(len, column)) for column in columns) <= terminal_width()
