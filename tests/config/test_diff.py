@@ -169,7 +169,12 @@ async def test_taken_up_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     runtime = Runtime(Settings(), clock=lambda: NOW, reload_settings=reload)
     first = digest(runtime.context.settings)
     await runtime.settings_reload.take_changes()
-    assert runtime.settings_reload.view() == {"digest": first, "since": NOW, "problem": "config.yaml: mode: got 'x'"}
+    assert runtime.settings_reload.view() == {
+        "digest": first,
+        "since": NOW,
+        "problem": "config.yaml: mode: got 'x'",
+        "warnings": [],
+    }
     await runtime.settings_reload.take_changes()
     assert runtime.settings_reload.view()["problem"] is None
     assert runtime.settings_reload.view()["digest"] != first
