@@ -16,7 +16,7 @@ from tests.support.prometheus_server import MONITORING, PrometheusServer, missin
 from tests.support.proxy.observation import eventually
 from tests.support.proxy.proxy import CALLBACK, MASTER_KEY
 from tests.support.proxy.questions import ask
-from tests.support.proxy.tier_setup import BAD, GOOD, QUICK, bring_about, fleet, names
+from tests.support.proxy.tier_setup import BAD, GOOD, NEW, QUICK, bring_about, fleet, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,21 +70,22 @@ def prometheus(
     proxy = start_proxy(config)
     with PrometheusServer(tmp_path_factory.mktemp("prometheus"), proxy.base_url, MASTER_KEY) as server:
 
-        def traffic() -> None:
+        def traffic(**more: Any) -> None:
             provider_server.control.behave(f"{GROUP}-{BAD}", always=Act.INVALID_JSON)
             for _ in range(4):
-                ask(proxy.client(), GROUP)
+                ask(proxy.client(), GROUP, **more)
             for name in names(GROUP, *GOOD):
                 provider_server.control.behave(name, next=[Act.INVALID_JSON, 500])
             for _ in range(4):
                 with suppress(openai.APIStatusError):
-                    ask(proxy.client(), GROUP)
+                    ask(proxy.client(), GROUP, **more)
             for name in names(GROUP, *GOOD):
                 provider_server.control.behave(name, next=[])
             with pytest.raises(openai.NotFoundError):
                 ask(proxy.client(), GROUP, extra_body={"provider": {"only": ["nobody"]}})
 
-        traffic()
+        # Without tiers yet: the new one must not get enough answers for one.
+        traffic(extra_body={"provider": {"ignore": names(GROUP, NEW)}})
         eventually(lambda: bool(server.query("exacto_requests_total")), True)
         bring_about(proxy, provider_server, [GROUP])  # series of before and after this can be told apart
         traffic()
