@@ -70,7 +70,7 @@ def test_before_the_first_verdict(proxy: Proxy, capsys: pytest.CaptureFixture[st
     """Every configured deployment is listed, with when it is judged; the doctor finds nothing wrong."""
     assert main(["tiers", "--url", proxy.base_url]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "one vendor-one insufficient - - - no verdict yet data" in told
+    assert "one vendor-one insufficient data - - - no verdict yet" in told
     assert "The next verdicts are due in" in told
     assert told.count("no verdict yet") == 3
     assert main(["tiers", "--url", proxy.base_url, "--fail-on", "insufficient_data"]) == 1
