@@ -98,7 +98,8 @@ def measure(days: float, kept: Path | None) -> Iterator[str]:
         def view() -> int:
             visitor = Visitor(None, may_write=True)
             shown = asyncio.run(data.group(visitor, GROUP, "30d"))
-            return len(renderer.view("group", {**shown, "span": "30d", "chosen": "30d", "visitor": visitor, "now": clock[0]}))
+            more = {"span": "30d", "chosen": "30d", "visitor": visitor, "now": clock[0]}
+            return len(renderer.view("group", {**shown, **more}))
 
         yield f"{days:g} days of {DEPLOYMENTS} deployments: {file.stat().st_size / 1e6:.0f} MB"
         yield f"{'':44}{'median ms':>9}{'p90':>9}{'first':>9}{'CPU':>9}{'first':>9}{'kB':>9}"

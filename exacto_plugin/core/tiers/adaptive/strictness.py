@@ -262,16 +262,14 @@ def affordable(
     shares = PriceShares(*(column[groups] for column in shares))
     pool, asked, held = remaining[groups].copy(), asked[groups], held[groups]
     order = np.argsort(_ranks(shares, pool, asked, held, rate[groups]), axis=-1, kind="stable")
-    rows = np.arange(len(groups))
-    price = shares.mean_price(pool)
+    rows, price = np.arange(len(groups)), shares.mean_price(pool)
     # Twice, since a later one may make room for an earlier one.
     for turn in (*range(most_asked := int((asked | held).sum(axis=-1).max())), *range(most_asked)):
         place = order[:, turn]
         due = (asked | held)[rows, place] & pool[rows, place]
         if not due.any():
             continue
-        rest = pool.copy()
-        rest[rows, place] = False
+        rest = pool & (np.arange(pool.shape[-1]) != place[:, np.newaxis])
         dearer = shares.mean_price(rest)
         hosts = (rest & (shares.weight > 0)).sum(axis=-1, keepdims=True) >= LEAST_HOSTS
         carried = shares.suffices(rest) | held[rows, place][:, np.newaxis]
