@@ -62,6 +62,8 @@ EXPECTED = {
     "ConversationAffinity.identify": Fault("affinity"),
     "is_json": Fault("body", CLOSED),
     "Engine.decide": Fault("order"),
+    "Engine.busy": Fault("pacing"),
+    "Engine.note_attempt": Fault("pacing"),
     "Engine.record": Fault("score"),
     "Evaluator.evaluate_all": Fault("score"),
     "KeyAliases._aliases": Fault("alias"),

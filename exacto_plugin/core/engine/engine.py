@@ -203,9 +203,9 @@ class Engine:
         with self.lock:
             if sample.probe:
                 self._probe_budget.record_result(sample, broken_counts=self._state.windows.checked_callers)
+            added = self._state.record(sample)
             if sample.refused:
                 self._pacing.note_refusal(sample.model_group, sample.deployment, sample.at)
-            added = self._state.record(sample)
             if self.deltas is not None and added is not None:
                 invented = self._state.slots.is_invented((sample.model_group, sample.deployment))
                 self.deltas.add(sample.model_group, sample.deployment, sample.at, added, invented=invented)

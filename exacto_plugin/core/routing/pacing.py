@@ -38,9 +38,10 @@ _LEAST_PACE = 1.0
 
 
 class RecentCount:
-    """Count of the last 60 seconds, from the counts of two minutes.
+    """Requests of the last 60 seconds that were not refused.
 
-    The minute before counts in proportion to its part of the 60 seconds, as if its events were spread evenly.
+    From the counts of two minutes: the one before counts in proportion to its part of the 60 seconds, as if its
+    requests were spread evenly.
     """
 
     __slots__ = ("_before", "_minute", "_now")
@@ -48,13 +49,13 @@ class RecentCount:
     def __init__(self) -> None:
         self._minute, self._before, self._now = 0, 0, 0
 
-    def add(self, now: float) -> None:
-        """Count one event."""
+    def add(self, now: float, number: int = 1) -> None:
+        """Count a request, or with -1 take a refused one back."""
         self._move(now)
-        self._now += 1
+        self._now += number
 
     def read(self, now: float) -> float:
-        """Return the number of events of the last 60 seconds."""
+        """Return the number of the last 60 seconds."""
         self._move(now)
         return self._now + self._before * max(0.0, 1.0 - (now - self._minute * _MINUTE_S) / _MINUTE_S)
 
@@ -95,42 +96,33 @@ class Pace:
 class Pacing:
     """Paces of the deployments of one process, by model group."""
 
-    __slots__ = ("_attempts", "_paces", "_refusals")
+    __slots__ = ("_counts", "_paces")
 
     def __init__(self) -> None:
-        self._attempts: dict[tuple[str, DeploymentKey], RecentCount] = {}
-        self._refusals: dict[tuple[str, DeploymentKey], RecentCount] = {}
+        self._counts: dict[str, dict[DeploymentKey, RecentCount]] = {}
         self._paces: dict[str, dict[DeploymentKey, Pace]] = {}
 
     def reset(self, snapshot: Snapshot) -> None:
-        """Forget the deployments that a new snapshot does not have."""
-        for counts in (self._attempts, self._refusals):
-            for key in [key for key in counts if snapshot.verdict(*key) is None]:
-                del counts[key]
+        """Forget the model groups that a new snapshot does not have."""
+        self._counts = {group: counts for group, counts in self._counts.items() if group in snapshot.groups}
         self._paces = {group: paces for group, paces in self._paces.items() if group in snapshot.groups}
 
     def note_attempt(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
         """Count a request that is sent to a deployment."""
-        key = (model_group, deployment)
-        count = self._attempts.get(key)
-        if count is None:
-            count = self._attempts[key] = RecentCount()
-        count.add(now)
+        self._count(model_group, deployment).add(now)
         if self._paces and (pace := self._paces.get(model_group, {}).get(deployment)) is not None:
             pace.fill(now)
             pace.tokens -= 1.0
 
     def note_refusal(self, model_group: str, deployment: DeploymentKey, now: float) -> None:
         """Set the pace of a deployment that refused a request."""
-        key = (model_group, deployment)
-        refusals = self._refusals.setdefault(key, RecentCount())
-        refusals.add(now)
+        count = self._count(model_group, deployment)
+        count.add(now, -1)
         paces = self._paces.setdefault(model_group, {})
         pace = paces.get(deployment)
         if pace is None or now - pace.cut_at > _MINUTE_S:
-            attempts = self._attempts[key].read(now) if key in self._attempts else 0.0
             half = 0.0 if pace is None else pace.rate / 2.0
-            rate = KEPT * max(attempts - refusals.read(now), half, _LEAST_PACE / KEPT)
+            rate = KEPT * max(count.read(now), half, _LEAST_PACE / KEPT)
             pace = paces[deployment] = Pace(rate, now, now, 0.0, now)
         pace.refused_at = max(now, pace.refused_at)
         pace.tokens = min(pace.tokens, -pace.rate * PAUSE_S / _MINUTE_S)
@@ -145,3 +137,10 @@ class Pacing:
         for pace in paces.values():
             pace.fill(now)
         return frozenset(one for one, pace in paces.items() if pace.tokens < 1.0)
+
+    def _count(self, model_group: str, deployment: DeploymentKey) -> RecentCount:
+        counts = self._counts.setdefault(model_group, {})
+        found = counts.get(deployment)
+        if found is None:
+            found = counts[deployment] = RecentCount()
+        return found

@@ -221,9 +221,9 @@ class Routing:
         share = self._context.settings.apply_share_of(group)
         return share_of(state.affinity.conversation) < share if 0.0 < share < 1.0 else share > 0.0
 
-    def _guard(self, action: Callable[[], R]) -> R | None:
-        """Return ``action()``; after a fault the request has no conversation."""
-        return self._context.faults.guard("affinity", action, None)
+    def _guard(self, action: Callable[[], R], stage: str = "affinity") -> R | None:
+        """Return ``action()``; after a fault None, as without affinity or paces."""
+        return self._context.faults.guard(stage, action, None)
 
     async def _refuse_empty(
         self, filters: Sequence[Filter], healthy: Sequence[Candidate], group: str
@@ -296,7 +296,7 @@ class Routing:
         mode, policy = Mode(self._context.settings.mode_of(group)), state.routing.policy or Policy()
         home = self._guard(lambda: self._affinity.locate(state, kwargs))
         again, share = state.is_rescue_attempt, state.affinity.in_share
-        busy = self._engine.busy(group, self._context.clock())
+        busy = self._guard(lambda: self._engine.busy(group, self._context.clock()), "pacing") or ()
         return RoutingRequest(group, candidates, policy, state.tools, mode, share, state.tried, again, home, busy)
 
     # --- the selected deployment -----------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ class Routing:
             asked, same = str(metadata.get("model_group")), position_of(kwargs).same_group
             attempt.response_name = fallback_name(state, asked, kwargs.get(SUFFIXES_KEY), same_group=same)
         state.attempts.append(attempt)
-        self._engine.note_attempt(group, known.key, self._context.clock())
+        self._guard(lambda: self._engine.note_attempt(group, attempt.candidate.key, self._context.clock()), "pacing")
         if not attempt.rescue:  # a single bad call moves no conversation
             self._guard(lambda: self._affinity.note_attempt(state, attempt))
         state.tools = state.tools or offers_tools(kwargs)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from exacto_plugin.core.engine.engine import Engine
-from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId, Sample
+from exacto_plugin.core.lazy import LazyMapping
+from exacto_plugin.core.model import Candidate, DeploymentKey, GroupSnapshot, LiteLLMId, Sample, Snapshot, Tier, Verdict
 from exacto_plugin.core.routing.ordering import RoutingRequest
 from exacto_plugin.core.routing.pacing import HOLD_S, PAUSE_S, Pacing, RecentCount
 from exacto_plugin.core.routing.policy import Policy
@@ -116,6 +117,8 @@ def test_the_count_of_a_minute() -> None:
     assert count.read(start + 90.0) == 30
     count.add(start + 90.0)
     assert count.read(start + 90.0) == 31
+    count.add(start + 90.0, -1)
+    assert count.read(start + 90.0) == 30
     assert count.read(start + 400.0) == 0
 
 
@@ -159,3 +162,21 @@ def test_a_busy_deployment_is_left_out_while_another_is_left() -> None:
 def test_rules_that_learn_no_capacity_pace_nothing(preset: AdaptivePreset | OpenRouterPreset) -> None:
     """The published rule does not consider it, and ``refusal_hold_s: 0`` switches it off."""
     assert refusing(Engine(preset)).busy("g", NOW + 2.0) == frozenset()
+
+
+def test_a_new_snapshot_computes_no_verdict() -> None:
+    """Verdicts are computed when they are read, which takes long for thousands of deployments at once."""
+    read: list[DeploymentKey] = []
+
+    def verdict(name: DeploymentKey) -> Verdict:
+        read.append(name)
+        return Verdict(name, Tier.VERIFIED_GOOD)
+
+    pacing = Pacing()
+    for group in ("g", "h"):
+        pacing.note_attempt(group, A, NOW)
+        pacing.note_refusal(group, A, NOW)
+    pacing.reset(Snapshot("s", NOW, {"g": GroupSnapshot("g", LazyMapping((A,), verdict))}))
+    assert read == []
+    assert pacing.busy("g", NOW) == {A}
+    assert pacing.busy("h", NOW) == frozenset()

@@ -38,6 +38,8 @@ STEPS = (
     "exacto_plugin.litellm_hooks.http.middleware:take_header",
     "exacto_plugin.core.routing.caller_preferences:CallerPreferences.record_call",
     "exacto_plugin.core.engine.engine:Engine.decide",
+    "exacto_plugin.core.engine.engine:Engine.busy",
+    "exacto_plugin.core.engine.engine:Engine.note_attempt",
     "exacto_plugin.core.engine.engine:Engine.record",
     "exacto_plugin.core.scoring.evaluator:Evaluator.evaluate_all",
     "exacto_plugin.litellm_hooks.routing.affinity:ConversationAffinity.note_answer",
