@@ -1,6 +1,7 @@
 """Common causes on record: rises of the failure rate at all deployments at once.
 
-Every deployment's reasons tell the latest one of its model group, for a day after its end. Phrases nothing.
+The reasons of every deployment tell the latest one of its model group, for a day after its end, so one deployment of
+each recompute is read. Phrases nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Text, cast, func, select
 
 from exacto_plugin.audit.why import STALE_S
 from exacto_plugin.core.model import ReasonCode
@@ -41,12 +42,13 @@ def common_causes(
     """
     table: Any = table_of(DeploymentRecord)
     reasons = cast(table.c.reasons, Text)
-    conditions = [table.c.at >= since - STALE_S, table.c.at <= until, reasons.contains(_CODE)]
+    conditions = [table.c.at >= since - STALE_S, table.c.at <= until]
     if model_group is not None:
         conditions.append(table.c.model_group == model_group)
-    query = select(table.c.model_group, reasons).where(*conditions).order_by(table.c.at)
+    read = select(func.max(table.c.row)).where(*conditions).group_by(table.c.model_group, table.c.at)
+    query = select(table.c.model_group, reasons).where(table.c.row.in_(read), reasons.contains(_CODE))
     told: dict[str, list[str]] = {}
-    for group, text in connection.execute(query):
+    for group, text in connection.execute(query.order_by(table.c.at)):
         told.setdefault(group, []).append(text)
     found = [
         (group, one)
