@@ -56,6 +56,11 @@ class IncidentRecords(NamedTuple):
     ends: float
     """Its end, or now."""
 
+    @property
+    def first_hour(self) -> float:
+        """The first hour that began after the derank; UTC seconds."""
+        return -(-self.begin.at // HOUR_S) * HOUR_S
+
 
 def effects(of: IncidentRecords, counts: HourCounts, changes: Sequence[TransitionRecord], now: float) -> Plain:
     """Return the counts of an incident.
@@ -255,7 +260,7 @@ def _traffic(counts: HourCounts, of: IncidentRecords) -> Plain:
     is_open = of.finish is None and of.ends >= counts.first + HOUR_S * (len(counts.numbers) - 1)
     times = {
         "before": (first - _BEFORE_S, first),
-        "meanwhile": (-(-of.begin.at // HOUR_S) * HOUR_S, last if is_open else of.ends // HOUR_S * HOUR_S),
+        "meanwhile": (of.first_hour, last if is_open else of.ends // HOUR_S * HOUR_S),
         "after": (last, counts.first + HOUR_S * len(counts.numbers)),
     }
     return {name: _share(counts.between(*part), of.begin.deployment) for name, part in times.items()}
@@ -268,7 +273,7 @@ def _share_now(counts: HourCounts, of: IncidentRecords, now: float) -> Plain:
     deployment still had its traffic. All are None without such an hour, or without answers in it; those of others are
     told only while it is deranked.
     """
-    since = max(now // HOUR_S * HOUR_S - HOUR_S, -(-of.begin.at // HOUR_S) * HOUR_S)
+    since = max(now // HOUR_S * HOUR_S - HOUR_S, of.first_hour)
     newest = counts.between(since, now)
     share = _share(newest, of.begin.deployment)
     others = [name for name in newest.deployments if name not in (WHOLE_GROUP, of.begin.deployment)]

@@ -48,12 +48,11 @@ def others_sentence(group: Mapping[str, Any]) -> str:
     Args:
         group: a model group of the API's ``models``.
     """
-    name = group["model_group"]
-    others = [one for one in group["deployments"] if one["tier"] != Tier.DERANKED]
+    name, others = group["model_group"], _others(group)
     other = "other " if len(others) < len(group["deployments"]) else ""
     if not others:
         return f"{name} has no other deployment."
-    shares = [share for one in others if (share := _share(one, group["references"])) is not None]
+    shares = _shares(group)
     found = sorted((one for one in shares if one.is_suspicious), key=lambda one: -one.bad)
     if found:
         told = ", ".join(one.words() for one in found[:_MOST_NAMED])
@@ -69,9 +68,16 @@ def others_sentence(group: Mapping[str, Any]) -> str:
 
 def has_suspicious(group: Mapping[str, Any]) -> bool:
     """Return whether a deployment is suspicious and not deranked."""
-    others = [one for one in group["deployments"] if one["tier"] != Tier.DERANKED]
-    shares = [_share(one, group["references"]) for one in others]
-    return any(share is not None and share.is_suspicious for share in shares)
+    return any(share.is_suspicious for share in _shares(group))
+
+
+def _others(group: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in group["deployments"] if one["tier"] != Tier.DERANKED]
+
+
+def _shares(group: Mapping[str, Any]) -> list[_Share]:
+    """Return the known shares of the deployments that are not deranked."""
+    return [share for one in _others(group) if (share := _share(one, group["references"])) is not None]
 
 
 def _share(deployment: Mapping[str, Any], references: Mapping[str, Any]) -> _Share | None:
