@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAPPINGS: Final = (dict, Mapping)
+"""For ``isinstance``, in this order: an abstract class takes ten times as long to check."""
+
 _CLASSES: Final = 256
 """Classes whose attributes are remembered."""
 _PYDANTIC: Final = "pydantic.main"

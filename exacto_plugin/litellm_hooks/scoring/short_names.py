@@ -7,10 +7,9 @@ events of whole answers have the short name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from exacto_plugin.core.scoring.fields import get_text
+from exacto_plugin.core.scoring.fields import MAPPINGS, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 _LONGEST: Final = 64
 """Longest name that LiteLLM passes on unchanged; source: its ``OPENAI_MAX_TOOL_NAME_LENGTH``."""
 _HASH_CHARS: Final = 8
-_MAPPINGS: Final = (dict, Mapping)
-"""In this order, since an abstract class takes ten times as long to check."""
 
 
 def short_name(name: str) -> str:
@@ -53,7 +50,7 @@ def with_short_names(tools: Sequence[Any]) -> Sequence[Any]:
     """
     short = []
     for tool in tools:
-        name = tool.get("name") if isinstance(tool, _MAPPINGS) else None
+        name = tool.get("name") if isinstance(tool, MAPPINGS) else None
         if isinstance(name, str) and len(name) > _LONGEST:
             short.append({**tool, "name": short_name(name)})
     return [*tools, *short] if short else tools
