@@ -17,6 +17,7 @@ import textwrap
 from contextlib import redirect_stdout, suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
@@ -31,6 +32,7 @@ from exacto_plugin.core.tiers.openrouter import OpenRouterParameters
 from exacto_plugin.litellm_hooks.request.provider_object import ProviderObject
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.web.api import api_router
+from tests import badges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,6 +183,7 @@ PAGES: Final = {
     "all-settings.md": settings_page,
     "cli-options.md": options_page,
     "openapi.json": openapi,
+    **{f"../images/badges/{name}.svg": partial(badges.picture, *fact) for name, fact in badges.facts().items()},
 }
 
 if __name__ == "__main__":

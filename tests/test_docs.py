@@ -13,7 +13,6 @@ import yaml
 from opentelemetry.sdk.metrics import MeterProvider
 
 from benchmarks.__main__ import COMMANDS, baseline
-from exacto_plugin._version import __version__
 from exacto_plugin.cli import command
 from exacto_plugin.cli.check_config import check_config
 from exacto_plugin.config.settings import load_settings
@@ -26,6 +25,7 @@ from exacto_plugin.litellm_hooks.request.routing_state import RoutingState
 from exacto_plugin.litellm_hooks.request.state import RequestState
 from exacto_plugin.litellm_hooks.runtime.runtime import Runtime
 from exacto_plugin.telemetry import Telemetry
+from tests import badges
 from tests.support.pages import BLOCKS, PAGES, ROOT, inline_code
 
 if TYPE_CHECKING:
@@ -199,12 +199,19 @@ def test_the_readme_is_short() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 150
     words = [word for word in PAGES["README.md"].split() if any(letter.isalnum() for letter in word)]
     assert len(words) <= 1000
-    assert f"Version {__version__} " in PAGES["README.md"]
+
+
+def test_the_badges_of_the_readme_say_what_their_texts_say() -> None:
+    """Whoever does not see the pictures reads the same; `tests.reference` writes them from the package's own facts."""
+    shown = re.findall(r"!\[(.+)\]\(docs/images/badges/(.+)\.svg\)", PAGES["README.md"])
+    assert [name for _, name in shown] == list(badges.facts())
+    for said, name in shown:
+        assert sorted(said.lower().split()) == sorted(" ".join(badges.facts()[name]).lower().split())
 
 
 def test_the_picture_of_the_readme_is_the_demonstrations() -> None:
     """Its description is the sentence that the demonstration drew into it."""
-    ((said, name),) = re.findall(r"!\[(.+)\]\((.+\.svg)\)", PAGES["README.md"])
+    ((said, name),) = re.findall(r"!\[(.+)\]\((docs/images/[^/]+\.svg)\)", PAGES["README.md"])
     root = ElementTree.parse(ROOT / name).getroot()
     assert root.findtext("{http://www.w3.org/2000/svg}title") == said
     drawn = " ".join(text for text in root.itertext() if text.strip())
