@@ -22,7 +22,7 @@ COMMANDS: dict[str, Sequence[Sequence[str]]] = {
     "overhead": [[]],
     "scoring": [[]],
     "recompute": [["1000", "--hours", "1.5"]],
-    "verdicts": [["--rpm", "100", "--reps", "4"], ["--rpm", "10", "--reps", "4"], ["--rpm", "1", "--reps", "4"]],
+    "verdicts": [["--rpm", "100", "--reps", "12"], ["--rpm", "10", "--reps", "12"], ["--rpm", "1", "--reps", "12"]],
     "routing_quality": [[]],
     "way_back": [["--reps", "8", "--set", "trial_share=0.1"]],
     "affinity": [[]],
