@@ -127,7 +127,7 @@ def _sharing(status: Plain) -> Finding:
         return Finding("sharing", "note", "this process shares nothing: set store.url or redis.url for several workers")
     workers = sharing.get("workers")
     number = workers if isinstance(workers, int) else len(workers or ())
-    many = f", {number} worker{'' if number == 1 else 's'}" if number else ""
+    many = f", {number} worker{'' if number == 1 else 's'} at the last verdicts" if number else ""
     state = "problem" if role == "local" else "ok"
     away = "; it does not answer, so every worker judges by itself" if role == "local" else ""
     return Finding("sharing", state, f"{role} through {exchange}{many}{away}")

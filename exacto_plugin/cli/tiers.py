@@ -37,6 +37,12 @@ _OF_WORD: Final = {tier.value: tier for tier in Tier} | {
 }
 """Tiers by the words that ``--fail-on`` takes; the last two are those of 0.2.0."""
 
+_NONE_CONFIGURED: Final = "No deployment has a verdict yet, and the proxy has none configured."
+
+_NONE_ON_RECORD: Final = (
+    "No verdict is on record yet. A running proxy tells when its next ones are due: exacto tiers --url PROXY."
+)
+
 _LEAST_BURN: Final = 0.05
 """Difference of output tokens from which it is shown, flagged or not."""
 
@@ -106,7 +112,7 @@ def _tables(found: Mapping[str, Any]) -> list[RenderableType]:
     for name in names:
         parts += [heading(name), _table(groups.get(name, ()), waiting.get(name, ()), now), ""]
     if not names:
-        parts.append("No deployment has a verdict yet, and none is configured or on record.")
+        parts.append(_NONE_ON_RECORD if found.get("recorded") else _NONE_CONFIGURED)
     compared = [one for name in names for one in groups.get(name, ()) if not _is_alone(groups[name], waiting.get(name))]
     notes = [*_unapplied(found, names), *_due(found, now), *_legend(compared), *_dated(found), *store_notes(found)]
     return [*parts, *notes]

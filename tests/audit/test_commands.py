@@ -23,6 +23,7 @@ from exacto_plugin.cli.source import StoreSource
 from exacto_plugin.records import OverrideRecord, SettingsRecord
 from exacto_plugin.store.location import location_of_url
 from exacto_plugin.store.rows import insert_all
+from exacto_plugin.store.store import Store
 from exacto_plugin.store.tables import table_of
 from tests.audit.test_sentences import view
 
@@ -429,7 +430,19 @@ def test_no_tier_at_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     """An empty table would say nothing."""
     listed(monkeypatch)
     assert main(["tiers", "--url", "http://proxy"]) == 1
-    assert "No deployment has a verdict yet" in capsys.readouterr().out
+    assert "No deployment has a verdict yet, and the proxy has none configured." in capsys.readouterr().out
+
+
+def test_no_tier_on_record(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The records do not know what is configured, nor when a proxy makes its next verdicts."""
+    url = f"sqlite:///{tmp_path / 'empty.sqlite'}"
+    empty = Store(location_of_url(url))
+    empty.open()
+    empty.close()
+    assert main(["tiers", "--store", url]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "No verdict is on record yet. A running proxy tells when its next ones are due" in told
+    assert "configured" not in told
 
 
 def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

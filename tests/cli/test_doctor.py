@@ -124,6 +124,18 @@ def test_findings(
     assert [one["state"] for one in findings if text in one["text"]] == [state]
 
 
+@pytest.mark.parametrize(
+    ("workers", "said"), [(2, ", 2 workers at the last verdicts"), (1, ", 1 worker at"), (None, "")]
+)
+def test_the_number_of_workers_is_that_of_the_last_verdicts(
+    proxy: dict[str, Any], capsys: pytest.CaptureFixture[str], workers: int | None, said: str
+) -> None:
+    """Before a first one no number is known: a worker counts the others when it shares a result with them."""
+    proxy["status"]["sharing"] = {**proxy["status"]["sharing"], "workers": workers}
+    assert f"leader through store{said}" in told(capsys, 0)
+    assert ("worker" in told(capsys, 0)) == (workers is not None)
+
+
 def test_verdicts_that_do_not_come(proxy: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """None for three intervals is a problem; none yet is none."""
     proxy["models"] |= {"at": NOW - 1000.0, "next_recompute_at": NOW - 700.0}

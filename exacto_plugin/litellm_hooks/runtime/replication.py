@@ -19,7 +19,7 @@ from exacto_plugin.litellm_hooks.faults import fail_open
 from exacto_plugin.litellm_hooks.runtime.exchange_sources import pause_s, report_unavailable
 from exacto_plugin.sharing.intervals import replica_intervals
 from exacto_plugin.sharing.protocol import ExchangeError
-from exacto_plugin.sharing.replica import Replica
+from exacto_plugin.sharing.replica import Replica, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,12 +149,21 @@ class Replication:
             await self._recomputer.recompute_timed()
 
     def next_recompute_at(self) -> float | None:
-        """Return when the next verdicts are due, UTC seconds; None before the timer runs."""
-        last = self._engine.snapshot.at or self._begun_at
-        return None if last is None else last + self._context.settings.tiers.recompute_interval_s
+        """Return when the next verdicts are due, UTC seconds; None before the timer runs.
+
+        A restart continues older verdicts and makes its first ones a whole interval after its start. Followers go by
+        their leader's last result, unless that is late.
+        """
+        if self._begun_at is None:
+            return None
+        now, replica, at = self._context.clock(), self.replica, self._engine.snapshot.at
+        if replica is None:
+            return now + self._due - time.monotonic()
+        by_leader = (at or 0.0) + replica.intervals.recompute_s
+        return by_leader if replica.role is Role.FOLLOWER and by_leader > now else replica.next_recompute_at
 
     def status(self) -> dict[str, Any]:
-        """Return role, exchange and lag, for people."""
+        """Return role, exchange and lag, and the workers that the verdicts in force counted, for people."""
         replica = self.replica
         if replica is None:
             return {"role": SINGLE_PROCESS, "exchange": None, "worker": self.worker}
@@ -164,7 +173,7 @@ class Replication:
             "exchange": replica.exchange.name,
             "worker": self.worker,
             "leader": replica.leader,
-            "workers": replica.workers,
+            "workers": replica.workers if self._engine.snapshot.at else None,
             "lag_s": lag_s,
             "dropped": self._deltas.dropped,
         }

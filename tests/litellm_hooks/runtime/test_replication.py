@@ -100,6 +100,29 @@ async def test_processes_serve_what_all_of_them_saw(server: RedisServer) -> None
         await process.runtime.timer.aclose()
 
 
+async def test_a_restart_tells_when_its_own_first_verdicts_come(server: RedisServer) -> None:
+    """It continues the verdicts of a minute ago, and makes the next ones a whole interval after its own start."""
+    given = settings(url=server.url, namespace="restart")
+    given = given.model_copy(update={"tiers": given.tiers.model_copy(update={"recompute_interval_s": 100.0})})
+    first, second = Process(given, router("g", keys="ab")), Process(given, router("g", keys="ab"))
+    for process, wait_s in ((first, 0.0), (second, 160.0)):
+        process.clock += wait_s
+        assert process.runtime.replication.next_recompute_at() is None
+        await process.runtime.replication.begin()
+        assert process.runtime.replication.status().get("workers") is None
+        record(process.runtime, "a")
+        started = process.clock
+        await until(lambda of=process: of.role == "leader", process)  # type: ignore[misc]
+        assert process.runtime.replication.next_recompute_at() == pytest.approx(started + 100.0, abs=5.0)
+        process.clock = max(process.clock, first.clock + 100.0)
+        if process is first:
+            await until(lambda: "g" in first.runtime.engine.snapshot.groups, first)
+            assert first.runtime.replication.status()["workers"] == 1
+            assert first.runtime.replication.next_recompute_at() == pytest.approx(first.clock + 100.0, abs=5.0)
+        await process.runtime.replication.aclose()
+        await process.runtime.timer.aclose()
+
+
 async def test_changed_settings_hold_for_the_leaders_verdicts(server: RedisServer) -> None:
     """A rule that was changed while the process runs judges everybody's samples from then on."""
     process = Process(settings(url=server.url, namespace="change"), router("g", keys="abcd"))
