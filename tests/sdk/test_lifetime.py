@@ -153,54 +153,63 @@ def test_nothing_is_known_yet(make_exacto: MakeExacto) -> None:
     assert "doctor" not in str(error.value)
 
 
-def in_a_process(code: str) -> str:
-    """What a program says that runs by itself."""
+HELP = """
+import exacto_plugin, pydoc
+print(dir(exacto_plugin))
+print(pydoc.plain(pydoc.render_doc(exacto_plugin)))
+from exacto_plugin.litellm_hooks.proxy import proxy_callback
+assert not proxy_callback.cache_info().currsize
+"""
+DIRECT = """
+import litellm
+from exacto_plugin import Exacto, ExactoError
+def refused(make):
+    try:
+        make()
+    except ExactoError as error:
+        print(error)
+    else:
+        raise AssertionError
+direct = exacto_plugin.callback
+litellm.callbacks = [direct]
+refused(Exacto)
+litellm.completion(model='gpt-4o', messages=[{'role': 'user', 'content': 'x'}], mock_response='y')
+litellm.callbacks = []
+exacto = Exacto()
+lists = (litellm.callbacks, litellm.success_callback, litellm.input_callback, litellm.failure_callback)
+assert not any(direct is one for found in lists for one in found)
+assert exacto._callback in litellm.callbacks and direct.context.closed
+refused(lambda: exacto_plugin.callback)
+exacto.close()
+assert exacto_plugin.callback is not direct
+"""
+BETWEEN = "-- a callback is made from here on --"
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[str, str]:
+    """What a program says of the package, and when its callback is made and given up: one process, which takes seconds.
+
+    Both need a process in which nobody asked for the callback yet.
+    """
+    code = f"{HELP}print({BETWEEN!r})\n{DIRECT}"
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout + ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    described, _, later = ran.stdout.partition(BETWEEN)
+    return described, later + ran.stderr
 
 
-def test_the_callback_of_direct_calls_can_be_given_up() -> None:
+def test_the_callback_of_direct_calls_can_be_given_up(told: tuple[str, str]) -> None:
     """Out of ``litellm.callbacks`` it makes room for an ``Exacto``, and the other way round after ``close()``."""
-    told = in_a_process(
-        "import litellm\n"
-        "import exacto_plugin\n"
-        "from exacto_plugin import Exacto, ExactoError\n"
-        "def refused(make):\n"
-        "    try:\n"
-        "        make()\n"
-        "    except ExactoError as error:\n"
-        "        print(error)\n"
-        "    else:\n"
-        "        raise AssertionError\n"
-        "direct = exacto_plugin.callback\n"
-        "litellm.callbacks = [direct]\n"
-        "refused(Exacto)\n"
-        "litellm.completion(model='gpt-4o', messages=[{'role': 'user', 'content': 'x'}], mock_response='y')\n"
-        "litellm.callbacks = []\n"
-        "exacto = Exacto()\n"
-        "lists = (litellm.callbacks, litellm.success_callback, litellm.input_callback, litellm.failure_callback)\n"
-        "assert not any(direct is one for found in lists for one in found)\n"
-        "assert exacto._callback in litellm.callbacks and direct.context.closed\n"
-        "refused(lambda: exacto_plugin.callback)\n"
-        "exacto.close()\n"
-        "assert exacto_plugin.callback is not direct\n"
-    )
-    assert "remove it from litellm.callbacks, then make an Exacto" in told
-    assert "an Exacto replaces exacto_plugin.callback, which is not in litellm.callbacks" in told
-    assert "close() it, then read exacto_plugin.callback" in told
+    _, said = told
+    assert "remove it from litellm.callbacks, then make an Exacto" in said
+    assert "an Exacto replaces exacto_plugin.callback, which is not in litellm.callbacks" in said
+    assert "close() it, then read exacto_plugin.callback" in said
 
 
-def test_help_lists_the_names() -> None:
+def test_help_lists_the_names(told: tuple[str, str]) -> None:
     """Also those that are loaded on first use; listing them puts nothing into LiteLLM."""
-    told = in_a_process(
-        "import exacto_plugin, pydoc\n"
-        "print(dir(exacto_plugin))\n"
-        "print(pydoc.plain(pydoc.render_doc(exacto_plugin)))\n"
-        "from exacto_plugin.litellm_hooks.proxy import proxy_callback\n"
-        "assert not proxy_callback.cache_info().currsize\n"
-    )
-    listed, _, described = told.partition("\n")
+    listed, _, described = told[0].partition("\n")
     assert "'Any'" not in listed
     for name in ("Exacto", "ExactoRefusedError", "ExactoError", "UnknownNameError"):
         assert repr(name) in listed
