@@ -192,8 +192,7 @@ class EngineState:
             widths = self.windows.blocks[0].counter_widths
             self.measure_again(self.rule.due_slots(widths, before, now))
         for number, block in enumerate(tuple(self.windows.blocks)):
-            block.flush(now)
-            yield
+            yield from _flushed(block, now)
             for rows in _parts(block.changed):
                 self._measure_evidence(number, block, now, rows)
                 yield
@@ -307,8 +306,7 @@ class EngineState:
     def age(self, now: float) -> Iterator[None]:
         """Expire samples and unused deployments without a recompute, in slices."""
         for block in tuple(self.windows.blocks):
-            block.flush(now)
-            yield
+            yield from _flushed(block, now)
         yield from self.erase_expired()
 
     def erase_expired(self) -> Iterator[None]:
@@ -321,6 +319,14 @@ class EngineState:
             self.rule.forget(slots)
             self.slots.release(slots)
             yield
+
+
+def _flushed(block: WindowBlock, now: float) -> Iterator[None]:
+    """Flush a window block, and merge its histograms, in slices."""
+    block.flush(now)
+    yield
+    while block.merge():
+        yield
 
 
 def _parts(changed: NDArray[np.bool_]) -> list[Rows]:

@@ -6,7 +6,7 @@ A histogram over these bins is a mergeable sketch: the sum of the bins of two re
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ CLASSES = 16
 
 _CLASS_BINS = 4
 """Bins of a class, a factor of 1.5; the first and the last class take the rest."""
+
+_SUM_TYPES: dict[np.dtype[Any], type[np.integer]] = {np.dtype(np.uint8): np.uint16, np.dtype(np.uint16): np.uint32}
+"""Types that hold the sum of a histogram's bins, and are added in a quarter of the time that int64 takes."""
 
 _LOG_GAMMA = math.log((1 + ALPHA) / (1 - ALPHA))
 _LOG_LOWEST = math.log(LOWEST)
@@ -79,12 +82,16 @@ def edges(place: float) -> tuple[float, float]:
 
 
 def medians(
-    histograms: NDArray[np.integer] | NDArray[np.float64],
+    histograms: NDArray[np.integer] | NDArray[np.float64], weights: NDArray[np.integer] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Compute sample counts and medians of histograms ``[..., BINS, row]``.
 
     The median of no samples is NaN. Within its bin the median is interpolated on the log scale, so that the medians of
     equal providers do not differ by a whole bin (10 %); the result stays in the bin of the true median.
+
+    Args:
+        histograms: the samples.
+        weights: factor on the samples of each bin, ``[BINS, row]``; None: 1.
 
     >>> histogram = np.zeros((BINS, 1), np.int64)
     >>> histogram[bin_of(50.0), 0] = 3
@@ -95,14 +102,15 @@ def medians(
     rows = histograms.shape[-1]
     shape = (*histograms.shape[:-2], rows)
     bins = histograms.reshape(math.prod(shape[:-1]), BINS, rows)
-    used = np.flatnonzero(bins.any(axis=(0, 2)))
+    used = np.flatnonzero(bins.max(axis=(0, 2), initial=0))
     first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-    cumulative = _cumulative(bins[:, first:end])
+    bins = bins[:, first:end] if weights is None else bins[:, first:end] * weights[first:end]
+    cumulative = _cumulative(bins)
     totals = cumulative[-1].astype(np.int64)
     before = cumulative < ((totals + 1) // 2).astype(cumulative.dtype)
     place = np.add.reduce(before, axis=0, dtype=np.uint8)  # at most BINS - 1
     kind, row = np.arange(len(bins))[:, np.newaxis], np.arange(rows)
-    below, inside = cumulative[place, kind, row].astype(np.int64), bins[kind, first + place, row].astype(np.int64)
+    below, inside = cumulative[place, kind, row].astype(np.int64), bins[kind, place, row].astype(np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         position = first + place + (totals / 2 - below + inside) / inside
     return totals.reshape(shape), np.exp(_LOG_LOWEST + position * _LOG_GAMMA).reshape(shape)
@@ -114,7 +122,7 @@ def _cumulative(bins: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.i
     The result is of shape ``[bin, kind, row]``. The sums are added bin by bin in the narrowest type, because
     ``numpy.cumsum`` along an outer axis takes eight times as long.
     """
-    most = int(np.add.reduce(bins, axis=1, dtype=np.int64).max(initial=0))
+    most = int(np.add.reduce(bins, axis=1, dtype=_SUM_TYPES.get(bins.dtype, np.int64)).max(initial=0))
     sums = np.empty((bins.shape[1], bins.shape[0], bins.shape[2]), np.promote_types(bins.dtype, narrowest(most)))
     np.copyto(sums[0], bins[:, 0])
     for place in range(1, len(sums)):

@@ -229,21 +229,22 @@ class CounterRing(RingBuffer[RunningSum]):
         if not all(retained):
             kept = [place for place, found in enumerate(positions) if found is not None]
             periods, counts = [periods[place] for place in kept], counts[:, kept]
-        at = np.array([position for position in positions if position is not None], np.intp)
         # Columns without counts are not written; see ``stats.zero_pages``.
-        columns = np.flatnonzero(counts.any(axis=(1, 2)))
+        columns = np.flatnonzero(counts.max(axis=(1, 2), initial=0))
         if not len(columns):
             return retained
         self.revision += min(periods) < now_period
+        added = counts[columns]
         for run in self._sums:
             covered = [place for place, period in enumerate(periods) if run.covers(period)]
             if covered:
-                run.total[columns] += counts[columns][:, covered].sum(axis=1)
-        where = np.ix_(columns, at)
-        self._write(where, self._data[where] + counts[columns])
+                run.total[columns] += (added if len(covered) == len(periods) else added[:, covered]).sum(axis=1)
+        # Period by period, which takes a third of the time that selecting all of them takes.
+        for place, position in enumerate(position for position in positions if position is not None):
+            self._write((columns, position), self._data[columns, position] + added[:, place])
         return retained
 
-    def _write(self, where: tuple[NDArray[np.integer], ...], counts: NDArray[np.int64]) -> None:
+    def _write(self, where: tuple[NDArray[np.integer] | int, ...], counts: NDArray[np.int64]) -> None:
         """Set counters, in a wider type if necessary."""
         fitting = narrowest(int(counts.max()))
         if fitting.itemsize > self._data.itemsize:

@@ -15,7 +15,7 @@ import numpy as np
 
 from exacto_plugin.core.stats.integers import narrowest
 from exacto_plugin.core.stats.log_bins import BINS
-from exacto_plugin.core.windows.histogram_ring import SparseHistogram, merge
+from exacto_plugin.core.windows.histogram_ring import SparseHistogram, merge, tally
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ def histogram_of(buffers: Sequence[MinuteBuffer]) -> SparseHistogram:
     ([3, 1027], [2, 1])
     """
     hits = np.concatenate([np.frombuffer(buffer.cell_hits, np.uint32) for buffer in buffers])
-    added = [buffer.added() for buffer in buffers]
+    added = [found for buffer in buffers if len((found := buffer.added())[0])]
+    if not added:
+        return tally(hits, SECTIONS)
     keys = np.concatenate([hits, *(keys for keys, _ in added)])
     counts = np.concatenate([counts for _, counts in added])
     fitting = counts.astype(narrowest(int(counts.max(initial=0))))

@@ -8,6 +8,7 @@ Everything is integer addition, so the windows of replicas are merged by additio
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -104,25 +105,32 @@ class WindowBlock:
             self._mark_passed(now)
             return
         minutes = sorted(buffers)
-        counts = np.stack([buffers[minute].table() for minute in minutes], axis=1)
-        fresh = counts.any(axis=(0, 1))
+        counts = np.empty((_COLUMNS, len(minutes), ROWS), np.int64)
+        for place, minute in enumerate(minutes):
+            counts[:, place] = buffers[minute].table()
+        fresh = counts.max(axis=(0, 1)) > 0
         self.seen |= fresh
         self.changed |= fresh
         for minute in minutes:
             self.changed[buffers[minute].added()[0] % ROWS] = True
         self._mark_passed(now)
         for ring in self._counters:
-            periods, first = _periods(minutes, ring.width_s)
-            sums = np.add.reduceat(counts, first, axis=1) if len(periods) < len(minutes) else counts
+            periods, parts = _periods(minutes, ring.width_s)
+            sums = counts
+            if len(periods) < len(minutes):
+                sums = np.stack([counts[:, begin:end].sum(axis=1) for begin, end in parts], axis=1)
             retained = ring.add(periods, ring.period(now), sums)
             if ring is self._counters[-2]:
                 self.dropped += sum(_samples(sums[:, at]) for at, kept in enumerate(retained) if not kept)
         finest_s = self._histograms[0].width_s
-        periods, first = _periods(minutes, finest_s)
-        for period, begin, end in zip(periods, first, [*first[1:], len(minutes)], strict=True):
+        for period, (begin, end) in zip(*_periods(minutes, finest_s), strict=True):
             chunk = histogram_of([buffers[minute] for minute in minutes[begin:end]])
             for histogram in self._histograms:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
+
+    def merge(self) -> bool:
+        """Merge histograms of one period, where flushes added too many; False if no more is to be merged."""
+        return any(histogram.merge_chunks() for histogram in self._histograms)
 
     def _mark_passed(self, now: float) -> None:
         """Mark the rows with counts that are read differently since the last flush."""
@@ -241,18 +249,16 @@ def _samples(table: NDArray[np.int64]) -> int:
     return int(table[[CounterKind.ANSWERED, CounterKind.FAILED]].sum())
 
 
-def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[int]]:
-    """Return the periods of some minutes and the index of each one's first.
-
-    Periods are of ``width_s`` seconds and in the order of the minutes.
+def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return the periods of ``width_s`` seconds of some ascending minutes, and the places of each one's minutes.
 
     >>> _periods([3, 4, 5, 11], 300)
-    ([0, 1, 2], [0, 2, 3])
+    ([0, 1, 2], [(0, 2), (2, 3), (3, 4)])
     """
     first: dict[int, int] = {}
     for place, minute in enumerate(minutes):
         first.setdefault(minute * MINUTE_S // width_s, place)
-    return list(first), list(first.values())
+    return list(first), list(pairwise([*first.values(), len(minutes)]))
 
 
 def _ring_covering(rings: Sequence[_Ring], window_s: float) -> _Ring:

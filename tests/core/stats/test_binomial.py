@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exacto_plugin.core.stats.binomial import (
+    _lentz_steps,
     beta_cdf,
     log_gamma,
     lower_tail,
@@ -33,6 +34,24 @@ def test_beta_cdf_agrees_with_scipy() -> None:
     a, b = 10 ** draw.uniform(-1, 5, (2, 3000))
     at = np.clip(a / (a + b) * np.exp(draw.normal(0, 0.3, 3000)), 1e-6, 1 - 1e-6)
     assert np.allclose(beta_cdf(at, a, b), special.betainc(a, b, at), rtol=0, atol=1e-8)
+
+
+def test_a_beta_cdf_is_the_same_beside_others() -> None:
+    """To the last bit: numbers that need three steps beside ones that need hundreds."""
+    draw = np.random.default_rng(5)
+    alpha, beta = draw.choice([0.3, 4.0, 1e3, 1e5], (2, 300)) * draw.random((2, 300)) + 1e-9
+    at = draw.random(300) ** draw.choice([0.3, 1.0, 6.0], 300)
+    alone = [beta_cdf(at[[place]], alpha[[place]], beta[[place]])[0] for place in range(300)]
+    assert beta_cdf(at, alpha, beta).tolist() == alone
+
+
+def test_a_step_of_the_fraction_stays_away_from_zero() -> None:
+    """Where a denominator is 0, Lentz puts a tiny number in its place."""
+    ones = np.ones(2)
+    c, d, factors = _lentz_steps(ones, ones, np.array([[-1.0, 0.5], [0.5, 0.5]]))
+    assert np.isfinite([c, d, *factors]).all()
+    alone = _lentz_steps(ones[:1], ones[:1], np.array([[0.5], [0.5]]))
+    assert [c[1], d[1], *factors[:, 1]] == [alone[0][0], alone[1][0], *alone[2][:, 0]]
 
 
 def test_tails_agree_with_scipy_on_the_telling_side() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exacto_plugin.core.windows.counter_ring import CounterRing, SparseCounts
-from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram
+from exacto_plugin.core.windows.histogram_ring import HistogramRing, SparseHistogram, merge, tally
 
 if TYPE_CHECKING:
     import random
@@ -66,6 +66,7 @@ class Histograms:
         self.ring.add(
             period, now_period, SparseHistogram(keys, np.array([counts[key] for key in sorted(counts)]), SECTIONS)
         )
+        self.ring.merge_chunks()
 
     def take(self) -> SparseCounts:
         """All that it holds."""
@@ -217,6 +218,17 @@ def test_keys_are_read_as_they_were_stored(steps: list[int], bounds: list[int]) 
             here = keys[(keys >= sections[first]) & (keys < sections[end])].astype(np.int64)
             assert held.keys_of(first, end).tolist() == here.tolist()
             assert held.keys_of(first, end, int(sections[first])).tolist() == (here - int(sections[first])).tolist()
+
+
+@given(st.lists(st.integers(0, 2**20 - 1) | st.integers(0, 3), max_size=400))
+def test_keys_are_tallied_as_they_are_merged(keys: list[int]) -> None:
+    """One by one or many of a kind, also none."""
+    given_keys, sections = np.array(keys, np.uint32), np.array([0, 2, 2**10, 2**20], np.uint32)
+    whole = merge(given_keys, np.ones(len(keys), np.uint8), sections)
+    one = tally(given_keys, sections)
+    assert one.keys.tolist() == whole.keys.tolist()
+    assert one.counts.tolist() == whole.counts.tolist()
+    assert (one.counts.dtype, one.bounds, one.largest) == (whole.counts.dtype, whole.bounds, whole.largest)
 
 
 @pytest.mark.parametrize("kind", [Histograms, Counters])

@@ -18,7 +18,7 @@ from exacto_plugin.core.windows.codec import decode, encode
 from exacto_plugin.core.windows.counter_ring import MOST
 from exacto_plugin.core.windows.increments import CounterKind, HistogramKind, increments_of
 from exacto_plugin.core.windows.minute_buffer import MinuteBuffer
-from exacto_plugin.core.windows.windows import ROWS, Retention, Windows
+from exacto_plugin.core.windows.windows import MOST_UNMERGED, ROWS, Retention, Windows
 from tests.support.samples import START, answer, samples
 
 if TYPE_CHECKING:
@@ -281,11 +281,16 @@ def test_forgetting_slots_leaves_the_others_as_they_were(recorded: list[Sample],
 
 
 def test_many_flushes_of_one_period_are_one_sum() -> None:
-    """Histogram additions are merged in the background without changing what is read."""
+    """Histogram additions are merged apart from the flushes, one period at a time, without changing what is read."""
     often = windows()
+    merged = []
     for minute in range(100):
         often.record(1, answer(at=START + minute * 60, duration_s=1.0 + minute % 3))
         often.blocks[0].flush(START + minute * 60)
+        merged.append(often.blocks[0].merge())
+        assert not often.blocks[0].merge()
+    assert not any(merged[:MOST_UNMERGED])
+    assert 100 // (2 * MOST_UNMERGED) <= sum(merged) <= 100 // MOST_UNMERGED
     cells = often.blocks[0].histograms(HistogramKind.LATENCY_WHOLE, HistogramKind.LATENCY_WHOLE, START + 6000, 86_400)[
         0, 1
     ]
