@@ -116,7 +116,10 @@ def _fraction(x: Floats, a: Floats, b: Floats) -> Floats:
 
 
 def _lentz_steps(c: Floats, d: Floats, terms: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return ``c`` and ``d`` after some terms of the fraction, and the factor of each, ``[term, number]``."""
+    """Return ``c`` and ``d`` after some terms of the fraction, and their factors.
+
+    Terms and factors are ``[term, number]``.
+    """
     before, lows, highs, factors = (c, d), [], [], []
     with np.errstate(all="ignore"):
         for term in terms:

@@ -129,7 +129,7 @@ class WindowBlock:
                 histogram.add(period * finest_s // histogram.width_s, histogram.period(now), chunk)
 
     def merge(self) -> bool:
-        """Merge histograms of one period, where flushes added too many; False if no more is to be merged."""
+        """Merge histograms of one period if it has too many; False if none has."""
         return any(histogram.merge_chunks() for histogram in self._histograms)
 
     def _mark_passed(self, now: float) -> None:
@@ -250,7 +250,7 @@ def _samples(table: NDArray[np.int64]) -> int:
 
 
 def _periods(minutes: Sequence[int], width_s: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return the periods of ``width_s`` seconds of some ascending minutes, and the places of each one's minutes.
+    """Return the periods of ascending minutes, and the places of each one's minutes.
 
     >>> _periods([3, 4, 5, 11], 300)
     ([0, 1, 2], [(0, 2), (2, 3), (3, 4)])
