@@ -100,7 +100,8 @@ class Attribution:
         return any(flaw in LOSSES for flaw in self.flaws)
 
 
-_FLAWLESS: Final = Attribution()
+FLAWLESS: Final = Attribution()
+"""An answer without any flaw."""
 
 
 def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Sequence[Evaluation]) -> Attribution:
@@ -137,7 +138,7 @@ def attribute(asked: RequestExpectations, reply: ObservedAnswer, evaluations: Se
         if is_broken(asked.history, complete=asked.whole_history):
             found.add(Flaw.BROKEN_HISTORY)
     if not found:
-        return _FLAWLESS
+        return FLAWLESS
     return Attribution(tuple(flaw for flaw in Flaw if flaw in found), _blame(found))
 
 

@@ -24,8 +24,11 @@ def get_field(item: Any, name: str) -> Any:
     if item is None:
         return None
     undeclared = getattr(item, "__pydantic_extra__", None)  # where LiteLLM has most fields of a stream
-    if undeclared and name in undeclared:
-        return undeclared[name]
+    if undeclared:
+        if name in undeclared:
+            return undeclared[name]
+    elif undeclared is not None and (declared := item.__dict__.get(name)) is not None:
+        return declared  # a look-up fewer than below
     found = get_attribute(item, name)
     if found is None and _is_mapping(type(item)):  # type: ignore[arg-type]  # mypy takes classes for unhashable
         return item.get(name)

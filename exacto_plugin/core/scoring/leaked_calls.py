@@ -38,6 +38,12 @@ _LEADS: Final = ("<", ">", "\uff5c", "commentary", "assistant", "analysis")
 _CLOSERS: Final = re.compile(r"(?:\s|[\]\})>;,`]|</?[^<>\n]{1,64}+>|\[/?[A-Z_]{1,32}+\])*+")
 """Markup that may follow a call."""
 
+_BRACKETS: Final = ("<", "[", "{")
+_SIGNS: Final = (
+    *_BRACKETS, "```tool_code", *(form.marker for form in FORMATS if not any(one in form.marker for one in _BRACKETS)),
+)  # fmt: skip
+"""Signs of which every marker and every call without one has at least one."""
+
 
 class LeakedCall(NamedTuple):
     """A call in a text, without its arguments."""
@@ -71,6 +77,17 @@ def find_leaked_calls(text: str, tools: Sequence[object]) -> Iterator[LeakedCall
     if len(text) <= _CALL_CHARS:
         plain = [*plain_calls(text), *tool_code_calls(text)]
         yield from (LeakedCall(call, plain=True) for call in plain if find_tool(tools, call.name) is not None)
+
+
+def may_have_call(text: str) -> bool:
+    """Check for a character or a word that every form of a call in a text has.
+
+    Ordinary prose has none of them, and this takes a thirtieth of the search's time.
+
+    >>> may_have_call("It is sunny."), may_have_call('{"name": "f", "arguments": {}}')
+    (False, True)
+    """
+    return any(sign in text for sign in _SIGNS)
 
 
 def has_leaked_call(text: str, tools: Sequence[object]) -> bool:

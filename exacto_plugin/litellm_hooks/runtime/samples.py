@@ -112,6 +112,8 @@ class SampleSink:
             for one in attempts
             if one is not attempt and one.paired is not None and one.model_group == attempt.model_group
         ]
+        if not others:
+            return
         with self._lock:
             for one in others:
                 self.pairs.add(attempt.model_group, attempt.paired, one)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exacto_plugin.core.scoring.attribution import Attribution, attribute
+from exacto_plugin.core.model import Outcome
+from exacto_plugin.core.scoring.attribution import FLAWLESS, Ending, attribute
 from exacto_plugin.core.scoring.broken_answers import content_flaws, with_content_flaws
-from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls
+from exacto_plugin.core.scoring.leaked_calls import find_leaked_calls, lost_calls, may_have_call
 from exacto_plugin.litellm_hooks.scoring.answer_content import content_expectations
-from exacto_plugin.litellm_hooks.scoring.request_tools import expectations_of
+from exacto_plugin.litellm_hooks.scoring.request_tools import choice_in, expectations_of
 from exacto_plugin.litellm_hooks.scoring.response import texts_of
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
@@ -16,6 +17,7 @@ from exacto_plugin.litellm_hooks.scoring.short_names import with_short_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from exacto_plugin.core.scoring.attribution import Attribution
     from exacto_plugin.core.scoring.evaluation import Evaluation
     from exacto_plugin.core.scoring.evaluator import Evaluator
     from exacto_plugin.core.scoring.leaked_calls import LeakedCall
@@ -26,6 +28,8 @@ _ATTRIBUTED = ("", "client_disconnect", "cut_short")
 
 These are scored answers, and answers that a party other than the provider ended.
 """
+_FREE = (None, "auto")
+"""Tool choices that require nothing."""
 
 
 def evaluate_answer(
@@ -51,14 +55,39 @@ def _evaluate_calls(
     evaluator: Evaluator, details: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse, response: Any
 ) -> tuple[tuple[Evaluation, ...], Attribution]:
     if not tools or answer.skip_reason not in _ATTRIBUTED:
-        return (), Attribution()
+        return (), FLAWLESS
     evaluations: tuple[Evaluation, ...] = ()
     lost: list[LeakedCall] = []
     if not answer.skip_reason:
-        opened = SentRequest(details).opens_tools
-        evaluations = evaluator.evaluate_all(answer.calls, tools, open_set=opened)
-        if texts := [*texts_of(response, answer.calls)]:
+        evaluations = _verdicts(evaluator, details, tools, answer)
+        texts = texts_of(response, answer.calls) if answer.texts is None else answer.texts
+        if texts := [text for text in texts if may_have_call(text)]:
             written = with_short_names(tools)
             leaks = [leak for text in texts for leak in find_leaked_calls(text, written)]
             lost = lost_calls(leaks, answer.calls)
+        if not lost and _is_flawless(details, answer, evaluations):
+            return evaluations, FLAWLESS
     return evaluations, attribute(expectations_of(details, tools), answer.observed(lost), evaluations)
+
+
+def _verdicts(
+    evaluator: Evaluator, details: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse
+) -> tuple[Evaluation, ...]:
+    """Evaluate the calls; whether the request brings tools by other means is read for an unknown name only."""
+    found = evaluator.evaluate_all(answer.calls, tools) if answer.calls else ()
+    if any(one.outcome is Outcome.UNKNOWN_NAME for one in found) and SentRequest(details).opens_tools:
+        return evaluator.evaluate_all(answer.calls, tools, open_set=True)
+    return found
+
+
+def _is_flawless(details: Mapping[str, Any], answer: ParsedResponse, evaluations: Sequence[Evaluation]) -> bool:
+    """Check for an answer that ``attribute`` finds no flaw of, where the request leaves the choice free.
+
+    Nearly all answers are such ones; to ask here saves 8 us of processor time.
+    """
+    if answer.ending is Ending.CALLS:
+        if not (answer.calls or answer.others):
+            return False
+    elif answer.ending is not Ending.STOP:
+        return False
+    return not answer.duplicate_ids and all(one.flaw is None for one in evaluations) and choice_in(details) in _FREE

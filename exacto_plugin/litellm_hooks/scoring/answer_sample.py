@@ -32,7 +32,9 @@ def sample_of(
 ) -> Sample:
     """Return the sample of an answer; ``times`` are those of sending and of its end."""
     tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
-    counted, lost = context.settings.charge.charged_outcome(outcome, attribution)
+    counted, lost = outcome, False
+    if attribution.flaws:
+        counted, lost = context.settings.charge.charged_outcome(outcome, attribution)
     start, end = times
     first = kwargs.get("completion_start_time")
     streamed = bool(kwargs.get("stream"))

@@ -85,6 +85,8 @@ def request_limit_in(kwargs: Mapping[str, Any]) -> float | None:
     payload: Mapping[str, Any] = kwargs.get("standard_logging_object") or {}
     hidden: Mapping[str, Any] = payload.get("hidden_params") or {}
     headers: Mapping[str, Any] = hidden.get("additional_headers") or {}
+    if not headers:
+        return None
     told = next((headers[name] for name in _LIMIT_HEADERS if name in headers), None)
     digits = str(told)
     return float(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS and int(digits) > 0 else None

@@ -24,7 +24,7 @@ def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Request
         tools: as the client sent them.
     """
     sent: Mapping[str, Any] = details.get("optional_params") or {}
-    choice = details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(sent)
+    choice = choice_in(details)
     elsewhere = any(sent.get(key) for key in EARLIER_ANSWERS)
     return RequestExpectations(
         tools,
@@ -33,3 +33,8 @@ def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Request
         whole_history=not elsewhere,
         sent_choice=lambda: SentRequest(details).choice(choice),
     )
+
+
+def choice_in(details: Mapping[str, Any]) -> Any:
+    """Return the tool choice of the client in LiteLLM's details of a call, in any form; None without one."""
+    return details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(details.get("optional_params") or {})

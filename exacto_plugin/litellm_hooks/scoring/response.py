@@ -20,16 +20,18 @@ from exacto_plugin.core.scoring.provider_calls import is_providers_own
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 from exacto_plugin.litellm_hooks.request.state import CURRENT, LOG_KEY
 from exacto_plugin.litellm_hooks.scoring.answer_content import content_of
+from exacto_plugin.litellm_hooks.scoring.plain_chat import plain_chat
 from exacto_plugin.litellm_hooks.scoring.seen_streams import attempt_in, native_reasons, seen_calls
 from exacto_plugin.litellm_hooks.scoring.sent_request import SentRequest
 from exacto_plugin.litellm_hooks.scoring.short_names import full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from exacto_plugin.core.scoring.broken_answers import AnswerContent
     from exacto_plugin.core.scoring.evaluation import ToolCall
     from exacto_plugin.core.scoring.leaked_calls import LeakedCall
+    from exacto_plugin.litellm_hooks.scoring.plain_chat import PlainChat
 
 REDACTED = "redacted-by-litellm"
 """LiteLLM's substitute for arguments under ``turn_off_message_logging``."""
@@ -78,6 +80,8 @@ class ParsedResponse:
     """True if it holds calls of tools that the provider runs itself."""
     content: AnswerContent | None = field(default=None, compare=False)
     """The content whose flaws are counted; None where none is."""
+    texts: tuple[str, ...] | None = field(default=None, compare=False)
+    """What ``texts_of`` returns, where that was read on the way."""
 
     @property
     def lost(self) -> bool:
@@ -101,23 +105,43 @@ def parse_response(kwargs: Mapping[str, Any], response: Any) -> ParsedResponse:
         kwargs: LiteLLM's ``model_call_details``.
         response: the response object: chat, Responses or Anthropic form.
     """
+    plain = plain_chat(kwargs, response)
+    if plain is not None and all(call.arguments != REDACTED for call in plain.calls):
+        return _of_plain(kwargs, plain)
     found = _found_calls(kwargs, response)
-    tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
-    sent = SentRequest(kwargs)
-    renamed = tuple(_with_full_name(call, tools) for call in found.calls)
-    calls = tuple(call for call in renamed if not (tools and is_providers_own(call, tools, lambda: sent.tools)))
+    calls = _clients_calls(kwargs, found.calls)
     mapped, native = _mapped_reasons(response, found), set(native_reasons(kwargs, response))
     ending = _ending(kwargs, response, mapped, native)
-    if ending in (Ending.STOP, Ending.CALLS) and _is_cut_off(calls, found, response, sent):
+    if ending in (Ending.STOP, Ending.CALLS) and _is_cut_off(calls, found, response, SentRequest(kwargs)):
         ending = Ending.LENGTH
     skip = _skip_reason(kwargs, response, calls, ending, finished=bool(found.reasons))
-    others = found.others or len(calls) < len(renamed)
+    others = found.others or len(calls) < len(found.calls)
     content = None
     if (not skip or _has_failed(response)) and ending not in _ENDED_BY_OTHERS:
         attempt = attempt_in(kwargs)
         noted = attempt.finish_reasons if attempt is not None else set()
         content = content_of(kwargs, response, found, mapped | native | noted)
     return ParsedResponse(calls, skip, ending, found.has_duplicate_ids, others, content)
+
+
+def _of_plain(kwargs: Mapping[str, Any], plain: PlainChat) -> ParsedResponse:
+    """Return an ordinary answer, with the calls that its client answers."""
+    if not plain.calls:
+        return ParsedResponse((), "", plain.ending, False, False, plain.content, plain.texts)
+    calls = _clients_calls(kwargs, plain.calls)
+    duplicate_ids = len(plain.calls) > 1 and AnswerCalls((plain.calls,)).has_duplicate_ids
+    others = len(calls) < len(plain.calls)
+    return ParsedResponse(calls, "", plain.ending, duplicate_ids, others, plain.content, plain.texts)
+
+
+def _clients_calls(kwargs: Mapping[str, Any], found: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return the calls that the client answers, each under the client's name of its tool."""
+    tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
+    renamed = tuple(_with_full_name(call, tools) for call in found)
+    if not tools:
+        return renamed
+    sent = SentRequest(kwargs)
+    return tuple(call for call in renamed if not is_providers_own(call, tools, lambda: sent.tools))
 
 
 def _with_full_name(call: ToolCall, tools: Sequence[Any]) -> ToolCall:

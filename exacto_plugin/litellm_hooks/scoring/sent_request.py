@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from exacto_plugin.core.scoring.fields import get_field
+from exacto_plugin.core.scoring.fields import MAPPINGS, get_field
 from exacto_plugin.core.scoring.tools import has_built_in
 from exacto_plugin.litellm_hooks.request.call_details import TOOLS_KEY
 
@@ -22,13 +22,14 @@ _LIMITS: Final = (
     "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "maxOutputTokens", "maxTokens",
     "num_predict",
 )  # fmt: skip
-_LIMIT_HOLDERS: Final = ("extra_body", "generationConfig", "generation_config", "inferenceConfig", "options", "config")
+_HOLDER_KEYS: Final = frozenset(
+    {"extra_body", "generationConfig", "generation_config", "inferenceConfig", "options", "config"}
+)
 """Keys under which Gemini, Bedrock and Ollama have the limit."""
 
 _WITHOUT_CHOICE: Final = ("ollama", "ollama_chat")
 """Providers whose bodies LiteLLM does not log, and to which it sends no choice."""
 _LIMIT_KEYS: Final = frozenset(_LIMITS)
-_HOLDER_KEYS: Final = frozenset(_LIMIT_HOLDERS)
 
 EARLIER_ANSWERS: Final = ("previous_response_id", "conversation")
 """Parameters of a Responses request whose history is stored elsewhere."""
@@ -122,11 +123,17 @@ class SentRequest:
     @property
     def token_limit(self) -> int | None:
         """The lowest limit on the answer's tokens; None without one."""
-        holders = [self._parameters, self._unparsed]
-        outer = [each for each in holders if not _HOLDER_KEYS.isdisjoint(each)]
-        holders += [inner for each in outer for key in _LIMIT_HOLDERS if isinstance(inner := each.get(key), Mapping)]
-        found = [each.get(key) for each in holders if not _LIMIT_KEYS.isdisjoint(each) for key in _LIMITS]
-        return min((one for one in found if isinstance(one, int) and one > 0), default=None)
+        details, found = self._details, list[Any]()
+        logged = (details.get("additional_args") or {}).get("complete_input_dict")
+        for holder in (details.get("optional_params"), logged):
+            if not holder or not isinstance(holder, MAPPINGS):
+                continue
+            if not _LIMIT_KEYS.isdisjoint(holder):
+                found += map(holder.get, _LIMITS)
+            for key in _HOLDER_KEYS.intersection(holder):
+                if isinstance(within := holder[key], MAPPINGS) and not _LIMIT_KEYS.isdisjoint(within):
+                    found += map(within.get, _LIMITS)
+        return min((one for one in found if isinstance(one, int) and one > 0), default=None) if found else None
 
 
 def _found(body: Mapping[str, Any], keys: Sequence[str]) -> Any:
