@@ -78,8 +78,9 @@ def content_flaws(content: AnswerContent, asked: ContentExpectations) -> tuple[F
     elif not (spoken or content.spoke or content.others or content.refused) and not asked.may_be_empty():
         thought = content.reasoned or any(_THOUGHT.match(text) for text in content.texts)
         found.add(Flaw.REASONING_ONLY if thought else Flaw.EMPTY)
-    if any(is_corrupt(text, asked.last_message) for text in spoken):
-        found.add(Flaw.CORRUPT)
+    for text in spoken:
+        if is_corrupt(text, asked.last_message):
+            found.add(Flaw.CORRUPT)
     if len(spoken) == 1 and not content.others and is_provider_error(spoken[0], asked.last_message):
         found.add(Flaw.PROVIDER_ERROR)
     if not (content.reports_usage or content.error):
@@ -139,7 +140,7 @@ def has_begun_well(text: str) -> bool:
     It has a visible character after its reasoning, and no mark or phrase that a broken answer begins with.
     """
     begun = text.lstrip()
-    if any(begun.startswith(tag) or tag.startswith(begun) for tag in _THOUGHT_TAGS):
+    if begun.startswith("<") and any(begun.startswith(tag) or tag.startswith(begun) for tag in _THOUGHT_TAGS):
         begun = without_thought(begun) if "</" in begun else ""
     if is_blank(begun):
         return False

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from exacto_plugin.core.scoring.markdown_code import QuotedText
+from exacto_plugin.core.scoring.text_beginnings import TextBeginnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,10 +57,10 @@ _EVENT: Final = re.compile(
 )
 _CONTROL: Final = re.compile(r"\x00{2,}|[\x00-\x08\x0e-\x1a]{3,}")
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0E, 0x1B)))
-_MARKS: Final = (
+_MARKS: Final = TextBeginnings((
     "<|", "<\uff5c", "</s>", "<eos>", "<pad>", "<unk>", "<0x", "<end_of_turn>", "<start_of_turn>", "[PAD]", "[EOS]",
     "data: ", "event: ", "\x00", "\u0120", "\u2581",
-)  # fmt: skip
+))  # fmt: skip
 """Beginnings of marks with which a text may begin."""
 _HELD_CHARS: Final = 64
 """Characters from which a text is judged, and not its beginning only."""
@@ -94,7 +95,7 @@ def may_be_corrupt(beginning: str) -> bool:
     begun = beginning.lstrip()
     if len(begun) > _HELD_CHARS:
         return is_corrupt(begun[:_JUDGED_CHARS])
-    return _REPLACEMENT in begun or any(begun.startswith(one) or one.startswith(begun) for one in _MARKS)
+    return _REPLACEMENT in begun or _MARKS.may_begin(begun)
 
 
 def _marks(text: str) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from exacto_plugin.core.scoring.text_beginnings import TextBeginnings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,6 +39,9 @@ BEGINNINGS: Final = (
 )  # fmt: skip
 """Beginnings in small letters, as providers write them (OpenAI, OpenRouter, Hugging Face, Anthropic, DeepSeek,
 Moonshot, nginx, Envoy)."""
+
+_LONGEST_BEGINNING: Final = max(map(len, BEGINNINGS))
+_BEGINNINGS: Final = TextBeginnings(BEGINNINGS)
 
 _SIGNS: Final = (
     "please", "try again", "billing", "upgrade", "recharge", "retry", "request id", "request_id", "contact", "https://",
@@ -72,9 +77,9 @@ def is_provider_error(text: str, asked: Callable[[], str] = str) -> bool:
     said = text.strip()
     if len(said) > MOST_CHARS:
         return False
-    lowered = said.lower()
-    if not lowered.startswith(BEGINNINGS):
+    if not said[:_LONGEST_BEGINNING].lower().startswith(BEGINNINGS):
         return False
+    lowered = said.lower()
     if said.startswith("{"):
         return _ERROR_KINDS.search(said) is not None and "message" in lowered and not _ASKING.search(asked())
     rest = lowered[len(next(one for one in BEGINNINGS if lowered.startswith(one))) :]
@@ -86,4 +91,4 @@ def may_be_error(beginning: str) -> bool:
     begun = beginning.lstrip().lower()
     if len(begun) > MOST_CHARS:
         return False
-    return any(begun.startswith(one) or one.startswith(begun) for one in BEGINNINGS)
+    return _BEGINNINGS.may_begin(begun)

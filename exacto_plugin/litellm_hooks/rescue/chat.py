@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
+from exacto_plugin.core.scoring.fields import get_attribute
 from exacto_plugin.litellm_hooks.rescue.attempt_results import priced_usage
 from exacto_plugin.litellm_hooks.rescue.streams import StreamBuffer
 
@@ -39,9 +40,9 @@ class ChatBuffer(StreamBuffer):
     def begins(self, chunk: Any) -> bool:
         """Return whether the answer has begun well with a chunk."""
         deltas = [choice.delta for choice in chunk.choices]
-        if any(getattr(delta, name, None) for delta in deltas for name in _BEGINNINGS):
+        if any(get_attribute(delta, name) for delta in deltas for name in _BEGINNINGS):
             return True
-        texts = [delta.content for delta in deltas if isinstance(getattr(delta, "content", None), str)]
+        texts = [text for delta in deltas if isinstance(text := get_attribute(delta, "content"), str)]
         return self.begins_with("".join(texts))
 
     def hold(self, chunks: list[Any]) -> None:
@@ -62,9 +63,9 @@ class ChatBuffer(StreamBuffer):
     def _parted(self, chunk: Any) -> tuple[Any, Any]:
         """Split a chunk into the part that is sent now and the part that is buffered."""
         deltas = [choice.delta for choice in chunk.choices]
-        calls = any(getattr(delta, name, None) for delta in deltas for name in _OF_CALL)
+        calls = any(get_attribute(delta, name) for delta in deltas for name in _OF_CALL)
         ends = _usage(chunk) is not None or not deltas or any(choice.finish_reason for choice in chunk.choices)
-        says = any(getattr(delta, "content", None) for delta in deltas)
+        says = any(get_attribute(delta, "content") for delta in deltas)
         if not calls and not (ends and (self.kept or any(c.finish_reason in _CALLED for c in chunk.choices))):
             self.has_sent_text = self.has_sent_text or says
             return chunk, None
@@ -114,7 +115,7 @@ def _first_piece(answer: Any) -> ModelResponseStream:
 
 
 def _usage(chunk: Any) -> Any:
-    return getattr(chunk, "usage", None)
+    return get_attribute(chunk, "usage")
 
 
 def _counted(kept: Sequence[Any], answer: Any, cost: float | None) -> list[Any]:

@@ -35,9 +35,11 @@ def attempt_of(details: Mapping[str, Any], model_info: Mapping[str, Any]) -> Att
         details: LiteLLM's ``model_call_details``.
         model_info: of the deployment.
     """
+    attempt = details.get(ATTEMPT_KEY)
+    if isinstance(attempt, Attempt) and attempt.model_group:
+        return attempt
     called_id = litellm_id({"model_info": model_info})
     state = details.get(LOG_KEY)
-    attempt = details.get(ATTEMPT_KEY)
     if attempt is None and isinstance(state, RequestState):
         attempt = state.newest_attempt(called_id)
     if isinstance(attempt, Attempt):

@@ -295,7 +295,7 @@ class ResponseScorer:
         """Compare an attempt with the others of its request; never by a caller's fault."""
         if not isinstance(state, RequestState) or sample.blame not in (None, Blame.PROVIDER):
             return
-        if any(one is attempt for one in state.attempts):
+        if state.served_by is attempt or any(one is attempt for one in state.attempts):
             note = partial(self._samples.note_pairs, attempt, state.attempts, sample)
             self._context.faults.guard("pairs", note, None)
 
