@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
 from exacto_plugin.core.model import Candidate, DeploymentKey, LiteLLMId
+from exacto_plugin.core.scoring.answers.chat_stream import join_chunks
 from exacto_plugin.core.scoring.evaluation import ToolCall
 from exacto_plugin.litellm_hooks.faults import FaultReporter
 from exacto_plugin.litellm_hooks.request.attempts import Attempt
@@ -157,3 +159,25 @@ def test_reasons_of_streams_are_noted_as_the_provider_wrote_them(attempt: Attemp
     assert list(native_reasons(details(), None)) == []
     attempt.stream = object()  # type: ignore[assignment]
     assert list(native_reasons(details(), None)) == ["model_length"]
+
+
+def test_chunks_of_litellms_own_class_are_joined_as_plain_ones_are() -> None:
+    """Chunks of text only are passed over; calls, ends and further choices beside them are not."""
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    deltas: list[tuple[dict[str, Any], str | None]] = [
+        ({"content": "Sunny", "role": "assistant"}, None),
+        ({"content": None, "tool_calls": [call]}, None),
+        ({"content": " today."}, None),
+        ({"function_call": {"name": "g", "arguments": "{}"}}, None),
+        ({}, "tool_calls"),
+    ]
+    chunks = [
+        ModelResponseStream(choices=[StreamingChoices(index=0, delta=Delta(**delta), finish_reason=reason)])
+        for delta, reason in deltas
+    ]
+    two = [StreamingChoices(index=place, delta=Delta(**deltas[place][0])) for place in (0, 1)]
+    chunks += [ModelResponseStream(choices=two), ModelResponseStream(choices=[])]
+    found = join_chunks(chunks)
+    assert found == join_chunks([one.model_dump() for one in chunks])
+    assert [[one.name for one in group] for group in found.groups] == [["f", "g"], ["f"]]
+    assert found.reasons == {"tool_calls"}
