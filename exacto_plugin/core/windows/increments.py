@@ -129,6 +129,8 @@ _CHECKED, _BROKEN = int(CounterKind.CHECKED), int(CounterKind.BROKEN)
 _CHECKED_CALLERS = int(HistogramKind.CHECKED_CALLERS) * BINS
 _CHECKED_ACCOUNTS = _CHECKED_CALLERS + 2 * CALLERS
 _PROVIDERS = (None, Blame.PROVIDER)
+_SPEED_CLASSES = tuple(coarse_class(place, FIRST_SPEED) for place in range(BINS))
+_WAIT_CLASSES = tuple(min(LATENCY_CLASSES - 1, coarse_class(place, FIRST_LATENCY)) for place in range(BINS))
 _PINNED_CALLED, _PINNED_FAULTY = int(CounterKind.PINNED_CALLED), int(CounterKind.PINNED_FAULTY)
 
 
@@ -164,13 +166,12 @@ def increments_of(sample: Sample, min_output_tokens: int, *, checked_callers: bo
         counts.append(_TIMED)
         place = bin_of(sample.output_tokens / duration_s)
         cells.append(_SPEED[streamed] + place)
-        cells.append(_SPEED_BY_CALLER + account % SPEED_CALLERS * CLASSES + coarse_class(place, FIRST_SPEED))
+        cells.append(_SPEED_BY_CALLER + account % SPEED_CALLERS * CLASSES + _SPEED_CLASSES[place])
     wait_s = sample.first_token_s if streamed else duration_s
     if wait_s is not None and 0 < wait_s < math.inf:
         place = bin_of(wait_s)
         cells.append(_LATENCY[streamed] + place)
-        wait_class = min(LATENCY_CLASSES - 1, coarse_class(place, FIRST_LATENCY))
-        cells.append(_LATENCY_BY_CALLER + account % SPEED_CALLERS * LATENCY_CLASSES + wait_class)
+        cells.append(_LATENCY_BY_CALLER + account % SPEED_CALLERS * LATENCY_CLASSES + _WAIT_CLASSES[place])
     if sample.tools_offered:
         counts.append(_OFFERED)
         if sample.outcome is Outcome.UNSCORED:
@@ -218,4 +219,4 @@ def _add_calls(sample: Sample, account: int, counts: list[int], cells: list[int]
 
 def caller_number(caller: str) -> int:
     """Return the number of a caller, below ``CALLERS`` and equal in all replicas."""
-    return zlib.crc32(caller.encode()) % CALLERS
+    return zlib.crc32(caller.encode()) % CALLERS if caller else 0
