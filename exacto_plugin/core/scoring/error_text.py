@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from exacto_plugin.core.scoring.text_beginnings import TextBeginnings
+from exacto_plugin.core.text_beginnings import TextBeginnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exacto_plugin.core.scoring.error_text import BEGINNINGS, may_be_error
-from exacto_plugin.core.scoring.text_beginnings import TextBeginnings
+from exacto_plugin.core.text_beginnings import TextBeginnings
 
 
 def test_the_look_up_by_the_first_character_finds_what_a_comparison_with_each_finds() -> None:
