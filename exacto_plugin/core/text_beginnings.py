@@ -1,4 +1,4 @@
-"""Compares the beginning of a text, as far as it is there, with the beginnings of some others."""
+"""Compares the beginning of a text, as far as it is there, with known ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TextBeginnings:
             self._by_first.setdefault(one[0], []).append(one)
 
     def may_begin(self, text: str) -> bool:
-        """Check that a text begins with one of the beginnings, or one of them with the text."""
+        """Check that a text begins with one of them, or one of them with the text."""
         if not text:
             return True
         return any(text.startswith(one) or one.startswith(text) for one in self._by_first.get(text[0], ()))

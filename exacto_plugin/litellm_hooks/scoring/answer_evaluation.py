@@ -61,9 +61,9 @@ def _evaluate_calls(
     if not answer.skip_reason:
         evaluations = _verdicts(evaluator, details, tools, answer)
         texts = texts_of(response, answer.calls) if answer.texts is None else answer.texts
-        if texts := [text for text in texts if may_have_call(text)]:
+        if signed := [text for text in texts if may_have_call(text)]:
             written = with_short_names(tools)
-            leaks = [leak for text in texts for leak in find_leaked_calls(text, written)]
+            leaks = [leak for text in signed for leak in find_leaked_calls(text, written)]
             lost = lost_calls(leaks, answer.calls)
         if not lost and _is_flawless(details, answer, evaluations):
             return evaluations, FLAWLESS
@@ -73,7 +73,10 @@ def _evaluate_calls(
 def _verdicts(
     evaluator: Evaluator, details: Mapping[str, Any], tools: Sequence[Any], answer: ParsedResponse
 ) -> tuple[Evaluation, ...]:
-    """Evaluate the calls; whether the request brings tools by other means is read for an unknown name only."""
+    """Evaluate the calls of an answer.
+
+    Tools that the request brings by other means than its list matter for unknown names only, and are then read.
+    """
     found = evaluator.evaluate_all(answer.calls, tools) if answer.calls else ()
     if any(one.outcome is Outcome.UNKNOWN_NAME for one in found) and SentRequest(details).opens_tools:
         return evaluator.evaluate_all(answer.calls, tools, open_set=True)
@@ -81,9 +84,10 @@ def _verdicts(
 
 
 def _is_flawless(details: Mapping[str, Any], answer: ParsedResponse, evaluations: Sequence[Evaluation]) -> bool:
-    """Check for an answer that ``attribute`` finds no flaw of, where the request leaves the choice free.
+    """Check for an answer of which ``attribute`` finds no flaw.
 
-    Nearly all answers are such ones; to ask here saves 8 us of processor time.
+    Only where the request leaves the choice free. Nearly all answers are such ones; to ask here saves 8 us of
+    processor time.
     """
     if answer.ending is Ending.CALLS:
         if not (answer.calls or answer.others):

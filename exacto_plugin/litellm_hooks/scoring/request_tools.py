@@ -36,5 +36,9 @@ def expectations_of(details: Mapping[str, Any], tools: Sequence[Any]) -> Request
 
 
 def choice_in(details: Mapping[str, Any]) -> Any:
-    """Return the tool choice of the client in LiteLLM's details of a call, in any form; None without one."""
+    """Return the client's tool choice in any form; None without one.
+
+    Args:
+        details: LiteLLM's ``model_call_details``.
+    """
     return details[CHOICE_KEY] if CHOICE_KEY in details else choice_of(details.get("optional_params") or {})

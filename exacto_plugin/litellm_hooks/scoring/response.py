@@ -135,7 +135,7 @@ def _of_plain(kwargs: Mapping[str, Any], plain: PlainChat) -> ParsedResponse:
 
 
 def _clients_calls(kwargs: Mapping[str, Any], found: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
-    """Return the calls that the client answers, each under the client's name of its tool."""
+    """Return the calls that the client answers, under its names of the tools."""
     tools: Sequence[Any] = kwargs.get(TOOLS_KEY) or ()
     renamed = tuple(_with_full_name(call, tools) for call in found)
     if not tools:

@@ -144,13 +144,12 @@ def test_an_ordinary_answer_has_the_same_parts_for_both_readers(monkeypatch: pyt
 
 def test_the_short_reader_reads_the_ordinary_answers() -> None:
     """Text, calls and reasoning, with and without a limit of tokens, are read by it; other forms are not."""
-    kinds = [MESSAGES, CHOICES, FIELDS, DETAILS]
-    plain = [next(iter(kind.values())) for kind in kinds]
+    choice, fields = CHOICES["plain"], FIELDS["usage"]
     for name in ("text", "call", "two", "reasoned", "thought"):
-        assert plain_chat(*made(MESSAGES[name], *plain[1:])) is not None, name
-    assert plain_chat(*made(*plain[:3], DETAILS["far limit"])) is not None
+        assert plain_chat(*made(MESSAGES[name], choice, fields, {})) is not None, name
+    assert plain_chat(*made(MESSAGES["text"], choice, fields, DETAILS["far limit"])) is not None
     for name in ("limit", "left", "cached", "streamed", "other kind", "no attempt"):
-        assert plain_chat(*made(*plain[:3], DETAILS[name])) is None, name
+        assert plain_chat(*made(MESSAGES["text"], choice, fields, DETAILS[name])) is None, name
 
 
 def test_every_form_of_a_call_in_a_text_has_a_sign() -> None:

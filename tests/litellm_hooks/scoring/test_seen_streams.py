@@ -171,7 +171,7 @@ def test_chunks_of_litellms_own_class_are_joined_as_plain_ones_are() -> None:
         ({"function_call": {"name": "g", "arguments": "{}"}}, None),
         ({}, "tool_calls"),
     ]
-    chunks = [
+    chunks: list[Any] = [
         ModelResponseStream(choices=[StreamingChoices(index=0, delta=Delta(**delta), finish_reason=reason)])
         for delta, reason in deltas
     ]

@@ -78,9 +78,10 @@ def join_chunks(chunks: Sequence[Any]) -> AnswerCalls:
 
 
 def _has_text_only(chunk: Any) -> bool:
-    """Check for a chunk of LiteLLM's own class with one choice that neither calls nor ends; False for any other form.
+    """Check for a chunk of LiteLLM's own class whose choice neither calls nor ends.
 
-    Most chunks are such ones. A stream of 300 is joined in 90 us of processor time, without this check in 280.
+    False for any other form. Most chunks have one such choice. A stream of 300 is joined in 90 us of processor time,
+    without this check in 280.
     """
     try:
         (choice,) = chunk.__dict__["choices"]
